@@ -1,0 +1,22 @@
+"""How long to wait before the next try."""
+
+import random
+
+
+class Backoff:
+    """Waits that double, with jitter, so that many runners do not come back at the same moment."""
+
+    def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
+        self._first = first_seconds
+        self._longest = longest_seconds
+        self.failures = 0
+
+    def next_seconds(self) -> float:
+        """Count a failure and tell how long to wait after it."""
+        doubled = self._first * 2.0 ** min(self.failures, 16)
+        self.failures += 1
+        return min(doubled, self._longest) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """Begin again: it worked."""
+        self.failures = 0

@@ -1,0 +1,137 @@
+"""Calls a service, again and again while it is away."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+import structlog
+from grpc import StatusCode, aio
+
+from innosystem.client import error_from, new_id
+from innosystem.runner.backoff import Backoff
+
+log = structlog.get_logger()
+
+_ATTEMPT_SECONDS: Final = 10.0
+# A request may be at fault for these, but so may be a server that has trouble of its own.
+_SUSPICIOUS: Final = frozenset({StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
+_SUSPICIOUS_ATTEMPTS: Final = 3
+# The request is at fault: sent again it would be refused again.
+_REFUSALS: Final = frozenset(
+    {
+        StatusCode.INVALID_ARGUMENT,
+        StatusCode.OUT_OF_RANGE,
+        StatusCode.NOT_FOUND,
+        StatusCode.ALREADY_EXISTS,
+        StatusCode.FAILED_PRECONDITION,
+    }
+)
+# A channel of gRPC's own choice waits for up to two minutes before it connects again.
+CHANNEL_OPTIONS: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+
+Request = TypeVar("Request", contravariant=True)
+Response = TypeVar("Response", covariant=True)
+
+
+class Method(Protocol[Request, Response]):
+    """A method of a generated stub."""
+
+    def __call__(
+        self, request: Request, *, timeout: float, metadata: tuple[tuple[str, str], ...]
+    ) -> aio.UnaryUnaryCall[Request, Response]: ...
+
+
+class CallFailed(Exception):
+    """A call has no answer and is not repeated any more."""
+
+    def __init__(self, code: StatusCode, reason: str, message: str) -> None:
+        super().__init__(f"{reason or code.name}: {message}")
+        self.code = code
+        self.reason = reason
+
+
+class Unreachable(CallFailed):
+    """The service did not answer in the time there was. The request may have been carried out."""
+
+
+class Refused(CallFailed):
+    """The service refuses the request, and would refuse it again."""
+
+
+class Service:
+    """One service as the runner sees it. Logs when it goes away and when it is back.
+
+    Args:
+        name: What it is called in logs.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._away = False
+
+    async def call(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        *,
+        for_seconds: float,
+        hopeless: Callable[[], bool] = lambda: False,
+    ) -> Response:
+        """Call a method that is safe to repeat until it answers.
+
+        Args:
+            method: The stub's method.
+            request: What to send, each time the same.
+            for_seconds: How long to go on.
+            hopeless: Asked before each repeat: whether to give up right away.
+
+        Raises:
+            Unreachable: The time is up.
+            Refused: The service refuses the request.
+        """
+        until = time.monotonic() + for_seconds
+        backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
+        metadata = (("x-request-id", str(new_id())),)
+        while True:
+            try:
+                response = await method(request, timeout=_ATTEMPT_SECONDS, metadata=metadata)
+            except aio.AioRpcError as exc:
+                wait = backoff.next_seconds()
+                failure = _judge(exc, attempts=backoff.failures)
+                if isinstance(failure, Refused):
+                    raise failure from exc
+                self._note_away(failure)
+                if hopeless() or time.monotonic() + wait > until:
+                    raise failure from exc
+                await asyncio.sleep(wait)
+            else:
+                self._note_back()
+                return response
+
+    def _note_away(self, failure: CallFailed) -> None:
+        if not self._away:
+            log.warning("service_unavailable", service=self._name, error=str(failure))
+        self._away = True
+
+    def _note_back(self) -> None:
+        if self._away:
+            log.info("service_available", service=self._name)
+        self._away = False
+
+
+def _judge(exc: aio.AioRpcError, *, attempts: int) -> CallFailed:
+    """Tell a request that is at fault from a service that has trouble."""
+    code, details = exc.code(), error_from(exc)
+    reason = details.reason if details else ""
+    message = exc.details() or ""
+    # Without a reason it is gRPC itself that says so: the message is too large for the server.
+    too_large = code is StatusCode.RESOURCE_EXHAUSTED and not reason
+    exhausted = code in _SUSPICIOUS and attempts >= _SUSPICIOUS_ATTEMPTS
+    if code in _REFUSALS or too_large or exhausted:
+        return Refused(code, reason, message)
+    return Unreachable(code, reason, message)

@@ -1,0 +1,116 @@
+"""Reports results, and hands on the charges that they cause."""
+
+from typing import Final
+
+import structlog
+
+from innosystem.client import error_from_status
+from innosystem.jobs.v1 import job_pb2, job_service_pb2
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
+from innosystem.runner.calls import Refused, Service
+from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.outcome import Failed, Outcome, failure
+from innosystem.runner.reporting import ReportStage, may_pass
+
+log = structlog.get_logger()
+
+_OUTPUT_FAULTS: Final = frozenset({"INVALID_OUTPUT_JSON", "OUTPUT_TOO_LARGE", "INVALID_FIELD"})
+
+
+def completion_of(job: FlyingJob, outcome: Outcome) -> job_service_pb2.JobCompletion:
+    """Write an outcome as the contract has it."""
+    completion = job_service_pb2.JobCompletion(job_id=job.job_id, lease_id=job.lease_id)
+    if isinstance(outcome, Failed):
+        completion.error.CopyFrom(
+            job_pb2.JobError(
+                type=outcome.type, message=outcome.message, retryable=outcome.retryable
+            )
+        )
+    else:
+        completion.output_json = outcome.output_json
+    return completion
+
+
+class CompleteStage(ReportStage):
+    """Sends CompleteJobs. The price of a job is the server's: the reply carries the charge.
+
+    Args:
+        service: The jobs service.
+        stub: Its stub.
+        flight: The jobs in the runner's hands.
+        charges: The stage that makes the charges.
+    """
+
+    name = "complete"
+
+    def __init__(
+        self, *, service: Service, stub: JobServiceAsyncStub, flight: Flight, charges: ReportStage
+    ) -> None:
+        super().__init__(flight)
+        self._service = service
+        self._stub = stub
+        self._charges = charges
+
+    def size(self, item: FlyingJob) -> int:
+        """Tell the bytes of the result, and of what frames it in the batch."""
+        return item.bytes + 8
+
+    async def send(self, batch: list[FlyingJob]) -> None:
+        """Report a batch."""
+        request = job_service_pb2.CompleteJobsRequest(
+            completions=[job.completion for job in batch if job.completion is not None]
+        )
+        response = await self._service.call(
+            self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch)
+        )
+        for job, result in zip(batch, response.results, strict=True):
+            if result.HasField("recorded"):
+                self._recorded(job, result.recorded)
+            else:
+                self._not_recorded(job, result)
+
+    def _recorded(self, job: FlyingJob, recorded: job_service_pb2.RecordedCompletion) -> None:
+        self.flight.forget_result(job)
+        if recorded.HasField("charge"):
+            job.charge = recorded.charge
+            self._charges.enter(job)
+        else:
+            self.flight.leave(job)
+
+    def _not_recorded(self, job: FlyingJob, result: job_service_pb2.JobCompletionResult) -> None:
+        error = error_from_status(result.error)
+        if error.reason in _OUTPUT_FAULTS and self._has_output(job):
+            self._fail_instead(job, error.reason, str(error))
+        elif may_pass(error):
+            self.again(job, error)
+        else:
+            # LEASE_LOST: somebody else has the job, or ended it. It is not ours to charge.
+            log.warning(
+                "result_refused",
+                job_id=job.job_id,
+                request_id=job.request_id,
+                reason=error.reason,
+                error=error.message,
+            )
+            self.flight.leave(job)
+
+    async def give_up(self, batch: list[FlyingJob], error: Exception) -> None:
+        """Fail a job whose output no server takes; leave the others to the platform."""
+        if isinstance(error, Refused) and self._has_output(batch[0]):
+            self._fail_instead(batch[0], error.reason or "INVALID_OUTPUT_JSON", str(error))
+        else:
+            await super().give_up(batch, error)
+
+    def _has_output(self, job: FlyingJob) -> bool:
+        return job.completion is not None and job.completion.HasField("output_json")
+
+    def _fail_instead(self, job: FlyingJob, type: str, message: str) -> None:
+        log.warning(
+            "output_refused",
+            job_id=job.job_id,
+            request_id=job.request_id,
+            reason=type,
+            error=message,
+        )
+        self.flight.finish(job, completion_of(job, failure(type, message)))
+        self.enter(job)

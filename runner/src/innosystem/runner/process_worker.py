@@ -1,0 +1,58 @@
+"""The other end of `processes`: runs handlers, one at a time, until its socket closes."""
+
+import os
+import pickle
+import queue
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+from innosystem.runner.context import JobContext
+from innosystem.runner.execution import call_blocking
+from innosystem.runner.logs import configure_logs, job_in_logs
+from innosystem.runner.outcome import Outcome, failure
+from innosystem.runner.processes import LENGTH_BYTES
+from innosystem.runner.registry import default_registry
+
+
+def main(descriptor: int) -> None:
+    """Serve the socket with this file descriptor."""
+    # Stopped by the end of its socket only: when a whole process group is told to stop, the runner
+    # still waits for the handler.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as connection:
+        messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(connection, messages), daemon=True).start()
+        modules, logs = messages.get()
+        configure_logs(*logs)
+        default_registry.load(modules)
+        _answer(connection, None)
+        while True:
+            _answer(connection, _run(*messages.get()))
+
+
+def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
+    handler = default_registry.get(handler_id)
+    if handler is None:
+        return failure("UNKNOWN_HANDLER", f"The process has no handler {handler_id!r}")
+    with job_in_logs(job):
+        return call_blocking(handler, input_json, job)
+
+
+def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None:
+    """Hand on what comes. At the end of the socket the runner is gone: end in mid-handler."""
+    with connection.makefile("rb") as stream:
+        while length := stream.read(LENGTH_BYTES):
+            # From the process that started this one, through a socket that nobody else has.
+            messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _answer(connection: socket.socket, answer: object) -> None:
+    sys.stdout.flush()
+    payload = pickle.dumps(answer)
+    connection.sendall(len(payload).to_bytes(LENGTH_BYTES) + payload)

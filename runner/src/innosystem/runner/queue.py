@@ -1,0 +1,154 @@
+"""Takes the IDs of waiting jobs from Redis. Redis is a hint: an ID lost here is found again later."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from innosystem.runner.backoff import Backoff
+
+log = structlog.get_logger()
+
+_PRIORITIES: Final = 3
+_BLOCK_SECONDS: Final = 1
+# A reply may come late on a busy machine; a connection that says nothing for longer is dead.
+_REPLY_SECONDS: Final = 5.0
+_PUSH_BACK_ATTEMPTS: Final = 6
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHOWN_LENGTH: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class PoppedId:
+    """The ID of a job, and the list that it came from."""
+
+    job_id: str
+    key: str
+
+
+def list_keys(queues: Sequence[str], prefix: str = "") -> list[str]:
+    """Name the lists of some queues in the order they are served: each priority of all queues.
+
+    Args:
+        queues: The queues, the most important first.
+        prefix: What each name begins with.
+    """
+    return [
+        f"{prefix}jobs:p{priority}:pending"
+        if queue == "default"
+        else f"{prefix}jobs:{queue}:p{priority}:pending"
+        for priority in range(_PRIORITIES)
+        for queue in queues
+    ]
+
+
+class JobQueue:
+    """The lists that a runner serves. It reconnects by itself, for ever."""
+
+    def __init__(self, url: str, keys: Sequence[str]) -> None:
+        """Describe the lists; nothing is opened before the first call.
+
+        Args:
+            url: Where Redis listens.
+            keys: The lists, the most important first.
+        """
+        self._keys = list(keys)
+        # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
+        # next one would take others.
+        never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
+        self._blocking: Redis = Redis.from_url(
+            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, **never
+        )
+        self._commands: Redis = Redis.from_url(url, socket_timeout=_REPLY_SECONDS, **never)
+        self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
+
+    async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
+        """Wait for an ID, a second at most, and take more with it.
+
+        Args:
+            room: Tells how many IDs may be taken; asked again once the first one is there.
+
+        Returns:
+            The IDs, the most important first. None if there were none, or Redis is away.
+        """
+        popped: list[PoppedId] = []
+        try:
+            first = await self._blocking.brpop(self._keys, timeout=_BLOCK_SECONDS)
+            if first is not None:
+                key = first[0].decode()
+                popped += _valid([first[1]], key)
+                await self._pop_more(popped, key, room() - 1)
+            self._answered()
+        except (RedisError, OSError) as exc:
+            await self._failed(exc)
+        return popped
+
+    async def _pop_more(self, popped: list[PoppedId], first_key: str, wanted: int) -> None:
+        # The lists before the one that BRPOP answered were empty a moment ago.
+        for key in self._keys[self._keys.index(first_key) :]:
+            if wanted <= 0:
+                return
+            values = await self._commands.rpop(key, wanted)
+            if values:
+                wanted -= len(values)
+                popped += _valid(values, key)
+
+    async def push_back(self, ids: Iterable[PoppedId]) -> None:
+        """Put IDs where they came from, to be taken next, in the order they were taken before.
+
+        Args:
+            ids: What `pop` answered. If Redis stays away, the platform finds them again later.
+        """
+        by_key: dict[str, list[str]] = {}
+        for each in ids:
+            by_key.setdefault(each.key, []).insert(0, each.job_id)
+        for key, job_ids in by_key.items():
+            await self._push(key, job_ids)
+
+    async def _push(self, key: str, job_ids: list[str]) -> None:
+        backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
+        for attempt in range(1, _PUSH_BACK_ATTEMPTS + 1):
+            try:
+                await self._commands.rpush(key, *job_ids)
+            except (RedisError, OSError) as exc:
+                if attempt == _PUSH_BACK_ATTEMPTS:
+                    log.error("push_back_failed", list=key, job_ids=job_ids, error=str(exc))  # noqa: TRY400
+                    return
+                await asyncio.sleep(backoff.next_seconds())
+            else:
+                log.info("pushed_back", list=key, jobs=len(job_ids))
+                return
+
+    def _answered(self) -> None:
+        if self._backoff.failures:
+            log.info("redis_available", failures=self._backoff.failures)
+            self._backoff.reset()
+
+    async def _failed(self, exc: Exception) -> None:
+        if not self._backoff.failures:
+            log.warning("redis_unavailable", error=f"{type(exc).__name__}: {exc}")
+        await asyncio.sleep(self._backoff.next_seconds())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._blocking.aclose()
+        await self._commands.aclose()
+
+
+def _valid(values: list[bytes], key: str) -> list[PoppedId]:
+    """Keep what are UUIDs; log and drop the rest, which nobody could claim."""
+    ids = []
+    for value in values:
+        text = value.decode(errors="replace").lower()
+        if _UUID.fullmatch(text):
+            ids.append(PoppedId(text, key))
+        else:
+            log.warning("not_a_job_id", list=key, value=text[:_SHOWN_LENGTH])
+    return ids

@@ -1,0 +1,74 @@
+"""What the stages have in common that report: results, charges, settlements."""
+
+import time
+from typing import Final
+
+import structlog
+from grpc import StatusCode
+
+from innosystem.client import InnosystemError
+from innosystem.runner.backoff import Backoff
+from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.stage import Stage
+
+log = structlog.get_logger()
+
+_PASSING: Final = frozenset(
+    {
+        StatusCode.ABORTED,
+        StatusCode.CANCELLED,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.INTERNAL,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.UNAVAILABLE,
+        StatusCode.UNKNOWN,
+    }
+)
+
+
+def may_pass(error: InnosystemError) -> bool:
+    """Tell whether an item of a batch may succeed when it is sent again as it is."""
+    return error.code in _PASSING and error.reason != "LEASE_LOST"
+
+
+class ReportStage(Stage[FlyingJob]):
+    """Reports on jobs, again and again until their time is up.
+
+    Args:
+        flight: The jobs in the runner's hands.
+    """
+
+    def __init__(self, flight: Flight) -> None:
+        super().__init__()
+        self.flight = flight
+
+    def enter(self, job: FlyingJob) -> None:
+        """Have a job reported with the next batch, as it comes from the stage before."""
+        job.stage, job.retries = self.name, 0
+        self.put(job)
+
+    def again(self, job: FlyingJob, error: InnosystemError) -> None:
+        """Report a job once more after a failure of its own, as long as there is time."""
+        if time.monotonic() > job.report_until:
+            self.drop([job], str(error))
+            return
+        backoff = Backoff(first_seconds=0.02, longest_seconds=2.0)
+        backoff.failures = job.retries
+        job.retries += 1
+        self.put_later(job, backoff.next_seconds())
+
+    def seconds_left(self, batch: list[FlyingJob]) -> float:
+        """Tell how long a batch may be sent again: as long as the youngest of its jobs may."""
+        return max(job.report_until for job in batch) - time.monotonic()
+
+    async def give_up(self, batch: list[FlyingJob], error: Exception) -> None:
+        """Leave jobs to the platform, which rescues and settles them."""
+        self.drop(batch, str(error))
+
+    def drop(self, jobs: list[FlyingJob], error: str) -> None:
+        """Let go of jobs that can't be reported, and name them in the log."""
+        log.error(
+            "report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error
+        )
+        for job in jobs:
+            self.flight.leave(job)

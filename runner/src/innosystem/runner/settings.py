@@ -1,0 +1,67 @@
+"""The runner's settings: from the environment and a `.env` file in the working directory."""
+
+import os
+import re
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from innosystem.runner.logs import LogFormat
+
+_QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
+
+
+class RunnerSettings(BaseSettings):
+    """All that a runner can be told. Each field is the environment variable of its name.
+
+    Attributes:
+        jobs_address: Where the jobs service listens.
+        wallets_address: Where the wallets service listens.
+        redis_url: Where Redis listens (`redis://`, `rediss://` or `unix://`).
+        redis_key_prefix: What the names of the lists begin with. `{innosystem}:` keeps them in one
+            slot of a Redis Cluster.
+        runner_concurrency: How many handlers run at once.
+        runner_queues: The queues to take jobs from, by commas.
+        runner_handlers: The modules with handlers, by commas.
+        runner_processes: How many processes run the handlers registered with `process=True`.
+        runner_lease_seconds: How long claimed jobs are the runner's.
+        runner_report_seconds: How long a result or a charge is sent again while a service is away.
+            What is not reported by then is left to the platform.
+        runner_drain_seconds: How long a runner that is told to stop waits for its jobs.
+        log_level: The least important level that is logged.
+        log_format: `json`, or `console` for people.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    jobs_address: str = "localhost:50053"
+    wallets_address: str = "localhost:50052"
+    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
+    redis_key_prefix: str = ""
+    runner_concurrency: int = Field(default=32, ge=1, le=10_000)
+    runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
+    runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
+    runner_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1000)
+    runner_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    runner_report_seconds: float = Field(default=600.0, ge=1)
+    runner_drain_seconds: float = Field(default=25.0, ge=0)
+    log_level: str = Field(default="INFO", pattern="^(?i:DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    log_format: LogFormat = "json"
+
+    @field_validator("runner_queues", "runner_handlers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("runner_queues")
+    @classmethod
+    def _are_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("a runner needs a queue to take jobs from")
+        for name in value:
+            if not _QUEUE_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a queue")
+        return tuple(dict.fromkeys(value))

@@ -1,0 +1,237 @@
+"""Generates the stubs from the contracts, for every build and by `python sdk/hatch_build.py`.
+
+The contracts carry validation rules (buf.validate). Stubs that carry them too would import
+`buf.validate.validate_pb2`, a foreign top-level package that everybody who installs the SDK would
+get. So the rules are kept in `contract.binpb`, which servers validate with, and are stripped from
+what the stubs are generated from.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.metadata import files as distribution_files
+from pathlib import Path
+from typing import Any
+
+import grpc_tools
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.message import Message
+from grpc_tools import protoc
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SDK = Path(__file__).resolve().parent
+SOURCE = SDK / "src"
+# A module of the contract package `innosystem.options`, so that it is found with
+# importlib.resources.
+CONTRACT = "innosystem/options/contract.binpb"
+RULES = "buf/validate/validate.proto"
+
+
+class StubsBuildHook(BuildHookInterface[Any]):
+    """Generates the stubs before hatchling collects the files of a wheel, or installs in place."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Generate the stubs; `artifacts` in pyproject.toml then includes them."""
+        generate()
+
+
+def generate() -> None:
+    """Bring the generated packages under `src` up to date with the contracts.
+
+    Only files that differ are written and only files that are no longer generated are deleted:
+    whoever imports the stubs meanwhile finds them complete.
+    """
+    protos = _contracts()
+    names = sorted(path.relative_to(protos).as_posix() for path in protos.rglob("*.proto"))
+    with tempfile.TemporaryDirectory(prefix="innosystem-stubs-") as folder:
+        out = Path(folder, "out")
+        full = _compile(protos, names, Path(folder))
+        _write_stubs(_without_rules(full), names, Path(folder), out)
+        for file in full.file:
+            file.ClearField("source_code_info")
+        (out / CONTRACT).write_bytes(full.SerializeToString(deterministic=True))
+        _make_packages(out)
+        _synchronise(out, SOURCE)
+
+
+def _contracts() -> Path:
+    """Find the contracts: beside `sdk` in the repository, inside it in a source distribution."""
+    for folder in (SDK / "protos", SDK.parent / "protos"):
+        if (folder / "innosystem").is_dir():
+            return folder
+    raise FileNotFoundError("the contracts are neither in ./protos nor in ../protos")
+
+
+def _compile(protos: Path, names: Sequence[str], folder: Path) -> FileDescriptorSet:
+    """Compile the contracts with everything they import, comments included."""
+    rules, image = folder / "rules.binpb", folder / "full.binpb"
+    rules.write_bytes(_rules().SerializeToString())
+    _run(
+        f"--descriptor_set_in={rules}",
+        f"-I{protos}",
+        f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
+        f"-I{_google_apis()}",
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={image}",
+        *names,
+    )
+    return FileDescriptorSet.FromString(image.read_bytes())
+
+
+def _rules() -> FileDescriptorSet:
+    """Take the rules' own .proto, compiled, out of protovalidate, which ships no source of it."""
+    # A private module, and the only place where the very version that servers validate with can be
+    # had offline.
+    from protovalidate._gen.buf.validate import validate_pb
+
+    rules = FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
+    pool = descriptor_pool.Default()
+    found = FileDescriptorSet()
+    for name in rules.dependency:
+        _import_well_known(name)
+        pool.FindFileByName(name).CopyToProto(found.file.add())
+    found.file.append(rules)
+    return found
+
+
+def _import_well_known(name: str) -> None:
+    """Import the module of a google/protobuf file, which puts it into the default pool."""
+    __import__(name.removesuffix(".proto").replace("/", ".") + "_pb2")
+
+
+def _google_apis() -> Path:
+    """Find the folder from which googleapis-common-protos' `google/rpc/*.proto` can be imported."""
+    for file in distribution_files("googleapis-common-protos") or ():
+        if file.as_posix() == "google/rpc/status.proto":
+            return Path(str(file.locate())).parents[2]
+    raise FileNotFoundError("googleapis-common-protos holds no google/rpc/status.proto")
+
+
+def _without_rules(full: FileDescriptorSet) -> FileDescriptorSet:
+    """Copy the contract without validation rules. Our own options stay: clients read them."""
+    # In a pool of its own the descriptors' options know the extensions of this contract, and no
+    # others.
+    pool = descriptor_pool.DescriptorPool()
+    for file in full.file:
+        pool.Add(file)
+    name = FileDescriptorSet.DESCRIPTOR.full_name
+    known = message_factory.GetMessageClass(pool.FindMessageTypeByName(name))
+    contract = known.FromString(full.SerializeToString())
+    _strip(contract)
+    stripped = FileDescriptorSet.FromString(contract.SerializeToString())
+    kept = [file for file in stripped.file if file.name != RULES]
+    for file in kept:
+        _drop_import(file)
+    return FileDescriptorSet(file=kept)
+
+
+def _strip(message: Message) -> None:
+    """Clear every option that the rules' file declares, in the message and in all it contains."""
+    field: Any  # the published types miss `file`, and that extensions are cleared by descriptor
+    for field, value in message.ListFields():
+        if field.is_extension:
+            if field.file.name == RULES:
+                message.ClearExtension(field)
+        elif field.message_type is not None:
+            for item in value if field.is_repeated else [value]:
+                _strip(item)
+            # Options that are there but empty would still be written into every stub.
+            if field.name == "options" and not value.ByteSize():
+                message.ClearField("options")
+
+
+def _drop_import(file: FileDescriptorProto) -> None:
+    if RULES not in file.dependency:
+        return
+    if file.public_dependency or file.weak_dependency:
+        raise ValueError(
+            f"{file.name}: public and weak imports are numbered by place, and can't be kept"
+        )
+    file.dependency.remove(RULES)
+
+
+def _write_stubs(
+    contract: FileDescriptorSet, names: Sequence[str], folder: Path, out: Path
+) -> None:
+    image = folder / "stripped.binpb"
+    image.write_bytes(contract.SerializeToString())
+    out.mkdir()
+    _run(
+        f"--descriptor_set_in={image}",
+        f"--plugin=protoc-gen-mypy={_program('protoc-gen-mypy')}",
+        f"--plugin=protoc-gen-mypy_grpc={_program('protoc-gen-mypy_grpc')}",
+        f"--python_out={out}",
+        f"--grpc_python_out={out}",
+        f"--mypy_out=quiet:{out}",
+        f"--mypy_grpc_out=quiet:{out}",
+        *names,
+    )
+    # protoc writes these two for every file; without a service they say nothing.
+    with_service = {file.name for file in contract.file if file.service}
+    for name in names:
+        if name not in with_service:
+            for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
+                (out / name.replace(".proto", suffix)).unlink(missing_ok=True)
+
+
+def _program(name: str) -> str:
+    """Find a plugin in the environment that this runs in; it need not be activated."""
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if found is None:
+        raise FileNotFoundError(
+            f"{name} of mypy-protobuf is not installed beside Python or on PATH"
+        )
+    return found
+
+
+def _run(*arguments: str) -> None:
+    """Run the compiler, which lives in grpc_tools and reports by itself to standard error."""
+    if protoc.main(["protoc", *arguments]) != 0:
+        raise RuntimeError("protoc refused the contracts; its messages are above")
+
+
+def _make_packages(out: Path) -> None:
+    """Make `innosystem.<name>` typed packages; `innosystem` is shared and belongs to nobody."""
+    for package in _generated_packages(out):
+        (package / "py.typed").touch()
+        for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
+            (folder / "__init__.py").write_text(
+                '"""Generated from the contracts by the build of the SDK."""\n', encoding="utf-8"
+            )
+
+
+def _generated_packages(root: Path) -> Iterator[Path]:
+    yield from sorted(path for path in (root / "innosystem").iterdir() if path.is_dir())
+
+
+def _synchronise(made: Path, target: Path) -> None:
+    """Make the generated packages under `target` equal to those under `made`."""
+    for package in _generated_packages(made):
+        there = target / package.relative_to(made)
+        for old in [path for path in there.rglob("*") if path.is_file()]:
+            # Another build, running at the same time, may be about to move its partial files.
+            kept = "__pycache__" in old.parts or old.suffix == ".partial"
+            if not kept and not (made / old.relative_to(target)).exists():
+                old.unlink(missing_ok=True)
+    for new in sorted(path for path in made.rglob("*") if path.is_file()):
+        file = target / new.relative_to(made)
+        content = new.read_bytes()
+        if not file.exists() or file.read_bytes() != content:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(file, content)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file so that nobody can see half of it."""
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+
+
+if __name__ == "__main__":
+    generate()

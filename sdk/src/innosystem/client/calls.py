@@ -1,0 +1,94 @@
+"""What is done to a call before it leaves: a deadline, a request ID, and IDs for what it creates.
+
+These wrap the callables that stubs are made of. Interceptors of grpc.aio could do the same, but run
+each call in a task of its own: that costs more than all of this does.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Generic, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc import aio
+
+from innosystem.client.identity import REQUEST_ID_KEY, new_id, request_id
+from innosystem.client.ids import set_ids
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Metadata: TypeAlias = aio.Metadata | Sequence[tuple[str, str | bytes]]
+Requests: TypeAlias = AsyncIterator[Request] | Iterator[Request]
+
+
+def with_request_id(metadata: Metadata | None) -> Metadata:
+    """Add the ID of the request being worked on, or a new one, unless the caller sends one.
+
+    Args:
+        metadata: What the caller passed to the stub. It is not changed.
+    """
+    entries = tuple(metadata or ())
+    if any(key == REQUEST_ID_KEY for key, _ in entries):
+        return entries
+    return (*entries, (REQUEST_ID_KEY, request_id.get() or str(new_id())))
+
+
+class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request, Response]):
+    """One request, one response; with a deadline in any case."""
+
+    def __init__(
+        self, inner: aio.UnaryUnaryMultiCallable[Request, Response], deadline_seconds: float
+    ) -> None:
+        self._inner = inner
+        self._deadline_seconds = deadline_seconds
+
+    def __call__(
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> aio.UnaryUnaryCall[Request, Response]:
+        """Start the call; await what it returns."""
+        if isinstance(request, Message):
+            set_ids(request)
+        return self._inner(
+            request,
+            timeout=self._deadline_seconds if timeout is None else timeout,
+            metadata=with_request_id(metadata),
+            credentials=credentials,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+        )
+
+
+class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[Request, Response]):
+    """One request, many responses; without a deadline unless the caller sets one.
+
+    A stream lasts as long as its reader wants.
+    """
+
+    def __init__(self, inner: aio.UnaryStreamMultiCallable[Request, Response]) -> None:
+        self._inner = inner
+
+    def __call__(
+        self,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> aio.UnaryStreamCall[Request, Response]:
+        """Start the call; iterate over what it returns."""
+        return self._inner(
+            request,
+            timeout=timeout,
+            metadata=with_request_id(metadata),
+            credentials=credentials,
+            wait_for_ready=wait_for_ready,
+            compression=compression,
+        )

@@ -1,0 +1,155 @@
+"""Makes channels to the services."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+import grpc
+from grpc import aio
+
+from innosystem.client.calls import ResponseStreams, UnaryCalls
+from innosystem.client.service_config import service_config
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Serializer: TypeAlias = Callable[[Request], bytes]
+Deserializer: TypeAlias = Callable[[bytes], Response]
+
+# Batches have at most 8 MiB; the rest is room for what surrounds them. gRPC's own limit, 4 MiB, is
+# too small.
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+_KEEPALIVE_MILLISECONDS = 30_000
+_KEEPALIVE_TIMEOUT_MILLISECONDS = 10_000
+
+
+def connect(
+    target: str,
+    *,
+    deadline_seconds: float = 10.0,
+    credentials: grpc.ChannelCredentials | None = None,
+    interceptors: Sequence[aio.ClientInterceptor] = (),
+    options: Sequence[tuple[str, Any]] = (),
+) -> aio.Channel:
+    """Make a channel to one service. It connects when it is first used, and again whenever it must.
+
+    Calls go round all servers that the target resolves to. Calls that are safe to repeat are
+    repeated while no server is available. Every call carries an `x-request-id`, and what a call
+    creates has an ID before it is sent.
+
+    Args:
+        target: Where to connect: `host:port`, `dns:///host:port`, `unix:/path` and all else that
+            gRPC understands.
+        deadline_seconds: The time that a unary call may take, with its repeats, if it is called
+            without a `timeout`.
+        credentials: TLS credentials. Without them the connection is not encrypted.
+        interceptors: Interceptors of your own. They see calls as they are sent.
+        options: gRPC channel arguments, which override those chosen here.
+
+    Returns:
+        A channel for the generated stubs. Close it, or use it as an async context manager.
+    """
+    arguments = [
+        *{
+            "grpc.service_config": service_config(),
+            "grpc.primary_user_agent": _user_agent(),
+            "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+            "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
+            # Finds out within 40 seconds that a peer has vanished without a word. Only while calls
+            # are waiting: a server takes pings on idle connections for abuse.
+            "grpc.keepalive_time_ms": _KEEPALIVE_MILLISECONDS,
+            "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MILLISECONDS,
+            "grpc.keepalive_permit_without_calls": 0,
+            **dict(options),
+        }.items()
+    ]
+    if credentials is None:
+        inner = aio.insecure_channel(target, arguments, interceptors=interceptors)
+    else:
+        inner = aio.secure_channel(target, credentials, arguments, interceptors=interceptors)
+    return _ClientChannel(inner, deadline_seconds)
+
+
+@cache
+def _user_agent() -> str:
+    try:
+        return f"innosystem-python/{version('innosystem')}"
+    except PackageNotFoundError:
+        # Imported from a checkout that nobody installed.
+        return "innosystem-python/source"
+
+
+class _ClientChannel(aio.Channel):
+    """A channel whose calls are prepared by `calls`; all else is the inner channel's.
+
+    Stubs pass arguments beyond those documented (`_registered_method`), which are handed on as they
+    come.
+    """
+
+    def __init__(self, inner: aio.Channel, deadline_seconds: float) -> None:
+        self._inner = inner
+        self._deadline_seconds = deadline_seconds
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer[Request] | None = None,
+        response_deserializer: Deserializer[Response] | None = None,
+        **more: Any,
+    ) -> aio.UnaryUnaryMultiCallable[Request, Response]:
+        inner = self._inner.unary_unary(method, request_serializer, response_deserializer, **more)
+        return UnaryCalls(inner, self._deadline_seconds)
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serializer[Request] | None = None,
+        response_deserializer: Deserializer[Response] | None = None,
+        **more: Any,
+    ) -> aio.UnaryStreamMultiCallable[Request, Response]:
+        inner = self._inner.unary_stream(method, request_serializer, response_deserializer, **more)
+        return ResponseStreams(inner)
+
+    # The contract has no methods that take streams; reflection and other general services do, and
+    # need nothing of us.
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serializer[Request] | None = None,
+        response_deserializer: Deserializer[Response] | None = None,
+        **more: Any,
+    ) -> aio.StreamUnaryMultiCallable[Request, Response]:
+        return self._inner.stream_unary(method, request_serializer, response_deserializer, **more)
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serializer[Request] | None = None,
+        response_deserializer: Deserializer[Response] | None = None,
+        **more: Any,
+    ) -> aio.StreamStreamMultiCallable[Request, Response]:
+        return self._inner.stream_stream(method, request_serializer, response_deserializer, **more)
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._inner.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._inner.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._inner.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._inner.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()

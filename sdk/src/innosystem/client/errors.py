@@ -1,0 +1,116 @@
+"""Reads the details of an error, which gRPC carries as a `google.rpc.Status` in binary metadata."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN: Final = "innosystem"
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong with a request, or with the state that it needs.
+
+    Attributes:
+        field: The path of the field (`requests[3].job_id`), or the subject whose state is wrong.
+        description: What is wrong with it.
+        type: The rule that is broken (`string.uuid`), or the kind of the precondition. May be
+            empty.
+    """
+
+    field: str
+    description: str
+    type: str = ""
+
+
+@dataclass(eq=False)
+class InnosystemError(Exception):
+    """A call, or one item of a batch, was refused or failed.
+
+    Attributes:
+        code: The gRPC status.
+        message: What happened, for people.
+        reason: The name of the contract's `ErrorReason` without its prefix (`INSUFFICIENT_FUNDS`).
+            Empty if none was sent.
+        metadata: What varies from case to case, as the `ErrorReason` documents it.
+        violations: The fields, or preconditions, at fault.
+        retry_after_seconds: How long to wait before trying again; None where the server did not say
+            that it helps.
+    """
+
+    code: grpc.StatusCode
+    message: str
+    reason: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
+    retry_after_seconds: float | None = None
+
+    def __str__(self) -> str:
+        """Join what is known into one line."""
+        label = self.reason or self.code.name
+        faults = "; ".join(f"{fault.field}: {fault.description}" for fault in self.violations)
+        return f"{label}: {self.message}" + (f" ({faults})" if faults else "")
+
+
+def error_from(exc: grpc.RpcError) -> InnosystemError | None:
+    """Read the details of a failed call.
+
+    Args:
+        exc: What a stub raised, be it of grpc.aio or of the blocking grpc.
+
+    Returns:
+        The error, or None when the failure carries no details: it then comes from gRPC itself or
+        from a proxy (no connection, deadline exceeded), and `exc.code()` is all there is to know.
+    """
+    read = getattr(exc, "trailing_metadata", None)
+    entries: Iterable[tuple[str, str | bytes]] = (read() if read else None) or ()
+    for key, value in entries:
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return error_from_status(status_pb2.Status.FromString(value))
+            except DecodeError:
+                # Not ours, then. The caller still holds the gRPC error, which says no less than
+                # this.
+                return None
+    return None
+
+
+def error_from_status(status: status_pb2.Status) -> InnosystemError:
+    """Read a status, such as the one of an item of a batch that failed.
+
+    Args:
+        status: A status that is not OK.
+
+    Returns:
+        The error, to be raised or looked at.
+    """
+    error = InnosystemError(
+        code=_CODES.get(status.code, grpc.StatusCode.UNKNOWN), message=status.message
+    )
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        retry = error_details_pb2.RetryInfo()
+        bad_request = error_details_pb2.BadRequest()
+        precondition = error_details_pb2.PreconditionFailure()
+        if detail.Unpack(info):
+            if info.domain == DOMAIN:
+                error.reason, error.metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(retry):
+            error.retry_after_seconds = retry.retry_delay.ToNanoseconds() / 1e9
+        elif detail.Unpack(bad_request):
+            error.violations += [
+                Violation(fault.field, fault.description, fault.reason)
+                for fault in bad_request.field_violations
+            ]
+        elif detail.Unpack(precondition):
+            error.violations += [
+                Violation(fault.subject, fault.description, fault.type)
+                for fault in precondition.violations
+            ]
+    return error

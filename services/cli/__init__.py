@@ -1,0 +1,1 @@
+"""The `innosystem` command: a local stack, a demonstration, and an operator's tools."""

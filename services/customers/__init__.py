@@ -1,0 +1,1 @@
+"""The customers service: who submits jobs, and their API keys."""

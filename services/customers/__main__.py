@@ -1,0 +1,41 @@
+"""The customers process: `python -m services.customers`. The only place where its parts are put together."""
+
+from datetime import UTC, datetime
+
+from innosystem.customers.v1 import customer_service_pb2
+from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
+from services.customers.repository_sql import SqlCustomersUnitOfWork
+from services.customers.service import CustomersService
+from services.customers.servicer import CustomerServicer
+from services.customers.settings import CustomersServerSettings
+from services.kit.data.database import Database
+from services.kit.query.page import PageTokens
+from services.kit.rpc.server import Served, Server, serve
+from services.kit.settings import DatabaseSettings, load
+
+
+async def main() -> None:
+    """Builds the service and serves until it is told to stop."""
+    server_settings = load(CustomersServerSettings, "CUSTOMERS_")
+    database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
+    database = Database.connect(database_settings, application_name="innosystem-customers")
+    service = CustomersService(lambda: SqlCustomersUnitOfWork(database), lambda: datetime.now(UTC))
+    servicer = CustomerServicer(service, PageTokens(database_settings.page_token_key))
+    server = Server(
+        settings=server_settings,
+        served=[
+            Served(
+                customer_service_pb2.DESCRIPTOR.services_by_name["CustomerService"],
+                lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
+            )
+        ],
+        required={"database": database.check},
+    )
+    try:
+        await server.run()
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    serve("customers", main)

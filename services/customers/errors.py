@@ -1,0 +1,29 @@
+"""What the customers service refuses, and why."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.kit.errors import DomainError
+
+
+@dataclass(eq=False)
+class CustomerNotFound(DomainError):
+    """No customer has the ID {customer_id}: create it first, or look for the right one with ListCustomers."""
+
+    reason = "CUSTOMER_NOT_FOUND"
+    customer_id: UUID
+
+
+@dataclass(eq=False)
+class EmailTaken(DomainError):
+    """Another customer has the email address {email}; the address of an inactive customer stays taken."""
+
+    reason = "EMAIL_TAKEN"
+    email: str
+
+
+@dataclass(eq=False)
+class BadApiKey(DomainError):
+    """The API key is unknown or no longer valid: check it, or have it replaced with RotateApiKey."""
+
+    reason = "BAD_CREDENTIALS"

@@ -1,0 +1,40 @@
+"""Customers in PostgreSQL."""
+
+from sqlalchemy import or_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.customers.domain import Customer, NewCustomer
+from services.customers.models import customers
+from services.customers.repository import CUSTOMERS
+from services.kit.data.repository_sql import SqlRepository
+from services.kit.data.unit_of_work import SqlUnitOfWork
+
+
+class SqlCustomerRepository(SqlRepository[Customer, NewCustomer]):
+    """The table `customers`."""
+
+    table = customers
+    entity = Customer
+    resource = CUSTOMERS
+
+    async def get_by_api_key_hash(self, api_key_hash: bytes) -> Customer | None:
+        """Looks both key columns up; each has an index."""
+        columns = customers.c
+        return await self._one(
+            self._select().where(
+                or_(
+                    columns.api_key_hash == api_key_hash,
+                    columns.previous_api_key_hash == api_key_hash,
+                )
+            )
+        )
+
+
+class SqlCustomersUnitOfWork(SqlUnitOfWork):
+    """A transaction on the customers database."""
+
+    customers: SqlCustomerRepository
+
+    def bind(self, connection: AsyncConnection) -> None:
+        """Makes the repository on the connection."""
+        self.customers = SqlCustomerRepository(connection)

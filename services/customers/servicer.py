@@ -1,0 +1,100 @@
+"""CustomerService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+
+from typing import Any
+
+import grpc.aio
+
+from innosystem.customers.v1 import customer_service_pb2 as pb
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
+from services.customers.convert import customer_message
+from services.customers.repository import CUSTOMERS
+from services.customers.service import CustomersService
+from services.kit.query.listing import Lists
+from services.kit.query.page import PageTokens
+from services.kit.rpc.convert import id_or_new, masked, require_set, required_id
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CustomerServicer(CustomerServiceServicer):
+    """CustomerService."""
+
+    def __init__(self, service: CustomersService, tokens: PageTokens) -> None:
+        self._service = service
+        self._lists = Lists(CUSTOMERS, tokens)
+
+    async def CreateCustomer(
+        self, request: pb.CreateCustomerRequest, context: Context
+    ) -> pb.CreateCustomerResponse:
+        created = await self._service.create(
+            id_or_new(request.customer_id), request.name, request.email
+        )
+        return pb.CreateCustomerResponse(
+            customer=customer_message(created.customer),
+            api_key=created.api_key.secret if created.api_key else "",
+            replayed=created.api_key is None,
+        )
+
+    async def GetCustomer(
+        self, request: pb.GetCustomerRequest, context: Context
+    ) -> pb.GetCustomerResponse:
+        customer = await self._service.get(required_id(request.customer_id, "customer_id"))
+        return pb.GetCustomerResponse(customer=customer_message(customer))
+
+    async def ListCustomers(
+        self, request: pb.ListCustomersRequest, context: Context
+    ) -> pb.ListCustomersResponse:
+        query = self._lists.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        page = await self._service.list_page(query)
+        return pb.ListCustomersResponse(
+            customers=[customer_message(customer) for customer in page.items],
+            next_page_token=self._lists.next_page_token(query, page),
+        )
+
+    async def UpdateCustomer(
+        self, request: pb.UpdateCustomerRequest, context: Context
+    ) -> pb.UpdateCustomerResponse:
+        paths = masked(request.update_mask, ("name", "email"))
+        require_set(request.customer, paths, "customer.")
+        customer = await self._service.update(
+            required_id(request.customer.id, "customer.id"),
+            name=request.customer.name if "name" in paths else None,
+            email=request.customer.email if "email" in paths else None,
+            etag=request.customer.etag,
+        )
+        return pb.UpdateCustomerResponse(customer=customer_message(customer))
+
+    async def DeleteCustomer(
+        self, request: pb.DeleteCustomerRequest, context: Context
+    ) -> pb.DeleteCustomerResponse:
+        customer = await self._service.set_active(
+            required_id(request.customer_id, "customer_id"), active=False, etag=request.etag
+        )
+        return pb.DeleteCustomerResponse(customer=customer_message(customer))
+
+    async def UndeleteCustomer(
+        self, request: pb.UndeleteCustomerRequest, context: Context
+    ) -> pb.UndeleteCustomerResponse:
+        customer = await self._service.set_active(
+            required_id(request.customer_id, "customer_id"), active=True
+        )
+        return pb.UndeleteCustomerResponse(customer=customer_message(customer))
+
+    async def RotateApiKey(
+        self, request: pb.RotateApiKeyRequest, context: Context
+    ) -> pb.RotateApiKeyResponse:
+        key, customer = await self._service.rotate_api_key(
+            required_id(request.customer_id, "customer_id"), request.overlap.ToTimedelta()
+        )
+        return pb.RotateApiKeyResponse(api_key=key.secret, customer=customer_message(customer))
+
+    async def ResolveApiKey(
+        self, request: pb.ResolveApiKeyRequest, context: Context
+    ) -> pb.ResolveApiKeyResponse:
+        customer = await self._service.resolve_api_key(request.api_key)
+        return pb.ResolveApiKeyResponse(customer=customer_message(customer))

@@ -1,0 +1,1 @@
+"""The jobs service: job types, and jobs from submission to settlement."""

@@ -1,0 +1,87 @@
+"""The jobs process: `python -m services.jobs`. The only place where its parts are put together."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+
+from innosystem.client import connect
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
+from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
+from services.jobs.customers import GrpcCustomers
+from services.jobs.dispatcher import Dispatcher
+from services.jobs.job_type_service import JobTypeService
+from services.jobs.job_type_servicer import JobTypeServicer
+from services.jobs.queue import RedisLists
+from services.jobs.repository_sql import SqlJobsUnitOfWork
+from services.jobs.run_service import RunService
+from services.jobs.service import JobsService
+from services.jobs.servicer import JobServicer
+from services.jobs.settings import CustomersClientSettings, JobsServerSettings
+from services.kit.data.database import Database
+from services.kit.query.page import PageTokens
+from services.kit.rpc.server import Served, Server, serve
+from services.kit.rpc.validation import ContractValidator
+from services.kit.settings import DatabaseSettings, RedisSettings, load
+
+
+def redis_client(settings: RedisSettings) -> redis.Redis:
+    """Makes a client for commands: a short limit, and one more try; a push that is sent twice is harmless."""
+    client: redis.Redis = redis.Redis.from_url(
+        settings.url.get_secret_value(),
+        socket_timeout=settings.command_timeout_seconds,
+        socket_connect_timeout=settings.command_timeout_seconds,
+        retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
+    )
+    return client
+
+
+async def main() -> None:
+    """Builds the service and serves until it is told to stop."""
+    server_settings = load(JobsServerSettings, "JOBS_")
+    database_settings = load(DatabaseSettings, "JOBS_DATABASE_")
+    redis_settings = load(RedisSettings, "REDIS_")
+    customers_settings = load(CustomersClientSettings, "CUSTOMERS_")
+
+    async with AsyncExitStack() as opened:
+        database = Database.connect(database_settings, application_name="innosystem-jobs")
+        opened.push_async_callback(database.close)
+        client = await opened.enter_async_context(redis_client(redis_settings))
+        lists = RedisLists(client, redis_settings.key_prefix)
+        channel = connect(customers_settings.address, deadline_seconds=customers_settings.deadline_seconds)
+        customers = GrpcCustomers(CustomerServiceStub(await opened.enter_async_context(channel)))
+
+        def unit_of_work() -> SqlJobsUnitOfWork:
+            return SqlJobsUnitOfWork(database)
+
+        dispatcher = Dispatcher(unit_of_work, lists)
+        jobs = JobsService(unit_of_work, customers, dispatcher, lambda: datetime.now(UTC))
+        tokens = PageTokens(database_settings.page_token_key)
+        job_servicer = JobServicer(jobs, RunService(unit_of_work), ContractValidator(), tokens)
+        job_type_servicer = JobTypeServicer(JobTypeService(unit_of_work), tokens)
+        server = Server(
+            settings=server_settings,
+            served=[
+                Served(
+                    job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
+                    lambda grpc_server: add_JobServiceServicer_to_server(job_servicer, grpc_server),
+                ),
+                Served(
+                    job_type_service_pb2.DESCRIPTOR.services_by_name["JobTypeService"],
+                    lambda grpc_server: add_JobTypeServiceServicer_to_server(job_type_servicer, grpc_server),
+                ),
+            ],
+            required={"database": database.check},
+            optional={"redis": lists.check},
+            background=[dispatcher.run],
+        )
+        opened.push_async_callback(dispatcher.flush)
+        await server.run()
+
+
+if __name__ == "__main__":
+    serve("jobs", main)

@@ -1,0 +1,216 @@
+"""Between the messages of the jobs contract and the domain."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from innosystem.jobs.v1 import job_pb2, job_type_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from services.jobs import payloads
+from services.jobs.completion import Completion, Failure, Settlement
+from services.jobs.domain import Charge, ClaimedJob, Job, JobError, QueueStats
+from services.jobs.errors import InvalidOutputJson, OutputTooLarge
+from services.jobs.job_types import Priority
+from services.jobs.run_service import Recorded
+from services.jobs.service import Submitted
+from services.jobs.submission import Submission
+from services.kit.errors import DomainError
+from services.kit.rpc.convert import duration, id_or_new, moment, optional_id, timestamp
+from services.kit.rpc.status import to_status
+
+_ERROR_TYPE_MAX = 200
+_ERROR_MESSAGE_MAX = 10_000
+
+
+def priority_from(value: job_type_pb2.Priority) -> Priority | None:
+    """The priority, which is one less than its number in the contract; None if it is unspecified."""
+    return Priority(value - 1) if value else None
+
+
+def priority_message(priority: Priority) -> job_type_pb2.Priority:
+    """The priority's number in the contract."""
+    return job_type_pb2.Priority.Value(f"PRIORITY_{priority.name}")
+
+
+def submission(request: pb.CreateJobRequest) -> Submission:
+    """The submission that a request describes. The rules of the contract were checked before.
+
+    Raises:
+        InvalidField: If a time is out of range.
+    """
+    by_id = request.WhichOneof("type") == "job_type_id"
+    return Submission(
+        job_id=id_or_new(request.job_id),
+        customer_id=UUID(request.customer_id),
+        job_type=UUID(request.job_type_id) if by_id else request.job_type,
+        priority=priority_from(request.priority),
+        input_json=request.input_json,
+        run_at=moment(request.run_at, "run_at") if request.HasField("run_at") else None,
+        expires_at=(
+            moment(request.expires_at, "expires_at") if request.HasField("expires_at") else None
+        ),
+        max_cost_cents=request.max_cost_cents if request.HasField("max_cost_cents") else None,
+        labels=dict(request.labels),
+    )
+
+
+def job_ids(texts: Iterable[str]) -> list[UUID]:
+    """The IDs that a runner took from the queue; what is not a UUID can't be a job and is left out."""
+    ids = []
+    for text in texts:
+        try:
+            ids.append(UUID(text))
+        except ValueError:
+            continue
+    return ids
+
+
+def completion(message: pb.JobCompletion) -> Completion:
+    """The completion that a runner reports. The rules of the contract were checked before.
+
+    Raises:
+        InvalidOutputJson: If the output can't be stored.
+        OutputTooLarge: If it is too large.
+    """
+    ids: dict[str, UUID] = {"job_id": UUID(message.job_id), "lease_id": UUID(message.lease_id)}
+    if message.WhichOneof("outcome") == "error":
+        return Completion(**ids, failure=_failure(message.error))
+    try:
+        output = payloads.check(message.output_json)
+    except payloads.NotStorable as error:
+        raise InvalidOutputJson(str(error)) from None
+    except payloads.TooLarge as error:
+        raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
+    return Completion(**ids, output_data=output.text, output_bytes=output.size)
+
+
+def _failure(message: job_pb2.JobError) -> Failure:
+    return Failure(
+        type=_storable(message.type, _ERROR_TYPE_MAX),
+        message=_storable(message.message, _ERROR_MESSAGE_MAX),
+        retryable=message.retryable,
+    )
+
+
+def _storable(text: str, length_max: int) -> str:
+    # An error message is whatever an exception said; PostgreSQL stores all of it but NUL.
+    return text[:length_max].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def settlement(message: pb.JobSettlement) -> Settlement:
+    """What a runner says of a charge. The rules of the contract were checked before."""
+    return Settlement(
+        job_id=UUID(message.job_id),
+        transaction_id=optional_id(message.transaction.id),
+        declined_reason=message.declined.reason,
+    )
+
+
+def job_message(job: Job) -> job_pb2.Job:
+    """The job as clients see it."""
+    message = job_pb2.Job(
+        id=str(job.id),
+        customer_id=str(job.customer_id),
+        job_type_id=str(job.job_type_id),
+        status=job_pb2.JobStatus.Value(f"JOB_STATUS_{job.status.value}"),
+        billing_status=job_pb2.BillingStatus.Value(f"BILLING_STATUS_{job.billing_status.value}"),
+        priority=priority_message(job.priority),
+        queue=job.queue,
+        input_json=job.input_data or "",
+        output_json=job.output_data or "",
+        error=_error_message(job.error) if job.error else None,
+        estimated_cost_cents=job.estimated_cost_cents,
+        cost_cents=job.cost_cents,
+        currency=job.currency,
+        hold_id=str(job.hold_id or ""),
+        transaction_id=str(job.transaction_id or ""),
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        rescue_count=job.rescue_count,
+        labels=job.labels,
+        etag=job.etag,
+        **_times(job),
+    )
+    return message
+
+
+def _times(job: Job) -> Mapping[str, Any]:
+    names = ("run_at", "expires_at", "created_at", "queued_at", "started_at", "completed_at")
+    return {name: timestamp(getattr(job, name)) for name in names}
+
+
+def _error_message(error: JobError) -> job_pb2.JobError:
+    return job_pb2.JobError(
+        type=error.type,
+        message=error.message,
+        retryable=error.retryable,
+        attempt=error.attempt,
+        at=timestamp(error.at),
+    )
+
+
+def submitted_message(submitted: Submitted) -> pb.CreateJobResponse:
+    """The answer to a submission."""
+    return pb.CreateJobResponse(job=job_message(submitted.job), replayed=submitted.replayed)
+
+
+def submission_result(result: Submitted | DomainError) -> pb.BatchCreateJobsResult:
+    """The answer to a submission in a batch."""
+    if isinstance(result, DomainError):
+        return pb.BatchCreateJobsResult(error=to_status(result))
+    return pb.BatchCreateJobsResult(response=submitted_message(result))
+
+
+def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
+    """The job as a runner gets it."""
+    processor_type = f"PROCESSOR_TYPE_{claimed.processor_type.value}"
+    return pb.ClaimedJob(
+        job=job_message(claimed.job),
+        processing_logic_id=claimed.processing_logic_id,
+        processor_type=job_type_pb2.ProcessorType.Value(processor_type),
+        timeout=duration(claimed.timeout),
+        lease_expires_at=timestamp(claimed.job.lease_expires_at),
+        request_id=claimed.job.request_id,
+    )
+
+
+def completion_result(result: Recorded | DomainError) -> pb.JobCompletionResult:
+    """The answer to a completion."""
+    if isinstance(result, DomainError):
+        return pb.JobCompletionResult(error=to_status(result))
+    status = job_pb2.JobStatus.Value(f"JOB_STATUS_{result.status.value}")
+    charge = _charge_message(result.charge) if result.charge else None
+    return pb.JobCompletionResult(recorded=pb.RecordedCompletion(status=status, charge=charge))
+
+
+def _charge_message(charge: Charge) -> pb.Charge:
+    return pb.Charge(
+        customer_id=str(charge.customer_id),
+        currency=charge.currency,
+        amount_cents=charge.amount_cents,
+        idempotency_key=charge.idempotency_key,
+        hold_id=str(charge.hold_id or ""),
+        job_id=str(charge.job_id),
+    )
+
+
+def settlement_result(result: Any) -> pb.JobSettlementResult:
+    """The answer to a settlement: a billing status or an error."""
+    if isinstance(result, DomainError):
+        return pb.JobSettlementResult(error=to_status(result))
+    status = job_pb2.BillingStatus.Value(f"BILLING_STATUS_{result.value}")
+    return pb.JobSettlementResult(billing_status=status)
+
+
+def stats_message(stats: QueueStats) -> pb.QueueStats:
+    """The counts of one priority of one queue."""
+    return pb.QueueStats(
+        queue=stats.queue,
+        priority=priority_message(stats.priority),
+        waiting=stats.waiting,
+        dispatched=stats.dispatched,
+        running=stats.running,
+        oldest_age=duration(stats.oldest_age) if stats.oldest_age is not None else None,
+        submitted_per_second=stats.submitted_per_second,
+        completed_per_second=stats.completed_per_second,
+    )

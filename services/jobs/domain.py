@@ -1,0 +1,172 @@
+"""Jobs, without database and gRPC: their states, and what may happen to them when."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from services.jobs.job_types import Priority, ProcessorType
+
+
+class JobStatus(StrEnum):
+    """Where a job is in its life; the contract says what each means."""
+
+    SCHEDULED = "SCHEDULED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class BillingStatus(StrEnum):
+    """Where a job's charge is; the contract says what each means."""
+
+    NOT_BILLABLE = "NOT_BILLABLE"
+    HELD = "HELD"
+    UNHELD = "UNHELD"
+    CHARGE_DUE = "CHARGE_DUE"
+    CHARGED = "CHARGED"
+    RELEASE_DUE = "RELEASE_DUE"
+    RELEASED = "RELEASED"
+    DECLINED = "DECLINED"
+    CHARGE_BLOCKED = "CHARGE_BLOCKED"
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why an attempt failed."""
+
+    type: str
+    message: str
+    retryable: bool
+    attempt: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job about to be stored.
+
+    Attributes:
+        input_data: JSON text. None in a stored job that was read without its payloads.
+        input_bytes: How long the input is at most when PostgreSQL prints it.
+        estimated_cost_cents: The frozen price in the currency's minor unit.
+        request_id: The request that submitted it, for logs.
+        request_digest: Tells whether a repeated submission has the same parameters.
+    """
+
+    id: UUID
+    customer_id: UUID
+    job_type_id: UUID
+    status: JobStatus = JobStatus.PENDING
+    billing_status: BillingStatus
+    priority: Priority
+    queue: str
+    input_data: str | None
+    input_bytes: int
+    estimated_cost_cents: int
+    currency: str
+    max_attempts: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    run_at: datetime | None = None
+    expires_at: datetime
+    request_id: str = ""
+    request_digest: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(NewJob):
+    """A stored job.
+
+    Attributes:
+        output_data: JSON text, only when SUCCEEDED; None also if it was read without its payloads.
+        dispatched_at: When its ID was handed to Redis; None while it is to be handed over.
+        lease_id: The lease it runs under, only when RUNNING.
+        completed_lease_id: The lease under which it was completed.
+        completion_digest: Tells whether a repeated completion is the same.
+        version: Counts the changes; the etag.
+    """
+
+    output_data: str | None = None
+    output_bytes: int = 0
+    error: JobError | None = None
+    cost_cents: int | None = None
+    hold_id: UUID | None = None
+    transaction_id: UUID | None = None
+    attempt: int = 0
+    rescue_count: int = 0
+    created_at: datetime
+    queued_at: datetime
+    dispatched_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    runner_id: UUID | None = None
+    lease_id: UUID | None = None
+    lease_expires_at: datetime | None = None
+    completed_lease_id: UUID | None = None
+    completion_digest: bytes | None = None
+    version: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the job."""
+        return str(self.version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedJob:
+    """A job with what it takes to run it."""
+
+    job: Job
+    processing_logic_id: str
+    processor_type: ProcessorType
+    timeout: timedelta
+
+
+@dataclass(frozen=True)
+class Charge:
+    """The deduction to make for a job."""
+
+    customer_id: UUID
+    currency: str
+    amount_cents: int
+    hold_id: UUID | None
+    job_id: UUID
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key that makes the deduction happen once."""
+        return f"job:{self.job_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueStats:
+    """Counts of one priority of one queue.
+
+    Attributes:
+        oldest_age: How long the oldest waiting job has waited; None if none waits.
+        submitted_per_second: Over the last minute; so is completed_per_second.
+    """
+
+    queue: str
+    priority: Priority
+    waiting: int
+    dispatched: int
+    running: int
+    oldest_age: timedelta | None
+    submitted_per_second: float
+    completed_per_second: float
+
+
+def billing_at_admission(cost_cents: int) -> BillingStatus:
+    """The billing status a job begins with."""
+    return BillingStatus.UNHELD if cost_cents > 0 else BillingStatus.NOT_BILLABLE
+
+
+def charge_due(job: Job) -> Charge | None:
+    """The charge to make now, if any."""
+    if job.billing_status is not BillingStatus.CHARGE_DUE or job.cost_cents is None:
+        return None
+    return Charge(job.customer_id, job.currency, job.cost_cents, job.hold_id, job.id)

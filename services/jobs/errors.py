@@ -1,0 +1,114 @@
+"""What the jobs service refuses, and why."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.kit.errors import DomainError
+
+
+@dataclass(eq=False)
+class JobNotFound(DomainError):
+    """No job has the ID {job_id}."""
+
+    reason = "JOB_NOT_FOUND"
+    job_id: UUID
+
+
+@dataclass(eq=False)
+class JobTypeNotFound(DomainError):
+    """There is no job type {job_type}: create it first, or look for the right one with ListJobTypes."""
+
+    reason = "JOB_TYPE_NOT_FOUND"
+    job_type: str
+
+
+@dataclass(eq=False)
+class JobTypeNameTaken(DomainError):
+    """Another job type has the name {name}."""
+
+    reason = "JOB_TYPE_NAME_TAKEN"
+    name: str
+
+
+@dataclass(eq=False)
+class JobTypeInUse(DomainError):
+    """Jobs use the job type {job_type_id}, so it can't be deleted: disable it with UpdateJobType instead."""
+
+    reason = "JOB_TYPE_IN_USE"
+    job_type_id: UUID
+
+
+@dataclass(eq=False)
+class JobTypeDisabled(DomainError):
+    """The job type {job_type} is disabled: no jobs of it can be submitted until it is enabled with UpdateJobType."""
+
+    reason = "JOB_TYPE_DISABLED"
+    job_type: str
+
+
+@dataclass(eq=False)
+class CustomerNotFound(DomainError):
+    """No customer has the ID {customer_id}: create it first."""
+
+    reason = "CUSTOMER_NOT_FOUND"
+    customer_id: UUID
+
+
+@dataclass(eq=False)
+class CustomerInactive(DomainError):
+    """The customer {customer_id} is inactive and can't submit jobs: undelete it first."""
+
+    reason = "CUSTOMER_INACTIVE"
+    customer_id: UUID
+
+
+@dataclass(eq=False)
+class PriceAboveMaximum(DomainError):
+    """The job costs {price_cents} and the caller allows {max_cost_cents} at most (in the minor unit of {currency})."""
+
+    reason = "PRICE_ABOVE_MAXIMUM"
+    price_cents: int
+    max_cost_cents: int
+    currency: str
+
+
+@dataclass(eq=False)
+class InvalidInputJson(DomainError):
+    """input_json can't be stored: {problem}."""
+
+    reason = "INVALID_INPUT_JSON"
+    problem: str
+
+
+@dataclass(eq=False)
+class InvalidOutputJson(DomainError):
+    """output_json can't be stored: {problem}."""
+
+    reason = "INVALID_OUTPUT_JSON"
+    problem: str
+
+
+@dataclass(eq=False)
+class InputTooLarge(DomainError):
+    """input_json has {bytes} bytes and may have {bytes_max}: store large inputs elsewhere and submit their address."""
+
+    reason = "INPUT_TOO_LARGE"
+    bytes: int
+    bytes_max: int
+
+
+@dataclass(eq=False)
+class OutputTooLarge(DomainError):
+    """output_json has {bytes} bytes and may have {bytes_max}: store large outputs elsewhere and answer their address."""
+
+    reason = "OUTPUT_TOO_LARGE"
+    bytes: int
+    bytes_max: int
+
+
+@dataclass(eq=False)
+class LeaseLost(DomainError):
+    """The job {job_id} does not run under this lease, or was completed otherwise; nothing was changed: drop the result."""
+
+    reason = "LEASE_LOST"
+    job_id: UUID

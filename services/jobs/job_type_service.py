@@ -1,0 +1,157 @@
+"""What can be done with job types."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+from uuid import UUID
+
+from services.jobs import schemas
+from services.jobs.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
+from services.jobs.job_types import RUNNABLE, JobType, NewJobType
+from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobsUnitOfWork
+from services.kit.data.errors import AlreadyExists, StillReferenced
+from services.kit.errors import EtagMismatch, InvalidField
+from services.kit.idempotency import check_same, digest
+from services.kit.query.page import ListQuery, Page
+
+
+class JobTypeService:
+    """The use cases of job types. Each is one transaction.
+
+    Args:
+        unit_of_work: Begins a transaction.
+    """
+
+    def __init__(self, unit_of_work: Callable[[], JobsUnitOfWork]) -> None:
+        self._unit_of_work = unit_of_work
+
+    async def create(self, new: NewJobType) -> tuple[JobType, bool]:
+        """Stores a job type.
+
+        Returns:
+            The job type, and whether an earlier call with the same ID stored it.
+
+        Raises:
+            InvalidField: If no runner runs such jobs, or the schema can't be used.
+            JobTypeNameTaken: If another job type has the name.
+            IdempotencyKeyReused: If the ID was used with other parameters.
+        """
+        _check(new)
+        parameters = _parameters(new)
+        try:
+            async with self._unit_of_work() as work:
+                if (known := await work.job_types.get(new.id)) is None:
+                    stored = await work.job_types.create(
+                        replace(new, request_digest=digest(parameters))
+                    )
+                    await work.commit()
+                    return stored, False
+        except AlreadyExists as error:
+            # The same call may have been faster in another process: then both constraints may be the one named.
+            async with self._unit_of_work() as work:
+                known = await work.job_types.get(new.id)
+            if known is None:
+                raise _name_taken(error, new.name) from error
+        check_same(parameters, known.request_digest)
+        return known, True
+
+    async def get(self, wanted: UUID | str) -> JobType:
+        """Answers a job type by its ID or name.
+
+        Raises:
+            JobTypeNotFound: If there is none.
+        """
+        async with self._unit_of_work() as work:
+            if isinstance(wanted, UUID):
+                job_type = await work.job_types.get(wanted)
+            else:
+                job_type = await work.job_types.get_by_name(wanted)
+        if job_type is None:
+            raise JobTypeNotFound(str(wanted))
+        return job_type
+
+    async def list_page(self, query: ListQuery) -> Page[JobType]:
+        """Answers a page of job types."""
+        async with self._unit_of_work() as work:
+            return await work.job_types.list_page(query)
+
+    async def update(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
+        """Changes some fields. A new price touches only jobs submitted later.
+
+        Args:
+            job_type_id: Which.
+            changes: New values by the names of the fields.
+            etag: Checked if not empty.
+
+        Raises:
+            JobTypeNotFound: If there is none.
+            JobTypeNameTaken: If another job type has the name.
+            InvalidField: If no runner runs such jobs, or the schema can't be used.
+            EtagMismatch: If the etag is not the present one.
+        """
+        try:
+            async with self._unit_of_work() as work:
+                job_type = await _existing(work, job_type_id, etag)
+                changed = replace(job_type, **changes)
+                _check(changed)
+                if changed == job_type:
+                    return job_type
+                stored = await work.job_types.update(changed)
+                await work.commit()
+                return stored
+        except AlreadyExists as error:
+            raise _name_taken(error, changes["name"]) from error
+
+    async def delete(self, job_type_id: UUID, etag: str) -> None:
+        """Removes a job type that no job uses.
+
+        Raises:
+            JobTypeNotFound: If there is none.
+            JobTypeInUse: If a job uses it.
+            EtagMismatch: If the etag is not empty and not the present one.
+        """
+        try:
+            async with self._unit_of_work() as work:
+                await _existing(work, job_type_id, etag)
+                await work.job_types.delete(job_type_id)
+                await work.commit()
+        except StillReferenced as error:
+            raise JobTypeInUse(job_type_id) from error
+
+
+async def _existing(work: JobsUnitOfWork, job_type_id: UUID, etag: str) -> JobType:
+    job_type = await work.job_types.get(job_type_id)
+    if job_type is None:
+        raise JobTypeNotFound(str(job_type_id))
+    if etag and etag != job_type.etag:
+        raise EtagMismatch
+    return job_type
+
+
+def _check(job_type: NewJobType) -> None:
+    if job_type.processor_type not in RUNNABLE:
+        runnable = ", ".join(sorted(RUNNABLE))
+        raise InvalidField.of(
+            "job_type.processor_type", f"must be one that runners of this release run: {runnable}"
+        )
+    if job_type.retry_max_backoff < job_type.retry_initial_backoff:
+        raise InvalidField.of(
+            "job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff"
+        )
+    if job_type.input_schema is not None:
+        try:
+            schemas.validator(job_type.input_schema)
+        except schemas.InvalidSchema as error:
+            raise InvalidField.of("job_type.input_schema_json", str(error)) from None
+
+
+def _parameters(new: NewJobType) -> dict[str, object]:
+    return {
+        field.name: getattr(new, field.name)
+        for field in fields(NewJobType)
+        if field.name not in ("id", "request_digest")
+    }
+
+
+def _name_taken(error: AlreadyExists, name: str) -> Exception:
+    return JobTypeNameTaken(name) if error.constraint == JOB_TYPE_NAME_CONSTRAINT else error

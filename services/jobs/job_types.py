@@ -1,0 +1,86 @@
+"""Job types, without database and gRPC: what jobs of one kind cost and how they are run."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from uuid import UUID
+
+DEFAULT_CURRENCY = "EUR"
+DEFAULT_QUEUE = "default"
+DEFAULT_TIMEOUT = timedelta(minutes=5)
+DEFAULT_EXPIRES_AFTER = timedelta(days=7)
+DEFAULT_INITIAL_BACKOFF = timedelta(seconds=1)
+DEFAULT_MAX_BACKOFF = timedelta(hours=1)
+DEFAULT_MULTIPLIER = 2.0
+
+
+class ProcessorType(StrEnum):
+    """How a handler is run."""
+
+    SYNC = "SYNC"
+    ASYNC = "ASYNC"
+    BATCH = "BATCH"
+    EXTERNAL_API = "EXTERNAL_API"
+    WEBHOOK = "WEBHOOK"
+
+
+# What a runner of this release can run; a job type of another kind would only collect failures.
+RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC})
+
+
+class Priority(IntEnum):
+    """The order in which waiting jobs are taken; also the number in the name of the Redis list."""
+
+    HIGH = 0
+    MEDIUM = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJobType:
+    """A job type about to be stored.
+
+    Attributes:
+        standard_cost_cents: The price of a job in the currency's minor unit; 0 for free.
+        input_schema: A JSON Schema as JSON text, or None.
+        request_digest: Tells whether a repeated create has the same parameters (`services.kit.idempotency`).
+    """
+
+    id: UUID
+    name: str
+    description: str = ""
+    processing_logic_id: str
+    processor_type: ProcessorType
+    standard_cost_cents: int = 0
+    currency: str = DEFAULT_CURRENCY
+    enabled: bool = True
+    queue: str = DEFAULT_QUEUE
+    default_priority: Priority = Priority.MEDIUM
+    max_attempts: int = 1
+    timeout: timedelta = DEFAULT_TIMEOUT
+    expires_after: timedelta = DEFAULT_EXPIRES_AFTER
+    retry_initial_backoff: timedelta = DEFAULT_INITIAL_BACKOFF
+    retry_max_backoff: timedelta = DEFAULT_MAX_BACKOFF
+    retry_multiplier: float = DEFAULT_MULTIPLIER
+    input_schema: str | None = None
+    request_digest: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobType(NewJobType):
+    """A stored job type.
+
+    Attributes:
+        paused: Whether waiting jobs are withheld from the runners.
+        version: Counts the changes; the etag.
+    """
+
+    paused: bool = False
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the job type."""
+        return str(self.version)

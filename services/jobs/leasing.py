@@ -1,0 +1,56 @@
+"""Which jobs a claim gets: a pure decision, the same for both repositories."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.jobs.completion import holds_lease
+from services.jobs.domain import ClaimedJob, Job, JobStatus
+from services.jobs.job_types import JobType
+from services.jobs.repository import Claim
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of the jobs a claim names; those in neither list are not to be had.
+
+    Attributes:
+        granted: PENDING jobs to run.
+        repeated: Jobs that run under the lease already, because the call is a repeated one.
+        deferred: PENDING jobs that did not fit into the answer.
+    """
+
+    granted: tuple[UUID, ...]
+    repeated: tuple[UUID, ...]
+    deferred: tuple[UUID, ...]
+
+
+def choose(claim: Claim, jobs: Mapping[UUID, Job]) -> Choice:
+    """Chooses in the order of the claim until the answer is full; one job always fits."""
+    granted: list[UUID] = []
+    repeated: list[UUID] = []
+    deferred: list[UUID] = []
+    room = claim.bytes_max
+    for job_id in dict.fromkeys(claim.job_ids):
+        job = jobs.get(job_id)
+        if job is None or not (job.status is JobStatus.PENDING or holds_lease(job, claim.lease_id)):
+            continue
+        if job.status is JobStatus.RUNNING:
+            repeated.append(job_id)
+        elif job.input_bytes <= room or not (granted or repeated):
+            granted.append(job_id)
+        else:
+            deferred.append(job_id)
+            continue
+        room -= job.input_bytes
+    return Choice(tuple(granted), tuple(repeated), tuple(deferred))
+
+
+def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
+    """A claimed job with what it takes to run it."""
+    return ClaimedJob(
+        job=job,
+        processing_logic_id=job_type.processing_logic_id,
+        processor_type=job_type.processor_type,
+        timeout=job_type.timeout,
+    )

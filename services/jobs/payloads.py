@@ -1,0 +1,119 @@
+"""What a `jsonb` column can hold, checked before PostgreSQL is asked, so that one bad item can't spoil a batch."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+BYTES_MAX = 1024 * 1024
+DIGITS_MAX = 1000
+
+# PostgreSQL prints numbers with all their digits, so `1e300` takes three hundred bytes, and it refuses those of more than
+# 16,383 decimals. Numbers that could be such (also inside strings: this is only a first look) are measured one by one.
+_LONG_NUMBER = re.compile(rf"[0-9][eE][+-]?[0-9]|[0-9]{{{DIGITS_MAX}}}")
+_EXPONENT_DIGITS_MAX = 5
+_NUL = "\\u0000"
+
+
+class NotStorable(ValueError):
+    """The text is not JSON, or holds what `jsonb` refuses; the message says what and where."""
+
+
+class TooLarge(ValueError):
+    """The payload is larger than `BYTES_MAX`."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size} bytes")
+        self.size = size
+
+
+@dataclass(frozen=True)
+class Payload:
+    """JSON text that `jsonb` takes.
+
+    Attributes:
+        text: The text as it came; numbers are never parsed on the way, so they stay exact.
+        size: How many bytes it has at most when PostgreSQL prints it.
+    """
+
+    text: str
+    size: int
+
+
+def check(text: str) -> Payload:
+    """Checks a payload; empty text means `null`.
+
+    Source of the rules: RFC 8259, and what PostgreSQL's `jsonb` refuses of it (documentation, section "JSON Types"): the
+    character NUL and lone surrogates. Numbers beyond a double's range, numbers of more than `DIGITS_MAX` digits and more
+    than 1,000 levels are refused as well.
+
+    Raises:
+        NotStorable: If it is not JSON or can't be stored.
+        TooLarge: If it is larger than `BYTES_MAX`, as it came or because of numbers that take more when they are printed.
+    """
+    text = text or "null"
+    size = len(text.encode(errors="surrogatepass"))
+    if size > BYTES_MAX:
+        raise TooLarge(size)
+    value = parse(text)
+    if _NUL in text and _has_nul(value):
+        raise NotStorable("it holds the character NUL (\\u0000), which PostgreSQL can't store")
+    if _LONG_NUMBER.search(text):
+        size += _growth_by_numbers(text)
+        if size > BYTES_MAX:
+            raise TooLarge(size)
+    # `jsonb` prints a space after each colon and comma.
+    return Payload(text, size + text.count(",") + text.count(":"))
+
+
+def parse(text: str) -> Any:
+    """Parses JSON text; whole numbers beyond 64 bits lose precision, so this is for checks only.
+
+    Raises:
+        NotStorable: If it is not JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise NotStorable(f"it is not valid JSON: {error}") from None
+
+
+def _growth_by_numbers(text: str) -> int:
+    growth = 0
+
+    def measure(token: str) -> None:
+        nonlocal growth
+        growth += max(0, _printed_length(token) - len(token))
+
+    try:
+        json.loads(text, parse_float=measure, parse_int=measure)
+    except RecursionError:
+        raise NotStorable("it is nested too deeply") from None
+    return growth
+
+
+def _printed_length(token: str) -> int:
+    mantissa, _, exponent_text = token.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    exponent = int(exponent_text[: _EXPONENT_DIGITS_MAX + 1] or 0)
+    digits_before = max(1, len(whole) + exponent)
+    digits_after = max(0, len(fraction) - exponent)
+    if max(digits_before, digits_after) > DIGITS_MAX:
+        raise NotStorable(f"the number {token[:20]} has more than {DIGITS_MAX} digits")
+    return digits_before + digits_after + 2
+
+
+def _has_nul(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case str() as text if "\x00" in text:
+                return True
+            case dict() as members:
+                pending.extend(members.keys())
+                pending.extend(members.values())
+            case list() as items:
+                pending.extend(items)
+    return False

@@ -1,0 +1,239 @@
+"""What clients can do with jobs: submit them, look at them, list them, see the queues."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from services.jobs.domain import Job, NewJob, QueueStats
+from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
+from services.jobs.job_types import JobType
+from services.jobs.payloads import Payload
+from services.jobs.repository import JobsUnitOfWork, Waiting
+from services.jobs.submission import Submission, admitted, checked_input
+from services.kit.data.errors import Conflict, StillReferenced
+from services.kit.errors import DomainError
+from services.kit.idempotency import check_same
+from services.kit.query.page import ListQuery, Page
+
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Customers(Protocol):
+    """What the jobs service asks of the customers service."""
+
+    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
+        """Answers whether each customer is active; those that do not exist are left out.
+
+        What could not be asked is answered as the error to fail with.
+        """
+        ...
+
+
+class Queue(Protocol):
+    """Takes the IDs of waiting jobs to where runners find them. Never fails and never makes a caller wait."""
+
+    def put(self, jobs: Sequence[Waiting]) -> None:
+        """Hands jobs over."""
+        ...
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to a submission; replayed if an earlier one with the same ID stored the job."""
+
+    job: Job
+    replayed: bool
+
+
+class JobsService:
+    """The use cases of clients.
+
+    Args:
+        unit_of_work: Begins a transaction.
+        customers: Asks the customers service.
+        queue: Takes the IDs of stored jobs.
+        now: The time.
+    """
+
+    def __init__(
+        self,
+        unit_of_work: Callable[[], JobsUnitOfWork],
+        customers: Customers,
+        queue: Queue,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._unit_of_work = unit_of_work
+        self._customers = customers
+        self._queue = queue
+        self._now = now
+
+    async def submit(
+        self, submissions: Sequence[Submission], request_id: str
+    ) -> list[Submitted | DomainError]:
+        """Stores jobs and hands them to the queue; each alone succeeds or fails, in two transactions.
+
+        Returns:
+            The results, aligned with the submissions.
+
+        Raises:
+            ConcurrentUpdate: If a job type was deleted at the same moment; nothing was stored.
+            DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
+        """
+        async with self._unit_of_work() as work:
+            known = await work.jobs.get_many({one.job_id for one in submissions})
+            fresh = [one for one in submissions if one.job_id not in known]
+            types = await work.job_types.resolve(
+                {one.job_type for one in fresh if isinstance(one.job_type, UUID)},
+                {one.job_type for one in fresh if isinstance(one.job_type, str)},
+            )
+        active = await self._customers.active({one.customer_id for one in fresh})
+        admissions = _Admissions(types, active, self._now(), request_id)
+        outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
+        stored = await self._store([job for job in outcomes if isinstance(job, NewJob)])
+        return _results(submissions, outcomes, known, stored)
+
+    async def _store(self, new: Sequence[NewJob]) -> "_Stored":
+        by_id = {job.id: job for job in reversed(new)}
+        if not by_id:
+            return _Stored({}, {})
+        try:
+            async with self._unit_of_work() as work:
+                created = await work.jobs.create_many(list(by_id.values()))
+                await work.commit()
+                # Those left out were stored by another call a moment ago.
+                missing = by_id.keys() - created.keys()
+                found = await work.jobs.get_many(missing) if missing else {}
+        except StillReferenced as error:  # A job type was deleted since it was read.
+            raise Conflict from error
+        self._queue.put(
+            [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
+        )
+        return _Stored(created, found)
+
+    async def get(self, job_id: UUID, *, full: bool) -> Job:
+        """Answers a job, with its payloads if it is to be full.
+
+        Raises:
+            JobNotFound: If there is none.
+        """
+        async with self._unit_of_work() as work:
+            if full:
+                job = await work.jobs.get(job_id)
+            else:
+                job = (await work.jobs.get_many([job_id])).get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
+        """Answers a page of jobs. With payloads it may be shorter than asked for, so that it fits into a message."""
+        async with self._unit_of_work() as work:
+            page = await work.jobs.list_page(query)
+            if not full:
+                return page
+            fitting = _fitting(page.items)
+            payloads = await work.jobs.payloads([job.id for job in fitting])
+        items = [
+            replace(
+                job,
+                input_data=payloads[job.id].input_data,
+                output_data=payloads[job.id].output_data,
+            )
+            for job in fitting
+        ]
+        if len(items) == len(page.items):
+            return Page(tuple(items), page.next_cursor)
+        return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
+
+    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
+        """Counts what waits and runs, per queue and priority; of all queues if none is named."""
+        async with self._unit_of_work() as work:
+            return await work.jobs.stats(queues)
+
+
+@dataclass(frozen=True)
+class _Admissions:
+    """What a batch of submissions is judged by."""
+
+    types: Mapping[UUID | str, JobType | DomainError]
+    active: Mapping[UUID, bool | DomainError]
+    now: datetime
+    request_id: str
+
+    def judge(self, submission: Submission) -> NewJob | DomainError:
+        """The job to store, or why it is refused."""
+        try:
+            payload = checked_input(submission)
+            self._check_customer(submission.customer_id)
+            job_type = self._job_type(submission.job_type)
+            return self._admitted(submission, job_type, payload)
+        except DomainError as error:
+            return error
+
+    def _check_customer(self, customer_id: UUID) -> None:
+        active = self.active.get(customer_id)
+        if isinstance(active, DomainError):
+            raise active
+        if active is None:
+            raise CustomerNotFound(customer_id)
+        if not active:
+            raise CustomerInactive(customer_id)
+
+    def _job_type(self, wanted: UUID | str) -> JobType:
+        job_type = self.types.get(wanted)
+        if job_type is None:
+            raise JobTypeNotFound(str(wanted))
+        if isinstance(job_type, DomainError):
+            raise job_type
+        return job_type
+
+    def _admitted(self, submission: Submission, job_type: JobType, payload: Payload) -> NewJob:
+        return admitted(submission, job_type, payload, now=self.now, request_id=self.request_id)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The jobs of a batch that are stored now: those by this call, and those by another one that was faster."""
+
+    created: Mapping[UUID, Job]
+    found: Mapping[UUID, Job]
+
+
+def _results(
+    submissions: Sequence[Submission],
+    outcomes: Sequence[NewJob | DomainError | None],
+    known: Mapping[UUID, Job],
+    stored: _Stored,
+) -> list[Submitted | DomainError]:
+    jobs = {**stored.found, **stored.created}
+    first = set(stored.created)
+    answered = dict(known)
+    results: list[Submitted | DomainError] = []
+    for one, outcome in zip(submissions, outcomes, strict=True):
+        if isinstance(outcome, DomainError) and one.job_id not in answered:
+            results.append(outcome)
+            continue
+        job = answered.get(one.job_id) or jobs[one.job_id]
+        answered[one.job_id] = job
+        results.append(_answer(one, job, replayed=one.job_id not in first))
+        first.discard(one.job_id)
+    return results
+
+
+def _answer(submission: Submission, job: Job, *, replayed: bool) -> Submitted | DomainError:
+    try:
+        check_same(submission.parameters, job.request_digest)
+    except DomainError as error:
+        return error
+    return Submitted(job, replayed)
+
+
+def _fitting(jobs: Sequence[Job]) -> Sequence[Job]:
+    size = 0
+    for count, job in enumerate(jobs):
+        size += job.input_bytes + job.output_bytes
+        if size > PAGE_BYTES_MAX and count:
+            return jobs[:count]
+    return jobs

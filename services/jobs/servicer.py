@@ -1,0 +1,115 @@
+"""JobService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import grpc.aio
+
+from innosystem.client import request_id
+from innosystem.jobs.v1 import job_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
+from services.jobs import convert
+from services.jobs.repository import JOBS, Claim
+from services.jobs.run_service import RunService
+from services.jobs.service import PAGE_BYTES_MAX, JobsService
+from services.kit.query.listing import Lists
+from services.kit.query.page import PageTokens
+from services.kit.rpc.batches import each, merged
+from services.kit.rpc.validation import ContractValidator
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_DEFAULT_LEASE = timedelta(seconds=60)
+_FULL = job_pb2.JobView.JOB_VIEW_FULL
+_BASIC = job_pb2.JobView.JOB_VIEW_BASIC
+
+
+class JobServicer(JobServiceServicer):
+    """JobService."""
+
+    def __init__(
+        self,
+        jobs: JobsService,
+        runs: RunService,
+        validator: ContractValidator,
+        tokens: PageTokens,
+    ) -> None:
+        self._jobs = jobs
+        self._runs = runs
+        self._validator = validator
+        self._lists = Lists(JOBS, tokens)
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
+        [result] = await self._jobs.submit([convert.submission(request)], request_id.get())
+        if isinstance(result, Exception):
+            raise result
+        return convert.submitted_message(result)
+
+    async def BatchCreateJobs(
+        self, request: pb.BatchCreateJobsRequest, context: Context
+    ) -> pb.BatchCreateJobsResponse:
+        parsed = each(request.requests, "requests", self._validator, convert.submission)
+        results = await merged(parsed, lambda good: self._jobs.submit(good, request_id.get()))
+        return pb.BatchCreateJobsResponse(
+            results=[convert.submission_result(result) for result in results]
+        )
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        job = await self._jobs.get(UUID(request.job_id), full=request.view != _BASIC)
+        return pb.GetJobResponse(job=convert.job_message(job))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        full = request.view == _FULL
+        query = self._lists.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            parameters={"full": str(full)},
+        )
+        page = await self._jobs.list_page(query, full=full)
+        return pb.ListJobsResponse(
+            jobs=[convert.job_message(job) for job in page.items],
+            next_page_token=self._lists.next_page_token(query, page),
+        )
+
+    async def GetQueueStats(
+        self, request: pb.GetQueueStatsRequest, context: Context
+    ) -> pb.GetQueueStatsResponse:
+        stats = await self._jobs.stats(request.queues)
+        return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
+
+    async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
+        lease = request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE
+        claim = Claim(
+            job_ids=convert.job_ids(request.job_ids),
+            runner_id=UUID(request.runner_id),
+            lease_id=UUID(request.lease_id),
+            lease=lease,
+            bytes_max=PAGE_BYTES_MAX,
+        )
+        claimed = await self._runs.claim(claim)
+        return pb.ClaimJobsResponse(
+            jobs=[convert.claimed_message(job) for job in claimed.jobs],
+            deferred_job_ids=[str(job_id) for job_id in claimed.deferred],
+        )
+
+    async def CompleteJobs(
+        self, request: pb.CompleteJobsRequest, context: Context
+    ) -> pb.CompleteJobsResponse:
+        parsed = each(request.completions, "completions", self._validator, convert.completion)
+        results = await merged(parsed, self._runs.complete)
+        return pb.CompleteJobsResponse(
+            results=[convert.completion_result(result) for result in results]
+        )
+
+    async def SettleJobs(
+        self, request: pb.SettleJobsRequest, context: Context
+    ) -> pb.SettleJobsResponse:
+        parsed = each(request.settlements, "settlements", self._validator, convert.settlement)
+        results = await merged(parsed, self._runs.settle)
+        return pb.SettleJobsResponse(
+            results=[convert.settlement_result(result) for result in results]
+        )

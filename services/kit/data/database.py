@@ -1,0 +1,114 @@
+"""A service's database: its pool of connections, its health, and the transactions on them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncTransaction,
+    create_async_engine,
+)
+
+from services.kit.data.errors import translate
+from services.kit.settings import DatabaseSettings
+
+
+class Database:
+    """The pool of connections of one service. Nothing is opened before the first use.
+
+    Made by a service's `__main__` from its settings; tests may make one on a single connection (`on_connection`), whose
+    outer transaction they roll back: the code under test sees no difference.
+    """
+
+    def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
+        self._engine = engine
+        self._connection = connection
+
+    @classmethod
+    def connect(cls, settings: DatabaseSettings, *, application_name: str) -> Self:
+        """Makes the pool that the settings describe.
+
+        Args:
+            settings: Address, pool size and limits.
+            application_name: What `pg_stat_activity` shows, such as `innosystem-jobs`.
+        """
+        limits = {
+            "statement_timeout": settings.statement_timeout_seconds,
+            "lock_timeout": settings.lock_timeout_seconds,
+            "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_seconds,
+        }
+        options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+        url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg")
+        engine = create_async_engine(
+            url,
+            pool_size=settings.pool_size,
+            max_overflow=settings.max_overflow,
+            pool_timeout=settings.pool_timeout_seconds,
+            pool_recycle=settings.connection_lifetime_seconds,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            connect_args={
+                "application_name": application_name,
+                "connect_timeout": max(2, round(settings.connect_timeout_seconds)),
+                "options": f"{options} -c timezone=UTC",
+            },
+        )
+        return cls(engine)
+
+    @classmethod
+    def on_connection(cls, connection: AsyncConnection) -> Self:
+        """Makes a database whose transactions are savepoints of the connection's open transaction."""
+        return cls(connection.engine, connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncTransaction]:
+        """Yields a transaction on a connection of the pool, which is rolled back unless the block commits it.
+
+        Raises:
+            ConnectionFailed: If the database can't be reached. If it was lost in a commit, it is not known whether that
+                took effect.
+            TimedOut: If no connection became free, or a statement or a lock took too long.
+            ConstraintViolated: If a constraint refused a change.
+            Conflict: If another transaction was in the way.
+        """
+        try:
+            async with self._transaction() as transaction:
+                yield transaction
+        except (SQLAlchemyError, psycopg.Error) as error:
+            translated = translate(error)
+            if translated is error:
+                raise
+            raise translated from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncTransaction]:
+        if self._connection is not None:
+            transaction = await self._connection.begin_nested()
+            try:
+                yield transaction
+            finally:
+                if transaction.is_active:
+                    await transaction.rollback()
+            return
+        # Returning a connection to the pool rolls back what is open on it.
+        async with self._engine.connect() as connection:
+            yield await connection.begin()
+
+    async def check(self) -> None:
+        """Asks the database for a sign of life; for health checks.
+
+        Raises:
+            DatabaseUnavailable: If it gives none.
+        """
+        async with self.transaction() as transaction:
+            await transaction.connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()

@@ -1,0 +1,109 @@
+"""What can go wrong with stored data, and the one place where the driver's errors are translated.
+
+Those that a caller should hear about are domain errors as well, so that they reach it with their reason when nobody in
+between knows better. The others mean that the service did not foresee something: they end as INTERNAL.
+"""
+
+from typing import ClassVar
+
+import psycopg
+from psycopg import errors as pg
+from sqlalchemy import exc as sa
+
+from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable
+
+
+class DataError(Exception):
+    """Something went wrong in the data layer."""
+
+
+class NotFound(DataError):
+    """There is no such row."""
+
+
+class ConstraintViolated(DataError):
+    """A constraint of the database refuses the change.
+
+    Attributes:
+        constraint: The constraint's name, which tells the service what is wrong; empty if the database did not say.
+    """
+
+    summary: ClassVar[str] = "constraint violated"
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(f"{self.summary}: {constraint or 'unnamed'}")
+        self.constraint = constraint
+
+
+class AlreadyExists(ConstraintViolated):
+    """A unique or exclusion constraint refuses the row."""
+
+    summary = "already exists"
+
+
+class StillReferenced(ConstraintViolated):
+    """A foreign key refuses the change: a row is still needed, or the row it names is missing."""
+
+    summary = "foreign key violated"
+
+
+class InvalidData(DataError):
+    """The database can't hold the value: wrong type, out of range, too long, not JSON."""
+
+
+class ConnectionFailed(DatabaseUnavailable, DataError):
+    """The database can't be reached or closed the connection: send the request again under the same ID."""
+
+
+class TimedOut(DatabaseUnavailable, DataError):
+    """The database, a lock or a free connection took too long: send the request again under the same ID."""
+
+
+class Conflict(ConcurrentUpdate, DataError):
+    """Another transaction changed the same data; nothing was written: send the request again."""
+
+
+_CONNECTION = (
+    pg.AdminShutdown,
+    pg.CrashShutdown,
+    pg.CannotConnectNow,
+    pg.TooManyConnections,
+    pg.IdleInTransactionSessionTimeout,
+    pg.ReadOnlySqlTransaction,
+)
+_TIMEOUT = (pg.QueryCanceled, pg.LockNotAvailable, psycopg.errors.ConnectionTimeout)
+_CONFLICT = (pg.SerializationFailure, pg.DeadlockDetected)
+
+
+def translate(error: sa.SQLAlchemyError | psycopg.Error) -> Exception:
+    """Translates an error of SQLAlchemy or the driver into one of this module.
+
+    What is not foreseen (a syntax error, say) is answered as it is: a defect, not a condition.
+    """
+    if isinstance(error, sa.TimeoutError):
+        return TimedOut()
+    driver = error.orig if isinstance(error, sa.DBAPIError) else error
+    if isinstance(driver, pg.IntegrityError):
+        return _integrity(driver)
+    if isinstance(driver, _CONFLICT):
+        return Conflict()
+    if isinstance(driver, _TIMEOUT):
+        return TimedOut()
+    if isinstance(driver, _CONNECTION):
+        return ConnectionFailed()
+    if isinstance(driver, psycopg.DataError):
+        return InvalidData(str(driver))
+    # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or
+    # is a condition of the server (no memory, disk full), which waiting may cure as well.
+    if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
+        return ConnectionFailed()
+    return error
+
+
+def _integrity(error: psycopg.IntegrityError) -> ConstraintViolated:
+    constraint = error.diag.constraint_name or ""
+    if isinstance(error, pg.UniqueViolation | pg.ExclusionViolation):
+        return AlreadyExists(constraint)
+    if isinstance(error, pg.ForeignKeyViolation | pg.RestrictViolation):
+        return StillReferenced(constraint)
+    return ConstraintViolated(constraint)

@@ -1,0 +1,127 @@
+"""What the SQL repositories have in common. No statement and no row leaves a repository: entities do."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from enum import Enum
+from functools import cache
+from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
+from uuid import UUID
+
+from sqlalchemy import Select, Table, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import Executable
+
+from services.kit.data.errors import Conflict
+from services.kit.errors import DataCorrupt
+from services.kit.query import sql
+from services.kit.query.resource import Resource
+from services.kit.query.page import ListQuery, Page
+
+E = TypeVar("E")
+N = TypeVar("N")
+
+# What the database sets by itself; `update` never writes them from the entity.
+_DATABASE_SETS = frozenset({"id", "created_at", "updated_at", "version"})
+
+
+class SqlRepository(Generic[E, N]):
+    """Entities of one class in one table, on the connection of a unit of work.
+
+    The fields of the entity have the names of the columns. Enums are stored by value.
+
+    Attributes:
+        table: The table.
+        entity: The stored class.
+        resource: What can be filtered and sorted.
+    """
+
+    table: ClassVar[Table]
+    entity: ClassVar[type[Any]]
+    resource: ClassVar[Resource]
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, entity_id: UUID) -> E | None:
+        """Answers the entity, or None."""
+        return await self._one(self._select().where(self.table.c.id == entity_id))
+
+    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
+        """Answers those that exist, by ID."""
+        statement = self._select().where(self.table.c.id == func.any(list(ids)))
+        result = await self._connection.execute(statement)
+        return {row["id"]: self._entity(row) for row in result.mappings()}
+
+    async def list_page(self, query: ListQuery) -> Page[E]:
+        """Answers a page."""
+        statement = sql.select_page(self._select(), query, self.table.c)
+        return Page.cut(await self._all(statement), query)
+
+    async def create(self, new: N) -> E:
+        """Stores an entity."""
+        return await self._changed(insert(self.table).values(_values(new)))
+
+    async def update(self, entity: E) -> E:
+        """Stores a changed entity under its next version, if the stored version is the entity's."""
+        changed: Any = entity
+        table = self.table
+        values = {
+            name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS
+        }
+        statement = (
+            update(table)
+            .where(table.c.id == changed.id, table.c.version == changed.version)
+            .values(**values, version=table.c.version + 1, updated_at=func.now())
+        )
+        return await self._changed(statement)
+
+    async def delete(self, entity_id: UUID) -> bool:
+        """Removes the entity; False if there was none."""
+        result = await self._connection.execute(
+            delete(self.table).where(self.table.c.id == entity_id)
+        )
+        return result.rowcount > 0
+
+    def _select(self) -> Select[Any]:
+        return select(*(self.table.c[field.name] for field in fields(self.entity)))
+
+    async def _one(self, statement: Executable) -> E | None:
+        row = (await self._connection.execute(statement)).mappings().one_or_none()
+        return None if row is None else self._entity(row)
+
+    async def _all(self, statement: Executable) -> list[E]:
+        return [self._entity(row) for row in (await self._connection.execute(statement)).mappings()]
+
+    async def _changed(self, statement: Any) -> E:
+        stored = await self._one(statement.returning(*self._select().selected_columns))
+        if stored is None:
+            raise Conflict
+        return stored
+
+    def _entity(self, row: Mapping[Any, Any]) -> E:
+        values = dict(row)
+        for name, enum in _enums(self.entity).items():
+            try:
+                values[name] = enum(values[name])
+            except ValueError as error:
+                raise DataCorrupt(
+                    self.table.name, str(values["id"]), name, str(values[name])
+                ) from error
+        entity: E = self.entity(**values)
+        return entity
+
+
+def _values(entity: Any) -> dict[str, Any]:
+    values = {field.name: getattr(entity, field.name) for field in fields(entity)}
+    return {
+        name: value.value if isinstance(value, Enum) else value for name, value in values.items()
+    }
+
+
+@cache
+def _enums(entity: type[Any]) -> dict[str, type[Enum]]:
+    return {
+        name: hint
+        for name, hint in get_type_hints(entity).items()
+        if isinstance(hint, type) and issubclass(hint, Enum)
+    }

@@ -1,0 +1,185 @@
+"""The base of every error that a caller of a service can get.
+
+Domain errors know no gRPC. A subclass names its reason (a value of the contract's `ErrorReason`), its docstring is
+the message, and what varies from case to case is a typed attribute, which is formatted into the message and handed to
+the caller as metadata. `services.kit.rpc.status` turns them into a `google.rpc.Status`, in one place.
+"""
+
+import inspect
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import ClassVar
+
+
+@dataclass(eq=False)
+class DomainError(Exception):
+    """Something that was asked for can't be done, for a reason that the contract documents.
+
+    Attributes:
+        reason: The name of the `ErrorReason`, without its prefix.
+        retry_after_seconds: How long a caller should wait before it tries again; None where waiting does not help.
+    """
+
+    reason: ClassVar[str]
+    retry_after_seconds: ClassVar[float | None] = None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What varies, as text, under the names of the attributes; None values are left out."""
+        return {
+            field.name: _text(value)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+
+    @property
+    def message(self) -> str:
+        """The first paragraph of the docstring, with the attributes put in."""
+        docstring = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
+        return " ".join(docstring.partition("\n\n")[0].split()).format_map(self.metadata)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple | list | frozenset):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One field that breaks a rule.
+
+    Attributes:
+        field: The path of the field in the request, such as `customer.email` or `requests[3].job_id`.
+        description: What is wrong with it and what would be right.
+    """
+
+    field: str
+    description: str
+
+
+@dataclass(eq=False)
+class InvalidField(DomainError):
+    """The request has invalid fields; the details name each of them."""
+
+    reason = "INVALID_FIELD"
+    violations: tuple[FieldViolation, ...]
+
+    @classmethod
+    def of(cls, field: str, description: str) -> "InvalidField":
+        """Makes the error for one field."""
+        return cls((FieldViolation(field, description),))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The names of the fields."""
+        return {"fields": ",".join(violation.field for violation in self.violations)}
+
+    @property
+    def message(self) -> str:
+        """Each violation in words, so that a log line is enough to see what was wrong."""
+        return "; ".join(f"{v.field}: {v.description}" for v in self.violations)
+
+
+@dataclass(eq=False)
+class BatchTooLarge(DomainError):
+    """The batch has {items} items and may have {items_max}: send several smaller ones."""
+
+    reason = "BATCH_TOO_LARGE"
+    items: int
+    items_max: int
+
+
+@dataclass(eq=False)
+class InvalidFilter(DomainError):
+    """The filter is not understood: {problem}."""
+
+    reason = "INVALID_FILTER"
+    problem: str
+
+
+@dataclass(eq=False)
+class InvalidOrderBy(DomainError):
+    """The order_by is not understood: {problem}."""
+
+    reason = "INVALID_ORDER_BY"
+    problem: str
+
+
+@dataclass(eq=False)
+class InvalidPageToken(DomainError):
+    """The page token is not one of this list's, or filter, order_by or parent changed since: start again without it."""
+
+    reason = "INVALID_PAGE_TOKEN"
+
+
+@dataclass(eq=False)
+class IdempotencyKeyReused(DomainError):
+    """The ID or idempotency key was used before with other parameters ({fields}): make a new one."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+    fields: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class EtagMismatch(DomainError):
+    """The resource changed since it was read: read it again and repeat the update on what it is now."""
+
+    reason = "ETAG_MISMATCH"
+
+
+@dataclass(eq=False)
+class ConcurrentUpdate(DomainError):
+    """Somebody else changed the same data at the same moment and nothing was written: send the request again."""
+
+    reason = "CONCURRENT_UPDATE"
+    retry_after_seconds = 0.05
+
+
+@dataclass(eq=False)
+class DatabaseUnavailable(DomainError):
+    """The database can't be reached or did not answer in time: send the request again under the same ID."""
+
+    reason = "DATABASE_UNAVAILABLE"
+    retry_after_seconds = 0.5
+
+
+@dataclass(eq=False)
+class DependencyUnavailable(DomainError):
+    """The {dependency} service can't be reached or did not answer in time: send the request again under the same ID."""
+
+    reason = "DEPENDENCY_UNAVAILABLE"
+    retry_after_seconds = 0.5
+    dependency: str
+
+
+@dataclass(eq=False)
+class Overloaded(DomainError):
+    """The server has as many requests as it can handle: wait a moment and send the request again."""
+
+    reason = "OVERLOADED"
+    retry_after_seconds = 0.2
+
+
+@dataclass(eq=False)
+class Draining(DomainError):
+    """This server is shutting down and takes no new requests: send the request again, another one will take it."""
+
+    reason = "DRAINING"
+    retry_after_seconds = 0.2
+
+
+@dataclass(eq=False)
+class DataCorrupt(DomainError):
+    """A stored value is not understood: {entity} {entity_id}, {field} = {value}. An operator has to look at it."""
+
+    reason = "DATA_CORRUPT"
+    entity: str
+    entity_id: str
+    field: str
+    value: str

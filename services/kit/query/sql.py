@@ -1,0 +1,201 @@
+"""Says specifications, orders and cursors in SQL; `memory` gives the same answers.
+
+Columns are found by the fields' `attribute`: pass `table.c` or `Model.__table__.c`. How they have
+to be declared:
+
+- Text that is sorted or compared by size is ordered by code point, like in Python, whatever the
+  database's locale: by the collation "C". Declare the column so (`Text(collation="C")`), and its
+  plain index serves order, pages, ranges and patterns with an open end. Any other text column gives
+  the same results, but such an index is of no use to it.
+- Enums are stored by value, as text or number (never as a PostgreSQL enum, which sorts by
+  declaration). The column's type may take the members (SQLAlchemy's Enum, a TypeDecorator), or be a
+  plain String or Integer.
+- String maps are jsonb; equality with an entry and "has the key" can use a GIN index on the column.
+
+Nulls: a comparison with null is null in SQL, which WHERE, AND and OR treat like false. NOT alone
+tells them apart, so it is written `IS NOT TRUE`, and false is what a null comparison is everywhere.
+"""
+
+from enum import Enum
+from typing import Any, Protocol, TypeVar, cast
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    literal,
+    or_,
+    true,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy import Enum as SqlEnum
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.types import TypeEngine
+
+from services.kit.query.fields import MapEntry, StringMapField
+from services.kit.query.page import Cursor, ListQuery
+from services.kit.query.resource import Ordering
+from services.kit.query.specification import (
+    COMPARE,
+    AlwaysTrue,
+    And,
+    Comparison,
+    Not,
+    OneOf,
+    Operand,
+    Operator,
+    Or,
+    Pattern,
+    Present,
+    Specification,
+)
+
+S = TypeVar("S", bound=Select[Any])
+Condition = ColumnElement[bool]
+
+_LIKE_ESCAPE = "/"
+
+
+class Columns(Protocol):
+    """The columns of a table under the names of the fields' attributes."""
+
+    def __getitem__(self, key: str, /) -> ColumnElement[Any]:
+        """The column of this name."""
+        ...
+
+
+def select_page(statement: S, query: ListQuery, columns: Columns) -> S:
+    """Adds condition, order and limit to a statement; `Page.cut` makes the page of its rows."""
+    statement = statement.where(where(query.specification, columns))
+    if query.cursor is not None:
+        statement = statement.where(after(query.cursor, query.ordering, columns))
+    return statement.order_by(*order_by(query.ordering, columns)).limit(query.page_size + 1)
+
+
+def where(specification: Specification, columns: Columns) -> Condition:
+    """The condition that is true for the rows whose entities match, and else false or null."""
+    match specification:
+        case AlwaysTrue():
+            return true()
+        case And(parts):
+            return and_(*(where(part, columns) for part in parts))
+        case Or(parts):
+            return or_(*(where(part, columns) for part in parts))
+        case Not(inner):
+            return Grouping(where(inner, columns)).is_not(true())
+    return _leaf(specification, columns)
+
+
+def _leaf(specification: Specification, columns: Columns) -> Condition:
+    match specification:
+        case Comparison(operand, operator, value):
+            return _comparison(operand, operator, value, columns)
+        case OneOf(operand, values):
+            column = _column(operand, columns)
+            return column.in_([_bound(value, column) for value in values])
+        case Pattern(operand):
+            return _column(operand, columns).like(_like(specification), escape=_LIKE_ESCAPE)
+        case Present(operand):
+            return _present(operand, columns)
+    raise TypeError(f"{type(specification).__name__} has no SQL")
+
+
+def order_by(ordering: Ordering, columns: Columns) -> list[ColumnElement[Any]]:
+    """The terms for ORDER BY."""
+    return [
+        _sortable(columns[order.field.attribute]).desc()
+        if order.descending
+        else _sortable(columns[order.field.attribute]).asc()
+        for order in ordering
+    ]
+
+
+def after(cursor: Cursor, ordering: Ordering, columns: Columns) -> Condition:
+    """The condition for rows that come after the cursor.
+
+    With one direction it is one row comparison, which an index on the fields answers by a range.
+    With several it is spelled out, with a bound on the first field that an index can use.
+    """
+    keys = [_sortable(columns[order.field.attribute]) for order in ordering]
+    last = [_bound(value, key) for value, key in zip(cursor, keys, strict=True)]
+    if len({order.descending for order in ordering}) > 1:
+        return _after_spelled_out(keys, last, ordering)
+    if len(keys) == 1:
+        return keys[0] < last[0] if ordering[0].descending else keys[0] > last[0]
+    row, bound = tuple_(*keys), tuple_(*last)
+    return row < bound if ordering[0].descending else row > bound
+
+
+def _after_spelled_out(keys: list[ColumnElement[Any]], last: list[ColumnElement[Any]], ordering: Ordering) -> Condition:
+    beyond: list[Condition] = [
+        and_(
+            *(keys[before] == last[before] for before in range(at)),
+            keys[at] < last[at] if order.descending else keys[at] > last[at],
+        )
+        for at, order in enumerate(ordering)
+    ]
+    bound = keys[0] <= last[0] if ordering[0].descending else keys[0] >= last[0]
+    return and_(bound, or_(*beyond))
+
+
+def _comparison(operand: Operand, operator: Operator, value: Any, columns: Columns) -> Condition:
+    if isinstance(operand, MapEntry) and operator is Operator.EQUAL:
+        return cast("Condition", _map(operand, columns).contains({operand.key: value}))
+    column = _column(operand, columns)
+    if operator not in (Operator.EQUAL, Operator.NOT_EQUAL):
+        column = _sortable(column)
+    return cast("Condition", COMPARE[operator](column, _bound(value, column)))
+
+
+def _present(operand: Operand, columns: Columns) -> Condition:
+    if isinstance(operand, MapEntry):
+        return cast("Condition", _map(operand, columns).has_key(operand.key))
+    if isinstance(operand, StringMapField):
+        return cast("Condition", _map(operand, columns) != literal({}, JSONB()))
+    return columns[operand.attribute].is_not(None)
+
+
+def _column(operand: Operand, columns: Columns) -> ColumnElement[Any]:
+    if isinstance(operand, MapEntry):
+        return cast("ColumnElement[Any]", _map(operand, columns)[operand.key].astext)
+    return columns[operand.attribute]
+
+
+def _map(operand: Operand, columns: Columns) -> Any:
+    # Any: the operators of jsonb are on the comparator of the type, which SQLAlchemy's annotations
+    # don't show.
+    return type_coerce(columns[operand.attribute], JSONB())
+
+
+def _sortable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column, in the order of code points if it is text."""
+    kind = getattr(column.type, "impl_instance", column.type)  # what a TypeDecorator stores
+    if not isinstance(kind, String) or kind.collation == "C":
+        return column
+    return column.collate("C")
+
+
+def _bound(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The value as a parameter of the column's type."""
+    kind: TypeEngine[Any] = column.type
+    if isinstance(kind, Integer):
+        kind = BigInteger()  # a filter may name a number that a smaller column can't hold: not found, no error
+    if isinstance(value, Enum) and isinstance(kind, Integer | String) and not _takes_members(kind):
+        value = value.value
+    return literal(value, kind)
+
+
+def _takes_members(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, SqlEnum)
+
+
+def _like(pattern: Pattern) -> str:
+    text = pattern.text
+    for special in (_LIKE_ESCAPE, "%", "_"):  # the escape first, or it would escape itself
+        text = text.replace(special, _LIKE_ESCAPE + special)
+    return f"{'%' if pattern.open_start else ''}{text}{'%' if pattern.open_end else ''}"

@@ -1,0 +1,103 @@
+"""Between the messages of the contract and Python's types. The rules of the contract were checked before."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from uuid_utils.compat import uuid7
+
+from services.kit.errors import FieldViolation, InvalidField
+
+
+def id_or_new(text: str) -> UUID:
+    """The caller's ID, or a new UUIDv7 if it is empty."""
+    return UUID(text) if text else uuid7()
+
+
+def optional_id(text: str) -> UUID | None:
+    """The ID, or None if it is empty."""
+    return UUID(text) if text else None
+
+
+def required_id(text: str, field: str) -> UUID:
+    """The ID in a field that the contract leaves open because other calls may leave it empty.
+
+    Raises:
+        InvalidField: If it is not a UUID.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidField.of(field, "must be a valid UUID") from None
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    """The moment as a message; None stays None, which leaves the field unset."""
+    if moment is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message
+
+
+def duration(length: timedelta) -> Duration:
+    """The length of time as a message."""
+    message = Duration()
+    message.FromTimedelta(length)
+    return message
+
+
+def moment(message: Timestamp, field: str) -> datetime:
+    """The moment in UTC, in whole microseconds.
+
+    Raises:
+        InvalidField: If it is outside of the years 1 to 9999.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField.of(field, "must be a time in the years 1 to 9999") from None
+
+
+def masked(mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
+    """The fields that an update_mask names.
+
+    Raises:
+        InvalidField: If it names none, or one that can't be changed.
+    """
+    paths = frozenset(mask.paths)
+    expected = f"must name at least one of {', '.join(sorted(allowed))}"
+    if not paths:
+        raise InvalidField.of("update_mask", expected)
+    if unknown := sorted(paths - frozenset(allowed)):
+        raise InvalidField(
+            tuple(
+                FieldViolation("update_mask", f"{path} can't be changed; it {expected}")
+                for path in unknown
+            )
+        )
+    return paths
+
+
+def require_set(message: Message, names: Iterable[str], prefix: str) -> None:
+    """Checks that fields of a resource that may be left out elsewhere are set here.
+
+    Args:
+        message: The resource.
+        names: The fields.
+        prefix: Where the resource stands in the request, such as `customer.`.
+
+    Raises:
+        InvalidField: Naming those that are empty.
+    """
+    violations = tuple(
+        FieldViolation(prefix + name, "must be set and not be empty")
+        for name in sorted(names)
+        if not getattr(message, name)
+    )
+    if violations:
+        raise InvalidField(violations)

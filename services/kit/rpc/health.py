@@ -1,0 +1,73 @@
+"""The standard health service (grpc.health.v1), aware of what a service depends on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from grpc_health.v1.health import aio
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+log = structlog.get_logger(__name__)
+
+Check = Callable[[], Awaitable[None]]
+
+_PERIOD_SECONDS = 1.0
+_CHECK_SECONDS_MAX = 3.0
+
+
+@dataclass
+class Health:
+    """Says whether the services of this process can do their work.
+
+    Attributes:
+        services: The full names of the services; the whole process is asked for under the empty name.
+        required: Checks by name. While one fails, the services are NOT_SERVING; they begin so.
+        optional: Checks of what the services can do without for a while; a failure is only logged.
+    """
+
+    services: Sequence[str]
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check] = field(default_factory=dict)
+    servicer: aio.HealthServicer = field(default_factory=aio.HealthServicer)
+    _problems: dict[str, str] = field(default_factory=dict)
+
+    async def start(self) -> None:
+        """Makes the services known, NOT_SERVING until the first checks have passed."""
+        await self._say(HealthCheckResponse.NOT_SERVING)
+
+    async def watch(self) -> None:
+        """Checks again and again until it is cancelled."""
+        while True:
+            outcomes = await asyncio.gather(
+                *(self._passes(name, check) for name, check in (self.required | dict(self.optional)).items())
+            )
+            serving = all(outcomes[: len(self.required)])
+            await self._say(HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
+            await asyncio.sleep(_PERIOD_SECONDS)
+
+    async def stop(self) -> None:
+        """Says NOT_SERVING from now on, whatever the checks find."""
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _say(self, status: HealthCheckResponse.ServingStatus.ValueType) -> None:
+        for name in ("", *self.services):
+            await self.servicer.set(name, status)
+
+    async def _passes(self, name: str, check: Check) -> bool:
+        """Whether a check passes; what is wrong is logged when it changes."""
+        problem = ""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS_MAX):
+                await check()
+        except TimeoutError:
+            problem = f"no answer within {_CHECK_SECONDS_MAX:g} s"
+        except Exception as error:  # noqa: BLE001 - any failure of a check is what the check is for, and is logged
+            problem = f"{type(error).__name__}: {error}"
+        if problem != self._problems.get(name, ""):
+            if problem:
+                log.warning("dependency down", dependency=name, problem=problem, required=name in self.required)
+            else:
+                log.info("dependency up", dependency=name)
+        self._problems[name] = problem
+        return not problem

@@ -1,0 +1,1 @@
+"""The wallets service: the ledger. It calls no other service."""

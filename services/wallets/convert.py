@@ -1,0 +1,124 @@
+"""Between the messages of the wallets contract and the domain."""
+
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services.kit.errors import DomainError
+from services.kit.rpc.convert import optional_id, required_id, timestamp
+from services.kit.rpc.status import to_status
+from services.wallets.domain import Credit, Deduct, Owner, Transaction, Wallet
+from services.wallets.ledger import Accepted, Decision
+from services.wallets.service import WalletReference
+
+
+def wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
+    """The wallet as clients see it."""
+    return wallet_pb2.Wallet(
+        id=str(wallet.id),
+        customer_id=str(wallet.customer_id),
+        currency=wallet.currency,
+        current_balance_cents=wallet.current_balance_cents,
+        pending_charges_cents=wallet.pending_charges_cents,
+        available_cents=wallet.available_cents,
+        created_at=timestamp(wallet.created_at),
+        updated_at=timestamp(wallet.updated_at),
+        etag=wallet.etag,
+    )
+
+
+def transaction_message(transaction: Transaction, wallet: Wallet) -> wallet_pb2.Transaction:
+    """A line of the wallet's statement as clients see it."""
+    return wallet_pb2.Transaction(
+        id=str(transaction.id),
+        wallet_id=str(transaction.wallet_id),
+        currency=wallet.currency,
+        sequence=transaction.sequence,
+        kind=wallet_pb2.TransactionKind.Value(f"TRANSACTION_KIND_{transaction.kind.name}"),
+        counter_account=wallet_pb2.CounterAccount.Value(f"COUNTER_ACCOUNT_{transaction.counter_account.name}"),
+        amount_cents=transaction.amount_cents,
+        balance_after_cents=transaction.balance_after_cents,
+        idempotency_key=transaction.idempotency_key,
+        job_id=_text(transaction.job_id),
+        hold_id=_text(transaction.hold_id),
+        refunds_transaction_id=_text(transaction.refunds_transaction_id),
+        description=transaction.description,
+        created_at=timestamp(transaction.created_at),
+    )
+
+
+def credit_response(accepted: Accepted) -> pb.CreditResponse:
+    """The answer to a credit."""
+    return pb.CreditResponse(
+        transaction=transaction_message(accepted.transaction, accepted.wallet),
+        wallet=wallet_message(accepted.wallet),
+        replayed=accepted.replayed,
+    )
+
+
+def deduct_response(accepted: Accepted) -> pb.DeductResponse:
+    """The answer to a deduction."""
+    return pb.DeductResponse(
+        transaction=transaction_message(accepted.transaction, accepted.wallet),
+        wallet=wallet_message(accepted.wallet),
+        replayed=accepted.replayed,
+    )
+
+
+def batch_deduct_result(decision: Decision) -> pb.BatchDeductResult:
+    """The answer to one deduction of a batch."""
+    if isinstance(decision, DomainError):
+        return pb.BatchDeductResult(error=to_status(decision))
+    return pb.BatchDeductResult(response=deduct_response(decision))
+
+
+def credit(request: pb.CreditRequest) -> Credit:
+    """What is to be paid in.
+
+    Raises:
+        InvalidField: If the key is one for jobs.
+    """
+    return Credit(
+        transaction_id=uuid7(),
+        owner=Owner(UUID(request.customer_id), request.currency),
+        amount_cents=request.amount_cents,
+        idempotency_key=request.idempotency_key,
+        description=request.description,
+    )
+
+
+def deduct(request: pb.DeductRequest) -> Deduct:
+    """What is to be charged.
+
+    Raises:
+        InvalidField: If the key does not fit the job.
+    """
+    return Deduct(
+        transaction_id=uuid7(),
+        owner=Owner(UUID(request.customer_id), request.currency),
+        amount_cents=request.amount_cents,
+        idempotency_key=request.idempotency_key,
+        job_id=optional_id(request.job_id),
+        hold_id=optional_id(request.hold_id),
+        description=request.description,
+    )
+
+
+def wallet_reference(
+    request: pb.GetWalletRequest | pb.ListTransactionsRequest,
+) -> WalletReference:
+    """The wallet that a request names.
+
+    Raises:
+        InvalidField: If an ID is not a UUID.
+    """
+    if request.WhichOneof("wallet") == "owner":
+        owner = request.owner
+        return Owner(required_id(owner.customer_id, "owner.customer_id"), owner.currency)
+    return required_id(request.wallet_id, "wallet_id")
+
+
+def _text(identity: UUID | None) -> str:
+    return "" if identity is None else str(identity)

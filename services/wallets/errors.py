@@ -1,0 +1,59 @@
+"""What the wallets service refuses, and why."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.kit.errors import DomainError
+
+
+@dataclass(eq=False)
+class WalletNotFound(DomainError):
+    """No wallet has this ID, or the customer has none in this currency: create it, or look for it with ListWallets.
+
+    Attributes:
+        wallet_id: What was asked for, if it was asked for by ID.
+        customer_id: Whose wallet was asked for otherwise, with its currency.
+    """
+
+    reason = "WALLET_NOT_FOUND"
+    wallet_id: UUID | None = None
+    customer_id: UUID | None = None
+    currency: str | None = None
+
+
+@dataclass(eq=False)
+class TransactionNotFound(DomainError):
+    """No transaction has the ID {transaction_id}: look for the right one with ListTransactions."""
+
+    reason = "TRANSACTION_NOT_FOUND"
+    transaction_id: UUID
+
+
+@dataclass(eq=False)
+class WalletExists(DomainError):
+    """The customer {customer_id} has a wallet in {currency} already, with the ID {wallet_id}: use that one."""
+
+    reason = "WALLET_EXISTS"
+    wallet_id: UUID
+    customer_id: UUID
+    currency: str
+
+
+@dataclass(eq=False)
+class InsufficientFunds(DomainError):
+    """{required_cents} cents {currency} are required and the wallet has {available_cents} available: credit it first."""
+
+    reason = "INSUFFICIENT_FUNDS"
+    available_cents: int
+    required_cents: int
+    currency: str
+
+
+@dataclass(eq=False)
+class BalanceOverflow(DomainError):
+    """A balance of {current_balance_cents} cents can't grow by {amount_cents}: it may not pass {balance_cents_max}."""
+
+    reason = "BALANCE_OVERFLOW"
+    current_balance_cents: int
+    amount_cents: int
+    balance_cents_max: int

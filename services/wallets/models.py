@@ -1,0 +1,104 @@
+"""The tables of the wallets database. Their CHECKs repeat the rules of the ledger, in case a defect gets past them."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from services.kit.data.tables import created_at, make_metadata, updated_at
+
+metadata = make_metadata()
+
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("currency", Text(collation="C"), nullable=False, server_default=text("'EUR'")),
+    Column("current_balance_cents", BigInteger, nullable=False, server_default=text("0")),
+    Column("pending_charges_cents", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    created_at(),
+    updated_at(),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    UniqueConstraint("customer_id", "currency"),
+    CheckConstraint("current_balance_cents >= 0", name="balance_not_negative"),
+    CheckConstraint("pending_charges_cents >= 0", name="pending_not_negative"),
+    CheckConstraint("pending_charges_cents <= current_balance_cents", name="pending_within_balance"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_iso_4217"),
+    # Each charge updates its wallet. No index holds a column that changes then, and a page keeps a third of itself
+    # free: so the new version goes beside the old one (HOT), no index is touched, and reading prunes the old ones away.
+    postgresql_with={"fillfactor": 70},
+)
+
+# ListWallets in its default order. Its other orders sort: an index on the balance would cost every charge its HOT
+# update.
+Index("ix_wallets_created_at", wallets.c.created_at, wallets.c.id)
+
+wallet_transactions = Table(
+    "wallet_transactions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("wallet_id", Uuid, ForeignKey("wallets.id"), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("kind", Text(collation="C"), nullable=False),
+    Column("counter_account", Text(collation="C"), nullable=False),
+    Column("amount_cents", BigInteger, nullable=False),
+    Column("balance_after_cents", BigInteger, nullable=False),
+    Column("idempotency_key", Text(collation="C"), nullable=False),
+    Column("job_id", Uuid, nullable=True),
+    Column("hold_id", Uuid, nullable=True),
+    Column(
+        "refunds_transaction_id",
+        Uuid,
+        # Named, because by the convention its name would be longer than PostgreSQL's names are.
+        ForeignKey("wallet_transactions.id", name="fk_wallet_transactions_refunds"),
+        nullable=True,
+    ),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    created_at(),
+    # The statement in its order, and no number twice.
+    UniqueConstraint("wallet_id", "sequence"),
+    UniqueConstraint("wallet_id", "idempotency_key"),
+    CheckConstraint("sequence > 0", name="sequence_from_1"),
+    CheckConstraint("balance_after_cents >= 0", name="balance_not_negative"),
+    CheckConstraint(
+        "CASE kind"
+        " WHEN 'CREDIT' THEN amount_cents > 0"
+        " WHEN 'DEDUCTION' THEN amount_cents < 0"
+        " WHEN 'REFUND' THEN amount_cents > 0"
+        " WHEN 'ADJUSTMENT' THEN amount_cents <> 0"
+        " ELSE false END",
+        name="sign_fits_kind",
+    ),
+    CheckConstraint(
+        "counter_account = CASE kind"
+        " WHEN 'CREDIT' THEN 'FUNDING'"
+        " WHEN 'ADJUSTMENT' THEN 'ADJUSTMENT'"
+        " ELSE 'REVENUE' END",
+        name="counter_account_fits_kind",
+    ),
+    CheckConstraint("(kind = 'REFUND') = (refunds_transaction_id IS NOT NULL)", name="refund_names_deduction"),
+    # With the unique key this makes it one deduction a job and wallet, without an index of its own.
+    CheckConstraint(
+        "CASE WHEN kind = 'DEDUCTION' AND job_id IS NOT NULL"
+        " THEN idempotency_key = 'job:' || job_id::text"
+        " ELSE NOT starts_with(idempotency_key, 'job:') END",
+        name="key_fits_job",
+    ),
+)
+
+# What was charged and refunded for a job.
+Index(
+    "ix_wallet_transactions_job_id",
+    wallet_transactions.c.job_id,
+    postgresql_where=wallet_transactions.c.job_id.is_not(None),
+)

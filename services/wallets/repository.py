@@ -1,0 +1,126 @@
+"""What the use cases ask of stored wallets. On SQLAlchemy and in memory; one contract suite runs on both."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from services.kit.data.unit_of_work import UnitOfWork
+from services.kit.query.fields import EnumField, IntegerField, StringField, TimestampField, UuidField
+from services.kit.query.page import ListQuery, Page
+from services.kit.query.resource import Resource
+from services.wallets.domain import (
+    LedgerRequest,
+    NewWallet,
+    Owner,
+    Transaction,
+    TransactionKind,
+    Wallet,
+)
+from services.wallets.ledger import Decision
+
+ID = UuidField("id", sortable=True)
+CREATED_AT = TimestampField("created_at", sortable=True)
+
+WALLETS = Resource(
+    "wallets",
+    (
+        ID,
+        UuidField("customer_id"),
+        StringField("currency"),
+        IntegerField("current_balance_cents", sortable=True),
+        IntegerField("pending_charges_cents"),
+        CREATED_AT,
+        TimestampField("updated_at", sortable=True),
+    ),
+    default_order=(CREATED_AT.descending(),),
+)
+
+# What is listed is one wallet's statement, in which the sequence is unique. Whose it is, no filter says.
+WALLET_ID = UuidField("wallet_id")
+SEQUENCE = IntegerField("sequence", sortable=True, filterable=False)
+
+TRANSACTIONS = Resource(
+    "transactions",
+    (
+        UuidField("id"),
+        SEQUENCE,
+        EnumField("kind", TransactionKind),
+        UuidField("job_id"),
+        IntegerField("amount_cents"),
+        TimestampField("created_at"),
+    ),
+    default_order=(SEQUENCE.descending(),),
+    unique="sequence",
+)
+
+ID_CONSTRAINT = "pk_wallets"
+OWNER_CONSTRAINT = "uq_wallets_customer_id_currency"
+
+
+class WalletRepository(Protocol):
+    """Stored wallets. Only the ledger changes them."""
+
+    async def get(self, wallet_id: UUID) -> Wallet | None:
+        """Answers the wallet, or None."""
+        ...
+
+    async def get_by_owner(self, owner: Owner) -> Wallet | None:
+        """Answers the wallet of a customer in a currency, or None."""
+        ...
+
+    async def list_page(self, query: ListQuery) -> Page[Wallet]:
+        """Answers a page of wallets."""
+        ...
+
+    async def create(self, wallet: NewWallet) -> Wallet:
+        """Stores an empty wallet.
+
+        Raises:
+            AlreadyExists: With `ID_CONSTRAINT` or `OWNER_CONSTRAINT`.
+        """
+        ...
+
+
+class TransactionRepository(Protocol):
+    """Stored transactions. Only the ledger writes them, and nobody changes them."""
+
+    async def get(self, transaction_id: UUID) -> Transaction | None:
+        """Answers the transaction, or None."""
+        ...
+
+    async def list_page(self, query: ListQuery) -> Page[Transaction]:
+        """Answers a page of transactions."""
+        ...
+
+
+class Ledger(Protocol):
+    """What changes balances."""
+
+    async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
+        """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
+
+        The wallets stay locked until the unit of work ends.
+
+        Raises:
+            Conflict: If other transactions were in the way; nothing was written.
+        """
+        ...
+
+
+class WalletsUnitOfWork(UnitOfWork, Protocol):
+    """A transaction on the wallets database."""
+
+    @property
+    def wallets(self) -> WalletRepository:
+        """The wallets."""
+        ...
+
+    @property
+    def transactions(self) -> TransactionRepository:
+        """The statements."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        ...

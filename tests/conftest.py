@@ -1,0 +1,118 @@
+"""Fixtures for all tests: real servers, started once a run, and a database of its own for who asks for one."""
+
+import importlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services.kit.data.database import Database
+from services.kit.migrations import Migrations
+
+SERVICES = ("customers", "wallets", "jobs")
+
+# Tests commit to databases that are thrown away; the end-to-end tests run servers of their own with all the durability.
+_POSTGRES_SETTINGS = {"fsync": "off", "max_connections": "300"}
+
+_numbers = itertools.count()
+
+
+def _servers_folder(basetemp: Path) -> Path:
+    # Workers of pytest-xdist have folders inside the one of the run; all share the same servers.
+    run = basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp
+    return run / "servers"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stops what the fixtures started, when the last worker is done."""
+    factory = getattr(config, "_tmp_path_factory", None)
+    if factory is None or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    folder = _servers_folder(factory.getbasetemp())
+    if folder.exists():
+        EmbeddedPostgres(folder).stop(mode="immediate")
+        EmbeddedRedis(folder).stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
+    """The PostgreSQL server of this run."""
+    server = EmbeddedPostgres(_servers_folder(tmp_path_factory.getbasetemp()), _POSTGRES_SETTINGS)
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the Redis server of this run; a worker has one of its databases to itself."""
+    server = EmbeddedRedis(_servers_folder(tmp_path_factory.getbasetemp()))
+    server.start()
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return server.url.replace("db=0", f"db={int(worker) % 16}")
+
+
+def migrations(service: str, url: str) -> Migrations:
+    """The migrations of a service on a database."""
+    return Migrations(service, url, importlib.import_module(f"services.{service}.models").metadata)
+
+
+@pytest.fixture(scope="session")
+def fresh_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[str], str]]:
+    """Makes an empty, migrated database of a service and answers its address: `fresh_database("jobs")`."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    templates: dict[str, str] = {}
+    made: list[str] = []
+
+    def fresh(service: str) -> str:
+        if service not in templates:
+            template = f"template_{service}_{worker}"
+            postgres.create_database(template)
+            migrations(service, postgres.url(template)).up()
+            templates[service] = template
+        name = f"{service}_{worker}_{next(_numbers)}"
+        postgres.create_database(name, template=templates[service])
+        made.append(name)
+        return postgres.url(name)
+
+    yield fresh
+    for name in made:
+        postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_database(fresh_database: Callable[[str], str]) -> Callable[[str], str]:
+    """Answers the address of a database of a service in which no test commits anything."""
+    urls: dict[str, str] = {}
+
+    def shared(service: str) -> str:
+        if service not in urls:
+            urls[service] = fresh_database(service)
+        return urls[service]
+
+    return shared
+
+
+OpenDatabase = Callable[[str], Awaitable[Database]]
+
+
+@pytest.fixture
+async def rolled_back(shared_database: Callable[[str], str]) -> AsyncIterator[OpenDatabase]:
+    """Opens a service's database on one connection in a transaction that is rolled back after the test (mission.md, D2)."""
+    async with AsyncExitStack() as opened:
+
+        async def open_database(service: str) -> Database:
+            url = shared_database(service).replace("postgresql:", "postgresql+psycopg:")
+            engine = create_async_engine(url, poolclass=NullPool)
+            connection = await opened.enter_async_context(engine.connect())
+            transaction = await connection.begin()
+            opened.push_async_callback(transaction.rollback)
+            return Database.on_connection(connection)
+
+        yield open_database

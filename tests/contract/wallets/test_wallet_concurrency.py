@@ -1,0 +1,213 @@
+"""Many writers at once on real PostgreSQL, over the pools that two processes would have."""
+
+import asyncio
+import random
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from uuid_utils.compat import uuid7
+
+from services.kit.data.database import Database
+from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
+from services.kit.query.listing import Lists
+from services.kit.query.page import PageTokens
+from services.wallets.domain import Credit, Deduct, NewWallet, Owner, Transaction, Wallet
+from services.wallets.errors import InsufficientFunds
+from services.wallets.ledger import Accepted
+from services.wallets.repository import TRANSACTIONS
+from services.wallets.repository_sql import SqlLedger, SqlWalletsUnitOfWork
+from services.wallets.service import WalletsService
+
+STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
+WRITERS = 32
+
+
+@pytest.fixture
+def services(databases: list[Database]) -> list[WalletsService]:
+    return [WalletsService(lambda database=database: SqlWalletsUnitOfWork(database)) for database in databases]  # type: ignore[misc]
+
+
+async def funded(service: WalletsService, cents: int) -> Wallet:
+    created = await service.create(NewWallet(id=uuid7(), customer_id=uuid7()))
+    request = Credit(transaction_id=uuid7(), owner=created.wallet.owner, amount_cents=cents, idempotency_key="top-up")
+    return (await service.credit(request)).wallet
+
+
+def charge(owner: Owner, cents: int, job_id: UUID) -> Deduct:
+    return Deduct(
+        transaction_id=uuid7(), owner=owner, amount_cents=cents, idempotency_key=f"job:{job_id}", job_id=job_id
+    )
+
+
+async def checked_statement(service: WalletsService, wallet_id: UUID) -> list[Transaction]:
+    """The statement, after a look at whether it adds up."""
+    query = STATEMENTS.query(order_by="sequence", page_size=1000)
+    wallet, page = await service.list_transactions(wallet_id, query)
+    lines = list(page.items)
+    assert [one.sequence for one in lines] == list(range(1, wallet.last_sequence + 1))
+    assert wallet.current_balance_cents == sum(one.amount_cents for one in lines)
+    balance = 0
+    for one in lines:
+        balance += one.amount_cents
+        assert one.balance_after_cents == balance
+    assert [one.created_at for one in lines] == sorted(one.created_at for one in lines)
+    return lines
+
+
+async def test_concurrent_charges_with_duplicates_are_each_made_once(services: list[WalletsService]) -> None:
+    wallet = await funded(services[0], 10_000)
+    jobs = [uuid7() for _ in range(WRITERS // 2)]
+    results = await asyncio.gather(
+        *(services[n % 2].deduct(charge(wallet.owner, 7, jobs[n // 2])) for n in range(WRITERS))
+    )
+    assert Counter(one.replayed for one in results) == {False: WRITERS // 2, True: WRITERS // 2}
+    lines = await checked_statement(services[0], wallet.id)
+    assert {one.job_id for one in lines[1:]} == set(jobs)
+    assert (await services[1].get(wallet.id)).current_balance_cents == 10_000 - 7 * len(jobs)
+
+
+async def test_concurrent_charges_never_take_more_than_there_is(services: list[WalletsService]) -> None:
+    wallet = await funded(services[0], 10 * 7 + 3)
+    results = await asyncio.gather(
+        *(services[n % 2].deduct(charge(wallet.owner, 7, uuid7())) for n in range(WRITERS)), return_exceptions=True
+    )
+    assert Counter(type(one) for one in results) == {Accepted: 10, InsufficientFunds: WRITERS - 10}
+    await checked_statement(services[0], wallet.id)
+    assert (await services[0].get(wallet.id)).current_balance_cents == 3
+
+
+async def test_concurrent_batches_over_the_same_wallets_in_any_order_do_not_deadlock(
+    services: list[WalletsService],
+) -> None:
+    wallets = [await funded(services[0], 100_000) for _ in range(10)]
+    jobs = [(wallet, uuid7()) for wallet in wallets for _ in range(20)]
+    shuffle = random.Random(7).sample
+    batches = [shuffle(jobs, 50) for _ in range(WRITERS)]
+    results = await asyncio.gather(
+        *(
+            services[n % 2].deduct_many([charge(wallet.owner, 3, job_id) for wallet, job_id in batch])
+            for n, batch in enumerate(batches)
+        )
+    )
+    decisions = [one for batch in results for one in batch]
+    assert all(isinstance(one, Accepted) for one in decisions)
+    charged = {job_id for batch in batches for _, job_id in batch}
+    written = [one for wallet in wallets for one in await checked_statement(services[0], wallet.id) if one.job_id]
+    assert Counter(one.job_id for one in written) == Counter(charged)
+
+
+async def test_the_same_wallet_created_at_the_same_instant_is_stored_once(services: list[WalletsService]) -> None:
+    new = NewWallet(id=uuid7(), customer_id=uuid7())
+    results = await asyncio.gather(*(services[n % 2].create(new) for n in range(8)))
+    assert Counter(one.replayed for one in results) == {False: 1, True: 7}
+
+
+class FailingLedger:
+    """A ledger that fails some times before it applies."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = SqlLedger.apply
+
+        async def apply(ledger: SqlLedger, requests: list[Deduct]) -> object:
+            self.calls += 1
+            decisions = await real(ledger, requests)
+            if self.failures:
+                raise self.failures.pop()
+            return decisions
+
+        monkeypatch.setattr(SqlLedger, "apply", apply)
+
+
+async def test_a_unit_that_met_a_conflict_is_repeated_whole(
+    services: list[WalletsService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = await funded(services[0], 10)
+    failing = FailingLedger([Conflict(), Conflict()])
+    failing.patch(monkeypatch)
+    assert not (await services[0].deduct(charge(wallet.owner, 10, uuid7()))).replayed
+    assert failing.calls == 3
+    assert len(await checked_statement(services[0], wallet.id)) == 2
+
+
+async def test_a_unit_with_an_unknown_outcome_is_not_repeated(
+    services: list[WalletsService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = await funded(services[0], 10)
+    failing = FailingLedger([ConnectionFailed()])
+    failing.patch(monkeypatch)
+    with pytest.raises(ConnectionFailed):
+        await services[0].deduct(charge(wallet.owner, 10, uuid7()))
+    assert failing.calls == 1
+
+
+INSERT = """
+    INSERT INTO wallet_transactions
+        (id, wallet_id, sequence, kind, counter_account, amount_cents, balance_after_cents, idempotency_key, job_id)
+    VALUES (gen_random_uuid(), '{wallet}', {sequence}, '{kind}', '{account}', {amount}, {after}, '{key}', {job})
+"""
+LINE = {"sequence": 2, "kind": "CREDIT", "account": "FUNDING", "amount": 1, "after": 11, "key": "k", "job": "NULL"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "constraint"),
+    [
+        ({"sequence": 0}, "ck_wallet_transactions_sequence_from_1"),
+        ({"amount": -1}, "ck_wallet_transactions_sign_fits_kind"),
+        ({"amount": 0}, "ck_wallet_transactions_sign_fits_kind"),
+        ({"kind": "DEDUCTION", "account": "REVENUE"}, "ck_wallet_transactions_sign_fits_kind"),
+        ({"kind": "GIFT", "account": "REVENUE"}, "ck_wallet_transactions_sign_fits_kind"),
+        ({"account": "REVENUE"}, "ck_wallet_transactions_counter_account_fits_kind"),
+        ({"after": -1}, "ck_wallet_transactions_balance_not_negative"),
+        ({"kind": "REFUND", "account": "REVENUE"}, "ck_wallet_transactions_refund_names_deduction"),
+        ({"key": "job:1"}, "ck_wallet_transactions_key_fits_job"),
+        (
+            {"kind": "DEDUCTION", "account": "REVENUE", "amount": -1, "job": "gen_random_uuid()"},
+            "ck_wallet_transactions_key_fits_job",
+        ),
+    ],
+)
+async def test_the_database_refuses_lines_that_break_the_rules(
+    services: list[WalletsService], databases: list[Database], fields: dict[str, object], constraint: str
+) -> None:
+    wallet = await funded(services[0], 10)
+    with pytest.raises(ConstraintViolated) as refused:
+        async with databases[0].transaction() as transaction:
+            statement = INSERT.format_map(LINE | fields | {"wallet": wallet.id})
+            await transaction.connection.execute(text(statement))
+    assert refused.value.constraint == constraint
+
+
+@pytest.mark.parametrize("fields", [{"sequence": 1}, {"key": "top-up"}])
+async def test_the_database_refuses_a_sequence_or_key_a_second_time(
+    services: list[WalletsService], databases: list[Database], fields: dict[str, object]
+) -> None:
+    wallet = await funded(services[0], 10)
+    with pytest.raises(AlreadyExists):
+        async with databases[0].transaction() as transaction:
+            statement = INSERT.format_map(LINE | fields | {"wallet": wallet.id})
+            await transaction.connection.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("current_balance_cents = -1", "ck_wallets_balance_not_negative"),
+        ("pending_charges_cents = -1", "ck_wallets_pending_not_negative"),
+        ("pending_charges_cents = 11", "ck_wallets_pending_within_balance"),
+        ("currency = 'eur'", "ck_wallets_currency_is_iso_4217"),
+    ],
+)
+async def test_the_database_refuses_wallets_that_break_the_rules(
+    services: list[WalletsService], databases: list[Database], change: str, constraint: str
+) -> None:
+    wallet = await funded(services[0], 10)
+    with pytest.raises(ConstraintViolated) as refused:
+        async with databases[0].transaction() as transaction:
+            await transaction.connection.execute(text(f"UPDATE wallets SET {change} WHERE id = '{wallet.id}'"))
+    assert refused.value.constraint == constraint

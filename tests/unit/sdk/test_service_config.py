@@ -1,0 +1,59 @@
+import json
+from importlib.resources import files
+
+from google.protobuf import descriptor_pb2
+
+from innosystem.client.contract import policy_of, safe_to_repeat, services
+from innosystem.client.service_config import service_config
+from innosystem.options.v1 import options_pb2
+
+
+def test_only_methods_declared_safe_have_a_retry_policy() -> None:
+    config = json.loads(service_config())
+    named = {
+        (entry["service"], entry["method"])
+        for group in config["methodConfig"]
+        for entry in group["name"]
+    }
+    declared = {
+        (service.full_name, method.name): policy_of(method).repeat
+        for service in services()
+        for method in service.methods
+    }
+    assert named == {key for key, repeat in declared.items() if repeat == options_pb2.REPEAT_SAFE}
+    assert ("innosystem.jobs.v1.JobService", "CreateJob") in named
+    assert ("innosystem.customers.v1.CustomerService", "RotateApiKey") not in named
+
+
+def test_only_unavailability_is_repeated_and_within_what_grpc_supports() -> None:
+    config = json.loads(service_config())
+    for group in config["methodConfig"]:
+        policy = group["retryPolicy"]
+        assert policy["retryableStatusCodes"] == ["UNAVAILABLE"]
+        assert policy["maxAttempts"] == 5
+        # Below 10 ms gRPC can hang.
+        assert float(policy["initialBackoff"].removesuffix("s")) >= 0.01
+        # gRPC's core gets the timeout of a service config wrong.
+        assert "timeout" not in group
+    assert config["retryThrottling"]["maxTokens"] > 0
+    assert config["loadBalancingConfig"] == [{"round_robin": {}}]
+
+
+def test_every_service_of_the_contract_is_known_to_the_client() -> None:
+    contract = files("innosystem.options").joinpath("contract.binpb").read_bytes()
+    in_contract = {
+        f"{file.package}.{service.name}"
+        for file in descriptor_pb2.FileDescriptorSet.FromString(contract).file
+        for service in file.service
+    }
+    assert in_contract == {service.full_name for service in services()}
+    assert in_contract
+
+
+def test_every_method_declares_its_callers_and_whether_it_may_be_repeated() -> None:
+    for service in services():
+        for method in service.methods:
+            policy = policy_of(method)
+            assert policy.callers, method.full_name
+            assert policy.repeat != options_pb2.REPEAT_UNSPECIFIED, method.full_name
+    assert list(safe_to_repeat())
