@@ -1,7 +1,6 @@
 """Jobs and job types in PostgreSQL. Every batch is a fixed number of statements, and locks its rows in the order of their IDs."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,8 +19,6 @@ from services.jobs.statistics import queue_stats
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.unit_of_work import SqlUnitOfWork
 from services.kit.errors import DataCorrupt
-
-_PAYLOADS = frozenset({"input_data", "output_data"})
 
 
 class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
@@ -65,16 +62,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     resource = JOBS
 
     def _select(self) -> Select[Any]:
-        """Leaves the payloads where they are: out of line, and not needed for most of what is done."""
-        return select(
-            *(
-                null().label(field.name) if field.name in _PAYLOADS else jobs.c[field.name]
-                for field in fields(Job)
-            )
-        )
-
-    def _select_whole(self) -> Select[Any]:
-        return select(*(jobs.c[field.name] for field in fields(Job)))
+        return select(*statements.BARE)
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         stored = row["error"]
@@ -83,7 +71,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def get(self, entity_id: UUID) -> Job | None:
         """Answers the job with its payloads."""
-        return await self._one(self._select_whole().where(jobs.c.id == entity_id))
+        return await self._one(select(*statements.WHOLE).where(jobs.c.id == entity_id))
 
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
         """Reads the payloads alone."""
@@ -96,8 +84,8 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
         """Inserts them in one statement."""
-        inserted = statements.inserted(jobs).returning(*self._select().selected_columns)
-        return {job.id: job for job in await self._all(inserted)}
+        parameters = statements.insert_parameters(jobs)
+        return {job.id: job for job in await self._all(statements.INSERT, parameters)}
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
@@ -117,7 +105,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         if choice.granted:
             await self._connection.execute(statements.claimed(claim, choice.granted))
         chosen = [*choice.repeated, *choice.granted]
-        statement = self._select_whole().where(jobs.c.id == func.any(chosen))
+        statement = select(*statements.WHOLE).where(jobs.c.id == func.any(chosen))
         running = {job.id: job for job in await self._all(statement)}
         return Claimed(
             jobs=tuple(
@@ -143,12 +131,12 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     async def complete_many(self, endings: Sequence[tuple[Completion, Ending]]) -> None:
         """Updates them in one statement."""
         if endings:
-            await self._connection.execute(statements.completed(endings))
+            await self._connection.execute(statements.COMPLETE, statements.complete_parameters(endings))
 
     async def settle_many(self, settlements: Sequence[tuple[Settlement, BillingStatus]]) -> None:
         """Updates them in one statement."""
         if settlements:
-            await self._connection.execute(statements.settled(settlements))
+            await self._connection.execute(statements.SETTLE, statements.settle_parameters(settlements))
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts in one statement."""

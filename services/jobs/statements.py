@@ -1,6 +1,7 @@
 """The set-based statements of the jobs table: each changes many jobs at once, whatever their number."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +27,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.domain import BillingStatus, JobStatus, NewJob
+from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.models import jobs
 from services.jobs.repository import Claim
 from services.kit.data.arrays import unnest
 
+Parameters = dict[str, Any]
+
 _PENDING = JobStatus.PENDING.value
+
+# Columns that are handed over as text and become `jsonb` in the statement.
+_JSON_TEXT = frozenset({"input_data"})
 
 _INSERTED: dict[str, Any] = {
     "id": Uuid,
@@ -52,28 +58,123 @@ _INSERTED: dict[str, Any] = {
     "request_id": Text,
     "request_digest": LargeBinary,
 }
-# Columns that are written as text and become `jsonb` in the statement.
-_JSON_TEXT = frozenset({"input_data"})
 
 
-def inserted(new: Sequence[NewJob]) -> Insert:
-    """Inserts jobs as handed to the queue; those whose ID exists are left out."""
-    ordered = sorted(new, key=lambda job: job.id)
-    rows = unnest(
-        "new",
-        {
-            name: (kind, [getattr(job, name) for job in ordered])
-            for name, kind in _INSERTED.items()
-        },
-    )
-    values = [
-        cast(rows.c[name], JSONB) if name in _JSON_TEXT else rows.c[name] for name in _INSERTED
-    ]
+def _insert() -> Insert:
+    rows = unnest("new", _INSERTED)
+    values = [cast(rows.c[name], JSONB) if name in _JSON_TEXT else rows.c[name] for name in _INSERTED]
     return (
         insert(jobs)
         .from_select([*_INSERTED, "dispatched_at"], select(*values, func.now()))
         .on_conflict_do_nothing(index_elements=[jobs.c.id])
+        .returning(*BARE)
     )
+
+
+def _complete() -> Update:
+    done = unnest(
+        "done",
+        {
+            "job_id": Uuid,
+            "lease_id": Uuid,
+            "digest": LargeBinary,
+            "output_data": Text,
+            "output_bytes": Integer,
+            "error_type": Text,
+            "error_message": Text,
+            "retryable": Boolean,
+            "status": Text,
+            "billing_status": Text,
+            "cost_cents": BigInteger,
+        },
+    )
+    # Attempt and time of a failure are the database's.
+    error = func.jsonb_build_object(
+        *("type", done.c.error_type),
+        *("message", done.c.error_message),
+        *("retryable", done.c.retryable),
+        *("attempt", jobs.c.attempt),
+        *("at", func.now()),
+    )
+    return (
+        update(jobs)
+        .where(jobs.c.id == done.c.job_id, jobs.c.lease_id == done.c.lease_id)
+        .values(
+            status=done.c.status,
+            billing_status=done.c.billing_status,
+            output_data=cast(done.c.output_data, JSONB),
+            output_bytes=done.c.output_bytes,
+            error=case((done.c.error_type.is_not(None), error), else_=jobs.c.error),
+            cost_cents=done.c.cost_cents,
+            completed_at=func.now(),
+            lease_id=null(),
+            lease_expires_at=null(),
+            completed_lease_id=done.c.lease_id,
+            completion_digest=done.c.digest,
+            version=jobs.c.version + 1,
+        )
+    )
+
+
+def _settle() -> Update:
+    settled = unnest("settled", {"job_id": Uuid, "transaction_id": Uuid, "billing_status": Text})
+    return (
+        update(jobs)
+        .where(jobs.c.id == settled.c.job_id)
+        .values(
+            billing_status=settled.c.billing_status,
+            transaction_id=settled.c.transaction_id,
+            version=jobs.c.version + 1,
+        )
+    )
+
+
+_PAYLOADS = frozenset({"input_data", "output_data"})
+_FIELDS = tuple(field.name for field in fields(Job))
+
+# All of a job, and a job without its payloads: those stay where they are, out of line, and most work does not need them.
+WHOLE = tuple(jobs.c[name] for name in _FIELDS)
+BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
+
+# Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers the others.
+INSERT = _insert()
+# Ends the runs of RUNNING jobs.
+COMPLETE = _complete()
+# Stores what became of charges.
+SETTLE = _settle()
+
+
+def insert_parameters(new: Sequence[NewJob]) -> Parameters:
+    """The parameters of `INSERT`."""
+    ordered = sorted(new, key=lambda job: job.id)
+    return {name: [getattr(job, name) for job in ordered] for name in _INSERTED}
+
+
+def complete_parameters(endings: Sequence[tuple[Completion, Ending]]) -> Parameters:
+    """The parameters of `COMPLETE`."""
+    rows = [(one, one.failure, end) for one, end in endings]
+    return {
+        "job_id": [one.job_id for one, _, _ in rows],
+        "lease_id": [one.lease_id for one, _, _ in rows],
+        "digest": [one.digest for one, _, _ in rows],
+        "output_data": [one.output_data for one, _, _ in rows],
+        "output_bytes": [one.output_bytes for one, _, _ in rows],
+        "error_type": [failure and failure.type for _, failure, _ in rows],
+        "error_message": [failure and failure.message for _, failure, _ in rows],
+        "retryable": [failure and failure.retryable for _, failure, _ in rows],
+        "status": [end.status.value for _, _, end in rows],
+        "billing_status": [end.billing_status.value for _, _, end in rows],
+        "cost_cents": [end.cost_cents for _, _, end in rows],
+    }
+
+
+def settle_parameters(settlements: Sequence[tuple[Settlement, BillingStatus]]) -> Parameters:
+    """The parameters of `SETTLE`."""
+    return {
+        "job_id": [settlement.job_id for settlement, _ in settlements],
+        "transaction_id": [settlement.transaction_id for settlement, _ in settlements],
+        "billing_status": [status.value for _, status in settlements],
+    }
 
 
 def claimed(claim: Claim, job_ids: Collection[UUID]) -> Update:
@@ -88,72 +189,6 @@ def claimed(claim: Claim, job_ids: Collection[UUID]) -> Update:
             runner_id=claim.runner_id,
             lease_id=claim.lease_id,
             lease_expires_at=func.now() + claim.lease,
-            version=jobs.c.version + 1,
-        )
-    )
-
-
-def completed(endings: Sequence[tuple[Completion, Ending]]) -> Update:
-    """Ends the runs of RUNNING jobs. Attempt and time of a failure are the database's."""
-    done = unnest(
-        "done",
-        {
-            "id": (Uuid, [completion.job_id for completion, _ in endings]),
-            "lease_id": (Uuid, [completion.lease_id for completion, _ in endings]),
-            "digest": (LargeBinary, [completion.digest for completion, _ in endings]),
-            "output": (Text, [completion.output_data for completion, _ in endings]),
-            "output_bytes": (Integer, [completion.output_bytes for completion, _ in endings]),
-            "error_type": (Text, [c.failure and c.failure.type for c, _ in endings]),
-            "error_message": (Text, [c.failure and c.failure.message for c, _ in endings]),
-            "retryable": (Boolean, [c.failure and c.failure.retryable for c, _ in endings]),
-            "status": (Text, [ending.status.value for _, ending in endings]),
-            "billing_status": (Text, [ending.billing_status.value for _, ending in endings]),
-            "cost_cents": (BigInteger, [ending.cost_cents for _, ending in endings]),
-        },
-    )
-    error = func.jsonb_build_object(
-        *("type", done.c.error_type),
-        *("message", done.c.error_message),
-        *("retryable", done.c.retryable),
-        *("attempt", jobs.c.attempt),
-        *("at", func.now()),
-    )
-    return (
-        update(jobs)
-        .where(jobs.c.id == done.c.id, jobs.c.lease_id == done.c.lease_id)
-        .values(
-            status=done.c.status,
-            billing_status=done.c.billing_status,
-            output_data=cast(done.c.output, JSONB),
-            output_bytes=done.c.output_bytes,
-            error=case((done.c.error_type.is_not(None), error), else_=jobs.c.error),
-            cost_cents=done.c.cost_cents,
-            completed_at=func.now(),
-            lease_id=null(),
-            lease_expires_at=null(),
-            completed_lease_id=done.c.lease_id,
-            completion_digest=done.c.digest,
-            version=jobs.c.version + 1,
-        )
-    )
-
-
-def settled(settlements: Sequence[tuple[Settlement, BillingStatus]]) -> Update:
-    """Stores what became of charges."""
-    rows = unnest(
-        "settled",
-        {
-            "id": (Uuid, [settlement.job_id for settlement, _ in settlements]),
-            "transaction_id": (Uuid, [settlement.transaction_id for settlement, _ in settlements]),
-            "billing_status": (Text, [status.value for _, status in settlements]),
-        },
-    )
-    return (
-        update(jobs)
-        .where(jobs.c.id == rows.c.id)
-        .values(
-            billing_status=rows.c.billing_status,
-            transaction_id=rows.c.transaction_id,
             version=jobs.c.version + 1,
         )
     )

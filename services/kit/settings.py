@@ -22,13 +22,22 @@ class LogSettings(BaseSettings):
 
 
 class DatabaseSettings(BaseSettings):
-    """A service's database, such as JOBS_DATABASE_URL."""
+    """A service's database, such as JOBS_DATABASE_URL.
+
+    Attributes:
+        url: `postgresql://user:password@host:port/name`.
+        pool_size: How many connections are kept.
+        max_overflow: How many more may be opened when all are busy. Each of those is closed after its use, which under
+            steady load costs more than waiting.
+        pool_timeout_seconds: How long a request waits for a free connection.
+        connection_lifetime_seconds: When a connection is replaced by a new one.
+    """
 
     model_config = _ENVIRONMENT
 
     url: SecretStr
-    pool_size: PositiveInt = 10
-    max_overflow: int = Field(default=10, ge=0)
+    pool_size: PositiveInt = 16
+    max_overflow: int = Field(default=0, ge=0)
     pool_timeout_seconds: PositiveFloat = 5
     connection_lifetime_seconds: PositiveFloat = 1800
     connect_timeout_seconds: PositiveFloat = 5

@@ -41,7 +41,7 @@ class WalletExists(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """{required_cents} cents {currency} are required and the wallet has {available_cents} available: credit it first."""
+    """{required_cents} cents {currency} are required and {available_cents} are available: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
     available_cents: int

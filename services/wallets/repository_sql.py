@@ -1,25 +1,14 @@
 """Wallets in PostgreSQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    DateTime,
-    Text,
-    Uuid,
-    and_,
-    func,
-    insert,
-    select,
-    true,
-    update,
-)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.kit.data.arrays import unnest
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.unit_of_work import SqlUnitOfWork
+from services.wallets import statements
 from services.wallets.domain import LedgerRequest, NewWallet, Owner, Transaction, Wallet
 from services.wallets.ledger import Decision, Key, changes, decide
 from services.wallets.models import wallet_transactions, wallets
@@ -41,53 +30,17 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
         )
 
     async def lock(self, owners: Collection[Owner]) -> list[Wallet]:
-        """Locks the wallets that exist, in the order of their IDs, so that no two units wait for each other.
-
-        The lock lets others check foreign keys to a wallet, which no charge changes.
-        """
-        wanted = unnest(
-            "wanted",
-            {
-                "customer_id": (Uuid, [owner.customer_id for owner in owners]),
-                "currency": (Text, [owner.currency for owner in owners]),
-            },
-        )
-        statement = (
-            self._select()
-            .join(
-                wanted,
-                and_(
-                    wallets.c.customer_id == wanted.c.customer_id,
-                    wallets.c.currency == wanted.c.currency,
-                ),
-            )
-            .order_by(wallets.c.id)
-            .with_for_update(key_share=True, of=wallets)
-        )
-        return await self._all(statement)
+        """Locks the wallets that exist until the transaction ends, and answers them."""
+        parameters = {
+            "customer_id": [owner.customer_id for owner in owners],
+            "currency": [owner.currency for owner in owners],
+        }
+        rows = await self._connection.execute(statements.LOCK, parameters)
+        return [self._entity(row) for row in rows.mappings()]
 
     async def store(self, changed: Sequence[Wallet]) -> None:
         """Stores what the ledger changed in locked wallets."""
-        rows = unnest(
-            "changed",
-            {
-                "id": (Uuid, [wallet.id for wallet in changed]),
-                "balance": (BigInteger, [wallet.current_balance_cents for wallet in changed]),
-                "sequence": (BigInteger, [wallet.last_sequence for wallet in changed]),
-                "at": (DateTime(timezone=True), [wallet.updated_at for wallet in changed]),
-                "version": (BigInteger, [wallet.version for wallet in changed]),
-            },
-        )
-        await self._connection.execute(
-            update(wallets)
-            .where(wallets.c.id == rows.c.id)
-            .values(
-                current_balance_cents=rows.c.balance,
-                last_sequence=rows.c.sequence,
-                updated_at=rows.c.at,
-                version=rows.c.version,
-            )
-        )
+        await self._connection.execute(statements.STORE, _by_column(statements.CHANGED_COLUMNS, changed))
 
 
 class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
@@ -98,43 +51,20 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
     resource = TRANSACTIONS
 
     async def known(self, keys: Collection[Key]) -> tuple[datetime, dict[Key, Transaction]]:
-        """Answers the database's time, and the transactions that were written under these keys.
-
-        The time is the statement's: asked for after the wallets are locked, it is later than what was written before.
-        """
-        columns = wallet_transactions.c
-        wanted = unnest(
-            "wanted",
-            {
-                "wallet_id": (Uuid, [wallet_id for wallet_id, _ in keys]),
-                "key": (Text, [key for _, key in keys]),
-            },
-        )
-        found = wallet_transactions.join(
-            wanted,
-            and_(columns.wallet_id == wanted.c.wallet_id, columns.idempotency_key == wanted.c.key),
-        )
-        clock = select(func.statement_timestamp().label("now")).subquery("clock")
-        # The outer join answers the time also where there is no transaction.
-        statement = select(clock.c.now, *self._select().selected_columns).select_from(clock.outerjoin(found, true()))
-        rows = [dict(row) for row in (await self._connection.execute(statement)).mappings()]
-        now: datetime = rows[0]["now"]
-        for row in rows:
-            del row["now"]
+        """Answers the database's time, and the transactions that were written under these keys."""
+        parameters = {
+            "wallet_id": [wallet_id for wallet_id, _ in keys],
+            "idempotency_key": [key for _, key in keys],
+        }
+        result = await self._connection.execute(statements.KNOWN, parameters)
+        rows = [dict(row) for row in result.mappings()]
+        now: datetime = [row.pop("now") for row in rows][-1]
         transactions = [self._entity(row) for row in rows if row["id"] is not None]
         return now, {(one.wallet_id, one.idempotency_key): one for one in transactions}
 
     async def add(self, new: Sequence[Transaction]) -> None:
         """Stores what the ledger wrote in locked wallets."""
-        rows = unnest(
-            "new",
-            {
-                column.name: (column.type, [getattr(one, column.name) for one in new])
-                for column in wallet_transactions.columns
-            },
-        )
-        names = [column.name for column in wallet_transactions.columns]
-        await self._connection.execute(insert(wallet_transactions).from_select(names, select(*rows.c)))
+        await self._connection.execute(statements.ADD, _by_column(statements.NEW_COLUMNS, new))
 
 
 class SqlLedger:
@@ -181,3 +111,7 @@ class SqlWalletsUnitOfWork(SqlUnitOfWork):
         self.wallets = SqlWalletRepository(connection)
         self.transactions = SqlTransactionRepository(connection)
         self.ledger = SqlLedger(self.wallets, self.transactions)
+
+
+def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:
+    return {name: [getattr(entity, name) for entity in entities] for name in columns}

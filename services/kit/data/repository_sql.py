@@ -89,8 +89,9 @@ class SqlRepository(Generic[E, N]):
         row = (await self._connection.execute(statement)).mappings().one_or_none()
         return None if row is None else self._entity(row)
 
-    async def _all(self, statement: Executable) -> list[E]:
-        return [self._entity(row) for row in (await self._connection.execute(statement)).mappings()]
+    async def _all(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[E]:
+        result = await self._connection.execute(statement, parameters)
+        return [self._entity(row) for row in result.mappings()]
 
     async def _changed(self, statement: Any) -> E:
         stored = await self._one(statement.returning(*self._select().selected_columns))

@@ -1,5 +1,6 @@
 """What the fields of every type share: their names, and specifications made in code."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
@@ -20,7 +21,7 @@ EQUALITY = frozenset({Operator.EQUAL, Operator.NOT_EQUAL})
 
 
 @dataclass(frozen=True)
-class Field(Generic[V]):
+class Field(ABC, Generic[V]):
     """One field of a resource. Use the class of its type; this one is what they share.
 
     Attributes:
@@ -42,13 +43,13 @@ class Field(Generic[V]):
             object.__setattr__(self, "attribute", self.name)
 
     @property
+    @abstractmethod
     def expects(self) -> str:
         """What a filter may compare it with, in words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, text: str) -> V | None:
         """The value written in a filter; None if it is not one."""
-        raise NotImplementedError
 
     def read(self, entity: object) -> V | None:
         """The value that an entity has."""
@@ -63,9 +64,9 @@ class Field(Generic[V]):
         """The value in a page token."""
         return value
 
+    @abstractmethod
     def from_json(self, value: Any) -> V:
         """The value out of a page token; ValueError if it is not one."""
-        raise NotImplementedError
 
     def is_(self, value: V) -> Specification:
         """Equal to the value."""

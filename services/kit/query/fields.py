@@ -190,6 +190,10 @@ class StringMapField(Field[Mapping[str, str]]):
         """None: maps have no literals."""
         return None
 
+    def from_json(self, value: Any) -> Mapping[str, str]:
+        """ValueError: maps are not sorted by, so page tokens hold none."""
+        raise ValueError(f"{self.name} is a map, found {value!r} in a page token")
+
     def entry(self, key: str) -> MapEntry:
         """The handle for the value under a key: `LABELS.entry("team").is_("blue")`."""
         return MapEntry(f"{self.name}.{key}", key, attribute=self.attribute)

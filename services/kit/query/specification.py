@@ -7,7 +7,7 @@ whatever the operator, and `~` of it is true.
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -175,7 +175,7 @@ class Present(Specification):
     def matches(self, entity: object) -> bool:
         """Whether the entity has a value here."""
         found = self.operand.read(entity)
-        return bool(found) if isinstance(found, dict) else found is not None
+        return bool(found) if isinstance(found, Mapping) else found is not None
 
 
 def all_of(*parts: Specification) -> Specification:

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from innosystem.client import request_id as request_id_variable
 from services.kit.errors import DomainError, Draining, Overloaded
-from services.kit.rpc.status import CODES, code_of, internal, to_status
+from services.kit.rpc.status import code_of, internal, to_status
 from services.kit.rpc.validation import ContractValidator
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -123,7 +123,7 @@ def logged(method: str, call: Call) -> Call:
             code = "OK"
             return answer
         except grpc.aio.AbortError:
-            code = CODES[context.code()].name
+            code = context.code().name
             raise
         finally:
             milliseconds = round((time.perf_counter() - begun) * 1000, 3)

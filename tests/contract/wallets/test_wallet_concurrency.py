@@ -146,6 +146,11 @@ async def test_a_unit_with_an_unknown_outcome_is_not_repeated(
     assert failing.calls == 1
 
 
+async def execute(database: Database, statement: str) -> None:
+    async with database.transaction() as transaction:
+        await transaction.connection.execute(text(statement))
+
+
 INSERT = """
     INSERT INTO wallet_transactions
         (id, wallet_id, sequence, kind, counter_account, amount_cents, balance_after_cents, idempotency_key, job_id)
@@ -177,9 +182,7 @@ async def test_the_database_refuses_lines_that_break_the_rules(
 ) -> None:
     wallet = await funded(services[0], 10)
     with pytest.raises(ConstraintViolated) as refused:
-        async with databases[0].transaction() as transaction:
-            statement = INSERT.format_map(LINE | fields | {"wallet": wallet.id})
-            await transaction.connection.execute(text(statement))
+        await execute(databases[0], INSERT.format_map(LINE | fields | {"wallet": wallet.id}))
     assert refused.value.constraint == constraint
 
 
@@ -189,9 +192,7 @@ async def test_the_database_refuses_a_sequence_or_key_a_second_time(
 ) -> None:
     wallet = await funded(services[0], 10)
     with pytest.raises(AlreadyExists):
-        async with databases[0].transaction() as transaction:
-            statement = INSERT.format_map(LINE | fields | {"wallet": wallet.id})
-            await transaction.connection.execute(text(statement))
+        await execute(databases[0], INSERT.format_map(LINE | fields | {"wallet": wallet.id}))
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,5 @@ async def test_the_database_refuses_wallets_that_break_the_rules(
 ) -> None:
     wallet = await funded(services[0], 10)
     with pytest.raises(ConstraintViolated) as refused:
-        async with databases[0].transaction() as transaction:
-            await transaction.connection.execute(text(f"UPDATE wallets SET {change} WHERE id = '{wallet.id}'"))
+        await execute(databases[0], f"UPDATE wallets SET {change} WHERE id = '{wallet.id}'")
     assert refused.value.constraint == constraint

@@ -74,7 +74,7 @@ async def funded(service: WalletsService, cents: int = 0, currency: str = "EUR")
     return (await service.credit(credit(created.wallet.owner, cents))).wallet
 
 
-async def statement(service: WalletsService, wallet: Wallet, filter: str = "") -> list[Transaction]:  # noqa: A002
+async def statement(service: WalletsService, wallet: Wallet, filter: str = "") -> list[Transaction]:
     query = STATEMENTS.query(filter=filter, order_by="sequence", page_size=1000)
     return list((await service.list_transactions(wallet.id, query))[1].items)
 

@@ -1,6 +1,6 @@
 """The rules of the ledger: the pure function that both repositories apply."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -232,7 +232,7 @@ def test_a_charge_for_a_job_has_the_key_of_the_job() -> None:
 
 
 @pytest.mark.parametrize("make", [credit, deduct])
-def test_only_a_charge_for_a_job_has_the_key_of_a_job(make: type[LedgerRequest]) -> None:
+def test_only_a_charge_for_a_job_has_the_key_of_a_job(make: Callable[[int, str], LedgerRequest]) -> None:
     with pytest.raises(InvalidField, match="idempotency_key: must not begin with job:"):
         make(1, f"job:{uuid4()}")
 

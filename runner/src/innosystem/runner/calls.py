@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from grpc import StatusCode, aio
@@ -34,16 +34,8 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
-Request = TypeVar("Request", contravariant=True)
-Response = TypeVar("Response", covariant=True)
-
-
-class Method(Protocol[Request, Response]):
-    """A method of a generated stub."""
-
-    def __call__(
-        self, request: Request, *, timeout: float, metadata: tuple[tuple[str, str], ...]
-    ) -> aio.UnaryUnaryCall[Request, Response]: ...
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 
 class CallFailed(Exception):
@@ -76,7 +68,7 @@ class Service:
 
     async def call(
         self,
-        method: Method[Request, Response],
+        method: aio.UnaryUnaryMultiCallable[Request, Response],
         request: Request,
         *,
         for_seconds: float,
@@ -96,13 +88,15 @@ class Service:
         """
         until = time.monotonic() + for_seconds
         backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
+        suspicions = 0
         metadata = (("x-request-id", str(new_id())),)
         while True:
             try:
                 response = await method(request, timeout=_ATTEMPT_SECONDS, metadata=metadata)
             except aio.AioRpcError as exc:
                 wait = backoff.next_seconds()
-                failure = _judge(exc, attempts=backoff.failures)
+                suspicions += exc.code() in _SUSPICIOUS
+                failure = _judge(exc, suspicions)
                 if isinstance(failure, Refused):
                     raise failure from exc
                 self._note_away(failure)
@@ -124,14 +118,14 @@ class Service:
         self._away = False
 
 
-def _judge(exc: aio.AioRpcError, *, attempts: int) -> CallFailed:
+def _judge(exc: aio.AioRpcError, suspicions: int) -> CallFailed:
     """Tell a request that is at fault from a service that has trouble."""
     code, details = exc.code(), error_from(exc)
     reason = details.reason if details else ""
     message = exc.details() or ""
     # Without a reason it is gRPC itself that says so: the message is too large for the server.
     too_large = code is StatusCode.RESOURCE_EXHAUSTED and not reason
-    exhausted = code in _SUSPICIOUS and attempts >= _SUSPICIOUS_ATTEMPTS
-    if code in _REFUSALS or too_large or exhausted:
+    guilty = code in _SUSPICIOUS and suspicions >= _SUSPICIOUS_ATTEMPTS
+    if code in _REFUSALS or too_large or guilty:
         return Refused(code, reason, message)
     return Unreachable(code, reason, message)

@@ -3,19 +3,22 @@
 If the runner dies in between, the jobs service makes the same charge under the same key.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from grpc import StatusCode
 
 from innosystem.client import InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 from innosystem.runner.calls import Service
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.reporting import ReportStage, may_pass
 from innosystem.wallets.v1 import wallet_service_pb2
-from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceAsyncStub
+
+if TYPE_CHECKING:
+    # The type of a stub over an aio channel exists for type checkers only.
+    from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceAsyncStub
 
 log = structlog.get_logger()
 
@@ -47,7 +50,7 @@ class ChargeStage(ReportStage):
         self,
         *,
         service: Service,
-        stub: WalletServiceAsyncStub,
+        stub: "WalletServiceAsyncStub",
         flight: Flight,
         settlements: ReportStage,
     ) -> None:
@@ -61,9 +64,7 @@ class ChargeStage(ReportStage):
         request = wallet_service_pb2.BatchDeductRequest(
             requests=[_deduction(job.charge) for job in batch if job.charge is not None]
         )
-        response = await self._service.call(
-            self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch)
-        )
+        response = await self._service.call(self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if result.HasField("response"):
                 self._charged(job, result.response)
@@ -80,9 +81,7 @@ class ChargeStage(ReportStage):
         )
         job.settlement = job_service_pb2.JobSettlement(
             job_id=job.job_id,
-            transaction=job_service_pb2.ChargeTransaction(
-                id=response.transaction.id, receipt=response.receipt
-            ),
+            transaction=job_service_pb2.ChargeTransaction(id=response.transaction.id, receipt=response.receipt),
         )
         self._settlements.enter(job)
 
@@ -129,7 +128,7 @@ class SettleStage(ReportStage):
 
     name = "settle"
 
-    def __init__(self, *, service: Service, stub: JobServiceAsyncStub, flight: Flight) -> None:
+    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight) -> None:
         super().__init__(flight)
         self._service = service
         self._stub = stub
@@ -139,9 +138,7 @@ class SettleStage(ReportStage):
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
         )
-        response = await self._service.call(
-            self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch)
-        )
+        response = await self._service.call(self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if not result.HasField("error"):
                 self.flight.leave(job)

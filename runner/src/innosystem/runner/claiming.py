@@ -1,18 +1,21 @@
 """Claims jobs whose IDs were popped."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 from innosystem.runner.calls import Refused, Service
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.queue import JobQueue
 from innosystem.runner.stage import Stage
+
+if TYPE_CHECKING:
+    # The type of a stub over an aio channel exists for type checkers only.
+    from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
 log = structlog.get_logger()
 
@@ -39,7 +42,7 @@ class ClaimStage(Stage[FlyingJob]):
         self,
         *,
         service: Service,
-        stub: JobServiceAsyncStub,
+        stub: "JobServiceAsyncStub",
         runner_id: str,
         lease_seconds: float,
         flight: Flight,

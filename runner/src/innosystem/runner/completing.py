@@ -1,16 +1,19 @@
 """Reports results, and hands on the charges that they cause."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
-from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 from innosystem.runner.calls import Refused, Service
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.outcome import Failed, Outcome, failure
 from innosystem.runner.reporting import ReportStage, may_pass
+
+if TYPE_CHECKING:
+    # The type of a stub over an aio channel exists for type checkers only.
+    from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
 log = structlog.get_logger()
 
@@ -22,9 +25,7 @@ def completion_of(job: FlyingJob, outcome: Outcome) -> job_service_pb2.JobComple
     completion = job_service_pb2.JobCompletion(job_id=job.job_id, lease_id=job.lease_id)
     if isinstance(outcome, Failed):
         completion.error.CopyFrom(
-            job_pb2.JobError(
-                type=outcome.type, message=outcome.message, retryable=outcome.retryable
-            )
+            job_pb2.JobError(type=outcome.type, message=outcome.message, retryable=outcome.retryable)
         )
     else:
         completion.output_json = outcome.output_json
@@ -43,9 +44,7 @@ class CompleteStage(ReportStage):
 
     name = "complete"
 
-    def __init__(
-        self, *, service: Service, stub: JobServiceAsyncStub, flight: Flight, charges: ReportStage
-    ) -> None:
+    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight, charges: ReportStage) -> None:
         super().__init__(flight)
         self._service = service
         self._stub = stub
@@ -60,9 +59,7 @@ class CompleteStage(ReportStage):
         request = job_service_pb2.CompleteJobsRequest(
             completions=[job.completion for job in batch if job.completion is not None]
         )
-        response = await self._service.call(
-            self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch)
-        )
+        response = await self._service.call(self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if result.HasField("recorded"):
                 self._recorded(job, result.recorded)

@@ -57,7 +57,5 @@ class JobContext:
             max_attempts=job.max_attempts,
             labels=dict(job.labels),
             request_id=claimed.request_id,
-            deadline=None
-            if timeout_seconds is None
-            else datetime.now(UTC) + timedelta(seconds=timeout_seconds),
+            deadline=None if timeout_seconds is None else datetime.now(UTC) + timedelta(seconds=timeout_seconds),
         )

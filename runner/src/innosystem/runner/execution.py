@@ -77,9 +77,7 @@ class Executor:
             _log_outcome(outcome, seconds=round(time.monotonic() - began, 6))
             return outcome
 
-    async def _run(
-        self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None
-    ) -> Outcome:
+    async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
         if claimed.processor_type not in _RUNNABLE:
             return _unsupported(claimed.processor_type)
         handler = self._registry.get(claimed.processing_logic_id)
@@ -133,9 +131,7 @@ class Executor:
         await self._processes.close()
 
 
-async def _run_coroutine(
-    handler: Handler, input_json: str, job: JobContext, timeout: float | None
-) -> Outcome:
+async def _run_coroutine(handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
     limit = asyncio.timeout(timeout)
     try:
         async with limit:

@@ -30,6 +30,7 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_service,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -59,6 +60,12 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
 def log_arguments() -> tuple[str, LogFormat]:
     """Answer what logs were configured with, for other processes to do the same."""
     return _arguments
+
+
+def _add_service(_: Any, __: str, event: EventDict) -> EventDict:
+    # The services name themselves in the same way: their logs and the runner's can be read together.
+    event["service"] = "runner"
+    return event
 
 
 def _to_json(event: EventDict, **_: Any) -> str:

@@ -57,9 +57,7 @@ def parse_input(input_json: str) -> Any:
     try:
         return json.loads(input_json)
     except (ValueError, RecursionError) as exc:
-        raise JobError(
-            f"The input can't be parsed: {exc}", type="INVALID_INPUT_JSON", retryable=False
-        ) from exc
+        raise JobError(f"The input can't be parsed: {exc}", type="INVALID_INPUT_JSON", retryable=False) from exc
 
 
 def succeeded(value: object) -> Outcome:
@@ -68,9 +66,7 @@ def succeeded(value: object) -> Outcome:
         text = _encoder.encode(value)
         length = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as exc:
-        return failure(
-            "INVALID_OUTPUT_JSON", f"What the handler returned is not JSON: {_say(exc)}"
-        )
+        return failure("INVALID_OUTPUT_JSON", f"What the handler returned is not JSON: {_say(exc)}")
     if length > OUTPUT_BYTES_MAX:
         return failure(
             "OUTPUT_TOO_LARGE",
@@ -100,9 +96,7 @@ def failure(type: str, message: str, *, retryable: bool = False, trace: str = ""
         retryable: Whether another attempt may help.
         trace: The traceback, for the log.
     """
-    return Failed(
-        _storable(type, _TYPE_LENGTH_MAX), _storable(message, _MESSAGE_LENGTH_MAX), retryable, trace
-    )
+    return Failed(_storable(type, _TYPE_LENGTH_MAX), _storable(message, _MESSAGE_LENGTH_MAX), retryable, trace)
 
 
 def _say(exc: BaseException) -> str:

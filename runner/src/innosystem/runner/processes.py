@@ -44,16 +44,12 @@ class ProcessPool:
         self._free = asyncio.Semaphore(count)
         self._idle: list[_Process] = []
 
-    async def run(
-        self, handler_id: str, input_json: str, job: JobContext, timeout: float | None
-    ) -> Outcome:
+    async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a handler in a process. The time counts from when a process is free for it."""
         async with self._free:
             process = await self._take()
             if process is None:
-                return failure(
-                    "PROCESS_DIED", "The handler's process did not start", retryable=True
-                )
+                return failure("PROCESS_DIED", "The handler's process did not start", retryable=True)
             try:
                 async with asyncio.timeout(timeout):
                     outcome = await process.run(handler_id, input_json, job)

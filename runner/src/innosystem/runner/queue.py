@@ -41,9 +41,7 @@ def list_keys(queues: Sequence[str], prefix: str = "") -> list[str]:
         prefix: What each name begins with.
     """
     return [
-        f"{prefix}jobs:p{priority}:pending"
-        if queue == "default"
-        else f"{prefix}jobs:{queue}:p{priority}:pending"
+        f"{prefix}jobs:p{priority}:pending" if queue == "default" else f"{prefix}jobs:{queue}:p{priority}:pending"
         for priority in range(_PRIORITIES)
         for queue in queues
     ]
@@ -63,9 +61,7 @@ class JobQueue:
         # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
         # next one would take others.
         never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
-        self._blocking: Redis = Redis.from_url(
-            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, **never
-        )
+        self._blocking: Redis = Redis.from_url(url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, **never)
         self._commands: Redis = Redis.from_url(url, socket_timeout=_REPLY_SECONDS, **never)
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
@@ -82,7 +78,7 @@ class JobQueue:
         try:
             first = await self._blocking.brpop(self._keys, timeout=_BLOCK_SECONDS)
             if first is not None:
-                key = first[0].decode()
+                key = _text(first[0])
                 popped += _valid([first[1]], key)
                 await self._pop_more(popped, key, room() - 1)
             self._answered()
@@ -98,7 +94,7 @@ class JobQueue:
             values = await self._commands.rpop(key, wanted)
             if values:
                 wanted -= len(values)
-                popped += _valid(values, key)
+                popped += _valid(values if isinstance(values, list) else [values], key)
 
     async def push_back(self, ids: Iterable[PoppedId]) -> None:
         """Put IDs where they came from, to be taken next, in the order they were taken before.
@@ -142,13 +138,18 @@ class JobQueue:
         await self._commands.aclose()
 
 
-def _valid(values: list[bytes], key: str) -> list[PoppedId]:
+def _valid(values: Sequence[bytes | str], key: str) -> list[PoppedId]:
     """Keep what are UUIDs; log and drop the rest, which nobody could claim."""
     ids = []
     for value in values:
-        text = value.decode(errors="replace").lower()
+        text = _text(value).lower()
         if _UUID.fullmatch(text):
             ids.append(PoppedId(text, key))
         else:
             log.warning("not_a_job_id", list=key, value=text[:_SHOWN_LENGTH])
     return ids
+
+
+def _text(value: bytes | str) -> str:
+    # Anybody can push anything: what is not UTF-8 must not stop the runner.
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -87,9 +87,7 @@ class Registry:
         added = describe(function, handler_id=handler_id, process=process)
         taken = self._handlers.get(handler_id)
         if taken is not None:
-            raise HandlerRegistrationError(
-                f"The handler {handler_id!r} is registered twice: as {taken} and as {added}"
-            )
+            raise HandlerRegistrationError(f"The handler {handler_id!r} is registered twice: as {taken} and as {added}")
         self._handlers[handler_id] = added
 
     def load(self, modules: Iterable[str], *, with_entry_points: bool = False) -> None:
@@ -145,14 +143,11 @@ def _takes_job(function: Callable[..., Any], handler_id: str) -> bool:
     required = [each for each in places if each.default is inspect.Parameter.empty]
     variable = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
     named_only = any(
-        each.kind is inspect.Parameter.KEYWORD_ONLY and each.default is inspect.Parameter.empty
-        for each in parameters
+        each.kind is inspect.Parameter.KEYWORD_ONLY and each.default is inspect.Parameter.empty for each in parameters
     )
     takes_at_most = 2 if variable else len(places)
     if len(required) > 2 or takes_at_most < 1 or named_only:  # noqa: PLR2004 - input and job
-        raise HandlerRegistrationError(
-            f"The handler {handler_id!r} has to take (input) or (input, job)"
-        )
+        raise HandlerRegistrationError(f"The handler {handler_id!r} has to take (input) or (input, job)")
     # An optional second parameter may be anything of the author's, unless it is called `job`.
     return len(required) == 2 or variable or (len(places) > 1 and places[1].name == "job")  # noqa: PLR2004
 

@@ -67,8 +67,6 @@ class ReportStage(Stage[FlyingJob]):
 
     def drop(self, jobs: list[FlyingJob], error: str) -> None:
         """Let go of jobs that can't be reported, and name them in the log."""
-        log.error(
-            "report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error
-        )
+        log.error("report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)
         for job in jobs:
             self.flight.leave(job)

@@ -96,6 +96,6 @@ class Stage(ABC, Generic[Item]):
     async def give_up(self, batch: list[Item], error: Exception) -> None:
         """Deal with items that are not sent any more."""
 
-    def size(self, item: Item) -> int:  # noqa: ARG002 - for those whose items vary
+    def size(self, item: Item) -> int:
         """Tell how many bytes an item takes in its batch; 0 where it does not matter."""
         return 0

@@ -1,0 +1,116 @@
+"""Runs a runner: `python -m innosystem.runner --handlers my_package.my_module`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from innosystem.runner.errors import HandlerRegistrationError
+from innosystem.runner.logs import configure_logs
+from innosystem.runner.registry import Registry, default_registry
+from innosystem.runner.settings import RunnerSettings
+from innosystem.runner.worker import Runner
+
+log = structlog.get_logger()
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a runner with the settings of the environment and the command line.
+
+    Returns:
+        The exit status: 0 after a complete drain, 1 if jobs were left, 2 if it could not start.
+    """
+    given = {key: value for key, value in vars(_parse(arguments)).items() if value is not None}
+    try:
+        settings = RunnerSettings(**given)
+    except ValidationError as exc:
+        for fault in exc.errors(include_url=False):
+            name = ".".join(str(part) for part in fault["loc"]).upper()
+            sys.stderr.write(f"{name}: {fault['msg']}\n")
+        return 2
+    return run(settings)
+
+
+def run(settings: RunnerSettings) -> int:
+    """Run a runner until SIGTERM or SIGINT, in this process.
+
+    Does not return if a handler runs on in a thread after the drain: then the process ends here, as
+    nothing else would stop it.
+
+    Returns:
+        The exit status, as `main` has it.
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    try:
+        default_registry.load(settings.runner_handlers, with_entry_points=True)
+    except HandlerRegistrationError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
+    status, stuck = uvloop.run(_serve(settings, default_registry))
+    if stuck:
+        log.error("threads_abandoned", note="handlers run on in threads, which nothing can stop")
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+
+async def _serve(settings: RunnerSettings, registry: Registry) -> tuple[int, bool]:
+    """Run jobs; answer the exit status and whether threads are stuck."""
+    async with Runner.open(settings, registry) as runner:
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, runner.stop)
+        log.info(
+            "runner_ready",
+            runner_id=runner.runner_id,
+            queues=settings.runner_queues,
+            handlers=list(registry),
+            concurrency=settings.runner_concurrency,
+        )
+        drained = await runner.run()
+        return (0 if drained else 1), runner.has_stuck_threads
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m innosystem.runner",
+        description="Runs jobs. What is not given here comes from the environment and .env.",
+    )
+    parser.add_argument(
+        "--handlers",
+        dest="runner_handlers",
+        action="extend",
+        nargs="+",
+        metavar="MODULE",
+        help="modules with handlers (RUNNER_HANDLERS), besides those of installed distributions",
+    )
+    parser.add_argument(
+        "--queue",
+        dest="runner_queues",
+        action="extend",
+        nargs="+",
+        metavar="QUEUE",
+        help="queues to take jobs from, the most important first (RUNNER_QUEUES; `default`)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        dest="runner_concurrency",
+        type=int,
+        metavar="N",
+        help="how many handlers run at once (RUNNER_CONCURRENCY; 32)",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Handlers to try the platform with, and to learn from."""

@@ -1,0 +1,40 @@
+"""The wallets process: `python -m services.wallets`. The only place where its parts are put together."""
+
+from innosystem.wallets.v1 import wallet_service_pb2
+from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
+from services.kit.data.database import Database
+from services.kit.query.page import PageTokens
+from services.kit.rpc.server import Served, Server, serve
+from services.kit.rpc.validation import ContractValidator
+from services.kit.settings import DatabaseSettings, load
+from services.wallets.repository_sql import SqlWalletsUnitOfWork
+from services.wallets.service import WalletsService
+from services.wallets.servicer import WalletServicer
+from services.wallets.settings import WalletsServerSettings
+
+
+async def main() -> None:
+    """Builds the service and serves until it is told to stop."""
+    server_settings = load(WalletsServerSettings, "WALLETS_")
+    database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
+    database = Database.connect(database_settings, application_name="innosystem-wallets")
+    service = WalletsService(lambda: SqlWalletsUnitOfWork(database))
+    servicer = WalletServicer(service, PageTokens(database_settings.page_token_key), ContractValidator())
+    server = Server(
+        settings=server_settings,
+        served=[
+            Served(
+                wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],
+                lambda grpc_server: add_WalletServiceServicer_to_server(servicer, grpc_server),
+            )
+        ],
+        required={"database": database.check},
+    )
+    try:
+        await server.run()
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    serve("wallets", main)

@@ -1,0 +1,236 @@
+"""Handlers run to an outcome, whatever they do, and within their time."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import structlog
+
+from innosystem.client import request_id
+from innosystem.jobs.v1 import job_type_pb2
+from innosystem.runner import JobContext, Registry
+from innosystem.runner.execution import Executor
+from innosystem.runner.outcome import Failed, Outcome, Succeeded
+from tests.unit.runner.conftest import ClaimedJobs
+
+LIMIT_SECONDS = 10
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+async def executor(registry: Registry) -> AsyncIterator[Executor]:
+    made = Executor(registry, threads=2, processes=1)
+    yield made
+    await made.close()
+
+
+def failure_of(outcome: Outcome) -> Failed:
+    assert isinstance(outcome, Failed)
+    return outcome
+
+
+async def test_a_coroutine_gets_the_input_and_the_job(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    seen: list[JobContext] = []
+
+    async def double(input: Any, job: JobContext) -> Any:
+        seen.append(job)
+        return input["n"] * 2
+
+    registry.add("double", double)
+    job = claimed("double", input_json='{"n": 9007199254740993}', timeout_seconds=60)
+
+    assert await executor.execute(job) == Succeeded("18014398509481986")
+    assert seen[0].job_id == job.job.id
+    assert seen[0].labels == {"color": "red"}
+    assert seen[0].attempt == 1
+    assert seen[0].max_attempts == 3
+    assert seen[0].deadline is not None
+
+
+async def test_a_def_runs_in_a_thread(registry: Registry, executor: Executor, claimed: ClaimedJobs) -> None:
+    registry.add("where", lambda input: threading.current_thread().name)
+
+    outcome = await executor.execute(claimed("where"))
+
+    assert isinstance(outcome, Succeeded)
+    assert "handler" in outcome.output_json
+
+
+@pytest.mark.parametrize("written", ["async def", "def"])
+async def test_the_request_id_travels_into_the_handler_and_its_logs(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs, written: str
+) -> None:
+    def look() -> list[str]:
+        bound = structlog.contextvars.get_contextvars()
+        return [request_id.get(), bound["request_id"], bound["job_id"]]
+
+    async def in_the_loop(input: Any) -> Any:
+        return look()
+
+    registry.add("look", in_the_loop if written == "async def" else lambda input: look())
+    job = claimed("look", request_id="abc")
+
+    assert await executor.execute(job) == Succeeded(f'["abc","abc","{job.job.id}"]')
+    assert structlog.contextvars.get_contextvars() == {}
+    assert request_id.get() == ""
+
+
+async def test_a_coroutine_is_cancelled_at_its_timeout(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    cancelled = asyncio.Event()
+
+    async def wait_for_ever(input: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    registry.add("slow", wait_for_ever)
+    outcome = failure_of(await executor.execute(claimed("slow", timeout_seconds=0.01)))
+
+    assert cancelled.is_set()
+    assert (outcome.type, outcome.retryable) == ("TIMEOUT", True)
+    assert "0.01 seconds" in outcome.message
+
+
+async def test_a_coroutine_that_swallows_its_cancellation_has_timed_out_all_the_same(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    async def stubborn(input: Any) -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "done all the same"
+
+    registry.add("stubborn", stubborn)
+    outcome = await executor.execute(claimed("stubborn", timeout_seconds=0.01))
+
+    assert failure_of(outcome).type == "TIMEOUT"
+
+
+async def test_a_thread_that_takes_too_long_is_reported_when_it_ends(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    released = threading.Event()
+    registry.add("slow", lambda input: released.wait(LIMIT_SECONDS))
+    running = asyncio.create_task(executor.execute(claimed("slow", timeout_seconds=0.01)))
+    with structlog.testing.capture_logs() as lines:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not any(line["event"] == "handler_overdue" for line in lines):
+                await asyncio.sleep(0)
+        assert not running.done()
+        assert executor.has_stuck_threads
+        released.set()
+
+        assert failure_of(await running).type == "TIMEOUT"
+    assert not executor.has_stuck_threads
+
+
+async def test_a_timeout_error_of_the_handler_is_not_the_timeout_of_the_job(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    async def calls_somebody_slow(input: Any) -> None:
+        raise TimeoutError("the other server is slow")
+
+    registry.add("impatient", calls_somebody_slow)
+    outcome = failure_of(await executor.execute(claimed("impatient", timeout_seconds=60)))
+
+    assert (outcome.type, outcome.message) == ("TimeoutError", "the other server is slow")
+
+
+@pytest.mark.parametrize("written", ["async def", "def"])
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), ValueError("bad")])
+async def test_whatever_a_handler_raises_fails_its_job_only(
+    registry: Registry,
+    executor: Executor,
+    claimed: ClaimedJobs,
+    written: str,
+    raised: BaseException,
+) -> None:
+    def blocking(input: Any) -> None:
+        raise raised
+
+    async def coroutine(input: Any) -> None:
+        raise raised
+
+    registry.add("raises", coroutine if written == "async def" else blocking)
+
+    assert failure_of(await executor.execute(claimed("raises"))).type == type(raised).__name__
+
+
+async def test_cancelling_the_run_cancels_the_handler(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    entered = asyncio.Event()
+
+    async def wait_for_ever(input: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    registry.add("slow", wait_for_ever)
+    running = asyncio.create_task(executor.execute(claimed("slow", timeout_seconds=60)))
+    await entered.wait()
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_an_unknown_handler_fails_the_job_and_names_what_there_is(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    registry.add("known", lambda input: None)
+    outcome = failure_of(await executor.execute(claimed("other")))
+
+    assert outcome.type == "UNKNOWN_HANDLER"
+    assert "'other'" in outcome.message
+    assert "known" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED, "UNSPECIFIED"),
+        (job_type_pb2.PROCESSOR_TYPE_BATCH, "BATCH"),
+        (job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API, "EXTERNAL_API"),
+        (job_type_pb2.PROCESSOR_TYPE_WEBHOOK, "WEBHOOK"),
+        (99, "number 99"),
+    ],
+)
+async def test_a_processor_type_that_is_not_run_here_fails_the_job(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs, number: int, name: str
+) -> None:
+    registry.add("known", lambda input: None)
+    outcome = failure_of(await executor.execute(claimed("known", processor_type=number)))
+
+    assert outcome.type == "UNSUPPORTED_PROCESSOR_TYPE"
+    assert name in outcome.message
+
+
+async def test_how_the_handler_is_written_may_differ_from_the_processor_type(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    registry.add("either", lambda input: 1)
+
+    for number in (job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC):
+        job = claimed("either", processor_type=number)
+        assert await executor.execute(job) == Succeeded("1")
+
+
+async def test_an_input_that_is_not_json_fails_the_job(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    registry.add("known", lambda input: sys.exit("not reached"))
+    outcome = failure_of(await executor.execute(claimed("known", input_json="{")))
+
+    assert outcome.type == "INVALID_INPUT_JSON"

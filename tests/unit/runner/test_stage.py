@@ -1,0 +1,139 @@
+"""Batches form by themselves, stay within their bounds, and one bad item does no harm to others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from grpc import StatusCode
+
+from innosystem.runner.calls import Refused, Unreachable
+from innosystem.runner.stage import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Stage
+
+LIMIT_SECONDS = 10
+
+
+class Recording(Stage[int]):
+    """Sends numbers; a number is its own size."""
+
+    name = "recording"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[list[int]] = []
+        self.given_up: list[tuple[list[int], Exception]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.check: Callable[[list[int]], None] = lambda batch: None
+
+    async def send(self, batch: list[int]) -> None:
+        self.sent.append(batch)
+        await self.gate.wait()
+        self.check(batch)
+
+    async def give_up(self, batch: list[int], error: Exception) -> None:
+        self.given_up.append((batch, error))
+
+    def size(self, item: int) -> int:
+        return item
+
+
+@asynccontextmanager
+async def running(stage: Stage[int]) -> AsyncIterator[None]:
+    task = asyncio.create_task(stage.run())
+    try:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            yield
+    finally:
+        task.cancel()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_a_single_item_is_sent_at_once() -> None:
+    stage = Recording()
+    async with running(stage):
+        stage.put(1)
+        await until(lambda: stage.sent == [[1]])
+
+
+async def test_what_arrives_during_a_batch_is_the_next_batch() -> None:
+    stage = Recording()
+    stage.gate.clear()
+    async with running(stage):
+        stage.put(1)
+        await until(lambda: stage.sent == [[1]])
+        for item in (2, 3, 4):
+            stage.put(item)
+        stage.gate.set()
+        await until(lambda: stage.sent == [[1], [2, 3, 4]])
+
+
+async def test_a_batch_has_at_most_a_thousand_items() -> None:
+    stage = Recording()
+    for _ in range(BATCH_ITEMS_MAX * 2 + 5):
+        stage.put(0)
+    async with running(stage):
+        await until(lambda: len(stage.sent) == 3)
+
+    assert [len(batch) for batch in stage.sent] == [1000, 1000, 5]
+
+
+async def test_a_batch_is_bounded_by_bytes() -> None:
+    stage = Recording()
+    half = BATCH_BYTES_MAX // 2
+    for item in (half, half, half, BATCH_BYTES_MAX * 2, 1):
+        stage.put(item)
+    async with running(stage):
+        await until(lambda: len(stage.sent) == 4)
+
+    assert stage.sent == [[half, half], [half], [BATCH_BYTES_MAX * 2], [1]]
+
+
+async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
+    stage = Recording()
+    refusal = Refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "no")
+
+    def refuse_three(batch: list[int]) -> None:
+        if 3 in batch:
+            raise refusal
+
+    stage.check = refuse_three
+    for item in range(8):
+        stage.put(item)
+    async with running(stage):
+        await until(lambda: [4, 5, 6, 7] in stage.sent)
+
+    assert stage.given_up == [([3], refusal)]
+    assert [2] in stage.sent
+
+
+@pytest.mark.parametrize("error", [Unreachable(StatusCode.UNAVAILABLE, "", "away"), RuntimeError("a defect")])
+async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on(error: Exception) -> None:
+    stage = Recording()
+
+    def fail_once(batch: list[int]) -> None:
+        if batch == [1, 2]:
+            raise error
+
+    stage.check = fail_once
+    stage.put(1)
+    stage.put(2)
+    async with running(stage):
+        await until(lambda: bool(stage.given_up))
+        stage.put(3)
+        await until(lambda: [3] in stage.sent)
+
+    assert stage.given_up == [([1, 2], error)]
+
+
+async def test_items_can_be_taken_back_before_they_are_sent() -> None:
+    stage = Recording()
+    stage.put(1)
+    stage.put(2)
+
+    assert stage.take_all() == [1, 2]
+    assert stage.take_all() == []
