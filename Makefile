@@ -1,0 +1,79 @@
+# Everything that is done with this project. `make help` lists it. Needs Python >= 3.11 and make, nothing else.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$name; break; fi; done)
+WORKERS ?= 2
+INSTALLED := $(VENV)/installed
+STUBS := $(VENV)/stubs
+PROJECTS := pyproject.toml sdk/pyproject.toml sdk/hatch_build.py runner/pyproject.toml
+PROTOS := $(shell find protos -name '*.proto')
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
+
+.PHONY: help
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python >= 3.11 is needed and was not found on the PATH." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made: install Python's venv module" \
+		"(on Debian and Ubuntu the package python3-venv)." >&2; rm -rf $(VENV); exit 1; }
+
+$(INSTALLED): requirements.lock $(PROJECTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		-e sdk -e runner -e .
+	@touch $@
+
+$(STUBS): $(INSTALLED) $(PROTOS)
+	$(BIN)/python sdk/hatch_build.py
+	@touch $@
+
+.PHONY: setup
+setup: $(INSTALLED) $(STUBS) ## Make the virtual environment .venv with all that is needed
+
+.PHONY: demo
+demo: setup ## Run the main job on real input: jobs over the standard library's sources, charged to three wallets
+	$(BIN)/innosystem demo
+
+.PHONY: up
+up: setup ## Start the local stack (PostgreSQL, Redis, three services, a runner); Ctrl-C stops it
+	$(BIN)/innosystem up
+
+.PHONY: test
+test: setup ## Run the tests, without the slow ones
+	$(PYTEST) -m "not slow"
+
+.PHONY: test-all
+test-all: setup ## Run all tests
+	$(PYTEST)
+
+.PHONY: check
+check: setup ## Check format, lint, types and contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/check_protos.py
+
+.PHONY: format
+format: setup ## Format code and contracts
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format --write protos
+
+.PHONY: lock
+lock: setup ## Resolve the dependencies anew and write requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
+		--no-header --no-annotate --no-emit-package innosystem --no-emit-package innosystem-runner \
+		--quiet --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove the virtual environment, stubs, caches and the local stack's data
+	rm -rf $(VENV) .innosystem .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find sdk/src/innosystem -mindepth 1 -maxdepth 1 ! -name client -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
