@@ -45,10 +45,10 @@ def generate() -> None:
     whoever imports the stubs meanwhile finds them complete.
     """
     protos = _contracts()
-    names = sorted(path.relative_to(protos).as_posix() for path in protos.rglob("*.proto"))
+    names = _names(protos)
     with tempfile.TemporaryDirectory(prefix="innosystem-stubs-") as folder:
         out = Path(folder, "out")
-        full = _compile(protos, names, Path(folder))
+        full = compile_contracts(protos)
         _write_stubs(_without_rules(full), names, Path(folder), out)
         for file in full.file:
             file.ClearField("source_code_info")
@@ -65,21 +65,30 @@ def _contracts() -> Path:
     raise FileNotFoundError("the contracts are neither in ./protos nor in ../protos")
 
 
-def _compile(protos: Path, names: Sequence[str], folder: Path) -> FileDescriptorSet:
-    """Compile the contracts with everything they import, comments included."""
-    rules, image = folder / "rules.binpb", folder / "full.binpb"
-    rules.write_bytes(_rules().SerializeToString())
-    _run(
-        f"--descriptor_set_in={rules}",
-        f"-I{protos}",
-        f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
-        f"-I{_google_apis()}",
-        "--include_imports",
-        "--include_source_info",
-        f"--descriptor_set_out={image}",
-        *names,
-    )
-    return FileDescriptorSet.FromString(image.read_bytes())
+def _names(protos: Path) -> list[str]:
+    return sorted(path.relative_to(protos).as_posix() for path in protos.rglob("*.proto"))
+
+
+def compile_contracts(protos: Path) -> FileDescriptorSet:
+    """Compile the contracts with everything they import, comments included.
+
+    Args:
+        protos: The folder that their packages start in.
+    """
+    with tempfile.TemporaryDirectory(prefix="innosystem-contracts-") as folder:
+        rules, image = Path(folder, "rules.binpb"), Path(folder, "full.binpb")
+        rules.write_bytes(_rules().SerializeToString())
+        _run(
+            f"--descriptor_set_in={rules}",
+            f"-I{protos}",
+            f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
+            f"-I{_google_apis()}",
+            "--include_imports",
+            "--include_source_info",
+            f"--descriptor_set_out={image}",
+            *_names(protos),
+        )
+        return FileDescriptorSet.FromString(image.read_bytes())
 
 
 def _rules() -> FileDescriptorSet:
@@ -148,15 +157,11 @@ def _drop_import(file: FileDescriptorProto) -> None:
     if RULES not in file.dependency:
         return
     if file.public_dependency or file.weak_dependency:
-        raise ValueError(
-            f"{file.name}: public and weak imports are numbered by place, and can't be kept"
-        )
+        raise ValueError(f"{file.name}: public and weak imports are numbered by place, and can't be kept")
     file.dependency.remove(RULES)
 
 
-def _write_stubs(
-    contract: FileDescriptorSet, names: Sequence[str], folder: Path, out: Path
-) -> None:
+def _write_stubs(contract: FileDescriptorSet, names: Sequence[str], folder: Path, out: Path) -> None:
     image = folder / "stripped.binpb"
     image.write_bytes(contract.SerializeToString())
     out.mkdir()
@@ -183,9 +188,7 @@ def _program(name: str) -> str:
     places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
     found = shutil.which(name, path=os.pathsep.join(places))
     if found is None:
-        raise FileNotFoundError(
-            f"{name} of mypy-protobuf is not installed beside Python or on PATH"
-        )
+        raise FileNotFoundError(f"{name} of mypy-protobuf is not installed beside Python or on PATH")
     return found
 
 

@@ -3,8 +3,11 @@
 import importlib
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,10 @@ _numbers = itertools.count()
 def _servers_folder(basetemp: Path) -> Path:
     # Workers of pytest-xdist have folders inside the one of the run; all share the same servers.
     run = basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp
-    return run / "servers"
+    # Not inside of it: whenever pytest starts it takes the right to pass away from what is above its folders, and
+    # PostgreSQL needs it where it runs under an account of its own.
+    name = blake2b(os.fsencode(run), digest_size=6).hexdigest()
+    return Path(tempfile.gettempdir()) / f"innosystem-tests-{name}"
 
 
 @pytest.hookimpl(trylast=True)
@@ -39,6 +45,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if folder.exists():
         EmbeddedPostgres(folder).stop(mode="immediate")
         EmbeddedRedis(folder).stop()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +111,7 @@ OpenDatabase = Callable[[str], Awaitable[Database]]
 
 @pytest.fixture
 async def rolled_back(shared_database: Callable[[str], str]) -> AsyncIterator[OpenDatabase]:
-    """Opens a service's database on one connection in a transaction that is rolled back after the test (mission.md, D2)."""
+    """Opens a service's database on one connection, in a transaction that is rolled back after the test (D2)."""
     async with AsyncExitStack() as opened:
 
         async def open_database(service: str) -> Database:

@@ -1,4 +1,4 @@
-"""What the use cases ask of stored customers. Implemented on SQLAlchemy and in memory; one contract suite runs on both."""
+"""What the use cases ask of stored customers: on SQLAlchemy and in memory, with one contract suite for both."""
 
 from typing import Protocol
 from uuid import UUID
@@ -62,4 +62,7 @@ class CustomerRepository(Protocol):
 class CustomersUnitOfWork(UnitOfWork, Protocol):
     """A transaction on the customers database."""
 
-    customers: CustomerRepository
+    @property
+    def customers(self) -> CustomerRepository:
+        """The stored customers."""
+        ...

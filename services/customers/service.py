@@ -13,6 +13,7 @@ from services.kit.errors import EtagMismatch
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
+
 @dataclass(frozen=True)
 class CreatedCustomer:
     """The answer to a create: the key is None if the call was a repeated one."""
@@ -29,9 +30,7 @@ class CustomersService:
         now: The time, for the overlap of API keys.
     """
 
-    def __init__(
-        self, unit_of_work: Callable[[], CustomersUnitOfWork], now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, unit_of_work: Callable[[], CustomersUnitOfWork], now: Callable[[], datetime]) -> None:
         self._unit_of_work = unit_of_work
         self._now = now
 
@@ -81,9 +80,7 @@ class CustomersService:
         async with self._unit_of_work() as work:
             return await work.customers.list_page(query)
 
-    async def update(
-        self, customer_id: UUID, *, name: str | None, email: str | None, etag: str
-    ) -> Customer:
+    async def update(self, customer_id: UUID, *, name: str | None, email: str | None, etag: str) -> Customer:
         """Changes what is not None.
 
         Raises:
@@ -114,9 +111,7 @@ class CustomersService:
             customer = await _existing(work, customer_id, etag)
             return await _store(work, customer, replace(customer, active=active))
 
-    async def rotate_api_key(
-        self, customer_id: UUID, overlap: timedelta
-    ) -> tuple[ApiKey, Customer]:
+    async def rotate_api_key(self, customer_id: UUID, overlap: timedelta) -> tuple[ApiKey, Customer]:
         """Replaces the API key; the old one works until the overlap has passed.
 
         Raises:

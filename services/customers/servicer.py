@@ -23,27 +23,19 @@ class CustomerServicer(CustomerServiceServicer):
         self._service = service
         self._lists = Lists(CUSTOMERS, tokens)
 
-    async def CreateCustomer(
-        self, request: pb.CreateCustomerRequest, context: Context
-    ) -> pb.CreateCustomerResponse:
-        created = await self._service.create(
-            id_or_new(request.customer_id), request.name, request.email
-        )
+    async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Context) -> pb.CreateCustomerResponse:
+        created = await self._service.create(id_or_new(request.customer_id), request.name, request.email)
         return pb.CreateCustomerResponse(
             customer=customer_message(created.customer),
             api_key=created.api_key.secret if created.api_key else "",
             replayed=created.api_key is None,
         )
 
-    async def GetCustomer(
-        self, request: pb.GetCustomerRequest, context: Context
-    ) -> pb.GetCustomerResponse:
+    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
         customer = await self._service.get(required_id(request.customer_id, "customer_id"))
         return pb.GetCustomerResponse(customer=customer_message(customer))
 
-    async def ListCustomers(
-        self, request: pb.ListCustomersRequest, context: Context
-    ) -> pb.ListCustomersResponse:
+    async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         query = self._lists.query(
             filter=request.filter,
             order_by=request.order_by,
@@ -56,9 +48,7 @@ class CustomerServicer(CustomerServiceServicer):
             next_page_token=self._lists.next_page_token(query, page),
         )
 
-    async def UpdateCustomer(
-        self, request: pb.UpdateCustomerRequest, context: Context
-    ) -> pb.UpdateCustomerResponse:
+    async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Context) -> pb.UpdateCustomerResponse:
         paths = masked(request.update_mask, ("name", "email"))
         require_set(request.customer, paths, "customer.")
         customer = await self._service.update(
@@ -69,9 +59,7 @@ class CustomerServicer(CustomerServiceServicer):
         )
         return pb.UpdateCustomerResponse(customer=customer_message(customer))
 
-    async def DeleteCustomer(
-        self, request: pb.DeleteCustomerRequest, context: Context
-    ) -> pb.DeleteCustomerResponse:
+    async def DeleteCustomer(self, request: pb.DeleteCustomerRequest, context: Context) -> pb.DeleteCustomerResponse:
         customer = await self._service.set_active(
             required_id(request.customer_id, "customer_id"), active=False, etag=request.etag
         )
@@ -80,21 +68,15 @@ class CustomerServicer(CustomerServiceServicer):
     async def UndeleteCustomer(
         self, request: pb.UndeleteCustomerRequest, context: Context
     ) -> pb.UndeleteCustomerResponse:
-        customer = await self._service.set_active(
-            required_id(request.customer_id, "customer_id"), active=True
-        )
+        customer = await self._service.set_active(required_id(request.customer_id, "customer_id"), active=True)
         return pb.UndeleteCustomerResponse(customer=customer_message(customer))
 
-    async def RotateApiKey(
-        self, request: pb.RotateApiKeyRequest, context: Context
-    ) -> pb.RotateApiKeyResponse:
+    async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Context) -> pb.RotateApiKeyResponse:
         key, customer = await self._service.rotate_api_key(
             required_id(request.customer_id, "customer_id"), request.overlap.ToTimedelta()
         )
         return pb.RotateApiKeyResponse(api_key=key.secret, customer=customer_message(customer))
 
-    async def ResolveApiKey(
-        self, request: pb.ResolveApiKeyRequest, context: Context
-    ) -> pb.ResolveApiKeyResponse:
+    async def ResolveApiKey(self, request: pb.ResolveApiKeyRequest, context: Context) -> pb.ResolveApiKeyResponse:
         customer = await self._service.resolve_api_key(request.api_key)
         return pb.ResolveApiKeyResponse(customer=customer_message(customer))

@@ -74,9 +74,7 @@ def holds_lease(job: Job, lease_id: UUID) -> bool:
 
 def is_repeated(job: Job, completion: Completion) -> bool:
     """Whether this very completion was recorded before."""
-    return (
-        job.completed_lease_id == completion.lease_id and job.completion_digest == completion.digest
-    )
+    return job.completed_lease_id == completion.lease_id and job.completion_digest == completion.digest
 
 
 def ending(job: Job, completion: Completion) -> Ending:

@@ -22,12 +22,12 @@ _ERROR_TYPE_MAX = 200
 _ERROR_MESSAGE_MAX = 10_000
 
 
-def priority_from(value: job_type_pb2.Priority) -> Priority | None:
+def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
     """The priority, which is one less than its number in the contract; None if it is unspecified."""
     return Priority(value - 1) if value else None
 
 
-def priority_message(priority: Priority) -> job_type_pb2.Priority:
+def priority_message(priority: Priority) -> "job_type_pb2.Priority.ValueType":
     """The priority's number in the contract."""
     return job_type_pb2.Priority.Value(f"PRIORITY_{priority.name}")
 
@@ -46,9 +46,7 @@ def submission(request: pb.CreateJobRequest) -> Submission:
         priority=priority_from(request.priority),
         input_json=request.input_json,
         run_at=moment(request.run_at, "run_at") if request.HasField("run_at") else None,
-        expires_at=(
-            moment(request.expires_at, "expires_at") if request.HasField("expires_at") else None
-        ),
+        expires_at=(moment(request.expires_at, "expires_at") if request.HasField("expires_at") else None),
         max_cost_cents=request.max_cost_cents if request.HasField("max_cost_cents") else None,
         labels=dict(request.labels),
     )
@@ -72,16 +70,16 @@ def completion(message: pb.JobCompletion) -> Completion:
         InvalidOutputJson: If the output can't be stored.
         OutputTooLarge: If it is too large.
     """
-    ids: dict[str, UUID] = {"job_id": UUID(message.job_id), "lease_id": UUID(message.lease_id)}
+    job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
     if message.WhichOneof("outcome") == "error":
-        return Completion(**ids, failure=_failure(message.error))
+        return Completion(job_id=job_id, lease_id=lease_id, failure=_failure(message.error))
     try:
         output = payloads.check(message.output_json)
     except payloads.NotStorable as error:
         raise InvalidOutputJson(str(error)) from None
     except payloads.TooLarge as error:
         raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
-    return Completion(**ids, output_data=output.text, output_bytes=output.size)
+    return Completion(job_id=job_id, lease_id=lease_id, output_data=output.text, output_bytes=output.size)
 
 
 def _failure(message: job_pb2.JobError) -> Failure:
@@ -108,7 +106,7 @@ def settlement(message: pb.JobSettlement) -> Settlement:
 
 def job_message(job: Job) -> job_pb2.Job:
     """The job as clients see it."""
-    message = job_pb2.Job(
+    return job_pb2.Job(
         id=str(job.id),
         customer_id=str(job.customer_id),
         job_type_id=str(job.job_type_id),
@@ -131,7 +129,6 @@ def job_message(job: Job) -> job_pb2.Job:
         etag=job.etag,
         **_times(job),
     )
-    return message
 
 
 def _times(job: Job) -> Mapping[str, Any]:

@@ -31,9 +31,7 @@ class GrpcCustomers:
         """Asks for each of them, many at a time."""
         answers = await asyncio.gather(*(self._is_active(one) for one in customer_ids))
         return {
-            customer_id: answer
-            for customer_id, answer in zip(customer_ids, answers, strict=True)
-            if answer is not None
+            customer_id: answer for customer_id, answer in zip(customer_ids, answers, strict=True) if answer is not None
         }
 
     async def _is_active(self, customer_id: UUID) -> bool | DomainError | None:

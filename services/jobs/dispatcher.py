@@ -1,8 +1,8 @@
 """Takes the IDs of waiting jobs to the queue, and makes up for what could not be taken there.
 
-PostgreSQL is the truth and the queue a hint: a push that fails is noted in the job's row (`dispatched_at` is null) and made
-up for when the queue is back. At start all waiting jobs are pushed again, because a push may have been lost with the process
-that should have made it. An ID that is pushed twice is harmless: claims are guarded.
+PostgreSQL is the truth and the queue a hint: a push that fails is noted in the job's row (`dispatched_at` is null) and
+made up for when the queue is back. At start all waiting jobs are pushed again, because a push may have been lost with
+the process that should have made it. An ID that is pushed twice is harmless: claims are guarded.
 """
 
 import asyncio

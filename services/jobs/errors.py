@@ -90,7 +90,7 @@ class InvalidOutputJson(DomainError):
 
 @dataclass(eq=False)
 class InputTooLarge(DomainError):
-    """input_json has {bytes} bytes and may have {bytes_max}: store large inputs elsewhere and submit their address."""
+    """input_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and submit its address."""
 
     reason = "INPUT_TOO_LARGE"
     bytes: int
@@ -99,7 +99,7 @@ class InputTooLarge(DomainError):
 
 @dataclass(eq=False)
 class OutputTooLarge(DomainError):
-    """output_json has {bytes} bytes and may have {bytes_max}: store large outputs elsewhere and answer their address."""
+    """output_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and answer its address."""
 
     reason = "OUTPUT_TOO_LARGE"
     bytes: int
@@ -108,7 +108,7 @@ class OutputTooLarge(DomainError):
 
 @dataclass(eq=False)
 class LeaseLost(DomainError):
-    """The job {job_id} does not run under this lease, or was completed otherwise; nothing was changed: drop the result."""
+    """The job {job_id} does not run under this lease, or ended otherwise; nothing was changed: drop the result."""
 
     reason = "LEASE_LOST"
     job_id: UUID

@@ -72,9 +72,7 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
 
 def _retry_values(policy: job_type_pb2.RetryPolicy) -> dict[str, Any]:
     return {
-        "retry_initial_backoff": _length(
-            policy, "initial_backoff", job_types.DEFAULT_INITIAL_BACKOFF
-        ),
+        "retry_initial_backoff": _length(policy, "initial_backoff", job_types.DEFAULT_INITIAL_BACKOFF),
         "retry_max_backoff": _length(policy, "max_backoff", job_types.DEFAULT_MAX_BACKOFF),
         "retry_multiplier": policy.multiplier or job_types.DEFAULT_MULTIPLIER,
     }
@@ -92,9 +90,7 @@ def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
         name=job_type.name,
         description=job_type.description,
         processing_logic_id=job_type.processing_logic_id,
-        processor_type=job_type_pb2.ProcessorType.Value(
-            f"PROCESSOR_TYPE_{job_type.processor_type.value}"
-        ),
+        processor_type=job_type_pb2.ProcessorType.Value(f"PROCESSOR_TYPE_{job_type.processor_type.value}"),
         standard_cost_cents=job_type.standard_cost_cents,
         currency=job_type.currency,
         enabled=job_type.enabled,

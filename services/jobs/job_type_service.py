@@ -41,9 +41,7 @@ class JobTypeService:
         try:
             async with self._unit_of_work() as work:
                 if (known := await work.job_types.get(new.id)) is None:
-                    stored = await work.job_types.create(
-                        replace(new, request_digest=digest(parameters))
-                    )
+                    stored = await work.job_types.create(replace(new, request_digest=digest(parameters)))
                     await work.commit()
                     return stored, False
         except AlreadyExists as error:
@@ -131,13 +129,9 @@ async def _existing(work: JobsUnitOfWork, job_type_id: UUID, etag: str) -> JobTy
 def _check(job_type: NewJobType) -> None:
     if job_type.processor_type not in RUNNABLE:
         runnable = ", ".join(sorted(RUNNABLE))
-        raise InvalidField.of(
-            "job_type.processor_type", f"must be one that runners of this release run: {runnable}"
-        )
+        raise InvalidField.of("job_type.processor_type", f"must be one that runners of this release run: {runnable}")
     if job_type.retry_max_backoff < job_type.retry_initial_backoff:
-        raise InvalidField.of(
-            "job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff"
-        )
+        raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
     if job_type.input_schema is not None:
         try:
             schemas.validator(job_type.input_schema)

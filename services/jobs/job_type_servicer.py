@@ -30,23 +30,17 @@ class JobTypeServicer(JobTypeServiceServicer):
         self._service = service
         self._lists = Lists(JOB_TYPES, tokens)
 
-    async def CreateJobType(
-        self, request: pb.CreateJobTypeRequest, context: Context
-    ) -> pb.CreateJobTypeResponse:
+    async def CreateJobType(self, request: pb.CreateJobTypeRequest, context: Context) -> pb.CreateJobTypeResponse:
         require_set(request.job_type, REQUIRED, "job_type.")
         job_type, replayed = await self._service.create(new_job_type(request.job_type))
         return pb.CreateJobTypeResponse(job_type=job_type_message(job_type), replayed=replayed)
 
-    async def GetJobType(
-        self, request: pb.GetJobTypeRequest, context: Context
-    ) -> pb.GetJobTypeResponse:
+    async def GetJobType(self, request: pb.GetJobTypeRequest, context: Context) -> pb.GetJobTypeResponse:
         by_id = request.WhichOneof("job_type") == "id"
         job_type = await self._service.get(UUID(request.id) if by_id else request.name)
         return pb.GetJobTypeResponse(job_type=job_type_message(job_type))
 
-    async def ListJobTypes(
-        self, request: pb.ListJobTypesRequest, context: Context
-    ) -> pb.ListJobTypesResponse:
+    async def ListJobTypes(self, request: pb.ListJobTypesRequest, context: Context) -> pb.ListJobTypesResponse:
         query = self._lists.query(
             filter=request.filter,
             order_by=request.order_by,
@@ -59,9 +53,7 @@ class JobTypeServicer(JobTypeServiceServicer):
             next_page_token=self._lists.next_page_token(query, page),
         )
 
-    async def UpdateJobType(
-        self, request: pb.UpdateJobTypeRequest, context: Context
-    ) -> pb.UpdateJobTypeResponse:
+    async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:
         paths = masked(request.update_mask, CHANGEABLE)
         require_set(request.job_type, paths & REQUIRED, "job_type.")
         job_type = await self._service.update(
@@ -71,8 +63,6 @@ class JobTypeServicer(JobTypeServiceServicer):
         )
         return pb.UpdateJobTypeResponse(job_type=job_type_message(job_type))
 
-    async def DeleteJobType(
-        self, request: pb.DeleteJobTypeRequest, context: Context
-    ) -> pb.DeleteJobTypeResponse:
+    async def DeleteJobType(self, request: pb.DeleteJobTypeRequest, context: Context) -> pb.DeleteJobTypeResponse:
         await self._service.delete(UUID(request.job_type_id), request.etag)
         return pb.DeleteJobTypeResponse()

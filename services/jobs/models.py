@@ -123,8 +123,7 @@ jobs = Table(
         name="started_when_run",
     ),
     CheckConstraint(
-        "(status = 'RUNNING') = (lease_id IS NOT NULL)"
-        " AND (lease_id IS NULL) = (lease_expires_at IS NULL)",
+        "(status = 'RUNNING') = (lease_id IS NOT NULL) AND (lease_id IS NULL) = (lease_expires_at IS NULL)",
         name="leased_when_running",
     ),
     CheckConstraint(
@@ -142,7 +141,7 @@ jobs = Table(
 Index("ix_jobs_created_at", jobs.c.created_at, jobs.c.id)
 # ListJobs of one customer, which is what clients ask for.
 Index("ix_jobs_customer_id", jobs.c.customer_id, jobs.c.created_at, jobs.c.id)
-# GetQueueStats, and the push of all waiting jobs at start: only live jobs are in it, so history does not slow them down.
+# GetQueueStats, and the push of all waiting jobs at start: only live jobs are in it, so history costs nothing.
 Index(
     "ix_jobs_live",
     jobs.c.status,

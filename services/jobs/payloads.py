@@ -10,8 +10,8 @@ import orjson
 BYTES_MAX = 1024 * 1024
 DIGITS_MAX = 1000
 
-# PostgreSQL prints numbers with all their digits, so `1e300` takes three hundred bytes, and it refuses those of more than
-# 16,383 decimals. Numbers that could be such (also inside strings: this is only a first look) are measured one by one.
+# PostgreSQL prints numbers with all their digits, so `1e300` takes three hundred bytes, and it refuses those of more
+# than 16,383 decimals. Numbers that could be such (also in strings: it is only a first look) are measured one by one.
 _LONG_NUMBER = re.compile(rf"[0-9][eE][+-]?[0-9]|[0-9]{{{DIGITS_MAX}}}")
 _EXPONENT_DIGITS_MAX = 5
 _NUL = "\\u0000"
@@ -45,13 +45,13 @@ class Payload:
 def check(text: str) -> Payload:
     """Checks a payload; empty text means `null`.
 
-    Source of the rules: RFC 8259, and what PostgreSQL's `jsonb` refuses of it (documentation, section "JSON Types"): the
-    character NUL and lone surrogates. Numbers beyond a double's range, numbers of more than `DIGITS_MAX` digits and more
-    than 1,000 levels are refused as well.
+    Source of the rules: RFC 8259, and what PostgreSQL's `jsonb` refuses of it (documentation, section "JSON Types"):
+    the character NUL and lone surrogates. Numbers beyond a double's range, numbers of more than `DIGITS_MAX` digits
+    and more than 1,000 levels are refused as well.
 
     Raises:
         NotStorable: If it is not JSON or can't be stored.
-        TooLarge: If it is larger than `BYTES_MAX`, as it came or because of numbers that take more when they are printed.
+        TooLarge: If it is larger than `BYTES_MAX`, as it came or with its numbers printed.
     """
     text = text or "null"
     size = len(text.encode(errors="surrogatepass"))

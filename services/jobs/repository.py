@@ -1,4 +1,4 @@
-"""What the use cases ask of stored jobs and job types. Implemented on SQLAlchemy and in memory; one contract suite runs on both."""
+"""What the use cases ask of stored jobs and job types: on SQLAlchemy and in memory, one contract suite for both."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ class JobTypeRepository(Protocol):
     async def resolve(
         self, ids: Collection[UUID], names: Collection[str]
     ) -> Mapping[UUID | str, JobType | DataCorrupt]:
-        """Answers those that exist, under the ID or name they were asked by; a row not understood does not spoil the others."""
+        """Answers those that exist under their IDs and names; a row not understood does not spoil the others."""
         ...
 
     async def list_page(self, query: ListQuery) -> Page[JobType]:
@@ -178,7 +178,7 @@ class JobRepository(Protocol):
         ...
 
     async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
-        """Stores jobs as handed to the queue; those whose ID exists are left out. Answers the stored ones without payloads.
+        """Stores jobs as handed to the queue and answers them without payloads; those whose ID exists are left out.
 
         No two have the same ID.
 
@@ -216,12 +216,19 @@ class JobRepository(Protocol):
         ...
 
     async def take_undispatched(self, limit: int) -> list[Waiting]:
-        """Marks PENDING jobs that are still to be handed to the queue as handed over and answers them, highest priority first."""
+        """Marks PENDING jobs that were withheld as handed over and answers them, highest priority first."""
         ...
 
 
 class JobsUnitOfWork(UnitOfWork, Protocol):
     """A transaction on the jobs database."""
 
-    job_types: JobTypeRepository
-    jobs: JobRepository
+    @property
+    def job_types(self) -> JobTypeRepository:
+        """The stored job types."""
+        ...
+
+    @property
+    def jobs(self) -> JobRepository:
+        """The stored jobs."""
+        ...

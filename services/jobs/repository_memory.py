@@ -136,9 +136,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         for completion, ending in endings:
             job = self._rows[completion.job_id]
             failure = completion.failure
-            error = failure and JobError(
-                failure.type, failure.message, failure.retryable, job.attempt, now
-            )
+            error = failure and JobError(failure.type, failure.message, failure.retryable, job.attempt, now)
             self._change(
                 job.id,
                 status=ending.status,
@@ -157,9 +155,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     async def settle_many(self, settlements: Sequence[tuple[Settlement, BillingStatus]]) -> None:
         """Changes them one by one."""
         for settlement, status in settlements:
-            self._change(
-                settlement.job_id, billing_status=status, transaction_id=settlement.transaction_id
-            )
+            self._change(settlement.job_id, billing_status=status, transaction_id=settlement.transaction_id)
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts all of them."""
@@ -196,9 +192,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
 
     async def take_undispatched(self, limit: int) -> list[Waiting]:
         """Takes the first of them."""
-        waiting = sorted(
-            self._waiting(dispatched=False), key=lambda one: (one.priority, one.queued_at)
-        )
+        waiting = sorted(self._waiting(dispatched=False), key=lambda one: (one.priority, one.queued_at))
         for one in waiting[:limit]:
             self._rows[one.id] = replace(self._rows[one.id], dispatched_at=self.now())
         return waiting[:limit]

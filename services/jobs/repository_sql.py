@@ -1,11 +1,11 @@
-"""Jobs and job types in PostgreSQL. Every batch is a fixed number of statements, and locks its rows in the order of their IDs."""
+"""Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, null, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.jobs import statements
@@ -89,12 +89,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
-        statement = (
-            self._select()
-            .where(jobs.c.id == func.any(list(job_ids)))
-            .order_by(jobs.c.id)
-            .with_for_update()
-        )
+        statement = self._select().where(jobs.c.id == func.any(list(job_ids))).order_by(jobs.c.id).with_for_update()
         return {job.id: job for job in await self._all(statement)}
 
     async def claim(self, claim: Claim) -> Claimed:
@@ -117,9 +112,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             corrupt=corrupt,
         )
 
-    async def _types(
-        self, found: Iterable[Job]
-    ) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
+    async def _types(self, found: Iterable[Job]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
         wanted = {job.job_type_id for job in found}
         resolved = await SqlJobTypeRepository(self._connection).resolve(wanted, ())
         types = {key: resolved[key] for key in wanted}
@@ -146,7 +139,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def waiting_after(self, last: Waiting | None, limit: int) -> list[Waiting]:
         """Reads along the index of live jobs."""
-        place = last and (last.queue, last.priority.value, last.queued_at, last.id)
+        place = None if last is None else (last.queue, last.priority.value, last.queued_at, last.id)
         return await self._waiting(statements.waiting_after(place, limit))
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:

@@ -86,10 +86,10 @@ class RunService:
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
             for one in settlements:
                 job = jobs.get(one.job_id)
-                if job is not None and (status := settled(job, one)) is not None:
-                    # A charge that was made wins over a refusal of the same batch.
-                    if one.transaction_id is not None or job.id not in chosen:
-                        chosen[job.id] = (one, status)
+                status = settled(job, one) if job is not None else None
+                # A charge that was made wins over a refusal of the same batch.
+                if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
+                    chosen[one.job_id] = (one, status)
             await work.jobs.settle_many(_in_order(chosen))
             await work.commit()
         now = {key: job.billing_status for key, job in jobs.items()}

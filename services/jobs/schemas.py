@@ -19,11 +19,12 @@ def validator(text: str) -> jsonschema_rs.Draft202012Validator:
     """Compiles a schema; the last ones are kept.
 
     Raises:
-        InvalidSchema: If it is not a JSON Schema, or refers to another document: nothing is fetched from anywhere.
+        InvalidSchema: If it is not a JSON Schema, can't be stored, or refers to another document: nothing is fetched from
+            anywhere.
     """
     try:
-        return jsonschema_rs.Draft202012Validator(payloads.parse(text), retriever=_refuse)
-    except payloads.NotStorable as error:
+        return jsonschema_rs.Draft202012Validator(payloads.parse(payloads.check(text).text), retriever=_refuse)
+    except (payloads.NotStorable, payloads.TooLarge) as error:
         raise InvalidSchema(str(error)) from None
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
         raise InvalidSchema(str(error).partition("\n")[0]) from None

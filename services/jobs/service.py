@@ -69,9 +69,7 @@ class JobsService:
         self._queue = queue
         self._now = now
 
-    async def submit(
-        self, submissions: Sequence[Submission], request_id: str
-    ) -> list[Submitted | DomainError]:
+    async def submit(self, submissions: Sequence[Submission], request_id: str) -> list[Submitted | DomainError]:
         """Stores jobs and hands them to the queue; each alone succeeds or fails, in two transactions.
 
         Returns:
@@ -107,9 +105,7 @@ class JobsService:
                 found = await work.jobs.get_many(missing) if missing else {}
         except StillReferenced as error:  # A job type was deleted since it was read.
             raise Conflict from error
-        self._queue.put(
-            [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
-        )
+        self._queue.put([Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()])
         return _Stored(created, found)
 
     async def get(self, job_id: UUID, *, full: bool) -> Job:

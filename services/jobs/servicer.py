@@ -47,14 +47,10 @@ class JobServicer(JobServiceServicer):
             raise result
         return convert.submitted_message(result)
 
-    async def BatchCreateJobs(
-        self, request: pb.BatchCreateJobsRequest, context: Context
-    ) -> pb.BatchCreateJobsResponse:
+    async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
         parsed = each(request.requests, "requests", self._validator, convert.submission)
         results = await merged(parsed, lambda good: self._jobs.submit(good, request_id.get()))
-        return pb.BatchCreateJobsResponse(
-            results=[convert.submission_result(result) for result in results]
-        )
+        return pb.BatchCreateJobsResponse(results=[convert.submission_result(result) for result in results])
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         job = await self._jobs.get(UUID(request.job_id), full=request.view != _BASIC)
@@ -75,9 +71,7 @@ class JobServicer(JobServiceServicer):
             next_page_token=self._lists.next_page_token(query, page),
         )
 
-    async def GetQueueStats(
-        self, request: pb.GetQueueStatsRequest, context: Context
-    ) -> pb.GetQueueStatsResponse:
+    async def GetQueueStats(self, request: pb.GetQueueStatsRequest, context: Context) -> pb.GetQueueStatsResponse:
         stats = await self._jobs.stats(request.queues)
         return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
 
@@ -96,20 +90,12 @@ class JobServicer(JobServiceServicer):
             deferred_job_ids=[str(job_id) for job_id in claimed.deferred],
         )
 
-    async def CompleteJobs(
-        self, request: pb.CompleteJobsRequest, context: Context
-    ) -> pb.CompleteJobsResponse:
+    async def CompleteJobs(self, request: pb.CompleteJobsRequest, context: Context) -> pb.CompleteJobsResponse:
         parsed = each(request.completions, "completions", self._validator, convert.completion)
         results = await merged(parsed, self._runs.complete)
-        return pb.CompleteJobsResponse(
-            results=[convert.completion_result(result) for result in results]
-        )
+        return pb.CompleteJobsResponse(results=[convert.completion_result(result) for result in results])
 
-    async def SettleJobs(
-        self, request: pb.SettleJobsRequest, context: Context
-    ) -> pb.SettleJobsResponse:
+    async def SettleJobs(self, request: pb.SettleJobsRequest, context: Context) -> pb.SettleJobsResponse:
         parsed = each(request.settlements, "settlements", self._validator, convert.settlement)
         results = await merged(parsed, self._runs.settle)
-        return pb.SettleJobsResponse(
-            results=[convert.settlement_result(result) for result in results]
-        )
+        return pb.SettleJobsResponse(results=[convert.settlement_result(result) for result in results])

@@ -132,7 +132,7 @@ def _settle() -> Update:
 _PAYLOADS = frozenset({"input_data", "output_data"})
 _FIELDS = tuple(field.name for field in fields(Job))
 
-# All of a job, and a job without its payloads: those stay where they are, out of line, and most work does not need them.
+# All of a job, and a job without its payloads: those are stored out of line, and most work does not need them.
 WHOLE = tuple(jobs.c[name] for name in _FIELDS)
 BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
@@ -197,9 +197,7 @@ def claimed(claim: Claim, job_ids: Collection[UUID]) -> Update:
 def withheld(job_ids: Collection[UUID]) -> Update:
     """Marks PENDING jobs as still to be handed to the queue."""
     return (
-        update(jobs)
-        .where(jobs.c.id == func.any(list(job_ids)), jobs.c.status == _PENDING)
-        .values(dispatched_at=null())
+        update(jobs).where(jobs.c.id == func.any(list(job_ids)), jobs.c.status == _PENDING).values(dispatched_at=null())
     )
 
 
@@ -209,9 +207,7 @@ WAITING_ORDER = (jobs.c.queue, jobs.c.priority, jobs.c.queued_at, jobs.c.id)
 
 def waiting_after(last: tuple[Any, ...] | None, limit: int) -> Any:
     """Reads PENDING jobs that were handed to the queue, in the order of the index `ix_jobs_live`."""
-    statement = select(*WAITING).where(
-        jobs.c.status == _PENDING, jobs.c.dispatched_at.is_not(None)
-    )
+    statement = select(*WAITING).where(jobs.c.status == _PENDING, jobs.c.dispatched_at.is_not(None))
     if last is not None:
         statement = statement.where(tuple_(*WAITING_ORDER) > tuple_(*last))
     return statement.order_by(*WAITING_ORDER).limit(limit)
@@ -226,12 +222,7 @@ def dispatched(limit: int) -> Update:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return (
-        update(jobs)
-        .where(jobs.c.id.in_(chosen))
-        .values(dispatched_at=func.now())
-        .returning(*WAITING)
-    )
+    return update(jobs).where(jobs.c.id.in_(chosen)).values(dispatched_at=func.now()).returning(*WAITING)
 
 
 STATS_WINDOW_SECONDS = 60

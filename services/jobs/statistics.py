@@ -7,9 +7,7 @@ from services.jobs.domain import QueueStats
 from services.jobs.job_types import Priority
 
 
-def queue_stats(
-    counted: Iterable[Mapping[Any, Any]], queues: Collection[str], window_seconds: int
-) -> list[QueueStats]:
+def queue_stats(counted: Iterable[Mapping[Any, Any]], queues: Collection[str], window_seconds: int) -> list[QueueStats]:
     """Completes counts to all priorities of all queues asked for or found, ordered by queue and priority.
 
     Args:
@@ -26,9 +24,7 @@ def queue_stats(
     ]
 
 
-def _stats(
-    queue: str, priority: Priority, row: Mapping[Any, Any], window_seconds: int
-) -> QueueStats:
+def _stats(queue: str, priority: Priority, row: Mapping[Any, Any], window_seconds: int) -> QueueStats:
     waiting = row.get("waiting", 0)
     return QueueStats(
         queue=queue,

@@ -26,11 +26,7 @@ class DomainError(Exception):
     @property
     def metadata(self) -> dict[str, str]:
         """What varies, as text, under the names of the attributes; None values are left out."""
-        return {
-            field.name: _text(value)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) is not None
-        }
+        return {field.name: _text(value) for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     @property
     def message(self) -> str:
@@ -74,6 +70,10 @@ class InvalidField(DomainError):
     def of(cls, field: str, description: str) -> "InvalidField":
         """Makes the error for one field."""
         return cls((FieldViolation(field, description),))
+
+    def within(self, prefix: str) -> "InvalidField":
+        """Makes the same error for a message that stands somewhere in a request, such as at `requests[3].`."""
+        return InvalidField(tuple(FieldViolation(prefix + one.field, one.description) for one in self.violations))
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -1,19 +1,39 @@
 """Settings of a service, one class a concern, from the environment and `.env`; checked when the process starts."""
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound=BaseSettings)
 
-_ENVIRONMENT = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+# `NAME=` in a file or a manifest means that nobody filled it in, and not that the value is an empty text.
+_ENVIRONMENT = SettingsConfigDict(
+    env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+)
+
+
+def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    """Makes a check of a URL's scheme that does not repeat the URL: there may be a password in it."""
+
+    def check(url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError(f"must be a URL that begins with {schemes[0]}://")
+        return url
+
+    return check
 
 
 class LogSettings(BaseSettings):
-    """How logs are written: LOG_LEVEL, LOG_FORMAT."""
+    """How logs are written: LOG_LEVEL, LOG_FORMAT.
+
+    Attributes:
+        level: The least important lines that are written. DEBUG also has the calls to health and reflection.
+        format: `json` for machines, `console` for people.
+    """
 
     model_config = _ENVIRONMENT
 
@@ -31,11 +51,15 @@ class DatabaseSettings(BaseSettings):
             steady load costs more than waiting.
         pool_timeout_seconds: How long a request waits for a free connection.
         connection_lifetime_seconds: When a connection is replaced by a new one.
+        connect_timeout_seconds: How long opening a connection may take.
+        statement_timeout_seconds: How long a statement may run.
+        lock_timeout_seconds: How long a statement may wait for a lock.
+        idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
     """
 
     model_config = _ENVIRONMENT
 
-    url: SecretStr
+    url: Annotated[SecretStr, AfterValidator(_begins_with("postgresql", "postgres", "postgresql+psycopg"))]
     pool_size: PositiveInt = 16
     max_overflow: int = Field(default=0, ge=0)
     pool_timeout_seconds: PositiveFloat = 5
@@ -52,11 +76,17 @@ class DatabaseSettings(BaseSettings):
 
 
 class RedisSettings(BaseSettings):
-    """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_KEY_PREFIX."""
+    """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_KEY_PREFIX.
+
+    Attributes:
+        url: Where it is: `redis://host:6379/0`, `rediss://` for TLS, or `unix:///path`.
+        command_timeout_seconds: How long a command may take.
+        key_prefix: Put before the names of all keys, for several platforms in one Redis.
+    """
 
     model_config = _ENVIRONMENT
 
-    url: SecretStr
+    url: Annotated[SecretStr, AfterValidator(_begins_with("redis", "rediss", "unix"))]
     command_timeout_seconds: PositiveFloat = 1
     key_prefix: str = ""
 
@@ -67,9 +97,11 @@ class ServerSettings(BaseSettings):
     Attributes:
         listen_address: `host:port` (port 0 for a free one) or `unix:/path`.
         drain_seconds: How long calls in flight may go on when the server is told to stop.
-        deadline_seconds_max: How long a call may take whatever its deadline is.
+        deadline_seconds_max: How long a call may take whose caller set no deadline. Streams then last as long as
+            their readers want.
         concurrent_calls_max: How many calls may be in flight; those beyond it are refused with OVERLOADED.
         message_bytes_max: How large a request or an answer may be.
+        reuse_port: Whether other processes may listen on the same port, so that the kernel spreads connections.
         reflection: Whether clients such as grpcurl may ask for the contract.
     """
 
@@ -80,6 +112,7 @@ class ServerSettings(BaseSettings):
     deadline_seconds_max: PositiveFloat = 30
     concurrent_calls_max: PositiveInt = 1000
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
+    reuse_port: bool = False
     reflection: bool = True
 
 
@@ -100,10 +133,12 @@ def load(kind: type[S], prefix: str) -> S:
     try:
         return kind(_env_prefix=prefix)
     except ValidationError as error:
-        problems = (_problem(prefix, problem) for problem in error.errors())
+        problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None
 
 
 def _problem(prefix: str, problem: ErrorDetails) -> str:
     name = prefix + "_".join(str(part) for part in problem["loc"]).upper()
-    return f"{name} is not set" if problem["type"] == "missing" else f"{name}: {problem['msg']}"
+    if problem["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}"

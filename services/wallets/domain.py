@@ -152,7 +152,7 @@ class LedgerRequest:
 
     def _check_key(self) -> None:
         if self.idempotency_key.startswith(JOB_KEY_PREFIX):
-            raise InvalidField.of("idempotency_key", f"must not begin with {JOB_KEY_PREFIX}: such keys charge jobs")
+            raise InvalidField.of("idempotency_key", f"must not begin with {JOB_KEY_PREFIX} unless it charges a job")
 
     @property
     def change_cents(self) -> int:

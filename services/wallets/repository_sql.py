@@ -40,7 +40,9 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
 
     async def store(self, changed: Sequence[Wallet]) -> None:
         """Stores what the ledger changed in locked wallets."""
-        await self._connection.execute(statements.STORE, _by_column(statements.CHANGED_COLUMNS, changed))
+        parameters = _by_column(statements.CHANGED_COLUMNS, changed)
+        parameters["wallet_id"] = [wallet.id for wallet in changed]
+        await self._connection.execute(statements.STORE, parameters)
 
 
 class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):

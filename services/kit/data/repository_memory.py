@@ -9,8 +9,8 @@ from uuid import UUID
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.unit_of_work import MemoryStore
 from services.kit.query import memory
-from services.kit.query.resource import Resource
 from services.kit.query.page import ListQuery, Page
+from services.kit.query.resource import Resource
 
 E = TypeVar("E")
 N = TypeVar("N")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
-from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
@@ -14,8 +13,8 @@ from sqlalchemy.sql.base import Executable
 from services.kit.data.errors import Conflict
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
-from services.kit.query.resource import Resource
 from services.kit.query.page import ListQuery, Page
+from services.kit.query.resource import Resource
 
 E = TypeVar("E")
 N = TypeVar("N")
@@ -38,6 +37,16 @@ class SqlRepository(Generic[E, N]):
     table: ClassVar[Table]
     entity: ClassVar[type[Any]]
     resource: ClassVar[Resource]
+
+    _enums: ClassVar[Mapping[str, type[Enum]]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._enums = {
+            name: hint
+            for name, hint in get_type_hints(cls.entity).items()
+            if isinstance(hint, type) and issubclass(hint, Enum)
+        }
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -65,9 +74,7 @@ class SqlRepository(Generic[E, N]):
         """Stores a changed entity under its next version, if the stored version is the entity's."""
         changed: Any = entity
         table = self.table
-        values = {
-            name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS
-        }
+        values = {name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS}
         statement = (
             update(table)
             .where(table.c.id == changed.id, table.c.version == changed.version)
@@ -77,9 +84,7 @@ class SqlRepository(Generic[E, N]):
 
     async def delete(self, entity_id: UUID) -> bool:
         """Removes the entity; False if there was none."""
-        result = await self._connection.execute(
-            delete(self.table).where(self.table.c.id == entity_id)
-        )
+        result = await self._connection.execute(delete(self.table).where(self.table.c.id == entity_id))
         return result.rowcount > 0
 
     def _select(self) -> Select[Any]:
@@ -101,28 +106,15 @@ class SqlRepository(Generic[E, N]):
 
     def _entity(self, row: Mapping[Any, Any]) -> E:
         values = dict(row)
-        for name, enum in _enums(self.entity).items():
+        for name, enum in self._enums.items():
             try:
                 values[name] = enum(values[name])
             except ValueError as error:
-                raise DataCorrupt(
-                    self.table.name, str(values["id"]), name, str(values[name])
-                ) from error
+                raise DataCorrupt(self.table.name, str(values["id"]), name, str(values[name])) from error
         entity: E = self.entity(**values)
         return entity
 
 
 def _values(entity: Any) -> dict[str, Any]:
     values = {field.name: getattr(entity, field.name) for field in fields(entity)}
-    return {
-        name: value.value if isinstance(value, Enum) else value for name, value in values.items()
-    }
-
-
-@cache
-def _enums(entity: type[Any]) -> dict[str, type[Enum]]:
-    return {
-        name: hint
-        for name, hint in get_type_hints(entity).items()
-        if isinstance(hint, type) and issubclass(hint, Enum)
-    }
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}

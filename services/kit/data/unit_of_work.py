@@ -11,7 +11,7 @@ Leaving the block without `commit` rolls back. A use case makes no network call 
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
@@ -42,10 +42,11 @@ class UnitOfWork(Protocol):
 class SqlUnitOfWork:
     """A transaction on a service's database. Services derive from it and make their repositories in `bind`."""
 
+    _opened: AbstractAsyncContextManager[AsyncTransaction]
+    _transaction: AsyncTransaction
+
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._opened: AbstractAsyncContextManager[AsyncTransaction] | None = None
-        self._transaction: AsyncTransaction | None = None
 
     def bind(self, connection: AsyncConnection) -> None:
         """Makes the repositories on the transaction's connection."""
@@ -63,12 +64,10 @@ class SqlUnitOfWork:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._opened is not None
         await self._opened.__aexit__(error_type, error, traceback)
 
     async def commit(self) -> None:
         """Commits the transaction."""
-        assert self._transaction is not None
         await self._transaction.commit()
 
 
@@ -80,7 +79,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
-        self.tables: dict[str, dict[object, object]] = {}
+        self.tables: dict[str, dict[Any, Any]] = {}
 
 
 class MemoryUnitOfWork:
@@ -88,7 +87,7 @@ class MemoryUnitOfWork:
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._before: dict[str, dict[object, object]] | None = None
+        self._before: dict[str, dict[Any, Any]] | None = None
 
     def bind(self, store: MemoryStore) -> None:
         """Makes the repositories on the store."""

@@ -50,9 +50,7 @@ class Migrations:
     def new(self, message: str) -> Path:
         """Writes a migration from the template, filled with how the models differ from the database."""
         written: list[Any] = []
-        self._run(
-            lambda config: written.append(command.revision(config, message, autogenerate=True))
-        )
+        self._run(lambda config: written.append(command.revision(config, message, autogenerate=True)))
         return Path(written[0].path)
 
     def current(self) -> str | None:
@@ -94,9 +92,7 @@ class Migrations:
                 ("statement_timeout", _STATEMENT_TIMEOUT_SECONDS),
             ):
                 connection.execute(text(f"SET LOCAL {name} = '{seconds}s'"))
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtext(:lock))"), {"lock": _LOCK}
-            )
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:lock))"), {"lock": _LOCK})
             action(self._config(connection))
 
     def _config(self, connection: Connection | None = None) -> Config:
@@ -131,7 +127,5 @@ _COMPARE: dict[str, Any] = {
 def run_environment() -> None:
     """What the `env.py` of each service does: run the migrations on the connection it was handed."""
     attributes = context.config.attributes
-    context.configure(
-        connection=attributes["connection"], target_metadata=attributes["metadata"], **_COMPARE
-    )
+    context.configure(connection=attributes["connection"], target_metadata=attributes["metadata"], **_COMPARE)
     context.run_migrations()

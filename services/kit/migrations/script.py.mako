@@ -1,11 +1,12 @@
-"""${message}
+"""${message}.
 
 Revision: ${up_revision}
 After: ${down_revision | comma,n}
 
-Rules: the release before this one runs on the new schema while pods are replaced, so only add (expand), deploy, and take
-away a release later (contract). No long locks: indexes on tables with rows are made CONCURRENTLY in a migration of their own,
-NOT NULL and foreign keys are added NOT VALID and validated afterwards. Data is moved in batches. Every step can go back.
+Rules: the release before this one runs on the new schema while pods are replaced, so only add (expand), deploy, and
+take away a release later (contract). No long locks: indexes on tables with rows are made CONCURRENTLY in a migration of
+their own, NOT NULL and foreign keys are added NOT VALID and validated afterwards. Data is moved in batches. Every step
+can go back.
 """
 
 import sqlalchemy as sa

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, InvalidField
 from services.kit.rpc.validation import ContractValidator
 
 M = TypeVar("M", bound=Message)
@@ -30,8 +30,10 @@ def each(
     parsed: list[T | DomainError] = []
     for position, message in enumerate(messages):
         try:
-            validator.check(message, prefix=f"{field}[{position}].")
+            validator.check(message)
             parsed.append(parse(message))
+        except InvalidField as error:
+            parsed.append(error.within(f"{field}[{position}]."))
         except DomainError as error:
             parsed.append(error)
     return parsed

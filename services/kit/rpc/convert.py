@@ -75,10 +75,7 @@ def masked(mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
         raise InvalidField.of("update_mask", expected)
     if unknown := sorted(paths - frozenset(allowed)):
         raise InvalidField(
-            tuple(
-                FieldViolation("update_mask", f"{path} can't be changed; it {expected}")
-                for path in unknown
-            )
+            tuple(FieldViolation("update_mask", f"{path} can't be changed; it {expected}") for path in unknown)
         )
     return paths
 

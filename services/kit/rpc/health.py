@@ -12,8 +12,9 @@ log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[None]]
 
-_PERIOD_SECONDS = 1.0
-_CHECK_SECONDS_MAX = 3.0
+# While a required check fails, the pauses grow: a database that comes back is not met by everybody at once.
+_PERIOD_SECONDS_MAX = 5.0
+_BACKOFF = 1.5
 
 
 @dataclass
@@ -24,11 +25,15 @@ class Health:
         services: The full names of the services; the whole process is asked for under the empty name.
         required: Checks by name. While one fails, the services are NOT_SERVING; they begin so.
         optional: Checks of what the services can do without for a while; a failure is only logged.
+        period_seconds: The pause between two checks. It grows up to 5 s while a required check fails.
+        check_seconds_max: How long a check may take; longer is a failure.
     """
 
     services: Sequence[str]
     required: Mapping[str, Check]
     optional: Mapping[str, Check] = field(default_factory=dict)
+    period_seconds: float = 1.0
+    check_seconds_max: float = 3.0
     servicer: aio.HealthServicer = field(default_factory=aio.HealthServicer)
     _problems: dict[str, str] = field(default_factory=dict)
 
@@ -38,19 +43,22 @@ class Health:
 
     async def watch(self) -> None:
         """Checks again and again until it is cancelled."""
+        pause_seconds = self.period_seconds
         while True:
             outcomes = await asyncio.gather(
-                *(self._passes(name, check) for name, check in (self.required | dict(self.optional)).items())
+                *(self._passes(name, check) for name, check in {**self.required, **self.optional}.items())
             )
             serving = all(outcomes[: len(self.required)])
             await self._say(HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
-            await asyncio.sleep(_PERIOD_SECONDS)
+            grown = min(pause_seconds * _BACKOFF, max(self.period_seconds, _PERIOD_SECONDS_MAX))
+            pause_seconds = self.period_seconds if serving else grown
+            await asyncio.sleep(pause_seconds)
 
     async def stop(self) -> None:
         """Says NOT_SERVING from now on, whatever the checks find."""
         await self.servicer.enter_graceful_shutdown()
 
-    async def _say(self, status: HealthCheckResponse.ServingStatus.ValueType) -> None:
+    async def _say(self, status: int) -> None:
         for name in ("", *self.services):
             await self.servicer.set(name, status)
 
@@ -58,10 +66,10 @@ class Health:
         """Whether a check passes; what is wrong is logged when it changes."""
         problem = ""
         try:
-            async with asyncio.timeout(_CHECK_SECONDS_MAX):
+            async with asyncio.timeout(self.check_seconds_max):
                 await check()
         except TimeoutError:
-            problem = f"no answer within {_CHECK_SECONDS_MAX:g} s"
+            problem = f"no answer within {self.check_seconds_max:g} s"
         except Exception as error:  # noqa: BLE001 - any failure of a check is what the check is for, and is logged
             problem = f"{type(error).__name__}: {error}"
         if problem != self._problems.get(name, ""):

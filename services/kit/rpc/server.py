@@ -3,10 +3,10 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -17,17 +17,16 @@ from grpc_reflection.v1alpha import reflection
 
 from services.kit.logs import configure
 from services.kit.rpc.health import Check, Health
-from services.kit.rpc.layers import Layers, Load
+from services.kit.rpc.layers import Layers, LayersInterceptor, Load
 from services.kit.rpc.policy import check_policies
+from services.kit.rpc.registration import Registrations
 from services.kit.settings import LogSettings, ServerSettings, StartupError, load
 
 log = structlog.get_logger(__name__)
 
-if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]
-
-_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+_CRASH_EXIT_STATUS = 1
 _STARTUP_ERROR_EXIT_STATUS = 2
+_INTERRUPT_EXIT_STATUS = 130
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Server:
         served: The services of the contract.
         required: Health checks without which the services are NOT_SERVING.
         optional: Health checks whose failure is only logged.
-        background: What runs beside the server until it has drained, such as a dispatcher; its failure ends the process.
+        background: What runs beside the server until it has drained, such as a dispatcher; its failure ends the
+            process.
     """
 
     settings: ServerSettings
@@ -60,6 +60,11 @@ class Server:
     required: Mapping[str, Check]
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
+
+    def stop(self) -> None:
+        """Begins what SIGTERM begins: `run` drains and returns."""
+        self._stopped.set()
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then refuses new calls, finishes those in flight, and returns.
@@ -67,13 +72,12 @@ class Server:
         Raises:
             StartupError: If the address can't be used, or a method of the contract has no policy.
         """
-        stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
+            loop.add_signal_handler(number, self.stop)
         calls = Load(self.settings.concurrent_calls_max)
         health = Health([one.descriptor.full_name for one in self.served], self.required, self.optional)
-        server = self._build(Layers(calls, self.settings.deadline_seconds_max), health)
+        server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
         async with AsyncExitStack() as running:
             # A server that is not stopped complains when it is collected, also one that never started.
             running.push_async_callback(server.stop, None)
@@ -83,29 +87,39 @@ class Server:
             tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
             running.push_async_callback(_cancel, tasks)
             log.info("serving", address=address)
-            await _first(asyncio.create_task(stopped.wait()), tasks)
+            await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls)
             calls.draining = True
             await health.stop()
             await server.stop(self.settings.drain_seconds)
         log.info("stopped")
 
-    def _build(self, layers: Layers, health: Health) -> grpc.aio.Server:
+    def build(self, layers: Layers, health: Health) -> grpc.aio.Server:
+        """Makes the server with all that is around a call; `run` binds and starts it.
+
+        Raises:
+            StartupError: If a method of the contract has no policy.
+        """
         bytes_max = self.settings.message_bytes_max
         server = grpc.aio.server(
-            interceptors=[_Interceptor(layers)],
+            interceptors=[LayersInterceptor(layers)],
             options=[
                 ("grpc.max_receive_message_length", bytes_max),
                 ("grpc.max_send_message_length", bytes_max),
-                ("grpc.so_reuseport", 0),
+                ("grpc.so_reuseport", int(self.settings.reuse_port)),
                 # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                # Finds out that a client has vanished without a word, so that what streams to it ends.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
             ],
         )
+        registrations = Registrations(server)
         for one in self.served:
-            check_policies(one.descriptor)
-            one.register(server)
-            for method in one.descriptor.methods:
+            one.register(cast("grpc.aio.Server", registrations))
+        for service in registrations.services():
+            check_policies(service)
+            for method in service.methods:
                 layers.validator.warm_up(method.input_type.full_name)
         add_HealthServicer_to_server(health.servicer, server)
         if self.settings.reflection:
@@ -117,38 +131,10 @@ class Server:
         address = self.settings.listen_address
         try:
             port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise StartupError(f"can't listen on {address}: is another process using it? ({error})") from None
+        except RuntimeError:
+            # What gRPC raises says no more; the reason is in a line that it has written to standard error by itself.
+            raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
-
-
-class _Interceptor(grpc.aio.ServerInterceptor):
-    """Puts the layers around each method of the contract, once."""
-
-    def __init__(self, layers: Layers) -> None:
-        self._layers = layers
-        self._handlers: dict[str, Handler] = {}
-
-    async def intercept_service(
-        self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]",
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler":
-        method = handler_call_details.method
-        known = self._handlers.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        # A method that does not exist has no handler; what is exempt streams, and is the library's own.
-        if handler is None or method.startswith(_EXEMPT):
-            return handler
-        wrapped = grpc.unary_unary_rpc_method_handler(
-            self._layers.around(method, handler.unary_unary),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
-        self._handlers[method] = wrapped
-        return wrapped
 
 
 async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -179,3 +165,9 @@ def serve(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     except StartupError as error:
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
         sys.exit(_STARTUP_ERROR_EXIT_STATUS)
+    except KeyboardInterrupt:
+        # Before the server has taken over the signals, or while what surrounds it is closed.
+        sys.exit(_INTERRUPT_EXIT_STATUS)
+    except Exception:
+        log.exception("crashed")
+        sys.exit(_CRASH_EXIT_STATUS)

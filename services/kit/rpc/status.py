@@ -3,13 +3,14 @@
 Which gRPC code a reason has is said in the contract, by an option on each value of `ErrorReason`.
 """
 
+from collections.abc import Iterator
 from functools import cache
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.rpc import code_pb2, error_details_pb2
+from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from innosystem.options.v1 import options_pb2
@@ -17,11 +18,17 @@ from innosystem.options.v1.error_reason_pb2 import ErrorReason
 from services.kit.errors import DomainError, FieldViolation
 
 DOMAIN = "innosystem"
-# gRPC refuses headers of more than 8 KiB, and the details travel in one.
-_VIOLATIONS_MAX = 20
-_TEXT_MAX = 1000
 
-CODES = {code.value[0]: code for code in grpc.StatusCode}
+# gRPC peers refuse headers of more than 8 KiB, all of them together. The status travels in one, in base64, which makes
+# 4/3 of its size; its message travels once more beside it, percent-encoded, which makes up to three times its size.
+STATUS_BYTES_MAX = 4096
+_MESSAGE_BYTES_MAX = 600
+_METADATA_BYTES_MAX = 1500
+_TEXT_BYTES_MAX = 300
+_VIOLATIONS_MAX = 20
+_FRAMING_BYTES = 8
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @cache
@@ -32,58 +39,87 @@ def code_of(reason: str) -> grpc.StatusCode:
         KeyError: If the contract does not know the reason.
     """
     value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-    return CODES[value.GetOptions().Extensions[options_pb2.status]]
+    return _CODES[value.GetOptions().Extensions[options_pb2.status]]
 
 
 def to_status(error: DomainError) -> Status:
-    """The error as callers get it: code, message, and details with reason, metadata, and what else fits its code."""
+    """The error as callers get it: code, message, and details with reason, metadata, and what else fits its code.
+
+    It is never larger than `STATUS_BYTES_MAX`: long texts are cut, and of very many violations the first are told.
+    """
     code = code_of(error.reason)
-    status = Status(code=code.value[0], message=_short(error.message))
+    status = Status(code=code.value[0], message=_short(error.message, _MESSAGE_BYTES_MAX))
     for detail in _details(error, code):
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
+        status.details.append(_packed(detail))
+    violations: tuple[FieldViolation, ...] = getattr(error, "violations", ())
+    if violations:
+        room = STATUS_BYTES_MAX - status.ByteSize()
+        status.details.append(_packed(_bad_request(violations, room)))
     return status
 
 
 def internal(request_id: str) -> Status:
     """What callers get for an error that nobody foresaw: nothing of the error itself, and where to look for it."""
-    info = error_details_pb2.RequestInfo(request_id=request_id)
-    status = Status(code=code_pb2.INTERNAL, message="Something went wrong inside the service; see its log.")
-    packed = AnyMessage()
-    packed.Pack(info)
-    status.details.append(packed)
+    code: int = grpc.StatusCode.INTERNAL.value[0]
+    status = Status(code=code, message="Something went wrong inside the service; see its log.")
+    status.details.append(_packed(error_details_pb2.RequestInfo(request_id=request_id)))
     return status
 
 
-def _details(error: DomainError, code: grpc.StatusCode) -> list[Message]:
-    metadata = {key: _short(value) for key, value in error.metadata.items()}
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
-    ]
-    violations: tuple[FieldViolation, ...] = getattr(error, "violations", ())
-    if violations:
-        details.append(_bad_request(violations))
+def _details(error: DomainError, code: grpc.StatusCode) -> Iterator[Message]:
+    metadata = _bounded(error.metadata)
+    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=error.reason, subject=next(iter(metadata.values()), ""), description=_short(error.message)
+            type=error.reason,
+            subject=next(iter(metadata.values()), ""),
+            description=_short(error.message, _MESSAGE_BYTES_MAX),
         )
-        details.append(error_details_pb2.PreconditionFailure(violations=[violation]))
+        yield error_details_pb2.PreconditionFailure(violations=[violation])
     if error.retry_after_seconds is not None:
         delay = Duration()
         delay.FromMilliseconds(round(error.retry_after_seconds * 1000))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return details
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
-def _bad_request(violations: tuple[FieldViolation, ...]) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field=_short(one.field), description=_short(one.description))
-            for one in violations[:_VIOLATIONS_MAX]
-        ]
-    )
+def _bounded(metadata: dict[str, str]) -> dict[str, str]:
+    """As many of the entries as there is room for, each cut to a length."""
+    bounded: dict[str, str] = {}
+    room = _METADATA_BYTES_MAX
+    for key, value in metadata.items():
+        text = _short(value, _TEXT_BYTES_MAX)
+        room -= len(key) + len(text.encode()) + _FRAMING_BYTES
+        if room < 0:
+            break
+        bounded[key] = text
+    return bounded
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
+def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
+    """As many of the violations as there is room for."""
+    bad_request = error_details_pb2.BadRequest()
+    room -= _packed(bad_request).ByteSize() + _FRAMING_BYTES
+    for one in violations[:_VIOLATIONS_MAX]:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_short(one.field, _TEXT_BYTES_MAX), description=_short(one.description, _TEXT_BYTES_MAX)
+        )
+        room -= violation.ByteSize() + _FRAMING_BYTES
+        if room < 0:
+            break
+        bad_request.field_violations.append(violation)
+    return bad_request
+
+
+def _packed(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
+
+
+def _short(text: str, bytes_max: int) -> str:
+    """The text, cut so that it has no more bytes in UTF-8; what UTF-8 can't hold is replaced."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= bytes_max:
+        return encoded.decode()
+    ellipsis = "…"
+    return encoded[: bytes_max - len(ellipsis.encode())].decode(errors="ignore") + ellipsis

@@ -49,7 +49,7 @@ async def running(stage: Stage[int]) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what the stage does is seen from outside
         await asyncio.sleep(0)
 
 

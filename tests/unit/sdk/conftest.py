@@ -60,9 +60,7 @@ class RecordingServer:
 
         return behave
 
-    async def _watch(
-        self, request: bytes, context: "aio.ServicerContext[Any, Any]"
-    ) -> AsyncIterator[bytes]:
+    async def _watch(self, request: bytes, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[bytes]:
         self._record(request, context)
         yield b"one"
         yield b"two"

@@ -23,9 +23,7 @@ async def test_a_call_without_a_timeout_gets_the_default_deadline(server: Record
     assert 0 < remaining < 8
 
 
-async def test_the_timeout_of_a_call_goes_before_the_default(
-    server: RecordingServer, channel: aio.Channel
-) -> None:
+async def test_the_timeout_of_a_call_goes_before_the_default(server: RecordingServer, channel: aio.Channel) -> None:
     await JobServiceStub(channel).GetJob(job_service_pb2.GetJobRequest(), timeout=3)
     remaining = server.seen[0].time_remaining
     assert remaining is not None
@@ -70,25 +68,19 @@ async def test_a_request_id_and_metadata_of_the_caller_are_sent_as_they_are(
     assert server.seen[0].metadata["other"] == "kept"
 
 
-async def test_a_stream_gets_a_request_id_but_no_deadline(
-    server: RecordingServer, channel: aio.Channel
-) -> None:
+async def test_a_stream_gets_a_request_id_but_no_deadline(server: RecordingServer, channel: aio.Channel) -> None:
     watch: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Streams/Watch")
     assert [item async for item in watch(b"")] == [b"one", b"two"]
     assert server.seen[0].metadata["x-request-id"]
     assert server.seen[0].time_remaining is None
 
 
-async def test_the_server_is_told_which_client_calls(
-    server: RecordingServer, channel: aio.Channel
-) -> None:
+async def test_the_server_is_told_which_client_calls(server: RecordingServer, channel: aio.Channel) -> None:
     await JobServiceStub(channel).GetJob(job_service_pb2.GetJobRequest())
     assert str(server.seen[0].metadata["user-agent"]).startswith("innosystem-python/")
 
 
-async def test_messages_larger_than_the_limit_of_grpc_pass(
-    server: RecordingServer, channel: aio.Channel
-) -> None:
+async def test_messages_larger_than_the_limit_of_grpc_pass(server: RecordingServer, channel: aio.Channel) -> None:
     request = job_service_pb2.CreateJobRequest(input_json="x" * 3 * 1024 * 1024)
 
     async def echo(got: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
@@ -149,9 +141,7 @@ async def test_one_object_reaches_every_service(server: RecordingServer) -> None
     assert job.job_id
 
 
-async def test_addresses_come_from_the_environment(
-    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_addresses_come_from_the_environment(server: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS_ADDRESS", server.target)
     async with Innosystem() as platform:
         await platform.jobs.GetJob(job_service_pb2.GetJobRequest())

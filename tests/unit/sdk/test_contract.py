@@ -39,9 +39,7 @@ def test_the_stubs_carry_no_validation_rules() -> None:
 def test_the_stubs_describe_the_same_messages_as_the_full_contract() -> None:
     file = FileDescriptorProto.FromString(job_service_pb2.DESCRIPTOR.serialized_pb)
     full = full_contract()[file.name]
-    assert [message.name for message in file.message_type] == [
-        message.name for message in full.message_type
-    ]
+    assert [message.name for message in file.message_type] == [message.name for message in full.message_type]
     assert [service.SerializeToString() for service in file.service] == [
         service.SerializeToString() for service in full.service
     ]

@@ -74,9 +74,7 @@ def test_an_error_can_be_raised() -> None:
         raise error_from_status(status())
 
 
-async def test_the_error_of_a_call_is_read_from_its_metadata(
-    server: RecordingServer, channel: aio.Channel
-) -> None:
+async def test_the_error_of_a_call_is_read_from_its_metadata(server: RecordingServer, channel: aio.Channel) -> None:
     details = status(INSUFFICIENT_FUNDS)
 
     async def refuse(got: Any, context: "aio.ServicerContext[Any, Any]") -> Any:

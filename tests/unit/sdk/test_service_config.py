@@ -10,11 +10,7 @@ from innosystem.options.v1 import options_pb2
 
 def test_only_methods_declared_safe_have_a_retry_policy() -> None:
     config = json.loads(service_config())
-    named = {
-        (entry["service"], entry["method"])
-        for group in config["methodConfig"]
-        for entry in group["name"]
-    }
+    named = {(entry["service"], entry["method"]) for group in config["methodConfig"] for entry in group["name"]}
     declared = {
         (service.full_name, method.name): policy_of(method).repeat
         for service in services()

@@ -63,6 +63,10 @@ class ClaimStage(Stage[FlyingJob]):
 
     async def send(self, batch: list[FlyingJob]) -> None:
         """Claim a batch, start what is claimed, put what was deferred into the next batch."""
+        if self._stopping():
+            # Deferred before: others can run them now.
+            await self._give_back(batch)
+            return
         asked = self._without_duplicates(batch)
         # One lease ID for all attempts of this call: if a reply is lost, the next is the same.
         lease_id = str(new_id())
@@ -106,7 +110,16 @@ class ClaimStage(Stage[FlyingJob]):
         left = [job for job in batch if not job.lease_id]
         if isinstance(error, Refused):
             log.error("claim_refused", job_ids=[job.job_id for job in left], error=str(error))
+            for job in left:
+                self._flight.leave(job)
         else:
-            await self._queue.push_back(job.popped for job in left)
-        for job in left:
+            await self._give_back(left)
+
+    async def give_back_waiting(self) -> None:
+        """Put the IDs back that are not being claimed yet."""
+        await self._give_back(self.take_all())
+
+    async def _give_back(self, jobs: list[FlyingJob]) -> None:
+        await self._queue.push_back(job.popped for job in jobs)
+        for job in jobs:
             self._flight.leave(job)

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from innosystem.client import new_id
 from innosystem.runner.backoff import Backoff
 
 log = structlog.get_logger()
@@ -61,8 +62,13 @@ class JobQueue:
         # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
         # next one would take others.
         never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
-        self._blocking: Redis = Redis.from_url(url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, **never)
-        self._commands: Redis = Redis.from_url(url, socket_timeout=_REPLY_SECONDS, **never)
+        self._name = f"innosystem-runner-{new_id()}"
+        self._blocking: Redis = Redis.from_url(
+            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **never
+        )
+        self._commands: Redis = Redis.from_url(
+            url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **never
+        )
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
     async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
@@ -95,6 +101,16 @@ class JobQueue:
             if values:
                 wanted -= len(values)
                 popped += _valid(values if isinstance(values, list) else [values], key)
+
+    async def wake(self) -> None:
+        """End a `pop` that waits. Cancelling it could lose an ID that Redis is just handing out."""
+        try:
+            for client in await self._commands.client_list(_type="normal"):
+                if client["name"] == self._name:
+                    await self._commands.client_unblock(int(client["id"]))
+        except (RedisError, OSError) as exc:
+            # It ends by itself within a second.
+            log.debug("pop_not_woken", error=str(exc))
 
     async def push_back(self, ids: Iterable[PoppedId]) -> None:
         """Put IDs where they came from, to be taken next, in the order they were taken before.

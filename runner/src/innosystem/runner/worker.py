@@ -181,10 +181,8 @@ class Runner:
         log.info("draining", jobs=len(self._flight.jobs))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.runner_drain_seconds) as self._drain_limit:
-                waiting = self._claim.take_all()
-                await self._queue.push_back(job.popped for job in waiting)
-                for job in waiting:
-                    self._flight.leave(job)
+                await self._claim.give_back_waiting()
+                await self._queue.wake()
                 await asyncio.wait([fetching])
                 await self._flight.empty.wait()
         self._drain_limit = None

@@ -35,9 +35,7 @@ def with_request_id(metadata: Metadata | None) -> Metadata:
 class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request, Response]):
     """One request, one response; with a deadline in any case."""
 
-    def __init__(
-        self, inner: aio.UnaryUnaryMultiCallable[Request, Response], deadline_seconds: float
-    ) -> None:
+    def __init__(self, inner: aio.UnaryUnaryMultiCallable[Request, Response], deadline_seconds: float) -> None:
         self._inner = inner
         self._deadline_seconds = deadline_seconds
 

@@ -21,9 +21,7 @@ SERVICE_MODULES: Final = (
 def services() -> tuple[ServiceDescriptor, ...]:
     """List every service of the platform."""
     return tuple(
-        service
-        for module in SERVICE_MODULES
-        for service in import_module(module).DESCRIPTOR.services_by_name.values()
+        service for module in SERVICE_MODULES for service in import_module(module).DESCRIPTOR.services_by_name.values()
     )
 
 

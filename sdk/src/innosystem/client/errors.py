@@ -90,9 +90,7 @@ def error_from_status(status: status_pb2.Status) -> InnosystemError:
     Returns:
         The error, to be raised or looked at.
     """
-    error = InnosystemError(
-        code=_CODES.get(status.code, grpc.StatusCode.UNKNOWN), message=status.message
-    )
+    error = InnosystemError(code=_CODES.get(status.code, grpc.StatusCode.UNKNOWN), message=status.message)
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
         retry = error_details_pb2.RetryInfo()
@@ -105,12 +103,10 @@ def error_from_status(status: status_pb2.Status) -> InnosystemError:
             error.retry_after_seconds = retry.retry_delay.ToNanoseconds() / 1e9
         elif detail.Unpack(bad_request):
             error.violations += [
-                Violation(fault.field, fault.description, fault.reason)
-                for fault in bad_request.field_violations
+                Violation(fault.field, fault.description, fault.reason) for fault in bad_request.field_violations
             ]
         elif detail.Unpack(precondition):
             error.violations += [
-                Violation(fault.subject, fault.description, fault.type)
-                for fault in precondition.violations
+                Violation(fault.subject, fault.description, fault.type) for fault in precondition.violations
             ]
     return error

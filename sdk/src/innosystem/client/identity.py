@@ -34,11 +34,7 @@ def new_id() -> uuid.UUID:
     milliseconds, fraction = divmod(tick, _TICKS_PER_MILLISECOND)
     version, variant = 0x7, 0b10
     return uuid.UUID(
-        int=(milliseconds << 80)
-        | (version << 76)
-        | (fraction << 64)
-        | (variant << 62)
-        | secrets.randbits(62)
+        int=(milliseconds << 80) | (version << 76) | (fraction << 64) | (variant << 62) | secrets.randbits(62)
     )
 
 

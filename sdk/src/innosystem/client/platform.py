@@ -40,9 +40,7 @@ class Innosystem:
         **channel: Any,
     ) -> None:
         environment = os.environ
-        self._customers_address = customers or environment.get(
-            "CUSTOMERS_ADDRESS", "localhost:50051"
-        )
+        self._customers_address = customers or environment.get("CUSTOMERS_ADDRESS", "localhost:50051")
         self._wallets_address = wallets or environment.get("WALLETS_ADDRESS", "localhost:50052")
         self._jobs_address = jobs or environment.get("JOBS_ADDRESS", "localhost:50053")
         self._channel_arguments = channel

@@ -1,0 +1,67 @@
+"""A line a call, and a request ID for all lines of the call and for the calls made meanwhile."""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import grpc
+import structlog
+from uuid_utils.compat import uuid7
+
+from innosystem.client import request_id as request_id_variable
+from services.kit.rpc.interceptors.call import Call, Context
+
+log = structlog.get_logger(__name__)
+
+REQUEST_ID_KEY = "x-request-id"
+# What can be put into logs and headers as it is.
+_SANE = re.compile(r"[!-~]{1,128}", re.ASCII)
+
+
+def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
+    """Puts the log around a call.
+
+    Args:
+        method: The full name of the method: `/package.Service/Method`.
+        call: The next layer.
+        quiet: Whether the line is for debugging only: probes call every second.
+    """
+
+    async def logged_call(request: Any, context: Context) -> Any:
+        request_id = _request_id(context)
+        request_id_variable.set(request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
+        begun = time.perf_counter()
+        code = "UNKNOWN"
+        try:
+            answer = await call(request, context)
+        except grpc.aio.AbortError:
+            code = context.code().name
+            raise
+        except asyncio.CancelledError:
+            code = _ended_by(context)
+            raise
+        else:
+            code = "OK"
+            return answer
+        finally:
+            milliseconds = round((time.perf_counter() - begun) * 1000, 3)
+            write = log.debug if quiet else log.info
+            write("call", code=code, duration_ms=milliseconds, peer=context.peer())
+
+    return logged_call
+
+
+def _ended_by(context: Context) -> str:
+    """Whether a call was cancelled by its deadline, or by its caller or the end of the drain."""
+    remaining: float | None = context.time_remaining()
+    return "DEADLINE_EXCEEDED" if remaining is not None and remaining <= 0 else "CANCELLED"
+
+
+def _request_id(context: Context) -> str:
+    """The caller's request ID if it is sane, else a new one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
+            return value
+    return str(uuid7())

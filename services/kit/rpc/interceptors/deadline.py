@@ -1,0 +1,38 @@
+"""Ends a call at its deadline, and does not begin one that has no time left."""
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from services.kit.rpc.interceptors.call import Call, Context
+
+
+def timed(call: Call, seconds_default: float | None) -> Call:
+    """Puts the deadline around a call.
+
+    Args:
+        call: The next layer.
+        seconds_default: How long a call may take whose caller set no deadline; None for as long as it likes.
+    """
+
+    async def timed_call(request: Any, context: Context) -> Any:
+        remaining: float | None = context.time_remaining()
+        seconds = seconds_default if remaining is None else remaining
+        if seconds is not None and seconds <= 0:
+            return await _refuse(context, "No time was left when the call arrived")
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await call(request, context)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        return await _refuse(context, f"The call took longer than {seconds:.3f} s")
+
+    return timed_call
+
+
+async def _refuse(context: Context, problem: str) -> None:
+    message = f"{problem}: send it again with the same IDs and more time."
+    await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, message)

@@ -1,0 +1,52 @@
+"""Answers errors: domain errors with their reason, all others as INTERNAL without a word of what they say."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import structlog
+
+from innosystem.client import request_id as request_id_variable
+from services.kit.errors import DomainError
+from services.kit.rpc.interceptors.access_log import REQUEST_ID_KEY
+from services.kit.rpc.interceptors.call import Call, Context
+from services.kit.rpc.status import code_of, internal, to_status
+
+log = structlog.get_logger(__name__)
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+def reported(call: Call) -> Call:
+    """Puts the answering of errors around a call."""
+
+    async def reported_call(request: Any, context: Context) -> Any:
+        try:
+            return await call(request, context)
+        except grpc.aio.AbortError:
+            # Answered further in.
+            raise
+        except DomainError as error:
+            code, status = code_of(error.reason), to_status(error)
+            structlog.contextvars.bind_contextvars(reason=error.reason)
+            if code is grpc.StatusCode.INTERNAL:
+                log.exception("data corrupt", problem=error.message)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            # Something that the call waited for was cancelled, but not the call: its caller still waits for an answer.
+            code, status = grpc.StatusCode.INTERNAL, internal(request_id_variable.get())
+            log.exception("unexpected cancellation")
+        except Exception:
+            code, status = grpc.StatusCode.INTERNAL, internal(request_id_variable.get())
+            log.exception("unexpected error")
+        request_id = request_id_variable.get()
+        metadata = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_KEY, request_id))
+        return await context.abort(code, status.message, metadata)
+
+    return reported_call
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

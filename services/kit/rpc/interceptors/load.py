@@ -1,0 +1,18 @@
+"""How busy the server is: what the layers that refuse calls share with the server."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Load:
+    """How busy the server is.
+
+    Attributes:
+        calls_max: How many calls may be in flight.
+        calls: How many are.
+        draining: Whether the server takes no new calls, because it is about to stop.
+    """
+
+    calls_max: int
+    calls: int = 0
+    draining: bool = False

@@ -1,0 +1,131 @@
+"""What callers of a real server get when something goes wrong."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from structlog.testing import capture_logs
+
+from innosystem.client import InnosystemError, error_from
+from innosystem.customers.v1 import customer_service_pb2 as pb
+from services.kit.errors import DatabaseUnavailable, DataCorrupt, DomainError, EtagMismatch, InvalidField
+from tests.integration.kit.rpc.serving import NAME, Context, Running, running
+
+
+def raising(error: BaseException) -> object:
+    async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:
+        raise error
+
+    return behavior
+
+
+async def refused(server: Running, **how: object) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await server.get(**how)  # type: ignore[arg-type] # handed on as they come
+    return caught.value
+
+
+def read(error: grpc.aio.AioRpcError) -> InnosystemError:
+    details = error_from(error)
+    assert details is not None
+    return details
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EtagMismatch(), grpc.StatusCode.ABORTED),
+        (DatabaseUnavailable(), grpc.StatusCode.UNAVAILABLE),
+        (InvalidField.of("customer.email", "must be right"), grpc.StatusCode.INVALID_ARGUMENT),
+        (InvalidField.of("x" * 9000, "\N{SNOWMAN}" * 9000), grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+    ids=["aborted", "unavailable", "field", "huge"],
+)
+async def test_domain_errors_arrive_with_code_reason_and_details(
+    tmp_path: Path, error: DomainError, code: grpc.StatusCode
+) -> None:
+    async with running(tmp_path, raising(error)) as server:  # type: ignore[arg-type]
+        caught = await refused(server)
+
+    details = read(caught)
+    assert caught.code() is code
+    assert caught.details() == details.message
+    assert details.reason == error.reason
+    assert details.retry_after_seconds == error.retry_after_seconds
+
+
+async def test_an_unforeseen_error_tells_nothing_but_the_request_id_and_the_log_has_it_all(tmp_path: Path) -> None:
+    with capture_logs() as lines:
+        async with running(tmp_path, raising(RuntimeError("password is hunter2"))) as server:  # type: ignore[arg-type]
+            caught = await refused(server, metadata=(("x-request-id", "request-7"),))
+
+    trailing = dict(caught.trailing_metadata())
+    status = status_pb2.Status.FromString(bytes(trailing["grpc-status-details-bin"]))  # type: ignore[arg-type]
+    info = error_details_pb2.RequestInfo()
+    assert caught.code() is grpc.StatusCode.INTERNAL
+    assert "hunter2" not in f"{caught!r} {status}"
+    assert [packed.Unpack(info) for packed in status.details] == [True]
+    assert info.request_id == trailing["x-request-id"] == "request-7"
+    [line] = [line for line in lines if line["event"] == "unexpected error"]
+    assert line["exc_info"] is True
+
+
+async def test_a_timeout_of_something_else_is_not_the_callers_deadline(tmp_path: Path) -> None:
+    async with running(tmp_path, raising(TimeoutError())) as server:  # type: ignore[arg-type]
+        assert (await refused(server)).code() is grpc.StatusCode.INTERNAL
+
+
+async def test_something_cancelled_below_a_call_is_answered_and_does_not_leave_the_caller_waiting(
+    tmp_path: Path,
+) -> None:
+    async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lost.cancel()
+        await lost
+
+    async with running(tmp_path, behavior) as server:
+        assert (await refused(server)).code() is grpc.StatusCode.INTERNAL
+
+
+async def test_a_corrupt_row_is_internal_with_its_reason_and_logged(tmp_path: Path) -> None:
+    error = DataCorrupt(entity="job_type", entity_id="7", field="processor_type", value="QUANTUM")
+    with capture_logs() as lines:
+        async with running(tmp_path, raising(error)) as server:  # type: ignore[arg-type]
+            details = read(await refused(server))
+
+    assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "DATA_CORRUPT")
+    [line] = [line for line in lines if line["event"] == "data corrupt"]
+    assert "QUANTUM" in line["problem"]
+
+
+async def test_requests_that_break_the_contract_do_not_reach_the_servicer(tmp_path: Path) -> None:
+    reached = []
+
+    async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:
+        reached.append(request)
+
+    async with running(tmp_path, behavior) as server:
+        details = read(await refused(server, customer_id="nonsense"))
+
+    assert [(one.field, one.description) for one in details.violations] == [("customer_id", "must be a valid UUID")]
+    assert reached == []
+
+
+async def test_bytes_that_are_no_message_are_an_invalid_argument(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        send = server.channel.unary_unary(f"/{NAME}/GetCustomer")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await send(b"\xff\xff\xff")
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert read(caught.value).reason == "INVALID_FIELD"
+
+
+async def test_a_method_that_is_not_there_is_unimplemented(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.channel.unary_unary(f"/{NAME}/Nothing")(b"")
+
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

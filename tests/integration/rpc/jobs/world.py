@@ -1,0 +1,114 @@
+"""Makes customers, job types and jobs over gRPC, and takes jobs through their lives."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import redis
+
+from innosystem.customers.v1 import customer_service_pb2
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
+from services.cli.embedded.processes import wait_until
+from tests.integration.rpc.loop_thread import AioServer
+
+
+@dataclass(frozen=True)
+class CustomersServer:
+    """A running customers service."""
+
+    address: str
+    server: AioServer
+    stub: CustomerServiceStub
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The Redis lists of waiting jobs."""
+
+    client: redis.Redis
+    prefix: str
+
+    def holding(self, name: str, job_ids: list[str]) -> list[str]:
+        """Waits until a list holds as many IDs as given, and answers it, the first to be popped first."""
+        wait_until(lambda: self.client.llen(self.prefix + name) == len(job_ids), limit_seconds=10)
+        found: list[str] = self.client.lrange(self.prefix + name, 0, -1)  # type: ignore[assignment] # a blocking client
+        return found[::-1]
+
+
+@dataclass(frozen=True)
+class World:
+    """The stubs of the jobs service and of the customers service."""
+
+    jobs: JobServiceStub
+    job_types: JobTypeServiceStub
+    customers: CustomerServiceStub
+
+    def customer(self) -> str:
+        """Makes an active customer."""
+        customer_id = str(uuid4())
+        self.customers.CreateCustomer(
+            customer_service_pb2.CreateCustomerRequest(
+                customer_id=customer_id, name="Ada", email=f"{customer_id}@example.com"
+            )
+        )
+        return customer_id
+
+    def job_type(self, **values: Any) -> job_type_pb2.JobType:
+        """Makes a job type that costs 5 cents."""
+        request = job_type_service_pb2.CreateJobTypeRequest(job_type=new_job_type(**values))
+        return self.job_types.CreateJobType(request).job_type
+
+    def request(self, **values: Any) -> pb.CreateJobRequest:
+        """A submission that is accepted, with a customer and a job type of its own unless they are given."""
+        request = pb.CreateJobRequest(**{"job_id": str(uuid4()), "input_json": '{"n": 1}', **values})
+        if "customer_id" not in values:
+            request.customer_id = self.customer()
+        if request.WhichOneof("type") is None:
+            request.job_type = self.job_type().name
+        return request
+
+    def job(self, **values: Any) -> job_pb2.Job:
+        """Submits a job."""
+        return self.jobs.CreateJob(self.request(**values)).job
+
+    def get(self, job_id: str, view: job_pb2.JobView = job_pb2.JOB_VIEW_FULL) -> job_pb2.Job:
+        """Reads a job."""
+        return self.jobs.GetJob(pb.GetJobRequest(job_id=job_id, view=view)).job
+
+    def claim(self, *job_ids: str, lease_id: str) -> pb.ClaimJobsResponse:
+        """Takes jobs as a runner."""
+        return self.jobs.ClaimJobs(pb.ClaimJobsRequest(job_ids=job_ids, runner_id=str(uuid4()), lease_id=lease_id))
+
+    def running(self, **values: Any) -> tuple[job_pb2.Job, str]:
+        """Submits a job and claims it; answers it and its lease."""
+        job, lease_id = self.job(**values), str(uuid4())
+        [claimed] = self.claim(job.id, lease_id=lease_id).jobs
+        return claimed.job, lease_id
+
+    def complete(self, *completions: pb.JobCompletion) -> list[pb.JobCompletionResult]:
+        """Reports results."""
+        return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
+
+    def succeeded(self, **values: Any) -> job_pb2.Job:
+        """Takes a job to its success."""
+        job, lease_id = self.running(**values)
+        [result] = self.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
+        assert result.HasField("recorded"), result
+        return self.get(job.id)
+
+
+def new_job_type(**values: Any) -> job_type_pb2.JobType:
+    """A job type that can be created."""
+    job_type_id = str(uuid4())
+    defaults = {
+        "id": job_type_id,
+        "name": f"type-{job_type_id}",
+        "processing_logic_id": "echo",
+        "processor_type": job_type_pb2.PROCESSOR_TYPE_ASYNC,
+        "standard_cost_cents": 5,
+    }
+    return job_type_pb2.JobType(**{**defaults, **values})

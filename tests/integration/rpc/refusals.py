@@ -1,0 +1,98 @@
+"""Asks for what is refused, and looks that nothing was written."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from google.rpc.status_pb2 import Status
+from psycopg import sql
+
+from innosystem.client import InnosystemError, error_from, error_from_status
+
+# The table of the documentation of errors, as clients rely on it.
+_REASONS = {
+    "INVALID_ARGUMENT": (
+        "INVALID_FIELD INVALID_INPUT_JSON INVALID_OUTPUT_JSON INPUT_TOO_LARGE OUTPUT_TOO_LARGE BATCH_TOO_LARGE"
+        " INVALID_FILTER INVALID_ORDER_BY INVALID_PAGE_TOKEN"
+    ),
+    "NOT_FOUND": "CUSTOMER_NOT_FOUND WALLET_NOT_FOUND JOB_NOT_FOUND JOB_TYPE_NOT_FOUND TRANSACTION_NOT_FOUND",
+    "ALREADY_EXISTS": "EMAIL_TAKEN JOB_TYPE_NAME_TAKEN WALLET_EXISTS IDEMPOTENCY_KEY_REUSED",
+    "FAILED_PRECONDITION": (
+        "INSUFFICIENT_FUNDS PRICE_ABOVE_MAXIMUM CUSTOMER_INACTIVE JOB_TYPE_DISABLED JOB_TYPE_IN_USE BALANCE_OVERFLOW"
+    ),
+    "ABORTED": "ETAG_MISMATCH LEASE_LOST CONCURRENT_UPDATE",
+    "UNAUTHENTICATED": "BAD_CREDENTIALS",
+    "UNAVAILABLE": "DATABASE_UNAVAILABLE DEPENDENCY_UNAVAILABLE",
+    "INTERNAL": "DATA_CORRUPT",
+}
+CODES = {reason: grpc.StatusCode[code] for code, reasons in _REASONS.items() for reason in reasons.split()}
+
+
+class Stored:
+    """All that a service has stored."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def execute(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Does what no RPC does, such as spoiling a row; answers the rows, if there are any."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self) -> dict[str, list[str]]:
+        """Every row of every table, as text."""
+        with psycopg.connect(self._url) as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            assert tables
+            read = {name: sql.SQL("SELECT t::text FROM {} t ORDER BY 1").format(sql.Identifier(name)) for [name] in tables}
+            return {name: [row for [row] in connection.execute(query)] for name, query in read.items()}
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Looks that nothing is written in the block."""
+        before = self.rows()
+        yield
+        assert self.rows() == before
+
+
+def details(status: Status, reason: str) -> InnosystemError:
+    """The error of one item of a batch, which has to be for this reason."""
+    error = error_from_status(status)
+    assert (error.reason, error.code) == (reason, CODES[reason])
+    return error
+
+
+def fields(error: InnosystemError) -> list[str]:
+    """The fields that are at fault."""
+    return [violation.field for violation in error.violations]
+
+
+class Refused:
+    """Calls methods that have to refuse, and to leave the database as it was."""
+
+    def __init__(self, stored: Stored) -> None:
+        self.stored = stored
+
+    def __call__(self, method: Callable[[Any], Any], request: Any, reason: str) -> InnosystemError:
+        """Calls a method; answers the error, which has to be for this reason."""
+        with self.stored.unchanged(), pytest.raises(grpc.RpcError) as caught:
+            method(request)
+        error = error_from(caught.value)
+        assert error is not None, caught.value
+        assert (error.reason, error.code) == (reason, CODES[reason]), error
+        assert isinstance(caught.value, grpc.Call)
+        assert caught.value.code() is error.code
+        assert error.message
+        return error
+
+    def field(self, method: Callable[[Any], Any], request: Any, *names: str) -> InnosystemError:
+        """Calls a method with fields that are at fault, which have to be named."""
+        error = self(method, request, "INVALID_FIELD")
+        assert fields(error) == list(names)
+        assert all(violation.description for violation in error.violations)
+        assert error.metadata == {"fields": ",".join(names)}
+        return error

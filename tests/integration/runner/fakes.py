@@ -1,0 +1,210 @@
+"""The jobs and the wallets service as a runner sees them, in memory; the real ones meet it in the end-to-end tests."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc import aio
+
+from innosystem.client import new_id
+from innosystem.jobs.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, job_type_pb2
+from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2, wallet_service_pb2_grpc
+
+PRICE_CENTS = 5
+
+
+def status(code: "code_pb2.Code", reason: str) -> status_pb2.Status:
+    """Makes an error as the services do."""
+    made = status_pb2.Status(code=code, message=reason.lower())
+    made.details.add().Pack(error_details_pb2.ErrorInfo(domain="innosystem", reason=reason))
+    return made
+
+
+@dataclass
+class StoredJob:
+    """A job of the fake service."""
+
+    job: job_pb2.Job
+    handler_id: str
+    processor_type: int
+    timeout_seconds: float
+    request_id: str
+    lease_id: str = ""
+    completion: job_service_pb2.JobCompletion | None = None
+    settlement: job_service_pb2.JobSettlement | None = None
+
+    @property
+    def output(self) -> Any:
+        """The parsed output; fails if there is none."""
+        assert self.completion is not None
+        assert self.completion.HasField("output_json"), self.completion
+        return json.loads(self.completion.output_json)
+
+    @property
+    def error(self) -> job_pb2.JobError:
+        """The error; fails if there is none."""
+        assert self.completion is not None
+        assert self.completion.HasField("error"), self.completion
+        return self.completion.error
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do for it."""
+        if self.completion is None:
+            return False
+        return self.completion.HasField("error") or self.settlement is not None
+
+
+class Outage:
+    """Makes a service answer UNAVAILABLE while it is switched on."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.refused_calls = 0
+
+    async def check(self, context: aio.ServicerContext[Any, Any]) -> None:
+        if self.on:
+            self.refused_calls += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+
+class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
+    """Claims, completes and settles under the guards of the contract."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, StoredJob] = {}
+        self.outage = Outage()
+        self.batches: Counter[str] = Counter()
+        self.deferred_after = 1000
+        self.claim_replies_to_lose = 0
+
+    def add(
+        self,
+        handler_id: str,
+        input: Any = None,
+        *,
+        processor_type: int = job_type_pb2.PROCESSOR_TYPE_ASYNC,
+        timeout_seconds: float = 60.0,
+        request_id: str = "",
+        customer_id: str = "",
+    ) -> StoredJob:
+        """Stores a PENDING job."""
+        job = job_pb2.Job(
+            id=str(new_id()),
+            customer_id=customer_id or str(new_id()),
+            job_type_id=str(new_id()),
+            queue="default",
+            max_attempts=1,
+            input_json=json.dumps(input),
+        )
+        stored = StoredJob(job, handler_id, processor_type, timeout_seconds, request_id)
+        self.jobs[job.id] = stored
+        return stored
+
+    async def ClaimJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches["claim"] += 1
+        response = job_service_pb2.ClaimJobsResponse()
+        for job_id in request.job_ids:
+            stored = self.jobs.get(job_id)
+            if stored is None or stored.lease_id not in ("", request.lease_id):
+                continue
+            if len(response.jobs) == self.deferred_after:
+                response.deferred_job_ids.append(job_id)
+                continue
+            if not stored.lease_id:
+                stored.lease_id = request.lease_id
+                stored.job.attempt += 1
+            claimed = response.jobs.add(
+                job=stored.job,
+                processing_logic_id=stored.handler_id,
+                request_id=stored.request_id,
+            )
+            claimed.MergeFromString(bytes([3 << 3, stored.processor_type]))
+            claimed.timeout.FromNanoseconds(int(stored.timeout_seconds * 1e9))
+        if self.claim_replies_to_lose:
+            self.claim_replies_to_lose -= 1
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the reply was lost")
+        return response
+
+    async def CompleteJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches["complete"] += 1
+        response = job_service_pb2.CompleteJobsResponse()
+        for completion in request.completions:
+            result = response.results.add()
+            stored = self.jobs[completion.job_id]
+            if stored.lease_id != completion.lease_id:
+                result.error.CopyFrom(status(code_pb2.ABORTED, "LEASE_LOST"))
+            elif "\\u0000" in completion.output_json:
+                result.error.CopyFrom(status(code_pb2.INVALID_ARGUMENT, "INVALID_OUTPUT_JSON"))
+            else:
+                stored.completion = completion
+                result.recorded.status = job_pb2.JOB_STATUS_FAILED
+                if completion.HasField("output_json"):
+                    result.recorded.status = job_pb2.JOB_STATUS_SUCCEEDED
+                    result.recorded.charge.CopyFrom(_charge(stored.job))
+        return response
+
+    async def SettleJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches["settle"] += 1
+        response = job_service_pb2.SettleJobsResponse()
+        for settlement in request.settlements:
+            self.jobs[settlement.job_id].settlement = settlement
+            response.results.add(billing_status=job_pb2.BILLING_STATUS_CHARGED)
+        return response
+
+
+def _charge(job: job_pb2.Job) -> job_service_pb2.Charge:
+    return job_service_pb2.Charge(
+        customer_id=job.customer_id,
+        currency="EUR",
+        amount_cents=PRICE_CENTS,
+        idempotency_key=f"job:{job.id}",
+        job_id=job.id,
+    )
+
+
+@dataclass
+class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
+    """A ledger that charges once for a key. Customers in `poor` have no money."""
+
+    outage: Outage = field(default_factory=Outage)
+    poor: set[str] = field(default_factory=set)
+    charged: dict[str, str] = field(default_factory=dict)
+    replies_to_lose: int = 0
+    item_errors: list[status_pb2.Status] = field(default_factory=list)
+    batches: int = 0
+
+    async def BatchDeduct(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches += 1
+        response = wallet_service_pb2.BatchDeductResponse()
+        for deduct in request.requests:
+            result = response.results.add()
+            if self.item_errors:
+                result.error.CopyFrom(self.item_errors.pop())
+            elif deduct.customer_id in self.poor:
+                result.error.CopyFrom(status(code_pb2.FAILED_PRECONDITION, "INSUFFICIENT_FUNDS"))
+            else:
+                replayed = deduct.idempotency_key in self.charged
+                transaction_id = self.charged.setdefault(deduct.idempotency_key, str(new_id()))
+                result.response.transaction.CopyFrom(wallet_pb2.Transaction(id=transaction_id))
+                result.response.replayed = replayed
+        if self.replies_to_lose:
+            self.replies_to_lose -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
+        return response
+
+
+async def until(condition: Callable[[], bool], limit_seconds: float = 30.0) -> None:
+    """Waits for a condition, with a limit."""
+    async with asyncio.timeout(limit_seconds):
+        while not condition():  # noqa: ASYNC110 - files and processes set no event
+            await asyncio.sleep(0.005)

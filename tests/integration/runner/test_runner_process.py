@@ -1,0 +1,237 @@
+"""The real program: it starts, says so, drains on a signal, and tells what is wrong with its settings."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.runner.conftest import World
+from tests.integration.runner.fakes import until
+
+HANDLERS = """
+import logging, os, sys, time
+import pathlib
+from innosystem.runner import handler
+
+@handler("wait")
+async def wait(input):
+    import asyncio
+    pathlib.Path(input["entered"]).touch()
+    while not pathlib.Path(input["go_on"]).exists():
+        await asyncio.sleep(0.01)
+    return "waited"
+
+@handler("log")
+def log(input):
+    logging.getLogger("mine").warning("in a thread")
+    return "logged"
+
+@handler("log-in-process", process=True)
+def log_in_process(input):
+    logging.getLogger("mine").warning("in a process")
+    print("printed by a handler")
+    return os.getppid()
+
+@handler("hang", process=True)
+def hang(input):
+    pathlib.Path(input["entered"]).write_text(str(os.getpid()))
+    time.sleep(3600)
+
+@handler("hang-in-thread")
+def hang_in_thread(input):
+    pathlib.Path(input["entered"]).touch()
+    time.sleep(3600)
+
+@handler("die", process=True)
+def die(input):
+    os._exit(7)
+
+@handler("exit", process=True)
+def exit(input):
+    sys.exit(1)
+"""
+
+
+class Program:
+    """A running `python -m innosystem.runner` and the lines it has logged."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.text: list[str] = []
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text if line.startswith("{")]
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.text.append(line.decode())
+
+    def logged(self, event: str) -> bool:
+        return any(line["event"] == event for line in self.lines)
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(30):
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def program(world: World, folder: Path, **environment: str) -> AsyncIterator[Program]:
+    (folder / "handlers_of_a_test.py").write_text(HANDLERS)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "innosystem.runner",
+        "--handlers",
+        "handlers_of_a_test",
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "JOBS_ADDRESS": world.addresses["jobs"],
+            "WALLETS_ADDRESS": world.addresses["wallets"],
+            "REDIS_URL": world.redis_url,
+            "REDIS_KEY_PREFIX": world.key_prefix,
+            "RUNNER_PROCESSES": "1",
+            **environment,
+        },
+    )
+    running = Program(process)
+    reading = asyncio.create_task(running.read())
+    try:
+        await until(lambda: running.logged("runner_ready") or process.returncode is not None)
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await reading
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_and_the_program_ends_with_0(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    entered, go_on = tmp_path / "entered", tmp_path / "go_on"
+    async with program(world, tmp_path) as running:
+        job = await world.submit("wait", {"entered": str(entered), "go_on": str(go_on)})
+        await until(entered.exists)
+        running.process.send_signal(number)
+        await until(lambda: running.logged("draining"))
+        assert not job.done
+        go_on.touch()
+
+        assert await running.ended() == 0
+    assert job.output == "waited"
+    assert job.settlement is not None
+    assert running.lines[-1]["event"] == "drained"
+
+
+async def test_a_handler_stuck_in_a_thread_does_not_keep_the_program(world: World, tmp_path: Path) -> None:
+    entered = tmp_path / "entered"
+    async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2") as running:
+        await world.submit("hang-in-thread", {"entered": str(entered)})
+        await until(entered.exists)
+        running.process.terminate()
+
+        assert await running.ended() == 1
+    assert running.logged("drain_incomplete")
+    assert running.logged("threads_abandoned")
+
+
+async def test_a_second_signal_cuts_the_drain_short(world: World, tmp_path: Path) -> None:
+    entered = tmp_path / "entered"
+    async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="3600") as running:
+        await world.submit("wait", {"entered": str(entered), "go_on": str(tmp_path / "never")})
+        await until(entered.exists)
+        running.process.terminate()
+        await until(lambda: running.logged("draining"))
+        running.process.terminate()
+
+        assert await running.ended() == 1
+
+
+async def test_log_lines_of_handlers_carry_the_job_and_its_request_id(world: World, tmp_path: Path) -> None:
+    async with program(world, tmp_path) as running:
+        in_thread = await world.submit("log", request_id="request-one")
+        in_process = await world.submit("log-in-process", request_id="request-two")
+        await world.all_done()
+        running.process.terminate()
+        assert await running.ended() == 0
+
+    said = {line["event"]: line for line in running.lines}
+    assert said["in a thread"]["request_id"] == "request-one"
+    assert said["in a thread"]["job_id"] == in_thread.job.id
+    assert said["in a process"]["request_id"] == "request-two"
+    assert said["in a process"]["job_id"] == in_process.job.id
+    assert in_process.output == running.process.pid
+    assert "printed by a handler\n" in running.text
+    finished = [line for line in running.lines if line["event"] == "job_succeeded"]
+    assert {line["request_id"] for line in finished} == {"request-one", "request-two"}
+
+
+async def test_a_handler_in_a_process_is_killed_at_its_timeout_and_others_go_on(world: World, tmp_path: Path) -> None:
+    entered = tmp_path / "entered"
+    async with program(world, tmp_path) as running:
+        hung = await world.submit("hang", {"entered": str(entered)}, timeout_seconds=0.5)
+        died = await world.submit("die")
+        left = await world.submit("exit")
+        good = await world.submit("log-in-process")
+        await world.all_done()
+        pid = int(entered.read_text())
+        await until(lambda: gone(pid))
+        running.process.terminate()
+        assert await running.ended() == 0
+
+    assert hung.error.type == "TIMEOUT"
+    assert (died.error.type, died.error.retryable) == ("PROCESS_DIED", True)
+    assert "status 7" in died.error.message
+    assert left.error.type == "SystemExit"
+    assert good.output == running.process.pid
+
+
+async def test_processes_do_not_outlive_a_runner_that_is_killed(world: World, tmp_path: Path) -> None:
+    entered = tmp_path / "entered"
+    async with program(world, tmp_path) as running:
+        await world.submit("hang", {"entered": str(entered)})
+        await until(lambda: entered.exists() and entered.read_text() != "")
+        running.process.kill()
+        await running.ended()
+        await until(lambda: gone(int(entered.read_text())))
+
+
+async def test_it_waits_for_a_redis_and_services_that_are_not_there(world: World, tmp_path: Path) -> None:
+    async with program(world, tmp_path, REDIS_URL="redis://127.0.0.1:1") as running:
+        await until(lambda: running.logged("redis_unavailable"))
+        running.process.terminate()
+
+        assert await running.ended() == 0
+
+
+async def test_handlers_that_can_not_be_loaded_are_named(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "innosystem.runner", "--handlers", "no_such_module_at_all"),
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert process.returncode == 2
+    assert said.decode().startswith("The handlers in 'no_such_module_at_all' can't be loaded")
+    assert len(said.decode().splitlines()) == 1

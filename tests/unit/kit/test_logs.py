@@ -1,0 +1,86 @@
+"""Log lines, as a process writes them."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from services.kit.logs import mask_secrets
+
+# Logging is set up once a process, so that each example is a process.
+_SET_UP = """
+import logging, warnings, structlog
+from services.kit.logs import configure
+from services.kit.settings import LogSettings
+configure(LogSettings(level={level!r}, format={format!r}), service="shop")
+log = structlog.get_logger("x")
+"""
+
+
+def written(code: str, level: str = "INFO", form: str = "json") -> str:
+    script = _SET_UP.format(level=level, format=form) + code
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def lines(code: str, level: str = "INFO") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in written(code, level).splitlines()]
+
+
+def test_a_line_is_one_json_object_with_what_the_context_knows() -> None:
+    [line] = lines("structlog.contextvars.bind_contextvars(request_id='r-1'); log.info('hello', answer=42)")
+
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "hello", "answer": 42, "request_id": "r-1", "service": "shop", "level": "info"}
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    assert [line["event"] for line in lines("log.info('no'); log.warning('yes')", level="WARNING")] == ["yes"]
+
+
+def test_libraries_write_the_same_lines_from_warning_on() -> None:
+    code = "logging.getLogger('grpc').warning('odd %s', 1); logging.getLogger('sqlalchemy').info('SELECT')"
+
+    [line] = lines(code, level="DEBUG")
+
+    assert (line["event"], line["logger"], line["level"], line["service"]) == ("odd 1", "grpc", "warning", "shop")
+
+
+def test_warnings_of_python_become_lines() -> None:
+    [line] = lines("warnings.warn('old')")
+
+    assert "old" in line["event"]
+
+
+def test_a_traceback_is_in_the_line_and_passwords_are_not() -> None:
+    code = """
+try:
+    raise ValueError("no route to postgresql://ada:hunter2@db/shop")
+except ValueError:
+    log.exception("failed")
+"""
+    [line] = lines(code)
+
+    assert "ValueError: no route to postgresql://ada:**********@db/shop" in line["exception"]
+    assert "hunter2" not in json.dumps(line)
+
+
+def test_what_json_can_not_hold_is_written_all_the_same() -> None:
+    [line] = lines("log.info('odd', text='\\ud800', thing=object)")
+
+    assert "ud800" in line["text"]
+
+
+def test_the_console_is_for_people() -> None:
+    text = written("log.info('hello', answer=42)", form="console")
+
+    assert "hello" in text
+    assert not text.startswith("{")
+
+
+@pytest.mark.parametrize("key", ["api_key", "authorization", "password", "secret", "token"])
+def test_values_under_telling_names_are_masked(key: str) -> None:
+    assert mask_secrets(None, "info", {"event": "e", key: "hunter2"}) == {"event": "e", key: "**********"}

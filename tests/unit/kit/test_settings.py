@@ -1,0 +1,102 @@
+"""Settings, and what is said when they are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings, StartupError, load
+
+
+@pytest.fixture(autouse=True)
+def _empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SHOP_DATABASE_URL", "SHOP_LISTEN_ADDRESS", "REDIS_URL", "LOG_LEVEL", "LOG_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_settings_have_working_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_LISTEN_ADDRESS", "127.0.0.1:0")
+
+    server = load(ServerSettings, "SHOP_")
+
+    assert server.listen_address == "127.0.0.1:0"
+    assert (server.drain_seconds, server.deadline_seconds_max) == (20, 30)
+    assert server.message_bytes_max == 16 * 1024 * 1024
+    assert (server.reflection, server.reuse_port) == (True, False)
+    assert load(LogSettings, "LOG_").format == "json"
+
+
+def test_a_setting_that_is_missing_is_named_by_its_environment_variable() -> None:
+    with pytest.raises(StartupError, match=r"^SHOP_DATABASE_URL is not set$"):
+        load(DatabaseSettings, "SHOP_DATABASE_")
+
+
+def test_an_empty_setting_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_DATABASE_URL", "")
+
+    with pytest.raises(StartupError, match=r"^SHOP_DATABASE_URL is not set$"):
+        load(DatabaseSettings, "SHOP_DATABASE_")
+
+
+def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_LISTEN_ADDRESS", "127.0.0.1:0")
+    monkeypatch.setenv("SHOP_DRAIN_SECONDS", "soon")
+    monkeypatch.setenv("SHOP_MESSAGE_BYTES_MAX", "-1")
+
+    with pytest.raises(StartupError) as caught:
+        load(ServerSettings, "SHOP_")
+
+    message = str(caught.value)
+    assert "SHOP_DRAIN_SECONDS: " in message
+    assert "SHOP_MESSAGE_BYTES_MAX: " in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "url", "begin"),
+    [
+        (DatabaseSettings, "SHOP_DATABASE_", "mysql://ada:hunter2@db/shop", "postgresql://"),
+        (RedisSettings, "REDIS_", "http://:hunter2@redis", "redis://"),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[DatabaseSettings] | type[RedisSettings],
+    prefix: str,
+    url: str,
+    begin: str,
+) -> None:
+    monkeypatch.setenv(f"{prefix}URL", url)
+
+    with pytest.raises(StartupError) as caught:
+        load(kind, prefix)
+
+    assert str(caught.value) == f"{prefix}URL: must be a URL that begins with {begin}"
+
+
+def test_the_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=DEBUG\nLOG_FORMAT=console\nSOMETHING_ELSE=1\n")
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+
+    settings = load(LogSettings, "LOG_")
+
+    assert (settings.level, settings.format) == ("ERROR", "console")
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://ada:hunter2@db/shop")
+
+    settings = load(DatabaseSettings, "SHOP_DATABASE_")
+
+    assert "hunter2" not in f"{settings!r} {settings}"
+    assert settings.url.get_secret_value() == "postgresql://ada:hunter2@db/shop"
+
+
+def test_page_tokens_have_the_same_key_in_all_replicas_and_another_in_other_services() -> None:
+    first, same, other = (
+        DatabaseSettings(url=f"postgresql://db/{name}").page_token_key  # type: ignore[arg-type] # from text, as load does
+        for name in ("jobs", "jobs", "wallets")
+    )
+
+    assert first == same
+    assert first != other
