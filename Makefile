@@ -66,11 +66,17 @@ format: setup ## Format code and contracts
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write protos
 
+# Our own distributions are installed from here: no lock may name them.
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-package innosystem --no-emit-package innosystem-runner --quiet
+
 .PHONY: lock
-lock: setup ## Resolve the dependencies anew and write requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --generate-hashes \
-		--no-header --no-annotate --no-emit-package innosystem --no-emit-package innosystem-runner \
-		--quiet --output-file requirements.lock
+lock: setup ## Resolve the dependencies anew and write the locks: for development, for images, and for building wheels
+	$(COMPILE) --upgrade --all-extras --output-file requirements.lock pyproject.toml
+	rm -f requirements-deploy.lock requirements-build.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
+	$(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["build-system"]["requires"], sep="\n")' \
+		< sdk/pyproject.toml | $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
 
 .PHONY: clean
 clean: ## Remove the virtual environment, stubs, caches and the local stack's data

@@ -114,6 +114,14 @@ class Job(NewJob):
         """Changes with every change of the job."""
         return str(self.version)
 
+    @property
+    def notes_bytes(self) -> int:
+        """How long the texts beside the payloads are: labels, and the last error."""
+        texts = [text for label in self.labels.items() for text in label]
+        if self.error is not None:
+            texts += [self.error.type, self.error.message]
+        return sum(len(text.encode()) for text in texts)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:

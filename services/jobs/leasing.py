@@ -35,14 +35,15 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job]) -> Choice:
         job = jobs.get(job_id)
         if job is None or not (job.status is JobStatus.PENDING or holds_lease(job, claim.lease_id)):
             continue
+        size = job.input_bytes + job.notes_bytes
         if job.status is JobStatus.RUNNING:
             repeated.append(job_id)
-        elif job.input_bytes <= room or not (granted or repeated):
+        elif size <= room or not (granted or repeated):
             granted.append(job_id)
         else:
             deferred.append(job_id)
             continue
-        room -= job.input_bytes
+        room -= size
     return Choice(tuple(granted), tuple(repeated), tuple(deferred))
 
 

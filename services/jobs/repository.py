@@ -78,7 +78,7 @@ class Claim:
     """A runner's wish for jobs.
 
     Attributes:
-        bytes_max: How many bytes of input may be answered; the first job is answered whatever its size.
+        bytes_max: How many bytes of input and labels may be answered; the first job is answered whatever its size.
     """
 
     job_ids: Sequence[UUID]

@@ -19,8 +19,8 @@ def validator(text: str) -> jsonschema_rs.Draft202012Validator:
     """Compiles a schema; the last ones are kept.
 
     Raises:
-        InvalidSchema: If it is not a JSON Schema, can't be stored, or refers to another document: nothing is fetched from
-            anywhere.
+        InvalidSchema: If it is not a JSON Schema, can't be stored, or refers to another document: nothing is fetched
+            from anywhere.
     """
     try:
         return jsonschema_rs.Draft202012Validator(payloads.parse(payloads.check(text).text), retriever=_refuse)

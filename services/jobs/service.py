@@ -18,6 +18,8 @@ from services.kit.idempotency import check_same
 from services.kit.query.page import ListQuery, Page
 
 PAGE_BYTES_MAX = 8 * 1024 * 1024
+# What a job takes in a message besides payloads, labels and error.
+_FIXED_BYTES_MAX = 1024
 
 
 class Customers(Protocol):
@@ -124,21 +126,13 @@ class JobsService:
         return job
 
     async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
-        """Answers a page of jobs. With payloads it may be shorter than asked for, so that it fits into a message."""
+        """Answers a page of jobs, with payloads if it is to be full. It may be shorter, so that it fits into a message."""
         async with self._unit_of_work() as work:
             page = await work.jobs.list_page(query)
-            if not full:
-                return page
-            fitting = _fitting(page.items)
-            payloads = await work.jobs.payloads([job.id for job in fitting])
-        items = [
-            replace(
-                job,
-                input_data=payloads[job.id].input_data,
-                output_data=payloads[job.id].output_data,
-            )
-            for job in fitting
-        ]
+            items = _fitting(page.items, full=full)
+            if full:
+                payloads = await work.jobs.payloads([job.id for job in items])
+                items = [replace(job, **vars(payloads[job.id])) for job in items]
         if len(items) == len(page.items):
             return Page(tuple(items), page.next_cursor)
         return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
@@ -226,10 +220,12 @@ def _answer(submission: Submission, job: Job, *, replayed: bool) -> Submitted | 
     return Submitted(job, replayed)
 
 
-def _fitting(jobs: Sequence[Job]) -> Sequence[Job]:
+def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:
     size = 0
     for count, job in enumerate(jobs):
-        size += job.input_bytes + job.output_bytes
+        size += _FIXED_BYTES_MAX + job.notes_bytes
+        if full:
+            size += job.input_bytes + job.output_bytes
         if size > PAGE_BYTES_MAX and count:
             return jobs[:count]
     return jobs

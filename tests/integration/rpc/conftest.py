@@ -1,13 +1,15 @@
 """pytest-grpc against the real aio server: its fixtures stay, the server below them is another one.
 
-A module says what it serves by the fixtures `grpc_add_to_server`, `grpc_servicer` and `grpc_stub_cls`, and gets blocking
-stubs that talk to the server a service's process runs, with all its layers, over a unix socket.
+A module says what it serves by the fixtures `grpc_add_to_server`, `grpc_servicer` and `grpc_stub_cls`, and gets
+blocking stubs that talk to the server a service's process runs, with all its layers, over a unix socket.
 """
 
 from collections.abc import Callable, Iterator
 
+import grpc
 import pytest
 
+from innosystem.client.channel import MESSAGE_BYTES_MAX
 from tests.integration.rpc.loop_thread import AioServer, LoopThread
 from tests.integration.rpc.refusals import Refused, Stored
 
@@ -30,6 +32,13 @@ def grpc_addr(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _grpc_server(loop_thread: LoopThread) -> AioServer:
     """In place of pytest-grpc's blocking server."""
     return AioServer(loop_thread)
+
+
+@pytest.fixture(scope="module")
+def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
+    """In place of pytest-grpc's: takes answers as large as the contract has them."""
+    with grpc_create_channel(options=[("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]) as channel:
+        yield channel
 
 
 @pytest.fixture(scope="module")

@@ -56,7 +56,7 @@ class LoopThread:
 
 
 class AioServer:
-    """What `add_XServicer_to_server` and pytest-grpc need of a `grpc.Server`, around the server that services run in."""
+    """What `add_XServicer_to_server` and pytest-grpc need of a `grpc.Server`, around the server that services use."""
 
     def __init__(self, loop: LoopThread, **settings: Any) -> None:
         self._loop = loop

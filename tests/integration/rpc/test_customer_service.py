@@ -73,7 +73,11 @@ def test_a_new_customer_is_active_and_gets_its_key_once(stub: CustomerServiceStu
 
     first = stub.CreateCustomer(asked)
 
-    assert (first.customer.id, first.customer.name, first.customer.email) == (asked.customer_id, asked.name, asked.email)
+    assert (first.customer.id, first.customer.name, first.customer.email) == (
+        asked.customer_id,
+        asked.name,
+        asked.email,
+    )
     assert first.customer.active
     assert not first.replayed
     assert first.api_key.startswith(first.customer.api_key_prefix)
@@ -230,9 +234,7 @@ def test_a_rotated_key_replaces_the_old_one_at_once(stub: CustomerServiceStub, r
     refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=first.api_key), "BAD_CREDENTIALS")
 
 
-def test_an_old_key_works_until_its_overlap_ends(
-    stub: CustomerServiceStub, refused: Refused, stored: Stored
-) -> None:
+def test_an_old_key_works_until_its_overlap_ends(stub: CustomerServiceStub, refused: Refused, stored: Stored) -> None:
     first = stub.CreateCustomer(request())
     customer_id = first.customer.id
 
@@ -304,7 +306,7 @@ def test_the_newest_customers_come_first_and_filters_choose(stub: CustomerServic
     ],
 )
 def test_lists_with_bad_parameters_are_refused(
-    stub: CustomerServiceStub, refused: Refused, values: dict[str, str], reason: str
+    stub: CustomerServiceStub, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     error = refused(stub.ListCustomers, pb.ListCustomersRequest(**values), reason)
     assert bool(error.metadata.get("problem")) == (reason != "INVALID_PAGE_TOKEN")
@@ -316,7 +318,8 @@ def test_a_page_token_is_bound_to_the_list_it_came_from(stub: CustomerServiceStu
     token = stub.ListCustomers(pb.ListCustomersRequest(page_size=1, filter="name = bound")).next_page_token
     assert token
 
-    for changed in ({"filter": "name = other"}, {"filter": "name = bound", "order_by": "name"}):
-        refused(stub.ListCustomers, pb.ListCustomersRequest(page_token=token, **changed), "INVALID_PAGE_TOKEN")
+    for text, order in (("name = other", ""), ("name = bound", "name")):
+        asked = pb.ListCustomersRequest(page_token=token, filter=text, order_by=order)
+        refused(stub.ListCustomers, asked, "INVALID_PAGE_TOKEN")
     refused.field(stub.ListCustomers, pb.ListCustomersRequest(page_size=-1), "page_size")
     refused.field(stub.ListCustomers, pb.ListCustomersRequest(page_token="x" * 4097), "page_token")

@@ -331,9 +331,7 @@ def test_a_batch_may_have_a_thousand_items_and_no_more(stub: WalletServiceStub, 
 def test_wallets_are_listed_page_by_page(stub: WalletServiceStub) -> None:
     currency = "XTS"
     made = [wallet(stub, cents, currency=currency).id for cents in (30, 10, 50, 20, 40)]
-    asked = pb.ListWalletsRequest(
-        page_size=2, filter=f"currency = {currency}", order_by="current_balance_cents desc"
-    )
+    asked = pb.ListWalletsRequest(page_size=2, filter=f"currency = {currency}", order_by="current_balance_cents desc")
     found = []
     for _ in range(3):
         page = stub.ListWallets(asked)
@@ -374,7 +372,7 @@ def test_a_statement_is_read_newest_first_filtered_and_page_by_page(stub: Wallet
     ],
 )
 def test_statements_with_bad_parameters_are_refused(
-    stub: WalletServiceStub, refused: Refused, values: dict[str, str], reason: str
+    stub: WalletServiceStub, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     asked = pb.ListTransactionsRequest(wallet_id=wallet(stub).id, **values)
     refused(stub.ListTransactions, asked, reason)
@@ -389,7 +387,7 @@ def test_statements_with_bad_parameters_are_refused(
     ],
 )
 def test_lists_with_bad_parameters_are_refused(
-    stub: WalletServiceStub, refused: Refused, values: dict[str, str], reason: str
+    stub: WalletServiceStub, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     refused(stub.ListWallets, pb.ListWalletsRequest(**values), reason)
     refused.field(stub.ListWallets, pb.ListWalletsRequest(page_size=-1), "page_size")

@@ -1,9 +1,10 @@
-"""Puts the servicers together as the services' `__main__` do, on a loop thread and for as long as a test module needs them."""
+"""Puts the servicers together as the services' `__main__` do, on a loop thread, for as long as a module needs them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from grpc import aio
 from pydantic import SecretStr
 
 from innosystem.client import connect
@@ -52,9 +53,7 @@ def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]
 def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
     with _database(loop, url) as database:
-        yield WalletServicer(
-            WalletsService(lambda: SqlWalletsUnitOfWork(database)), _TOKENS, ContractValidator()
-        )
+        yield WalletServicer(WalletsService(lambda: SqlWalletsUnitOfWork(database)), _TOKENS, ContractValidator())
 
 
 @contextmanager
@@ -70,20 +69,16 @@ def jobs_servicer(
 ) -> Iterator[JobServicer]:
     """JobService on a database, a Redis and a customers service."""
 
-    async def connected() -> GrpcCustomers:
-        nonlocal channel
-        channel = connect(customers_address, deadline_seconds=3)
-        return GrpcCustomers(CustomerServiceStub(channel))
+    async def connected() -> aio.Channel:
+        return connect(customers_address, deadline_seconds=3)
 
-    channel = None
     client = redis_client(RedisSettings(url=SecretStr(redis_url)))
     with _database(loop, url) as database:
-        customers = loop.run(connected())
+        channel = loop.run(connected())
+        customers = GrpcCustomers(CustomerServiceStub(channel))
         dispatcher = Dispatcher(lambda: SqlJobsUnitOfWork(database), RedisLists(client, redis_prefix))
         dispatching = loop.start(dispatcher.run())
-        service = JobsService(
-            lambda: SqlJobsUnitOfWork(database), customers, dispatcher, lambda: datetime.now(UTC)
-        )
+        service = JobsService(lambda: SqlJobsUnitOfWork(database), customers, dispatcher, lambda: datetime.now(UTC))
         runs = RunService(lambda: SqlJobsUnitOfWork(database))
         yield JobServicer(service, runs, ContractValidator(), _TOKENS)
         loop.cancel(dispatching)

@@ -22,6 +22,8 @@ Deserializer: TypeAlias = Callable[[bytes], Response]
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _KEEPALIVE_MILLISECONDS = 30_000
 _KEEPALIVE_TIMEOUT_MILLISECONDS = 10_000
+_RECONNECT_MILLISECONDS = 100
+_RECONNECT_MILLISECONDS_MAX = 2_000
 
 
 def connect(
@@ -61,6 +63,9 @@ def connect(
             "grpc.keepalive_time_ms": _KEEPALIVE_MILLISECONDS,
             "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MILLISECONDS,
             "grpc.keepalive_permit_without_calls": 0,
+            # Left to itself gRPC waits for up to two minutes before it looks whether a server is back.
+            "grpc.initial_reconnect_backoff_ms": _RECONNECT_MILLISECONDS,
+            "grpc.max_reconnect_backoff_ms": _RECONNECT_MILLISECONDS_MAX,
             **dict(options),
         }.items()
     ]

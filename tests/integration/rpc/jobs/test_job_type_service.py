@@ -292,7 +292,7 @@ def test_job_types_are_listed_by_name_page_by_page_and_filtered(world: World) ->
     ],
 )
 def test_lists_with_bad_parameters_are_refused(
-    world: World, refused: Refused, values: dict[str, str], reason: str
+    world: World, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     refused(world.job_types.ListJobTypes, pb.ListJobTypesRequest(**values), reason)
     refused.field(world.job_types.ListJobTypes, pb.ListJobTypesRequest(page_size=-1), "page_size")

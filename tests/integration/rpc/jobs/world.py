@@ -75,7 +75,7 @@ class World:
         """Submits a job."""
         return self.jobs.CreateJob(self.request(**values)).job
 
-    def get(self, job_id: str, view: job_pb2.JobView = job_pb2.JOB_VIEW_FULL) -> job_pb2.Job:
+    def get(self, job_id: str, view: job_pb2.JobView.ValueType = job_pb2.JOB_VIEW_FULL) -> job_pb2.Job:
         """Reads a job."""
         return self.jobs.GetJob(pb.GetJobRequest(job_id=job_id, view=view)).job
 

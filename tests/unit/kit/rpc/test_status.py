@@ -104,7 +104,9 @@ def test_a_reason_that_the_contract_does_not_know_is_a_defect() -> None:
 
 
 def test_invalid_fields_are_told_one_by_one() -> None:
-    error = InvalidField((FieldViolation("customer.email", "must be an address"), FieldViolation("name", "must be set")))
+    error = InvalidField(
+        (FieldViolation("customer.email", "must be an address"), FieldViolation("name", "must be set"))
+    )
 
     read = error_from_status(to_status(error))
 

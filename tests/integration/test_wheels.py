@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SDK = Path(__file__).parents[2] / "sdk"
+RUNNER = SDK.parent / "runner"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 USE_THE_SDK = """
@@ -40,29 +41,52 @@ async def submit(platform: Innosystem) -> str:
 """
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500)
+USE_THE_RUNNER = """
+import sys
+from innosystem.runner import handler
+from innosystem.runner.testing import run_handler
+
+@handler("double")
+def double(input):
+    return input * 2
+
+assert run_handler("double", 10**30) == 2 * 10**30
+for foreign in ("buf", "services", "sqlalchemy"):
+    assert foreign not in sys.modules, foreign
+"""
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=500, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def build(project: Path, out: Path) -> Path:
+    """Builds a wheel, from the source distribution as it is for a release."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, project)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def environment(folder: Path, *wheels: Path) -> Path:
+    """Makes an environment that holds the wheels, what they depend on, and nothing else; answers its Python."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    run(python, "-m", "pip", "install", "--quiet", *wheels)
+    return python
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the source distribution as it is for a release."""
-    out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, SDK)
-    (built,) = out.glob("innosystem-*.whl")
-    return built
+    """The SDK's wheel."""
+    return build(SDK, tmp_path_factory.mktemp("sdk"))
 
 
 @pytest.fixture(scope="module")
 def python_with_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment that holds the wheel, what it depends on, and nothing else."""
-    folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    run(python, "-m", "pip", "install", "--quiet", wheel)
-    return python
+    """The Python of an environment with the SDK."""
+    return environment(tmp_path_factory.mktemp("environment"), wheel)
 
 
 def contents(wheel: Path) -> set[str]:
@@ -113,3 +137,13 @@ def test_type_checkers_see_the_types_of_the_stubs(python_with_wheel: Path, tmp_p
     assert 'Argument "job_id" to "CreateJobRequest" has incompatible type "int"' in checked.stdout
     assert "import-untyped" not in checked.stdout, checked.stdout
     assert "import-not-found" not in checked.stdout, checked.stdout
+
+
+def test_the_runners_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
+    runner = build(RUNNER, tmp_path / "dist")
+    assert {name.split("/")[0] for name in contents(runner)} == {"innosystem", "innosystem_runner-0.1.0.dist-info"}
+    python = environment(tmp_path / "environment", wheel, runner)
+    run(python, "-I", "-c", USE_THE_RUNNER)
+    (tmp_path / "my_handlers.py").write_text(USE_THE_RUNNER, "utf-8")
+    told = run(python, "-m", "innosystem.runner", "--help", cwd=tmp_path)
+    assert "--handlers" in told

@@ -1,0 +1,113 @@
+"""The `innosystem` command. What a command needs is imported when it is called, so that `--help` is quick."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+_BAD_ARGUMENTS = 2
+_INTERRUPTED = 130
+_TRACEBACKS = "INNOSYSTEM_DEBUG"
+
+_LOCAL = Group("Local stack", sort_key=1)
+_OPERATE = Group("Jobs and money", sort_key=2)
+_DEPLOY = Group("Deployment", sort_key=3)
+
+# Where a command is, its name, and what the list of all commands says about it.
+_COMMANDS = (
+    ("up:up", "up", "Start everything on this machine: databases, services and a runner.", _LOCAL),
+    ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
+    ("seed:seed_command", "seed", "Make the job types and customers to try things with.", _LOCAL),
+    ("submit:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
+    ("jobs:app", "jobs", "List jobs, or show one.", _OPERATE),
+    ("queue:queue", "queue", "Show what waits and runs.", _OPERATE),
+    ("job_types:app", "job-types", "List, show or create job types.", _OPERATE),
+    ("customers:app", "customers", "List, show or create customers.", _OPERATE),
+    ("wallets:app", "wallets", "Show, create or credit wallets.", _OPERATE),
+    ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
+    ("run:run", "run", "Run a runner in this process.", _DEPLOY),
+    ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
+)
+
+
+def _version() -> str:
+    try:
+        return version("innosystem-platform")
+    except PackageNotFoundError:
+        return "not installed: running from a checkout"
+
+
+app = App(
+    name="innosystem",
+    help="A metered job platform: typed jobs with priorities, each charged to a prepaid wallet exactly once.",
+    version=_version,
+    print_error=False,
+    exit_on_error=False,
+    result_action="return_value",
+)
+app["--help"].group = app["--version"].group = "Options"
+for _place, _name, _help, _group in _COMMANDS:
+    app.command(f"services.cli.{_place}", name=_name, help=_help, group=_group)
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    debug: Annotated[
+        bool,
+        Parameter(
+            env_var=_TRACEBACKS, negative="", show_default=False, group="Options", help="Show where an error arose."
+        ),
+    ] = False,
+) -> Any:
+    if debug:
+        os.environ[_TRACEBACKS] = "1"
+    return app(tokens)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    A command is a function or a coroutine. It returns None or its exit status, and raises `CommandError` for what
+    its user should know; any other exception is put into words here as well.
+
+    Args:
+        arguments: What was typed after `innosystem`; by default that of this process.
+
+    Returns:
+        The exit status: 0, 1 if the command failed, 2 for bad arguments, or what the command answered.
+    """
+    try:
+        status = app.meta(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except UnknownCommandError as error:
+        from services.cli.errors import describe_unknown_command
+
+        return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), _BAD_ARGUMENTS)
+    except CycloptsError as error:
+        return _fail(str(error), _BAD_ARGUMENTS)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`| head`). Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(_TRACEBACKS):
+            raise
+        from services.cli.errors import describe
+
+        return _fail(describe(error), 1)
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"innosystem: {message.strip()}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What goes wrong in a command, as one line that a person can act on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+
+class CommandError(Exception):
+    """A command can't do what it was asked to; the message is all that its user needs to know."""
+
+
+class ServiceUnreachable(CommandError):
+    """Nothing answers where a service is expected.
+
+    Args:
+        service: The service's name, such as `jobs`.
+        address: Where it was looked for.
+    """
+
+    def __init__(self, service: str, address: str) -> None:
+        super().__init__(
+            f"can't reach the {service} service at {address}: is it running? "
+            f"Try `innosystem up`, or set {service.upper()}_ADDRESS"
+        )
+
+
+def describe(error: BaseException) -> str:
+    """Puts an error into words.
+
+    Args:
+        error: Whatever a command raised.
+
+    Returns:
+        What to print: one line, for an error that was foreseen.
+    """
+    # Heavy, and needed only when something has gone wrong.
+    import grpc
+
+    from services.cli.embedded import EmbeddedServerError
+    from services.kit.settings import StartupError
+
+    error = first_of(error)
+    if isinstance(error, grpc.RpcError):
+        return _describe_call(error)
+    if isinstance(error, (CommandError, EmbeddedServerError, StartupError)):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (this should not happen: --debug shows where it does)"
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Answers the first error of a group of tasks: the others were cancelled because of it, or failed for the same."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def describe_unknown_command(tokens: Sequence[str], known: Sequence[str]) -> str:
+    """Puts a command that there is not into words, with the one that was probably meant."""
+    import difflib
+
+    name = tokens[0] if tokens else ""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "--help lists the commands"
+    return f"there is no command {name!r}: {hint}"
+
+
+def _describe_call(error: "grpc.RpcError") -> str:
+    from innosystem.client import error_from
+
+    if known := error_from(error):
+        return str(known)
+    code = getattr(error, "code", lambda: None)()
+    details = getattr(error, "details", lambda: None)()
+    return f"{code.name if code else 'UNKNOWN'}: {details or 'the service gave no reason'}"

@@ -1,0 +1,114 @@
+"""`innosystem job-types`."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from services.cli.connect import platform
+from services.cli.listing import collect
+from services.cli.options import Cents, Filter, Json, Limit, OrderBy, PriorityName
+from services.cli.output import print_message, print_messages
+
+app = App(name="job-types", help="List, show or create job types.")
+
+_COLUMNS = (
+    "id",
+    "name",
+    "processing_logic_id",
+    "processor_type",
+    "standard_cost_cents",
+    "currency",
+    "queue",
+    "enabled",
+)
+
+
+@app.command(name="list")
+async def list_job_types(
+    *,
+    filter: Filter = "",  # noqa: A002
+    order_by: OrderBy = "",
+    limit: Limit = 50,
+    as_json: Json = False,
+) -> None:
+    """List job types by name."""
+    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
+
+    request = ListJobTypesRequest(filter=filter, order_by=order_by)
+    async with platform() as client:
+        found = await collect(client.job_types.ListJobTypes, request, "job_types", limit)
+    print_messages(found, _COLUMNS, as_json=as_json, nothing="No job types found.")
+
+
+@app.command
+async def show(name: Annotated[str, Parameter(name="NAME")], /, *, as_json: Json = False) -> None:
+    """Show one job type.
+
+    Args:
+        name: Its name, or its UUID.
+    """
+    from innosystem.jobs.v1.job_type_service_pb2 import GetJobTypeRequest
+
+    request = GetJobTypeRequest(id=name) if _is_uuid(name) else GetJobTypeRequest(name=name)
+    async with platform() as client:
+        response = await client.job_types.GetJobType(request)
+    print_message(response.job_type, as_json=as_json)
+
+
+@app.command
+async def create(
+    *,
+    name: str,
+    processor_type: Literal["SYNC", "ASYNC"],
+    standard_cost_cents: Cents,
+    processing_logic_id: str = "",
+    currency: str = "EUR",
+    description: str = "",
+    queue: str = "default",
+    default_priority: PriorityName = "MEDIUM",
+    max_attempts: int = 1,
+    job_type_id: str = "",
+    as_json: Json = False,
+) -> None:
+    """Create a job type.
+
+    Args:
+        name: What jobs are submitted as, such as `python.source-stats`.
+        processor_type: SYNC for a blocking function, ASYNC for a coroutine.
+        standard_cost_cents: The price of one job, in the currency's minor unit; 0 if jobs are free.
+        processing_logic_id: The handler that runners call; by default the name.
+        currency: The ISO 4217 code of the price.
+        description: For people.
+        queue: The queue its jobs wait in.
+        default_priority: The priority of jobs that are submitted without one.
+        max_attempts: How many runs a job gets before it is given up.
+        job_type_id: Its UUID; by default a new one. The same call again changes nothing.
+    """
+    from innosystem.jobs.v1.job_type_pb2 import JobType, Priority, ProcessorType
+    from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
+
+    job_type = JobType(
+        id=job_type_id,
+        name=name,
+        description=description,
+        processing_logic_id=processing_logic_id or name,
+        processor_type=ProcessorType.Value(f"PROCESSOR_TYPE_{processor_type}"),
+        standard_cost_cents=standard_cost_cents,
+        currency=currency,
+        queue=queue,
+        default_priority=Priority.Value(f"PRIORITY_{default_priority}"),
+        max_attempts=max_attempts,
+    )
+    async with platform() as client:
+        response = await client.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
+    print_message(response.job_type, as_json=as_json)
+
+
+def _is_uuid(text: str) -> bool:
+    from uuid import UUID
+
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""`innosystem migrate`. The only command that talks to databases."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from cyclopts import App, Parameter
+
+from services.cli.connect import environment
+from services.cli.errors import CommandError
+from services.cli.options import Json
+from services.cli.output import NOTHING, print_json, print_table
+
+if TYPE_CHECKING:
+    from services.kit.migrations import Migrations
+
+app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
+
+Service: TypeAlias = Literal["customers", "wallets", "jobs"]
+Wanted: TypeAlias = Annotated[Service | None, Parameter(help="Whose database; by default all three.")]
+To: TypeAlias = Annotated[str, Parameter(name="--to")]
+
+_ALL: tuple[Service, ...] = ("customers", "wallets", "jobs")
+
+
+@app.command
+def up(service: Wanted = None, /, *, revision: To = "head") -> None:
+    """Apply what is pending.
+
+    Args:
+        revision: Where to stop.
+    """
+    for each in _of(service):
+        with _named_failures(each.service):
+            before = each.current()
+            each.up(revision)
+            _print_move(each.service, before, each.current())
+
+
+@app.command
+def down(service: Wanted = None, /, *, revision: To = "-1") -> None:
+    """Roll back. What only the newer schema could hold is lost.
+
+    Args:
+        revision: Where to go: a revision, `-1` for one step, `base` for an empty database.
+    """
+    for each in _of(service):
+        with _named_failures(each.service):
+            before = each.current()
+            each.down(revision)
+            _print_move(each.service, before, each.current())
+
+
+@app.command
+def current(service: Wanted = None, /, *, as_json: Json = False) -> None:
+    """Show the revision that each database is at."""
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            found.append({"service": each.service, "revision": each.current()})
+    _print(found, as_json=as_json)
+
+
+@app.command
+def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
+    """Show all revisions, the oldest first, and which of them each database has."""
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            pending = set(each.pending())
+            found += [
+                {
+                    "service": each.service,
+                    "revision": revision,
+                    "state": "pending" if revision in pending else "applied",
+                    "title": title,
+                }
+                for revision, title in each.history()
+            ]
+    _print(found, as_json=as_json)
+
+
+@app.command
+def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
+    """Check that nothing is pending and that the databases are what the models say; exit with 1 if not."""
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            pending = each.pending()
+            found += [{"service": each.service, "problem": "pending", "what": revision} for revision in pending]
+            if not pending:
+                # Before that they differ by all that is pending.
+                differences = each.differences()
+                found += [{"service": each.service, "problem": "differs", "what": what} for what in differences]
+    if found or as_json:
+        _print(found, as_json=as_json)
+    else:
+        print("Nothing is pending, and the databases are what the models say.")
+    return 1 if found else 0
+
+
+@app.command
+def new(service: Service, message: str, /) -> None:
+    """Write a migration from the template, filled with how the models differ from the database.
+
+    Args:
+        service: Whose migration.
+        message: Its title.
+    """
+    (migrations,) = _of(service)
+    with _named_failures(service):
+        print(migrations.new(message))
+
+
+def _of(service: Service | None) -> list["Migrations"]:
+    """Makes the migrations of the services. All addresses are looked up before anything is done to one of them."""
+    from importlib import import_module
+
+    from services.kit.migrations import Migrations
+
+    wanted = [service] if service else _ALL
+    urls = {name: environment().get(f"{name.upper()}_DATABASE_URL") for name in wanted}
+    if missing := [f"{name.upper()}_DATABASE_URL" for name, url in urls.items() if not url]:
+        verb = "is" if len(missing) == 1 else "are"
+        raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
+    return [
+        Migrations(name, url, import_module(f"services.{name}.models").metadata) for name, url in urls.items() if url
+    ]
+
+
+@contextmanager
+def _named_failures(service: str) -> Iterator[None]:
+    """Says whose database refused, and nothing of its address: there may be a password in it."""
+    from alembic.util import CommandError as AlembicError
+    from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+    variable = f"{service.upper()}_DATABASE_URL"
+    try:
+        yield
+    except AlembicError as error:
+        raise CommandError(f"{service}: {error}") from error
+    except ArgumentError as error:
+        raise CommandError(f"{variable} is not a URL such as postgresql://user:password@host:port/name") from error
+    except OperationalError as error:
+        raise CommandError(f"can't use the {service} database of {variable}: {_line(error.orig)}") from error
+    except DBAPIError as error:
+        raise CommandError(f"{service}: the database refused: {_line(error.orig)}") from error
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _print_move(service: str, before: str | None, after: str | None) -> None:
+    nowhere = "an empty database"
+    if before == after:
+        print(f"{service}: stays at {after or nowhere}")
+    else:
+        print(f"{service}: {before or nowhere} -> {after or nowhere}")
+
+
+def _print(found: Sequence[dict[str, str | None]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(list(found[0]), [[value or NOTHING for value in each.values()] for each in found])

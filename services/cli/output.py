@@ -1,0 +1,158 @@
+"""Prints what commands found: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOTHING = "-"
+# Wide enough for every row, where no terminal says how wide it is.
+_PIPE_WIDTH = 2000
+_SECONDS_DECIMALS = 1
+
+
+def console(file: IO[str] | None = None) -> "Console":
+    """Makes a console that never cuts what it prints, be it on a terminal or into a pipe."""
+    from rich.console import Console
+
+    target = file or sys.stdout
+    return Console(file=target, width=None if target.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def to_json(value: Any) -> Any:
+    """Turns messages, wherever they are in a value, into what `json` prints, with the contract's field names."""
+    if isinstance(value, Message):
+        return MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Prints one JSON document: an object or a list."""
+    print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
+
+
+def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_json: bool, nothing: str) -> None:
+    """Prints messages of one kind.
+
+    Args:
+        messages: What to print.
+        fields: The fields that become columns. JSON has all.
+        as_json: Whether to print a list of objects instead of a table.
+        nothing: What to tell a person if there are no messages.
+    """
+    if as_json:
+        print_json(messages)
+    elif messages:
+        print_table([_title(field) for field in fields], [[cell(each, name) for name in fields] for each in messages])
+    else:
+        print(nothing)
+
+
+def print_message(message: Message, *, as_json: bool) -> None:
+    """Prints one message: all its fields, one a line, or an object."""
+    if as_json:
+        print_json(message)
+    else:
+        print_pairs({_title(field.name): cell(message, field.name) for field in message.DESCRIPTOR.fields})
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table; what does not fit into a line goes on in the next."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*titles, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(Text(printable(value)) for value in row))
+    console().print(table)
+
+
+def print_pairs(pairs: Mapping[str, str]) -> None:
+    """Prints names and values, one pair a line; what is not set is left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs.items():
+        if value != NOTHING:
+            table.add_row(name, Text(printable(value)))
+    console().print(table)
+
+
+def printable(text: str) -> str:
+    """Shows control characters instead of sending them to a terminal, which would obey them."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def cell(message: Message, name: str) -> str:
+    """Shows the value of a field.
+
+    Args:
+        message: Any message of the contract.
+        name: A field of it.
+    """
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.has_presence and not message.HasField(name):
+        return NOTHING
+    value = getattr(message, name)
+    if field.is_repeated:
+        return _map(value) if isinstance(value, Mapping) else ", ".join(map(str, value)) or NOTHING
+    if field.enum_type is not None:
+        return enum_name(field.enum_type, value)
+    if field.message_type is not None:
+        return _shown_message(value)
+    return _SHOWN.get(field.type, str)(value) or NOTHING
+
+
+def enum_name(enum: EnumDescriptor, number: int) -> str:
+    """Names an enum's value without the prefix that is the enum's own name; a number that is not known stays one."""
+    if number not in enum.values_by_number:
+        return str(number)
+    # Enum values are prefixed with the name of their enum, which the zero value shows.
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return str(enum.values_by_number[number].name.removeprefix(prefix))
+
+
+def _shown_message(value: Message) -> str:
+    if isinstance(value, Timestamp):
+        return value.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, Duration):
+        return f"{round(value.ToNanoseconds() / 1e9, _SECONDS_DECIMALS):g} s"
+    set_fields = [field.name for field, _ in value.ListFields()]
+    return ", ".join(f"{_title(name)}: {cell(value, name)}" for name in set_fields) or NOTHING
+
+
+def _map(value: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value[key]}" for key in sorted(value)) or NOTHING
+
+
+def _title(field: str) -> str:
+    return field.replace("_", " ")
+
+
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+_SHOWN: dict[int, Callable[[Any], str]] = {
+    FieldDescriptor.TYPE_BOOL: _yes_or_no,
+    FieldDescriptor.TYPE_DOUBLE: lambda value: f"{value:.1f}",
+}
