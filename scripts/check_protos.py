@@ -18,7 +18,7 @@ from hatch_build import compile_contracts  # noqa: E402 - the path has to be set
 
 BUF = Path(sys.executable).parent / "buf"
 
-# What buf adds to a file's descriptor to say that it is only imported: field 8042 (`buf_extension`), `is_import = true`.
+# What buf adds to the descriptor of a file that is only imported: field 8042 (`buf_extension`), `is_import = true`.
 _IS_IMPORT = b"\xd2\xf6\x03\x02\x08\x01"
 
 

@@ -11,7 +11,16 @@ from services.cli.output import print_message, print_messages
 
 app = App(name="jobs", help="List jobs, or show one.")
 
-_COLUMNS = ("id", "status", "billing_status", "priority", "estimated_cost_cents", "cost_cents", "currency", "created_at")
+_COLUMNS = (
+    "id",
+    "status",
+    "billing_status",
+    "priority",
+    "estimated_cost_cents",
+    "cost_cents",
+    "currency",
+    "created_at",
+)
 _FULL_COLUMNS = (*_COLUMNS, "input_json", "output_json", "error")
 
 

@@ -1,7 +1,7 @@
 """Migrations: one Alembic tree a service, run by the same code, environment and template (those beside this file).
 
-Several pods may start at once: an advisory lock lets one of them migrate while the others wait. All pending migrations of
-one command run in one transaction, so that a database is never left between two revisions.
+Several pods may start at once: an advisory lock lets one of them migrate while the others wait. All pending migrations
+of one command run in one transaction, so that a database is never left between two revisions.
 """
 
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ class Migrations:
 
 
 def _render(kind: str, item: object, autogenerate: AutogenContext) -> str | Literal[False]:
-    """Writes our own column type as what it is in the database, so that migrations don't import the code of a release."""
+    """Writes our own column type as what it is in the database: migrations don't import the code of a release."""
     if kind == "type" and isinstance(item, JsonText):
         autogenerate.imports.add("from sqlalchemy.dialects import postgresql")
         return "postgresql.JSONB()"
