@@ -44,7 +44,9 @@ def _ask(address: str) -> tuple[str, str]:
     # A proxy of the environment has no part in what stays inside the container.
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
-            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_SECONDS_MAX)
+            # The types leave the methods of this stub out.
+            check = HealthStub(channel).Check  # type: ignore[attr-defined]
+            answer = check(HealthCheckRequest(), timeout=_SECONDS_MAX)
         except grpc.RpcError as error:
             return address, error.code().name
     return address, HealthCheckResponse.ServingStatus.Name(answer.status)

@@ -51,10 +51,23 @@ def generate() -> None:
         full = compile_contracts(protos)
         _write_stubs(_without_rules(full), names, Path(folder), out)
         for file in full.file:
-            file.ClearField("source_code_info")
+            _keep_comments(file)
         (out / CONTRACT).write_bytes(full.SerializeToString(deterministic=True))
         _make_packages(out)
         _synchronise(out, SOURCE)
+
+
+def _keep_comments(file: FileDescriptorProto) -> None:
+    """Keep our comments, which server reflection shows; drop where all else stood in the source."""
+    ours = file.name.startswith("innosystem/")
+    commented = [
+        place
+        for place in file.source_code_info.location
+        if ours and (place.leading_comments or place.trailing_comments)
+    ]
+    file.ClearField("source_code_info")
+    if commented:
+        file.source_code_info.location.extend(commented)
 
 
 def _contracts() -> Path:

@@ -10,7 +10,6 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 _BAD_ARGUMENTS = 2
 _INTERRUPTED = 130
-_TRACEBACKS = "INNOSYSTEM_DEBUG"
 
 _LOCAL = Group("Local stack", sort_key=1)
 _OPERATE = Group("Jobs and money", sort_key=2)
@@ -59,13 +58,29 @@ def _launch(
     debug: Annotated[
         bool,
         Parameter(
-            env_var=_TRACEBACKS, negative="", show_default=False, group="Options", help="Show where an error arose."
+            env_var="INNOSYSTEM_DEBUG",
+            negative="",
+            show_default=False,
+            group="Options",
+            help="Show where an error arose.",
         ),
     ] = False,
 ) -> Any:
-    if debug:
-        os.environ[_TRACEBACKS] = "1"
-    return app(tokens)
+    try:
+        return app(tokens)
+    except (CycloptsError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        from services.cli.errors import describe
+
+        return _fail(describe(error), 1)
+
+
+# The command starts processes while it has channels open. They are new programs, so gRPC need not prepare for forks, of
+# which it would tell the terminal.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,12 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough (`| head`). Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:
-        if os.environ.get(_TRACEBACKS):
-            raise
-        from services.cli.errors import describe
-
-        return _fail(describe(error), 1)
     return status if isinstance(status, int) else 0
 
 

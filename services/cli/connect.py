@@ -51,7 +51,7 @@ def _naming_interceptor(where: Mapping[str, str]) -> Any:
 
     from innosystem.client import error_from
 
-    class NamesTheService(aio.UnaryUnaryClientInterceptor[Any, Any]):
+    class NamesTheService(aio.UnaryUnaryClientInterceptor):
         """Tells, when nothing answers, whom the call was for: gRPC's own error does not."""
 
         async def intercept_unary_unary(
@@ -63,7 +63,8 @@ def _naming_interceptor(where: Mapping[str, str]) -> Any:
                     await call
                 except aio.AioRpcError as error:
                     if error_from(error) is None:
-                        raise ServiceUnreachable(service := _service(client_call_details), where[service]) from error
+                        service = _service(client_call_details)
+                        raise ServiceUnreachable(service, where[service]) from error
             return call
 
     return NamesTheService()

@@ -17,7 +17,7 @@ _COLUMNS = ("id", "name", "email", "active", "created_at")
 @app.command(name="list")
 async def list_customers(
     *,
-    filter: Filter = "",  # noqa: A002
+    filter: Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     as_json: Json = False,

@@ -26,7 +26,7 @@ _COLUMNS = (
 @app.command(name="list")
 async def list_job_types(
     *,
-    filter: Filter = "",  # noqa: A002
+    filter: Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     as_json: Json = False,

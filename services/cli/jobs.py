@@ -27,7 +27,7 @@ _FULL_COLUMNS = (*_COLUMNS, "input_json", "output_json", "error")
 @app.command(name="list")
 async def list_jobs(
     *,
-    filter: Filter = "",  # noqa: A002
+    filter: Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     full: Annotated[bool, Parameter(negative="", show_default=False)] = False,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -116,19 +116,19 @@ def cell(message: Message, name: str) -> str:
     if field.is_repeated:
         return _map(value) if isinstance(value, Mapping) else ", ".join(map(str, value)) or NOTHING
     if field.enum_type is not None:
-        return enum_name(field.enum_type, value)
+        return _enum_name(field.enum_type.values_by_number, value)
     if field.message_type is not None:
         return _shown_message(value)
     return _SHOWN.get(field.type, str)(value) or NOTHING
 
 
-def enum_name(enum: EnumDescriptor, number: int) -> str:
+def _enum_name(names: Mapping[int, Any], number: int) -> str:
     """Names an enum's value without the prefix that is the enum's own name; a number that is not known stays one."""
-    if number not in enum.values_by_number:
+    if number not in names:
         return str(number)
-    # Enum values are prefixed with the name of their enum, which the zero value shows.
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    return str(enum.values_by_number[number].name.removeprefix(prefix))
+    # The zero value of every enum is this prefix and UNSPECIFIED.
+    prefix = names[0].name.removesuffix("UNSPECIFIED")
+    return str(names[number].name.removeprefix(prefix))
 
 
 def _shown_message(value: Message) -> str:

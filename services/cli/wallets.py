@@ -32,7 +32,7 @@ _TRANSACTION_COLUMNS = (
 @app.command(name="list")
 async def list_wallets(
     *,
-    filter: Filter = "",  # noqa: A002
+    filter: Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     as_json: Json = False,

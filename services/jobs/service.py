@@ -126,7 +126,7 @@ class JobsService:
         return job
 
     async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
-        """Answers a page of jobs, with payloads if it is to be full. It may be shorter, so that it fits into a message."""
+        """Answers a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message."""
         async with self._unit_of_work() as work:
             page = await work.jobs.list_page(query)
             items = _fitting(page.items, full=full)

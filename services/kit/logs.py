@@ -7,6 +7,7 @@ anywhere; what looks like one is masked all the same, because an error of a driv
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -28,12 +29,15 @@ def configure(settings: LogSettings, *, service: str) -> None:
     """
     shared = _processors(service)
     as_json = settings.format == "json"
-    renderer: Any = structlog.processors.JSONRenderer(_dumps) if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
     level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, _json_bytes if as_json else renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        # Bytes as they come from the encoder: a line is written for every call.
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer)
+        if as_json
+        else structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -59,23 +63,27 @@ def mask_secrets(_: Any, __: str, event: Any) -> Any:
 
 
 def _processors(service: str) -> list[Any]:
-    def add_service(_: Any, __: str, event: Any) -> Any:
+    def add_service_and_time(_: Any, __: str, event: Any) -> Any:
         event["service"] = service
+        event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         return event
 
     return [
         structlog.contextvars.merge_contextvars,
-        add_service,
+        add_service_and_time,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         mask_secrets,
     ]
 
 
-def _dumps(event: Any, **_: Any) -> str:
+def _json_bytes(_: Any, __: str, event: Any) -> bytes:
     try:
-        return orjson.dumps(event, default=str).decode()
+        return orjson.dumps(event, default=str)
     except TypeError:
         # orjson refuses lone surrogates and keys that are not text. The line is worth more than its exact form.
-        return orjson.dumps({str(key): ascii(value) for key, value in event.items()}).decode()
+        return orjson.dumps({str(key): ascii(value) for key, value in event.items()})
+
+
+def _json(logger: Any, name: str, event: Any) -> str:
+    return _json_bytes(logger, name, event).decode()

@@ -13,9 +13,9 @@ import structlog
 import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from grpc_reflection.v1alpha import reflection
 
 from services.kit.logs import configure
+from services.kit.rpc import reflection
 from services.kit.rpc.health import Check, Health
 from services.kit.rpc.layers import Layers, LayersInterceptor, Load
 from services.kit.rpc.policy import check_policies
@@ -124,7 +124,7 @@ class Server:
         add_HealthServicer_to_server(health.servicer, server)
         if self.settings.reflection:
             names = [one.descriptor.full_name for one in self.served]
-            reflection.enable_server_reflection([*names, "grpc.health.v1.Health", reflection.SERVICE_NAME], server)
+            reflection.enable([*names, "grpc.health.v1.Health"], server)
         return server
 
     def _bind(self, server: grpc.aio.Server) -> str:

@@ -3,20 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from innosystem.customers.v1.customer_service_pb2_grpc import (
-    CustomerServiceServicer,
-    CustomerServiceStub,
-    add_CustomerServiceServicer_to_server,
-)
+from innosystem.customers.v1.customer_pb2 import Customer
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.kit.rpc.health import Health
 from services.kit.rpc.layers import Layers, Load
 from services.kit.rpc.server import Served, Server
@@ -34,15 +30,23 @@ async def _nothing(request: pb.GetCustomerRequest, context: Context) -> None:
     return None
 
 
-class Customers(CustomerServiceServicer):
+class Customers:
     """GetCustomer does what `behavior` does and answers the ID it was asked for; nothing else is served."""
 
     def __init__(self, behavior: Behavior = _nothing) -> None:
         self._behavior = behavior
 
-    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:  # noqa: N802
+    async def get_customer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
         await self._behavior(request, context)
-        return pb.GetCustomerResponse(customer={"id": request.customer_id})
+        return pb.GetCustomerResponse(customer=Customer(id=request.customer_id))
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.get_customer,
+            request_deserializer=pb.GetCustomerRequest.FromString,
+            response_serializer=pb.GetCustomerResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(NAME, {"GetCustomer": handler})
 
 
 def settings(folder: Path, **values: Any) -> ServerSettings:
@@ -52,7 +56,7 @@ def settings(folder: Path, **values: Any) -> ServerSettings:
 def served(servicer: Customers) -> Served:
     return Served(
         pb.DESCRIPTOR.services_by_name["CustomerService"],
-        lambda server: add_CustomerServiceServicer_to_server(servicer, server),
+        lambda server: server.add_generic_rpc_handlers((servicer.handlers(),)),
     )
 
 
@@ -64,15 +68,10 @@ class Running:
     server: grpc.aio.Server
     load: Load
     health: Health
-    stub: CustomerServiceStub = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.stub = CustomerServiceStub(self.channel)
 
     async def get(self, customer_id: str = ID, **how: Any) -> pb.GetCustomerResponse:
-        return await self.stub.GetCustomer(
-            pb.GetCustomerRequest(customer_id=customer_id), **{"timeout": LIMIT_SECONDS, **how}
-        )
+        request = pb.GetCustomerRequest(customer_id=customer_id)
+        return await CustomerServiceStub(self.channel).GetCustomer(request, **{"timeout": LIMIT_SECONDS, **how})
 
 
 @asynccontextmanager
@@ -93,10 +92,20 @@ async def running(
         await server.stop(None)
 
 
+def health_method(channel: grpc.aio.Channel, name: str) -> Any:
+    """Check or Watch of the health service, whose published types have neither."""
+    make = channel.unary_stream if name == "Watch" else channel.unary_unary
+    return make(
+        f"/grpc.health.v1.Health/{name}",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+
+
 async def until_health(channel: grpc.aio.Channel, expected: int, service: str = "") -> None:
     """Waits until the server says this about itself."""
     async with asyncio.timeout(LIMIT_SECONDS):
-        watch = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=service))
+        watch = health_method(channel, "Watch")(health_pb2.HealthCheckRequest(service=service))
         async for answer in watch:
             if answer.status == expected:
                 watch.cancel()

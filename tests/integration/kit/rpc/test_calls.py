@@ -10,13 +10,12 @@ import grpc
 import pytest
 import structlog
 from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
 from innosystem.client import error_from, request_id
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.errors import EtagMismatch
-from tests.integration.kit.rpc.serving import LIMIT_SECONDS, NAME, Context, Gate, Running, running
+from tests.integration.kit.rpc.serving import LIMIT_SECONDS, NAME, Context, Gate, Running, health_method, running
 
 Lines = list[Any]
 
@@ -93,7 +92,7 @@ async def test_the_line_of_a_refused_call_has_its_code_and_reason(tmp_path: Path
 async def test_probes_are_logged_for_debugging_only(tmp_path: Path, lines: Lines) -> None:
     async with running(tmp_path) as server:
         await server.health.start()
-        await HealthStub(server.channel).Check(health_pb2.HealthCheckRequest())
+        await health_method(server.channel, "Check")(health_pb2.HealthCheckRequest())
 
     assert calls(lines) == []
     assert [line["log_level"] for line in lines] == ["debug"]

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -11,19 +12,19 @@ from structlog.testing import capture_logs
 from innosystem.client import InnosystemError, error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.errors import DatabaseUnavailable, DataCorrupt, DomainError, EtagMismatch, InvalidField
-from tests.integration.kit.rpc.serving import NAME, Context, Running, running
+from tests.integration.kit.rpc.serving import NAME, Behavior, Context, Running, running
 
 
-def raising(error: BaseException) -> object:
+def raising(error: BaseException) -> Behavior:
     async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:
         raise error
 
     return behavior
 
 
-async def refused(server: Running, **how: object) -> grpc.aio.AioRpcError:
+async def refused(server: Running, **how: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await server.get(**how)  # type: ignore[arg-type] # handed on as they come
+        await server.get(**how)
     return caught.value
 
 
@@ -46,7 +47,7 @@ def read(error: grpc.aio.AioRpcError) -> InnosystemError:
 async def test_domain_errors_arrive_with_code_reason_and_details(
     tmp_path: Path, error: DomainError, code: grpc.StatusCode
 ) -> None:
-    async with running(tmp_path, raising(error)) as server:  # type: ignore[arg-type]
+    async with running(tmp_path, raising(error)) as server:
         caught = await refused(server)
 
     details = read(caught)
@@ -58,11 +59,11 @@ async def test_domain_errors_arrive_with_code_reason_and_details(
 
 async def test_an_unforeseen_error_tells_nothing_but_the_request_id_and_the_log_has_it_all(tmp_path: Path) -> None:
     with capture_logs() as lines:
-        async with running(tmp_path, raising(RuntimeError("password is hunter2"))) as server:  # type: ignore[arg-type]
+        async with running(tmp_path, raising(RuntimeError("password is hunter2"))) as server:
             caught = await refused(server, metadata=(("x-request-id", "request-7"),))
 
     trailing = dict(caught.trailing_metadata())
-    status = status_pb2.Status.FromString(bytes(trailing["grpc-status-details-bin"]))  # type: ignore[arg-type]
+    status = status_pb2.Status.FromString(bytes(trailing["grpc-status-details-bin"]))
     info = error_details_pb2.RequestInfo()
     assert caught.code() is grpc.StatusCode.INTERNAL
     assert "hunter2" not in f"{caught!r} {status}"
@@ -73,7 +74,7 @@ async def test_an_unforeseen_error_tells_nothing_but_the_request_id_and_the_log_
 
 
 async def test_a_timeout_of_something_else_is_not_the_callers_deadline(tmp_path: Path) -> None:
-    async with running(tmp_path, raising(TimeoutError())) as server:  # type: ignore[arg-type]
+    async with running(tmp_path, raising(TimeoutError())) as server:
         assert (await refused(server)).code() is grpc.StatusCode.INTERNAL
 
 
@@ -92,7 +93,7 @@ async def test_something_cancelled_below_a_call_is_answered_and_does_not_leave_t
 async def test_a_corrupt_row_is_internal_with_its_reason_and_logged(tmp_path: Path) -> None:
     error = DataCorrupt(entity="job_type", entity_id="7", field="processor_type", value="QUANTUM")
     with capture_logs() as lines:
-        async with running(tmp_path, raising(error)) as server:  # type: ignore[arg-type]
+        async with running(tmp_path, raising(error)) as server:
             details = read(await refused(server))
 
     assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "DATA_CORRUPT")
@@ -115,7 +116,7 @@ async def test_requests_that_break_the_contract_do_not_reach_the_servicer(tmp_pa
 
 async def test_bytes_that_are_no_message_are_an_invalid_argument(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        send = server.channel.unary_unary(f"/{NAME}/GetCustomer")
+        send: Any = server.channel.unary_unary(f"/{NAME}/GetCustomer")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await send(b"\xff\xff\xff")
 
@@ -125,7 +126,8 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(tmp_path: Path)
 
 async def test_a_method_that_is_not_there_is_unimplemented(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
+        send: Any = server.channel.unary_unary(f"/{NAME}/Nothing")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await server.channel.unary_unary(f"/{NAME}/Nothing")(b"")
+            await send(b"")
 
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

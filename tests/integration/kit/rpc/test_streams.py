@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from innosystem.client import error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
+from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.options.v1 import options_pb2
 from services.kit.errors import EtagMismatch
 from services.kit.rpc.health import Health
@@ -99,7 +100,7 @@ class Watched:
 async def three(request: pb.GetCustomerRequest, context: Context) -> AsyncIterator[pb.GetCustomerResponse]:
     for number in range(3):
         await asyncio.sleep(0)
-        yield pb.GetCustomerResponse(customer={"id": request.customer_id, "name": str(number)})
+        yield pb.GetCustomerResponse(customer=Customer(id=request.customer_id, name=str(number)))
 
 
 async def written(request: pb.GetCustomerRequest, context: Context) -> None:
@@ -125,14 +126,14 @@ async def test_a_stream_that_fails_midway_has_sent_what_came_before(tmp_path: Pa
         yield pb.GetCustomerResponse()
         raise EtagMismatch
 
-    received = []
     async with Watched(tmp_path, watched, behavior) as server:
+        stream = server.watch()
+        received = await stream.read()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async for response in server.watch():
-                received.append(response)  # noqa: PERF401 - a comprehension would lose them with the error
+            await stream.read()
 
     details = error_from(caught.value)
-    assert received == [pb.GetCustomerResponse()]
+    assert received == pb.GetCustomerResponse()
     assert details is not None
     assert details.reason == "ETAG_MISMATCH"
 

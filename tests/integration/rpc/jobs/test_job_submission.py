@@ -116,9 +116,8 @@ def test_the_same_call_again_gets_the_job_before_any_other_check(
     world: World, stored: Stored, refused: Refused
 ) -> None:
     customer_id, job_type = world.customer(), world.job_type()
-    asked = world.request(
-        customer_id=customer_id, job_type_id=job_type.id, max_cost_cents=5, labels={"a": "1", "b": "2"}
-    )
+    named = {"customer_id": customer_id, "job_type_id": job_type.id}
+    asked = world.request(**named, max_cost_cents=5, labels={"a": "1", "b": "2"})
     first = world.jobs.CreateJob(asked).job
     world.customers.DeleteCustomer(DeleteCustomerRequest(customer_id=customer_id))
     job_type.enabled, job_type.standard_cost_cents, job_type.etag = False, 99, ""

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from innosystem.customers.v1 import customer_service_pb2 as customers
+from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from services.kit.errors import BatchTooLarge, InvalidField
 from services.kit.rpc.batches import each, merged
@@ -50,7 +52,9 @@ def test_empty_fields_are_told_from_wrong_ones(validator: ContractValidator) -> 
 
 
 def test_fields_of_messages_and_maps_have_paths(validator: ContractValidator) -> None:
-    update = customers.UpdateCustomerRequest(customer={"id": ID, "email": "nobody"}, update_mask={"paths": ["email"]})
+    update = customers.UpdateCustomerRequest(
+        customer=Customer(id=ID, email="nobody"), update_mask=FieldMask(paths=["email"])
+    )
     submit = jobs.CreateJobRequest(customer_id=ID, job_type="t", labels={"colour": "x" * 256})
 
     assert wrong(validator, update) == {"customer.email": "must be a valid email address"}

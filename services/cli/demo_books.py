@@ -1,0 +1,110 @@
+"""The demo's books: what the platform says of jobs and money, and whether it agrees. Pure, so that tests can forge books."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """A job, as the jobs service tells it; cost_cents is what it cost, 0 if it did not succeed."""
+
+    job_id: str
+    status: str
+    billing_status: str
+    cost_cents: int = 0
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A line of a wallet's statement; amounts are signed, job_id is empty if it is not for a job."""
+
+    kind: str
+    amount_cents: int
+    job_id: str = ""
+
+
+@dataclass(frozen=True)
+class Books:
+    """All that is known of one customer.
+
+    Attributes:
+        name: The customer's name.
+        balance_before_cents: The balance before the first job was submitted.
+        balance_after_cents: The balance after the last one was settled.
+    """
+
+    name: str
+    balance_before_cents: int
+    balance_after_cents: int
+    jobs: Sequence[JobEntry]
+    ledger: Sequence[LedgerEntry]
+
+    def count(self, status: str) -> int:
+        """How many jobs have a status."""
+        return sum(job.status == status for job in self.jobs)
+
+    def count_billing(self, billing_status: str) -> int:
+        """How many jobs have a billing status."""
+        return sum(job.billing_status == billing_status for job in self.jobs)
+
+    @property
+    def charged_cents(self) -> int:
+        """What the ledger has taken for jobs."""
+        return -sum(entry.amount_cents for entry in self.ledger if entry.kind == "DEDUCTION")
+
+
+@dataclass
+class Findings:
+    """What is wrong, in numbers and words; all zero and none if the books agree."""
+
+    double_charges: int = 0
+    missing_charges: int = 0
+    ledger_imbalance_cents: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def audit(books: Sequence[Books]) -> Findings:
+    """Checks that every succeeded job was charged exactly once or visibly declined, no other job was, and the sums agree."""
+    findings = Findings()
+    for one in books:
+        _audit_jobs(one, findings)
+        _audit_balance(one, findings)
+    return findings
+
+
+def _audit_jobs(books: Books, findings: Findings) -> None:
+    deductions = [entry for entry in books.ledger if entry.kind == "DEDUCTION"]
+    times = Counter(entry.job_id for entry in deductions)
+    taken = {entry.job_id: -entry.amount_cents for entry in deductions}
+    for job in books.jobs:
+        charges = times.pop(job.job_id, 0)
+        findings.double_charges += max(0, charges - 1)
+        if charges > 1:
+            findings.problems.append(f"{books.name}: job {job.job_id} was charged {charges} times")
+        _audit_job(books, job, charges, taken.get(job.job_id, 0), findings)
+    for job_id in times:
+        findings.problems.append(f"{books.name}: a charge for job {job_id!r}, which is not among the customer's jobs")
+
+
+def _audit_job(books: Books, job: JobEntry, charges: int, taken_cents: int, findings: Findings) -> None:
+    if job.status not in ("SUCCEEDED", "FAILED"):
+        findings.problems.append(f"{books.name}: job {job.job_id} is still {job.status}")
+    if job.status != "SUCCEEDED" or job.billing_status == "DECLINED":
+        if charges:
+            findings.problems.append(f"{books.name}: job {job.job_id} is {job.status} and was charged")
+        return
+    if not charges or job.billing_status != "CHARGED":
+        findings.missing_charges += not charges
+        findings.problems.append(f"{books.name}: job {job.job_id} succeeded and is {job.billing_status}, {charges} charges")
+    elif taken_cents != job.cost_cents:
+        findings.problems.append(f"{books.name}: job {job.job_id} costs {job.cost_cents} and was charged {taken_cents}")
+
+
+def _audit_balance(books: Books, findings: Findings) -> None:
+    imbalance = books.balance_after_cents - sum(entry.amount_cents for entry in books.ledger)
+    findings.ledger_imbalance_cents += abs(imbalance)
+    if imbalance:
+        findings.problems.append(f"{books.name}: the balance is {imbalance} cents off the sum of the ledger")
+    if books.balance_before_cents - books.charged_cents != books.balance_after_cents:
+        findings.problems.append(f"{books.name}: the balance before, less the charges, is not the balance after")

@@ -1,0 +1,34 @@
+"""Lets SIGTERM and Ctrl-C end a command by cancelling it, so that it stops what it has started."""
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
+    """Does the work; SIGTERM or SIGINT cancels it, once: what it then stops is not cut short by another.
+
+    Raises:
+        KeyboardInterrupt: If it was cancelled by a signal.
+    """
+    task = asyncio.ensure_future(work)
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if stopped:
+            raise KeyboardInterrupt from None
+        raise

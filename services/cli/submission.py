@@ -1,0 +1,150 @@
+"""Submits batches of jobs, several at a time, and waits for jobs."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from innosystem.client import Innosystem, error_from_status
+from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
+from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
+from services.cli.job_lines import Batch, Refused
+
+_CALLS_AT_ONCE: Final = 4
+_WAITERS: Final = 16
+_POLL_SECONDS: Final = 0.2
+_FINAL: Final = frozenset({JobStatus.JOB_STATUS_SUCCEEDED, JobStatus.JOB_STATUS_FAILED, JobStatus.JOB_STATUS_CANCELLED})
+
+T = TypeVar("T")
+
+
+@dataclass
+class Report:
+    """What became of the lines.
+
+    Attributes:
+        accepted: The IDs of new jobs by the numbers of their lines.
+        replayed: The IDs of jobs that had been accepted before, likewise.
+        refused: The lines that became no job.
+    """
+
+    accepted: dict[int, str] = field(default_factory=dict)
+    replayed: dict[int, str] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The IDs of all jobs, in the order of the lines."""
+        return [job_id for _, job_id in sorted({**self.accepted, **self.replayed}.items())]
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many lines were refused, by reason."""
+        return Counter(each.reason for each in self.refused)
+
+
+async def send(client: Innosystem, source: Iterator[Batch], report: Report, changed: Callable[[], None]) -> None:
+    """Submits all batches.
+
+    Args:
+        client: The platform.
+        source: The batches. They are read in a thread: reading may block for as long as it likes.
+        report: What became of the lines is added here, so that it is known also when a later batch fails.
+        changed: Called after each batch.
+    """
+    reading = asyncio.Lock()
+
+    async def work() -> None:
+        while True:
+            async with reading:
+                batch = await _in_daemon_thread(lambda: next(source, None))
+            if batch is None:
+                return
+            report.refused += batch.malformed
+            if batch.jobs:
+                await _send_batch(client, batch, report)
+            changed()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(_CALLS_AT_ONCE):
+            tasks.create_task(work())
+
+
+async def wait_until_final(
+    client: Innosystem, job_ids: Sequence[str], changed: Callable[[Counter[str]], None]
+) -> Counter[str]:
+    """Waits until jobs have ended.
+
+    Args:
+        client: The platform.
+        job_ids: Which jobs.
+        changed: Called with the counts when a job has ended.
+
+    Returns:
+        How many jobs ended, by status: SUCCEEDED, FAILED, CANCELLED.
+    """
+    ended: Counter[str] = Counter()
+    waiting = iter(job_ids)
+
+    async def work() -> None:
+        for job_id in waiting:
+            request = GetJobRequest(job_id=job_id, view=JOB_VIEW_BASIC)
+            while (status := (await client.jobs.GetJob(request)).job.status) not in _FINAL:  # noqa: ASYNC110 -- another process ends it
+                await asyncio.sleep(_POLL_SECONDS)
+            ended[JobStatus.Name(status).removeprefix("JOB_STATUS_")] += 1
+            changed(ended)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(_WAITERS):
+            tasks.create_task(work())
+    return ended
+
+
+async def _send_batch(client: Innosystem, batch: Batch, report: Report) -> None:
+    requests = [request for _, request in batch.jobs]
+    response = await client.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests))
+    for (line, _), result in zip(batch.jobs, response.results, strict=True):
+        if result.WhichOneof("result") == "response":
+            found = report.replayed if result.response.replayed else report.accepted
+            found[line] = result.response.job.id
+        else:
+            error = error_from_status(result.error)
+            report.refused.append(Refused(line, error.reason or error.code.name, _without_reason(str(error))))
+
+
+def _without_reason(text: str) -> str:
+    return text.partition(": ")[2]
+
+
+def _in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+    """Runs something that may block for ever, such as reading a terminal.
+
+    The program ends without waiting for it, which it would do with a thread of asyncio's own.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result: T | None = None
+        failure: Exception | None = None
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001 -- it is raised again where the result is awaited
+            failure = error
+        # The loop may be closed: then nobody waits any more.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, daemon=True, name="reader").start()
+    return future

@@ -1,0 +1,76 @@
+"""`innosystem up`: everything on this machine, until Ctrl-C."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from innosystem.client import Innosystem
+from services.cli.options import Json
+from services.cli.seed import SOURCE_STATS, Seeded, seed
+from services.cli.stack import HANDLERS, Stack
+from services.cli.stopping import until_stopped
+
+_FOLDER = Path(".innosystem")
+_PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
+
+
+async def up(
+    *,
+    folder: Annotated[Path, Parameter(help="Where data and logs are kept between starts.")] = _FOLDER,
+    customers_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["customers"],
+    wallets_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["wallets"],
+    jobs_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["jobs"],
+    runners: Annotated[int, Parameter(help="How many runners to start.")] = 1,
+    handlers: Annotated[
+        list[str] | None, Parameter(help="Modules with handlers, besides the example.", consume_multiple=True)
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Start everything on this machine: databases, services and a runner. Ctrl-C stops it; the data stays."""
+    ports = {"customers": customers_port, "wallets": wallets_port, "jobs": jobs_port}
+    stack = Stack(folder, ports=ports, runners=runners, handlers=[*HANDLERS, *(handlers or ())])
+    try:
+        await until_stopped(_stay(stack, as_json=as_json))
+    except KeyboardInterrupt:
+        if not as_json:
+            print("Stopped. The data is kept for the next start.")
+    return 0
+
+
+async def _stay(stack: Stack, *, as_json: bool) -> None:
+    async with stack:
+        async with Innosystem(**stack.addresses) as platform:
+            seeded = await seed(platform)
+        if as_json:
+            print(json.dumps(stack.addresses), flush=True)
+        else:
+            print("\n".join(_greeting(stack, seeded)), flush=True)
+        await stack.watch()
+
+
+def _greeting(stack: Stack, seeded: Seeded) -> Sequence[str]:
+    jobs = stack.addresses["jobs"]
+    request = json.dumps(
+        {
+            "job_id": "01990000-0000-7000-8000-000000000001",
+            "customer_id": seeded.customers[0].customer.id,
+            "job_type": SOURCE_STATS,
+            "input_json": json.dumps({"path": "hello.py", "source": "print('hello')"}),
+        }
+    ).replace("'", "'\\''")
+    return [
+        *(f"{name:<10} {address}" for name, address in stack.addresses.items()),
+        *(f"{child.name:<10} running" for child in stack.children if child.name not in stack.addresses),
+        *(f"API key of {one.customer.name}, shown only this once: {one.api_key}" for one in seeded.customers if one.api_key),
+        "",
+        "Try:",
+        f"  grpcurl -plaintext {jobs} list",
+        f"  grpcurl -plaintext -d '{request}' {jobs} innosystem.jobs.v1.JobService/CreateJob",
+        f"  grpcurl -plaintext -d '{{\"job_id\": \"01990000-0000-7000-8000-000000000001\"}}' {jobs}"
+        " innosystem.jobs.v1.JobService/GetJob",
+        "",
+        "Ctrl-C stops everything; the data stays.",
+    ]

@@ -1,0 +1,85 @@
+"""Server reflection: clients such as grpcurl ask for the contract and get it with its comments and its rules.
+
+The library alone would show neither, because stubs carry neither, and would not find methods by their names.
+"""
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, cast
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from grpc_reflection.v1alpha import reflection
+
+
+class _File:
+    """A file as the library takes it from a pool, whose text is the one that was compiled."""
+
+    def __init__(self, descriptor: FileDescriptor, sources: dict[str, FileDescriptorProto]) -> None:
+        self.name = descriptor.name
+        self._descriptor = descriptor
+        self._sources = sources
+
+    @property
+    def dependencies(self) -> list["_File"]:
+        return [_File(one, self._sources) for one in self._descriptor.dependencies]
+
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802 - the library calls it
+        if self.name in self._sources:
+            proto.CopyFrom(self._sources[self.name])
+        else:
+            self._descriptor.CopyToProto(proto)
+
+
+class ContractPool:
+    """What the library asks of a descriptor pool: the full contract first, then what else this process serves."""
+
+    def __init__(self) -> None:
+        contract = resources.files("innosystem.options").joinpath("contract.binpb").read_bytes()
+        self._sources = {file.name: file for file in FileDescriptorSet.FromString(contract).file}
+        self._contract = descriptor_pool.DescriptorPool()
+        for file in self._sources.values():
+            self._contract.Add(file)
+
+    def FindFileByName(self, name: str) -> _File:  # noqa: N802 - the library calls it, as all below
+        """Finds a file; KeyError if there is none."""
+        return _File(self._first("FindFileByName", name), self._sources)
+
+    def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802
+        """Finds the file that declares a message, an enum, a service or a method; KeyError if there is none."""
+        try:
+            file = self._first("FindFileContainingSymbol", symbol)
+        except KeyError:
+            file = self._first("FindMethodByName", symbol).containing_service.file
+        return _File(file, self._sources)
+
+    def FindMessageTypeByName(self, name: str) -> Any:  # noqa: N802
+        """Finds a message; KeyError if there is none."""
+        return self._first("FindMessageTypeByName", name)
+
+    def FindExtensionByNumber(self, message: Any, number: int) -> Any:  # noqa: N802
+        """Finds an extension of a message; KeyError if there is none."""
+        return message.file.pool.FindExtensionByNumber(message, number)
+
+    def FindAllExtensions(self, message: Any) -> Any:  # noqa: N802
+        """Finds all extensions of a message."""
+        return message.file.pool.FindAllExtensions(message)
+
+    def _first(self, find: str, name: str) -> Any:
+        try:
+            return getattr(self._contract, find)(name)
+        except KeyError:
+            return getattr(descriptor_pool.Default(), find)(name)
+
+
+def enable(services: Sequence[str], server: grpc.aio.Server) -> None:
+    """Adds reflection to a server.
+
+    Args:
+        services: The full names of what is shown, besides reflection itself.
+        server: The server, before it is started.
+    """
+    pool = cast("descriptor_pool.DescriptorPool", ContractPool())
+    reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server, pool)

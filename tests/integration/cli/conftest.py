@@ -1,0 +1,94 @@
+"""The three services and a runner as processes of their own, for commands to talk to."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from innosystem.client import new_id
+from services.cli.embedded.processes import wait_until
+
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Processes:
+    """Starts processes, finds out where they listen, and stops them."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+
+    def start(self, name: str, module: list[str], environment: Mapping[str, str], event: str) -> str:
+        """Starts a module, waits for a line of its log and answers the address in it, if there is one."""
+        path = self._folder / f"{name}.log"
+        output = self._stack.enter_context(path.open("wb"))
+        process = self._start(module, environment, output)
+        found: list[dict[str, Any]] = []
+
+        def ready() -> bool:
+            assert process.poll() is None, path.read_text(encoding="utf-8")
+            # The last line may be half written.
+            lines = path.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+            found.extend(line for line in map(json.loads, lines) if line.get("event") == event)
+            return bool(found)
+
+        assert wait_until(ready, limit_seconds=_START_SECONDS), path.read_text(encoding="utf-8")
+        return str(found[0].get("address", ""))
+
+    def _start(self, module: list[str], environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            cwd=self._folder,
+            env={**os.environ, "LOG_LEVEL": "INFO", "LOG_FORMAT": "json", **environment},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        self._stack.callback(process.wait, _STOP_SECONDS)
+        self._stack.callback(process.terminate)
+        return process
+
+
+@pytest.fixture(scope="module")
+def platform_environment(
+    fresh_database: Callable[[str], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """Runs the platform and answers the variables that a command needs to find it."""
+    environment = {"REDIS_URL": redis_url, "REDIS_KEY_PREFIX": f"{new_id()}:"}
+    with ExitStack() as stack:
+        processes = Processes(tmp_path_factory.mktemp("platform"), stack)
+        for service in ("customers", "wallets", "jobs"):
+            name = service.upper()
+            own = {f"{name}_DATABASE_URL": fresh_database(service), f"{name}_LISTEN_ADDRESS": "127.0.0.1:0"}
+            address = processes.start(service, [f"services.{service}"], {**environment, **own}, "serving")
+            environment |= {f"{name}_ADDRESS": address, f"{name}_DATABASE_URL": own[f"{name}_DATABASE_URL"]}
+        runner = ["innosystem.runner", "--handlers", "innosystem.runner.examples.source_stats"]
+        processes.start("runner", runner, environment, "runner_ready")
+        yield environment
+
+
+@pytest.fixture
+def innosystem(platform_environment: dict[str, str], tmp_path: Path) -> Run:
+    """Runs the command: `innosystem("jobs", "list", input="...")`."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "services.cli", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={**os.environ, **platform_environment, **options.pop("env", {})},
+            **options,
+        )
+
+    return run

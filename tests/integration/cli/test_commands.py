@@ -1,0 +1,260 @@
+"""The operator's commands against real services."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.integration.cli.conftest import Run
+
+ADA = "01990000-0000-7000-8000-000000000201"
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Callable[..., Any]:
+    """Runs a command that must succeed and reads the JSON it prints."""
+
+    def run(*arguments: str, **options: Any) -> Any:
+        done = innosystem(*arguments, "--json", **options)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def seeded(found: Callable[..., Any]) -> Any:
+    """What there is after seeding."""
+    return found("seed")
+
+
+def test_seeding_again_finds_what_the_first_time_made(found: Callable[..., Any], innosystem: Run) -> None:
+    first = found("seed")
+    again = found("seed")
+    assert again["made"] == []
+    assert [each["customer"]["id"] for each in again["customers"]] == [
+        each["customer"]["id"] for each in first["customers"]
+    ]
+    assert all(each["wallet"]["current_balance_cents"] != "0" for each in again["customers"])
+    assert not any(each["api_key"] for each in again["customers"])
+    assert again["job_types"][0]["name"] == "python.source-stats"
+    assert "All of it was there." in innosystem("seed").stdout
+
+
+@pytest.mark.usefixtures("seeded")
+def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosystem: Run) -> None:
+    before = found("wallets", "show", "--customer-id", ADA)["wallet"]
+    lines = [{"input": {"path": f"{n}.py", "source": "def f(): pass\n"}, "labels": {"n": str(n)}} for n in range(20)]
+    text = "\n".join(map(json.dumps, lines))
+    done = found("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats", "--wait", input=text)
+    assert (done["accepted"], done["refused"], done["ended"]) == (20, {}, {"SUCCEEDED": 20})
+
+    job = found("jobs", "show", done["job_ids"][3])
+    assert job["labels"] == {"n": "3"}
+    assert json.loads(job["output_json"])["functions"] == 1
+    shown = innosystem("jobs", "show", done["job_ids"][3])
+    assert "SUCCEEDED" in shown.stdout
+
+    listed = found("jobs", "list", "--filter", f'customer_id = "{ADA}" AND status = SUCCEEDED', "--limit", "7")
+    assert len(listed) == 7
+    assert listed[0]["input_json"] == ""
+    full = found("jobs", "list", "--limit", "1", "--full", "--order-by", "created_at")
+    assert "source" in json.loads(full[0]["input_json"])
+
+    # The charge of the last job may still be under way when the job has ended.
+    after = found("wallets", "show", "--customer-id", ADA)["wallet"]
+    assert int(after["current_balance_cents"]) < int(before["current_balance_cents"])
+
+
+@pytest.mark.usefixtures("seeded")
+def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: Run, tmp_path: Path) -> None:
+    stranger = str(uuid4())
+    job = {"job_type": "python.source-stats", "customer_id": ADA, "input": {}}
+    lines = [
+        json.dumps(job),
+        "oops",
+        json.dumps({**job, "customer_id": stranger}),
+        json.dumps({**job, "job_type": "no.such"}),
+        json.dumps({**job, "job_id": "not a UUID"}),
+        "",
+        json.dumps({**job, "input": "\ud800"}),
+        json.dumps(job),
+    ]
+    file = tmp_path / "jobs.jsonl"
+    file.write_text("\n".join(lines))
+    done = innosystem("submit", str(file))
+    assert done.returncode == 1
+    assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
+        ["line 2", "MALFORMED_LINE"],
+        ["line 3", "CUSTOMER_NOT_FOUND"],
+        ["line 4", "JOB_TYPE_NOT_FOUND"],
+        ["line 5", "INVALID_FIELD"],
+        ["line 7", "INVALID_INPUT_JSON"],
+    ]
+    assert done.stdout.split()[:2] == ["accepted", "2"]
+
+    as_json = json.loads(innosystem("submit", str(file), "--json").stdout)
+    assert as_json["refused"]["MALFORMED_LINE"] == 1
+    assert [each["line"] for each in as_json["errors"]] == [2, 3, 4, 5, 7]
+
+
+@pytest.mark.usefixtures("seeded")
+def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[..., Any]) -> None:
+    big = 123456789012345678901234567890
+    lines = [
+        f'{{"job_id": "{uuid4()}", "priority": "LOW", "input": {{"n": {big}, "price": 1.10}}}}' for _ in range(1001)
+    ]
+    arguments = ("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats")
+    first = found(*arguments, input="\n".join(lines))
+    again = found(*arguments, input="\n".join(lines))
+    assert (first["accepted"], first["replayed"]) == (1001, 0)
+    assert (again["accepted"], again["replayed"]) == (0, 1001)
+    assert first["job_ids"] == again["job_ids"] == [json.loads(line)["job_id"] for line in lines]
+    job = found("jobs", "show", first["job_ids"][0])
+    assert job["priority"] == "PRIORITY_LOW"
+    assert f"{big}" in job["input_json"]
+    assert "1.10" in job["input_json"]
+
+
+@pytest.mark.usefixtures("seeded")
+def test_jobs_that_fail_are_waited_for_and_told(innosystem: Run) -> None:
+    arguments = ("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats", "--wait")
+    done = innosystem(*arguments, input='{"input": {"source": "def"}}')
+    assert done.returncode == 1
+    assert done.stdout.split()[-2:] == ["failed", "1"]
+
+
+def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innosystem: Run) -> None:
+    made = found("customers", "create", "--name", "Ö [b]", "--email", f"{uuid4()}@example.com")
+    customer = made["customer"]
+    assert made["api_key"]
+    assert UUID(customer["id"])
+    assert found("customers", "show", customer["id"]) == customer
+    assert found("customers", "list", "--filter", f'id = "{customer["id"]}"') == [customer]
+    assert "Ö [b]" in innosystem("customers", "list").stdout
+    shown = innosystem("customers", "create", "--name", "x", "--email", f"{uuid4()}@example.com")
+    assert "API key, shown only this once: " in shown.stdout
+
+
+def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosystem: Run) -> None:
+    owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
+    wallet = found("wallets", "create", *owner)
+    first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json")
+    assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == "250"
+    repeat = first.stderr.split()
+    assert repeat[0] == "--idempotency-key"
+    again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat)
+    assert "Nothing was paid in now" in again.stdout
+    shown = found("wallets", "show", wallet["id"])
+    assert shown["wallet"]["current_balance_cents"] == "250"
+    assert [line["kind"] for line in shown["transactions"]] == ["TRANSACTION_KIND_CREDIT"]
+    assert "CREDIT" in innosystem("wallets", "show", *owner).stdout
+    assert found("wallets", "list", "--filter", f'id = "{wallet["id"]}"') == [shown["wallet"]]
+
+
+def test_a_job_type_is_created_shown_and_listed(found: Callable[..., Any], innosystem: Run) -> None:
+    name = f"type-{uuid4()}"
+    made = found("job-types", "create", "--name", name, "--processor-type", "ASYNC", "--standard-cost-cents", "0")
+    assert made["enabled"] is True
+    assert found("job-types", "show", name) == found("job-types", "show", made["id"]) == made
+    assert name in innosystem("job-types", "list", "--limit", "1000").stdout
+
+
+@pytest.mark.usefixtures("seeded")
+def test_the_queue_is_counted(found: Callable[..., Any], innosystem: Run) -> None:
+    queue = f"q-{uuid4()}"
+    found("job-types", "create", "--name", queue, "--processor-type", "ASYNC", "--standard-cost-cents", "0",
+          "--queue", queue)  # fmt: skip
+    found("submit", "-", "--customer-id", ADA, "--job-type", queue, input='{"priority": "HIGH"}\n{"priority": "HIGH"}')
+    (stats,) = [each for each in found("queue", queue) if each["priority"] == "PRIORITY_HIGH"]
+    assert (stats["queue"], stats["waiting"], stats["running"]) == (queue, "2", "0")
+    assert queue in innosystem("queue", queue).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["jobs", "show", "abc"], "INVALID_FIELD: "),
+        (["jobs", "show", str(UUID(int=7))], "JOB_NOT_FOUND: "),
+        (["jobs", "list", "--filter", "nonsense ="], "INVALID_FILTER: "),
+        (["wallets", "show", "--customer-id", str(UUID(int=7))], "WALLET_NOT_FOUND: "),
+        (["customers", "create", "--name", "x", "--email", "nobody"], "INVALID_FIELD: "),
+    ],
+)
+def test_what_a_service_refuses_is_one_line(innosystem: Run, arguments: list[str], line: str) -> None:
+    done = innosystem(*arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"innosystem: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_submitting_ends_though_its_input_does_not(platform_environment: dict[str, str], tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "submit", "-", "--customer-id", ADA, "--job-type", "x"],
+        cwd=tmp_path,
+        env={**platform_environment, "JOBS_ADDRESS": f"unix:{tmp_path}/nobody"},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write("{}\n" * 500)
+        process.stdin.flush()
+        assert process.wait(30) == 1
+        assert "can't reach the jobs service" in process.stderr.read()
+
+
+def test_submitting_can_be_interrupted_while_it_reads(platform_environment: dict[str, str], tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "submit", "-", "--customer-id", ADA, "--job-type", "x"],
+        cwd=tmp_path,
+        env=platform_environment,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        # A full batch that is refused, and the wait for the next.
+        process.stdin.write("oops\n" * 100 + "{}\n" * 201)
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_migrations_go_up_and_down_and_are_checked(innosystem: Run, found: Callable[..., Any], postgres: Any) -> None:
+    postgres.create_database(name := f"cli_{uuid4().hex}")
+    env = {"WALLETS_DATABASE_URL": postgres.url(name)}
+    try:
+        done = innosystem("migrate", "check", "wallets", "--json", env=env)
+        assert done.returncode == 1
+        assert [each["problem"] for each in json.loads(done.stdout)] == ["pending"]
+        assert found("migrate", "current", "wallets", env=env) == [{"service": "wallets", "revision": None}]
+
+        assert innosystem("migrate", "up", "wallets", env=env).stdout.startswith("wallets: an empty database -> ")
+        assert "stays at" in innosystem("migrate", "up", "wallets", env=env).stdout
+        assert innosystem("migrate", "check", "wallets", env=env).returncode == 0
+        assert {each["state"] for each in found("migrate", "history", "wallets", env=env)} == {"applied"}
+
+        assert innosystem("migrate", "down", "wallets", "--to", "base", env=env).returncode == 0
+        assert innosystem("migrate", "check", "wallets", env=env).returncode == 1
+        wrong = innosystem("migrate", "up", "wallets", "--to", "nowhere", env=env)
+        assert wrong.returncode == 1
+        assert wrong.stderr.startswith("innosystem: wallets: ")
+        assert wrong.stderr.count("\n") == 1
+    finally:
+        postgres.drop_database(name)
+
+
+def test_all_services_are_migrated_when_none_is_named(found: Callable[..., Any], innosystem: Run) -> None:
+    assert [each["service"] for each in found("migrate", "current")] == ["customers", "wallets", "jobs"]
+    assert found("migrate", "check") == []
+    assert innosystem("migrate", "check").stdout.startswith("Nothing is pending")

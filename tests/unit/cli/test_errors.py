@@ -1,0 +1,181 @@
+"""Every failure is one clear line and a status, whatever raised it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+
+from services.cli import __main__ as command
+from services.cli.connect import addresses, environment
+from services.cli.embedded import EmbeddedServerError
+from services.cli.errors import CommandError, describe
+
+VARIABLES = [f"{name}_{what}" for name in ("CUSTOMERS", "WALLETS", "JOBS") for what in ("ADDRESS", "DATABASE_URL")]
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*VARIABLES, "INNOSYSTEM_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def refusal() -> aio.AioRpcError:
+    """The error of a call that was refused, as our servers send it."""
+    status = status_pb2.Status(code=3, message="The request is wrong.")
+    for detail in (
+        error_details_pb2.ErrorInfo(domain="innosystem", reason="INVALID_FIELD"),
+        error_details_pb2.BadRequest(
+            field_violations=[error_details_pb2.BadRequest.FieldViolation(field="job_id", description="not a UUID")]
+        ),
+    ):
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    metadata = aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, aio.Metadata(), metadata, "The request is wrong.")
+
+
+def test_a_refused_call_says_reason_message_and_fields() -> None:
+    assert describe(refusal()) == "INVALID_FIELD: The request is wrong. (job_id: not a UUID)"
+
+
+def test_a_failed_call_without_details_says_its_status() -> None:
+    error = aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, aio.Metadata(), aio.Metadata(), "too slow")
+    assert describe(error) == "DEADLINE_EXCEEDED: too slow"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (CommandError("the message"), "the message"),
+        (EmbeddedServerError("no room"), "no room"),
+        (FileNotFoundError(2, "No such file or directory", "jobs.jsonl"), "jobs.jsonl: No such file or directory"),
+        (ExceptionGroup("tasks", [ExceptionGroup("more", [CommandError("the first")])]), "the first"),
+        (KeyError("x"), "KeyError: 'x' (this should not happen: --debug shows where it does)"),
+    ],
+)
+def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
+    assert describe(error) == line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nonsense"], "there is no command 'nonsense': --help lists the commands"),
+        (["job", "show"], "there is no command 'job': did you mean jobs?"),
+        (["jobs", "lst"], "there is no command 'lst': did you mean list?"),
+        (["jobs", "show"], 'Command "jobs show" parameter ID requires an argument.'),
+        (["jobs", "list", "--nothing-like-it"], "Unknown option: --nothing-like-it."),
+        (["jobs", "list", "--limit", "0"], 'Invalid value "0" for --limit. Must be >= 1.'),
+        (
+            ["wallets", "credit", "--customer-id", "x", "--amount-cents", str(2**63)],
+            f'Invalid value "{2**63}" for --amount-cents. Must be <= {2**63 - 1}.',
+        ),
+    ],
+)
+def test_bad_arguments_are_one_line_and_status_2(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(arguments) == 2
+    assert capsys.readouterr().err == f"innosystem: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["submit", "missing.jsonl"], "missing.jsonl: No such file or directory"),
+        (["wallets", "show"], "name the wallet by its ID, or by --customer-id and --currency"),
+        (
+            ["migrate", "up", "jobs"],
+            "JOBS_DATABASE_URL is not set: postgresql://user:password@host:port/name",
+        ),
+    ],
+)
+def test_a_command_that_fails_is_one_line_and_status_1(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(arguments) == 1
+    assert capsys.readouterr().err == f"innosystem: {line}\n"
+
+
+@pytest.mark.parametrize("debug", [["--debug"], []])
+def test_tracebacks_are_shown_when_asked_for(debug: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if not debug:
+        monkeypatch.setenv("INNOSYSTEM_DEBUG", "1")
+    with pytest.raises(FileNotFoundError):
+        command.main([*debug, "submit", "missing.jsonl"])
+
+
+def test_no_service_is_named_with_its_address(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nobody = f"unix:{tmp_path}/s"
+    monkeypatch.setenv("WALLETS_ADDRESS", nobody)
+    assert command.main(["wallets", "list"]) == 1
+    assert capsys.readouterr().err == (
+        f"innosystem: can't reach the wallets service at {nobody}: is it running? "
+        "Try `innosystem up`, or set WALLETS_ADDRESS\n"
+    )
+
+
+def test_a_database_that_is_away_is_named_without_its_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("JOBS_DATABASE_URL", f"postgresql://me:secret@/jobs?host={tmp_path}")
+    assert command.main(["migrate", "current", "jobs"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("innosystem: can't use the jobs database of JOBS_DATABASE_URL: ")
+    assert err.count("\n") == 1
+    assert "secret" not in err
+
+
+def test_an_address_that_is_no_url_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_DATABASE_URL", "secret nonsense")
+    assert command.main(["migrate", "up", "jobs"]) == 1
+    assert capsys.readouterr().err == (
+        "innosystem: JOBS_DATABASE_URL is not a URL such as postgresql://user:password@host:port/name\n"
+    )
+
+
+def test_addresses_come_from_the_environment_then_the_file_then_the_local_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("JOBS_ADDRESS=of-the-file:1\nWALLETS_ADDRESS=of-the-file:2\nLOG_LEVEL=\n")
+    monkeypatch.setenv("JOBS_ADDRESS", "of-the-environment:1")
+    assert addresses() == {
+        "customers": "localhost:50051",
+        "wallets": "of-the-file:2",
+        "jobs": "of-the-environment:1",
+    }
+    assert "LOG_LEVEL" not in environment()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from services.cli.__main__ import main; status = main(['--help']); "
+        "heavy = {'grpc', 'google.protobuf', 'sqlalchemy', 'psycopg', 'pydantic'} & set(sys.modules); "
+        "sys.exit(status or ' '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("up", "demo", "submit", "migrate", "wallets"):
+        assert f" {name} " in done.stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    program = "from services.cli.__main__ import main; import sys; sys.exit(main(['--help']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""

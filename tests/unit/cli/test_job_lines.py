@@ -1,0 +1,148 @@
+"""How lines become jobs."""
+
+import json
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_UNSPECIFIED
+from services.cli.job_lines import (
+    BATCH_BYTES_MAX,
+    BATCH_JOBS_MAX,
+    MALFORMED,
+    Defaults,
+    MalformedLine,
+    batches,
+    parse_line,
+    raw_members,
+)
+
+DEFAULTS = Defaults(customer_id="customer", job_type="type")
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "123456789012345678901234567890",
+        "1.10",
+        "0.1000000000000000055511151231257827",
+        "-0",
+        "1E400",
+        '{"b" : 1,  "a":[ 2 ]}',
+        '"\\u00e9\\/é"',
+        "9" * 5000,
+    ],
+)
+def test_the_text_of_an_input_is_not_changed(text: str) -> None:
+    assert parse_line(f'{{"input": {text} }}'.encode(), DEFAULTS).input_json == text
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES), st.sampled_from([None, 2]), st.booleans())
+def test_members_hold_what_json_says(members: dict[str, object], indent: int | None, ascii_only: bool) -> None:
+    found = raw_members(json.dumps(members, indent=indent, ensure_ascii=ascii_only))
+    assert {name: json.loads(text) for name, text in found.items()} == members
+
+
+def test_a_line_says_all_of_a_job() -> None:
+    line = {
+        "job_type": "echo",
+        "customer_id": "ada",
+        "priority": "low",
+        "job_id": "id",
+        "labels": {"team": "a"},
+        "max_cost_cents": 0,
+        "input": None,
+    }
+    request = parse_line(json.dumps(line).encode(), Defaults("other", "other", "HIGH"))
+    assert (request.job_type, request.customer_id, request.job_id) == ("echo", "ada", "id")
+    assert request.priority == PRIORITY_LOW
+    assert dict(request.labels) == {"team": "a"}
+    assert request.HasField("max_cost_cents")
+    assert request.input_json == "null"
+
+
+def test_what_a_line_does_not_say_is_the_default() -> None:
+    request = parse_line(b'{"priority": null}', Defaults("ada", "echo", "HIGH"))
+    assert (request.job_type, request.customer_id, request.priority) == ("echo", "ada", PRIORITY_HIGH)
+    assert parse_line(b"{}", DEFAULTS).priority == PRIORITY_UNSPECIFIED
+    assert not request.HasField("max_cost_cents")
+
+
+def test_a_job_without_an_id_gets_one_that_is_new() -> None:
+    first, second = (UUID(parse_line(b"{}", DEFAULTS).job_id) for _ in range(2))
+    assert first.version == 7
+    assert first < second
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[1]", "a JSON object is expected"),
+        (b"nonsense", "a JSON object is expected"),
+        (b'{"input": 1', "',' is expected at character 12"),
+        (b'{"input" 1}', "':' is expected at character 10"),
+        (b'{"input": }', "Expecting value"),
+        (b'{"input": 1,}', "a name in double quotes is expected"),
+        (b"{5: 1}", "a name in double quotes is expected"),
+        (b'{"input": 1} {}', "there is more after the object, at character 14"),
+        (b'{"input": NaN}', "NaN is not JSON"),
+        (b'{"input": [-Infinity]}', "-Infinity is not JSON"),
+        (b'{"input": 1, "input": 2}', "'input' occurs twice"),
+        (b'{"inputs": 1}', "unknown field 'inputs'"),
+        (b'{"job_type": 5}', "'job_type' must be a text"),
+        (b'{"priority": "URGENT"}', "must be one of HIGH, MEDIUM, LOW"),
+        (b'{"labels": {"a": 1}}', "'labels' must be an object of texts"),
+        (b'{"labels": []}', "'labels' must be an object of texts"),
+        (b'{"max_cost_cents": 1.5}', "'max_cost_cents' must be a whole number"),
+        (b'{"max_cost_cents": true}', "'max_cost_cents' must be a whole number"),
+        (b'{"max_cost_cents": 9223372036854775808}', "9223372036854775808"),
+        (b'{"job_type": "\\ud800"}', "surrogate"),
+        (b'{"job_type": "\xff"}', "not UTF-8"),
+        (b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
+        (b"{", "a name in double quotes is expected"),
+    ],
+)
+def test_a_line_that_is_no_job_says_why(line: bytes, message: str) -> None:
+    with pytest.raises(MalformedLine, match=message.replace("(", r"\(")):
+        parse_line(line, DEFAULTS)
+
+
+def test_who_pays_and_what_is_run_must_be_known() -> None:
+    with pytest.raises(MalformedLine, match="'customer_id' is missing: give it here or as --customer-id"):
+        parse_line(b"{}", Defaults(job_type="echo"))
+    with pytest.raises(MalformedLine, match="'job_type' is missing: give it here or as --job-type"):
+        parse_line(b"{}", Defaults(customer_id="ada"))
+
+
+def test_a_malformed_line_does_not_stop_the_others() -> None:
+    (batch,) = batches([b"\xef\xbb\xbf{}\n", b"\n", b"oops\n", b'{"input": 2}\r\n', b"{"], DEFAULTS)
+    assert [number for number, _ in batch.jobs] == [1, 4]
+    assert [(each.line, each.reason) for each in batch.malformed] == [(3, MALFORMED), (5, MALFORMED)]
+
+
+def test_a_file_without_jobs_gives_no_batch() -> None:
+    assert list(batches([b"\n", b"  \n"], DEFAULTS)) == []
+
+
+def test_batches_have_a_limit_of_jobs() -> None:
+    sizes = [len(batch.jobs) for batch in batches([b"{}"] * (2 * BATCH_JOBS_MAX + 1), DEFAULTS)]
+    assert sizes == [BATCH_JOBS_MAX, BATCH_JOBS_MAX, 1]
+
+
+def test_batches_have_a_limit_of_bytes() -> None:
+    third = b'{"input": "' + b"x" * (BATCH_BYTES_MAX // 3) + b'"}'
+    found = list(batches([third] * 5, DEFAULTS))
+    assert [len(batch.jobs) for batch in found] == [2, 2, 1]
+    assert all(sum(request.ByteSize() for _, request in batch.jobs) <= BATCH_BYTES_MAX for batch in found)
+
+
+def test_a_job_larger_than_a_batch_is_refused_alone() -> None:
+    (batch,) = batches([b'{"input": "' + b"x" * BATCH_BYTES_MAX + b'"}', b"{}"], DEFAULTS)
+    assert [number for number, _ in batch.jobs] == [2]
+    assert batch.malformed[0].line == 1
