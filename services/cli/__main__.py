@@ -14,6 +14,7 @@ _INTERRUPTED = 130
 _LOCAL = Group("Local stack", sort_key=1)
 _OPERATE = Group("Jobs and money", sort_key=2)
 _DEPLOY = Group("Deployment", sort_key=3)
+_OPTIONS = Group("Options", sort_key=4)
 
 # Where a command is, its name, and what the list of all commands says about it.
 _COMMANDS = (
@@ -39,48 +40,51 @@ def _version() -> str:
         return "not installed: running from a checkout"
 
 
-app = App(
-    name="innosystem",
-    help="A metered job platform: typed jobs with priorities, each charged to a prepaid wallet exactly once.",
-    version=_version,
-    print_error=False,
-    exit_on_error=False,
-    result_action="return_value",
-)
-app["--help"].group = app["--version"].group = "Options"
-for _place, _name, _help, _group in _COMMANDS:
-    app.command(f"services.cli.{_place}", name=_name, help=_help, group=_group)
+def _app(called: str | None) -> App:
+    """Makes the command line.
 
+    Args:
+        called: The command that is called. It describes itself; the others are described here, and not imported.
+    """
+    app = App(
+        name="innosystem",
+        help="A metered job platform: typed jobs with priorities, each charged to a prepaid wallet exactly once.",
+        version=_version,
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    app["--help"].group = app["--version"].group = _OPTIONS
+    for place, name, help_line, group in _COMMANDS:
+        text = None if name == called else help_line
+        app.command(f"services.cli.{place}", name=name, help=text, group=group)
 
-@app.meta.default
-def _launch(
-    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
-    debug: Annotated[
-        bool,
-        Parameter(
-            env_var="INNOSYSTEM_DEBUG",
-            negative="",
-            show_default=False,
-            group="Options",
-            help="Show where an error arose.",
-        ),
-    ] = False,
-) -> Any:
-    try:
-        return app(tokens)
-    except (CycloptsError, BrokenPipeError):
-        raise
-    except Exception as error:
-        if debug:
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        debug: Annotated[
+            bool,
+            Parameter(
+                env_var="INNOSYSTEM_DEBUG",
+                negative="",
+                show_default=False,
+                group=_OPTIONS,
+                help="Show where an error arose.",
+            ),
+        ] = False,
+    ) -> Any:
+        try:
+            return app(tokens)
+        except (CycloptsError, BrokenPipeError):
             raise
-        from services.cli.errors import describe
+        except Exception as error:
+            if debug:
+                raise
+            from services.cli.errors import describe
 
-        return _fail(describe(error), 1)
+            return _fail(describe(error), 1)
 
-
-# The command starts processes while it has channels open. They are new programs, so gRPC need not prepare for forks, of
-# which it would tell the terminal.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,8 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 if the command failed, 2 for bad arguments, or what the command answered.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = _app(next((argument for argument in arguments if not argument.startswith("-")), None))
     try:
-        status = app.meta(sys.argv[1:] if arguments is None else arguments)
+        status = app.meta(arguments)
         sys.stdout.flush()
     except UnknownCommandError as error:
         from services.cli.errors import describe_unknown_command

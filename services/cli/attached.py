@@ -2,8 +2,8 @@
 
     python -m services.cli.attached PARENT_PID MODULE [ARGUMENTS...]
 
-So that a stack whose parent was killed by SIGKILL does not live on. Linux tells a process of its parent's death if it asks
-for that; elsewhere the module just runs.
+So that a stack whose parent was killed by SIGKILL does not live on. Linux tells a process of its parent's death if it
+asks for that; elsewhere the module just runs.
 """
 
 import ctypes

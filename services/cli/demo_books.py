@@ -1,4 +1,4 @@
-"""The demo's books: what the platform says of jobs and money, and whether it agrees. Pure, so that tests can forge books."""
+"""The demo's books: what the platform says of jobs and money, and whether it agrees. Pure, so that tests can forge it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Findings:
 
 
 def audit(books: Sequence[Books]) -> Findings:
-    """Checks that every succeeded job was charged exactly once or visibly declined, no other job was, and the sums agree."""
+    """Checks that each succeeded job was charged exactly once or visibly declined, no other was, and the sums agree."""
     findings = Findings()
     for one in books:
         _audit_jobs(one, findings)
@@ -96,7 +96,9 @@ def _audit_job(books: Books, job: JobEntry, charges: int, taken_cents: int, find
         return
     if not charges or job.billing_status != "CHARGED":
         findings.missing_charges += not charges
-        findings.problems.append(f"{books.name}: job {job.job_id} succeeded and is {job.billing_status}, {charges} charges")
+        findings.problems.append(
+            f"{books.name}: job {job.job_id} succeeded and is {job.billing_status}, {charges} charges"
+        )
     elif taken_cents != job.cost_cents:
         findings.problems.append(f"{books.name}: job {job.job_id} costs {job.cost_cents} and was charged {taken_cents}")
 

@@ -11,9 +11,14 @@ from pathlib import Path
 from innosystem.client import Innosystem, error_from_status, new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_FULL, BillingStatus, Job, JobStatus, JobView
-from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest, ListJobsRequest
+from innosystem.jobs.v1.job_service_pb2 import (
+    BatchCreateJobsRequest,
+    CreateJobRequest,
+    GetQueueStatsRequest,
+    ListJobsRequest,
+)
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_SYNC, JobType, Priority
-from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest, GetJobTypeRequest
+from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_pb2 import Transaction, TransactionKind
 from innosystem.wallets.v1.wallet_service_pb2 import (
     CreateWalletRequest,
@@ -67,7 +72,7 @@ def _readable(library: Path) -> Iterator[tuple[str, str]]:
 
 
 async def open_accounts(platform: Innosystem, jobs: int) -> list[Account]:
-    """Makes three customers, who share the jobs equally; the money of the last is enough for less than half of its share."""
+    """Makes three customers, who share the jobs equally; the last one's money is enough for less than half of its share."""
     share_cents = (jobs + 2) // 3 * PRICE_CENTS
     plan = (("Ada", share_cents * 2), ("Grace", share_cents + 500), ("Paul", max(share_cents * 2 // 5, 1)))
     return [await _open_account(platform, name, cents) for name, cents in plan]
@@ -82,14 +87,18 @@ async def _open_account(platform: Innosystem, name: str, cents: int) -> Account:
         CreateWalletRequest(wallet_id=str(new_id()), customer_id=customer_id, currency=CURRENCY)
     )
     credit = CreditRequest(
-        customer_id=customer_id, currency=CURRENCY, amount_cents=cents, idempotency_key="demo", description="Demo credit"
+        customer_id=customer_id,
+        currency=CURRENCY,
+        amount_cents=cents,
+        idempotency_key="demo",
+        description="Demo credit",
     )
     response = await platform.wallets.Credit(credit)
     return Account(name, customer_id, response.wallet.current_balance_cents)
 
 
 async def make_job_type(platform: Innosystem) -> JobType:
-    """Makes the demo's job type, under a name of its own: a stack that is used again may have others with other prices."""
+    """Makes the demo's job type under a name of its own: a folder that is used again has those of earlier runs."""
     job_type_id = str(new_id())
     job_type = JobType(
         id=job_type_id,
@@ -159,17 +168,24 @@ async def rest(platform: Innosystem, accounts: Sequence[Account], jobs: int, pro
     """
     try:
         async with asyncio.timeout(_REST_SECONDS_MAX):
-            while left := sum([await _unsettled(platform, account) for account in accounts]):
+            while left := await _waiting(platform) or await _unsettled(platform, accounts):
                 progress(jobs - left)
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
-        raise CommandError(f"the jobs are not settled after {_REST_SECONDS_MAX:g} s; see the logs of the stack") from None
+        raise CommandError(
+            f"the jobs are not settled after {_REST_SECONDS_MAX:g} s; see the logs of the stack"
+        ) from None
     progress(jobs)
 
 
-async def _unsettled(platform: Innosystem, account: Account) -> int:
-    filter_text = f'customer_id = "{account.customer_id}" AND ({_UNSETTLED})'
-    return len([job async for job in _jobs(platform, filter_text)])
+async def _waiting(platform: Innosystem) -> int:
+    stats = await platform.jobs.GetQueueStats(GetQueueStatsRequest())
+    return sum(queue.waiting + queue.running for queue in stats.queues)
+
+
+async def _unsettled(platform: Innosystem, accounts: Sequence[Account]) -> int:
+    customers = " OR ".join(f'customer_id = "{account.customer_id}"' for account in accounts)
+    return len([job async for job in _jobs(platform, f"({customers}) AND ({_UNSETTLED})")])
 
 
 async def read_books(platform: Innosystem, account: Account) -> Books:

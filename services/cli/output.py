@@ -54,7 +54,7 @@ def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_jso
         nothing: What to tell a person if there are no messages.
     """
     if as_json:
-        print_json(messages)
+        print_json(list(messages))
     elif messages:
         print_table([_title(field) for field in fields], [[cell(each, name) for name in fields] for each in messages])
     else:

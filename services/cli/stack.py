@@ -1,13 +1,14 @@
 """The platform on this machine: databases, Redis, the three services and runners, each a process of its own.
 
-Used by `innosystem up`, `innosystem demo` and tests. PostgreSQL and Redis are embedded in the stack's folder, unless the
-environment names others (`*_DATABASE_URL`, `REDIS_URL`).
+Used by `innosystem up`, `innosystem demo` and tests. PostgreSQL and Redis are embedded in the stack's folder, unless
+the environment names others (`*_DATABASE_URL`, `REDIS_URL`).
 """
 
 import asyncio
 import fcntl
 import importlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -46,6 +47,7 @@ class Stack:
         self.addresses: dict[str, str] = {}
         self.children: list[Child] = []
         self._folder = folder.resolve()
+        self.settings_file = self._folder / "stack.env"
         self._ports = ports or {}
         self._runners = runners
         self._handlers = handlers
@@ -97,10 +99,17 @@ class Stack:
             address = str((await child.logged("serving"))["address"])
             self.addresses[service] = self._environment[f"{service.upper()}_ADDRESS"] = address
         for number in range(1, self._runners + 1):
-            child = await self._start_child(
-                f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers
-            )
+            child = await self._start_child(f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers)
             await child.logged("runner_ready")
+        self._write_settings()
+
+    def _write_settings(self) -> None:
+        """Writes down what other processes need to work with this stack, such as a runner in another terminal."""
+        names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
+        known = {**self._given, **self._environment}
+        lines = [f"{name}={shlex.quote(known[name])}\n" for name in (*names, "REDIS_URL")]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("".join(lines))
 
     def _lock(self) -> None:
         """Keeps a second stack out of the folder. The lock is the kernel's, so none is left by a process that died."""

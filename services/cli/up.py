@@ -58,19 +58,24 @@ def _greeting(stack: Stack, seeded: Seeded) -> Sequence[str]:
             "job_id": "01990000-0000-7000-8000-000000000001",
             "customer_id": seeded.customers[0].customer.id,
             "job_type": SOURCE_STATS,
-            "input_json": json.dumps({"path": "hello.py", "source": "print('hello')"}),
+            "input_json": json.dumps({"path": "hello.py", "source": "print(1)\n"}),
         }
-    ).replace("'", "'\\''")
+    )
     return [
         *(f"{name:<10} {address}" for name, address in stack.addresses.items()),
         *(f"{child.name:<10} running" for child in stack.children if child.name not in stack.addresses),
-        *(f"API key of {one.customer.name}, shown only this once: {one.api_key}" for one in seeded.customers if one.api_key),
+        *(
+            f"API key of {one.customer.name}, shown only this once: {one.api_key}"
+            for one in seeded.customers
+            if one.api_key
+        ),
         "",
         "Try:",
         f"  grpcurl -plaintext {jobs} list",
         f"  grpcurl -plaintext -d '{request}' {jobs} innosystem.jobs.v1.JobService/CreateJob",
-        f"  grpcurl -plaintext -d '{{\"job_id\": \"01990000-0000-7000-8000-000000000001\"}}' {jobs}"
+        f'  grpcurl -plaintext -d \'{{"job_id": "01990000-0000-7000-8000-000000000001"}}\' {jobs}'
         " innosystem.jobs.v1.JobService/GetJob",
         "",
+        f"For other processes, such as a runner in another terminal: set -a; . {stack.settings_file}; set +a",
         "Ctrl-C stops everything; the data stays.",
     ]

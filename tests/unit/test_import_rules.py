@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,14 @@ STUBS = tuple(f"innosystem.{package}" for package in ("customers", "wallets", "j
 DATABASE_FILES = ("repository_sql.py", "models.py", "statements.py")
 
 
-def imported(source: str) -> Iterator[str]:
-    """All modules that a source imports, also inside functions."""
+def imported(source: str, package: str = "") -> Iterator[str]:
+    """All modules that a source imports, also inside functions; relative ones are resolved against its package."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def begins_with(module: str, packages: tuple[str, ...]) -> bool:
@@ -42,9 +44,10 @@ def begins_with(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def violations(source: str, forbidden: tuple[str, ...], but: tuple[str, ...] = ()) -> list[str]:
+def violations(source: str, forbidden: tuple[str, ...], but: tuple[str, ...] = (), package: str = "") -> list[str]:
     """The imports of a source that are forbidden to it."""
-    return [name for name in imported(source) if begins_with(name, forbidden) and not begins_with(name, but)]
+    found = imported(source, package)
+    return [name for name in found if begins_with(name, forbidden) and not begins_with(name, but)]
 
 
 def sources(folder: str) -> list[Path]:
@@ -54,12 +57,18 @@ def sources(folder: str) -> list[Path]:
     return [path for path in found if "_pb2" not in path.name]
 
 
+def package_of(path: Path) -> str:
+    """The package that a source's relative imports start from."""
+    folders = path.parent.relative_to(ROOT).parts
+    return ".".join(folders[folders.index("src") + 1 :] if "src" in folders else folders)
+
+
 def check(paths: list[Path], forbidden: tuple[str, ...], but: tuple[str, ...] = ()) -> None:
     """Fails with every forbidden import of the sources."""
     found = {
         str(path.relative_to(ROOT)): wrong
         for path in paths
-        if (wrong := violations(path.read_text(encoding="utf-8"), forbidden, but))
+        if (wrong := violations(path.read_text(encoding="utf-8"), forbidden, but, package_of(path)))
     }
     assert not found
 
@@ -103,9 +112,33 @@ def test_only_repositories_and_models_know_the_database(service: str) -> None:
     check(paths, ("sqlalchemy", "psycopg", "alembic"))
 
 
+def test_in_the_kit_only_data_migrations_and_the_sql_of_queries_know_the_database() -> None:
+    kit = ROOT / "services/kit"
+    allowed = (kit / "data", kit / "migrations", kit / "query/sql.py")
+    paths = [path for path in sources("services/kit") if not any(path.is_relative_to(place) for place in allowed)]
+    check(paths, ("sqlalchemy", "psycopg", "alembic"))
+
+
+def test_of_the_command_only_the_migrations_part_knows_sqlalchemy() -> None:
+    # It tells the errors of the migrations' driver apart, to report each in one line.
+    paths = [path for path in sources("services/cli") if path != ROOT / "services/cli/migrate.py"]
+    check(paths, ("sqlalchemy",))
+
+
 def test_a_forbidden_import_is_found_wherever_it_stands() -> None:
     source = "def f():\n    from services.wallets import domain\n    import sqlalchemy.orm\nfrom services import jobs\n"
     found = violations(source, ("services", "sqlalchemy"))
     assert sorted(found) == ["services.jobs", "services.wallets.domain", "sqlalchemy.orm"]
     assert violations(source, ("services",), but=("services.wallets",)) == ["services.jobs"]
     assert violations("import servicesque\n", ("services",)) == []
+
+
+def test_a_relative_import_is_found_by_what_it_leads_to() -> None:
+    source = "from ..wallets import domain\nfrom . import models\n"
+    assert violations(source, ("services.wallets",), package="services.jobs") == ["services.wallets.domain"]
+    assert list(imported(source, "services.jobs")) == ["services.wallets.domain", "services.jobs.models"]
+
+
+def test_the_package_of_a_source_is_the_one_it_is_imported_as() -> None:
+    assert package_of(ROOT / "services/jobs/domain.py") == "services.jobs"
+    assert package_of(ROOT / "runner/src/innosystem/runner/queue.py") == "innosystem.runner"

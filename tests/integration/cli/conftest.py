@@ -6,18 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 from innosystem.client import new_id
+from services.cli.__main__ import main
 from services.cli.embedded.processes import wait_until
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Processes:
@@ -75,20 +75,32 @@ def platform_environment(
         yield environment
 
 
-@pytest.fixture
-def innosystem(platform_environment: dict[str, str], tmp_path: Path) -> Run:
-    """Runs the command: `innosystem("jobs", "list", input="...")`."""
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
 
-    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            env={**os.environ, **platform_environment, **options.pop("env", {})},
-            **options,
-        )
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def innosystem(
+    platform_environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Run:
+    """Runs the command in this process: `innosystem("jobs", "list")`."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in platform_environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> Done:
+        status = main(arguments)
+        return Done(status, *capsys.readouterr())
 
     return run

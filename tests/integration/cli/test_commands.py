@@ -1,18 +1,25 @@
 """The operator's commands against real services."""
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from services.cli.embedded import EmbeddedPostgres
+from services.cli.embedded.processes import wait_until
 from tests.integration.cli.conftest import Run
 
+Jsonl = Callable[[list[str]], str]
 ADA = "01990000-0000-7000-8000-000000000201"
 
 
@@ -20,8 +27,8 @@ ADA = "01990000-0000-7000-8000-000000000201"
 def found(innosystem: Run) -> Callable[..., Any]:
     """Runs a command that must succeed and reads the JSON it prints."""
 
-    def run(*arguments: str, **options: Any) -> Any:
-        done = innosystem(*arguments, "--json", **options)
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -47,12 +54,24 @@ def test_seeding_again_finds_what_the_first_time_made(found: Callable[..., Any],
     assert "All of it was there." in innosystem("seed").stdout
 
 
+@pytest.fixture
+def jsonl(tmp_path: Path) -> Callable[[list[str]], str]:
+    """Writes lines into a file and answers its name."""
+
+    def write(lines: list[str]) -> str:
+        file = tmp_path / "jobs.jsonl"
+        file.write_text("\n".join(lines))
+        return str(file)
+
+    return write
+
+
 @pytest.mark.usefixtures("seeded")
-def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosystem: Run) -> None:
+def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosystem: Run, jsonl: Jsonl) -> None:
     before = found("wallets", "show", "--customer-id", ADA)["wallet"]
     lines = [{"input": {"path": f"{n}.py", "source": "def f(): pass\n"}, "labels": {"n": str(n)}} for n in range(20)]
-    text = "\n".join(map(json.dumps, lines))
-    done = found("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats", "--wait", input=text)
+    file = jsonl([json.dumps(line) for line in lines])
+    done = found("submit", file, "--customer-id", ADA, "--job-type", "python.source-stats", "--wait")
     assert (done["accepted"], done["refused"], done["ended"]) == (20, {}, {"SUCCEEDED": 20})
 
     job = found("jobs", "show", done["job_ids"][3])
@@ -73,7 +92,7 @@ def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosyste
 
 
 @pytest.mark.usefixtures("seeded")
-def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: Run, tmp_path: Path) -> None:
+def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: Run, jsonl: Jsonl) -> None:
     stranger = str(uuid4())
     job = {"job_type": "python.source-stats", "customer_id": ADA, "input": {}}
     lines = [
@@ -86,9 +105,8 @@ def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: R
         json.dumps({**job, "input": "\ud800"}),
         json.dumps(job),
     ]
-    file = tmp_path / "jobs.jsonl"
-    file.write_text("\n".join(lines))
-    done = innosystem("submit", str(file))
+    file = jsonl(lines)
+    done = innosystem("submit", file)
     assert done.returncode == 1
     assert [line.split(": ")[:2] for line in done.stderr.splitlines()] == [
         ["line 2", "MALFORMED_LINE"],
@@ -99,20 +117,20 @@ def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: R
     ]
     assert done.stdout.split()[:2] == ["accepted", "2"]
 
-    as_json = json.loads(innosystem("submit", str(file), "--json").stdout)
+    as_json = json.loads(innosystem("submit", file, "--json").stdout)
     assert as_json["refused"]["MALFORMED_LINE"] == 1
     assert [each["line"] for each in as_json["errors"]] == [2, 3, 4, 5, 7]
 
 
 @pytest.mark.usefixtures("seeded")
-def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[..., Any]) -> None:
+def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[..., Any], jsonl: Jsonl) -> None:
     big = 123456789012345678901234567890
     lines = [
         f'{{"job_id": "{uuid4()}", "priority": "LOW", "input": {{"n": {big}, "price": 1.10}}}}' for _ in range(1001)
     ]
-    arguments = ("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats")
-    first = found(*arguments, input="\n".join(lines))
-    again = found(*arguments, input="\n".join(lines))
+    arguments = ("submit", jsonl(lines), "--customer-id", ADA, "--job-type", "python.source-stats")
+    first = found(*arguments)
+    again = found(*arguments)
     assert (first["accepted"], first["replayed"]) == (1001, 0)
     assert (again["accepted"], again["replayed"]) == (0, 1001)
     assert first["job_ids"] == again["job_ids"] == [json.loads(line)["job_id"] for line in lines]
@@ -123,9 +141,9 @@ def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[
 
 
 @pytest.mark.usefixtures("seeded")
-def test_jobs_that_fail_are_waited_for_and_told(innosystem: Run) -> None:
-    arguments = ("submit", "-", "--customer-id", ADA, "--job-type", "python.source-stats", "--wait")
-    done = innosystem(*arguments, input='{"input": {"source": "def"}}')
+def test_jobs_that_fail_are_waited_for_and_told(innosystem: Run, jsonl: Jsonl) -> None:
+    file = jsonl(['{"input": {"source": "def"}}'])
+    done = innosystem("submit", file, "--customer-id", ADA, "--job-type", "python.source-stats", "--wait")
     assert done.returncode == 1
     assert done.stdout.split()[-2:] == ["failed", "1"]
 
@@ -134,7 +152,7 @@ def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innos
     made = found("customers", "create", "--name", "Ö [b]", "--email", f"{uuid4()}@example.com")
     customer = made["customer"]
     assert made["api_key"]
-    assert UUID(customer["id"])
+    assert UUID(customer["id"]).version == 7
     assert found("customers", "show", customer["id"]) == customer
     assert found("customers", "list", "--filter", f'id = "{customer["id"]}"') == [customer]
     assert "Ö [b]" in innosystem("customers", "list").stdout
@@ -167,11 +185,11 @@ def test_a_job_type_is_created_shown_and_listed(found: Callable[..., Any], innos
 
 
 @pytest.mark.usefixtures("seeded")
-def test_the_queue_is_counted(found: Callable[..., Any], innosystem: Run) -> None:
+def test_the_queue_is_counted(found: Callable[..., Any], innosystem: Run, jsonl: Jsonl) -> None:
     queue = f"q-{uuid4()}"
-    found("job-types", "create", "--name", queue, "--processor-type", "ASYNC", "--standard-cost-cents", "0",
-          "--queue", queue)  # fmt: skip
-    found("submit", "-", "--customer-id", ADA, "--job-type", queue, input='{"priority": "HIGH"}\n{"priority": "HIGH"}')
+    free = ("--processor-type", "ASYNC", "--standard-cost-cents", "0")
+    found("job-types", "create", "--name", queue, *free, "--queue", queue)
+    found("submit", jsonl(['{"priority": "HIGH"}'] * 2), "--customer-id", ADA, "--job-type", queue)
     (stats,) = [each for each in found("queue", queue) if each["priority"] == "PRIORITY_HIGH"]
     assert (stats["queue"], stats["waiting"], stats["running"]) == (queue, "2", "0")
     assert queue in innosystem("queue", queue).stdout
@@ -194,59 +212,81 @@ def test_what_a_service_refuses_is_one_line(innosystem: Run, arguments: list[str
     assert done.stderr.count("\n") == 1
 
 
-def test_submitting_ends_though_its_input_does_not(platform_environment: dict[str, str], tmp_path: Path) -> None:
+@contextmanager
+def submitting(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs `innosystem submit -` as a process of its own; whoever writes to it decides when its input ends."""
     with subprocess.Popen(
         [sys.executable, "-m", "services.cli", "submit", "-", "--customer-id", ADA, "--job-type", "x"],
-        cwd=tmp_path,
-        env={**platform_environment, "JOBS_ADDRESS": f"unix:{tmp_path}/nobody"},
+        cwd=folder,
+        env={**os.environ, **environment},
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdin
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def write(process: subprocess.Popen[str], text: str) -> None:
+    """Writes to a process and waits until it has read all of it."""
+    assert process.stdin
+    process.stdin.write(text)
+    process.stdin.flush()
+    pipe = process.stdin.fileno()
+    assert wait_until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, b"0000") == bytes(4), limit_seconds=30)
+
+
+def test_jobs_are_read_from_standard_input(platform_environment: dict[str, str], tmp_path: Path) -> None:
+    with submitting(platform_environment, tmp_path) as process:
+        out, err = process.communicate("{}\noops\n", timeout=60)
+    assert process.returncode == 1
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["line 1", "JOB_TYPE_NOT_FOUND"],
+        ["line 2", "MALFORMED_LINE"],
+    ]
+    assert out.split()[:2] == ["accepted", "0"]
+
+
+def test_submitting_ends_though_its_input_does_not(platform_environment: dict[str, str], tmp_path: Path) -> None:
+    nobody = f"unix:{tmp_path}/nobody"
+    with submitting({**platform_environment, "JOBS_ADDRESS": nobody}, tmp_path) as process:
+        write(process, "{}\n" * 500)
+        assert process.wait(60) == 1
         assert process.stderr
-        process.stdin.write("{}\n" * 500)
-        process.stdin.flush()
-        assert process.wait(30) == 1
-        assert "can't reach the jobs service" in process.stderr.read()
+        assert f"can't reach the jobs service at {nobody}" in process.stderr.read()
 
 
 def test_submitting_can_be_interrupted_while_it_reads(platform_environment: dict[str, str], tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "submit", "-", "--customer-id", ADA, "--job-type", "x"],
-        cwd=tmp_path,
-        env=platform_environment,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin
-        assert process.stderr
-        # A full batch that is refused, and the wait for the next.
-        process.stdin.write("oops\n" * 100 + "{}\n" * 201)
-        process.stdin.flush()
+    with submitting(platform_environment, tmp_path) as process:
+        write(process, "{}\n")
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(60) == 130
+        assert process.stderr
         assert "Traceback" not in process.stderr.read()
 
 
-def test_migrations_go_up_and_down_and_are_checked(innosystem: Run, found: Callable[..., Any], postgres: Any) -> None:
+def test_migrations_go_up_and_down_and_are_checked(
+    innosystem: Run, found: Callable[..., Any], postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     postgres.create_database(name := f"cli_{uuid4().hex}")
-    env = {"WALLETS_DATABASE_URL": postgres.url(name)}
+    monkeypatch.setenv("WALLETS_DATABASE_URL", postgres.url(name))
     try:
-        done = innosystem("migrate", "check", "wallets", "--json", env=env)
+        done = innosystem("migrate", "check", "wallets", "--json")
         assert done.returncode == 1
         assert [each["problem"] for each in json.loads(done.stdout)] == ["pending"]
-        assert found("migrate", "current", "wallets", env=env) == [{"service": "wallets", "revision": None}]
+        assert found("migrate", "current", "wallets") == [{"service": "wallets", "revision": None}]
 
-        assert innosystem("migrate", "up", "wallets", env=env).stdout.startswith("wallets: an empty database -> ")
-        assert "stays at" in innosystem("migrate", "up", "wallets", env=env).stdout
-        assert innosystem("migrate", "check", "wallets", env=env).returncode == 0
-        assert {each["state"] for each in found("migrate", "history", "wallets", env=env)} == {"applied"}
+        assert innosystem("migrate", "up", "wallets").stdout.startswith("wallets: an empty database -> ")
+        assert "stays at" in innosystem("migrate", "up", "wallets").stdout
+        assert innosystem("migrate", "check", "wallets").returncode == 0
+        assert {each["state"] for each in found("migrate", "history", "wallets")} == {"applied"}
 
-        assert innosystem("migrate", "down", "wallets", "--to", "base", env=env).returncode == 0
-        assert innosystem("migrate", "check", "wallets", env=env).returncode == 1
-        wrong = innosystem("migrate", "up", "wallets", "--to", "nowhere", env=env)
+        assert innosystem("migrate", "down", "wallets", "--to", "base").returncode == 0
+        assert innosystem("migrate", "check", "wallets").returncode == 1
+        wrong = innosystem("migrate", "up", "wallets", "--to", "nowhere")
         assert wrong.returncode == 1
         assert wrong.stderr.startswith("innosystem: wallets: ")
         assert wrong.stderr.count("\n") == 1

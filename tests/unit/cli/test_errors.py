@@ -170,6 +170,11 @@ def test_help_imports_nothing_heavy() -> None:
         assert f" {name} " in done.stdout
 
 
+def test_a_command_describes_itself_at_length(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["submit", "--help"]) == 0
+    assert "Each line is one job" in capsys.readouterr().out
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     program = "from services.cli.__main__ import main; import sys; sys.exit(main(['--help']))"
     with subprocess.Popen(

@@ -4,7 +4,7 @@ import json
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_UNSPECIFIED
@@ -23,6 +23,7 @@ DEFAULTS = Defaults(customer_id="customer", job_type="type")
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 
 
@@ -43,6 +44,7 @@ def test_the_text_of_an_input_is_not_changed(text: str) -> None:
     assert parse_line(f'{{"input": {text} }}'.encode(), DEFAULTS).input_json == text
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.text(), JSON_VALUES), st.sampled_from([None, 2]), st.booleans())
 def test_members_hold_what_json_says(members: dict[str, object], indent: int | None, ascii_only: bool) -> None:
     found = raw_members(json.dumps(members, indent=indent, ensure_ascii=ascii_only))

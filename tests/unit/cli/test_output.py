@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from innosystem.jobs.v1.job_pb2 import JOB_STATUS_PENDING, Job, JobError
-from innosystem.jobs.v1.job_service_pb2 import QueueStats
+from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsResponse, QueueStats
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, JobType
 from innosystem.wallets.v1.wallet_pb2 import Wallet
 from services.cli.output import cell, console, print_message, print_messages, print_pairs, print_table, printable
@@ -26,6 +26,12 @@ def test_json_has_the_contracts_names_and_what_is_zero(capsys: pytest.CaptureFix
 def test_json_of_an_empty_list_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     print_messages([], ["id"], as_json=True, nothing="None.")
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_the_messages_of_an_answer_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = GetQueueStatsResponse(queues=[QueueStats(queue="a"), QueueStats(queue="b")])
+    print_messages(answer.queues, ["queue"], as_json=True, nothing="")
+    assert [each["queue"] for each in json.loads(capsys.readouterr().out)] == ["a", "b"]
 
 
 def test_people_are_told_that_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:

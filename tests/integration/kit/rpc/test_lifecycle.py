@@ -95,6 +95,16 @@ async def test_health_follows_what_the_service_needs(tmp_path: Path, service: st
     assert "nobody is there" in next(line["problem"] for line in lines if "problem" in line)
 
 
+async def test_one_of_several_needs_that_is_down_is_enough(tmp_path: Path) -> None:
+    first, second = Dependency(), Dependency(up=False)
+    health = Health([NAME], {"first": first.check, "second": second.check}, period_seconds=0.01)
+    async with running(tmp_path, health=health) as server, watching(health):
+        second.up = True
+        await until_health(server.channel, SERVING)
+        second.up = False
+        await until_health(server.channel, NOT_SERVING)
+
+
 async def test_what_a_service_can_do_without_is_only_logged(tmp_path: Path) -> None:
     database, queue = Dependency(), Dependency(up=False)
     health = Health([NAME], {"database": database.check}, {"redis": queue.check}, period_seconds=0.01)

@@ -71,7 +71,7 @@ class Watched:
     """A server with the streaming method."""
 
     def __init__(self, folder: Path, descriptor: ServiceDescriptor, behavior: Behavior) -> None:
-        self._settings = settings(folder, deadline_seconds_max=0.001)
+        self._settings = settings(folder, deadline_seconds_max=1e-6)
         self._served = Served(descriptor, registering(descriptor.full_name, behavior))
         self._method = f"/{descriptor.full_name}/Watch"
         self.load = Load(10)
@@ -176,6 +176,32 @@ async def test_a_stream_that_its_reader_leaves_is_closed_in_its_own_call(
     expected = "DEADLINE_EXCEEDED" if ending == "deadline" else "CANCELLED"
     assert [line["code"] for line in lines if line["event"] == "call"] == [expected]
     assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+async def test_a_stream_that_waits_for_a_slow_reader_is_closed_in_its_own_call_too(
+    tmp_path: Path, watched: ServiceDescriptor
+) -> None:
+    closed = asyncio.Event()
+    tasks = set()
+
+    async def behavior(request: pb.GetCustomerRequest, context: Context) -> AsyncIterator[pb.GetCustomerResponse]:
+        tasks.add(asyncio.current_task())
+        try:
+            while True:
+                # More than fits into the windows of the connection: what is waited for is the write, outside of here.
+                yield pb.GetCustomerResponse(customer=Customer(name="x" * 1_000_000))
+        finally:
+            tasks.add(asyncio.current_task())
+            closed.set()
+
+    async with Watched(tmp_path, watched, behavior) as server:
+        stream = server.watch()
+        await stream.read()
+        stream.cancel()
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await closed.wait()
+
+    assert len(tasks) == 1
 
 
 async def test_a_method_without_a_policy_keeps_the_server_from_starting(

@@ -1,0 +1,43 @@
+"""Handlers that the end-to-end tests run."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from innosystem.runner import JobContext, JobError, handler
+
+
+@handler("e2e.double")
+async def double(value: Any) -> Any:
+    """Answers twice the number."""
+    return {"doubled": value["n"] * 2}
+
+
+@handler("e2e.thread")
+def in_thread(value: Any, job: JobContext) -> Any:
+    """Answers from a thread."""
+    return {"n": value["n"], "job_id": job.job_id, "request_id": job.request_id}
+
+
+@handler("e2e.fails")
+async def fails(value: Any) -> Any:
+    """Fails as the input says."""
+    if value.get("as") == "JobError":
+        raise JobError("no such picture", type="INVALID_INPUT", retryable=False)
+    raise ValueError("it is broken")
+
+
+@handler("e2e.nul")
+async def nul(_: Any) -> Any:
+    """Answers what `jsonb` refuses."""
+    return {"text": "a\0b"}
+
+
+@handler("e2e.waits")
+async def waits(value: Any) -> Any:
+    """Begins, says so by a file, and goes on when another file is there."""
+    folder = Path(value["folder"])
+    (folder / f"begun-{value['n']}").touch()
+    while not (folder / "go").exists():  # noqa: ASYNC110 - a file can only be looked for
+        await asyncio.sleep(0.02)
+    return value["n"]
