@@ -1,4 +1,4 @@
-"""The demo's books: what the platform says of jobs and money, and whether it agrees. Pure, so that tests can forge it."""
+"""The demo's books: what the platform says of jobs and money, and whether that agrees. Pure, so tests can forge it."""
 
 from collections import Counter
 from collections.abc import Sequence

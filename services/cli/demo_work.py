@@ -72,7 +72,7 @@ def _readable(library: Path) -> Iterator[tuple[str, str]]:
 
 
 async def open_accounts(platform: Innosystem, jobs: int) -> list[Account]:
-    """Makes three customers, who share the jobs equally; the last one's money is enough for less than half of its share."""
+    """Makes three customers, who share the jobs equally; the last one has money for less than half of its share."""
     share_cents = (jobs + 2) // 3 * PRICE_CENTS
     plan = (("Ada", share_cents * 2), ("Grace", share_cents + 500), ("Paul", max(share_cents * 2 // 5, 1)))
     return [await _open_account(platform, name, cents) for name, cents in plan]

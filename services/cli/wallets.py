@@ -14,7 +14,7 @@ from services.cli.output import print_json, print_message, print_messages
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest
 
-app = App(name="wallets", help="Show, create or credit wallets.")
+app = App(name="wallets", help="List, show, create or credit wallets.")
 
 _COLUMNS = ("id", "customer_id", "currency", "current_balance_cents", "pending_charges_cents", "available_cents")
 _TRANSACTION_COLUMNS = (

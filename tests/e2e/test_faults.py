@@ -197,7 +197,7 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
         eventually(lambda: load.errors)
 
     # Each call was answered, or refused so that the caller knows to send it again elsewhere.
-    assert load.codes == {grpc.StatusCode.UNAVAILABLE}
+    assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(e) for e in load.errors}
     with psycopg.connect(stack.database_urls[service]) as connection:
         kept = {key for [key] in connection.execute(stored.encode())}
     assert set(load.answered) <= kept

@@ -86,9 +86,14 @@ def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosyste
     full = found("jobs", "list", "--limit", "1", "--full", "--order-by", "created_at")
     assert "source" in json.loads(full[0]["input_json"])
 
-    # The charge of the last job may still be under way when the job has ended.
-    after = found("wallets", "show", "--customer-id", ADA)["wallet"]
-    assert int(after["current_balance_cents"]) < int(before["current_balance_cents"])
+    # The charges are made after the jobs have ended.
+    def charged() -> int:
+        after = found("wallets", "show", "--customer-id", ADA)["wallet"]
+        return int(before["current_balance_cents"]) - int(after["current_balance_cents"])
+
+    price = int(job["cost_cents"])
+    assert price > 0
+    assert wait_until(lambda: charged() == 20 * price, limit_seconds=30), charged()
 
 
 @pytest.mark.usefixtures("seeded")

@@ -1,0 +1,142 @@
+"""`innosystem up` and `innosystem demo`, as their users run them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.e2e.processes import PROJECT, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FREE_PORTS = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"]
+SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
+
+
+def command(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """Starts the `innosystem` command."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**environment, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def started(folder: Path, cwd: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    """Starts a stack; answers it and its addresses once it is up."""
+    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", cwd=cwd)
+    assert stack.stdout is not None
+    line = stack.stdout.readline()
+    assert line, stack.communicate(timeout=60)
+    return stack, json.loads(line)
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    """Waits for the end of a command; answers its exit status."""
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def children(folder: Path) -> list[psutil.Process]:
+    """The services and runners of a stack: what was started by a `services.cli.attached` of it."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        in_stack = (process.info["environ"] or {}).get("REDIS_URL") == EmbeddedRedis(folder).url
+        if in_stack and "services.cli.attached" in (process.info["cmdline"] or []):
+            found.append(process)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a stack, in which nothing runs afterwards."""
+    made = tmp_path / "data"
+    yield made
+    for process in children(made):
+        process.kill()
+    EmbeddedPostgres(made).stop(mode="immediate")
+    EmbeddedRedis(made).stop()
+
+
+def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(folder: Path, tmp_path: Path) -> None:
+    stack, addresses = started(folder, tmp_path)
+    assert addresses.keys() == {"customers", "wallets", "jobs"}
+    assert len(children(folder)) == 4
+    stack.send_signal(signal.SIGINT)
+    assert ended(stack) == 0
+    assert children(folder) == []
+    assert not EmbeddedPostgres(folder).running
+    assert not EmbeddedRedis(folder).running
+
+    stack, _ = started(folder, tmp_path)
+    settings = dict(line.split("=", 1) for line in (folder / "stack.env").read_text().splitlines())
+    environment = {name: value.strip("'") for name, value in settings.items()}
+    seeded = subprocess.run(
+        [sys.executable, "-m", "services.cli", "seed"],
+        env={**os.environ, **environment, "PYTHONPATH": str(PROJECT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "All of it was there." in seeded.stdout
+    stack.terminate()
+    assert ended(stack) == 0
+
+
+def test_a_second_stack_in_the_same_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    stack, _ = started(folder, tmp_path)
+    second = command("up", "--folder", folder, *FREE_PORTS, cwd=tmp_path)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"a stack is running in {folder}" in said
+    stack.terminate()
+    assert ended(stack) == 0
+
+
+def test_a_service_that_dies_ends_the_stack_with_its_name_and_log(folder: Path, tmp_path: Path) -> None:
+    stack, _ = started(folder, tmp_path)
+    [wallets] = [process for process in children(folder) if "services.wallets" in process.cmdline()]
+    wallets.kill()
+    _, said = stack.communicate(timeout=60)
+    assert stack.returncode == 1
+    assert "wallets ended with exit status -9" in said
+    assert '"event":"serving"' in said
+    assert children(folder) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_killed_stack_leaves_no_service_behind(folder: Path, tmp_path: Path) -> None:
+    stack, _ = started(folder, tmp_path)
+    stack.kill()
+    ended(stack)
+    eventually(lambda: not children(folder))
+
+
+def test_the_demo_checks_its_books_and_writes_its_figures(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    demo = command("demo", "--jobs", "60", "--json", figures, cwd=tmp_path)
+    printed, said = demo.communicate(timeout=280)
+    assert demo.returncode == 0, printed + said
+    found = json.loads(figures.read_text())
+    assert found["jobs_submitted"] == found["jobs_succeeded"] + found["jobs_failed"] == 60
+    assert found["jobs_charged"] + found["jobs_declined"] == found["jobs_succeeded"]
+    assert found["jobs_declined"] > 0
+    for figure in ("double_charges", "missing_charges", "ledger_imbalance_cents"):
+        assert found[figure] == 0
+    assert found["seconds"] > 0
+    for customer in ("Ada", "Grace", "Paul"):
+        assert customer in printed
+    assert list(tmp_path.iterdir()) == [figures]
