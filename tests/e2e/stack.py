@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from innosystem.client import InnosystemError, error_from
+from innosystem.client.service_config import service_config
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.jobs.v1 import job_pb2, job_service_pb2, job_type_pb2, job_type_service_pb2
@@ -116,6 +117,11 @@ class Stack:
             channel = grpc.insecure_channel(self.addresses[service], options=_CHANNEL_OPTIONS)
             self._channels[service] = self._opened.enter_context(channel)
         return self._channels[service]
+
+    def retrying_channel(self, service: str) -> grpc.Channel:
+        """A channel that repeats calls as the SDK's do."""
+        options = [*_CHANNEL_OPTIONS[1:], ("grpc.service_config", service_config())]
+        return self._opened.enter_context(grpc.insecure_channel(self.addresses[service], options=options))
 
     def health(self, service: str, name: str = "") -> str:
         """What the health service of a service says."""

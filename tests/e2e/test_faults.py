@@ -14,8 +14,11 @@ import redis
 
 from innosystem.client import InnosystemError
 from innosystem.customers.v1 import customer_service_pb2
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.wallets.v1 import wallet_service_pb2
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.e2e.conftest import Servers
 from tests.e2e.load import Load
 from tests.e2e.processes import Process, eventually
@@ -147,10 +150,11 @@ Call = tuple[str, Callable[[], object]]
 
 def creating_customers(stack: Stack) -> Callable[[], Call]:
     """Makes calls that store a customer each."""
+    stub = CustomerServiceStub(stack.retrying_channel("customers"))
 
     def call() -> Call:
         request = new_customer()
-        return request.customer_id, lambda: stack.customers.CreateCustomer(request, timeout=CALL_SECONDS)
+        return request.customer_id, lambda: stub.CreateCustomer(request, timeout=CALL_SECONDS)
 
     return call
 
@@ -158,10 +162,11 @@ def creating_customers(stack: Stack) -> Callable[[], Call]:
 def crediting_a_wallet(stack: Stack) -> Callable[[], Call]:
     """Makes calls that store a transaction each."""
     wallet = stack.wallet(str(uuid4()))
+    stub = WalletServiceStub(stack.retrying_channel("wallets"))
 
     def call() -> Call:
         request = new_credit(wallet, 1)
-        return request.idempotency_key, lambda: stack.wallets.Credit(request, timeout=CALL_SECONDS)
+        return request.idempotency_key, lambda: stub.Credit(request, timeout=CALL_SECONDS)
 
     return call
 
@@ -169,10 +174,11 @@ def crediting_a_wallet(stack: Stack) -> Callable[[], Call]:
 def submitting_jobs(stack: Stack) -> Callable[[], Call]:
     """Makes calls that store a job each."""
     customer_id, job_type = stack.customer(), stack.job_type("echo")
+    stub = JobServiceStub(stack.retrying_channel("jobs"))
 
     def call() -> Call:
         request = new_job(customer_id, job_type)
-        return request.job_id, lambda: stack.jobs.CreateJob(request, timeout=CALL_SECONDS)
+        return request.job_id, lambda: stub.CreateJob(request, timeout=CALL_SECONDS)
 
     return call
 
@@ -197,7 +203,7 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
         eventually(lambda: load.errors)
 
     # Each call was answered, or refused so that the caller knows to send it again elsewhere.
-    assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(e) for e in load.errors}
+    assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
     with psycopg.connect(stack.database_urls[service]) as connection:
         kept = {key for [key] in connection.execute(stored.encode())}
     assert set(load.answered) <= kept

@@ -39,6 +39,11 @@ class Migrations:
     url: str
     metadata: MetaData
 
+    @property
+    def versions(self) -> Path:
+        """The folder of the revisions."""
+        return Path(str(resources.files("services") / self.service / "migrations"))
+
     def up(self, revision: str = "head") -> None:
         """Applies what is pending up to a revision."""
         self._run(lambda config: command.upgrade(config, revision))
@@ -97,10 +102,9 @@ class Migrations:
 
     def _config(self, connection: Connection | None = None) -> Config:
         config = Config(attributes={"connection": connection, "metadata": self.metadata})
-        package = resources.files("services")
         options = {
-            "script_location": str(package / "kit" / "migrations"),
-            "version_locations": str(package / self.service / "migrations"),
+            "script_location": str(resources.files("services") / "kit" / "migrations"),
+            "version_locations": str(self.versions),
             "path_separator": "newline",
             "file_template": "%(year)d_%(month).2d_%(day).2d_%(slug)s",
         }

@@ -21,11 +21,11 @@ def test_only_methods_declared_safe_have_a_retry_policy() -> None:
     assert ("innosystem.customers.v1.CustomerService", "RotateApiKey") not in named
 
 
-def test_only_unavailability_is_repeated_and_within_what_grpc_supports() -> None:
+def test_only_what_says_that_nothing_answered_is_repeated_and_within_what_grpc_supports() -> None:
     config = json.loads(service_config())
     for group in config["methodConfig"]:
         policy = group["retryPolicy"]
-        assert policy["retryableStatusCodes"] == ["UNAVAILABLE"]
+        assert policy["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
         assert policy["maxAttempts"] == 5
         # Below 10 ms gRPC can hang.
         assert float(policy["initialBackoff"].removesuffix("s")) >= 0.01

@@ -13,8 +13,9 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "1s",
     "backoffMultiplier": 2,
-    # The one status which says that nothing answered. Everything else is an answer.
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # These say that nothing answered; everything else is an answer. CANCELLED is what gRPC gives to calls that had
+    # reached a server but not yet its methods when it shut down. What the caller cancels itself is not repeated.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 # Repeats stop while more than about one call in ten fails, so that they do not keep a server down.

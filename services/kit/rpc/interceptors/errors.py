@@ -26,6 +26,9 @@ def reported(call: Call) -> Call:
         except grpc.aio.AbortError:
             # Answered further in.
             raise
+        except grpc.aio.InternalError:
+            # Answered further in, but gRPC could not send it: the deadline passed, or the caller left, just before.
+            raise asyncio.CancelledError from None
         except DomainError as error:
             code, status = code_of(error.reason), to_status(error)
             structlog.contextvars.bind_contextvars(reason=error.reason)
@@ -42,7 +45,10 @@ def reported(call: Call) -> Call:
             log.exception("unexpected error")
         request_id = request_id_variable.get()
         metadata = ((_DETAILS_KEY, status.SerializeToString()), (REQUEST_ID_KEY, request_id))
-        return await context.abort(code, status.message, metadata)
+        try:
+            return await context.abort(code, status.message, metadata)
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None
 
     return reported_call
 
