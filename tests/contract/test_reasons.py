@@ -18,7 +18,7 @@ from services.kit.errors import DomainError, FieldViolation
 from services.kit.rpc.status import code_of, to_status
 from tests.conftest import SERVICES
 
-REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"UNSPECIFIED"}
+REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {

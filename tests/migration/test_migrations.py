@@ -82,7 +82,7 @@ def test_many_that_start_at_once_migrate_once(service: str, empty_database: str)
 
 
 def test_a_failed_migration_leaves_nothing_behind(service: str, empty_database: str) -> None:
-    table = sorted(migrations(service, empty_database).metadata.tables)[-1]
+    table = max(migrations(service, empty_database).metadata.tables)
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(f'CREATE TABLE "{table}" (in_the_way int)')
     with pytest.raises(Exception, match=f'relation "{table}" already exists'):

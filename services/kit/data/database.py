@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
 
-import psycopg
-from sqlalchemy import text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import event, text
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -15,7 +14,7 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
-from services.kit.data.errors import translate
+from services.kit.data.errors import TimedOut, translate
 from services.kit.settings import DatabaseSettings
 
 
@@ -29,6 +28,8 @@ class Database:
     def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
         self._engine = engine
         self._connection = connection
+        if not event.contains(engine.sync_engine, "handle_error", _translated):
+            event.listen(engine.sync_engine, "handle_error", _translated)
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, *, application_name: str) -> Self:
@@ -80,11 +81,8 @@ class Database:
         try:
             async with self._transaction() as transaction:
                 yield transaction
-        except (SQLAlchemyError, psycopg.Error) as error:
-            translated = translate(error)
-            if translated is error:
-                raise
-            raise translated from error
+        except PoolTimeoutError as error:
+            raise TimedOut from error
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncTransaction]:
@@ -112,3 +110,9 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
+
+
+def _translated(context: ExceptionContext) -> BaseException | None:
+    """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: in a statement, a commit, a connect."""
+    # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
+    return None if context.is_pre_ping else translate(context.original_exception)

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import psycopg
 from psycopg import errors as pg
-from sqlalchemy import exc as sa
 
 from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable
 
@@ -75,14 +74,11 @@ _TIMEOUT = (pg.QueryCanceled, pg.LockNotAvailable, psycopg.errors.ConnectionTime
 _CONFLICT = (pg.SerializationFailure, pg.DeadlockDetected)
 
 
-def translate(error: sa.SQLAlchemyError | psycopg.Error) -> Exception:
-    """Translates an error of SQLAlchemy or the driver into one of this module.
+def translate(driver: BaseException) -> DataError | None:
+    """Translates an error of the driver into one of this module.
 
-    What is not foreseen (a syntax error, say) is answered as it is: a defect, not a condition.
+    What is not foreseen (a syntax error, say) is answered None and stays as it is: a defect, not a condition.
     """
-    if isinstance(error, sa.TimeoutError):
-        return TimedOut()
-    driver = error.orig if isinstance(error, sa.DBAPIError) else error
     if isinstance(driver, pg.IntegrityError):
         return _integrity(driver)
     if isinstance(driver, _CONFLICT):
@@ -97,7 +93,7 @@ def translate(error: sa.SQLAlchemyError | psycopg.Error) -> Exception:
     # is a condition of the server (no memory, disk full), which waiting may cure as well.
     if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed()
-    return error
+    return None
 
 
 def _integrity(error: psycopg.IntegrityError) -> ConstraintViolated:

@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _CRASH_EXIT_STATUS = 1
 _STARTUP_ERROR_EXIT_STATUS = 2
+_CANCEL_SECONDS = 0.5
 _INTERRUPT_EXIT_STATUS = 130
 
 
@@ -147,8 +148,16 @@ async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancels tasks until they have ended.
+
+    Once may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes at
+    the moment when what it waits for is done. What a task ended with was logged or raised before.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -32,7 +32,12 @@ async def begin(request: pytest.FixtureRequest, rolled_back: OpenDatabase) -> Be
 
 def new_customer(**values: Any) -> NewCustomer:
     customer_id = uuid7()
-    defaults = {"id": customer_id, "name": "Ada", "email": f"{customer_id}@example.com", "request_digest": b"digest"}
+    defaults: dict[str, Any] = {
+        "id": customer_id,
+        "name": "Ada",
+        "email": f"{customer_id}@example.com",
+        "request_digest": b"digest",
+    }
     return NewCustomer(**{**defaults, **values})
 
 
@@ -57,18 +62,18 @@ async def test_what_is_not_committed_is_gone(begin: Begin) -> None:
 
 async def test_an_id_is_used_once(begin: Begin) -> None:
     new = new_customer()
-    with pytest.raises(AlreadyExists) as caught:
-        async with begin() as work:
-            await work.customers.create(new)
+    async with begin() as work:
+        await work.customers.create(new)
+        with pytest.raises(AlreadyExists) as caught:
             await work.customers.create(replace(new, email="other@example.com"))
     assert caught.value.constraint == ID_CONSTRAINT
 
 
 async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(begin: Begin) -> None:
-    with pytest.raises(AlreadyExists) as caught:
-        async with begin() as work:
-            first = await work.customers.create(new_customer(email="Ada@Example.com"))
-            await work.customers.update(replace(first, active=False))
+    async with begin() as work:
+        first = await work.customers.create(new_customer(email="Ada@Example.com"))
+        await work.customers.update(replace(first, active=False))
+        with pytest.raises(AlreadyExists) as caught:
             await work.customers.create(new_customer(email="ada@example.COM"))
     assert caught.value.constraint == EMAIL_CONSTRAINT
 
@@ -93,7 +98,11 @@ async def test_a_customer_is_found_by_its_present_and_its_previous_key(begin: Be
     async with begin() as work:
         first = await work.customers.create(new_customer(api_key_hash=b"old"))
         later = datetime(2100, 1, 1, tzinfo=UTC)
-        keys = {"api_key_hash": b"new", "previous_api_key_hash": b"old", "previous_api_key_expires_at": later}
+        keys: dict[str, Any] = {
+            "api_key_hash": b"new",
+            "previous_api_key_hash": b"old",
+            "previous_api_key_expires_at": later,
+        }
         await work.customers.update(replace(first, **keys))
         for key in (b"old", b"new"):
             found = await work.customers.get_by_api_key_hash(key)

@@ -43,8 +43,10 @@ class LoopThread:
         """Cancels what `start` began, and waits for its end."""
 
         async def end() -> None:
-            task.cancel()
-            await asyncio.wait([task])
+            # Again and again: see `services.kit.rpc.server`.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=1)
 
         self.run(end())
 
