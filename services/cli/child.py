@@ -105,7 +105,9 @@ class Child:
         return f"; the end of {self._log}:\n" + "\n".join(f"  {line}" for line in lines)
 
     def _find(self, event: str) -> dict[str, Any] | None:
-        for line in self._log.read_text(errors="replace").splitlines():
+        # The last line may be half written.
+        complete = self._log.read_text(errors="replace").rpartition("\n")[0]
+        for line in complete.splitlines():
             if f'"event":"{event}"' in line:
                 found: dict[str, Any] = json.loads(line)
                 return found

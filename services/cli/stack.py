@@ -1,7 +1,7 @@
 """The platform on this machine: databases, Redis, the three services and runners, each a process of its own.
 
 Used by `innosystem up`, `innosystem demo` and tests. PostgreSQL and Redis are embedded in the stack's folder, unless
-the environment names others (`*_DATABASE_URL`, `REDIS_URL`).
+the settings name others (`*_DATABASE_URL`, `REDIS_URL`).
 """
 
 import asyncio
@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from services.cli.child import Child, StackError
 from services.cli.connect import environment
+from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services.cli.embedded.errors import with_log
+from services.cli.readiness import until_serving
+from services.cli.stopping import finished
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
 SERVICES = ("customers", "wallets", "jobs")
 HANDLERS = ("innosystem.runner.examples.source_stats",)
 
+_SERVING_SECONDS_MAX = 30.0
 _STOP_SECONDS_MAX = 30.0
+_WATCH_SECONDS = 0.5
 
 
 class Stack:
@@ -34,6 +40,7 @@ class Stack:
         ports: The ports of the services, by name; a free one for those that are not named.
         runners: How many runners to start.
         handlers: The modules with the runners' handlers.
+        settings: The environment of the processes; by default that of this one, and .env.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Stack:
         ports: Mapping[str, int] | None = None,
         runners: int = 1,
         handlers: Sequence[str] = HANDLERS,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.addresses: dict[str, str] = {}
         self.children: list[Child] = []
@@ -51,16 +59,15 @@ class Stack:
         self._ports = ports or {}
         self._runners = runners
         self._handlers = handlers
-        self._given = environment()
+        self._settings = dict(environment() if settings is None else settings)
+        self._servers: dict[str, EmbeddedPostgres | EmbeddedRedis] = {}
         self._opened = AsyncExitStack()
-        # PGHOST and its like would lead the services astray: their addresses are complete.
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
     async def __aenter__(self) -> Self:
         try:
             await self._start()
         except BaseException:
-            await self._opened.aclose()
+            await finished(self._opened.aclose())
             raise
         return self
 
@@ -70,34 +77,45 @@ class Stack:
         error: BaseException | None,
         traceback: "TracebackType | None",
     ) -> None:
-        await self._opened.aclose()
+        await finished(self._opened.aclose())
 
     async def watch(self) -> None:
         """Waits until one of the processes ends.
 
         Raises:
             StackError: Naming it, with its exit status and the end of its log.
+            EmbeddedServerError: Naming the server, with the end of its log.
         """
-        waiting = {asyncio.create_task(child.wait()): child for child in self.children}
+        waiting = [asyncio.create_task(self._watch_child(child)) for child in self.children]
+        waiting.append(asyncio.create_task(self._watch_servers()))
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
-        raise waiting[done.pop()].ended()
+        done.pop().result()
+
+    async def _watch_child(self, child: Child) -> None:
+        await child.wait()
+        raise child.ended()
+
+    async def _watch_servers(self) -> None:
+        """Looks now and then: PostgreSQL and Redis are no children of this process, so nobody tells it of their end."""
+        while True:
+            for name, server in self._servers.items():
+                if not server.running:
+                    raise with_log(f"{name} ended", self._folder / f"{name}.log")
+            await asyncio.sleep(_WATCH_SECONDS)
 
     async def _start(self) -> None:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
-        await asyncio.to_thread(self._start_databases)
-        if "REDIS_URL" not in self._given:
-            await asyncio.to_thread(self._start_redis)
-        await asyncio.to_thread(self._migrate)
+        # Servers are stopped by tools that are forked, and gRPC would print a line about each.
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+        for step in (self._start_databases, self._start_redis, self._migrate):
+            await finished(asyncio.to_thread(step))
         for service in SERVICES:
-            self._environment[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
-            child = await self._start_child(service, f"services.{service}")
-            address = str((await child.logged("serving"))["address"])
-            self.addresses[service] = self._environment[f"{service.upper()}_ADDRESS"] = address
+            await self._start_service(service)
         for number in range(1, self._runners + 1):
             child = await self._start_child(f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers)
             await child.logged("runner_ready")
@@ -106,8 +124,7 @@ class Stack:
     def _write_settings(self) -> None:
         """Writes down what other processes need to work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
-        known = {**self._given, **self._environment}
-        lines = [f"{name}={shlex.quote(known[name])}\n" for name in (*names, "REDIS_URL")]
+        lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
         self.settings_file.touch(mode=0o600)
         self.settings_file.write_text("".join(lines))
 
@@ -124,38 +141,58 @@ class Stack:
         file.flush()
 
     def _start_databases(self) -> None:
-        missing = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._given]
+        missing = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._settings]
         if not missing:
             return
-        from services.cli.embedded import EmbeddedPostgres
-
-        postgres = EmbeddedPostgres(self._folder)
+        # PGSERVICE, PGOPTIONS and their like are meant for another server.
+        for variables in (os.environ, self._settings):
+            for name in [name for name in variables if name.startswith("PG")]:
+                del variables[name]
+        self._servers["postgres"] = postgres = EmbeddedPostgres(self._folder)
         self._opened.callback(postgres.stop)
         postgres.start()
         for service in missing:
             postgres.create_database(f"innosystem_{service}")
-            self._environment[f"{service.upper()}_DATABASE_URL"] = postgres.url(f"innosystem_{service}")
+            self._settings[f"{service.upper()}_DATABASE_URL"] = postgres.url(f"innosystem_{service}")
 
     def _start_redis(self) -> None:
-        from services.cli.embedded import EmbeddedRedis
-
-        redis = EmbeddedRedis(self._folder)
+        if "REDIS_URL" in self._settings:
+            return
+        self._servers["redis"] = redis = EmbeddedRedis(self._folder)
         self._opened.callback(redis.stop)
         redis.start()
-        self._environment["REDIS_URL"] = redis.url
+        self._settings["REDIS_URL"] = redis.url
 
     def _migrate(self) -> None:
         from services.kit.migrations import Migrations
 
         for service in SERVICES:
-            name = f"{service.upper()}_DATABASE_URL"
             models = importlib.import_module(f"services.{service}.models")
-            Migrations(service, self._environment.get(name) or self._given[name], models.metadata).up()
+            Migrations(service, self._settings[f"{service.upper()}_DATABASE_URL"], models.metadata).up()
+
+    async def _start_service(self, service: str) -> None:
+        self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
+        child = await self._start_child(service, f"services.{service}")
+        address = str((await child.logged("serving"))["address"])
+        await self._serving(child, address)
+        self.addresses[service] = self._settings[f"{service.upper()}_ADDRESS"] = address
+
+    async def _serving(self, child: Child, address: str) -> None:
+        import grpc
+
+        try:
+            await until_serving(address, seconds_max=_SERVING_SECONDS_MAX)
+        except TimeoutError:
+            raise StackError(f"{child.name} is not healthy after {_SERVING_SECONDS_MAX:g} s{child.tail()}") from None
+        except grpc.RpcError as error:
+            raise StackError(f"{child.name} went away while it started{child.tail()}") from error
 
     async def _start_child(self, name: str, module: str, *arguments: str) -> Child:
         log = self._folder / "logs" / f"{name}.log"
-        settings = {**self._given, **self._environment, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        child = Child(name, module, arguments, settings, log)
+        # How far a process has come is read from its log, at the level INFO.
+        level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
+        settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+        child = Child(name, module, arguments, {**self._settings, **settings}, log)
         # Stopped in the reverse order: runners first, then who takes their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()

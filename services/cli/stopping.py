@@ -1,8 +1,8 @@
-"""Lets SIGTERM and Ctrl-C end a command by cancelling it, so that it stops what it has started."""
+"""Lets SIGTERM and Ctrl-C end a command by cancelling it, so that it stops all that it has started."""
 
 import asyncio
 import signal
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,4 +31,19 @@ async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         if stopped:
             raise KeyboardInterrupt from None
+        raise
+
+
+async def finished(work: Awaitable[T]) -> T:
+    """Awaits work that must come to its end: a cancellation meanwhile is raised only then.
+
+    For what starts or stops servers. A start that goes on behind its caller's back would leave a server that nobody
+    stops.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        task.result()
         raise

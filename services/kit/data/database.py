@@ -113,6 +113,6 @@ class Database:
 
 
 def _translated(context: ExceptionContext) -> BaseException | None:
-    """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: in a statement, a commit, a connect."""
+    """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: statement, commit or connect."""
     # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
     return None if context.is_pre_ping else translate(context.original_exception)

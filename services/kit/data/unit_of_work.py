@@ -9,6 +9,7 @@ Leaving the block without `commit` rolls back. A use case makes no network call 
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -39,7 +40,7 @@ class UnitOfWork(Protocol):
         ...
 
 
-class SqlUnitOfWork:
+class SqlUnitOfWork(ABC):
     """A transaction on a service's database. Services derive from it and make their repositories in `bind`."""
 
     _opened: AbstractAsyncContextManager[AsyncTransaction]
@@ -48,9 +49,9 @@ class SqlUnitOfWork:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @abstractmethod
     def bind(self, connection: AsyncConnection) -> None:
         """Makes the repositories on the transaction's connection."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         self._opened = self._database.transaction()
@@ -82,16 +83,16 @@ class MemoryStore:
         self.tables: dict[str, dict[Any, Any]] = {}
 
 
-class MemoryUnitOfWork:
+class MemoryUnitOfWork(ABC):
     """A transaction on a `MemoryStore`. Services derive from it and make their repositories in `bind`."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._before: dict[str, dict[Any, Any]] | None = None
 
+    @abstractmethod
     def bind(self, store: MemoryStore) -> None:
         """Makes the repositories on the store."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         await self._store.lock.acquire()

@@ -150,8 +150,8 @@ async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     """Cancels tasks until they have ended.
 
-    Once may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes at
-    the moment when what it waits for is done. What a task ended with was logged or raised before.
+    Once may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes
+    at the moment when what it waits for is done. What a task ended with was logged or raised before.
     """
     pending = set(tasks)
     while pending:
