@@ -9,8 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
+import psycopg
 import pytest
+from psycopg import sql
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -48,9 +52,53 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder)
 
 
+class PostgresServer(Protocol):
+    """A server on which tests make databases of their own."""
+
+    def url(self, database: str) -> str:
+        """The address of a database."""
+        ...
+
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Makes a database if it is not there."""
+        ...
+
+    def drop_database(self, name: str) -> None:
+        """Removes a database, whoever is connected."""
+        ...
+
+
+class ExternalPostgres:
+    """The server that CUSTOMERS_DATABASE_URL names. Its databases are left alone."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+
+    def url(self, database: str) -> str:
+        """The address of a database, with the user and password of the given one."""
+        return self._url.set(database=database).render_as_string(hide_password=False)
+
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Makes a database, without what an interrupted run left under its name."""
+        self.drop_database(name)
+        clone = sql.SQL("TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        self._execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), clone))
+
+    def drop_database(self, name: str) -> None:
+        """Removes a database, whoever is connected."""
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        address = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute(statement)
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
-    """The PostgreSQL server of this run."""
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> PostgresServer:
+    """The PostgreSQL server of this run: the one that CUSTOMERS_DATABASE_URL names, else an embedded one."""
+    if external := os.environ.get("CUSTOMERS_DATABASE_URL"):
+        return ExternalPostgres(external)
     server = EmbeddedPostgres(_servers_folder(tmp_path_factory.getbasetemp()), _POSTGRES_SETTINGS)
     server.start()
     return server
@@ -58,7 +106,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedPostgres:
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of the Redis server of this run; a worker has one of its databases to itself."""
+    """The Redis server of this run: the one that REDIS_URL names, else an embedded one, with a database a worker."""
+    if external := os.environ.get("REDIS_URL"):
+        return external
     server = EmbeddedRedis(_servers_folder(tmp_path_factory.getbasetemp()))
     server.start()
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
@@ -71,7 +121,7 @@ def migrations(service: str, url: str) -> Migrations:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[str], str]]:
+def fresh_database(postgres: PostgresServer) -> Iterator[Callable[[str], str]]:
     """Makes an empty, migrated database of a service and answers its address: `fresh_database("jobs")`."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     templates: dict[str, str] = {}

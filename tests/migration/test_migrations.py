@@ -9,13 +9,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from services.cli.embedded import EmbeddedPostgres
 from services.kit.migrations import Migrations
-from tests.conftest import SERVICES, migrations
+from tests.conftest import SERVICES, PostgresServer, migrations
 
 
 @pytest.fixture
-def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+def empty_database(postgres: PostgresServer) -> Iterator[str]:
     """The address of a database with nothing in it."""
     name = f"empty_{uuid4().hex}"
     postgres.create_database(name)
