@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 if the command failed, 2 for bad arguments, or what the command answered.
     """
+    # Nothing of ours forks without exec. gRPC looks at this when it is imported; else it prints a line at each fork.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     arguments = sys.argv[1:] if arguments is None else arguments
     app = _app(next((argument for argument in arguments if not argument.startswith("-")), None))
     try:

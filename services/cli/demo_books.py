@@ -32,11 +32,15 @@ class Books:
         name: The customer's name.
         balance_before_cents: The balance before the first job was submitted.
         balance_after_cents: The balance after the last one was settled.
+        submitted: The IDs of the jobs that were accepted.
+        jobs: The jobs that there are.
+        ledger: The wallet's statement.
     """
 
     name: str
     balance_before_cents: int
     balance_after_cents: int
+    submitted: Sequence[str]
     jobs: Sequence[JobEntry]
     ledger: Sequence[LedgerEntry]
 
@@ -65,12 +69,21 @@ class Findings:
 
 
 def audit(books: Sequence[Books]) -> Findings:
-    """Checks that each succeeded job was charged exactly once or visibly declined, no other was, and the sums agree."""
+    """Checks that no job is lost, each succeeded one charged once or visibly declined, no other, and the sums agree."""
     findings = Findings()
     for one in books:
+        _audit_submission(one, findings)
         _audit_jobs(one, findings)
         _audit_balance(one, findings)
     return findings
+
+
+def _audit_submission(books: Books, findings: Findings) -> None:
+    listed = {job.job_id for job in books.jobs}
+    for job_id in sorted(set(books.submitted) - listed):
+        findings.problems.append(f"{books.name}: job {job_id} was accepted and is lost")
+    for job_id in sorted(listed - set(books.submitted)):
+        findings.problems.append(f"{books.name}: job {job_id} is there and was not submitted")
 
 
 def _audit_jobs(books: Books, findings: Findings) -> None:

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import sysconfig
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 from innosystem.client import Innosystem, error_from_status, new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
@@ -32,13 +30,12 @@ from services.cli.errors import CommandError
 from services.cli.seed import CURRENCY, SOURCE_STATS
 
 PRICE_CENTS = 3
-_SOURCE_BYTES_MAX = 1024 * 1024
 _BATCH_JOBS = 100
 _BATCH_BYTES_MAX = 4 * 1024 * 1024
 _POLL_SECONDS = 0.2
 _REST_SECONDS_MAX = 900.0
 _PRIORITIES = (Priority.PRIORITY_HIGH, Priority.PRIORITY_MEDIUM, Priority.PRIORITY_LOW)
-_UNSETTLED = "status = PENDING OR status = RUNNING OR billing_status = CHARGE_DUE"
+_UNSETTLED = "status = SCHEDULED OR status = PENDING OR status = RUNNING OR billing_status = CHARGE_DUE"
 
 
 @dataclass(frozen=True)
@@ -53,22 +50,6 @@ class Account:
     def owner(self) -> WalletOwner:
         """Names the wallet."""
         return WalletOwner(customer_id=self.customer_id, currency=CURRENCY)
-
-
-def sources(limit: int | None) -> list[tuple[str, str]]:
-    """Reads the source files of the running Python's standard library: name and text, in the order of the names."""
-    library = Path(sysconfig.get_path("stdlib"))
-    return list(islice(_readable(library), limit))
-
-
-def _readable(library: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(library.rglob("*.py")):
-        if {"site-packages", "__pycache__"} & set(path.parts) or path.stat().st_size > _SOURCE_BYTES_MAX // 2:
-            continue
-        try:
-            yield path.relative_to(library).as_posix(), path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            continue  # some of Python's own tests are in other encodings, which JSON text has no place for
 
 
 async def open_accounts(platform: Innosystem, jobs: int) -> list[Account]:
@@ -117,32 +98,36 @@ async def submit(
     accounts: Sequence[Account],
     files: Sequence[tuple[str, str]],
     progress: Callable[[int], None],
-) -> None:
+) -> Mapping[str, Sequence[str]]:
     """Submits a job for each file, in batches; customers and priorities take turns.
+
+    Returns:
+        The IDs of the accepted jobs, by customer ID.
 
     Raises:
         CommandError: If a job is refused.
     """
-    submitted = 0
+    accepted: dict[str, list[str]] = defaultdict(list)
     for batch in _batches(_requests(job_type, accounts, files)):
         response = await platform.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=batch))
         for request, result in zip(batch, response.results, strict=True):
             if result.HasField("error"):
                 raise CommandError(f"{request.labels['file']}: {error_from_status(result.error)}")
-        submitted += len(batch)
-        progress(submitted)
+            accepted[request.customer_id].append(request.job_id)
+        progress(sum(map(len, accepted.values())))
+    return accepted
 
 
 def _requests(
     job_type: JobType, accounts: Sequence[Account], files: Sequence[tuple[str, str]]
 ) -> Iterator[CreateJobRequest]:
-    for number, (name, source) in enumerate(files):
+    for number, (name, job_input) in enumerate(files):
         yield CreateJobRequest(
             job_id=str(new_id()),
             customer_id=accounts[number % len(accounts)].customer_id,
             job_type_id=job_type.id,
             priority=_PRIORITIES[number // len(accounts) % len(_PRIORITIES)],
-            input_json=json.dumps({"path": name, "source": source}),
+            input_json=job_input,
             labels={"file": name},
         )
 
@@ -188,14 +173,15 @@ async def _unsettled(platform: Innosystem, accounts: Sequence[Account]) -> int:
     return len([job async for job in _jobs(platform, f"({customers}) AND ({_UNSETTLED})")])
 
 
-async def read_books(platform: Innosystem, account: Account) -> Books:
-    """Reads all that the services say of one customer."""
+async def read_books(platform: Innosystem, account: Account, submitted: Sequence[str]) -> Books:
+    """Reads all that the services say of one customer, to be held against the IDs of the jobs they accepted."""
     filter_text = f'customer_id = "{account.customer_id}"'
     wallet = (await platform.wallets.GetWallet(GetWalletRequest(owner=account.owner))).wallet
     return Books(
         name=account.name,
         balance_before_cents=account.balance_cents,
         balance_after_cents=wallet.current_balance_cents,
+        submitted=submitted,
         jobs=[_job_entry(job) async for job in _jobs(platform, filter_text)],
         ledger=[_ledger_entry(entry) async for entry in _transactions(platform, account)],
     )

@@ -19,6 +19,7 @@ async def until_serving(address: str, *, seconds_max: float) -> None:
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
     async with asyncio.timeout(seconds_max), aio.insecure_channel(address) as channel:
-        async for response in HealthStub(channel).Watch(HealthCheckRequest()):
+        updates = HealthStub(channel).Watch(HealthCheckRequest())  # type: ignore[attr-defined] # not in the type stubs
+        async for response in updates:
             if response.status == HealthCheckResponse.SERVING:
                 return

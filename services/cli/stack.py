@@ -110,8 +110,6 @@ class Stack:
     async def _start(self) -> None:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
-        # Servers are stopped by tools that are forked, and gRPC would print a line about each.
-        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         for step in (self._start_databases, self._start_redis, self._migrate):
             await finished(asyncio.to_thread(step))
         for service in SERVICES:

@@ -20,22 +20,23 @@ FREE_PORTS = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"
 SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
 
 
-def command(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Starts the `innosystem` command."""
+def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Popen[str]:
+    """Starts the `innosystem` command, in a process group of its own as a shell does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.Popen(
         [sys.executable, "-m", "services.cli", *map(str, arguments)],
         cwd=cwd,
-        env={**environment, "PYTHONPATH": str(PROJECT)},
+        env={**environment, "PYTHONPATH": str(PROJECT), **settings},
+        process_group=0,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def started(folder: Path, cwd: Path) -> tuple[subprocess.Popen[str], dict[str, str]]:
+def started(folder: Path, cwd: Path, **settings: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
     """Starts a stack; answers it and its addresses once it is up."""
-    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", cwd=cwd)
+    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", cwd=cwd, **settings)
     assert stack.stdout is not None
     line = stack.stdout.readline()
     assert line, stack.communicate(timeout=60)
@@ -96,6 +97,24 @@ def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(f
     assert ended(stack) == 0
 
 
+def test_ctrl_c_while_postgresql_starts_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    stack = command("up", "--folder", folder, *FREE_PORTS, cwd=tmp_path)
+    eventually((folder / "postgres").exists)
+    os.killpg(stack.pid, signal.SIGINT)
+    assert ended(stack) == 0
+    assert not EmbeddedPostgres(folder).running
+    assert children(folder) == []
+
+
+def test_settings_meant_for_other_servers_and_logs_do_not_keep_a_stack_from_starting(
+    folder: Path, tmp_path: Path
+) -> None:
+    stack, _ = started(folder, tmp_path, LOG_LEVEL="WARNING", PGSERVICE="elsewhere", PGOPTIONS="-c search_path=nowhere")
+    stack.terminate()
+    _, said = stack.communicate(timeout=60)
+    assert (stack.returncode, said) == (0, "")
+
+
 def test_a_second_stack_in_the_same_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     stack, _ = started(folder, tmp_path)
     second = command("up", "--folder", folder, *FREE_PORTS, cwd=tmp_path)
@@ -117,6 +136,19 @@ def test_a_service_that_dies_ends_the_stack_with_its_name_and_log(folder: Path, 
     assert children(folder) == []
 
 
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_a_server_that_dies_ends_the_stack_with_its_name(name: str, folder: Path, tmp_path: Path) -> None:
+    stack, _ = started(folder, tmp_path)
+    pid = EmbeddedPostgres(folder).pid if name == "postgres" else EmbeddedRedis(folder).pid
+    assert pid is not None
+    # Killed by SIGKILL, PostgreSQL would leave shared memory to the system.
+    os.kill(pid, signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+    _, said = stack.communicate(timeout=60)
+    assert stack.returncode == 1
+    assert f"{name} ended" in said
+    assert children(folder) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
 def test_a_killed_stack_leaves_no_service_behind(folder: Path, tmp_path: Path) -> None:
     stack, _ = started(folder, tmp_path)
@@ -125,9 +157,10 @@ def test_a_killed_stack_leaves_no_service_behind(folder: Path, tmp_path: Path) -
     eventually(lambda: not children(folder))
 
 
-def test_the_demo_checks_its_books_and_writes_its_figures(tmp_path: Path) -> None:
+def test_the_demo_checks_its_books_and_writes_its_figures_whatever_is_set_for_others(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    demo = command("demo", "--jobs", "60", "--json", figures, cwd=tmp_path)
+    others = {"JOBS_DATABASE_URL": "postgresql://127.0.0.1:1/others", "REDIS_URL": "redis://127.0.0.1:1"}
+    demo = command("demo", "--jobs", "60", "--json", figures, cwd=tmp_path, RUNNER_QUEUES="others", **others)
     printed, said = demo.communicate(timeout=280)
     assert demo.returncode == 0, printed + said
     found = json.loads(figures.read_text())

@@ -51,6 +51,8 @@ def run(
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
+            # Ctrl-C in a terminal is for this process, which lets the tool finish before it stops what was started.
+            start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
         name = Path(command[0]).name

@@ -9,7 +9,7 @@ DECLINED = JobEntry("b", "SUCCEEDED", "DECLINED", 3)
 FAILED = JobEntry("c", "FAILED", "RELEASED")
 CREDIT = LedgerEntry("CREDIT", 5)
 CHARGE = LedgerEntry("DEDUCTION", -3, "a")
-GOOD = Books("Ada", 5, 2, [CHARGED, DECLINED, FAILED], [CREDIT, CHARGE])
+GOOD = Books("Ada", 5, 2, ["a", "b", "c"], [CHARGED, DECLINED, FAILED], [CREDIT, CHARGE])
 
 
 def problems(**changes: object) -> str:
@@ -65,3 +65,11 @@ def test_a_charge_for_an_unknown_job_is_found() -> None:
 
 def test_a_balance_that_moved_by_more_than_the_charges_is_found() -> None:
     assert "less the charges" in problems(balance_before_cents=6)
+
+
+def test_an_accepted_job_that_is_gone_is_found() -> None:
+    assert "job d was accepted and is lost" in problems(submitted=["a", "b", "c", "d"])
+
+
+def test_a_job_that_nobody_submitted_is_found() -> None:
+    assert "job c is there and was not submitted" in problems(submitted=["a", "b"])

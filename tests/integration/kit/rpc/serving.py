@@ -102,11 +102,15 @@ def health_method(channel: grpc.aio.Channel, name: str) -> Any:
     )
 
 
-async def until_health(channel: grpc.aio.Channel, expected: int, service: str = "") -> None:
-    """Waits until the server says this about itself."""
+async def until_health(
+    channel: grpc.aio.Channel, expected: int, service: str = "", begun: asyncio.Event | None = None
+) -> None:
+    """Waits until the server says this about itself; sets an event when it has said anything."""
     async with asyncio.timeout(LIMIT_SECONDS):
         watch = health_method(channel, "Watch")(health_pb2.HealthCheckRequest(service=service))
         async for answer in watch:
+            if begun is not None:
+                begun.set()
             if answer.status == expected:
                 watch.cancel()
                 return

@@ -158,7 +158,10 @@ async def test_a_server_that_drains_finishes_calls_and_says_that_it_stops_servin
             call = get(channel)
             await gate.wait_entered()
 
-            leaving = asyncio.create_task(until_health(channel, NOT_SERVING))
+            # gRPC cancels calls that reach a server at the moment when it stops: the watch has to have begun.
+            watching = asyncio.Event()
+            leaving = asyncio.create_task(until_health(channel, NOT_SERVING, begun=watching))
+            await watching.wait()
             server.stop()
             await leaving
             async with grpc.aio.insecure_channel(server.settings.listen_address) as late:
