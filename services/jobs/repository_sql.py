@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.jobs import statements
@@ -36,14 +35,9 @@ class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
         self, ids: Collection[UUID], names: Collection[str]
     ) -> Mapping[UUID | str, JobType | DataCorrupt]:
         """Looks IDs and names up in one statement."""
-        statement = self._select().where(
-            or_(
-                job_types.c.id == func.any(list(ids)),
-                job_types.c.name == func.any(list(names)),
-            )
-        )
+        wanted = {"ids": list(ids), "names": list(names)}
         found: dict[UUID | str, JobType | DataCorrupt] = {}
-        for row in (await self._connection.execute(statement)).mappings():
+        for row in (await self._connection.execute(statements.RESOLVE, wanted)).mappings():
             found[row["id"]] = found[row["name"]] = self._judged(row)
         return found
 
@@ -60,9 +54,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     table = jobs
     entity = Job
     resource = JOBS
-
-    def _select(self) -> Select[Any]:
-        return select(*statements.BARE)
+    columns = statements.BARE
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         stored = row["error"]
@@ -71,16 +63,12 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def get(self, entity_id: UUID) -> Job | None:
         """Answers the job with its payloads."""
-        return await self._one(select(*statements.WHOLE).where(jobs.c.id == entity_id))
+        return await self._one(statements.GET_WHOLE, {"entity_id": entity_id})
 
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
         """Reads the payloads alone."""
-        columns = (jobs.c.id, jobs.c.input_data, jobs.c.output_data)
-        statement = select(*columns).where(jobs.c.id == func.any(list(job_ids)))
-        return {
-            job_id: Payloads(input_data, output_data)
-            for job_id, input_data, output_data in await self._connection.execute(statement)
-        }
+        found = await self._connection.execute(statements.PAYLOADS, {"ids": list(job_ids)})
+        return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
     async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
         """Inserts them in one statement."""
@@ -89,8 +77,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
-        statement = self._select().where(jobs.c.id == func.any(list(job_ids))).order_by(jobs.c.id).with_for_update()
-        return {job.id: job for job in await self._all(statement)}
+        return {job.id: job for job in await self._all(statements.LOCK_MANY, {"ids": list(job_ids)})}
 
     async def claim(self, claim: Claim) -> Claimed:
         """Locks, chooses, changes, reads."""
@@ -100,8 +87,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         if choice.granted:
             await self._connection.execute(statements.claimed(claim, choice.granted))
         chosen = [*choice.repeated, *choice.granted]
-        statement = select(*statements.WHOLE).where(jobs.c.id == func.any(chosen))
-        running = {job.id: job for job in await self._all(statement)}
+        running = {job.id: job for job in await self._all(statements.GET_MANY_WHOLE, {"ids": chosen})}
         return Claimed(
             jobs=tuple(
                 claimed_job(running[job_id], types[running[job_id].job_type_id])

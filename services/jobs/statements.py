@@ -15,10 +15,12 @@ from sqlalchemy import (
     Text,
     Update,
     Uuid,
+    bindparam,
     case,
     cast,
     func,
     null,
+    or_,
     select,
     text,
     tuple_,
@@ -28,9 +30,10 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
-from services.jobs.models import jobs
+from services.jobs.job_types import JobType
+from services.jobs.models import job_types, jobs
 from services.jobs.repository import Claim
-from services.kit.data.arrays import unnest
+from services.kit.data.arrays import any_of, unnest
 
 Parameters = dict[str, Any]
 
@@ -136,6 +139,14 @@ _FIELDS = tuple(field.name for field in fields(Job))
 WHOLE = tuple(jobs.c[name] for name in _FIELDS)
 BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
+GET_WHOLE = select(*WHOLE).where(jobs.c.id == bindparam("entity_id"))
+GET_MANY_WHOLE = select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid))
+PAYLOADS = select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid))
+RESOLVE = select(*(job_types.c[field.name] for field in fields(JobType))).where(
+    or_(job_types.c.id == any_of("ids", Uuid), job_types.c.name == any_of("names", Text))
+)
+# In the order of the IDs, so that two batches can't wait for each other.
+LOCK_MANY = select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update()
 # Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers the others.
 INSERT = _insert()
 # Ends the runs of RUNNING jobs.

@@ -7,11 +7,21 @@ so that it is built, compiled and prepared once.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ARRAY, bindparam, cast, column, func
+from sqlalchemy import ARRAY, ColumnElement, bindparam, cast, column, func
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
 Types = Mapping[str, TypeEngine[Any] | type[TypeEngine[Any]]]
+
+
+def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
+    """Compares a column with many values: `table.c.id == any_of("ids", Uuid)`.
+
+    Args:
+        name: The parameter, which takes a list when the statement is executed.
+        kind: The SQL type of a value.
+    """
+    return func.any(cast(bindparam(name, type_=ARRAY(kind)), ARRAY(kind)))
 
 
 def unnest(name: str, types: Types) -> TableValuedAlias:

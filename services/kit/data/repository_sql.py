@@ -6,10 +6,11 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
-from sqlalchemy import Select, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, Table, Uuid, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
+from services.kit.data.arrays import any_of
 from services.kit.data.errors import Conflict
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
@@ -26,19 +27,25 @@ _DATABASE_SETS = frozenset({"id", "created_at", "updated_at", "version"})
 class SqlRepository(Generic[E, N]):
     """Entities of one class in one table, on the connection of a unit of work.
 
-    The fields of the entity have the names of the columns. Enums are stored by value.
+    The fields of the entity have the names of the columns. Enums are stored by value. Statements that are always the
+    same are made once, with the class: making one costs SQLAlchemy more than executing it.
 
     Attributes:
         table: The table.
         entity: The stored class.
         resource: What can be filtered and sorted.
+        columns: What is read of a row, one for each field of the entity; a class may name its own.
     """
 
     table: ClassVar[Table]
     entity: ClassVar[type[Any]]
     resource: ClassVar[Resource]
 
+    columns: ClassVar[tuple[ColumnElement[Any], ...]]
+
     _enums: ClassVar[Mapping[str, type[Enum]]]
+    _get: ClassVar[Select[Any]]
+    _get_many: ClassVar[Select[Any]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -47,18 +54,21 @@ class SqlRepository(Generic[E, N]):
             for name, hint in get_type_hints(cls.entity).items()
             if isinstance(hint, type) and issubclass(hint, Enum)
         }
+        if "columns" not in vars(cls):
+            cls.columns = tuple(cls.table.c[field.name] for field in fields(cls.entity))
+        cls._get = select(*cls.columns).where(cls.table.c.id == bindparam("entity_id"))
+        cls._get_many = select(*cls.columns).where(cls.table.c.id == any_of("ids", Uuid))
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def get(self, entity_id: UUID) -> E | None:
         """Answers the entity, or None."""
-        return await self._one(self._select().where(self.table.c.id == entity_id))
+        return await self._one(self._get, {"entity_id": entity_id})
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
         """Answers those that exist, by ID."""
-        statement = self._select().where(self.table.c.id == func.any(list(ids)))
-        result = await self._connection.execute(statement)
+        result = await self._connection.execute(self._get_many, {"ids": list(ids)})
         return {row["id"]: self._entity(row) for row in result.mappings()}
 
     async def list_page(self, query: ListQuery) -> Page[E]:
@@ -88,10 +98,10 @@ class SqlRepository(Generic[E, N]):
         return result.rowcount > 0
 
     def _select(self) -> Select[Any]:
-        return select(*(self.table.c[field.name] for field in fields(self.entity)))
+        return select(*self.columns)
 
-    async def _one(self, statement: Executable) -> E | None:
-        row = (await self._connection.execute(statement)).mappings().one_or_none()
+    async def _one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> E | None:
+        row = (await self._connection.execute(statement, parameters)).mappings().one_or_none()
         return None if row is None else self._entity(row)
 
     async def _all(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[E]:
@@ -99,7 +109,7 @@ class SqlRepository(Generic[E, N]):
         return [self._entity(row) for row in result.mappings()]
 
     async def _changed(self, statement: Any) -> E:
-        stored = await self._one(statement.returning(*self._select().selected_columns))
+        stored = await self._one(statement.returning(*self.columns))
         if stored is None:
             raise Conflict
         return stored
