@@ -15,7 +15,7 @@ Types = Mapping[str, TypeEngine[Any] | type[TypeEngine[Any]]]
 
 
 def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
-    """Compares a column with many values: `table.c.id == any_of("ids", Uuid)`.
+    """Makes what a column is compared with to equal one of many values, as in `table.c.id == any_of("ids", Uuid)`.
 
     Args:
         name: The parameter, which takes a list when the statement is executed.
