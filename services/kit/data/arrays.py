@@ -15,7 +15,9 @@ Types = Mapping[str, TypeEngine[Any] | type[TypeEngine[Any]]]
 
 
 def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
-    """Makes what a column is compared with to equal one of many values, as in `table.c.id == any_of("ids", Uuid)`.
+    """Makes the other side of a comparison that holds for any of many values.
+
+    It is used as in `table.c.id == any_of("ids", Uuid)`.
 
     Args:
         name: The parameter, which takes a list when the statement is executed.
