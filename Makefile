@@ -45,6 +45,10 @@ demo: setup ## Run the main job on real input: jobs over the standard library's 
 up: setup ## Start the local stack (PostgreSQL, Redis, three services, a runner); Ctrl-C stops it
 	$(BIN)/innosystem up
 
+.PHONY: bench
+bench: setup ## Measure how many jobs a second are taken and finished
+	$(BIN)/innosystem bench
+
 .PHONY: test
 test: setup ## Run the tests, without the slow ones
 	$(PYTEST) -m "not slow"

@@ -172,3 +172,16 @@ def test_the_demo_checks_its_books_and_writes_its_figures_whatever_other_runners
     for customer in ("Ada", "Grace", "Paul"):
         assert customer in printed
     assert list(tmp_path.iterdir()) == [figures]
+
+
+def test_the_bench_measures_and_writes_its_figures(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    bench = command("bench", "--jobs", "64", "--json", figures, cwd=tmp_path)
+    printed, said = bench.communicate(timeout=280)
+    assert bench.returncode == 0, printed + said
+    found = json.loads(figures.read_text())
+    assert found.keys() == {
+        f"{measure}_{what}_per_second" for measure in ("p1", "p2") for what in ("submitted", "jobs")
+    }
+    assert min(found.values()) > 0
+    assert "p1 jobs per second" in printed
