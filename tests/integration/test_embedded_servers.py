@@ -32,6 +32,33 @@ print("started", flush=True)
 sys.stdin.read()
 """
 
+# Calls that go on and on, in threads of gRPC's: a process that is forked meanwhile may die before it becomes a program.
+BUSY = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+from services.cli.embedded.account import Account
+from services.cli.embedded.processes import run
+server = grpc.server(ThreadPoolExecutor(4))
+channel = grpc.insecure_channel("127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"))
+server.start()
+ended = threading.Event()
+def call():
+    while not ended.is_set():
+        try:
+            channel.unary_unary("/a/b")(b"", timeout=5)
+        except grpc.RpcError:
+            pass
+callers = [threading.Thread(target=call) for _ in range(4)]
+for caller in callers:
+    caller.start()
+done = [run(["/usr/bin/id", "-u"], timeout_seconds=20, account=Account(65534, 65534)) for _ in range(100)]
+ended.set()
+for caller in callers:
+    caller.join()
+print({(each.returncode, each.stdout, each.stderr) for each in done})
+"""
+
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
@@ -345,3 +372,9 @@ def test_opening_the_way_adds_no_more_than_the_right_to_pass(tmp_path: Path) -> 
 
     assert closed.stat().st_mode & 0o777 == 0o701
     assert opened.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs commands for another account")
+def test_commands_of_another_account_run_beside_busy_grpc_threads() -> None:
+    done = subprocess.run([sys.executable, "-c", BUSY], check=False, capture_output=True, text=True, cwd=PROJECT)
+    assert (done.returncode, done.stdout) == (0, "{(0, '65534\\n', '')}\n"), done.stderr

@@ -5,6 +5,8 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from services.cli.embedded.errors import EmbeddedServerError
 
 _NAME = "postgres"
 _USERADD_TIMEOUT_SECONDS = 30.0
+_BECOME = """
+import os, sys
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+os.execv(command[0], command)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,16 @@ class Account:
     def own(self, path: Path) -> None:
         """Give a file or an empty folder to this account."""
         os.chown(path, self.uid, self.gid)
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """Make the command that gives up root's rights and becomes a program of this account.
+
+        Args:
+            command: The program, by its path, and its arguments.
+        """
+        # subprocess could do it with user=, but then it forks where it spawns otherwise, and gRPC's
+        # fork handlers kill the forked child of a process in which gRPC's threads are at work.
+        return [sys.executable, "-ISc", _BECOME, str(self.uid), str(self.gid), *command]
 
     def may_pass(self, status: os.stat_result) -> bool:
         """Tell whether this account may go through a folder with this status."""

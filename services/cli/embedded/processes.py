@@ -36,10 +36,11 @@ def run(
     Raises:
         EmbeddedServerError: The command took too long.
     """
+    arguments = [str(part) for part in command]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     try:
         return subprocess.run(
-            [str(part) for part in command],
+            account.command(arguments) if account else arguments,
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -48,9 +49,6 @@ def run(
             cwd=cwd,
             env=environment,
             pass_fds=pass_fds,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
             # Ctrl-C in a terminal is for this process, which lets the tool finish before it stops what was started.
             start_new_session=True,
         )
