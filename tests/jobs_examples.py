@@ -6,9 +6,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.domain import BillingStatus, NewJob
-from services.jobs.job_types import NewJobType, Priority, ProcessorType
+from services.jobs.domain import BillingStatus, Job, NewJob
+from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
@@ -45,3 +46,13 @@ def new_job(job_type_id: UUID, **values: Any) -> NewJob:
         "request_digest": b"digest",
     }
     return NewJob(**{**defaults, **values})
+
+
+def stored_job_type(**values: Any) -> JobType:
+    """A job type as it is read from the database."""
+    return JobType(**{**vars(new_job_type()), "created_at": NOW, "updated_at": NOW, **values})
+
+
+def stored_job(**values: Any) -> Job:
+    """A waiting job as it is read from the database."""
+    return Job(**{**vars(new_job(uuid7())), "created_at": NOW, "queued_at": NOW, **values})

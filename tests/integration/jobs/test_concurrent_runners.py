@@ -1,0 +1,131 @@
+"""Many callers at once on real PostgreSQL, over the pools that two processes of the jobs service would have."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from services.jobs.completion import Completion, ending
+from services.jobs.domain import Job
+from services.jobs.repository import Claim, Claimed, Waiting
+from services.jobs.repository_sql import SqlJobsUnitOfWork
+from services.jobs.service import JobsService, Submitted
+from services.jobs.submission import Submission
+from services.kit.data.database import Database
+from services.kit.settings import DatabaseSettings
+from tests.jobs_examples import MINUTE, NOW, new_job_type
+
+CALLERS = 16
+
+
+class EveryCustomer:
+    """A customers service that knows everybody."""
+
+    async def active(self, customer_ids: set[UUID]) -> dict[UUID, bool]:
+        return dict.fromkeys(customer_ids, True)
+
+
+class Pushed:
+    """Keeps what is handed to the queue."""
+
+    def __init__(self) -> None:
+        self.ids: list[UUID] = []
+
+    def put(self, jobs: Sequence[Waiting]) -> None:
+        self.ids += [job.id for job in jobs]
+
+
+@pytest.fixture
+async def databases(fresh_database: Callable[[str], str]) -> AsyncIterator[list[Database]]:
+    url = SecretStr(fresh_database("jobs"))
+    pools = [Database.connect(DatabaseSettings(url=url), application_name=f"test-{n}") for n in range(2)]
+    yield pools
+    for pool in pools:
+        await pool.close()
+
+
+@pytest.fixture
+async def job_type(databases: list[Database]) -> str:
+    new = new_job_type()
+    async with SqlJobsUnitOfWork(databases[0]) as work:
+        await work.job_types.create(new)
+        await work.commit()
+    return new.name
+
+
+def service(database: Database, queue: Pushed) -> JobsService:
+    return JobsService(lambda: SqlJobsUnitOfWork(database), EveryCustomer(), queue, lambda: NOW)  # type: ignore[arg-type] # a fake
+
+
+async def submitted(database: Database, job_type: str, count: int) -> list[UUID]:
+    batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(count)]
+    results = await service(database, Pushed()).submit(batch, "request")
+    assert all(isinstance(one, Submitted) for one in results)
+    return [one.job_id for one in batch]
+
+
+async def claimed(database: Database, job_ids: Sequence[UUID], lease_id: UUID) -> Claimed:
+    async with SqlJobsUnitOfWork(database) as work:
+        answer = await work.jobs.claim(Claim(job_ids, uuid7(), lease_id, MINUTE, 1_000_000))
+        await work.commit()
+    return answer
+
+
+async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
+    databases: list[Database], job_type: str
+) -> None:
+    queue = Pushed()
+    services = [service(database, queue) for database in databases]
+    batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(5)]
+    answers = await asyncio.gather(*(services[n % 2].submit(batch, "request") for n in range(CALLERS)))
+
+    for answer in zip(*answers, strict=True):
+        jobs = [one for one in answer if isinstance(one, Submitted)]
+        assert len(jobs) == CALLERS
+        assert len({one.job.created_at for one in jobs}) == 1
+        assert Counter(one.replayed for one in jobs) == {False: 1, True: CALLERS - 1}
+    assert sorted(queue.ids) == sorted(one.job_id for one in batch)
+
+
+async def test_jobs_claimed_by_many_at_once_are_each_claimed_once(databases: list[Database], job_type: str) -> None:
+    ids = await submitted(databases[0], job_type, 100)
+    orders = [ids[n:] + ids[:n] for n in range(0, 100, 7)]
+    answers = await asyncio.gather(*(claimed(databases[n % 2], order, uuid7()) for n, order in enumerate(orders)))
+
+    granted = Counter(one.job.id for answer in answers for one in answer.jobs)
+    assert granted == dict.fromkeys(ids, 1)
+
+
+async def test_a_claim_repeated_while_the_first_is_at_work_gets_the_same_jobs(
+    databases: list[Database], job_type: str
+) -> None:
+    ids = await submitted(databases[0], job_type, 20)
+    lease_id = uuid7()
+    answers = await asyncio.gather(*(claimed(databases[n % 2], ids, lease_id) for n in range(4)))
+
+    assert all({one.job.id for one in answer.jobs} == set(ids) for answer in answers)
+    assert {one.job.attempt for answer in answers for one in answer.jobs} == {1}
+
+
+async def test_two_completions_at_once_are_decided_one_after_the_other(
+    databases: list[Database], job_type: str
+) -> None:
+    [job_id] = await submitted(databases[0], job_type, 1)
+    lease_id = uuid7()
+    await claimed(databases[0], [job_id], lease_id)
+
+    async def seen(database: Database) -> Job:
+        async with SqlJobsUnitOfWork(database) as work:
+            [job] = (await work.jobs.lock_many([job_id])).values()
+            if job.lease_id == lease_id:
+                completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
+                await work.jobs.complete_many([(completion, ending(job, completion))])
+            await work.commit()
+        return job
+
+    states = await asyncio.gather(*(seen(database) for database in databases))
+    assert sorted(job.status for job in states) == ["RUNNING", "SUCCEEDED"]

@@ -1,0 +1,110 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.jobs.domain import BillingStatus, NewJob
+from services.jobs.errors import InputTooLarge, InvalidInputJson, JobTypeDisabled, PriceAboveMaximum
+from services.jobs.job_types import JobType, Priority
+from services.jobs.payloads import BYTES_MAX
+from services.jobs.submission import Submission, admitted, checked_input
+from services.kit.errors import InvalidField
+from services.kit.idempotency import check_same
+from tests.jobs_examples import MINUTE, NOW, stored_job_type
+
+ID = UUID(int=1)
+SCHEMA = json.dumps({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
+
+
+def submission(**values: Any) -> Submission:
+    defaults: dict[str, Any] = {"job_id": ID, "customer_id": ID, "job_type": "echo", "input_json": '{"n": 1}'}
+    return Submission(**{**defaults, **values})
+
+
+def admit(job_type: JobType | None = None, **values: Any) -> NewJob:
+    one = submission(**values)
+    return admitted(one, job_type or stored_job_type(), checked_input(one), now=NOW, request_id="request")
+
+
+def test_the_price_and_the_defaults_of_the_job_type_are_frozen_into_the_job() -> None:
+    job_type = stored_job_type(
+        standard_cost_cents=7,
+        currency="USD",
+        queue="slow",
+        default_priority=Priority.LOW,
+        max_attempts=3,
+        expires_after=timedelta(hours=1),
+    )
+    job = admit(job_type)
+    assert (job.job_type_id, job.estimated_cost_cents, job.currency) == (job_type.id, 7, "USD")
+    assert (job.queue, job.priority, job.max_attempts) == ("slow", Priority.LOW, 3)
+    assert job.expires_at == NOW + timedelta(hours=1)
+    assert (job.billing_status, job.request_id) == (BillingStatus.UNHELD, "request")
+
+
+def test_what_the_caller_says_wins_over_the_defaults() -> None:
+    job = admit(priority=Priority.HIGH, expires_at=NOW + MINUTE)
+    assert (job.priority, job.expires_at) == (Priority.HIGH, NOW + MINUTE)
+
+
+def test_a_free_job_is_not_billable() -> None:
+    assert admit(stored_job_type(standard_cost_cents=0)).billing_status is BillingStatus.NOT_BILLABLE
+
+
+def test_a_disabled_job_type_is_refused() -> None:
+    with pytest.raises(JobTypeDisabled):
+        admit(stored_job_type(enabled=False))
+
+
+def test_a_price_above_the_callers_maximum_is_refused_and_one_equal_to_it_is_not() -> None:
+    assert admit(max_cost_cents=5).estimated_cost_cents == 5
+    with pytest.raises(PriceAboveMaximum) as caught:
+        admit(max_cost_cents=4)
+    assert caught.value.metadata == {"price_cents": "5", "max_cost_cents": "4", "currency": "EUR"}
+
+
+@pytest.mark.parametrize(("field", "value"), [("run_at", NOW + MINUTE), ("expires_at", NOW)])
+def test_times_that_can_not_be_kept_are_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(InvalidField) as caught:
+    X
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_an_input_must_satisfy_the_schema_and_the_error_says_where_it_does_not() -> None:
+    job_type = stored_job_type(input_schema=SCHEMA)
+    assert admit(job_type).input_data == '{"n": 1}'
+    with pytest.raises(InvalidInputJson, match="at n:"):
+        admit(job_type, input_json='{"n": "one"}')
+    with pytest.raises(InvalidInputJson, match="the whole input"):
+        admit(job_type, input_json="{}")
+
+
+def test_an_input_of_one_byte_too_many_is_too_large() -> None:
+    checked_input(submission(input_json='"' + "x" * (BYTES_MAX - 2) + '"'))
+    with pytest.raises(InputTooLarge):
+        checked_input(submission(input_json='"' + "x" * (BYTES_MAX - 1) + '"'))
+
+
+def test_labels_in_another_order_are_the_same_submission() -> None:
+    job = admit(labels={"a": "1", "b": "2"})
+    check_same(submission(labels={"b": "2", "a": "1"}).parameters, job.request_digest)
+
+
+def test_every_parameter_but_the_id_is_part_of_the_digest() -> None:
+    one = submission()
+    changes: dict[str, Any] = {
+        "customer_id": UUID(int=2),
+        "job_type": "other",
+        "priority": Priority.HIGH,
+        "input_json": "2",
+        "run_at": NOW,
+        "expires_at": NOW,
+        "max_cost_cents": 1,
+        "labels": {"a": "1"},
+    }
+    assert changes.keys() == one.parameters.keys()
+    for name, value in changes.items():
+        assert replace(one, **{name: value}).parameters[name] != one.parameters[name]
