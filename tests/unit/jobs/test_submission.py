@@ -69,7 +69,7 @@ def test_a_price_above_the_callers_maximum_is_refused_and_one_equal_to_it_is_not
 @pytest.mark.parametrize(("field", "value"), [("run_at", NOW + MINUTE), ("expires_at", NOW)])
 def test_times_that_can_not_be_kept_are_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(InvalidField) as caught:
-    X
+        admit(None, **{field: value})
     assert [violation.field for violation in caught.value.violations] == [field]
 
 
