@@ -4,11 +4,14 @@ from datetime import UTC, datetime
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
-from services.customers.repository_sql import SqlCustomersUnitOfWork
+from services.customers.models import metadata
+from services.customers.repository_sql import SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
 from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.migrations import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.settings import DatabaseSettings, load
@@ -19,7 +22,9 @@ async def main() -> None:
     server_settings = load(CustomersServerSettings, "CUSTOMERS_")
     database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
     database = Database.connect(database_settings, application_name="innosystem-customers")
-    service = CustomersService(lambda: SqlCustomersUnitOfWork(database), lambda: datetime.now(UTC))
+    schema = SchemaGate.of("customers", database_settings, metadata, database.check)
+    transactions = SqlTransactions(database)
+    service = CustomersService(transactions, SqlCustomerRepository(transactions), lambda: datetime.now(UTC))
     servicer = CustomerServicer(service, PageTokens(database_settings.page_token_key))
     server = Server(
         settings=server_settings,
@@ -29,7 +34,7 @@ async def main() -> None:
                 lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
             )
         ],
-        required={"database": database.check},
+        required={"database": schema.check},
     )
     try:
         await server.run()

@@ -4,7 +4,6 @@ from typing import Protocol
 from uuid import UUID
 
 from services.customers.domain import Customer, NewCustomer
-from services.kit.data.unit_of_work import UnitOfWork
 from services.kit.query.fields import BooleanField, StringField, TimestampField, UuidField
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
@@ -56,13 +55,4 @@ class CustomerRepository(Protocol):
             AlreadyExists: With `EMAIL_CONSTRAINT`.
             Conflict: If the stored version is not the customer's.
         """
-        ...
-
-
-class CustomersUnitOfWork(UnitOfWork, Protocol):
-    """A transaction on the customers database."""
-
-    @property
-    def customers(self) -> CustomerRepository:
-        """The stored customers."""
         ...

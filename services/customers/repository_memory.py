@@ -3,7 +3,6 @@
 from services.customers.domain import Customer, NewCustomer
 from services.customers.repository import CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
 from services.kit.data.repository_memory import MemoryRepository, Unique
-from services.kit.data.unit_of_work import MemoryStore, MemoryUnitOfWork
 
 
 class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
@@ -23,13 +22,3 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
             if api_key_hash in (customer.api_key_hash, customer.previous_api_key_hash):
                 return customer
         return None
-
-
-class MemoryCustomersUnitOfWork(MemoryUnitOfWork):
-    """A transaction on the customers of a `MemoryStore`."""
-
-    customers: MemoryCustomerRepository
-
-    def bind(self, store: MemoryStore) -> None:
-        """Makes the repository on the store."""
-        self.customers = MemoryCustomerRepository(store)

@@ -1,13 +1,11 @@
 """Customers in PostgreSQL."""
 
 from sqlalchemy import or_
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.customers.domain import Customer, NewCustomer
 from services.customers.models import customers
 from services.customers.repository import CUSTOMERS
 from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.unit_of_work import SqlUnitOfWork
 
 
 class SqlCustomerRepository(SqlRepository[Customer, NewCustomer]):
@@ -28,13 +26,3 @@ class SqlCustomerRepository(SqlRepository[Customer, NewCustomer]):
                 )
             )
         )
-
-
-class SqlCustomersUnitOfWork(SqlUnitOfWork):
-    """A transaction on the customers database."""
-
-    customers: SqlCustomerRepository
-
-    def bind(self, connection: AsyncConnection) -> None:
-        """Makes the repository on the connection."""
-        self.customers = SqlCustomerRepository(connection)

@@ -16,13 +16,16 @@ from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
+from services.jobs.models import metadata
 from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlJobsUnitOfWork
+from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
 from services.jobs.settings import CustomersClientSettings, JobsServerSettings
 from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.migrations import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
@@ -49,20 +52,23 @@ async def main() -> None:
 
     async with AsyncExitStack() as opened:
         database = Database.connect(database_settings, application_name="innosystem-jobs")
+        schema = SchemaGate.of("jobs", database_settings, metadata, database.check)
         opened.push_async_callback(database.close)
         client = await opened.enter_async_context(redis_client(redis_settings))
         lists = RedisLists(client, redis_settings.key_prefix)
         channel = connect(customers_settings.address, deadline_seconds=customers_settings.deadline_seconds)
         customers = GrpcCustomers(CustomerServiceStub(await opened.enter_async_context(channel)))
 
-        def unit_of_work() -> SqlJobsUnitOfWork:
-            return SqlJobsUnitOfWork(database)
-
-        dispatcher = Dispatcher(unit_of_work, lists)
-        jobs = JobsService(unit_of_work, customers, dispatcher, lambda: datetime.now(UTC))
+        transactions = SqlTransactions(database)
+        jobs = SqlJobRepository(transactions)
+        job_types = SqlJobTypeRepository(transactions)
+        dispatcher = Dispatcher(transactions, jobs, lists)
+        service = JobsService(
+            transactions, jobs, job_types, customers=customers, queue=dispatcher, now=lambda: datetime.now(UTC)
+        )
         tokens = PageTokens(database_settings.page_token_key)
-        job_servicer = JobServicer(jobs, RunService(unit_of_work), ContractValidator(), tokens)
-        job_type_servicer = JobTypeServicer(JobTypeService(unit_of_work), tokens)
+        job_servicer = JobServicer(service, RunService(transactions, jobs), ContractValidator(), tokens)
+        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types), tokens)
         server = Server(
             settings=server_settings,
             served=[
@@ -75,9 +81,9 @@ async def main() -> None:
                     lambda grpc_server: add_JobTypeServiceServicer_to_server(job_type_servicer, grpc_server),
                 ),
             ],
-            required={"database": database.check},
+            required={"database": schema.check},
             optional={"redis": lists.check},
-            background=[dispatcher.run],
+            background=[schema.before(dispatcher.run)],
         )
         opened.push_async_callback(dispatcher.flush)
         await server.run()

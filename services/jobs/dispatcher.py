@@ -6,12 +6,13 @@ the process that should have made it. An ID that is pushed twice is harmless: cl
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import structlog
 
-from services.jobs.repository import JobsUnitOfWork, Waiting
+from services.jobs.repository import JobRepository, Waiting
+from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 
 log = structlog.get_logger(__name__)
@@ -41,12 +42,14 @@ class Dispatcher:
     """The way from the database to the queue. `run` does the work; `put` only leaves it a note.
 
     Args:
-        unit_of_work: Begins a transaction.
+        transactions: Where they begin.
+        jobs: The stored jobs.
         lists: Where runners take IDs from.
     """
 
-    def __init__(self, unit_of_work: Callable[[], JobsUnitOfWork], lists: Lists) -> None:
-        self._unit_of_work = unit_of_work
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, lists: Lists) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
         self._lists = lists
         self._noted: list[Waiting] = []
         self._wake = asyncio.Event()
@@ -100,16 +103,15 @@ class Dispatcher:
     async def _withhold(self) -> None:
         self._withheld = True
         while batch := self._noted[:_BATCH]:
-            async with self._unit_of_work() as work:
-                await work.jobs.withhold([waiting.id for waiting in batch])
-                await work.commit()
+            async with self.transactions.begin():
+                await self._jobs.withhold([waiting.id for waiting in batch])
             del self._noted[: len(batch)]
 
     async def _push_again(self) -> None:
         """Pushes, once after the start, all that waits, oldest first in each list."""
         while not self._repushed:
-            async with self._unit_of_work() as work:
-                waiting = await work.jobs.waiting_after(self._repushed_to, _BATCH)
+            async with self.transactions.begin():
+                waiting = await self._jobs.waiting_after(self._repushed_to, _BATCH)
             if waiting:
                 await self._lists.push(waiting)
                 self._repushed_to = waiting[-1]
@@ -118,9 +120,8 @@ class Dispatcher:
     async def _push_withheld(self) -> None:
         """Pushes what the queue did not take before, highest priority first."""
         while self._withheld:
-            async with self._unit_of_work() as work:
-                taken = await work.jobs.take_undispatched(_BATCH)
-                await work.commit()
+            async with self.transactions.begin():
+                taken = await self._jobs.take_undispatched(_BATCH)
             self._withheld = len(taken) == _BATCH
             self._noted[:0] = taken
             await self._push_noted()

@@ -1,6 +1,6 @@
 """What can be done with job types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
@@ -8,8 +8,10 @@ from uuid import UUID
 from services.jobs import schemas
 from services.jobs.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.job_types import RUNNABLE, JobType, NewJobType
-from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobsUnitOfWork
+from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
 from services.kit.data.errors import AlreadyExists, StillReferenced
+from services.kit.data.transactional import transactional
+from services.kit.data.transactions import Transactions
 from services.kit.errors import EtagMismatch, InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
@@ -19,11 +21,13 @@ class JobTypeService:
     """The use cases of job types. Each is one transaction.
 
     Args:
-        unit_of_work: Begins a transaction.
+        transactions: Where they begin.
+        job_types: The stored job types.
     """
 
-    def __init__(self, unit_of_work: Callable[[], JobsUnitOfWork]) -> None:
-        self._unit_of_work = unit_of_work
+    def __init__(self, transactions: Transactions[Any], job_types: JobTypeRepository) -> None:
+        self.transactions = transactions
+        self._job_types = job_types
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Stores a job type.
@@ -39,39 +43,37 @@ class JobTypeService:
         _check(new)
         parameters = _parameters(new)
         try:
-            async with self._unit_of_work() as work:
-                if (known := await work.job_types.get(new.id)) is None:
-                    stored = await work.job_types.create(replace(new, request_digest=digest(parameters)))
-                    await work.commit()
-                    return stored, False
+            async with self.transactions.begin():
+                if (known := await self._job_types.get(new.id)) is None:
+                    return await self._job_types.create(replace(new, request_digest=digest(parameters))), False
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.
-            async with self._unit_of_work() as work:
-                known = await work.job_types.get(new.id)
+            async with self.transactions.begin(read_only=True):
+                known = await self._job_types.get(new.id)
             if known is None:
                 raise _name_taken(error, new.name) from error
         check_same(parameters, known.request_digest)
         return known, True
 
+    @transactional(read_only=True)
     async def get(self, wanted: UUID | str) -> JobType:
         """Answers a job type by its ID or name.
 
         Raises:
             JobTypeNotFound: If there is none.
         """
-        async with self._unit_of_work() as work:
-            if isinstance(wanted, UUID):
-                job_type = await work.job_types.get(wanted)
-            else:
-                job_type = await work.job_types.get_by_name(wanted)
+        if isinstance(wanted, UUID):
+            job_type = await self._job_types.get(wanted)
+        else:
+            job_type = await self._job_types.get_by_name(wanted)
         if job_type is None:
             raise JobTypeNotFound(str(wanted))
         return job_type
 
+    @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[JobType]:
         """Answers a page of job types."""
-        async with self._unit_of_work() as work:
-            return await work.job_types.list_page(query)
+        return await self._job_types.list_page(query)
 
     async def update(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
         """Changes some fields. A new price touches only jobs submitted later.
@@ -88,15 +90,11 @@ class JobTypeService:
             EtagMismatch: If the etag is not the present one.
         """
         try:
-            async with self._unit_of_work() as work:
-                job_type = await _existing(work, job_type_id, etag)
+            async with self.transactions.begin():
+                job_type = await self._existing(job_type_id, etag)
                 changed = replace(job_type, **changes)
                 _check(changed)
-                if changed == job_type:
-                    return job_type
-                stored = await work.job_types.update(changed)
-                await work.commit()
-                return stored
+                return job_type if changed == job_type else await self._job_types.update(changed)
         except AlreadyExists as error:
             raise _name_taken(error, changes["name"]) from error
 
@@ -109,21 +107,19 @@ class JobTypeService:
             EtagMismatch: If the etag is not empty and not the present one.
         """
         try:
-            async with self._unit_of_work() as work:
-                await _existing(work, job_type_id, etag)
-                await work.job_types.delete(job_type_id)
-                await work.commit()
+            async with self.transactions.begin():
+                await self._existing(job_type_id, etag)
+                await self._job_types.delete(job_type_id)
         except StillReferenced as error:
             raise JobTypeInUse(job_type_id) from error
 
-
-async def _existing(work: JobsUnitOfWork, job_type_id: UUID, etag: str) -> JobType:
-    job_type = await work.job_types.get(job_type_id)
-    if job_type is None:
-        raise JobTypeNotFound(str(job_type_id))
-    if etag and etag != job_type.etag:
-        raise EtagMismatch
-    return job_type
+    async def _existing(self, job_type_id: UUID, etag: str) -> JobType:
+        job_type = await self._job_types.get(job_type_id)
+        if job_type is None:
+            raise JobTypeNotFound(str(job_type_id))
+        if etag and etag != job_type.etag:
+            raise EtagMismatch
+        return job_type
 
 
 def _check(job_type: NewJobType) -> None:

@@ -9,7 +9,6 @@ from uuid import UUID
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.domain import BillingStatus, ClaimedJob, Job, JobStatus, NewJob, QueueStats
 from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
-from services.kit.data.unit_of_work import UnitOfWork
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import (
     BooleanField,
@@ -217,18 +216,4 @@ class JobRepository(Protocol):
 
     async def take_undispatched(self, limit: int) -> list[Waiting]:
         """Marks PENDING jobs that were withheld as handed over and answers them, highest priority first."""
-        ...
-
-
-class JobsUnitOfWork(UnitOfWork, Protocol):
-    """A transaction on the jobs database."""
-
-    @property
-    def job_types(self) -> JobTypeRepository:
-        """The stored job types."""
-        ...
-
-    @property
-    def jobs(self) -> JobRepository:
-        """The stored jobs."""
         ...

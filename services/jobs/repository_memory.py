@@ -25,7 +25,6 @@ from services.jobs.repository import (
 from services.jobs.statistics import queue_stats
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repository_memory import MemoryRepository, Unique
-from services.kit.data.unit_of_work import MemoryStore, MemoryUnitOfWork
 from services.kit.errors import DataCorrupt
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
@@ -44,10 +43,6 @@ class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType]):
         Unique(JOB_TYPE_NAME_CONSTRAINT, lambda job_type: job_type.name),
     )
 
-    def __init__(self, store: MemoryStore) -> None:
-        super().__init__(store)
-        self._jobs: dict[UUID, Job] = store.tables.setdefault("jobs", {})
-
     async def get_by_name(self, name: str) -> JobType | None:
         """Looks at all of them."""
         return next((kind for kind in self._rows.values() if kind.name == name), None)
@@ -64,7 +59,8 @@ class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType]):
 
     async def delete(self, entity_id: UUID) -> bool:
         """Removes the job type unless a job has it."""
-        if any(job.job_type_id == entity_id for job in self._jobs.values()):
+        jobs: dict[UUID, Job] = self._transactions.resource.tables.get("jobs", {})
+        if any(job.job_type_id == entity_id for job in jobs.values()):
             raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
         return await super().delete(entity_id)
 
@@ -77,9 +73,9 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     resource = JOBS
     unique = (Unique("pk_jobs", lambda job: job.id),)
 
-    def __init__(self, store: MemoryStore) -> None:
-        super().__init__(store)
-        self._types: dict[UUID, JobType] = store.tables.setdefault("job_types", {})
+    @property
+    def _types(self) -> dict[UUID, JobType]:
+        return self._transactions.resource.tables.setdefault("job_types", {})
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
         """Answers them without payloads, like the database."""
@@ -106,7 +102,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         return await self.get_many([new.id for new in fresh])
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
-        """Answers them; the unit of work is alone anyway."""
+        """Answers them; the transaction is alone anyway."""
         return await self.get_many(job_ids)
 
     async def claim(self, claim: Claim) -> Claimed:
@@ -215,15 +211,3 @@ def _bare(job: Job) -> Job:
 
 def _place(waiting: Waiting) -> tuple[Any, ...]:
     return (waiting.queue, waiting.priority, waiting.queued_at, waiting.id)
-
-
-class MemoryJobsUnitOfWork(MemoryUnitOfWork):
-    """A transaction on the jobs of a `MemoryStore`."""
-
-    job_types: MemoryJobTypeRepository
-    jobs: MemoryJobRepository
-
-    def bind(self, store: MemoryStore) -> None:
-        """Makes the repositories on the store."""
-        self.job_types = MemoryJobTypeRepository(store)
-        self.jobs = MemoryJobRepository(store)

@@ -5,8 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.jobs import statements
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.domain import BillingStatus, Job, JobError, NewJob, QueueStats
@@ -16,7 +14,6 @@ from services.jobs.models import job_types, jobs
 from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Waiting
 from services.jobs.statistics import queue_stats
 from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.unit_of_work import SqlUnitOfWork
 from services.kit.errors import DataCorrupt
 
 
@@ -100,7 +97,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def _types(self, found: Iterable[Job]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
         wanted = {job.job_type_id for job in found}
-        resolved = await SqlJobTypeRepository(self._connection).resolve(wanted, ())
+        resolved = await SqlJobTypeRepository(self._transactions).resolve(wanted, ())
         types = {key: resolved[key] for key in wanted}
         return (
             {key: kind for key, kind in types.items() if isinstance(kind, JobType)},
@@ -142,15 +139,3 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             Waiting(job_id, queue, Priority(priority), queued_at)
             for job_id, queue, priority, queued_at in await self._connection.execute(statement)
         ]
-
-
-class SqlJobsUnitOfWork(SqlUnitOfWork):
-    """A transaction on the jobs database."""
-
-    job_types: SqlJobTypeRepository
-    jobs: SqlJobRepository
-
-    def bind(self, connection: AsyncConnection) -> None:
-        """Makes the repositories on the connection."""
-        self.job_types = SqlJobTypeRepository(connection)
-        self.jobs = SqlJobRepository(connection)

@@ -1,8 +1,8 @@
 """What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -19,7 +19,8 @@ from services.jobs.completion import (
 )
 from services.jobs.domain import BillingStatus, Charge, Job, JobStatus, charge_due
 from services.jobs.errors import JobNotFound, LeaseLost
-from services.jobs.repository import Claim, Claimed, JobsUnitOfWork
+from services.jobs.repository import Claim, Claimed, JobRepository
+from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 
 T = TypeVar("T")
@@ -39,17 +40,18 @@ class RunService:
     """The use cases of runners. Each is one transaction for a whole batch.
 
     Args:
-        unit_of_work: Begins a transaction.
+        transactions: Where they begin.
+        jobs: The stored jobs.
     """
 
-    def __init__(self, unit_of_work: Callable[[], JobsUnitOfWork]) -> None:
-        self._unit_of_work = unit_of_work
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
 
     async def claim(self, claim: Claim) -> Claimed:
         """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs."""
-        async with self._unit_of_work() as work:
-            claimed = await work.jobs.claim(claim)
-            await work.commit()
+        async with self.transactions.begin():
+            claimed = await self._jobs.claim(claim)
         for error in claimed.corrupt:
             log.error("jobs left waiting", reason=error.reason, problem=error.message)
         return claimed
@@ -63,15 +65,14 @@ class RunService:
         Returns:
             The results, aligned with the completions.
         """
-        async with self._unit_of_work() as work:
-            jobs = await work.jobs.lock_many({one.job_id for one in completions})
+        async with self.transactions.begin():
+            jobs = await self._jobs.lock_many({one.job_id for one in completions})
             chosen: dict[UUID, tuple[Completion, Ending]] = {}
             for one in completions:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id):
                     chosen.setdefault(job.id, (one, ending(job, one)))
-            await work.jobs.complete_many(_in_order(chosen))
-            await work.commit()
+            await self._jobs.complete_many(_in_order(chosen))
         jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
         return [_recorded(one, jobs.get(one.job_id)) for one in completions]
 
@@ -81,8 +82,8 @@ class RunService:
         Returns:
             The billing statuses now, aligned with the settlements.
         """
-        async with self._unit_of_work() as work:
-            jobs = await work.jobs.lock_many({one.job_id for one in settlements})
+        async with self.transactions.begin():
+            jobs = await self._jobs.lock_many({one.job_id for one in settlements})
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
             for one in settlements:
                 job = jobs.get(one.job_id)
@@ -90,8 +91,7 @@ class RunService:
                 # A charge that was made wins over a refusal of the same batch.
                 if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
                     chosen[one.job_id] = (one, status)
-            await work.jobs.settle_many(_in_order(chosen))
-            await work.commit()
+            await self._jobs.settle_many(_in_order(chosen))
         now = {key: job.billing_status for key, job in jobs.items()}
         now.update({key: status for key, (_, status) in chosen.items()})
         for one in settlements:

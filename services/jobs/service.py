@@ -3,16 +3,18 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from services.jobs.domain import Job, NewJob, QueueStats
 from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
 from services.jobs.job_types import JobType
 from services.jobs.payloads import Payload
-from services.jobs.repository import JobsUnitOfWork, Waiting
+from services.jobs.repository import JobRepository, JobTypeRepository, Waiting
 from services.jobs.submission import Submission, admitted, checked_input
 from services.kit.data.errors import Conflict, StillReferenced
+from services.kit.data.transactional import transactional
+from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.idempotency import check_same
 from services.kit.query.page import ListQuery, Page
@@ -53,7 +55,9 @@ class JobsService:
     """The use cases of clients.
 
     Args:
-        unit_of_work: Begins a transaction.
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        job_types: The stored job types.
         customers: Asks the customers service.
         queue: Takes the IDs of stored jobs.
         now: The time.
@@ -61,12 +65,17 @@ class JobsService:
 
     def __init__(
         self,
-        unit_of_work: Callable[[], JobsUnitOfWork],
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        job_types: JobTypeRepository,
+        *,
         customers: Customers,
         queue: Queue,
         now: Callable[[], datetime],
     ) -> None:
-        self._unit_of_work = unit_of_work
+        self.transactions = transactions
+        self._jobs = jobs
+        self._job_types = job_types
         self._customers = customers
         self._queue = queue
         self._now = now
@@ -81,10 +90,10 @@ class JobsService:
             ConcurrentUpdate: If a job type was deleted at the same moment; nothing was stored.
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
         """
-        async with self._unit_of_work() as work:
-            known = await work.jobs.get_many({one.job_id for one in submissions})
+        async with self.transactions.begin(read_only=True):
+            known = await self._jobs.get_many({one.job_id for one in submissions})
             fresh = [one for one in submissions if one.job_id not in known]
-            types = await work.job_types.resolve(
+            types = await self._job_types.resolve(
                 {one.job_type for one in fresh if isinstance(one.job_type, UUID)},
                 {one.job_type for one in fresh if isinstance(one.job_type, str)},
             )
@@ -99,48 +108,45 @@ class JobsService:
         if not by_id:
             return _Stored({}, {})
         try:
-            async with self._unit_of_work() as work:
-                created = await work.jobs.create_many(list(by_id.values()))
-                await work.commit()
+            async with self.transactions.begin():
+                created = await self._jobs.create_many(list(by_id.values()))
                 # Those left out were stored by another call a moment ago.
                 missing = by_id.keys() - created.keys()
-                found = await work.jobs.get_many(missing) if missing else {}
+                found = await self._jobs.get_many(missing) if missing else {}
+                waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
+                self.transactions.after_commit(lambda: self._queue.put(waiting))
         except StillReferenced as error:  # A job type was deleted since it was read.
             raise Conflict from error
-        self._queue.put([Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()])
         return _Stored(created, found)
 
+    @transactional(read_only=True)
     async def get(self, job_id: UUID, *, full: bool) -> Job:
         """Answers a job, with its payloads if it is to be full.
 
         Raises:
             JobNotFound: If there is none.
         """
-        async with self._unit_of_work() as work:
-            if full:
-                job = await work.jobs.get(job_id)
-            else:
-                job = (await work.jobs.get_many([job_id])).get(job_id)
+        job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
         if job is None:
             raise JobNotFound(job_id)
         return job
 
+    @transactional(read_only=True)
     async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
         """Answers a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message."""
-        async with self._unit_of_work() as work:
-            page = await work.jobs.list_page(query)
-            items = _fitting(page.items, full=full)
-            if full:
-                payloads = await work.jobs.payloads([job.id for job in items])
-                items = [replace(job, **vars(payloads[job.id])) for job in items]
+        page = await self._jobs.list_page(query)
+        items = _fitting(page.items, full=full)
+        if full:
+            payloads = await self._jobs.payloads([job.id for job in items])
+            items = [replace(job, **vars(payloads[job.id])) for job in items]
         if len(items) == len(page.items):
             return Page(tuple(items), page.next_cursor)
         return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
 
+    @transactional(read_only=True)
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts what waits and runs, per queue and priority; of all queues if none is named."""
-        async with self._unit_of_work() as work:
-            return await work.jobs.stats(queues)
+        return await self._jobs.stats(queues)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.migrations import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
-from services.wallets.repository_sql import SqlWalletsUnitOfWork
+from services.wallets.models import metadata
+from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
 from services.wallets.settings import WalletsServerSettings
@@ -18,7 +21,14 @@ async def main() -> None:
     server_settings = load(WalletsServerSettings, "WALLETS_")
     database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
     database = Database.connect(database_settings, application_name="innosystem-wallets")
-    service = WalletsService(lambda: SqlWalletsUnitOfWork(database))
+    schema = SchemaGate.of("wallets", database_settings, metadata, database.check)
+    transactions = SqlTransactions(database)
+    service = WalletsService(
+        transactions,
+        SqlWalletRepository(transactions),
+        SqlTransactionRepository(transactions),
+        SqlLedger(transactions),
+    )
     servicer = WalletServicer(service, PageTokens(database_settings.page_token_key), ContractValidator())
     server = Server(
         settings=server_settings,
@@ -28,7 +38,7 @@ async def main() -> None:
                 lambda grpc_server: add_WalletServiceServicer_to_server(servicer, grpc_server),
             )
         ],
-        required={"database": database.check},
+        required={"database": schema.check},
     )
     try:
         await server.run()

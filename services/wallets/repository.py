@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from services.kit.data.unit_of_work import UnitOfWork
 from services.kit.query.fields import EnumField, IntegerField, StringField, TimestampField, UuidField
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
@@ -99,28 +98,9 @@ class Ledger(Protocol):
     async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
         """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
 
-        The wallets stay locked until the unit of work ends.
+        The wallets stay locked until the transaction ends.
 
         Raises:
             Conflict: If other transactions were in the way; nothing was written.
         """
-        ...
-
-
-class WalletsUnitOfWork(UnitOfWork, Protocol):
-    """A transaction on the wallets database."""
-
-    @property
-    def wallets(self) -> WalletRepository:
-        """The wallets."""
-        ...
-
-    @property
-    def transactions(self) -> TransactionRepository:
-        """The statements."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from services.kit.data.repository_memory import MemoryRepository, Unique
-from services.kit.data.unit_of_work import MemoryStore, MemoryUnitOfWork
+from services.kit.data.transactions_memory import MemoryTransactions
 from services.wallets.domain import LedgerRequest, NewWallet, Owner, Transaction, Wallet
 from services.wallets.ledger import Decision, changes, decide
 from services.wallets.repository import ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
@@ -36,36 +36,19 @@ class MemoryTransactionRepository(MemoryRepository[Transaction, Transaction]):
 
 
 class MemoryLedger:
-    """The ledger of a `MemoryStore`. Its units of work run one at a time, so nothing has to be locked."""
+    """The ledger of a `MemoryStore`. Its transactions run one at a time, so nothing has to be locked."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._wallets = store.tables.setdefault(MemoryWalletRepository.table, {})
-        self._transactions = store.tables.setdefault(MemoryTransactionRepository.table, {})
+    def __init__(self, transactions: MemoryTransactions) -> None:
+        self._transactions = transactions
 
     async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
         """Decides on all that is stored."""
-        wallets = [row for row in self._wallets.values() if isinstance(row, Wallet)]
-        known = {
-            (row.wallet_id, row.idempotency_key): row
-            for row in self._transactions.values()
-            if isinstance(row, Transaction)
-        }
-        decisions = decide(wallets, known, requests, datetime.now(UTC))
+        tables = self._transactions.resource.tables
+        wallets = tables.setdefault(MemoryWalletRepository.table, {})
+        statements = tables.setdefault(MemoryTransactionRepository.table, {})
+        known = {(row.wallet_id, row.idempotency_key): row for row in statements.values()}
+        decisions = decide(list(wallets.values()), known, requests, datetime.now(UTC))
         found = changes(decisions)
-        self._transactions.update({transaction.id: transaction for transaction in found.transactions})
-        self._wallets.update({wallet.id: wallet for wallet in found.wallets})
+        statements.update({transaction.id: transaction for transaction in found.transactions})
+        wallets.update({wallet.id: wallet for wallet in found.wallets})
         return decisions
-
-
-class MemoryWalletsUnitOfWork(MemoryUnitOfWork):
-    """A transaction on the wallets of a `MemoryStore`."""
-
-    wallets: MemoryWalletRepository
-    transactions: MemoryTransactionRepository
-    ledger: MemoryLedger
-
-    def bind(self, store: MemoryStore) -> None:
-        """Makes the repositories on the store."""
-        self.wallets = MemoryWalletRepository(store)
-        self.transactions = MemoryTransactionRepository(store)
-        self.ledger = MemoryLedger(store)

@@ -4,10 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.unit_of_work import SqlUnitOfWork
+from services.kit.data.transactions_sql import SqlTransactions
 from services.wallets import statements
 from services.wallets.domain import LedgerRequest, NewWallet, Owner, Transaction, Wallet
 from services.wallets.ledger import Decision, Key, changes, decide
@@ -70,22 +68,17 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
 
 
 class SqlLedger:
-    """The ledger on the connection of a unit of work: four statements, however many requests.
+    """The ledger in the transaction that is open: four statements, however many requests."""
 
-    Args:
-        wallets: The wallets on the connection.
-        transactions: The transactions on the connection.
-    """
-
-    def __init__(self, wallets: SqlWalletRepository, transactions: SqlTransactionRepository) -> None:
-        self._wallets = wallets
-        self._transactions = transactions
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._wallets = SqlWalletRepository(transactions)
+        self._statements = SqlTransactionRepository(transactions)
 
     async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        """Locks, and only then reads: a key that another unit wrote while this one waited has to be seen."""
+        """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
         locked = await self._wallets.lock({request.owner for request in requests})
         ids = {wallet.owner: wallet.id for wallet in locked}
-        now, known = await self._transactions.known(
+        now, known = await self._statements.known(
             {
                 (wallet_id, request.idempotency_key)
                 for request in requests
@@ -96,23 +89,9 @@ class SqlLedger:
         found = changes(decisions)
         if found.transactions:
             # In this order the foreign key's check finds the wallet locked already and has nothing to write on it.
-            await self._transactions.add(found.transactions)
+            await self._statements.add(found.transactions)
             await self._wallets.store(found.wallets)
         return decisions
-
-
-class SqlWalletsUnitOfWork(SqlUnitOfWork):
-    """A transaction on the wallets database."""
-
-    wallets: SqlWalletRepository
-    transactions: SqlTransactionRepository
-    ledger: SqlLedger
-
-    def bind(self, connection: AsyncConnection) -> None:
-        """Makes the repositories on the connection."""
-        self.wallets = SqlWalletRepository(connection)
-        self.transactions = SqlTransactionRepository(connection)
-        self.ledger = SqlLedger(self.wallets, self.transactions)
 
 
 def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:

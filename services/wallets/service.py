@@ -1,12 +1,13 @@
 """What can be done with wallets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
-import stamina
-
-from services.kit.data.errors import AlreadyExists, Conflict
+from services.kit.data.errors import AlreadyExists
+from services.kit.data.transactional import transactional
+from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
@@ -21,9 +22,7 @@ from services.wallets.domain import (
 )
 from services.wallets.errors import TransactionNotFound, WalletExists, WalletNotFound
 from services.wallets.ledger import Accepted, Decision
-from services.wallets.repository import WALLET_ID, WalletsUnitOfWork
-
-_REPEAT = stamina.AsyncRetryingCaller(attempts=5, timeout=None, wait_initial=0.01, wait_max=0.2, wait_jitter=0.02)
+from services.wallets.repository import WALLET_ID, Ledger, TransactionRepository, WalletRepository
 
 #: How a wallet is named: by its ID, or by whose it is.
 WalletReference = UUID | Owner
@@ -41,11 +40,23 @@ class WalletsService:
     """The use cases of wallets. Each is one transaction.
 
     Args:
-        unit_of_work: Begins a transaction.
+        transactions: Where they begin.
+        wallets: The stored wallets.
+        statements: Their transactions.
+        ledger: What changes balances.
     """
 
-    def __init__(self, unit_of_work: Callable[[], WalletsUnitOfWork]) -> None:
-        self._unit_of_work = unit_of_work
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        wallets: WalletRepository,
+        statements: TransactionRepository,
+        ledger: Ledger,
+    ) -> None:
+        self.transactions = transactions
+        self._wallets = wallets
+        self._statements = statements
+        self._ledger = ledger
 
     async def create(self, new: NewWallet) -> CreatedWallet:
         """Stores an empty wallet; the same call again answers the wallet.
@@ -55,34 +66,32 @@ class WalletsService:
             IdempotencyKeyReused: If the ID was used for another customer or currency.
         """
         try:
-            async with self._unit_of_work() as work:
-                if (known := await work.wallets.get(new.id)) is None:
-                    wallet = await work.wallets.create(new)
-                    await work.commit()
-                    return CreatedWallet(wallet, replayed=False)
+            async with self.transactions.begin():
+                if (known := await self._wallets.get(new.id)) is None:
+                    return CreatedWallet(await self._wallets.create(new), replayed=False)
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.
-            async with self._unit_of_work() as work:
-                known = await work.wallets.get(new.id)
-                other = await work.wallets.get_by_owner(new.owner)
+            async with self.transactions.begin(read_only=True):
+                known = await self._wallets.get(new.id)
+                other = await self._wallets.get_by_owner(new.owner)
             if known is None:
                 raise _wallet_exists(other, error) from error
         check_same(_parameters(new), digest(_parameters(known)))
         return CreatedWallet(known, replayed=True)
 
+    @transactional(read_only=True)
     async def get(self, reference: WalletReference) -> Wallet:
         """Answers a wallet.
 
         Raises:
             WalletNotFound: If there is none.
         """
-        async with self._unit_of_work() as work:
-            return await _existing(work, reference)
+        return await self._existing(reference)
 
+    @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[Wallet]:
         """Answers a page of wallets."""
-        async with self._unit_of_work() as work:
-            return await work.wallets.list_page(query)
+        return await self._wallets.list_page(query)
 
     async def credit(self, request: Credit) -> Accepted:
         """Pays money in, once a key.
@@ -112,28 +121,28 @@ class WalletsService:
         """
         return await self._apply(requests)
 
+    @transactional(read_only=True)
     async def list_transactions(self, reference: WalletReference, query: ListQuery) -> tuple[Wallet, Page[Transaction]]:
         """Answers a page of a wallet's statement, and the wallet.
 
         Raises:
             WalletNotFound: If there is none.
         """
-        async with self._unit_of_work() as work:
-            wallet = await _existing(work, reference)
-            scoped = WALLET_ID.is_(wallet.id) & query.specification
-            return wallet, await work.transactions.list_page(replace(query, specification=scoped))
+        wallet = await self._existing(reference)
+        scoped = WALLET_ID.is_(wallet.id) & query.specification
+        return wallet, await self._statements.list_page(replace(query, specification=scoped))
 
+    @transactional(read_only=True)
     async def get_transaction(self, transaction_id: UUID) -> tuple[Wallet, Transaction]:
         """Answers a transaction and its wallet.
 
         Raises:
             TransactionNotFound: If there is none.
         """
-        async with self._unit_of_work() as work:
-            transaction = await work.transactions.get(transaction_id)
-            if transaction is None:
-                raise TransactionNotFound(transaction_id)
-            return await _existing(work, transaction.wallet_id), transaction
+        transaction = await self._statements.get(transaction_id)
+        if transaction is None:
+            raise TransactionNotFound(transaction_id)
+        return await self._existing(transaction.wallet_id), transaction
 
     async def _apply_one(self, request: LedgerRequest) -> Accepted:
         [decision] = await self._apply([request])
@@ -142,29 +151,23 @@ class WalletsService:
         return decision
 
     async def _apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        if not requests:
-            return []
-        # A conflict means that nothing was written, so the whole unit may be repeated. A lost connection is not
-        # repeated here: the commit may have taken effect, and the caller knows its key.
-        return await _REPEAT(Conflict, self._apply_once, requests)
+        return await self._apply_at_once(requests) if requests else []
 
-    async def _apply_once(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        async with self._unit_of_work() as work:
-            decisions = await work.ledger.apply(requests)
-            await work.commit()
-        return decisions
+    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
+    @transactional(retries=4)
+    async def _apply_at_once(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
+        return await self._ledger.apply(requests)
 
-
-async def _existing(work: WalletsUnitOfWork, reference: WalletReference) -> Wallet:
-    if isinstance(reference, Owner):
-        wallet = await work.wallets.get_by_owner(reference)
-        missing = WalletNotFound(customer_id=reference.customer_id, currency=reference.currency)
-    else:
-        wallet = await work.wallets.get(reference)
-        missing = WalletNotFound(wallet_id=reference)
-    if wallet is None:
-        raise missing
-    return wallet
+    async def _existing(self, reference: WalletReference) -> Wallet:
+        if isinstance(reference, Owner):
+            wallet = await self._wallets.get_by_owner(reference)
+            missing = WalletNotFound(customer_id=reference.customer_id, currency=reference.currency)
+        else:
+            wallet = await self._wallets.get(reference)
+            missing = WalletNotFound(wallet_id=reference)
+        if wallet is None:
+            raise missing
+        return wallet
 
 
 def _parameters(wallet: NewWallet) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""The data layer that every service is built on: database, unit of work, repositories, errors."""
+"""The data layer that every service is built on: database, transactions, repositories, errors."""

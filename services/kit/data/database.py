@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import (
     AsyncTransaction,
     create_async_engine,
 )
+from sqlalchemy.pool import QueuePool
 
 from services.kit.data.errors import TimedOut, translate
 from services.kit.settings import DatabaseSettings
@@ -25,8 +27,11 @@ class Database:
     outer transaction they roll back: the code under test sees no difference.
     """
 
-    def __init__(self, engine: AsyncEngine, connection: AsyncConnection | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, connection: AsyncConnection | None = None, connections_max: int = 1
+    ) -> None:
         self._engine = engine
+        self._connections_max = connections_max
         self._connection = connection
         if not event.contains(engine.sync_engine, "handle_error", _translated):
             event.listen(engine.sync_engine, "handle_error", _translated)
@@ -60,16 +65,28 @@ class Database:
                 "options": f"{options} -c timezone=UTC",
             },
         )
-        return cls(engine)
+        return cls(engine, connections_max=settings.pool_size + settings.max_overflow)
 
     @classmethod
     def on_connection(cls, connection: AsyncConnection) -> Self:
         """Makes a database whose transactions are savepoints of the connection's open transaction."""
         return cls(connection.engine, connection)
 
+    @property
+    def has_free_connection(self) -> bool:
+        """Whether a connection can be had without waiting for somebody to give one back."""
+        pool = self._engine.pool
+        return not isinstance(pool, QueuePool) or pool.checkedout() < self._connections_max
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncTransaction]:
+    async def transaction(
+        self, *, isolation: str | None = None, read_only: bool = False
+    ) -> AsyncIterator[AsyncTransaction]:
         """Yields a transaction on a connection of the pool, which is rolled back unless the block commits it.
+
+        Args:
+            isolation: The isolation level; None for the database's default.
+            read_only: Whether the database refuses changes.
 
         Raises:
             ConnectionFailed: If the database can't be reached. If it was lost in a commit, it is not known whether that
@@ -78,25 +95,38 @@ class Database:
             ConstraintViolated: If a constraint refused a change.
             Conflict: If another transaction was in the way.
         """
+        options = {
+            **({"isolation_level": isolation} if isolation else {}),
+            **({"postgresql_readonly": True} if read_only else {}),
+        }
+        if self._connection is None:
+            async with self._checked_out(options) as connection:
+                # Returning a connection to the pool rolls back what is open on it.
+                yield await connection.begin()
+            return
+        transaction = await self._connection.begin_nested()
         try:
-            async with self._transaction() as transaction:
-                yield transaction
-        except PoolTimeoutError as error:
-            raise TimedOut from error
+            yield transaction
+        finally:
+            if transaction.is_active:
+                await transaction.rollback()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncTransaction]:
-        if self._connection is not None:
-            transaction = await self._connection.begin_nested()
-            try:
-                yield transaction
-            finally:
-                if transaction.is_active:
-                    await transaction.rollback()
-            return
-        # Returning a connection to the pool rolls back what is open on it.
-        async with self._engine.connect() as connection:
-            yield await connection.begin()
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """Yields a connection of the pool on which each statement commits by itself; errors as for `transaction`."""
+        if self._connection is None:
+            async with self._checked_out({"isolation_level": "AUTOCOMMIT"}) as connection:
+                yield connection
+        else:
+            yield self._connection
+
+    @asynccontextmanager
+    async def _checked_out(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                yield (await connection.execution_options(**options)) if options else connection
+        except PoolTimeoutError as error:
+            raise TimedOut from error
 
     async def check(self) -> None:
         """Asks the database for a sign of life; for health checks.
@@ -116,3 +146,10 @@ def _translated(context: ExceptionContext) -> BaseException | None:
     """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: statement, commit or connect."""
     # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
     return None if context.is_pre_ping else translate(context.original_exception)
+
+
+def is_aborted(connection: AsyncConnection) -> bool:
+    """Whether a failed statement has left nothing to commit. Only PostgreSQL knows that state."""
+    proxied = connection.sync_connection.connection if connection.sync_connection else None
+    driver: Any = proxied.driver_connection if proxied else None
+    return hasattr(driver, "info") and driver.info.transaction_status is TransactionStatus.INERROR

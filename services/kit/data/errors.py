@@ -54,12 +54,31 @@ class ConnectionFailed(DatabaseUnavailable, DataError):
     """The database can't be reached or closed the connection: send the request again under the same ID."""
 
 
+class CommitUnknown(ConnectionFailed):
+    """The connection was lost in the commit: it may have taken effect. Send the request again under the same ID."""
+
+
+class PoolExhausted(DatabaseUnavailable, DataError):
+    """A second connection is needed for a transaction inside another, and none is free: send the request again."""
+
+
 class TimedOut(DatabaseUnavailable, DataError):
     """The database, a lock or a free connection took too long: send the request again under the same ID."""
 
 
 class Conflict(ConcurrentUpdate, DataError):
     """Another transaction changed the same data; nothing was written: send the request again."""
+
+
+class UnexpectedRollback(DataError):
+    """The changes were taken back although nobody said so at the end: something failed inside and was swallowed."""
+
+    def __init__(self) -> None:
+        super().__init__("rolled back because of an earlier error that was swallowed")
+
+
+class TransactionMisused(DataError):
+    """A defect of the program: what it does is not possible with the transaction that is open, or without one."""
 
 
 _CONNECTION = (

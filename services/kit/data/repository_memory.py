@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.unit_of_work import MemoryStore
+from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
@@ -39,8 +39,12 @@ class MemoryRepository(Generic[E, N]):
     resource: ClassVar[Resource]
     unique: ClassVar[tuple[Unique, ...]]
 
-    def __init__(self, store: MemoryStore) -> None:
-        self._rows: dict[UUID, E] = store.tables.setdefault(self.table, {})
+    def __init__(self, transactions: MemoryTransactions) -> None:
+        self._transactions = transactions
+
+    @property
+    def _rows(self) -> dict[UUID, E]:
+        return self._transactions.resource.tables.setdefault(self.table, {})
 
     def now(self) -> datetime:
         """The time that rows are stamped with."""

@@ -12,6 +12,7 @@ from sqlalchemy.sql.base import Executable
 
 from services.kit.data.arrays import any_of
 from services.kit.data.errors import Conflict
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
 from services.kit.query.page import ListQuery, Page
@@ -25,7 +26,7 @@ _DATABASE_SETS = frozenset({"id", "created_at", "updated_at", "version"})
 
 
 class SqlRepository(Generic[E, N]):
-    """Entities of one class in one table, on the connection of a unit of work.
+    """Entities of one class in one table, in the transaction that is open.
 
     The fields of the entity have the names of the columns. Enums are stored by value. Statements that are always the
     same are made once, with the class: making one costs SQLAlchemy more than executing it.
@@ -59,8 +60,12 @@ class SqlRepository(Generic[E, N]):
         cls._get = select(*cls.columns).where(cls.table.c.id == bindparam("entity_id"))
         cls._get_many = select(*cls.columns).where(cls.table.c.id == any_of("ids", Uuid))
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    @property
+    def _connection(self) -> AsyncConnection:
+        return self._transactions.resource
 
     async def get(self, entity_id: UUID) -> E | None:
         """Answers the entity, or None."""

@@ -1,6 +1,5 @@
 """What every customer repository promises."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,25 +8,37 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.customers.domain import NewCustomer
-from services.customers.repository import CUSTOMERS, EMAIL, EMAIL_CONSTRAINT, ID_CONSTRAINT, CustomersUnitOfWork
-from services.customers.repository_memory import MemoryCustomersUnitOfWork
-from services.customers.repository_sql import SqlCustomersUnitOfWork
+from services.customers.repository import CUSTOMERS, EMAIL, EMAIL_CONSTRAINT, ID_CONSTRAINT, CustomerRepository
+from services.customers.repository_memory import MemoryCustomerRepository
+from services.customers.repository_sql import SqlCustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.unit_of_work import MemoryStore
+from services.kit.data.transactions import Transactions
+from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.page import ListQuery
 from tests.conftest import OpenDatabase
+from tests.work import Begin, Work
 
-Begin = Callable[[], CustomersUnitOfWork]
+
+class CustomersWork(Work):
+    """A transaction on the customers."""
+
+    def __init__(self, transactions: Transactions[Any], customers: CustomerRepository) -> None:
+        super().__init__(transactions)
+        self.customers = customers
+
+
+BeginCustomers = Begin[CustomersWork]
 
 
 @pytest.fixture(params=["memory", "postgresql"])
-async def begin(request: pytest.FixtureRequest, rolled_back: OpenDatabase) -> Begin:
-    """Begins a unit of work on one implementation, which is empty when the test starts."""
+async def begin(request: pytest.FixtureRequest, rolled_back: OpenDatabase) -> BeginCustomers:
+    """Begins a transaction on one implementation, which is empty when the test starts."""
     if request.param == "memory":
-        store = MemoryStore()
-        return lambda: MemoryCustomersUnitOfWork(store)
-    database = await rolled_back("customers")
-    return lambda: SqlCustomersUnitOfWork(database)
+        memory = MemoryTransactions()
+        return Begin(lambda: CustomersWork(memory, MemoryCustomerRepository(memory)))
+    transactions = SqlTransactions(await rolled_back("customers"))
+    return Begin(lambda: CustomersWork(transactions, SqlCustomerRepository(transactions)))
 
 
 def new_customer(**values: Any) -> NewCustomer:
@@ -41,7 +52,7 @@ def new_customer(**values: Any) -> NewCustomer:
     return NewCustomer(**{**defaults, **values})
 
 
-async def test_a_stored_customer_is_read_back_as_it_was(begin: Begin) -> None:
+async def test_a_stored_customer_is_read_back_as_it_was(begin: BeginCustomers) -> None:
     new = new_customer(api_key_hash=b"hash", api_key_prefix="inno_1")
     async with begin() as work:
         stored = await work.customers.create(new)
@@ -52,7 +63,7 @@ async def test_a_stored_customer_is_read_back_as_it_was(begin: Begin) -> None:
     assert stored.created_at == stored.updated_at
 
 
-async def test_what_is_not_committed_is_gone(begin: Begin) -> None:
+async def test_what_is_not_committed_is_gone(begin: BeginCustomers) -> None:
     new = new_customer()
     async with begin() as work:
         await work.customers.create(new)
@@ -60,7 +71,7 @@ async def test_what_is_not_committed_is_gone(begin: Begin) -> None:
         assert await work.customers.get(new.id) is None
 
 
-async def test_an_id_is_used_once(begin: Begin) -> None:
+async def test_an_id_is_used_once(begin: BeginCustomers) -> None:
     new = new_customer()
     async with begin() as work:
         await work.customers.create(new)
@@ -69,7 +80,7 @@ async def test_an_id_is_used_once(begin: Begin) -> None:
     assert caught.value.constraint == ID_CONSTRAINT
 
 
-async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(begin: Begin) -> None:
+async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(begin: BeginCustomers) -> None:
     async with begin() as work:
         first = await work.customers.create(new_customer(email="Ada@Example.com"))
         await work.customers.update(replace(first, active=False))
@@ -78,7 +89,7 @@ async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(
     assert caught.value.constraint == EMAIL_CONSTRAINT
 
 
-async def test_a_customer_may_keep_its_email_when_it_changes(begin: Begin) -> None:
+async def test_a_customer_may_keep_its_email_when_it_changes(begin: BeginCustomers) -> None:
     async with begin() as work:
         first = await work.customers.create(new_customer())
         changed = await work.customers.update(replace(first, name="Grace"))
@@ -86,7 +97,7 @@ async def test_a_customer_may_keep_its_email_when_it_changes(begin: Begin) -> No
     assert changed.etag != first.etag
 
 
-async def test_an_update_of_what_changed_meanwhile_is_refused(begin: Begin) -> None:
+async def test_an_update_of_what_changed_meanwhile_is_refused(begin: BeginCustomers) -> None:
     async with begin() as work:
         first = await work.customers.create(new_customer())
         await work.customers.update(replace(first, name="Grace"))
@@ -94,7 +105,7 @@ async def test_an_update_of_what_changed_meanwhile_is_refused(begin: Begin) -> N
             await work.customers.update(replace(first, name="Joan"))
 
 
-async def test_a_customer_is_found_by_its_present_and_its_previous_key(begin: Begin) -> None:
+async def test_a_customer_is_found_by_its_present_and_its_previous_key(begin: BeginCustomers) -> None:
     async with begin() as work:
         first = await work.customers.create(new_customer(api_key_hash=b"old"))
         later = datetime(2100, 1, 1, tzinfo=UTC)
@@ -111,7 +122,7 @@ async def test_a_customer_is_found_by_its_present_and_its_previous_key(begin: Be
         assert await work.customers.get_by_api_key_hash(b"none") is None
 
 
-async def test_lists_are_filtered_and_ordered(begin: Begin) -> None:
+async def test_lists_are_filtered_and_ordered(begin: BeginCustomers) -> None:
     async with begin() as work:
         for email in ("b@example.com", "a@example.com", "c@example.org"):
             await work.customers.create(new_customer(email=email))

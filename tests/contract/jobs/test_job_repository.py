@@ -9,11 +9,11 @@ from uuid_utils.compat import uuid7
 from services.jobs.completion import Completion, Failure, Settlement, ending
 from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.job_types import Priority
-from services.jobs.repository import CREATED_AT, JOBS, STATUS, Claim, JobsUnitOfWork
+from services.jobs.repository import CREATED_AT, JOBS, STATUS, Claim
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery
-from tests.contract.jobs.conftest import BeginJobs
 from tests.jobs_examples import MINUTE, new_job, new_job_type
+from tests.jobs_work import BeginJobs, JobsWork
 
 RUNNER = uuid7()
 
@@ -33,7 +33,7 @@ def claim(jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 100
     return Claim([job.id for job in jobs], RUNNER, lease_id or uuid7(), MINUTE, bytes_max)
 
 
-async def complete(work: JobsUnitOfWork, job_id: UUID, completion: Completion) -> None:
+async def complete(work: JobsWork, job_id: UUID, completion: Completion) -> None:
     """Records a completion the way the use case does."""
     [job] = (await work.jobs.lock_many([job_id])).values()
     await work.jobs.complete_many([(completion, ending(job, completion))])

@@ -1,4 +1,4 @@
-"""The wallets' units of work in memory and on PostgreSQL, and the use cases on them."""
+"""The ledger in memory and on PostgreSQL, and the use cases on them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -6,14 +6,12 @@ import pytest
 from pydantic import SecretStr
 
 from services.kit.data.database import Database
-from services.kit.data.unit_of_work import MemoryStore
+from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from services.wallets.repository import WalletsUnitOfWork
-from services.wallets.repository_memory import MemoryWalletsUnitOfWork
-from services.wallets.repository_sql import SqlWalletsUnitOfWork
 from services.wallets.service import WalletsService
-
-Begin = Callable[[], WalletsUnitOfWork]
+from tests.wallets_work import BeginWallets, memory_work, sql_work
+from tests.work import Begin
 
 
 @pytest.fixture(params=["memory", "postgresql"])
@@ -26,19 +24,19 @@ def open_database(request: pytest.FixtureRequest) -> Callable[[str], Awaitable[D
 
 
 @pytest.fixture
-async def begin(open_database: Callable[[str], Awaitable[Database]] | None) -> Begin:
-    """Begins a unit of work on an empty ledger."""
+async def begin(open_database: Callable[[str], Awaitable[Database]] | None) -> BeginWallets:
+    """Begins a transaction on an empty ledger."""
     if open_database is None:
-        store = MemoryStore()
-        return lambda: MemoryWalletsUnitOfWork(store)
-    database = await open_database("wallets")
-    return lambda: SqlWalletsUnitOfWork(database)
+        memory = MemoryTransactions()
+        return Begin(lambda: memory_work(memory))
+    transactions = SqlTransactions(await open_database("wallets"))
+    return Begin(lambda: sql_work(transactions))
 
 
 @pytest.fixture
-def service(begin: Begin) -> WalletsService:
+def service(begin: BeginWallets) -> WalletsService:
     """The use cases on it."""
-    return WalletsService(begin)
+    return begin.make().service
 
 
 @pytest.fixture

@@ -11,14 +11,16 @@ from uuid_utils.compat import uuid7
 
 from services.kit.data.database import Database
 from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.wallets.domain import Credit, Deduct, NewWallet, Owner, Transaction, Wallet
 from services.wallets.errors import InsufficientFunds
 from services.wallets.ledger import Accepted
 from services.wallets.repository import TRANSACTIONS
-from services.wallets.repository_sql import SqlLedger, SqlWalletsUnitOfWork
+from services.wallets.repository_sql import SqlLedger
 from services.wallets.service import WalletsService
+from tests.wallets_work import sql_work
 
 STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
 WRITERS = 32
@@ -26,7 +28,7 @@ WRITERS = 32
 
 @pytest.fixture
 def services(databases: list[Database]) -> list[WalletsService]:
-    return [WalletsService(lambda database=database: SqlWalletsUnitOfWork(database)) for database in databases]  # type: ignore[misc]
+    return [sql_work(SqlTransactions(database)).service for database in databases]
 
 
 async def funded(service: WalletsService, cents: int) -> Wallet:

@@ -1,6 +1,5 @@
 """The wallets' use cases on both repositories: what one promises, the other keeps."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -34,13 +33,12 @@ from services.wallets.repository import (
     OWNER_CONSTRAINT,
     TRANSACTIONS,
     WALLETS,
-    WalletsUnitOfWork,
 )
 from services.wallets.service import WalletsService
+from tests.wallets_work import BeginWallets
 
 TOKENS = PageTokens(b"0123456789abcdef")
 STATEMENTS = Lists(TRANSACTIONS, TOKENS)
-Begin = Callable[[], WalletsUnitOfWork]
 
 
 def credit(owner: Owner, cents: int, key: str = "top-up", description: str = "") -> Credit:
@@ -115,7 +113,7 @@ async def test_a_customer_has_wallets_in_several_currencies(service: WalletsServ
     assert (await service.get(other.wallet.owner)).current_balance_cents == 0
 
 
-async def test_repositories_name_the_constraint_that_refuses_a_wallet(begin: Begin) -> None:
+async def test_repositories_name_the_constraint_that_refuses_a_wallet(begin: BeginWallets) -> None:
     new = NewWallet(id=uuid7(), customer_id=uuid7())
     async with begin() as work:
         await work.wallets.create(new)
@@ -239,7 +237,7 @@ async def test_a_batch_of_a_thousand_is_stored_whole(service: WalletsService) ->
     assert [one.sequence for one in lines] == list(range(1, 336))
 
 
-async def test_a_unit_that_is_not_committed_leaves_nothing(begin: Begin, service: WalletsService) -> None:
+async def test_a_transaction_that_is_rolled_back_leaves_nothing(begin: BeginWallets, service: WalletsService) -> None:
     wallet = await funded(service, 100)
     async with begin() as work:
         [decision] = await work.ledger.apply([deduct(wallet.owner, 1, "a")])

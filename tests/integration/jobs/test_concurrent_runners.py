@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from uuid import UUID
 
 import pytest
@@ -12,12 +12,14 @@ from uuid_utils.compat import uuid7
 from services.jobs.completion import Completion, ending
 from services.jobs.domain import Job
 from services.jobs.repository import Claim, Claimed, Waiting
-from services.jobs.repository_sql import SqlJobsUnitOfWork
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
 from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import DomainError
 from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, NOW, new_job_type
+from tests.jobs_work import sql_work
 
 CALLERS = 16
 
@@ -25,7 +27,7 @@ CALLERS = 16
 class EveryCustomer:
     """A customers service that knows everybody."""
 
-    async def active(self, customer_ids: set[UUID]) -> dict[UUID, bool]:
+    async def active(self, customer_ids: Collection[UUID]) -> dict[UUID, bool | DomainError]:
         return dict.fromkeys(customer_ids, True)
 
 
@@ -51,14 +53,17 @@ async def databases(fresh_database: Callable[[str], str]) -> AsyncIterator[list[
 @pytest.fixture
 async def job_type(databases: list[Database]) -> str:
     new = new_job_type()
-    async with SqlJobsUnitOfWork(databases[0]) as work:
+    work = sql_work(SqlTransactions(databases[0]))
+    async with work.transactions.begin():
         await work.job_types.create(new)
-        await work.commit()
     return new.name
 
 
 def service(database: Database, queue: Pushed) -> JobsService:
-    return JobsService(lambda: SqlJobsUnitOfWork(database), EveryCustomer(), queue, lambda: NOW)  # type: ignore[arg-type] # a fake
+    work = sql_work(SqlTransactions(database))
+    return JobsService(
+        work.transactions, work.jobs, work.job_types, customers=EveryCustomer(), queue=queue, now=lambda: NOW
+    )
 
 
 async def submitted(database: Database, job_type: str, count: int) -> list[UUID]:
@@ -69,10 +74,9 @@ async def submitted(database: Database, job_type: str, count: int) -> list[UUID]
 
 
 async def claimed(database: Database, job_ids: Sequence[UUID], lease_id: UUID) -> Claimed:
-    async with SqlJobsUnitOfWork(database) as work:
-        answer = await work.jobs.claim(Claim(job_ids, uuid7(), lease_id, MINUTE, 1_000_000))
-        await work.commit()
-    return answer
+    work = sql_work(SqlTransactions(database))
+    async with work.transactions.begin():
+        return await work.jobs.claim(Claim(job_ids, uuid7(), lease_id, MINUTE, 1_000_000))
 
 
 async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
@@ -119,12 +123,12 @@ async def test_two_completions_at_once_are_decided_one_after_the_other(
     await claimed(databases[0], [job_id], lease_id)
 
     async def seen(database: Database) -> Job:
-        async with SqlJobsUnitOfWork(database) as work:
+        work = sql_work(SqlTransactions(database))
+        async with work.transactions.begin():
             [job] = (await work.jobs.lock_many([job_id])).values()
             if job.lease_id == lease_id:
                 completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
                 await work.jobs.complete_many([(completion, ending(job, completion))])
-            await work.commit()
         return job
 
     states = await asyncio.gather(*(seen(database) for database in databases))

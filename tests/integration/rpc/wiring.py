@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from innosystem.client import connect
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from services.customers.repository_sql import SqlCustomersUnitOfWork
+from services.customers.repository_sql import SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.jobs.__main__ import redis_client
@@ -18,15 +18,16 @@ from services.jobs.dispatcher import Dispatcher
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlJobsUnitOfWork
+from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
 from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, RedisSettings
-from services.wallets.repository_sql import SqlWalletsUnitOfWork
+from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
 from tests.integration.rpc.loop_thread import LoopThread
@@ -45,22 +46,35 @@ def _database(loop: LoopThread, url: str) -> Iterator[Database]:
 def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]:
     """CustomerService on a database."""
     with _database(loop, url) as database:
-        service = CustomersService(lambda: SqlCustomersUnitOfWork(database), lambda: datetime.now(UTC))
+        transactions = SqlTransactions(database)
+        service = CustomersService(transactions, SqlCustomerRepository(transactions), lambda: datetime.now(UTC))
         yield CustomerServicer(service, _TOKENS)
+
+
+def wallets_service(database: Database) -> WalletsService:
+    """The use cases of wallets on a database."""
+    transactions = SqlTransactions(database)
+    return WalletsService(
+        transactions,
+        SqlWalletRepository(transactions),
+        SqlTransactionRepository(transactions),
+        SqlLedger(transactions),
+    )
 
 
 @contextmanager
 def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
     with _database(loop, url) as database:
-        yield WalletServicer(WalletsService(lambda: SqlWalletsUnitOfWork(database)), _TOKENS, ContractValidator())
+        yield WalletServicer(wallets_service(database), _TOKENS, ContractValidator())
 
 
 @contextmanager
 def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
     """JobTypeService on a database."""
     with _database(loop, url) as database:
-        yield JobTypeServicer(JobTypeService(lambda: SqlJobsUnitOfWork(database)), _TOKENS)
+        transactions = SqlTransactions(database)
+        yield JobTypeServicer(JobTypeService(transactions, SqlJobTypeRepository(transactions)), _TOKENS)
 
 
 @contextmanager
@@ -76,11 +90,15 @@ def jobs_servicer(
     with _database(loop, url) as database:
         channel = loop.run(connected())
         customers = GrpcCustomers(CustomerServiceStub(channel))
-        dispatcher = Dispatcher(lambda: SqlJobsUnitOfWork(database), RedisLists(client, redis_prefix))
+        transactions = SqlTransactions(database)
+        jobs = SqlJobRepository(transactions)
+        job_types = SqlJobTypeRepository(transactions)
+        dispatcher = Dispatcher(transactions, jobs, RedisLists(client, redis_prefix))
         dispatching = loop.start(dispatcher.run())
-        service = JobsService(lambda: SqlJobsUnitOfWork(database), customers, dispatcher, lambda: datetime.now(UTC))
-        runs = RunService(lambda: SqlJobsUnitOfWork(database))
-        yield JobServicer(service, runs, ContractValidator(), _TOKENS)
+        service = JobsService(
+            transactions, jobs, job_types, customers=customers, queue=dispatcher, now=lambda: datetime.now(UTC)
+        )
+        yield JobServicer(service, RunService(transactions, jobs), ContractValidator(), _TOKENS)
         loop.cancel(dispatching)
         loop.run(channel.close())
         loop.run(client.aclose())

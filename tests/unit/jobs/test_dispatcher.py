@@ -11,10 +11,11 @@ from services.jobs import dispatcher as module
 from services.jobs.dispatcher import Dispatcher, QueueUnavailable
 from services.jobs.domain import NewJob
 from services.jobs.repository import Waiting
-from services.jobs.repository_memory import MemoryJobsUnitOfWork
 from services.kit.data.errors import ConnectionFailed
-from services.kit.data.unit_of_work import MemoryStore
+from services.kit.data.transactions import Definition, Opened
+from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
 from tests.jobs_examples import new_job, new_job_type
+from tests.jobs_work import memory_work
 
 LIMIT_SECONDS = 10
 
@@ -36,33 +37,40 @@ class Lists:
         self.pushed += [job.id for job in jobs]
 
 
+class Away(MemoryTransactions):
+    """A database in memory that can be away."""
+
+    available = True
+
+    @asynccontextmanager
+    async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[MemoryStore]]:
+        if not self.available:
+            raise ConnectionFailed
+        async with super()._transaction(definition, suspended=suspended) as opened:
+            yield opened
+
+
 class World:
     """A database in memory that can be away, a queue, and the dispatcher between them."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore()
+        self.transactions = Away()
+        self.work = memory_work(self.transactions)
         self.lists = Lists()
-        self.database_available = True
-        self.dispatcher = Dispatcher(self.begin, self.lists)
-
-    def begin(self) -> MemoryJobsUnitOfWork:
-        if not self.database_available:
-            raise ConnectionFailed
-        return MemoryJobsUnitOfWork(self.store)
+        self.dispatcher = Dispatcher(self.transactions, self.work.jobs, self.lists)
 
     async def stored(self, count: int = 1) -> list[NewJob]:
         """Stores jobs of which the dispatcher does not know."""
-        async with MemoryJobsUnitOfWork(self.store) as work:
-            job_type = await work.job_types.create(new_job_type())
+        async with self.transactions.begin():
+            job_type = await self.work.job_types.create(new_job_type())
             jobs = [new_job(job_type.id) for _ in range(count)]
-            await work.jobs.create_many(jobs)
-            await work.commit()
+            await self.work.jobs.create_many(jobs)
         return jobs
 
     async def withheld(self) -> set[UUID]:
         """The jobs that are marked as still to be pushed."""
-        async with MemoryJobsUnitOfWork(self.store) as work:
-            return {job.id for job in work.jobs._rows.values() if job.dispatched_at is None}
+        async with self.transactions.begin() as transaction:
+            return {job.id for job in transaction._resource.tables["jobs"].values() if job.dispatched_at is None}
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until something that happens to the queue makes a condition true."""
@@ -140,10 +148,10 @@ async def test_while_the_queue_is_away_jobs_are_marked_in_the_database(world: Wo
 async def test_nothing_is_lost_while_queue_and_database_are_away(world: World) -> None:
     async with world.running():
         jobs = await world.stored(3)
-        world.lists.available = world.database_available = False
+        world.lists.available = world.transactions.available = False
         world.dispatcher.put(waiting(jobs))
         await world.until(lambda: world.lists.attempts >= 2)
-        world.lists.available = world.database_available = True
+        world.lists.available = world.transactions.available = True
         await world.until(lambda: {job.id for job in jobs} <= set(world.lists.pushed))
 
 

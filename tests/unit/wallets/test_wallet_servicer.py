@@ -10,13 +10,12 @@ from google.rpc.status_pb2 import Status
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
-from services.kit.data.unit_of_work import MemoryStore
+from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import InvalidField, InvalidPageToken
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
-from services.wallets.repository_memory import MemoryWalletsUnitOfWork
-from services.wallets.service import WalletsService
 from services.wallets.servicer import Context, WalletServicer
+from tests.wallets_work import memory_work
 
 CONTEXT = cast("Context", None)
 VALIDATOR = ContractValidator()
@@ -24,8 +23,7 @@ VALIDATOR = ContractValidator()
 
 @pytest.fixture
 def servicer() -> WalletServicer:
-    store = MemoryStore()
-    service = WalletsService(lambda: MemoryWalletsUnitOfWork(store))
+    service = memory_work(MemoryTransactions()).service
     return WalletServicer(service, PageTokens(b"0123456789abcdef"), VALIDATOR)
 
 

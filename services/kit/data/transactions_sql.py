@@ -1,0 +1,66 @@
+"""Transactions on a `Database`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+
+from services.kit.data.database import Database, is_aborted
+from services.kit.data.errors import PoolExhausted, UnexpectedRollback
+from services.kit.data.transactions import Definition, Opened, Transactions
+
+
+@dataclass(frozen=True)
+class _OpenedTransaction:
+    transaction: AsyncTransaction
+
+    @property
+    def resource(self) -> AsyncConnection:
+        return self.transaction.connection
+
+    async def commit(self) -> None:
+        # PostgreSQL answers a COMMIT after a failed statement with a rollback, and without an error.
+        if is_aborted(self.transaction.connection):
+            await self.transaction.rollback()
+            raise UnexpectedRollback
+        await self.transaction.commit()
+
+    async def rollback(self) -> None:
+        if self.transaction.is_active:
+            await self.transaction.rollback()
+
+
+@dataclass(frozen=True)
+class _WithoutTransaction:
+    resource: AsyncConnection
+
+    async def commit(self) -> None:
+        """There is nothing to do: each statement has committed."""
+
+    async def rollback(self) -> None:
+        """There is nothing that could be taken back."""
+
+
+class SqlTransactions(Transactions[AsyncConnection]):
+    """The transactions of a `Database`; repositories work on its connections."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:
+        if suspended and not self._database.has_free_connection:
+            raise PoolExhausted
+        isolation = definition.isolation.value if definition.isolation else None
+        async with self._database.transaction(isolation=isolation, read_only=definition.read_only) as transaction:
+            yield _OpenedTransaction(transaction)
+
+    @asynccontextmanager
+    async def _savepoint(self, resource: AsyncConnection) -> AsyncIterator[Opened[AsyncConnection]]:
+        yield _OpenedTransaction(await resource.begin_nested())
+
+    @asynccontextmanager
+    async def _without(self) -> AsyncIterator[Opened[AsyncConnection]]:
+        async with self._database.autocommit() as connection:
+            yield _WithoutTransaction(connection)
