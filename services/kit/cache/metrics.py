@@ -1,0 +1,55 @@
+"""The statistics of caches as Prometheus metrics."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.kit.cache.statistics import CacheStatistics, Statistics
+
+
+class CacheCollector(Collector):
+    """Reads the statistics when metrics are asked for, so that a hit costs nothing for them.
+
+    The process registers it: `registry.register(CacheCollector([job_types.statistics, customers.statistics]))`.
+
+    Args:
+        caches: The method `statistics` of each cache.
+    """
+
+    def __init__(self, caches: Iterable[Statistics]) -> None:
+        self._caches = tuple(caches)
+
+    def collect(self) -> Iterator[Metric]:
+        """Answers all metrics, each labelled with the name of the cache."""
+        snapshots = [statistics() for statistics in self._caches]
+        yield _requests(snapshots)
+        yield _loads(snapshots)
+        failures = CounterMetricFamily("cache_load_failures", "Loads that failed.", labels=["cache"])
+        evictions = CounterMetricFamily("cache_evictions", "Entries that made room for others.", labels=["cache"])
+        invalidations = CounterMetricFamily("cache_invalidations", "Keys told to be dropped.", labels=["cache"])
+        entries = GaugeMetricFamily("cache_entries", "Entries held.", labels=["cache"])
+        entries_max = GaugeMetricFamily("cache_entries_max", "Entries that may be held.", labels=["cache"])
+        for one in snapshots:
+            failures.add_metric([one.name], one.load_failures)
+            evictions.add_metric([one.name], one.evictions)
+            invalidations.add_metric([one.name], one.invalidations)
+            entries.add_metric([one.name], one.size)
+            entries_max.add_metric([one.name], one.size_max)
+        yield from (failures, evictions, invalidations, entries, entries_max)
+
+
+def _requests(snapshots: Iterable[CacheStatistics]) -> Metric:
+    family = CounterMetricFamily("cache_requests", "Keys asked for, by result.", labels=["cache", "result"])
+    for one in snapshots:
+        family.add_metric([one.name, "hit"], one.hits)
+        family.add_metric([one.name, "miss"], one.misses)
+    return family
+
+
+def _loads(snapshots: Iterable[CacheStatistics]) -> Metric:
+    family = SummaryMetricFamily("cache_load_seconds", "How long loads took, failed ones as well.", labels=["cache"])
+    for one in snapshots:
+        family.add_metric([one.name], one.loads, one.load_seconds)
+    return family
