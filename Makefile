@@ -58,11 +58,12 @@ test-all: setup ## Run all tests
 	$(PYTEST)
 
 .PHONY: check
-check: setup ## Check format, lint, types and contracts
+check: setup ## Check format, lint, types, contracts and migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/check_protos.py
+	$(BIN)/python scripts/check_migrations.py
 
 .PHONY: format
 format: setup ## Format code and contracts

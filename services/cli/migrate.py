@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import App, Parameter
@@ -18,13 +19,17 @@ app = App(name="migrate", help="Bring the databases to the schema of this releas
 
 Service: TypeAlias = Literal["customers", "wallets", "jobs"]
 Wanted: TypeAlias = Annotated[Service | None, Parameter(help="Whose database; by default all three.")]
+LockTimeout: TypeAlias = Annotated[
+    float,
+    Parameter(name="--lock-timeout", help="How many seconds a statement waits for a lock before all is tried again."),
+]
 To: TypeAlias = Annotated[str, Parameter(name="--to")]
 
 _ALL: tuple[Service, ...] = ("customers", "wallets", "jobs")
 
 
 @app.command
-def up(service: Wanted = None, /, *, revision: To = "head") -> None:
+def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds: LockTimeout = 5) -> None:
     """Apply what is pending.
 
     Args:
@@ -33,7 +38,8 @@ def up(service: Wanted = None, /, *, revision: To = "head") -> None:
     for each in _of(service):
         with _named_failures(each.service):
             before = each.current()
-            each.up(revision)
+            patient = replace(each, limits=replace(each.limits, lock_timeout_seconds=lock_timeout_seconds))
+            patient.up(revision)
             _print_move(each.service, before, each.current())
 
 
@@ -82,11 +88,16 @@ def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
 
 @app.command
 def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
-    """Check that nothing is pending and that the databases are what the models say; exit with 1 if not."""
+    """Check that nothing is pending and that the databases are what the models say; exit with 1 if not.
+
+    Tables, columns, types, NOT NULL, defaults, constraints and indexes are compared.
+    """
     found: list[dict[str, str | None]] = []
     for each in _of(service):
         with _named_failures(each.service):
-            pending = each.pending()
+            if not each.knows(current := each.current()):
+                found.append({"service": each.service, "problem": "ahead", "what": f"{current} is of another release"})
+            pending = each.after(current)
             found += [{"service": each.service, "problem": "pending", "what": revision} for revision in pending]
             if not pending:
                 # Before that they differ by all that is pending.
@@ -97,6 +108,14 @@ def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
     else:
         print("Nothing is pending, and the databases are what the models say.")
     return 1 if found else 0
+
+
+@app.command
+def sql(service: Wanted = None, /) -> None:
+    """Print the SQL of what is pending, and change nothing."""
+    for each in _of(service):
+        with _named_failures(each.service):
+            print(f"-- {each.service}" + ("\n" + pending if (pending := each.sql()) else ": nothing is pending"))
 
 
 @app.command
@@ -134,10 +153,12 @@ def _named_failures(service: str) -> Iterator[None]:
     from alembic.util import CommandError as AlembicError
     from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+    from services.kit.migrations.locking import MigrationsBusy
+
     variable = f"{service.upper()}_DATABASE_URL"
     try:
         yield
-    except AlembicError as error:
+    except (AlembicError, MigrationsBusy) as error:
         raise CommandError(f"{service}: {error}") from error
     except ArgumentError as error:
         raise CommandError(f"{variable} is not a URL such as postgresql://user:password@host:port/name") from error

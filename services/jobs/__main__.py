@@ -12,6 +12,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
+from services.jobs.caching import CachedCustomers, CachedJobTypes
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.job_type_service import JobTypeService
@@ -23,13 +24,15 @@ from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
 from services.jobs.settings import CustomersClientSettings, JobsServerSettings
+from services.kit.cache.invalidations import Invalidations
+from services.kit.cache.invalidations import redis_client as invalidations_client
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import DatabaseSettings, RedisSettings, load
+from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
@@ -49,6 +52,7 @@ async def main() -> None:
     database_settings = load(DatabaseSettings, "JOBS_DATABASE_")
     redis_settings = load(RedisSettings, "REDIS_")
     customers_settings = load(CustomersClientSettings, "CUSTOMERS_")
+    cache_settings = load(CacheSettings, "JOBS_CACHE_")
 
     async with AsyncExitStack() as opened:
         database = Database.connect(database_settings, application_name="innosystem-jobs")
@@ -62,13 +66,24 @@ async def main() -> None:
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)
+        known_types = CachedJobTypes(transactions, job_types, cache_settings)
+        invalidations = Invalidations(
+            await opened.enter_async_context(invalidations_client(redis_settings)), redis_settings.key_prefix
+        )
+        invalidations.join(known_types.cache)
+        opened.push_async_callback(invalidations.flush)
         dispatcher = Dispatcher(transactions, jobs, lists)
         service = JobsService(
-            transactions, jobs, job_types, customers=customers, queue=dispatcher, now=lambda: datetime.now(UTC)
+            transactions,
+            jobs,
+            job_types=known_types,
+            customers=CachedCustomers(customers, cache_settings),
+            queue=dispatcher,
+            now=lambda: datetime.now(UTC),
         )
         tokens = PageTokens(database_settings.page_token_key)
         job_servicer = JobServicer(service, RunService(transactions, jobs), ContractValidator(), tokens)
-        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types), tokens)
+        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types, known_types), tokens)
         server = Server(
             settings=server_settings,
             served=[
@@ -83,7 +98,7 @@ async def main() -> None:
             ],
             required={"database": schema.check},
             optional={"redis": lists.check},
-            background=[schema.before(dispatcher.run)],
+            background=[schema.before(dispatcher.run), invalidations.run],
         )
         opened.push_async_callback(dispatcher.flush)
         await server.run()

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs import schemas
+from services.jobs.caching import CachedJobTypes
 from services.jobs.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
@@ -23,11 +24,13 @@ class JobTypeService:
     Args:
         transactions: Where they begin.
         job_types: The stored job types.
+        known: What submissions know of them.
     """
 
-    def __init__(self, transactions: Transactions[Any], job_types: JobTypeRepository) -> None:
+    def __init__(self, transactions: Transactions[Any], job_types: JobTypeRepository, known: CachedJobTypes) -> None:
         self.transactions = transactions
         self._job_types = job_types
+        self._known = known
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Stores a job type.
@@ -94,7 +97,10 @@ class JobTypeService:
                 job_type = await self._existing(job_type_id, etag)
                 changed = replace(job_type, **changes)
                 _check(changed)
-                return job_type if changed == job_type else await self._job_types.update(changed)
+                if changed == job_type:
+                    return job_type
+                self._known.changing(job_type, changed)
+                return await self._job_types.update(changed)
         except AlreadyExists as error:
             raise _name_taken(error, changes["name"]) from error
 
@@ -108,7 +114,7 @@ class JobTypeService:
         """
         try:
             async with self.transactions.begin():
-                await self._existing(job_type_id, etag)
+                self._known.changing(await self._existing(job_type_id, etag))
                 await self._job_types.delete(job_type_id)
         except StillReferenced as error:
             raise JobTypeInUse(job_type_id) from error

@@ -10,7 +10,7 @@ from services.jobs.domain import Job, NewJob, QueueStats
 from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
 from services.jobs.job_types import JobType
 from services.jobs.payloads import Payload
-from services.jobs.repository import JobRepository, JobTypeRepository, Waiting
+from services.jobs.repository import JobRepository, Waiting
 from services.jobs.submission import Submission, admitted, checked_input
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
@@ -32,6 +32,21 @@ class Customers(Protocol):
 
         What could not be asked is answered as the error to fail with.
         """
+        ...
+
+
+class JobTypes(Protocol):
+    """The job types that submissions name."""
+
+    async def resolve(self, wanted: Collection[UUID | str]) -> Mapping[UUID | str, JobType | DomainError]:
+        """Answers those that exist, by the IDs and names that were asked for.
+
+        What is stored and not understood is answered as the error to fail with.
+        """
+        ...
+
+    def forget(self, wanted: Collection[UUID | str]) -> None:
+        """Is told of job types that turned out to be gone."""
         ...
 
 
@@ -57,7 +72,7 @@ class JobsService:
     Args:
         transactions: Where they begin.
         jobs: The stored jobs.
-        job_types: The stored job types.
+        job_types: The job types that submissions name.
         customers: Asks the customers service.
         queue: Takes the IDs of stored jobs.
         now: The time.
@@ -67,8 +82,8 @@ class JobsService:
         self,
         transactions: Transactions[Any],
         jobs: JobRepository,
-        job_types: JobTypeRepository,
         *,
+        job_types: JobTypes,
         customers: Customers,
         queue: Queue,
         now: Callable[[], datetime],
@@ -92,31 +107,30 @@ class JobsService:
         """
         async with self.transactions.begin(read_only=True):
             known = await self._jobs.get_many({one.job_id for one in submissions})
-            fresh = [one for one in submissions if one.job_id not in known]
-            types = await self._job_types.resolve(
-                {one.job_type for one in fresh if isinstance(one.job_type, UUID)},
-                {one.job_type for one in fresh if isinstance(one.job_type, str)},
-            )
+        fresh = [one for one in submissions if one.job_id not in known]
+        types = await self._job_types.resolve({one.job_type for one in fresh})
         active = await self._customers.active({one.customer_id for one in fresh})
         admissions = _Admissions(types, active, self._now(), request_id)
         outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
-        stored = await self._store([job for job in outcomes if isinstance(job, NewJob)])
+        try:
+            stored = await self._store([job for job in outcomes if isinstance(job, NewJob)])
+        except StillReferenced as error:
+            # A job type was deleted since it was read: who repeats the call is told so.
+            self._job_types.forget({one.job_type for one in fresh})
+            raise Conflict from error
         return _results(submissions, outcomes, known, stored)
 
     async def _store(self, new: Sequence[NewJob]) -> "_Stored":
         by_id = {job.id: job for job in reversed(new)}
         if not by_id:
             return _Stored({}, {})
-        try:
-            async with self.transactions.begin():
-                created = await self._jobs.create_many(list(by_id.values()))
-                # Those left out were stored by another call a moment ago.
-                missing = by_id.keys() - created.keys()
-                found = await self._jobs.get_many(missing) if missing else {}
-                waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
-                self.transactions.after_commit(lambda: self._queue.put(waiting))
-        except StillReferenced as error:  # A job type was deleted since it was read.
-            raise Conflict from error
+        async with self.transactions.begin():
+            created = await self._jobs.create_many(list(by_id.values()))
+            # Those left out were stored by another call a moment ago.
+            missing = by_id.keys() - created.keys()
+            found = await self._jobs.get_many(missing) if missing else {}
+            waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
+            self.transactions.after_commit(lambda: self._queue.put(waiting))
         return _Stored(created, found)
 
     @transactional(read_only=True)

@@ -55,6 +55,8 @@ class DatabaseSettings(BaseSettings):
         statement_timeout_seconds: How long a statement may run.
         lock_timeout_seconds: How long a statement may wait for a lock.
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
+        schema_check: What a service does at its start with a database behind its release: `validate` refuses to serve,
+            `migrate` applies what is pending, `warn` only logs it.
     """
 
     model_config = _ENVIRONMENT
@@ -68,6 +70,7 @@ class DatabaseSettings(BaseSettings):
     statement_timeout_seconds: PositiveFloat = 30
     lock_timeout_seconds: PositiveFloat = 10
     idle_in_transaction_timeout_seconds: PositiveFloat = 30
+    schema_check: Literal["validate", "migrate", "warn"] = "validate"
 
     @property
     def page_token_key(self) -> bytes:
@@ -89,6 +92,21 @@ class RedisSettings(BaseSettings):
     url: Annotated[SecretStr, AfterValidator(_begins_with("redis", "rediss", "unix"))]
     command_timeout_seconds: PositiveFloat = 1
     key_prefix: str = ""
+
+
+class CacheSettings(BaseSettings):
+    """What a service keeps in memory of what changes rarely, such as JOBS_CACHE_TTL_SECONDS.
+
+    Attributes:
+        size: How many entries of a kind are kept.
+        ttl_seconds: How long one is kept, and so how old an answer can be that another process has changed, when its
+            message is lost.
+    """
+
+    model_config = _ENVIRONMENT
+
+    size: PositiveInt = 10_000
+    ttl_seconds: PositiveFloat = 5
 
 
 class ServerSettings(BaseSettings):

@@ -1,25 +1,15 @@
 """The migrations of each service, on real PostgreSQL."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
 
 from services.kit.migrations import Migrations
-from tests.conftest import SERVICES, PostgresServer, migrations
-
-
-@pytest.fixture
-def empty_database(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database with nothing in it."""
-    name = f"empty_{uuid4().hex}"
-    postgres.create_database(name)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+from tests.conftest import SERVICES, migrations
 
 
 def tables(url: str) -> set[str]:

@@ -1,5 +1,5 @@
 """Called by Alembic for every command; it runs on the connection that `Migrations` hands over."""
 
-from services.kit.migrations import run_environment
+from services.kit.migrations.environment import run_environment
 
 run_environment()

@@ -3,10 +3,14 @@
 Revision: ${up_revision}
 After: ${down_revision | comma,n}
 
-Rules: the release before this one runs on the new schema while pods are replaced, so only add (expand), deploy, and
-take away a release later (contract). No long locks: indexes on tables with rows are made CONCURRENTLY in a migration of
-their own, NOT NULL and foreign keys are added NOT VALID and validated afterwards. Data is moved in batches. Every step
-can go back.
+Rules: the release before this one runs on the new schema while pods are replaced, so expand, deploy, contract:
+- A new column may be null or has a default. NOT NULL comes later, by a CHECK that was validated.
+- Nothing is renamed, and nothing is dropped before the release after next; what is dropped then is named to the linter
+  with its reason: lint_exclude = ("ban-drop-column",).
+- An index on a table with rows is made CONCURRENTLY, in a revision of its own, under `with outside_transaction():`.
+- A CHECK or foreign key is added NOT VALID, and validated by a revision of its own, under `with outside_transaction():`.
+- Data is changed by `in_batches(...)`, in a revision of its own.
+- Every step can go back. (`outside_transaction` and `in_batches` are imported from services.kit.migrations.)
 """
 
 import sqlalchemy as sa

@@ -8,6 +8,8 @@ import structlog
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from services.kit.settings import StartupError
+
 log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[None]]
@@ -42,7 +44,11 @@ class Health:
         await self._say(HealthCheckResponse.NOT_SERVING)
 
     async def watch(self) -> None:
-        """Checks again and again until it is cancelled."""
+        """Checks again and again until it is cancelled.
+
+        Raises:
+            StartupError: If a check says that this process can't run.
+        """
         pause_seconds = self.period_seconds
         while True:
             outcomes = await asyncio.gather(
@@ -70,6 +76,9 @@ class Health:
                 await check()
         except TimeoutError:
             problem = f"no answer within {self.check_seconds_max:g} s"
+        except StartupError:
+            # No waiting will help, such as with a database behind the code: it ends the process.
+            raise
         except Exception as error:  # noqa: BLE001 - any failure of a check is what the check is for, and is logged
             problem = f"{type(error).__name__}: {error}"
         if problem != self._problems.get(name, ""):

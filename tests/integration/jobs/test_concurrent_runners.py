@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from services.jobs.caching import CachedJobTypes
 from services.jobs.completion import Completion, ending
 from services.jobs.domain import Job
 from services.jobs.repository import Claim, Claimed, Waiting
@@ -17,7 +18,7 @@ from services.jobs.submission import Submission
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DomainError
-from services.kit.settings import DatabaseSettings
+from services.kit.settings import CacheSettings, DatabaseSettings
 from tests.jobs_examples import MINUTE, NOW, new_job_type
 from tests.jobs_work import sql_work
 
@@ -62,7 +63,12 @@ async def job_type(databases: list[Database]) -> str:
 def service(database: Database, queue: Pushed) -> JobsService:
     work = sql_work(SqlTransactions(database))
     return JobsService(
-        work.transactions, work.jobs, work.job_types, customers=EveryCustomer(), queue=queue, now=lambda: NOW
+        work.transactions,
+        work.jobs,
+        job_types=CachedJobTypes(work.transactions, work.job_types, CacheSettings()),
+        customers=EveryCustomer(),
+        queue=queue,
+        now=lambda: NOW,
     )
 
 

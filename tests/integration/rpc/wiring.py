@@ -13,6 +13,7 @@ from services.customers.repository_sql import SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.jobs.__main__ import redis_client
+from services.jobs.caching import CachedJobTypes
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.job_type_service import JobTypeService
@@ -26,7 +27,7 @@ from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import DatabaseSettings, RedisSettings
+from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
@@ -69,12 +70,18 @@ def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
         yield WalletServicer(wallets_service(database), _TOKENS, ContractValidator())
 
 
+def uncached(transactions: SqlTransactions, job_types: SqlJobTypeRepository) -> CachedJobTypes:
+    """Job types that are read anew for each submission: the two services of a module don't share a cache."""
+    return CachedJobTypes(transactions, job_types, CacheSettings(ttl_seconds=1e-9))
+
+
 @contextmanager
 def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
     """JobTypeService on a database."""
     with _database(loop, url) as database:
         transactions = SqlTransactions(database)
-        yield JobTypeServicer(JobTypeService(transactions, SqlJobTypeRepository(transactions)), _TOKENS)
+        job_types = SqlJobTypeRepository(transactions)
+        yield JobTypeServicer(JobTypeService(transactions, job_types, uncached(transactions, job_types)), _TOKENS)
 
 
 @contextmanager
@@ -96,7 +103,12 @@ def jobs_servicer(
         dispatcher = Dispatcher(transactions, jobs, RedisLists(client, redis_prefix))
         dispatching = loop.start(dispatcher.run())
         service = JobsService(
-            transactions, jobs, job_types, customers=customers, queue=dispatcher, now=lambda: datetime.now(UTC)
+            transactions,
+            jobs,
+            job_types=uncached(transactions, job_types),
+            customers=customers,
+            queue=dispatcher,
+            now=lambda: datetime.now(UTC),
         )
         yield JobServicer(service, RunService(transactions, jobs), ContractValidator(), _TOKENS)
         loop.cancel(dispatching)

@@ -1,0 +1,38 @@
+"""How Alembic is configured, for all services the same."""
+
+from typing import Any, Literal
+
+from alembic import context
+from alembic.autogenerate.api import AutogenContext
+
+from services.kit.data.tables import JsonText
+
+
+def run_environment() -> None:
+    """What `env.py` does: run the migrations on the connection it was handed, or print their SQL without one.
+
+    Each revision is a transaction of its own: it is applied as a whole or not at all, holds its locks no longer than it
+    needs them, and may contain a step outside of transactions.
+    """
+    attributes = context.config.attributes
+    options: dict[str, Any] = {
+        "target_metadata": attributes["metadata"],
+        "transaction_per_migration": True,
+        "compare_type": True,
+        "compare_server_default": True,
+        "render_item": _render,
+    }
+    if context.is_offline_mode():
+        context.configure(dialect_name="postgresql", literal_binds=True, **options)
+    else:
+        context.configure(connection=attributes["connection"], **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _render(kind: str, item: object, autogenerate: AutogenContext) -> str | Literal[False]:
+    """Writes our own column type as what it is in the database: migrations don't import the code of a release."""
+    if kind == "type" and isinstance(item, JsonText):
+        autogenerate.imports.add("from sqlalchemy.dialects import postgresql")
+        return "postgresql.JSONB()"
+    return False

@@ -1,0 +1,100 @@
+"""How migrations keep out of each other's way and of the traffic's."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import stamina
+from psycopg import errors as pg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
+
+_LOCK = "innosystem migrations"
+_POLL_SECONDS = 0.1
+
+
+class MigrationsBusy(Exception):
+    """Another process has been migrating this database for too long."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a migration waits, and how often it tries.
+
+    Attributes:
+        lock_timeout_seconds: How long a statement waits for a lock on a table. Whatever comes to that table after it
+            waits behind it, so this is for how long a migration can hold up the traffic.
+        statement_timeout_seconds: How long a statement may run.
+        attempts: How often a revision that got no lock, or that met a deadlock, is tried in all.
+        retry_seconds: The pause after the first try; it doubles with each.
+        turn_seconds: How long to wait for another process that is migrating the same database.
+    """
+
+    lock_timeout_seconds: float = 5
+    statement_timeout_seconds: float = 300
+    attempts: int = 5
+    retry_seconds: float = 1
+    turn_seconds: float = 600
+
+    def settings(self) -> dict[str, int]:
+        """PostgreSQL's settings for a session, in milliseconds."""
+        return {
+            "lock_timeout": int(self.lock_timeout_seconds * 1000),
+            "statement_timeout": int(self.statement_timeout_seconds * 1000),
+        }
+
+
+@contextmanager
+def turn(connection: Connection, limits: Limits) -> Iterator[None]:
+    """Lets one process migrate a database while the others wait.
+
+    They ask again and again, because a statement that waits for the lock would hold a snapshot, and CREATE INDEX
+    CONCURRENTLY waits for those: the two would wait for each other. The lock belongs to the session, because a
+    migration may take several transactions.
+
+    Raises:
+        MigrationsBusy: If the turn did not come in time.
+    """
+    deadline = time.monotonic() + limits.turn_seconds
+    while not _ask(connection, "pg_try_advisory_lock"):
+        if time.monotonic() > deadline:
+            raise MigrationsBusy(
+                f"another process has been migrating this database for more than {limits.turn_seconds:g} s"
+            )
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.rollback()
+            _ask(connection, "pg_advisory_unlock")
+
+
+def tried_again(action: Callable[[], T], connection: Connection, limits: Limits) -> T:
+    """Runs a migration again when a lock was in its way. What it has committed is not done again."""
+    for attempt in stamina.retry_context(
+        on=_in_the_way,
+        attempts=limits.attempts,
+        timeout=None,
+        wait_initial=limits.retry_seconds,
+        wait_max=limits.retry_seconds * 8,
+        wait_jitter=limits.retry_seconds,
+    ):
+        with attempt:
+            connection.rollback()
+            return action()
+    raise AssertionError("stamina raises what the last attempt raised")
+
+
+def _in_the_way(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and isinstance(error.orig, pg.LockNotAvailable | pg.DeadlockDetected)
+
+
+def _ask(connection: Connection, function: str) -> bool:
+    answer = bool(connection.execute(text(f"SELECT {function}(hashtext(:lock))"), {"lock": _LOCK}).scalar_one())
+    connection.commit()
+    return answer

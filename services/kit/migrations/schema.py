@@ -1,0 +1,139 @@
+"""How a live database differs from the models, in words.
+
+The models' tables are made in a schema that is rolled back, and the catalogues of the two are compared. So the same
+server puts both into words, and CHECK constraints are compared as well.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, MetaData, text
+
+# Alembic's own table is not in the models.
+_TABLES = """
+SELECT c.oid, c.relname AS name FROM pg_class c
+WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
+"""
+_COLUMNS = f"""
+SELECT t.name || '.' || a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+    pg_get_expr(d.adbin, d.adrelid, true) AS value, a.attidentity::text AS identity, a.attgenerated::text AS generated,
+    CASE WHEN a.attcollation <> y.typcollation THEN l.collname::text END AS collation
+FROM ({_TABLES}) t
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type y ON y.oid = a.atttypid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN pg_collation l ON l.oid = a.attcollation
+"""  # noqa: S608
+# NOT NULL, a constraint since PostgreSQL 18, is told with the columns.
+_CONSTRAINTS = f"""
+SELECT t.name || '.' || c.conname AS name, c.contype::text AS kind, pg_get_constraintdef(c.oid, true) AS definition
+FROM ({_TABLES}) t JOIN pg_constraint c ON c.conrelid = t.oid
+WHERE c.contype IN ('c', 'f', 'p', 'u', 'x')
+"""  # noqa: S608
+# The indexes of constraints are told with those.
+_INDEXES = f"""
+SELECT t.name || '.' || i.relname AS name, pg_get_indexdef(x.indexrelid, 0, true) AS definition, x.indisvalid AS valid
+FROM ({_TABLES}) t JOIN pg_index x ON x.indrelid = t.oid JOIN pg_class i ON i.oid = x.indexrelid
+WHERE NOT EXISTS (
+    SELECT FROM pg_constraint c WHERE c.conindid = x.indexrelid AND c.conrelid = t.oid AND c.contype IN ('p', 'u', 'x')
+)
+"""  # noqa: S608
+
+_KINDS = {"c": "check constraint", "f": "foreign key", "p": "primary key", "u": "unique constraint", "x": "exclusion"}
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """What a schema consists of, by name; the names of all but tables begin with that of their table."""
+
+    tables: Mapping[str, Any]
+    columns: Mapping[str, Any]
+    constraints: Mapping[str, Any]
+    indexes: Mapping[str, Any]
+
+
+def differences(connection: Connection, metadata: MetaData) -> list[str]:
+    """How the database differs from the models, one line each, ordered; empty if it does not.
+
+    Nothing is left behind, and no lock is taken on a table. The user needs the right to make a schema.
+    """
+    schema = f"innosystem_check_{uuid4().hex}"
+    try:
+        live = str(connection.scalar(text("SELECT current_schema()")))
+        found = _read(connection, live)
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+        # The definitions name tables without their schema when it is the one that names are looked up in.
+        connection.execute(text(f"SET LOCAL search_path TO {schema}"))
+        metadata.create_all(connection, checkfirst=False)
+        return list(_differences(found, _read(connection, schema)))
+    finally:
+        connection.rollback()
+
+
+def _read(connection: Connection, schema: str) -> _Catalogue:
+    def by_name(query: str) -> dict[str, Any]:
+        rows = connection.execute(text(query), {"schema": f'"{schema}"'})
+        return {row.name: row for row in rows}
+
+    return _Catalogue(by_name(_TABLES), by_name(_COLUMNS), by_name(_CONSTRAINTS), by_name(_INDEXES))
+
+
+def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
+    yield from _compared(live.tables, models.tables, lambda name, _: f"table {name}", lambda _: ())
+    # Of a table that only one of them has, no more is said.
+    both = live.tables.keys() & models.tables.keys()
+    live, models = _of(live, both), _of(models, both)
+    yield from _compared(live.columns, models.columns, lambda name, _: f"column {name}", _column)
+    yield from _compared(live.constraints, models.constraints, _constraint_name, lambda row: (row.definition,))
+    yield from _compared(live.indexes, models.indexes, lambda name, _: f"index {_inside(name)}", _index)
+
+
+def _compared(
+    live: Mapping[str, Any],
+    models: Mapping[str, Any],
+    called: Callable[[str, Any], str],
+    facts: Callable[[Any], tuple[str, ...]],
+) -> Iterator[str]:
+    for name in sorted(live.keys() | models.keys()):
+        if name not in live:
+            yield f"{called(name, models[name])} is missing"
+        elif name not in models:
+            yield f"{called(name, live[name])} is not in the models"
+        else:
+            pairs = zip(facts(live[name]), facts(models[name]), strict=True)
+            yield from (
+                f"{called(name, live[name])}: {is_}; the models say {says}" for is_, says in pairs if is_ != says
+            )
+
+
+def _column(row: Any) -> tuple[str, ...]:
+    value = f"generated as {row.value}" if row.generated else f"default {row.value}"
+    return (
+        f"type {row.type}" + (f" collate {row.collation}" if row.collation else ""),
+        "NOT NULL" if row.not_null else "may be null",
+        value if row.value is not None else "identity" if row.identity else "no default",
+    )
+
+
+def _index(row: Any) -> tuple[str, ...]:
+    return (row.definition, "valid" if row.valid else "not valid (a CREATE INDEX CONCURRENTLY was interrupted)")
+
+
+def _constraint_name(name: str, row: Any) -> str:
+    return f"{_KINDS[row.kind]} {_inside(name)}"
+
+
+def _inside(name: str) -> str:
+    table, _, own = name.partition(".")
+    return f"{own} of {table}"
+
+
+def _of(catalogue: _Catalogue, tables: set[str]) -> _Catalogue:
+    def those(parts: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: row for name, row in parts.items() if name.partition(".")[0] in tables}
+
+    return _Catalogue(
+        those(catalogue.tables), those(catalogue.columns), those(catalogue.constraints), those(catalogue.indexes)
+    )

@@ -1,0 +1,151 @@
+"""The revisions of a service, and what is done with them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from services.kit.migrations import schema
+from services.kit.migrations.locking import Limits, tried_again, turn
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """The migrations of one service.
+
+    Several processes may start at once: one of them migrates while the others wait for it. Each revision is a
+    transaction, so a database is never left in the middle of one, unless the revision has steps outside of it.
+
+    Attributes:
+        service: The service's name, such as `jobs`.
+        url: The address of its database.
+        metadata: Its tables as the code expects them.
+        limits: How long migrations wait, and how often they try.
+        connect_timeout_seconds: How long opening a connection may take.
+    """
+
+    service: str
+    url: str
+    metadata: MetaData
+    limits: Limits = field(default_factory=Limits)
+    connect_timeout_seconds: float = 10
+
+    @property
+    def versions(self) -> Path:
+        """The folder of the revisions."""
+        return Path(str(resources.files("services") / self.service / "migrations"))
+
+    def up(self, revision: str = "head") -> None:
+        """Applies what is pending up to a revision.
+
+        Raises:
+            MigrationsBusy: If another process was migrating for too long.
+        """
+        self._run(lambda config: command.upgrade(config, revision))
+
+    def down(self, revision: str) -> None:
+        """Rolls back to a revision; `-1` for one step, `base` for all.
+
+        Raises:
+            MigrationsBusy: If another process was migrating for too long.
+        """
+        self._run(lambda config: command.downgrade(config, revision))
+
+    def new(self, message: str) -> Path:
+        """Writes a migration from the template, filled with how the models differ from the database."""
+        written: list[Any] = []
+        self._run(lambda config: written.append(command.revision(config, message, autogenerate=True)))
+        return Path(written[0].path)
+
+    def current(self) -> str | None:
+        """The revision the database is at, or None if it was never migrated."""
+        with self._connection() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def history(self) -> list[tuple[str, str]]:
+        """All revisions with their titles, the oldest first."""
+        return [(step.revision, step.doc) for step in reversed(list(self._scripts().walk_revisions()))]
+
+    def pending(self) -> list[str]:
+        """The revisions that the code has and the database has not, the oldest first.
+
+        A database ahead of the code (the release after this one migrated it) has nothing pending.
+        """
+        return self.after(self.current())
+
+    def after(self, revision: str | None) -> list[str]:
+        """The revisions after one, the oldest first; none after one that the code does not know."""
+        known = [each for each, _ in self.history()]
+        if revision is None:
+            return known
+        return known[known.index(revision) + 1 :] if revision in known else []
+
+    def knows(self, revision: str | None) -> bool:
+        """Whether the code has a revision; None, the empty database, is known."""
+        return revision is None or revision in [each for each, _ in self.history()]
+
+    def differences(self) -> list[str]:
+        """How the database differs from the models, in words; empty if it does not."""
+        with self._connection() as connection:
+            return schema.differences(connection, self.metadata)
+
+    def sql(self) -> str:
+        """The SQL of what is pending, as `psql` can run it; empty if nothing is."""
+        current = self.current()
+        return self.sql_between(current, "head") if self.after(current) else ""
+
+    def sql_between(self, start: str | None, end: str) -> str:
+        """The SQL that leads from one revision (None for the empty database) to a later one. Asks no database."""
+        limits = "".join(f"SET {name} = {value};\n" for name, value in self.limits.settings().items())
+        printed = StringIO()
+        command.upgrade(self._config(output=printed), f"{start}:{end}" if start else end, sql=True)
+        return f"{limits}\n{printed.getvalue()}"
+
+    def linted_without(self, revision: str) -> tuple[str, ...]:
+        """The rules that the linter leaves out for a revision, which names them in `lint_exclude`."""
+        return tuple(getattr(self._scripts().get_revision(revision).module, "lint_exclude", ()))
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        options = " ".join(f"-c {name}={value}" for name, value in self.limits.settings().items())
+        engine = create_engine(
+            make_url(self.url).set(drivername="postgresql+psycopg"),
+            poolclass=NullPool,
+            connect_args={
+                "application_name": f"innosystem-migrate-{self.service}",
+                "connect_timeout": max(2, round(self.connect_timeout_seconds)),
+                "options": options,
+            },
+        )
+        with engine.connect() as connection:
+            yield connection
+
+    def _run(self, action: Callable[[Config], object]) -> None:
+        with self._connection() as connection, turn(connection, self.limits):
+            tried_again(lambda: action(self._config(connection)), connection, self.limits)
+
+    def _scripts(self) -> ScriptDirectory:
+        return ScriptDirectory.from_config(self._config())
+
+    def _config(self, connection: Connection | None = None, output: StringIO | None = None) -> Config:
+        attributes = {"connection": connection, "metadata": self.metadata}
+        config = Config(attributes=attributes, output_buffer=output)
+        options = {
+            "script_location": str(resources.files("services") / "kit" / "migrations"),
+            "version_locations": str(self.versions),
+            "path_separator": "newline",
+            "file_template": "%(year)d_%(month).2d_%(day).2d_%(slug)s",
+        }
+        for name, value in options.items():
+            config.set_main_option(name, value.replace("%", "%%"))
+        return config

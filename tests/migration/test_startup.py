@@ -1,0 +1,150 @@
+"""What a service does at its start with a database that has another schema than it needs (D8)."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from services.kit.data.errors import ConnectionFailed
+from services.kit.migrations.startup import Mode, SchemaGate
+from services.kit.rpc.health import Health
+from services.kit.settings import StartupError
+from tests.conftest import SERVICES, migrations
+from tests.migration.trees import TABLE, Tree
+
+# Nobody listens on port 1.
+AWAY = "postgresql://ada:hunter2@127.0.0.1:1/things"
+
+
+async def alive() -> None:
+    """A database that answers."""
+
+
+def gate(tree: Tree, url: str, mode: Mode = "validate") -> SchemaGate:
+    return SchemaGate(tree.on(url), mode, alive)
+
+
+async def test_a_database_behind_the_code_is_refused_with_what_is_missing_and_what_to_do(
+    tree: Tree, empty_database: str
+) -> None:
+    tree.add(TABLE)
+    tree.on(empty_database).up()
+    tree.add("pass")
+    tree.add("pass")
+    with pytest.raises(StartupError) as caught:
+        await gate(tree, empty_database).check()
+    assert str(caught.value) == (
+        "the database is behind this release, without r2, r3: run innosystem migrate up things"
+    )
+
+
+async def test_a_refusal_goes_through_the_health_checks_and_ends_the_process(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    health = Health(["things"], {"database": gate(tree, empty_database).check})
+    with pytest.raises(StartupError, match="behind this release"):
+        await health.watch()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_process_with_a_database_behind_ends_with_one_line_and_exit_status_2(
+    service: str, empty_database: str, tmp_path: Path
+) -> None:
+    name = service.upper()
+    done = subprocess.run(
+        [sys.executable, "-m", f"services.{service}"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            f"{name}_DATABASE_URL": empty_database,
+            f"{name}_DATABASE_SCHEMA_CHECK": "validate",
+            f"{name}_LISTEN_ADDRESS": "127.0.0.1:0",
+            "REDIS_URL": "redis://127.0.0.1:1/0",
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    missing = ", ".join(migrations(service, empty_database).pending())
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"{service}: the database is behind this release, without {missing}: run innosystem migrate up {service}\n"
+    )
+
+
+async def test_a_database_that_is_up_to_date_is_looked_at_once(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    tree.on(empty_database).up()
+    schema = gate(tree, empty_database)
+    await schema.check()
+    # What the next release adds while this one runs is none of its business.
+    tree.add("pass")
+    await schema.check()
+
+
+async def test_a_database_ahead_of_the_code_is_accepted_and_logged(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    tree.on(empty_database).up()
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'later'")
+    modes: tuple[Mode, ...] = ("validate", "migrate", "warn")
+    for mode in modes:
+        with capture_logs() as logs:
+            await gate(tree, empty_database, mode).check()
+        assert logs == [{"event": "database ahead of the code", "log_level": "info", "revision": "later"}]
+
+
+async def test_migrate_applies_what_is_pending(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    await gate(tree, empty_database, "migrate").check()
+    assert tree.on(empty_database).current() == "r1"
+
+
+async def test_a_migration_that_fails_at_the_start_is_told_in_one_line(tree: Tree, empty_database: str) -> None:
+    tree.add("op.execute('SELECT 1 / 0')")
+    with pytest.raises(StartupError, match=r"^can't migrate the schema of the database: division by zero$"):
+        await gate(tree, empty_database, "migrate").check()
+
+
+async def test_warn_logs_what_is_pending_and_passes(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    with capture_logs() as logs:
+        await gate(tree, empty_database, "warn").check()
+    assert [(line["log_level"], line["missing"]) for line in logs] == [("warning", ["r1"])]
+    assert tree.on(empty_database).current() is None
+
+
+async def test_a_database_out_of_reach_fails_the_check_and_is_looked_at_when_it_is_back(
+    tree: Tree, empty_database: str
+) -> None:
+    tree.add(TABLE)
+    tree.on(empty_database).up()
+    schema = gate(tree, AWAY)
+    with pytest.raises(ConnectionFailed):
+        await schema.check()
+    schema.migrations = tree.on(empty_database)
+    await schema.check()
+
+
+async def test_background_work_begins_when_the_schema_is_the_right_one(tree: Tree, empty_database: str) -> None:
+    tree.add(TABLE)
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+
+    schema = gate(tree, empty_database)
+    running = asyncio.create_task(schema.before(work)())
+    with pytest.raises(StartupError):
+        await schema.check()
+    assert not begun.is_set()
+    tree.on(empty_database).up()
+    await schema.check()
+    await running
+    assert begun.is_set()
