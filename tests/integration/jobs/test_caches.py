@@ -1,0 +1,208 @@
+"""What submissions know of job types and customers, in two processes of the jobs service (D7)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+import pytest
+import redis.asyncio as redis
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from services.jobs.caching import CachedCustomers, CachedJobTypes
+from services.jobs.errors import CustomerInactive, JobTypeDisabled, JobTypeNotFound
+from services.jobs.job_type_service import JobTypeService
+from services.jobs.job_types import JobType
+from services.jobs.service import JobsService, Submitted
+from services.jobs.submission import Submission
+from services.kit.cache.invalidations import Invalidations, redis_client
+from services.kit.data.database import Database
+from services.kit.data.errors import Conflict
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
+from tests.jobs_examples import NOW, new_job_type
+from tests.jobs_work import sql_work
+
+LIMIT_SECONDS = 30
+HOURS = 3600.0
+
+
+class Customers:
+    """A customers service that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.answer: bool | DomainError = True
+        self.asked = 0
+
+    async def active(self, customer_ids: Collection[UUID]) -> dict[UUID, bool | DomainError]:
+        self.asked += len(customer_ids)
+        return dict.fromkeys(customer_ids, self.answer)
+
+
+class Queue:
+    """Takes everything."""
+
+    def put(self, jobs: object) -> None:
+        """Nothing is looked at."""
+
+
+class Process:
+    """The use cases of one process, with caches of its own."""
+
+    def __init__(self, database: Database, ttl_seconds: float) -> None:
+        settings = CacheSettings(ttl_seconds=ttl_seconds)
+        work = sql_work(SqlTransactions(database))
+        self.customers = Customers()
+        self.types = CachedJobTypes(work.transactions, work.job_types, settings)
+        self.job_types = JobTypeService(work.transactions, work.job_types, self.types)
+        self.jobs = JobsService(
+            work.transactions,
+            work.jobs,
+            job_types=self.types,
+            customers=CachedCustomers(self.customers, settings),
+            queue=Queue(),
+            now=lambda: NOW,
+        )
+
+    async def submit(self, job_type: str, customer_id: UUID | None = None) -> Submitted | DomainError:
+        one = Submission(job_id=uuid7(), customer_id=customer_id or uuid7(), job_type=job_type)
+        [result] = await self.jobs.submit([one], "request")
+        return result
+
+
+@pytest.fixture
+async def open_process(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[..., Process]]:
+    """Makes processes on one database."""
+    url = SecretStr(fresh_database("jobs"))
+    opened: list[Database] = []
+
+    def make(ttl_seconds: float = HOURS) -> Process:
+        opened.append(Database.connect(DatabaseSettings(url=url), application_name="test"))
+        return Process(opened[-1], ttl_seconds)
+
+    yield make
+    for database in opened:
+        await database.close()
+
+
+@pytest.fixture
+async def connect(redis_url: str) -> AsyncIterator[Callable[[Process], Awaitable[None]]]:
+    """Has processes tell one another what changes, over Redis; they listen when this returns."""
+    prefix = f"{uuid7()}:"
+    async with AsyncExitStack() as stack:
+        tasks: list[asyncio.Task[None]] = []
+
+        async def join(process: Process) -> None:
+            client: redis.Redis = redis_client(RedisSettings(url=SecretStr(redis_url)))
+            stack.push_async_callback(client.aclose)
+            invalidations = Invalidations(client, prefix)
+            invalidations.join(process.types.cache)
+            tasks.append(asyncio.create_task(invalidations.run()))
+            async with asyncio.timeout(LIMIT_SECONDS):
+                while not invalidations.subscribed:  # noqa: ASYNC110 - a property of the product, which has no event
+                    await asyncio.sleep(0.01)
+
+        yield join
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def created(process: Process) -> JobType:
+    job_type, _ = await process.job_types.create(new_job_type())
+    return job_type
+
+
+async def until_refused(process: Process, job_type: str) -> DomainError:
+    """Submits until it is refused, within a limit."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while True:
+            result = await process.submit(job_type)
+            if isinstance(result, DomainError):
+                return result
+
+
+async def test_a_change_through_the_same_process_is_seen_by_the_next_submission(
+    open_process: Callable[..., Process],
+) -> None:
+    process = open_process()
+    job_type = await created(process)
+    assert isinstance(await process.submit(job_type.name), Submitted)
+    await process.job_types.update(job_type.id, {"enabled": False}, "")
+    assert isinstance(await process.submit(job_type.name), JobTypeDisabled)
+    await process.job_types.update(job_type.id, {"enabled": True, "standard_cost_cents": 77}, "")
+    result = await process.submit(job_type.name)
+    assert isinstance(result, Submitted)
+    assert result.job.estimated_cost_cents == 77
+
+
+async def test_a_job_type_disabled_through_one_process_is_refused_by_another_when_it_is_told(
+    open_process: Callable[..., Process], connect: Callable[[Process], Awaitable[None]]
+) -> None:
+    one, other = open_process(), open_process()
+    for process in (one, other):
+        await connect(process)
+    job_type = await created(one)
+    assert isinstance(await other.submit(job_type.name), Submitted)
+    await one.job_types.update(job_type.id, {"enabled": False}, "")
+    assert isinstance(await until_refused(other, job_type.name), JobTypeDisabled)
+
+
+async def test_without_a_message_a_disabled_job_type_is_refused_when_its_time_has_passed(
+    open_process: Callable[..., Process],
+) -> None:
+    one, other = open_process(), open_process(ttl_seconds=0.5)
+    job_type = await created(one)
+    assert isinstance(await other.submit(job_type.name), Submitted)
+    await one.job_types.update(job_type.id, {"enabled": False}, "")
+    assert isinstance(await until_refused(other, job_type.name), JobTypeDisabled)
+
+
+async def test_a_change_that_is_rolled_back_changes_nothing_that_submissions_see(
+    open_process: Callable[..., Process],
+) -> None:
+    process = open_process()
+    first, second = await created(process), await created(process)
+    with pytest.raises(DomainError):
+        await process.job_types.update(second.id, {"name": first.name, "enabled": False}, "")
+    assert isinstance(await process.submit(second.name), Submitted)
+
+
+async def test_a_job_type_deleted_elsewhere_is_a_conflict_once_and_then_unknown(
+    open_process: Callable[..., Process],
+) -> None:
+    one, other = open_process(), open_process()
+    job_type = await created(one)
+    await other.types.resolve([job_type.name])
+    await one.job_types.delete(job_type.id, "")
+    with pytest.raises(Conflict):
+        await other.submit(job_type.name)
+    assert isinstance(await other.submit(job_type.name), JobTypeNotFound)
+
+
+async def test_the_customers_service_is_asked_once_about_an_active_customer(
+    open_process: Callable[..., Process],
+) -> None:
+    process = open_process()
+    job_type = await created(process)
+    customer_id = uuid7()
+    for _ in range(3):
+        assert isinstance(await process.submit(job_type.name, customer_id), Submitted)
+    assert process.customers.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "refusal"), [(False, CustomerInactive), (DependencyUnavailable("customers"), DependencyUnavailable)]
+)
+async def test_a_customer_that_was_refused_is_asked_for_again(
+    open_process: Callable[..., Process], answer: bool | DomainError, refusal: type[DomainError]
+) -> None:
+    process = open_process()
+    job_type = await created(process)
+    customer_id = uuid7()
+    process.customers.answer = answer
+    assert isinstance(await process.submit(job_type.name, customer_id), refusal)
+    process.customers.answer = True
+    assert isinstance(await process.submit(job_type.name, customer_id), Submitted)
