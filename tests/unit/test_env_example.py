@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 from innosystem.runner.settings import RunnerSettings
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import CustomersClientSettings, JobsServerSettings
-from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings
+from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
 from services.wallets.settings import WalletsServerSettings
 
 TEXT = (Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8")
@@ -23,6 +23,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (LogSettings, "LOG_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),
+    (CacheSettings, "JOBS_CACHE_"),
     (CustomersServerSettings, "CUSTOMERS_"),
     (CustomersClientSettings, "CUSTOMERS_"),
     (RunnerSettings, ""),
