@@ -1,0 +1,254 @@
+"""D14: on 100,000 rows each query of the services uses the index that is meant for it, and no index is unused.
+
+The use of the repositories is recorded, statement by statement with its parameters, and PostgreSQL is asked for its
+plan.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import event
+from uuid_utils.compat import uuid7
+
+from services.customers.repository import CUSTOMERS
+from services.customers.repository_sql import SqlCustomerRepository
+from services.jobs.completion import Completion, Settlement, ending
+from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.job_types import Priority
+from services.jobs.repository import JOBS, Claim, Waiting
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.query.page import ListQuery
+from services.kit.settings import DatabaseSettings
+from services.wallets.domain import Credit, Deduct, Owner
+from services.wallets.repository import TRANSACTIONS, WALLET_ID, WALLETS
+from tests.jobs_examples import MINUTE, NOW, new_job
+from tests.jobs_work import sql_work as jobs_work
+from tests.wallets_work import sql_work as wallets_work
+
+pytestmark = pytest.mark.slow
+
+JOBS_ROWS = """
+INSERT INTO job_types (id, name, processing_logic_id, processor_type, standard_cost_cents, currency, queue,
+    default_priority, max_attempts, timeout, expires_after, retry_initial_backoff, retry_max_backoff, retry_multiplier,
+    request_digest)
+VALUES (gen_random_uuid(), 'type', 'echo', 'ASYNC', 5, 'EUR', 'default', 1, 1, '1 min',
+    '1 day', '1 s', '1 min', 2, '');
+"""
+# Nearly all jobs are history; some wait, a few run or are still to be handed to Redis.
+JOBS_ROWS_MORE = """
+INSERT INTO jobs (id, customer_id, job_type_id, status, billing_status, priority, queue, input_data, input_bytes,
+    output_data, estimated_cost_cents, cost_cents, currency, transaction_id, max_attempts, request_digest, expires_at,
+    created_at, queued_at, dispatched_at, started_at, completed_at, lease_id, lease_expires_at)
+SELECT gen_random_uuid(), (ARRAY(SELECT id FROM people))[1 + n % 1000], (SELECT id FROM job_types), status,
+    CASE status WHEN 'SUCCEEDED' THEN 'CHARGED' ELSE 'UNHELD' END, n % 3, 'default', '{"n": 1}', 8,
+    CASE status WHEN 'SUCCEEDED' THEN 'null'::jsonb END, 5, CASE status WHEN 'SUCCEEDED' THEN 5 END, 'EUR',
+    CASE status WHEN 'SUCCEEDED' THEN gen_random_uuid() END, 1, '', now() + interval '1 day',
+    now() - n * interval '1 s', now() - n * interval '1 s', CASE WHEN n % 500 <> 1 THEN now() END,
+    CASE WHEN status <> 'PENDING' THEN now() END, CASE status WHEN 'SUCCEEDED' THEN now() - n * interval '1 s' END,
+    CASE status WHEN 'RUNNING' THEN gen_random_uuid() END, CASE status WHEN 'RUNNING' THEN now() END
+FROM (SELECT n, CASE WHEN n % 50 = 1 THEN 'PENDING' WHEN n % 500 = 2 THEN 'RUNNING' ELSE 'SUCCEEDED' END AS status
+      FROM generate_series(1, 100000) AS n) AS numbers;
+"""
+PEOPLE = "CREATE TEMPORARY TABLE people AS SELECT gen_random_uuid() AS id FROM generate_series(1, 1000);"
+WALLETS_ROWS = """
+INSERT INTO wallets (id, customer_id, current_balance_cents, last_sequence, created_at)
+SELECT gen_random_uuid(), gen_random_uuid(), 100, 10, now() - n * interval '1 s' FROM generate_series(1, 10000) AS n;
+INSERT INTO wallet_transactions (id, wallet_id, sequence, kind, counter_account, amount_cents, balance_after_cents,
+    idempotency_key, job_id)
+SELECT gen_random_uuid(), wallets.id, number, 'DEDUCTION', 'REVENUE', -1, 100, 'job:' || job, job
+FROM wallets, generate_series(1, 10) AS number, LATERAL (SELECT gen_random_uuid() AS job, number AS n) AS made;
+"""
+CUSTOMERS_ROWS = """
+INSERT INTO customers (id, name, email, api_key_hash, previous_api_key_hash, previous_api_key_expires_at,
+    request_digest, created_at)
+SELECT gen_random_uuid(), 'name', n || '@example.com', int4send(n), int4send(-n), now(), '', now() - n * interval '1 s'
+FROM generate_series(1, 100000) AS n;
+"""
+# Indexes that no query reads, and why they are there.
+RULES = {
+    # Two addresses that differ in case are the same; an INSERT asks it, which no plan shows.
+    "uq_customers_email",
+    # One name of a job type; the table is so small that reading it whole is cheaper.
+    "uq_job_types_name",
+    "pk_job_types",
+    # What was charged for a job: `verify` and refunds by job will read it.
+    "ix_wallet_transactions_job_id",
+}
+
+
+class Recorded:
+    """A database whose statements are recorded, and the plans that it has for them."""
+
+    def __init__(self, url: str, database: Database) -> None:
+        self.transactions = SqlTransactions(database)
+        self._url = url
+        self._statements: dict[str, list[tuple[str, Any]]] = {}
+        self._name = ""
+        engine = database._engine.sync_engine
+        event.listen(engine, "before_cursor_execute", self._record)
+
+    def _record(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        self._statements[self._name].append((statement, parameters))
+
+    async def call(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Does something in a transaction that is rolled back, and records its statements under a name."""
+        self._name = name
+        self._statements.setdefault(name, [])
+        async with self.transactions.begin() as transaction:
+            transaction.roll_back()
+            return await work()
+
+    def indexes(self) -> dict[str, set[str]]:
+        """The indexes that each recorded piece of work uses; a table read whole is in it as `all of TABLE`."""
+        found: dict[str, set[str]] = {}
+        with psycopg.connect(self._url) as connection:
+            for name, statements in self._statements.items():
+                found[name] = set()
+                for statement, parameters in statements:
+                    cursor = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+                    row = cursor.fetchone()
+                    assert row is not None
+                    _collect(row[0][0]["Plan"], found[name])
+        return found
+
+    def all_indexes(self) -> set[str]:
+        """The indexes of the database's tables."""
+        with psycopg.connect(self._url) as connection:
+            rows = connection.execute(
+                "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+            ).fetchall()
+        return {name for (name,) in rows}
+
+
+def _collect(plan: dict[str, Any], found: set[str]) -> None:
+    if plan["Node Type"] == "Seq Scan":
+        found.add(f"all of {plan['Relation Name']}")
+    if "Index Name" in plan:
+        found.add(plan["Index Name"])
+    for part in plan.get("Plans", ()):
+        _collect(part, found)
+
+
+@pytest.fixture
+async def record(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[[str, str], Recorded]]:
+    """Fills a service's database and records what is asked of it."""
+    opened: list[Database] = []
+
+    def make(service: str, rows: str) -> Recorded:
+        url = fresh_database(service)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(rows)
+            connection.execute("VACUUM ANALYZE")
+        database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="test")
+        opened.append(database)
+        return Recorded(url, database)
+
+    yield make
+    for database in opened:
+        await database.close()
+
+
+async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
+    recorded = record("jobs", PEOPLE + JOBS_ROWS + JOBS_ROWS_MORE)
+    work = jobs_work(recorded.transactions)
+    jobs = work.jobs
+    page = await recorded.call("list", lambda: jobs.list_page(ListQuery(JOBS.default_ordering)))
+    after = ListQuery(JOBS.default_ordering, cursor=page.next_cursor)
+    await recorded.call("list on", lambda: jobs.list_page(after))
+    customer = JOBS.by_name["customer_id"]
+    mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
+    await recorded.call("list of a customer", lambda: jobs.list_page(mine))
+
+    waiting = await recorded.call("all that waits", lambda: jobs.waiting_after(None, 100))
+    ids = [one.id for one in waiting][:10]
+    some = Waiting(ids[0], "default", Priority.LOW, waiting[0].queued_at)
+    await recorded.call("all that waits on", lambda: jobs.waiting_after(some, 100))
+    await recorded.call("withheld", lambda: jobs.take_undispatched(100))
+    await recorded.call("withhold", lambda: jobs.withhold(ids))
+    await recorded.call("get", lambda: jobs.get(ids[0]))
+    await recorded.call("get many", lambda: jobs.get_many(ids))
+    await recorded.call("payloads", lambda: jobs.payloads(ids))
+    await recorded.call("lock", lambda: jobs.lock_many(ids))
+    await recorded.call("claim", lambda: jobs.claim(Claim(ids, uuid7(), uuid7(), MINUTE, 1_000_000)))
+    [job_type] = await recorded.call("job types", lambda: _all_types(work))
+    await recorded.call("create", lambda: jobs.create_many([new_job(job_type)]))
+    job = next(one for one in page.items if one.status is JobStatus.SUCCEEDED)
+    done = Completion(job_id=job.id, lease_id=uuid7(), output_data="1")
+    await recorded.call("complete", lambda: jobs.complete_many([(done, ending(job, done))]))
+    paid = Settlement(job_id=job.id, transaction_id=uuid7())
+    await recorded.call("settle", lambda: jobs.settle_many([(paid, BillingStatus.CHARGED)]))
+    await recorded.call("stats", lambda: jobs.stats([]))
+
+    used = recorded.indexes()
+    meant = {
+        "list": {"ix_jobs_created_at"},
+        "list on": {"ix_jobs_created_at"},
+        "list of a customer": {"ix_jobs_customer_id"},
+        "all that waits": {"ix_jobs_live"},
+        "all that waits on": {"ix_jobs_live"},
+        "withheld": {"ix_jobs_undispatched", "pk_jobs"},
+        "stats": {"ix_jobs_live", "ix_jobs_undispatched", "ix_jobs_created_at", "ix_jobs_completed_at"},
+        **{name: {"pk_jobs"} for name in ("get", "get many", "payloads", "lock", "withhold", "complete", "settle")},
+    }
+    assert {name: used[name] for name in meant} == meant
+    assert "pk_jobs" in used["claim"]
+    assert not [name for name, indexes in used.items() if "all of jobs" in indexes]
+    assert recorded.all_indexes() - set().union(*used.values()) <= RULES
+
+
+async def _all_types(work: Any) -> list[UUID]:
+    found = await work.job_types.resolve([], ["type"])
+    return [job_type.id for name, job_type in found.items() if name == "type"]
+
+
+async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
+    recorded = record("wallets", WALLETS_ROWS)
+    work = wallets_work(recorded.transactions)
+    page = await recorded.call("list", lambda: work.wallets.list_page(ListQuery(WALLETS.default_ordering)))
+    wallet = page.items[0]
+    await recorded.call("get", lambda: work.wallets.get(wallet.id))
+    await recorded.call("get by owner", lambda: work.wallets.get_by_owner(Owner(wallet.customer_id, "EUR")))
+    mine = ListQuery(TRANSACTIONS.default_ordering, WALLET_ID.is_(wallet.id))
+    statement = await recorded.call("statement", lambda: work.statements.list_page(mine))
+    await recorded.call("get a transaction", lambda: work.statements.get(statement.items[0].id))
+    paid = Credit(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="top-up")
+    charged = Deduct(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="a")
+    await recorded.call("apply", lambda: work.ledger.apply([paid, charged]))
+
+    used = recorded.indexes()
+    owner, key = "uq_wallets_customer_id_currency", "uq_wallet_transactions_wallet_id_idempotency_key"
+    meant = {
+        "list": {"ix_wallets_created_at"},
+        "get": {"pk_wallets"},
+        "get by owner": {owner},
+        "statement": {"uq_wallet_transactions_wallet_id_sequence"},
+        "get a transaction": {"pk_wallet_transactions"},
+        "apply": {owner, key, "pk_wallets"},
+    }
+    assert {name: used[name] for name in meant} == meant
+    assert recorded.all_indexes() - set().union(*used.values()) <= RULES
+
+
+async def test_the_customers_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
+    recorded = record("customers", CUSTOMERS_ROWS)
+    customers = SqlCustomerRepository(recorded.transactions)
+    page = await recorded.call("list", lambda: customers.list_page(ListQuery(CUSTOMERS.default_ordering)))
+    customer = page.items[0]
+    assert customer.created_at > NOW
+    await recorded.call("get", lambda: customers.get(customer.id))
+    await recorded.call("by key", lambda: customers.get_by_api_key_hash(b"\0\0\0\1"))
+    await recorded.call("update", lambda: customers.update(customer))
+
+    used = recorded.indexes()
+    assert used == {
+        "list": {"ix_customers_created_at"},
+        "get": {"pk_customers"},
+        "by key": {"uq_customers_api_key_hash", "uq_customers_previous_api_key_hash"},
+        "update": {"pk_customers"},
+    }
+    assert recorded.all_indexes() - set().union(*used.values()) <= RULES
