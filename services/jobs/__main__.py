@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import redis.asyncio as redis
+from prometheus_client import REGISTRY
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -26,6 +27,7 @@ from services.jobs.servicer import JobServicer
 from services.jobs.settings import CustomersClientSettings, JobsServerSettings
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.invalidations import redis_client as invalidations_client
+from services.kit.cache.metrics import CacheCollector
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations import SchemaGate
@@ -72,12 +74,14 @@ async def main() -> None:
         )
         invalidations.join(known_types.cache)
         opened.push_async_callback(invalidations.flush)
+        known_customers = CachedCustomers(customers, cache_settings)
+        REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
         dispatcher = Dispatcher(transactions, jobs, lists)
         service = JobsService(
             transactions,
             jobs,
             job_types=known_types,
-            customers=CachedCustomers(customers, cache_settings),
+            customers=known_customers,
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )

@@ -55,6 +55,7 @@ class DatabaseSettings(BaseSettings):
         statement_timeout_seconds: How long a statement may run.
         lock_timeout_seconds: How long a statement may wait for a lock.
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
+        slow_query_seconds: A statement that takes longer is logged.
         schema_check: What a service does at its start with a database behind its release: `validate` refuses to serve,
             `migrate` applies what is pending, `warn` only logs it.
     """
@@ -70,6 +71,7 @@ class DatabaseSettings(BaseSettings):
     statement_timeout_seconds: PositiveFloat = 30
     lock_timeout_seconds: PositiveFloat = 10
     idle_in_transaction_timeout_seconds: PositiveFloat = 30
+    slow_query_seconds: PositiveFloat = 0.5
     schema_check: Literal["validate", "migrate", "warn"] = "validate"
 
     @property
@@ -121,6 +123,7 @@ class ServerSettings(BaseSettings):
         message_bytes_max: How large a request or an answer may be.
         reuse_port: Whether other processes may listen on the same port, so that the kernel spreads connections.
         reflection: Whether clients such as grpcurl may ask for the contract.
+        metrics_listen_address: `host:port` where Prometheus reads metrics over HTTP; empty for none.
     """
 
     model_config = _ENVIRONMENT
@@ -132,6 +135,7 @@ class ServerSettings(BaseSettings):
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
     reuse_port: bool = False
     reflection: bool = True
+    metrics_listen_address: str = ""
 
 
 class StartupError(Exception):

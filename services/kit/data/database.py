@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import QueuePool
 
 from services.kit.data.errors import TimedOut, translate
+from services.kit.data.observation import observe
 from services.kit.settings import DatabaseSettings
 
 
@@ -65,7 +66,9 @@ class Database:
                 "options": f"{options} -c timezone=UTC",
             },
         )
-        return cls(engine, connections_max=settings.pool_size + settings.max_overflow)
+        connections_max = settings.pool_size + settings.max_overflow
+        observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
+        return cls(engine, connections_max=connections_max)
 
     @classmethod
     def on_connection(cls, connection: AsyncConnection) -> Self:

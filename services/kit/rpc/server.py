@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from services.kit.logs import configure
+from services.kit.metrics import metrics_endpoint
 from services.kit.rpc import reflection
 from services.kit.rpc.health import Check, Health
 from services.kit.rpc.layers import Layers, LayersInterceptor, Load
@@ -82,6 +83,7 @@ class Server:
         async with AsyncExitStack() as running:
             # A server that is not stopped complains when it is collected, also one that never started.
             running.push_async_callback(server.stop, None)
+            await running.enter_async_context(metrics_endpoint(self.settings.metrics_listen_address))
             address = self._bind(server)
             await health.start()
             await server.start()

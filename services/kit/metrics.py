@@ -1,0 +1,50 @@
+"""The endpoint at which Prometheus reads a process's metrics: `http://<METRICS_LISTEN_ADDRESS>/metrics`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Thread
+from wsgiref.simple_server import WSGIServer
+
+import structlog
+from prometheus_client import start_http_server
+
+from services.kit.settings import StartupError
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def metrics_endpoint(address: str) -> AsyncIterator[None]:
+    """Serves the metrics of the default registry while the block runs, in a thread of its own.
+
+    Args:
+        address: `host:port` (port 0 for a free one), or empty for no endpoint.
+
+    Raises:
+        StartupError: If the address can't be used.
+    """
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise StartupError(f"can't serve metrics on {address}: an address is host:port")
+    try:
+        server, thread = start_http_server(int(port), host.removeprefix("[").removesuffix("]"))
+    except OSError as error:
+        raise StartupError(f"can't serve metrics on {address}: {error.strerror or error}") from None
+    except OverflowError:
+        raise StartupError(f"can't serve metrics on {address}: there is no such port") from None
+    log.info("metrics", address=f"{host}:{server.server_port}")
+    try:
+        yield
+    finally:
+        # The thread looks twice a second whether it has been told to stop.
+        await asyncio.to_thread(_stop, server, thread)
+
+
+def _stop(server: WSGIServer, thread: Thread) -> None:
+    server.shutdown()
+    thread.join()
+    server.server_close()
