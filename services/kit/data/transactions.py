@@ -387,7 +387,7 @@ async def _joined(transaction: Transaction[C], definition: Definition) -> AsyncI
     try:
         yield transaction
     except BaseException as error:
-        if definition.rolls_back(error):
+        if transaction.atomic and definition.rolls_back(error):
             transaction._failed_inside = True
         raise
 

@@ -116,6 +116,16 @@ async def test_without_an_open_transaction_these_modes_commit_each_statement(not
     assert notes.kept() == {"a"}
 
 
+async def test_without_a_transaction_a_joined_block_that_failed_takes_nothing_back(notes: Notes) -> None:
+    async with notes.transactions.begin(P.SUPPORTS):
+        with suppress(Wrong):
+            async with notes.transactions.begin(P.SUPPORTS):
+                await notes.add("a")
+                raise Wrong
+        await notes.add("b")
+    assert notes.kept() == {"a", "b"}
+
+
 async def test_mandatory_without_an_open_transaction_is_an_error(notes: Notes) -> None:
     with pytest.raises(TransactionMisused, match="MANDATORY"):
         async with notes.transactions.begin(P.MANDATORY):
