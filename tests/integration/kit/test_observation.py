@@ -7,7 +7,7 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import column, delete, select, table, text, update
 
 from services.kit.data.database import Database
 from services.kit.data.errors import TimedOut
@@ -86,3 +86,82 @@ async def test_connections_are_counted_as_they_come_and_go(connect: Callable[...
     assert sample("connections_opened_total") == opened + 1
     await database.close()
     assert sample("connections_closed_total") == closed + 1
+
+
+async def test_a_slow_line_tells_of_which_request_and_transaction_it_is_and_how_many_rows_came(
+    connect: Callable[..., Database],
+) -> None:
+    database = connect(slow_query_seconds=0.000001)
+    kept_in_context = [structlog.contextvars.merge_contextvars]
+    statement = f"SELECT generate_series(1, 3) /* {'long ' * 1000} */"
+    with (
+        structlog.testing.capture_logs(kept_in_context) as lines,
+        structlog.contextvars.bound_contextvars(request_id="r-1"),
+    ):
+        async with SqlTransactions(database).begin() as transaction:
+            await transaction._resource.execute(text(statement))
+    [line] = [line for line in lines if line["event"] == "slow query"]
+    assert (line["request_id"], line["transaction_id"]) == ("r-1", transaction.id)
+    assert (line["database"], line["operation"], line["rows"]) == (DATABASE, "select", 3)
+    assert line["statement"] == statement[:2000]
+
+
+async def test_a_statement_that_is_ended_by_its_timeout_is_a_slow_one(connect: Callable[..., Database]) -> None:
+    database = connect(slow_query_seconds=0.02, statement_timeout_seconds=0.05)
+    before = sample("statement_duration_seconds_count", operation="select")
+    with structlog.testing.capture_logs() as lines, pytest.raises(TimedOut):
+        await run(database, "SELECT pg_sleep(20)")
+    [line] = [line for line in lines if line["event"] == "slow query"]
+    assert (line["error"], line["rows"]) == ("QueryCanceled", None)
+    assert sample("statement_duration_seconds_count", operation="select") == before + 1
+
+
+async def test_a_statement_whose_caller_gives_up_is_a_slow_one_and_its_connection_is_replaced(
+    connect: Callable[..., Database],
+) -> None:
+    database = connect(slow_query_seconds=0.02)
+    before = sample("connections_invalidated_total")
+    with structlog.testing.capture_logs() as lines, pytest.raises(TimedOut):
+        async with SqlTransactions(database).begin(timeout_seconds=0.1) as transaction:
+            await transaction._resource.execute(text("SELECT pg_sleep(20)"))
+    [line] = [line for line in lines if line["event"] == "slow query"]
+    assert line["error"] == "CancelledError"
+    assert sample("connections_invalidated_total") == before + 1
+
+
+async def test_a_statement_that_begins_with_a_common_table_expression_is_counted_as_what_it_does(
+    connect: Callable[..., Database],
+) -> None:
+    database = connect()
+    customers = table("customers", column("name"))
+    picked = select(customers.c.name).cte("picked")
+    statements = {
+        "select": select(picked.c.name),
+        "update": update(customers).values(name="x").where(customers.c.name == picked.c.name),
+        "delete": delete(customers).where(customers.c.name == picked.c.name),
+    }
+    for operation, statement in statements.items():
+        before = sample("statement_duration_seconds_count", operation=operation)
+        async with SqlTransactions(database).begin() as transaction:
+            await transaction._resource.execute(statement)
+        assert sample("statement_duration_seconds_count", operation=operation) == before + 1
+
+
+async def test_connections_beyond_the_pool_are_seen_while_they_are_open(connect: Callable[..., Database]) -> None:
+    database = connect(pool_size=1, max_overflow=2)
+    # Pools of other tests that nobody has collected yet count as well.
+    assert sample("pool_size") >= 1
+    assert sample("pool_overflow") == 0
+    async with database.transaction(), database.transaction():
+        assert (sample("pool_checked_out"), sample("pool_overflow")) == (2, 1)
+    assert (sample("pool_checked_out"), sample("pool_overflow")) == (0, 0)
+
+
+async def test_a_pool_is_observed_after_it_was_closed_and_used_again(connect: Callable[..., Database]) -> None:
+    database = connect()
+    await database.check()
+    await database.close()
+    opened, waits = sample("connections_opened_total"), sample("connection_wait_seconds_count")
+    await database.check()
+    assert sample("connections_opened_total") == opened + 1
+    assert sample("connection_wait_seconds_count") == waits + 1

@@ -1,0 +1,74 @@
+"""The translation of the driver's errors (D3): what can't be provoked here, and that nothing is forgotten."""
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+
+from services.kit.data.errors import (
+    AlreadyExists,
+    Conflict,
+    ConnectionFailed,
+    ConstraintViolated,
+    DataError,
+    InvalidData,
+    StillReferenced,
+    TimedOut,
+    translate,
+)
+from services.kit.errors import DatabaseUnavailable, DomainError
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind"),
+    [
+        (pg.UniqueViolation, AlreadyExists),
+        (pg.ExclusionViolation, AlreadyExists),
+        (pg.ForeignKeyViolation, StillReferenced),
+        (pg.RestrictViolation, StillReferenced),
+        (pg.CheckViolation, ConstraintViolated),
+        (pg.NotNullViolation, ConstraintViolated),
+        (pg.SerializationFailure, Conflict),
+        (pg.DeadlockDetected, Conflict),
+        (pg.QueryCanceled, TimedOut),
+        (pg.LockNotAvailable, TimedOut),
+        (pg.ConnectionTimeout, TimedOut),
+        (pg.NumericValueOutOfRange, InvalidData),
+        (pg.StringDataRightTruncation, InvalidData),
+        (pg.AdminShutdown, ConnectionFailed),
+        (pg.CrashShutdown, ConnectionFailed),
+        (pg.CannotConnectNow, ConnectionFailed),
+        (pg.TooManyConnections, ConnectionFailed),
+        (pg.IdleInTransactionSessionTimeout, ConnectionFailed),
+        # A standby answers so after a failover, until the name leads to the new primary.
+        (pg.ReadOnlySqlTransaction, ConnectionFailed),
+        (pg.DiskFull, ConnectionFailed),
+        (pg.OutOfMemory, ConnectionFailed),
+        (psycopg.OperationalError, ConnectionFailed),
+        (psycopg.InterfaceError, ConnectionFailed),
+    ],
+)
+def test_an_error_of_the_driver_is_translated(driver: type[psycopg.Error], kind: type[DataError]) -> None:
+    assert type(translate(driver())) is kind
+
+
+@pytest.mark.parametrize(
+    "driver", [pg.SyntaxError, pg.UndefinedTable, pg.InsufficientPrivilege, psycopg.NotSupportedError, KeyError]
+)
+def test_a_defect_of_the_program_stays_what_it_is(driver: type[Exception]) -> None:
+    assert translate(driver()) is None
+
+
+def _kinds(kind: type[DataError]) -> list[type[DataError]]:
+    ours = (below for below in kind.__subclasses__() if below.__module__ == DataError.__module__)
+    return [kind, *(one for below in ours for one in _kinds(below))]
+
+
+def test_what_a_caller_may_send_again_has_a_reason() -> None:
+    for kind in (Conflict, ConnectionFailed, TimedOut):
+        assert issubclass(kind, DomainError), kind
+        assert kind.reason, kind
+
+
+def test_a_database_that_is_away_is_told_from_one_that_refuses() -> None:
+    away = {kind.__name__ for kind in _kinds(DataError) if issubclass(kind, DatabaseUnavailable)}
+    assert away == {"CommitUnknown", "ConnectionFailed", "PoolExhausted", "TimedOut"}
