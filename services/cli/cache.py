@@ -13,7 +13,7 @@ from services.cli.output import print_json, print_table
 app = App(name="cache", help="Show what the caches of a service do.")
 
 _SECONDS_MAX = 10
-_PREFIX = "cache_"
+_PREFIX = "innosystem_cache_"
 _COLUMNS = (
     "cache",
     "hits",

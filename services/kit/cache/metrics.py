@@ -8,6 +8,8 @@ from prometheus_client.registry import Collector
 
 from services.kit.cache.statistics import CacheStatistics, Statistics
 
+_PREFIX = "innosystem_cache_"
+
 
 class CacheCollector(Collector):
     """Reads the statistics when metrics are asked for, so that a hit costs nothing for them.
@@ -26,11 +28,15 @@ class CacheCollector(Collector):
         snapshots = [statistics() for statistics in self._caches]
         yield _requests(snapshots)
         yield _loads(snapshots)
-        failures = CounterMetricFamily("cache_load_failures", "Loads that failed.", labels=["cache"])
-        evictions = CounterMetricFamily("cache_evictions", "Entries that made room for others.", labels=["cache"])
-        invalidations = CounterMetricFamily("cache_invalidations", "Keys told to be dropped.", labels=["cache"])
-        entries = GaugeMetricFamily("cache_entries", "Entries held.", labels=["cache"])
-        entries_max = GaugeMetricFamily("cache_entries_max", "Entries that may be held.", labels=["cache"])
+        failures = CounterMetricFamily(f"{_PREFIX}load_failures", "Loads that failed.", labels=["cache"])
+        evictions = CounterMetricFamily(
+            "innosystem_cache_evictions", "Entries that made room for others.", labels=["cache"]
+        )
+        invalidations = CounterMetricFamily(
+            "innosystem_cache_invalidations", "Keys told to be dropped.", labels=["cache"]
+        )
+        entries = GaugeMetricFamily(f"{_PREFIX}entries", "Entries held.", labels=["cache"])
+        entries_max = GaugeMetricFamily(f"{_PREFIX}entries_max", "Entries that may be held.", labels=["cache"])
         for one in snapshots:
             failures.add_metric([one.name], one.load_failures)
             evictions.add_metric([one.name], one.evictions)
@@ -41,7 +47,7 @@ class CacheCollector(Collector):
 
 
 def _requests(snapshots: Iterable[CacheStatistics]) -> Metric:
-    family = CounterMetricFamily("cache_requests", "Keys asked for, by result.", labels=["cache", "result"])
+    family = CounterMetricFamily(f"{_PREFIX}requests", "Keys asked for, by result.", labels=["cache", "result"])
     for one in snapshots:
         family.add_metric([one.name, "hit"], one.hits)
         family.add_metric([one.name, "miss"], one.misses)
@@ -49,7 +55,9 @@ def _requests(snapshots: Iterable[CacheStatistics]) -> Metric:
 
 
 def _loads(snapshots: Iterable[CacheStatistics]) -> Metric:
-    family = SummaryMetricFamily("cache_load_seconds", "How long loads took, failed ones as well.", labels=["cache"])
+    family = SummaryMetricFamily(
+        "innosystem_cache_load_seconds", "How long loads took, failed ones as well.", labels=["cache"]
+    )
     for one in snapshots:
         family.add_metric([one.name], one.loads, one.load_seconds)
     return family

@@ -54,6 +54,10 @@ class ConnectionFailed(DatabaseUnavailable, DataError):
     """The database can't be reached or closed the connection: send the request again under the same ID."""
 
 
+class DatabaseReadOnly(ConnectionFailed):
+    """The database takes no changes, as after a failover: send the request again under the same ID."""
+
+
 class CommitUnknown(ConnectionFailed):
     """The connection was lost in the commit: it may have taken effect. Send the request again under the same ID."""
 
@@ -87,7 +91,6 @@ _CONNECTION = (
     pg.CannotConnectNow,
     pg.TooManyConnections,
     pg.IdleInTransactionSessionTimeout,
-    pg.ReadOnlySqlTransaction,
 )
 _TIMEOUT = (pg.QueryCanceled, pg.LockNotAvailable, psycopg.errors.ConnectionTimeout)
 _CONFLICT = (pg.SerializationFailure, pg.DeadlockDetected)
@@ -104,6 +107,8 @@ def translate(driver: BaseException) -> DataError | None:
         return Conflict()
     if isinstance(driver, _TIMEOUT):
         return TimedOut()
+    if isinstance(driver, pg.ReadOnlySqlTransaction):
+        return DatabaseReadOnly()
     if isinstance(driver, _CONNECTION):
         return ConnectionFailed()
     if isinstance(driver, psycopg.DataError):

@@ -30,6 +30,7 @@ from uuid_utils.compat import uuid7
 from services.kit.data.errors import (
     CommitUnknown,
     ConnectionFailed,
+    DatabaseReadOnly,
     TimedOut,
     TransactionMisused,
     UnexpectedRollback,
@@ -347,6 +348,8 @@ class _Ending:
         except DatabaseUnavailable as lost:
             # A database that can't be told has taken the changes back by itself; the first error says more.
             log.warning("rollback failed", problem=str(lost))
+        if self.transaction.definition.read_only and isinstance(error, DatabaseReadOnly):
+            raise TransactionMisused("something was changed in a transaction that is read-only") from error
 
     async def _commit(self) -> None:
         # Whatever interrupts a commit leaves it open whether the database has got it.

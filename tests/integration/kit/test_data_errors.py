@@ -22,10 +22,12 @@ from services.kit.data.errors import (
     Conflict,
     ConnectionFailed,
     ConstraintViolated,
+    DatabaseReadOnly,
     DataError,
     InvalidData,
     StillReferenced,
     TimedOut,
+    TransactionMisused,
 )
 from services.kit.data.transactions import Isolation, Transaction
 from services.kit.data.transactions_sql import SqlTransactions
@@ -165,10 +167,15 @@ async def test_a_lock_that_is_not_waited_for_is_a_timeout(world: World) -> None:
     is_translated(caught.value, TimedOut)
 
 
-async def test_a_write_in_a_read_only_transaction_is_refused(world: World) -> None:
-    with pytest.raises(ConnectionFailed) as caught:
+async def test_a_database_that_has_become_read_only_may_be_asked_again(world: World) -> None:
+    with pytest.raises(DatabaseReadOnly) as caught:
+        await world.run("SET TRANSACTION READ ONLY; UPDATE rooms SET beds = 9")
+    is_translated(caught.value, DatabaseReadOnly)
+
+
+async def test_a_write_in_a_transaction_that_is_meant_to_be_read_only_is_a_defect(world: World) -> None:
+    with pytest.raises(TransactionMisused):
         await world.run("UPDATE rooms SET beds = 9", read_only=True)
-    is_translated(caught.value, ConnectionFailed)
 
 
 async def test_a_transaction_that_idles_too_long_has_lost_its_connection(world: World) -> None:

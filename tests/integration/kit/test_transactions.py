@@ -18,7 +18,6 @@ from services.kit.data.errors import (
     AlreadyExists,
     CommitUnknown,
     Conflict,
-    ConnectionFailed,
     PoolExhausted,
     TimedOut,
     TransactionMisused,
@@ -237,7 +236,7 @@ async def test_a_read_only_transaction_refuses_changes_and_the_next_one_takes_th
     open_notes: Callable[..., Notes],
 ) -> None:
     notes = open_notes(pool_size=1)
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(TransactionMisused, match="read-only"):
         async with notes.transactions.begin(read_only=True):
             await notes.add("a")
     async with notes.transactions.begin():

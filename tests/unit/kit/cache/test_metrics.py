@@ -21,13 +21,13 @@ async def test_each_statistic_is_a_metric_with_the_name_of_the_cache() -> None:
 
     lines = generate_latest(registry).decode().splitlines()
     assert [line for line in lines if not line.startswith("#")] == [
-        'cache_requests_total{cache="numbers",result="hit"} 1.0',
-        'cache_requests_total{cache="numbers",result="miss"} 4.0',
-        'cache_load_seconds_count{cache="numbers"} 4.0',
-        'cache_load_seconds_sum{cache="numbers"} 2.0',
-        'cache_load_failures_total{cache="numbers"} 0.0',
-        'cache_evictions_total{cache="numbers"} 1.0',
-        'cache_invalidations_total{cache="numbers"} 1.0',
-        'cache_entries{cache="numbers"} 2.0',
-        'cache_entries_max{cache="numbers"} 3.0',
+        'innosystem_cache_requests_total{cache="numbers",result="hit"} 1.0',
+        'innosystem_cache_requests_total{cache="numbers",result="miss"} 4.0',
+        'innosystem_cache_load_seconds_count{cache="numbers"} 4.0',
+        'innosystem_cache_load_seconds_sum{cache="numbers"} 2.0',
+        'innosystem_cache_load_failures_total{cache="numbers"} 0.0',
+        'innosystem_cache_evictions_total{cache="numbers"} 1.0',
+        'innosystem_cache_invalidations_total{cache="numbers"} 1.0',
+        'innosystem_cache_entries{cache="numbers"} 2.0',
+        'innosystem_cache_entries_max{cache="numbers"} 3.0',
     ]

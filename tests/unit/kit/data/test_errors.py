@@ -9,6 +9,7 @@ from services.kit.data.errors import (
     Conflict,
     ConnectionFailed,
     ConstraintViolated,
+    DatabaseReadOnly,
     DataError,
     InvalidData,
     StillReferenced,
@@ -40,7 +41,7 @@ from services.kit.errors import DatabaseUnavailable, DomainError
         (pg.TooManyConnections, ConnectionFailed),
         (pg.IdleInTransactionSessionTimeout, ConnectionFailed),
         # A standby answers so after a failover, until the name leads to the new primary.
-        (pg.ReadOnlySqlTransaction, ConnectionFailed),
+        (pg.ReadOnlySqlTransaction, DatabaseReadOnly),
         (pg.DiskFull, ConnectionFailed),
         (pg.OutOfMemory, ConnectionFailed),
         (psycopg.OperationalError, ConnectionFailed),
@@ -71,4 +72,4 @@ def test_what_a_caller_may_send_again_has_a_reason() -> None:
 
 def test_a_database_that_is_away_is_told_from_one_that_refuses() -> None:
     away = {kind.__name__ for kind in _kinds(DataError) if issubclass(kind, DatabaseUnavailable)}
-    assert away == {"CommitUnknown", "ConnectionFailed", "PoolExhausted", "TimedOut"}
+    assert away == {"CommitUnknown", "ConnectionFailed", "DatabaseReadOnly", "PoolExhausted", "TimedOut"}
