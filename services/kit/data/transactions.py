@@ -239,8 +239,8 @@ class Transactions(ABC, Generic[C]):
         """Begins a savepoint in the open transaction."""
 
     @abstractmethod
-    def _without(self) -> AbstractAsyncContextManager[Opened[C]]:
-        """Takes what repositories work on, where each statement commits by itself."""
+    def _without(self, *, suspended: bool) -> AbstractAsyncContextManager[Opened[C]]:
+        """Takes what repositories work on, where each statement commits by itself; `suspended` as above."""
 
     def _found(self) -> Transaction[C] | None:
         transaction = _current.get()
@@ -268,12 +268,12 @@ class Transactions(ABC, Generic[C]):
         if found is not None and inside and mode is Propagation.NESTED:
             savepoint = self._savepoint(_owned(found)._resource)
             return self._opened(savepoint, definition, atomic=True, enclosing=found)
+        suspended = found is not None and _mine(found)
         if mode in _BEGINNING:
-            suspended = found is not None and _mine(found)
             return self._opened(self._transaction(definition, suspended=suspended), definition, atomic=True)
-        if found is not None and not inside and _mine(found):
+        if found is not None and not inside and suspended:
             return _joined(found, definition)
-        return self._opened(self._without(), definition, atomic=False)
+        return self._opened(self._without(suspended=suspended), definition, atomic=False)
 
     @asynccontextmanager
     async def _opened(

@@ -51,5 +51,5 @@ class MemoryTransactions(Transactions[MemoryStore]):
     def _savepoint(self, resource: MemoryStore) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
         raise TransactionMisused("in memory there are no savepoints")
 
-    def _without(self) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
+    def _without(self, *, suspended: bool) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
         raise TransactionMisused("in memory nothing is done without a transaction")

@@ -50,8 +50,7 @@ class SqlTransactions(Transactions[AsyncConnection]):
 
     @asynccontextmanager
     async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:
-        if suspended and not self._database.has_free_connection:
-            raise PoolExhausted
+        self._check_room(suspended=suspended)
         isolation = definition.isolation.value if definition.isolation else None
         async with self._database.transaction(isolation=isolation, read_only=definition.read_only) as transaction:
             yield _OpenedTransaction(transaction)
@@ -61,6 +60,12 @@ class SqlTransactions(Transactions[AsyncConnection]):
         yield _OpenedTransaction(await resource.begin_nested())
 
     @asynccontextmanager
-    async def _without(self) -> AsyncIterator[Opened[AsyncConnection]]:
+    async def _without(self, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:
+        self._check_room(suspended=suspended)
         async with self._database.autocommit() as connection:
             yield _WithoutTransaction(connection)
+
+    def _check_room(self, *, suspended: bool) -> None:
+        # Who waits for a second connection while it holds one may wait for others that do the same.
+        if suspended and not self._database.has_free_connection:
+            raise PoolExhausted

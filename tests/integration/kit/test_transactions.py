@@ -542,13 +542,16 @@ async def test_conflicts_are_repeated_as_often_as_said_and_then_raised(notes: No
     assert work.runs == 3
 
 
-async def test_requires_new_with_an_exhausted_pool_fails_at_once(open_notes: Callable[..., Notes]) -> None:
+@pytest.mark.parametrize("mode", [P.REQUIRES_NEW, P.NOT_SUPPORTED])
+async def test_a_second_connection_from_an_exhausted_pool_fails_at_once(
+    open_notes: Callable[..., Notes], mode: Propagation
+) -> None:
     notes = open_notes(pool_size=1, pool_timeout_seconds=60)
     async with asyncio.timeout(30):
         async with notes.transactions.begin():
             await notes.add("a")
             with pytest.raises(PoolExhausted):
-                async with notes.transactions.begin(P.REQUIRES_NEW):
+                async with notes.transactions.begin(mode):
                     pass
         assert notes.kept() == {"a"}
 
