@@ -28,6 +28,7 @@ _COMMANDS = (
     ("job_types:app", "job-types", "List, show or create job types.", _OPERATE),
     ("customers:app", "customers", "List, show or create customers.", _OPERATE),
     ("wallets:app", "wallets", "List, show, create or credit wallets.", _OPERATE),
+    ("audit:app", "audit", "Show who changed customers, wallets and job types.", _OPERATE),
     ("cache:app", "cache", "Show what the caches of a service do.", _OPERATE),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),

@@ -39,12 +39,13 @@ def describe(error: BaseException) -> str:
     import grpc
 
     from services.cli.embedded import EmbeddedServerError
+    from services.kit.errors import DomainError
     from services.kit.settings import StartupError
 
     error = first_of(error)
     if isinstance(error, grpc.RpcError):
         return _describe_call(error)
-    if isinstance(error, (CommandError, EmbeddedServerError, StartupError)):
+    if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

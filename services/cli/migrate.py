@@ -1,15 +1,15 @@
-"""`innosystem migrate`. The only command that talks to databases."""
+"""`innosystem migrate`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
 from services.cli.connect import environment
 from services.cli.errors import CommandError
-from services.cli.options import Json
+from services.cli.options import Json, Service
 from services.cli.output import NOTHING, print_json, print_table
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
 
-Service: TypeAlias = Literal["customers", "wallets", "jobs"]
 Wanted: TypeAlias = Annotated[Service | None, Parameter(help="Whose database; by default all three.")]
 LockTimeout: TypeAlias = Annotated[
     float,

@@ -14,3 +14,4 @@ OrderBy: TypeAlias = Annotated[str, Parameter(show_default=False, help="Fields t
 Limit: TypeAlias = Annotated[int, Parameter(validator=validators.Number(gte=1), help="How many to print at most.")]
 Cents: TypeAlias = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=_INT64_MAX))]
 PriorityName: TypeAlias = Literal["HIGH", "MEDIUM", "LOW"]
+Service: TypeAlias = Literal["customers", "wallets", "jobs"]

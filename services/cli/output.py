@@ -28,6 +28,18 @@ def console(file: IO[str] | None = None) -> "Console":
     return Console(file=target, width=None if target.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
+def log_to_stderr() -> None:
+    """Has what the services' code logs in this process go where it does not mix with what a command prints."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def to_json(value: Any) -> Any:
     """Turns messages, wherever they are in a value, into what `json` prints, with the contract's field names."""
     if isinstance(value, Message):

@@ -2,9 +2,11 @@
 
 from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, Table, Text, Uuid, func, text
 
-from services.kit.data.tables import bytes_column, created_at, make_metadata, time_column, updated_at
+from services.kit.data.tables import audit_log, bytes_column, created_at, make_metadata, time_column, updated_at
 
 metadata = make_metadata()
+
+audit_log.to_metadata(metadata)
 
 customers = Table(
     "customers",

@@ -11,6 +11,7 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
     table = "customers"
     entity = Customer
     resource = CUSTOMERS
+    audited = True
     unique = (
         Unique(ID_CONSTRAINT, lambda customer: customer.id),
         Unique(EMAIL_CONSTRAINT, lambda customer: customer.email.lower()),

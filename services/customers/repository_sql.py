@@ -14,6 +14,7 @@ class SqlCustomerRepository(SqlRepository[Customer, NewCustomer]):
     table = customers
     entity = Customer
     resource = CUSTOMERS
+    audited = True
 
     async def get_by_api_key_hash(self, api_key_hash: bytes) -> Customer | None:
         """Looks both key columns up; each has an index."""

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from services.kit.data.tables import (
     JsonText,
+    audit_log,
     bytes_column,
     created_at,
     make_metadata,
@@ -28,6 +29,8 @@ from services.kit.data.tables import (
 )
 
 metadata = make_metadata()
+
+audit_log.to_metadata(metadata)
 
 job_types = Table(
     "job_types",

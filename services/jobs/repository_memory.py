@@ -38,6 +38,7 @@ class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType]):
     table = "job_types"
     entity = JobType
     resource = JOB_TYPES
+    audited = True
     unique = (
         Unique(JOB_TYPE_ID_CONSTRAINT, lambda job_type: job_type.id),
         Unique(JOB_TYPE_NAME_CONSTRAINT, lambda job_type: job_type.name),

@@ -23,6 +23,7 @@ class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
     table = job_types
     entity = JobType
     resource = JOB_TYPES
+    audited = True
 
     async def get_by_name(self, name: str) -> JobType | None:
         """Looks the name up."""

@@ -13,9 +13,11 @@ from sqlalchemy import (
     text,
 )
 
-from services.kit.data.tables import created_at, make_metadata, updated_at
+from services.kit.data.tables import audit_log, created_at, make_metadata, updated_at
 
 metadata = make_metadata()
+
+audit_log.to_metadata(metadata)
 
 wallets = Table(
     "wallets",

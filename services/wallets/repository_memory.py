@@ -16,6 +16,7 @@ class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):
     table = "wallets"
     entity = Wallet
     resource = WALLETS
+    audited = True
     unique = (
         Unique(ID_CONSTRAINT, lambda wallet: wallet.id),
         Unique(OWNER_CONSTRAINT, lambda wallet: wallet.owner),

@@ -19,6 +19,7 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
     table = wallets
     entity = Wallet
     resource = WALLETS
+    audited = True
 
     async def get_by_owner(self, owner: Owner) -> Wallet | None:
         """Looks the unique key up."""

@@ -74,6 +74,10 @@ class Conflict(ConcurrentUpdate, DataError):
     """Another transaction changed the same data; nothing was written: send the request again."""
 
 
+class SchemaBehind(DataError):
+    """The database lacks a table or column that the code expects: `innosystem migrate up` makes it."""
+
+
 class UnexpectedRollback(DataError):
     """The changes were taken back although nobody said so at the end: something failed inside and was swallowed."""
 
@@ -111,6 +115,8 @@ def translate(driver: BaseException) -> DataError | None:
         return DatabaseReadOnly()
     if isinstance(driver, _CONNECTION):
         return ConnectionFailed()
+    if isinstance(driver, pg.UndefinedTable | pg.UndefinedColumn):
+        return SchemaBehind(str(driver))
     if isinstance(driver, psycopg.DataError):
         return InvalidData(str(driver))
     # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or

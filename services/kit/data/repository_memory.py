@@ -1,16 +1,18 @@
 """What the in-memory repositories have in common. They stand in for PostgreSQL in tests and keep its promises."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
+from services.kit.data import audit
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
+from services.kit.query.specification import Specification
 
 E = TypeVar("E")
 N = TypeVar("N")
@@ -32,12 +34,14 @@ class MemoryRepository(Generic[E, N]):
         entity: The stored class; it has the fields of the new one, and defaults for what the database would set.
         resource: What can be filtered and sorted.
         unique: The unique constraints, in the order in which they are checked.
+        audited: Whether changes are written to the audit trail as well.
     """
 
     table: ClassVar[str]
     entity: ClassVar[type[Any]]
     resource: ClassVar[Resource]
     unique: ClassVar[tuple[Unique, ...]]
+    audited: ClassVar[bool] = False
 
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions
@@ -64,12 +68,23 @@ class MemoryRepository(Generic[E, N]):
 
     async def create(self, new: N) -> E:
         """Stores an entity."""
-        now = self.now()
-        values = {field.name: getattr(new, field.name) for field in fields(new)}  # type: ignore[arg-type]
-        stored: E = self.entity(**values, created_at=now, updated_at=now)
+        values = _values(new)
+        new_id: UUID = values["id"]
+        stored = self._stamped(values)
         self._check_unique(stored)
-        self._rows[values["id"]] = stored
+        self._rows[new_id] = stored
+        self._audit(None, stored)
         return stored
+
+    async def create_many(self, new: Sequence[N]) -> dict[UUID, E]:
+        """Stores entities, all or none, and answers them by ID."""
+        before = dict(self._rows)
+        try:
+            return {created.id: created for created in [cast("Any", await self.create(one)) for one in new]}
+        except AlreadyExists:
+            self._rows.clear()
+            self._rows.update(before)
+            raise
 
     async def update(self, entity: E) -> E:
         """Stores a changed entity under its next version."""
@@ -80,11 +95,33 @@ class MemoryRepository(Generic[E, N]):
         stored: E = replace(changed, version=changed.version + 1, updated_at=self.now())
         self._check_unique(stored, but=changed.id)
         self._rows[changed.id] = stored
+        self._audit(present, stored)
         return stored
 
     async def delete(self, entity_id: UUID) -> bool:
         """Removes the entity; False if there was none."""
-        return self._rows.pop(entity_id, None) is not None
+        removed = self._rows.pop(entity_id, None)
+        if removed is not None:
+            self._audit(removed, None)
+        return removed is not None
+
+    async def count(self, specification: Specification) -> int:
+        """Counts the entities that meet a condition."""
+        return sum(specification.matches(entity) for entity in self._rows.values())
+
+    def _stamped(self, values: dict[str, Any]) -> E:
+        now = self.now()
+        names = {field.name for field in fields(self.entity)}
+        stamps = {name: now for name in ("created_at", "updated_at") if name in names and name not in values}
+        entity: E = self.entity(**values, **stamps)
+        return entity
+
+    def _audit(self, before: E | None, after: E | None) -> None:
+        if not self.audited:
+            return
+        new = audit.entry(self.table, self._transactions.transaction_id, before, after)
+        written = audit.AuditEntry(**_values(new), created_at=self.now())
+        self._transactions.resource.tables.setdefault(audit.AUDIT_LOG.name, {})[written.id] = written
 
     def _check_unique(self, entity: E, but: UUID | None = None) -> None:
         for unique in self.unique:
@@ -94,3 +131,7 @@ class MemoryRepository(Generic[E, N]):
             for other_id, other in self._rows.items():
                 if other_id != but and unique.key(other) == key:
                     raise AlreadyExists(unique.constraint)
+
+
+def _values(entity: Any) -> dict[str, Any]:
+    return {field.name: getattr(entity, field.name) for field in fields(entity)}

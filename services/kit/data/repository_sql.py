@@ -1,6 +1,6 @@
 """What the SQL repositories have in common. No statement and no row leaves a repository: entities do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
@@ -10,13 +10,16 @@ from sqlalchemy import ColumnElement, Select, Table, Uuid, bindparam, delete, fu
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
+from services.kit.data import audit
 from services.kit.data.arrays import any_of
 from services.kit.data.errors import Conflict
+from services.kit.data.tables import audit_log
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
+from services.kit.query.specification import Specification
 
 E = TypeVar("E")
 N = TypeVar("N")
@@ -36,6 +39,7 @@ class SqlRepository(Generic[E, N]):
         entity: The stored class.
         resource: What can be filtered and sorted.
         columns: What is read of a row, one for each field of the entity; a class may name its own.
+        audited: Whether changes through `create`, `update` and `delete` are written to the audit trail as well.
     """
 
     table: ClassVar[Table]
@@ -43,6 +47,7 @@ class SqlRepository(Generic[E, N]):
     resource: ClassVar[Resource]
 
     columns: ClassVar[tuple[ColumnElement[Any], ...]]
+    audited: ClassVar[bool] = False
 
     _enums: ClassVar[Mapping[str, type[Enum]]]
     _get: ClassVar[Select[Any]]
@@ -83,11 +88,28 @@ class SqlRepository(Generic[E, N]):
 
     async def create(self, new: N) -> E:
         """Stores an entity."""
-        return await self._changed(insert(self.table).values(_values(new)))
+        stored = await self._changed(insert(self.table).values(_values(new)))
+        if self.audited:
+            await self._audit(None, stored)
+        return stored
+
+    async def create_many(self, new: Sequence[N]) -> dict[UUID, E]:
+        """Stores entities, all or none, and answers them by ID."""
+        if not new:
+            return {}
+        statement = insert(self.table).returning(*self.columns)
+        created: dict[UUID, Any] = {}
+        for row in (await self._connection.execute(statement, [_values(one) for one in new])).mappings():
+            created[row["id"]] = self._entity(row)
+        if self.audited:
+            for entity in created.values():
+                await self._audit(None, entity)
+        return created
 
     async def update(self, entity: E) -> E:
         """Stores a changed entity under its next version, if the stored version is the entity's."""
         changed: Any = entity
+        before = await self._locked(changed.id) if self.audited else None
         table = self.table
         values = {name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS}
         statement = (
@@ -95,12 +117,31 @@ class SqlRepository(Generic[E, N]):
             .where(table.c.id == changed.id, table.c.version == changed.version)
             .values(**values, version=table.c.version + 1, updated_at=func.now())
         )
-        return await self._changed(statement)
+        stored = await self._changed(statement)
+        if self.audited:
+            await self._audit(before, stored)
+        return stored
 
     async def delete(self, entity_id: UUID) -> bool:
         """Removes the entity; False if there was none."""
+        before = await self._locked(entity_id) if self.audited else None
         result = await self._connection.execute(delete(self.table).where(self.table.c.id == entity_id))
+        if before is not None:
+            await self._audit(before, None)
         return result.rowcount > 0
+
+    async def count(self, specification: Specification) -> int:
+        """Counts the entities that meet a condition, by looking at all of them: for requests that ask for it."""
+        statement = select(func.count()).select_from(self.table).where(sql.where(specification, self.table.c))
+        return (await self._connection.execute(statement)).scalar_one()
+
+    async def _locked(self, entity_id: UUID) -> E | None:
+        # Locked, or what is written down as the state before may not be what is changed.
+        return await self._one(self._get.with_for_update(), {"entity_id": entity_id})
+
+    async def _audit(self, before: E | None, after: E | None) -> None:
+        written = audit.entry(self.table.name, self._transactions.transaction_id, before, after)
+        await self._connection.execute(insert(audit_log).values(_values(written)))
 
     def _select(self) -> Select[Any]:
         return select(*self.columns)

@@ -1,8 +1,8 @@
-"""What the services' tables have in common: names of constraints, times, and JSON kept as text."""
+"""What the services' tables have in common: names of constraints, times, JSON kept as text, and the audit trail."""
 
 from typing import Any
 
-from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Text, cast, func
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, MetaData, Table, Text, Uuid, cast, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import UserDefinedType
@@ -66,3 +66,29 @@ class JsonText(UserDefinedType[str]):
     def column_expression(self, colexpr: Any) -> ColumnElement[Any]:
         """What stands for the column in a select list."""
         return cast(colexpr, Text)
+
+
+_SORTED_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+_JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+#: The audit trail (`services.kit.data.audit`). Each service that audits has a copy in its metadata:
+#: `audit_log.to_metadata(metadata)`.
+audit_log = Table(
+    "audit_log",
+    make_metadata(),
+    Column("id", Uuid, primary_key=True),
+    Column("actor", _SORTED_TEXT, nullable=False),
+    Column("method", _SORTED_TEXT, nullable=False),
+    Column("request_id", _SORTED_TEXT, nullable=False),
+    Column("transaction_id", _SORTED_TEXT, nullable=False),
+    Column("entity_type", _SORTED_TEXT, nullable=False),
+    Column("entity_id", Uuid, nullable=False),
+    Column("action", _SORTED_TEXT, nullable=False),
+    Column("before", _JSON, nullable=True),
+    Column("after", _JSON, nullable=True),
+    created_at(),
+)
+
+# The history of one row, and the list in its default order.
+Index("ix_audit_log_entity_id", audit_log.c.entity_id, audit_log.c.created_at, audit_log.c.id)
+Index("ix_audit_log_created_at", audit_log.c.created_at, audit_log.c.id)

@@ -22,9 +22,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
+from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
+from opentelemetry import trace
 from uuid_utils.compat import uuid7
 
 from services.kit.data.errors import (
@@ -38,6 +40,7 @@ from services.kit.data.errors import (
 from services.kit.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
+_tracer = trace.get_tracer(__name__)
 
 C_co = TypeVar("C_co", covariant=True)
 C = TypeVar("C")
@@ -129,7 +132,7 @@ class Transaction(Generic[C]):
     """A transaction or savepoint that is open, or a block that works without (each statement commits by itself).
 
     Attributes:
-        id: Appears in all log lines that are written meanwhile, as `transaction_id`.
+        id: Appears in all log lines that are written meanwhile, as `transaction_id`, and in the span `transaction`.
         definition: What was asked for.
         atomic: Whether it is a transaction at all.
     """
@@ -207,10 +210,16 @@ class Transactions(ABC, Generic[C]):
         Raises:
             TransactionMisused: If no block is open in this task.
         """
-        transaction = self._found()
-        if transaction is None:
-            raise TransactionMisused("no transaction is open: begin one around the use of repositories")
-        return _owned(transaction)._resource
+        return self._present()._resource
+
+    @property
+    def transaction_id(self) -> str:
+        """The ID of the block that is open, as in its log lines.
+
+        Raises:
+            TransactionMisused: If no block is open in this task.
+        """
+        return self._present().id
 
     def after_commit(self, hook: Hook) -> None:
         """Has a function called once the changes last; at once if no transaction is open.
@@ -247,6 +256,12 @@ class Transactions(ABC, Generic[C]):
         while transaction is not None and not (transaction._manager is self and transaction._open):
             transaction = transaction._outer
         return transaction
+
+    def _present(self) -> Transaction[C]:
+        transaction = self._found()
+        if transaction is None:
+            raise TransactionMisused("no transaction is open: begin one around the use of repositories")
+        return _owned(transaction)
 
     def _hook(self, hook: Hook, hooks: Callable[[Transaction[C]], list[Hook]]) -> None:
         transaction = self._found()
@@ -365,19 +380,25 @@ class _Ending:
 
 
 class _Visible:
-    """Makes a transaction the one that this task works in, and its ID a part of all log lines, for a block."""
+    """Makes a transaction the one that this task works in, and its ID a part of all log lines and of a span."""
 
     def __init__(self, transaction: Transaction[Any]) -> None:
         self._transaction = transaction
 
     def __enter__(self) -> None:
+        attributes = {"innosystem.transaction_id": self._transaction.id}
+        self._span = _tracer.start_as_current_span("transaction", attributes=attributes)
+        self._span.__enter__()
         self._token = _current.set(self._transaction)
         self._logs = structlog.contextvars.bind_contextvars(transaction_id=self._transaction.id)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self._transaction._open = False
         structlog.contextvars.reset_contextvars(**self._logs)
         _current.reset(self._token)
+        self._span.__exit__(kind, error, traceback)
 
 
 @asynccontextmanager

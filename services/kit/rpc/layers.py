@@ -1,4 +1,4 @@
-"""The layers around every call, from the outside in: log, errors, deadline, drain, load, contract.
+"""The layers around every call, from the outside in: log, span, errors, deadline, drain, load, contract.
 
 The stack is built once a method, not once a call, and gRPC sees a single interceptor that has it ready.
 """
@@ -18,6 +18,7 @@ from services.kit.rpc.interceptors.deadline import timed
 from services.kit.rpc.interceptors.drain import drained
 from services.kit.rpc.interceptors.errors import reported
 from services.kit.rpc.interceptors.load import Load
+from services.kit.rpc.interceptors.tracing import traced
 from services.kit.rpc.validation import ContractValidator
 
 __all__ = ["Layers", "LayersInterceptor", "Load"]
@@ -58,7 +59,7 @@ class Layers:
         call = drained(limited(call, self.load), self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         # The layers read the request themselves, so that bytes that are no request are answered by them, too.
-        return _like(handler, logged(method, reported(call)), None)
+        return _like(handler, logged(method, traced(method, reported(call))), None)
 
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
         service, _, name = method.removeprefix("/").partition("/")

@@ -10,6 +10,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from innosystem.client import request_id as request_id_variable
+from services.kit.origin import Origin, origin
 from services.kit.rpc.interceptors.call import Call, Context
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,8 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
         request_id = _request_id(context)
         request_id_variable.set(request_id)
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
+        peer = context.peer()
+        origin.set(Origin(peer, method, request_id))
         begun = time.perf_counter()
         code = "UNKNOWN"
         try:
@@ -48,7 +51,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
         finally:
             milliseconds = round((time.perf_counter() - begun) * 1000, 3)
             write = log.debug if quiet else log.info
-            write("call", code=code, duration_ms=milliseconds, peer=context.peer())
+            write("call", code=code, duration_ms=milliseconds, peer=peer)
 
     return logged_call
 

@@ -12,6 +12,7 @@ from services.kit.data.errors import (
     DatabaseReadOnly,
     DataError,
     InvalidData,
+    SchemaBehind,
     StillReferenced,
     TimedOut,
     translate,
@@ -35,6 +36,8 @@ from services.kit.errors import DatabaseUnavailable, DomainError
         (pg.ConnectionTimeout, TimedOut),
         (pg.NumericValueOutOfRange, InvalidData),
         (pg.StringDataRightTruncation, InvalidData),
+        (pg.UndefinedTable, SchemaBehind),
+        (pg.UndefinedColumn, SchemaBehind),
         (pg.AdminShutdown, ConnectionFailed),
         (pg.CrashShutdown, ConnectionFailed),
         (pg.CannotConnectNow, ConnectionFailed),
@@ -53,7 +56,7 @@ def test_an_error_of_the_driver_is_translated(driver: type[psycopg.Error], kind:
 
 
 @pytest.mark.parametrize(
-    "driver", [pg.SyntaxError, pg.UndefinedTable, pg.InsufficientPrivilege, psycopg.NotSupportedError, KeyError]
+    "driver", [pg.SyntaxError, pg.UndefinedFunction, pg.InsufficientPrivilege, psycopg.NotSupportedError, KeyError]
 )
 def test_a_defect_of_the_program_stays_what_it_is(driver: type[Exception]) -> None:
     assert translate(driver()) is None

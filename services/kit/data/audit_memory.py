@@ -1,0 +1,13 @@
+"""The audit trail in memory, for tests."""
+
+from services.kit.data.audit import AUDIT_LOG, AuditEntry, NewAuditEntry
+from services.kit.data.repository_memory import MemoryRepository
+
+
+class MemoryAuditLog(MemoryRepository[AuditEntry, NewAuditEntry]):
+    """The audit trail of a `MemoryStore`."""
+
+    table = AUDIT_LOG.name
+    entity = AuditEntry
+    resource = AUDIT_LOG
+    unique = ()
