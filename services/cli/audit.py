@@ -94,7 +94,7 @@ def _row(entry: "AuditEntry") -> list[str]:
         entry.action.value,
         f"{entry.entity_type} {entry.entity_id}",
         entry.actor or NOTHING,
-        entry.method or NOTHING,
+        entry.method.rpartition(".")[2] or NOTHING,
         entry.request_id or NOTHING,
         _changes(entry),
     ]
