@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from opentelemetry import trace
 from uuid_utils.compat import uuid7
 
+from services.kit import tracing
 from services.kit.data.errors import (
     CommitUnknown,
     ConnectionFailed,
@@ -40,7 +40,6 @@ from services.kit.data.errors import (
 from services.kit.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
-_tracer = trace.get_tracer(__name__)
 
 C_co = TypeVar("C_co", covariant=True)
 C = TypeVar("C")
@@ -386,8 +385,7 @@ class _Visible:
         self._transaction = transaction
 
     def __enter__(self) -> None:
-        attributes = {"innosystem.transaction_id": self._transaction.id}
-        self._span = _tracer.start_as_current_span("transaction", attributes=attributes)
+        self._span = tracing.span("transaction", transaction_id=self._transaction.id)
         self._span.__enter__()
         self._token = _current.set(self._transaction)
         self._logs = structlog.contextvars.bind_contextvars(transaction_id=self._transaction.id)

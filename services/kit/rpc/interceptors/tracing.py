@@ -1,8 +1,4 @@
-"""A span a call, as a part of the caller's trace (W3C `traceparent`), for whoever runs a service under OpenTelemetry.
-
-Only OpenTelemetry's API is used. What is done with spans is set up around the process, by `opentelemetry-instrument`
-and OTEL_... variables; without that there are none, and a call pays nothing for it.
-"""
+"""A span a call, as a part of the caller's trace (W3C `traceparent`)."""
 
 import asyncio
 from typing import Any
@@ -11,6 +7,7 @@ import grpc
 from opentelemetry import propagate, trace
 
 from services.kit.rpc.interceptors.call import Call, Context
+from services.kit.tracing import is_recorded
 
 _SYSTEM = "grpc"
 
@@ -22,7 +19,7 @@ def traced(method: str, call: Call) -> Call:
         method: The full name of the method: `/package.Service/Method`.
         call: The next layer.
     """
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if not is_recorded():
         return call
     tracer = trace.get_tracer(__name__)
     service, _, name = method.removeprefix("/").partition("/")

@@ -28,7 +28,6 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     # A process may set it only once; other tests run without.
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    monkeypatch.setattr("services.kit.data.transactions._tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
 
