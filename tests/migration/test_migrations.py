@@ -1,4 +1,4 @@
-"""The migrations of each service, on real PostgreSQL."""
+"""The migrations of each service, on real PostgreSQL (D8)."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What every customer repository promises."""
+"""What every customer repository promises (D1)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What every job repository promises."""
+"""What every job repository promises (D1)."""
 
 from dataclasses import replace
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What every job type repository promises."""
+"""What every job type repository promises (D1)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The wallets' use cases on both repositories: what one promises, the other keeps."""
+"""The wallets' use cases on both repositories: what one promises, the other keeps (D1)."""
 
 from datetime import UTC, datetime
 from uuid import UUID, uuid4

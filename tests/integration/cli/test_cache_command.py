@@ -1,4 +1,4 @@
-"""`innosystem cache stats` against a process that serves metrics."""
+"""`innosystem cache stats` against a process that serves metrics (D7)."""
 
 import json
 import os

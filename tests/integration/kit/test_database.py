@@ -1,4 +1,4 @@
-"""Transactions, errors and the pool, on real PostgreSQL."""
+"""Transactions, errors and the pool, on real PostgreSQL (D2, D3)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
