@@ -12,17 +12,21 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter, validators
+from cyclopts import App, Parameter, validators
 
 from innosystem.client import Innosystem, new_id
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
+from services.cli.bench_data import data
 from services.cli.demo_work import Account, open_accounts, rest
 from services.cli.errors import CommandError
 from services.cli.output import print_table
 from services.cli.stack import Stack
 from services.cli.stopping import until_stopped
+
+app = App(name="bench", help="Measure how many jobs a second are taken and finished, on a stack of its own.")
+app.command(data)
 
 _HANDLERS = ("innosystem.runner.examples.noop",)
 _INPUT = json.dumps({"text": "a job input of about fifty bytes in all"})
@@ -32,6 +36,7 @@ _CALLERS = 64
 Submit = Callable[[Innosystem, list[CreateJobRequest]], Coroutine[Any, Any, None]]
 
 
+@app.default
 async def bench(
     *,
     jobs: Annotated[

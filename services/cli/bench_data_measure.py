@@ -1,0 +1,85 @@
+"""Timing for `innosystem bench data`: what one call is, how often it is made, and what is told of it."""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+from services.kit.data.transactions import Transactions
+
+_MS = 1000
+
+
+async def _nothing() -> None:
+    """There is nothing to prepare."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A call of a repository, in a transaction of its own.
+
+    Attributes:
+        name: Such as `jobs.claim`.
+        rows: How many rows it is about.
+        transactions: Where it begins, which is timed as well, and so is the commit.
+        call: The call; it gets what was prepared.
+        prepare: Makes what the call needs; this is not timed.
+        read_only: Whether its transaction is.
+    """
+
+    name: str
+    rows: int
+    transactions: Transactions[Any]
+    call: Callable[[Any], Awaitable[None]]
+    prepare: Callable[[], Awaitable[Any]] = _nothing
+    read_only: bool = False
+
+    async def measure(self, seconds: float, restore: Callable[[], None]) -> list[float]:
+        """Calls it again and again, at least once.
+
+        Args:
+            seconds: How long, preparations included.
+            restore: Undoes what the calls before have changed, where more rows would be slower rows.
+
+        Returns:
+            How many seconds each call took.
+        """
+        end = perf_counter() + seconds
+        durations: list[float] = []
+        while not durations or perf_counter() < end:
+            restore()
+            prepared = await self.prepare()
+            began = perf_counter()
+            async with self.transactions.begin(read_only=self.read_only):
+                await self.call(prepared)
+            durations.append(perf_counter() - began)
+        return durations
+
+
+@dataclass
+class Timings:
+    """The durations of calls, run by run."""
+
+    runs: list[Sequence[float]] = field(default_factory=list)
+
+    def figures(self) -> dict[str, float]:
+        """The median of the runs' rates, and percentiles of all calls."""
+        durations = sorted(duration for run in self.runs for duration in run)
+        return {
+            "calls": len(durations),
+            "calls_per_second": round(median(len(run) / sum(run) for run in self.runs), 1),
+            "p50_ms": percentile_ms(durations, 0.50),
+            "p99_ms": percentile_ms(durations, 0.99),
+        }
+
+
+def percentile_ms(ordered: Sequence[float], share: float) -> float:
+    """The duration, in milliseconds, that this share of the durations does not exceed.
+
+    Args:
+        ordered: Seconds, the shortest first.
+        share: Above 0, at most 1.
+    """
+    return round(ordered[math.ceil(share * len(ordered)) - 1] * _MS, 4)
