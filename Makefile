@@ -53,6 +53,11 @@ bench: setup ## Measure how many jobs a second are taken and finished
 test: setup ## Run the tests, without the slow ones
 	$(PYTEST) -m "not slow"
 
+.PHONY: test-dialects
+test-dialects: setup ## Run the data toolkit's tests on PostgreSQL, SQLite and MariaDB, and get MariaDB if it is missing
+	$(BIN)/python scripts/get_mariadb.py
+	$(PYTEST) tests/dialects
+
 .PHONY: test-all
 test-all: setup ## Run all tests
 	$(PYTEST)

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from psycopg.pq import TransactionStatus
 from sqlalchemy import event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -16,7 +15,8 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import QueuePool
 
-from services.kit.data.errors import TimedOut, translate
+from services.kit.data.dialects import Dialect, dialect_named
+from services.kit.data.errors import TimedOut
 from services.kit.data.observation import observe
 from services.kit.settings import DatabaseSettings
 
@@ -34,6 +34,7 @@ class Database:
         self._engine = engine
         self._connections_max = connections_max
         self._connection = connection
+        self.dialect: Dialect = dialect_named(engine.dialect.name)
         if not event.contains(engine.sync_engine, "handle_error", _translated):
             event.listen(engine.sync_engine, "handle_error", _translated)
 
@@ -45,27 +46,19 @@ class Database:
             settings: Address, pool size and limits.
             application_name: What `pg_stat_activity` shows, such as `innosystem-jobs`.
         """
-        limits = {
-            "statement_timeout": settings.statement_timeout_seconds,
-            "lock_timeout": settings.lock_timeout_seconds,
-            "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_seconds,
-        }
-        options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
-        url = make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg")
+        url = make_url(settings.url.get_secret_value())
+        dialect = dialect_named(url.get_backend_name())
         engine = create_async_engine(
-            url,
+            url.set(drivername=dialect.drivername),
             pool_size=settings.pool_size,
             max_overflow=settings.max_overflow,
             pool_timeout=settings.pool_timeout_seconds,
             pool_recycle=settings.connection_lifetime_seconds,
             pool_pre_ping=True,
             pool_use_lifo=True,
-            connect_args={
-                "application_name": application_name,
-                "connect_timeout": max(2, round(settings.connect_timeout_seconds)),
-                "options": f"{options} -c timezone=UTC",
-            },
+            connect_args=dialect.connect_args(settings, application_name),
         )
+        dialect.prepare(engine.sync_engine)
         connections_max = settings.pool_size + settings.max_overflow
         observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
         return cls(engine, connections_max=connections_max)
@@ -98,11 +91,8 @@ class Database:
             ConstraintViolated: If a constraint refused a change.
             Conflict: If another transaction was in the way.
         """
-        options = {
-            **({"isolation_level": isolation} if isolation else {}),
-            **({"postgresql_readonly": True} if read_only else {}),
-        }
         if self._connection is None:
+            options = self.dialect.transaction_options(isolation, read_only=read_only)
             async with self._checked_out(options) as connection:
                 # Returning a connection to the pool rolls back what is open on it.
                 yield await connection.begin()
@@ -148,11 +138,4 @@ class Database:
 def _translated(context: ExceptionContext) -> BaseException | None:
     """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: statement, commit or connect."""
     # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
-    return None if context.is_pre_ping else translate(context.original_exception)
-
-
-def is_aborted(connection: AsyncConnection) -> bool:
-    """Whether a failed statement has left nothing to commit. Only PostgreSQL knows that state."""
-    proxied = connection.sync_connection.connection if connection.sync_connection else None
-    driver: Any = proxied.driver_connection if proxied else None
-    return hasattr(driver, "info") and driver.info.transaction_status is TransactionStatus.INERROR
+    return None if context.is_pre_ping else dialect_named(context.dialect.name).translate(context)

@@ -1,4 +1,4 @@
-"""What can go wrong with stored data, and the one place where the driver's errors are translated.
+"""What can go wrong with stored data, and how PostgreSQL's driver says it.
 
 Those that a caller should hear about are domain errors as well, so that they reach it with their reason when nobody in
 between knows better. The others mean that the service did not foresee something: they end as INTERNAL.
@@ -101,7 +101,7 @@ _CONFLICT = (pg.SerializationFailure, pg.DeadlockDetected)
 
 
 def translate(driver: BaseException) -> DataError | None:
-    """Translates an error of the driver into one of this module.
+    """Translates an error of PostgreSQL's driver into one of this module; `dialects` has those of the others.
 
     What is not foreseen (a syntax error, say) is answered None and stays as it is: a defect, not a condition.
     """

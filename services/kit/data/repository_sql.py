@@ -6,12 +6,13 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, Uuid, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
 from services.kit.data import audit
-from services.kit.data.arrays import any_of
+from services.kit.data.dialects import DIALECTS
+from services.kit.data.dialects.types import now
 from services.kit.data.errors import Conflict
 from services.kit.data.tables import audit_log
 from services.kit.data.transactions_sql import SqlTransactions
@@ -51,7 +52,7 @@ class SqlRepository(Generic[E, N]):
 
     _enums: ClassVar[Mapping[str, type[Enum]]]
     _get: ClassVar[Select[Any]]
-    _get_many: ClassVar[Select[Any]]
+    _get_many: ClassVar[Mapping[str, Select[Any]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -63,7 +64,7 @@ class SqlRepository(Generic[E, N]):
         if "columns" not in vars(cls):
             cls.columns = tuple(cls.table.c[field.name] for field in fields(cls.entity))
         cls._get = select(*cls.columns).where(cls.table.c.id == bindparam("entity_id"))
-        cls._get_many = select(*cls.columns).where(cls.table.c.id == any_of("ids", Uuid))
+        cls._get_many = {one.name: select(*cls.columns).where(one.any_of(cls.table.c.id, "ids")) for one in DIALECTS}
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
@@ -78,12 +79,13 @@ class SqlRepository(Generic[E, N]):
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
         """Answers those that exist, by ID."""
-        result = await self._connection.execute(self._get_many, {"ids": list(ids)})
+        statement = self._get_many[self._transactions.dialect.name]
+        result = await self._connection.execute(statement, {"ids": list(ids)})
         return {row["id"]: self._entity(row) for row in result.mappings()}
 
     async def list_page(self, query: ListQuery) -> Page[E]:
         """Answers a page."""
-        statement = sql.select_page(self._select(), query, self.table.c)
+        statement = sql.select_page(self._select(), query, self.table.c, self._transactions.dialect)
         return Page.cut(await self._all(statement), query)
 
     async def create(self, new: N) -> E:
@@ -115,9 +117,9 @@ class SqlRepository(Generic[E, N]):
         statement = (
             update(table)
             .where(table.c.id == changed.id, table.c.version == changed.version)
-            .values(**values, version=table.c.version + 1, updated_at=func.now())
+            .values(**values, version=table.c.version + 1, updated_at=now())
         )
-        stored = await self._changed(statement)
+        stored = await self._changed(statement, changed.id)
         if self.audited:
             await self._audit(before, stored)
         return stored
@@ -132,7 +134,8 @@ class SqlRepository(Generic[E, N]):
 
     async def count(self, specification: Specification) -> int:
         """Counts the entities that meet a condition, by looking at all of them: for requests that ask for it."""
-        statement = select(func.count()).select_from(self.table).where(sql.where(specification, self.table.c))
+        condition = sql.where(specification, self.table.c, self._transactions.dialect)
+        statement = select(func.count()).select_from(self.table).where(condition)
         return (await self._connection.execute(statement)).scalar_one()
 
     async def _locked(self, entity_id: UUID) -> E | None:
@@ -154,8 +157,13 @@ class SqlRepository(Generic[E, N]):
         result = await self._connection.execute(statement, parameters)
         return [self._entity(row) for row in result.mappings()]
 
-    async def _changed(self, statement: Any) -> E:
-        stored = await self._one(statement.returning(*self.columns))
+    async def _changed(self, statement: Any, entity_id: UUID | None = None) -> E:
+        if statement.is_update and not self._transactions.dialect.returns_updated:
+            # Nobody can change the row in between: this transaction has it locked.
+            done = await self._connection.execute(statement)
+            stored = await self._one(self._get, {"entity_id": entity_id}) if done.rowcount else None
+        else:
+            stored = await self._one(statement.returning(*self.columns))
         if stored is None:
             raise Conflict
         return stored

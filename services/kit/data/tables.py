@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, MetaData, Table, Text, Uuid, cast, func
+from sqlalchemy import JSON, Column, Index, LargeBinary, MetaData, Table, Text, cast
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import ColumnElement
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from services.kit.data.dialects.types import MOMENT, UUID, MariaDbJson, now, sorted_text
 
 
 def make_metadata() -> MetaData:
@@ -25,9 +27,9 @@ def time_column(name: str, *, nullable: bool, default_now: bool = False) -> Colu
     """Makes a column for a moment, with time zone."""
     return Column(
         name,
-        DateTime(timezone=True),
+        MOMENT,
         nullable=nullable,
-        server_default=func.now() if default_now else None,
+        server_default=now() if default_now else None,
     )
 
 
@@ -68,7 +70,12 @@ class JsonText(UserDefinedType[str]):
         return cast(colexpr, Text)
 
 
-_SORTED_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+def json_text() -> TypeEngine[Any]:
+    """Makes the type of a column of JSON text for every dialect; SQLite does not check that it is JSON."""
+    return JsonText().with_variant(Text(), "sqlite").with_variant(MariaDbJson(), "mariadb")
+
+
+_SORTED_TEXT = sorted_text()
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 #: The audit trail (`services.kit.data.audit`). Each service that audits has a copy in its metadata:
@@ -76,13 +83,13 @@ _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgres
 audit_log = Table(
     "audit_log",
     make_metadata(),
-    Column("id", Uuid, primary_key=True),
+    Column("id", UUID, primary_key=True),
     Column("actor", _SORTED_TEXT, nullable=False),
     Column("method", _SORTED_TEXT, nullable=False),
     Column("request_id", _SORTED_TEXT, nullable=False),
     Column("transaction_id", _SORTED_TEXT, nullable=False),
     Column("entity_type", _SORTED_TEXT, nullable=False),
-    Column("entity_id", Uuid, nullable=False),
+    Column("entity_id", UUID, nullable=False),
     Column("action", _SORTED_TEXT, nullable=False),
     Column("before", _JSON, nullable=True),
     Column("after", _JSON, nullable=True),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from services.kit.data.database import Database, is_aborted
+from services.kit.data.database import Database
+from services.kit.data.dialects import Dialect
 from services.kit.data.errors import PoolExhausted, UnexpectedRollback
 from services.kit.data.transactions import Definition, Opened, Transactions
 
@@ -14,6 +15,7 @@ from services.kit.data.transactions import Definition, Opened, Transactions
 @dataclass(frozen=True)
 class _OpenedTransaction:
     transaction: AsyncTransaction
+    dialect: Dialect
 
     @property
     def resource(self) -> AsyncConnection:
@@ -21,7 +23,8 @@ class _OpenedTransaction:
 
     async def commit(self) -> None:
         # PostgreSQL answers a COMMIT after a failed statement with a rollback, and without an error.
-        if is_aborted(self.transaction.connection):
+        connection = self.transaction.connection.sync_connection
+        if connection is not None and not connection.closed and self.dialect.is_aborted(connection):
             await self.transaction.rollback()
             raise UnexpectedRollback
         await self.transaction.commit()
@@ -47,17 +50,18 @@ class SqlTransactions(Transactions[AsyncConnection]):
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.dialect = database.dialect
 
     @asynccontextmanager
     async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:
         self._check_room(suspended=suspended)
         isolation = definition.isolation.value if definition.isolation else None
         async with self._database.transaction(isolation=isolation, read_only=definition.read_only) as transaction:
-            yield _OpenedTransaction(transaction)
+            yield _OpenedTransaction(transaction, self.dialect)
 
     @asynccontextmanager
     async def _savepoint(self, resource: AsyncConnection) -> AsyncIterator[Opened[AsyncConnection]]:
-        yield _OpenedTransaction(await resource.begin_nested())
+        yield _OpenedTransaction(await resource.begin_nested(), self.dialect)
 
     @asynccontextmanager
     async def _without(self, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:

@@ -4,13 +4,15 @@ Columns are found by the fields' `attribute`: pass `table.c` or `Model.__table__
 to be declared:
 
 - Text that is sorted or compared by size is ordered by code point, like in Python, whatever the
-  database's locale: by the collation "C". Declare the column so (`Text(collation="C")`), and its
-  plain index serves order, pages, ranges and patterns with an open end. Any other text column gives
-  the same results, but such an index is of no use to it.
+  database's locale: by the collation "C". Declare the column so (`Text(collation="C")`, or
+  `sorted_text` of `services.kit.data.dialects.types`), and its plain index serves order, pages,
+  ranges and patterns with an open end. Any other text column gives the same results, but such an
+  index is of no use to it.
 - Enums are stored by value, as text or number (never as a PostgreSQL enum, which sorts by
   declaration). The column's type may take the members (SQLAlchemy's Enum, a TypeDecorator), or be a
   plain String or Integer.
-- String maps are jsonb; equality with an entry and "has the key" can use a GIN index on the column.
+- String maps are jsonb (`STRING_MAP` where it is not only PostgreSQL); equality with an entry and
+  "has the key" can use a GIN index on the column.
 
 Nulls: a comparison with null is null in SQL, which WHERE, AND and OR treat like false. NOT alone
 tells them apart, so it is written `IS NOT TRUE`, and false is what a null comparison is everywhere.
@@ -30,13 +32,12 @@ from sqlalchemy import (
     or_,
     true,
     tuple_,
-    type_coerce,
 )
 from sqlalchemy import Enum as SqlEnum
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeEngine
 
+from services.kit.data.dialects import POSTGRESQL, Dialect
 from services.kit.query.fields import MapEntry, StringMapField
 from services.kit.query.page import Cursor, ListQuery
 from services.kit.query.resource import Ordering
@@ -69,59 +70,55 @@ class Columns(Protocol):
         ...
 
 
-def select_page(statement: S, query: ListQuery, columns: Columns) -> S:
+def select_page(statement: S, query: ListQuery, columns: Columns, dialect: Dialect = POSTGRESQL) -> S:
     """Adds condition, order and limit to a statement; `Page.cut` makes the page of its rows."""
-    statement = statement.where(where(query.specification, columns))
+    statement = statement.where(where(query.specification, columns, dialect))
     if query.cursor is not None:
-        statement = statement.where(after(query.cursor, query.ordering, columns))
-    return statement.order_by(*order_by(query.ordering, columns)).limit(query.page_size + 1)
+        statement = statement.where(after(query.cursor, query.ordering, columns, dialect))
+    return statement.order_by(*order_by(query.ordering, columns, dialect)).limit(query.page_size + 1)
 
 
-def where(specification: Specification, columns: Columns) -> Condition:
+def where(specification: Specification, columns: Columns, dialect: Dialect = POSTGRESQL) -> Condition:
     """The condition that is true for the rows whose entities match, and else false or null."""
     match specification:
         case AlwaysTrue():
             return true()
         case And(parts):
-            return and_(*(where(part, columns) for part in parts))
+            return and_(*(where(part, columns, dialect) for part in parts))
         case Or(parts):
-            return or_(*(where(part, columns) for part in parts))
+            return or_(*(where(part, columns, dialect) for part in parts))
         case Not(inner):
-            return Grouping(where(inner, columns)).is_not(true())
-    return _leaf(specification, columns)
+            return Grouping(where(inner, columns, dialect)).is_not(true())
+    return _leaf(specification, columns, dialect)
 
 
-def _leaf(specification: Specification, columns: Columns) -> Condition:
+def _leaf(specification: Specification, columns: Columns, dialect: Dialect) -> Condition:
     match specification:
         case Comparison(operand, operator, value):
-            return _comparison(operand, operator, value, columns)
+            return _comparison(operand, operator, value, columns, dialect)
         case OneOf(operand, values):
-            column = _column(operand, columns)
+            column = _column(operand, columns, dialect)
             return column.in_([_bound(value, column) for value in values])
         case Pattern(operand):
-            return _column(operand, columns).like(_like(specification), escape=_LIKE_ESCAPE)
+            return _column(operand, columns, dialect).like(_like(specification), escape=_LIKE_ESCAPE)
         case Present(operand):
-            return _present(operand, columns)
+            return _present(operand, columns, dialect)
     raise TypeError(f"{type(specification).__name__} has no SQL")
 
 
-def order_by(ordering: Ordering, columns: Columns) -> list[ColumnElement[Any]]:
+def order_by(ordering: Ordering, columns: Columns, dialect: Dialect = POSTGRESQL) -> list[ColumnElement[Any]]:
     """The terms for ORDER BY."""
-    return [
-        _sortable(columns[order.field.attribute]).desc()
-        if order.descending
-        else _sortable(columns[order.field.attribute]).asc()
-        for order in ordering
-    ]
+    keys = [_sortable(columns[order.field.attribute], dialect) for order in ordering]
+    return [key.desc() if order.descending else key.asc() for key, order in zip(keys, ordering, strict=True)]
 
 
-def after(cursor: Cursor, ordering: Ordering, columns: Columns) -> Condition:
+def after(cursor: Cursor, ordering: Ordering, columns: Columns, dialect: Dialect = POSTGRESQL) -> Condition:
     """The condition for rows that come after the cursor.
 
     With one direction it is one row comparison, which an index on the fields answers by a range.
     With several it is spelled out, with a bound on the first field that an index can use.
     """
-    keys = [_sortable(columns[order.field.attribute]) for order in ordering]
+    keys = [_sortable(columns[order.field.attribute], dialect) for order in ordering]
     last = [_bound(value, key) for value, key in zip(cursor, keys, strict=True)]
     if len({order.descending for order in ordering}) > 1:
         return _after_spelled_out(keys, last, ordering)
@@ -143,41 +140,38 @@ def _after_spelled_out(keys: list[ColumnElement[Any]], last: list[ColumnElement[
     return and_(bound, or_(*beyond))
 
 
-def _comparison(operand: Operand, operator: Operator, value: Any, columns: Columns) -> Condition:
+def _comparison(operand: Operand, operator: Operator, value: Any, columns: Columns, dialect: Dialect) -> Condition:
     if isinstance(operand, MapEntry) and operator is Operator.EQUAL:
-        return cast("Condition", _map(operand, columns).contains({operand.key: value}))
-    column = _column(operand, columns)
-    if operator not in (Operator.EQUAL, Operator.NOT_EQUAL):
-        column = _sortable(column)
+        return dialect.has_entry(columns[operand.attribute], operand.key, value)
+    equality = operator in (Operator.EQUAL, Operator.NOT_EQUAL)
+    column = _column(operand, columns, dialect) if equality else _sortable(columns[operand.attribute], dialect)
     return cast("Condition", COMPARE[operator](column, _bound(value, column)))
 
 
-def _present(operand: Operand, columns: Columns) -> Condition:
+def _present(operand: Operand, columns: Columns, dialect: Dialect) -> Condition:
+    column = columns[operand.attribute]
     if isinstance(operand, MapEntry):
-        return cast("Condition", _map(operand, columns).has_key(operand.key))
+        return dialect.has_key(column, operand.key)
     if isinstance(operand, StringMapField):
-        return cast("Condition", _map(operand, columns) != literal({}, JSONB()))
-    return columns[operand.attribute].is_not(None)
+        return dialect.has_entries(column)
+    return column.is_not(None)
 
 
-def _column(operand: Operand, columns: Columns) -> ColumnElement[Any]:
+def _column(operand: Operand, columns: Columns, dialect: Dialect) -> ColumnElement[Any]:
+    column = columns[operand.attribute]
     if isinstance(operand, MapEntry):
-        return cast("ColumnElement[Any]", _map(operand, columns)[operand.key].astext)
-    return columns[operand.attribute]
+        return dialect.entry(column, operand.key)
+    return dialect.exact(column) if _has_own_order(column) else column
 
 
-def _map(operand: Operand, columns: Columns) -> Any:
-    # Any: the operators of jsonb are on the comparator of the type, which SQLAlchemy's annotations
-    # don't show.
-    return type_coerce(columns[operand.attribute], JSONB())
-
-
-def _sortable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _sortable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
     """The column, in the order of code points if it is text."""
+    return dialect.by_code_point(column) if _has_own_order(column) else column
+
+
+def _has_own_order(column: ColumnElement[Any]) -> bool:
     kind = getattr(column.type, "impl_instance", column.type)  # what a TypeDecorator stores
-    if not isinstance(kind, String) or kind.collation == "C":
-        return column
-    return column.collate("C")
+    return isinstance(kind, String) and kind.collation != "C"
 
 
 def _bound(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:

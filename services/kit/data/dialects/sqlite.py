@@ -1,0 +1,151 @@
+"""SQLite, through aiosqlite: one file, one writer at a time."""
+
+import re
+import sqlite3
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, event, func, select
+from sqlalchemy.engine import ExceptionContext
+
+from services.kit.data.dialects.dialect import Condition, Dialect
+from services.kit.data.dialects.names import failed_table, unique_name
+from services.kit.data.errors import (
+    AlreadyExists,
+    Conflict,
+    ConnectionFailed,
+    ConstraintViolated,
+    DatabaseReadOnly,
+    DataError,
+    InvalidData,
+    SchemaBehind,
+    StillReferenced,
+    TimedOut,
+)
+from services.kit.settings import DatabaseSettings
+
+_READ_ONLY = "sqlite_readonly"
+_PRAGMAS = (
+    "PRAGMA foreign_keys = ON",
+    # LIKE ignores case by default.
+    "PRAGMA case_sensitive_like = ON",
+    # Readers and the writer don't wait for one another.
+    "PRAGMA journal_mode = WAL",
+)
+_REFUSED = re.compile(r"(?:UNIQUE|CHECK|NOT NULL) constraint failed: (?:index ')?(?P<what>.+?)'?")
+_MISSING = re.compile(r"no such (?:table|column)|has no column named")
+_KINDS: dict[int, type[DataError]] = {
+    sqlite3.SQLITE_BUSY: TimedOut,
+    sqlite3.SQLITE_LOCKED: TimedOut,
+    sqlite3.SQLITE_INTERRUPT: TimedOut,
+    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
+    sqlite3.SQLITE_CANTOPEN: ConnectionFailed,
+    sqlite3.SQLITE_IOERR: ConnectionFailed,
+    sqlite3.SQLITE_FULL: ConnectionFailed,
+    sqlite3.SQLITE_NOTADB: ConnectionFailed,
+    sqlite3.SQLITE_CORRUPT: ConnectionFailed,
+}
+_INVALID = frozenset({sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
+_UNIQUE = frozenset(
+    {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+)
+
+
+class Sqlite(Dialect):
+    """A database in a file. Of the limits only those of the pool and of waiting for a lock exist."""
+
+    name = "sqlite"
+    drivername = "sqlite+aiosqlite"
+    collation = "BINARY"
+
+    def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
+        """How long a connection waits for the others' locks."""
+        return {"timeout": settings.lock_timeout_seconds}
+
+    def prepare(self, engine: Engine) -> None:
+        """Has connections set up, and transactions begun: the driver would begin one only before a change."""
+        event.listen(engine, "connect", _connected)
+        event.listen(engine, "begin", _begin)
+
+    def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
+        """All transactions are serializable, whatever is asked for."""
+        autocommit = {"isolation_level": isolation} if isolation == "AUTOCOMMIT" else {}
+        return {**autocommit, **({_READ_ONLY: True} if read_only else {})}
+
+    def is_aborted(self, connection: Connection) -> bool:
+        """After most errors a transaction goes on; SQLite rolls back what it can't go on with (disk full, say)."""
+        driver: Any = connection.connection.driver_connection
+        return driver is not None and not driver.in_transaction
+
+    def translate(self, failure: ExceptionContext) -> DataError | None:
+        """By SQLite's extended result codes."""
+        error = failure.original_exception
+        if isinstance(error, OverflowError):
+            return InvalidData(str(error))
+        code = getattr(error, "sqlite_errorcode", None)
+        if not isinstance(error, sqlite3.Error) or code is None:
+            return None
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return Conflict()
+        primary = code & 0xFF
+        if primary == sqlite3.SQLITE_CONSTRAINT:
+            return _integrity(code, str(error), failure)
+        if primary in _INVALID:
+            return InvalidData(str(error))
+        # The statement could not be made ready, and the text alone tells why.
+        if primary == sqlite3.SQLITE_ERROR and _MISSING.search(str(error)):
+            return SchemaBehind(str(error))
+        kind = _KINDS.get(primary)
+        return kind() if kind else None
+
+    def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
+        """By a parameter for each value."""
+        return column.in_(bindparam(name, expanding=True))
+
+    def entry(self, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
+        """Out of the map's entries as rows: a key in a JSON path can't contain every character."""
+        entries = func.json_each(column).table_valued("key", "value")
+        return select(entries.c.value).where(entries.c.key == key).scalar_subquery()
+
+    def has_entries(self, column: ColumnElement[Any]) -> Condition:
+        """Whether there is a first entry."""
+        entries = func.json_each(column).table_valued("key", "value")
+        return select(entries.c.key).exists()
+
+
+def _connected(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    read_only = _READ_ONLY in options
+    # A property of the connection, which outlasts the transaction.
+    if read_only != connection.info.get(_READ_ONLY, False):
+        connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if read_only else 'OFF'}")
+        connection.info[_READ_ONLY] = read_only
+    # SQLAlchemy tells of a beginning here as well.
+    if options.get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN")
+
+
+def _integrity(code: int, message: str, failure: ExceptionContext) -> ConstraintViolated:
+    if code in (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
+        # It does not say which.
+        return StillReferenced("")
+    found = _REFUSED.fullmatch(message)
+    what = found["what"] if found else ""
+    if code in _UNIQUE:
+        return AlreadyExists(_unique_name(what, failure))
+    return ConstraintViolated(what)
+
+
+def _unique_name(what: str, failure: ExceptionContext) -> str:
+    """The name of the constraint on `table.column, table.column`, which is all that SQLite tells."""
+    table = failed_table(failure)
+    columns = [one.rpartition(".") for one in what.split(", ")]
+    if table is None or any(name != table.name for name, _, _ in columns):
+        return what
+    return unique_name(failure, table, [column for _, _, column in columns]) or what

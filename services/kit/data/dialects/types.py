@@ -1,0 +1,91 @@
+"""Columns, and the time, that are the same on every dialect. On PostgreSQL each is the plain type: it costs nothing.
+
+Whether a column's type is one of these matters to no repository. A table that has to live on PostgreSQL alone, as those
+of the services, may as well use PostgreSQL's own.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, FunctionElement, Text, TypeDecorator, Uuid
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from services.kit.data.dialects.mariadb import MariaDb
+
+
+class _UtcMoment(TypeDecorator[datetime]):
+    """A moment where the database knows no time zones: UTC, in microseconds."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # MariaDB keeps whole seconds unless it is told how many decimals.
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mariadb" else DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or value.tzinfo is None:
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+#: A moment, with time zone, in microseconds.
+MOMENT: TypeEngine[Any] = DateTime(timezone=True).with_variant(_UtcMoment(), "sqlite", "mariadb")
+
+#: A UUID that sorts as Python's do. MariaDB's own type sorts some versions by their last bytes first.
+UUID: TypeEngine[Any] = Uuid().with_variant(Uuid(native_uuid=False), "mariadb")
+
+#: A map from string to string, for a `StringMapField`; None is SQL's null.
+STRING_MAP: TypeEngine[Any] = JSONB(none_as_null=True).with_variant(JSON(none_as_null=True), "sqlite", "mariadb")
+
+
+class MariaDbJson(UserDefinedType[str]):
+    """JSON text as it is: MariaDB checks it, and keeps it as it was written."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The column's type in DDL."""
+        return "JSON"
+
+
+def sorted_text(length: int | None = None) -> TypeEngine[Any]:
+    """Text that is compared and sorted by code point.
+
+    Args:
+        length: How many characters there may be on MariaDB, which has no index on a text of any length.
+    """
+    words: TypeEngine[Any] = mysql.LONGTEXT(charset="utf8mb4", collation=MariaDb.collation)
+    if length is not None:
+        words = mysql.VARCHAR(length, charset="utf8mb4", collation=MariaDb.collation)
+    return Text(collation="C").with_variant(Text(), "sqlite").with_variant(words, "mariadb")
+
+
+class now(FunctionElement[datetime]):  # noqa: N801 - it is written like SQLAlchemy's functions
+    """The time of the transaction on PostgreSQL, of the statement elsewhere; SQLite knows milliseconds."""
+
+    type = DateTime(timezone=True)
+    inherit_cache = True
+
+
+@compiles(now)
+def _now(_element: now, _compiler: Any, **_: Any) -> str:
+    return "now()"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(_element: now, _compiler: Any, **_: Any) -> str:
+    # As long as those that come from Python: they are compared as text.
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+@compiles(now, "mariadb")
+def _now_mariadb(_element: now, _compiler: Any, **_: Any) -> str:
+    return "utc_timestamp(6)"
