@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, Self
 
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -13,12 +15,14 @@ from sqlalchemy.ext.asyncio import (
     AsyncTransaction,
     create_async_engine,
 )
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from services.kit.data.dialects import Dialect, dialect_named
 from services.kit.data.errors import TimedOut
 from services.kit.data.observation import observe
 from services.kit.settings import DatabaseSettings
+
+_PING_AFTER_SECONDS = 2.0
 
 
 class Database:
@@ -54,11 +58,11 @@ class Database:
             max_overflow=settings.max_overflow,
             pool_timeout=settings.pool_timeout_seconds,
             pool_recycle=settings.connection_lifetime_seconds,
-            pool_pre_ping=True,
             pool_use_lifo=True,
             connect_args=dialect.connect_args(settings, application_name),
         )
         dialect.prepare(engine.sync_engine)
+        _ping_idle_connections(engine.sync_engine)
         connections_max = settings.pool_size + settings.max_overflow
         observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
         return cls(engine, connections_max=connections_max)
@@ -133,6 +137,27 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
+
+
+def _ping_idle_connections(engine: Engine) -> None:
+    """Has a connection that nobody has used for a while asked for a sign of life before it is handed out.
+
+    SQLAlchemy's own pre-ping asks each time: a round trip and a commit a transaction. One that was lost just now
+    is found by its next statement, and all others of the pool are then opened anew.
+    """
+
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = monotonic()
+
+    def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if monotonic() - record.info["used_at"] > _PING_AFTER_SECONDS and not engine.dialect._do_ping_w_event(
+            connection
+        ):
+            raise InvalidatePoolError("a connection did not answer a ping")
+
+    event.listen(engine, "connect", note)
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", check)
 
 
 def _translated(context: ExceptionContext) -> BaseException | None:

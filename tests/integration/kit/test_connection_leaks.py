@@ -299,7 +299,8 @@ async def test_a_cancelled_transaction_gives_its_connection_back_at_whichever_aw
         # Half an attempt counts: the second cancellation may come after the end.
         return reached or (again is not None and await cancel_at(work(transactions), step))
 
-    assert await each_step(attempt) >= 3
+    # At least the statement, and giving the connection back.
+    assert await each_step(attempt) >= 2
 
 
 async def test_a_cancellation_while_a_connection_is_opened_takes_no_place_in_the_pool(connect: Open) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from services.kit.data import database as database_module
 from services.kit.data.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
@@ -166,14 +167,34 @@ async def test_a_lost_connection_is_an_error_once_and_then_replaced(connect: Cal
     await database.check()
 
 
-async def test_a_connection_that_was_lost_while_it_was_idle_is_not_noticed(
-    connect: Callable[..., Database], url: str
-) -> None:
-    database = connect(pool_size=1, max_overflow=0)
-    await database.check()
+def terminate(url: str) -> None:
+    """Ends the connections that the test's pool has."""
     with psycopg.connect(url, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test'")
+
+
+async def test_a_connection_that_was_lost_while_it_was_idle_is_not_noticed(
+    connect: Callable[..., Database], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_PING_AFTER_SECONDS", -1.0)
+    database = connect(pool_size=1, max_overflow=0)
     await database.check()
+    terminate(url)
+    await database.check()
+
+
+async def test_connections_that_were_lost_just_now_are_noticed_once(connect: Callable[..., Database], url: str) -> None:
+    database = connect(pool_size=2, max_overflow=0)
+    async with database.transaction() as one, database.transaction() as other:
+        await one.connection.execute(text("SELECT 1"))
+        await other.connection.execute(text("SELECT 1"))
+    terminate(url)
+    with pytest.raises(ConnectionFailed):
+        await database.check()
+    # The other one is known to be lost as well.
+    async with database.transaction() as one, database.transaction() as other:
+        await one.connection.execute(text("SELECT 1"))
+        await other.connection.execute(text("SELECT 1"))
 
 
 async def test_a_database_that_is_not_there_is_unavailable() -> None:
