@@ -9,7 +9,7 @@ from cyclopts import App
 from services.cli.connect import environment
 from services.cli.errors import CommandError
 from services.cli.options import Filter, Json, Limit, OrderBy, Service
-from services.cli.output import NOTHING, log_to_stderr, print_json, print_table
+from services.cli.output import NOTHING, logs_on_stderr, print_json, print_table
 
 if TYPE_CHECKING:
     from services.kit.data.audit import AuditEntry
@@ -32,8 +32,8 @@ async def list_audit(
     Args:
         service: Whose database: its address is read from CUSTOMERS_DATABASE_URL and so on.
     """
-    log_to_stderr()
-    entries, total = await _read(service, filter, order_by, limit)
+    with logs_on_stderr():
+        entries, total = await _read(service, filter, order_by, limit)
     if as_json:
         print_json([_json(entry) for entry in entries])
     elif entries:

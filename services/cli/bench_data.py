@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter, validators
 
-from services.cli.output import log_to_stderr, print_table
+from services.cli.output import logs_on_stderr, print_table
 from services.cli.stopping import until_stopped
 
 Seconds: TypeAlias = Annotated[float, Parameter(validator=validators.Number(gt=0))]
@@ -37,8 +37,8 @@ def data(
     """
     import uvloop
 
-    log_to_stderr()
-    figures = uvloop.run(until_stopped(_measure(seconds, runs)))
+    with logs_on_stderr():
+        figures = uvloop.run(until_stopped(_measure(seconds, runs)))
     _print(figures)
     if json is not None:
         _write(json, figures)

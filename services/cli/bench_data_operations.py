@@ -31,6 +31,7 @@ _CLAIMED = 100
 _BOOKED = 100
 _CURRENCY = "EUR"
 _LEASE = timedelta(minutes=1)
+_SETTLE_AFTER = timedelta(seconds=5)
 _CLAIM_BYTES_MAX = 1_000_000
 
 
@@ -149,7 +150,8 @@ class JobOperations:
     async def _complete(self, completions: Sequence[Completion]) -> None:
         # As the service does it: the jobs are locked before they are changed.
         jobs = await self._jobs.lock_many([one.job_id for one in completions])
-        await self._jobs.complete_many([(one, ending(jobs[one.job_id], one)) for one in completions])
+        endings = [(one, ending(jobs[one.job_id], one)) for one in completions]
+        await self._jobs.complete_many(endings, _SETTLE_AFTER)
 
     def _new_job(self) -> NewJob:
         return NewJob(

@@ -1,6 +1,6 @@
 """`innosystem job-types`."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -9,7 +9,11 @@ from services.cli.listing import collect
 from services.cli.options import Cents, Filter, Json, Limit, OrderBy, PriorityName
 from services.cli.output import print_message, print_messages
 
-app = App(name="job-types", help="List, show or create job types.")
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_type_pb2 import JobType
+
+app = App(name="job-types", help="List, show, create, pause or resume job types.")
 
 _COLUMNS = (
     "id",
@@ -20,7 +24,9 @@ _COLUMNS = (
     "currency",
     "queue",
     "enabled",
+    "paused",
 )
+Name = Annotated[str, Parameter(name="NAME")]
 
 
 @app.command(name="list")
@@ -41,18 +47,52 @@ async def list_job_types(
 
 
 @app.command
-async def show(name: Annotated[str, Parameter(name="NAME")], /, *, as_json: Json = False) -> None:
+async def show(name: Name, /, *, as_json: Json = False) -> None:
     """Show one job type.
 
     Args:
         name: Its name, or its UUID.
     """
+    async with platform() as client:
+        job_type = await _get(client, name)
+    print_message(job_type, as_json=as_json)
+
+
+@app.command
+async def pause(name: Name, /) -> None:
+    """Withhold the waiting jobs of a job type from the runners. Those that run go on.
+
+    Args:
+        name: Its name, or its UUID.
+    """
+    from innosystem.jobs.v1.job_type_service_pb2 import PauseJobTypeRequest
+
+    async with platform() as client:
+        job_type = await _get(client, name)
+        await client.job_types.PauseJobType(PauseJobTypeRequest(job_type_id=job_type.id))
+    print(f"{job_type.name} is paused.")
+
+
+@app.command
+async def resume(name: Name, /) -> None:
+    """Hand the waiting jobs of a job type to the runners again.
+
+    Args:
+        name: Its name, or its UUID.
+    """
+    from innosystem.jobs.v1.job_type_service_pb2 import ResumeJobTypeRequest
+
+    async with platform() as client:
+        job_type = await _get(client, name)
+        await client.job_types.ResumeJobType(ResumeJobTypeRequest(job_type_id=job_type.id))
+    print(f"{job_type.name} is not paused.")
+
+
+async def _get(client: "Innosystem", name: str) -> "JobType":
     from innosystem.jobs.v1.job_type_service_pb2 import GetJobTypeRequest
 
     request = GetJobTypeRequest(id=name) if _is_uuid(name) else GetJobTypeRequest(name=name)
-    async with platform() as client:
-        response = await client.job_types.GetJobType(request)
-    print_message(response.job_type, as_json=as_json)
+    return (await client.job_types.GetJobType(request)).job_type
 
 
 @app.command

@@ -5,11 +5,15 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from services.cli.connect import platform
+from services.cli.job_control import cancel, retry, watch
 from services.cli.listing import collect
 from services.cli.options import Filter, Json, Limit, OrderBy
 from services.cli.output import print_message, print_messages
 
-app = App(name="jobs", help="List jobs, or show one.")
+app = App(name="jobs", help="List, show, watch, cancel or retry jobs.")
+app.command(cancel)
+app.command(retry)
+app.command(watch)
 
 _COLUMNS = (
     "id",

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -28,16 +29,22 @@ def console(file: IO[str] | None = None) -> "Console":
     return Console(file=target, width=None if target.isatty() else _PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
-def log_to_stderr() -> None:
+@contextmanager
+def logs_on_stderr() -> Iterator[None]:
     """Has what the services' code logs in this process go where it does not mix with what a command prints."""
     import logging
 
     import structlog
 
+    before = structlog.get_config()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def to_json(value: Any) -> Any:

@@ -1,5 +1,9 @@
 """`innosystem queue`."""
 
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
 from services.cli.connect import platform
 from services.cli.options import Json
 from services.cli.output import print_messages
@@ -17,7 +21,12 @@ _COLUMNS = (
 )
 
 
-async def queue(*names: str, as_json: Json = False) -> None:
+app = App(name="queue", help="Show what waits and runs; pause or resume queues.")
+Name = Annotated[str, Parameter(name="QUEUE")]
+
+
+@app.default
+async def show(*names: str, as_json: Json = False) -> None:
     """Show what waits and runs, per queue and priority.
 
     Args:
@@ -28,3 +37,31 @@ async def queue(*names: str, as_json: Json = False) -> None:
     async with platform() as client:
         stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
     print_messages(stats.queues, _COLUMNS, as_json=as_json, nothing="No jobs wait or run.")
+
+
+@app.command
+async def pause(name: Name, /) -> None:
+    """Withhold the waiting jobs of a queue from the runners. Those that run go on.
+
+    Args:
+        name: The queue.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import PauseQueueRequest
+
+    async with platform() as client:
+        await client.jobs.PauseQueue(PauseQueueRequest(queue=name))
+    print(f"{name} is paused.")
+
+
+@app.command
+async def resume(name: Name, /) -> None:
+    """Hand the waiting jobs of a queue to the runners again.
+
+    Args:
+        name: The queue.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import ResumeQueueRequest
+
+    async with platform() as client:
+        await client.jobs.ResumeQueue(ResumeQueueRequest(queue=name))
+    print(f"{name} is not paused.")

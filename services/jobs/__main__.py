@@ -1,7 +1,7 @@
 """The jobs process: `python -m services.jobs`. The only place where its parts are put together."""
 
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import redis.asyncio as redis
 from prometheus_client import REGISTRY
@@ -13,28 +13,41 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.caching import CachedCustomers, CachedJobTypes
+from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
+from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.models import metadata
 from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.reconciler import Reconciler
+from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository, sql_turns
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
-from services.jobs.settings import CustomersClientSettings, JobsServerSettings
+from services.jobs.settings import (
+    CustomersClientSettings,
+    HousekeepingSettings,
+    JobsServerSettings,
+    WalletsClientSettings,
+)
+from services.jobs.wallets import GrpcWallets
+from services.jobs.watching import Watching
 from services.kit.cache.invalidations import Invalidations
-from services.kit.cache.invalidations import redis_client as invalidations_client
 from services.kit.cache.metrics import CacheCollector
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations import SchemaGate
+from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
+
+_RETENTION_EVERY = timedelta(minutes=1)
 
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
@@ -48,12 +61,14 @@ def redis_client(settings: RedisSettings) -> redis.Redis:
     return client
 
 
-async def main() -> None:
+async def main() -> None:  # noqa: PLR0915 - one statement for each part
     """Builds the service and serves until it is told to stop."""
     server_settings = load(JobsServerSettings, "JOBS_")
     database_settings = load(DatabaseSettings, "JOBS_DATABASE_")
     redis_settings = load(RedisSettings, "REDIS_")
     customers_settings = load(CustomersClientSettings, "CUSTOMERS_")
+    wallets_settings = load(WalletsClientSettings, "WALLETS_")
+    settings = load(HousekeepingSettings, "JOBS_")
     cache_settings = load(CacheSettings, "JOBS_CACHE_")
 
     async with AsyncExitStack() as opened:
@@ -65,18 +80,22 @@ async def main() -> None:
         channel = connect(customers_settings.address, deadline_seconds=customers_settings.deadline_seconds)
         customers = GrpcCustomers(CustomerServiceStub(await opened.enter_async_context(channel)))
 
+        channel = connect(wallets_settings.address, deadline_seconds=wallets_settings.deadline_seconds)
+        wallets = GrpcWallets(WalletServiceStub(await opened.enter_async_context(channel)))
+        pubsub = await opened.enter_async_context(pubsub_client(redis_settings))
+
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)
+        pauses = SqlPauseRepository(transactions)
         known_types = CachedJobTypes(transactions, job_types, cache_settings)
-        invalidations = Invalidations(
-            await opened.enter_async_context(invalidations_client(redis_settings)), redis_settings.key_prefix
-        )
+        invalidations = Invalidations(pubsub, redis_settings.key_prefix)
         invalidations.join(known_types.cache)
         opened.push_async_callback(invalidations.flush)
         known_customers = CachedCustomers(customers, cache_settings)
         REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
-        dispatcher = Dispatcher(transactions, jobs, lists)
+        watching = Watching(transactions, jobs, pubsub, redis_settings.key_prefix)
+        dispatcher = Dispatcher(transactions, jobs, pauses, lists, window=settings.window)
         service = JobsService(
             transactions,
             jobs,
@@ -85,9 +104,32 @@ async def main() -> None:
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )
+        settle_after = timedelta(seconds=settings.settle_after_seconds)
+        runs = RunService(
+            transactions, jobs, job_types=known_types, queue=dispatcher, changes=watching, settle_after=settle_after
+        )
+        control = ControlService(transactions, jobs, pauses, queue=dispatcher, changes=watching)
+        reconciler = Reconciler(
+            transactions,
+            jobs,
+            lists,
+            sql_turns(transactions),
+            window=settings.window,
+            apart=timedelta(seconds=settings.reconcile_seconds),
+        )
+        timekeeper = Timekeeper(transactions, jobs, dispatcher, watching, rescues_max=settings.rescues_max)
+        settler = Settler(transactions, jobs, runs, wallets, settle_after=settle_after)
+        retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
+        every = timedelta(seconds=settings.housekeeping_seconds)
+        chores = [
+            Chore("timekeeper", every, timekeeper.round),
+            Chore("settler", every, settler.round),
+            Chore("reconciler", timedelta(seconds=settings.reconcile_seconds), reconciler.round),
+            Chore("retention", _RETENTION_EVERY, retention.round),
+        ]
         tokens = PageTokens(database_settings.page_token_key)
-        job_servicer = JobServicer(service, RunService(transactions, jobs), ContractValidator(), tokens)
-        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types, known_types), tokens)
+        job_servicer = JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=tokens)
+        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types, known_types, dispatcher), tokens)
         server = Server(
             settings=server_settings,
             served=[
@@ -102,7 +144,11 @@ async def main() -> None:
             ],
             required={"database": schema.check},
             optional={"redis": lists.check},
-            background=[schema.before(dispatcher.run), invalidations.run],
+            background=[
+                invalidations.run,
+                *(schema.before(work) for work in (dispatcher.run, watching.run, *(chore.run for chore in chores))),
+            ],
+            on_drain=[watching.drain],
         )
         opened.push_async_callback(dispatcher.flush)
         await server.run()

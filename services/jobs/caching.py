@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.job_types import JobType, NewJobType
+from services.jobs.ports import Customers
 from services.jobs.repository import JobTypeRepository
-from services.jobs.service import Customers
 from services.kit.cache.cache import Cache
 from services.kit.cache.strategy import Strategy
 from services.kit.data.transactions import Transactions

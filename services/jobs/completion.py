@@ -3,11 +3,17 @@
 Both repositories ask here what to do and then do only that, so the rules are written once.
 """
 
+import random
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from hashlib import blake2b
 from uuid import UUID
 
 from services.jobs.domain import BillingStatus, Job, JobStatus
+from services.jobs.job_types import NewJobType
+
+SNOOZES_MAX = 100
+_JITTER = 0.2
 
 _RELEASING = {BillingStatus.HELD: BillingStatus.RELEASE_DUE, BillingStatus.UNHELD: BillingStatus.RELEASED}
 _CHARGING = (BillingStatus.HELD, BillingStatus.UNHELD)
@@ -15,20 +21,26 @@ _CHARGING = (BillingStatus.HELD, BillingStatus.UNHELD)
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What a runner says about a failed run. The server adds attempt and time."""
+    """What a runner says about a failed run. The server adds attempt and time.
+
+    Attributes:
+        retry_after: How long to wait before the next attempt, instead of the job type's backoff.
+    """
 
     type: str
     message: str
     retryable: bool
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """How one run ended: with an output or with a failure.
+    """How one run ended: with an output, with a failure, or with the wish to be run again later.
 
     Attributes:
-        output_data: JSON text; None if the run failed.
+        output_data: JSON text; None if the run did not succeed.
         output_bytes: How long the output is at most when PostgreSQL prints it.
+        snooze: After which time to run again.
     """
 
     job_id: UUID
@@ -36,11 +48,12 @@ class Completion:
     output_data: str | None = None
     output_bytes: int = 0
     failure: Failure | None = None
+    snooze: timedelta | None = None
 
     @property
     def digest(self) -> bytes:
         """Tells whether a repeated completion is the same."""
-        outcome = repr((self.output_data, self.failure))
+        outcome = repr((self.output_data, self.failure, self.snooze))
         return blake2b(outcome.encode(errors="surrogatepass"), digest_size=8).digest()
 
 
@@ -58,13 +71,23 @@ class Settlement:
     declined_reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What a job becomes by a completion."""
+    """What a job becomes by a completion.
+
+    Attributes:
+        attempt: The attempts it has used up.
+        failure: What is kept as the job's error; None if the run did not fail.
+        run_after: After which time it is run again; only when SCHEDULED.
+    """
 
     status: JobStatus
     billing_status: BillingStatus
-    cost_cents: int | None
+    cost_cents: int | None = None
+    attempt: int
+    snooze_count: int
+    failure: Failure | None = None
+    run_after: timedelta | None = None
 
 
 def holds_lease(job: Job, lease_id: UUID) -> bool:
@@ -77,14 +100,70 @@ def is_repeated(job: Job, completion: Completion) -> bool:
     return job.completed_lease_id == completion.lease_id and job.completion_digest == completion.digest
 
 
-def ending(job: Job, completion: Completion) -> Ending:
-    """What a RUNNING job becomes. The price is the one frozen at admission: no runner names it."""
+def released(status: BillingStatus) -> BillingStatus:
+    """The billing status of a job that ends without success."""
+    return _RELEASING.get(status, status)
+
+
+def backoff(job_type: NewJobType, attempt: int) -> timedelta:
+    """How long to wait after a failed attempt: initial * multiplier^(attempt - 1), at most the longest, +-20 %."""
+    initial, longest = job_type.retry_initial_backoff, job_type.retry_max_backoff
+    try:
+        wait = min(initial * job_type.retry_multiplier ** (attempt - 1), longest)
+    except OverflowError:
+        wait = longest
+    # Not a secret: it only keeps jobs that failed together from coming back together.
+    return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+
+
+def ending(job: Job, completion: Completion, job_type: NewJobType | None = None) -> Ending:
+    """What a RUNNING job becomes. The price is the one frozen at admission: no runner names it.
+
+    Args:
+        job: The job.
+        completion: How its run ended.
+        job_type: Says how long failed jobs wait; needed where attempts are left.
+    """
+    if completion.snooze is not None:
+        return _snoozed(job, completion.snooze)
     if completion.failure is not None:
-        released = _RELEASING.get(job.billing_status, job.billing_status)
-        return Ending(JobStatus.FAILED, released, None)
-    if job.billing_status in _CHARGING:
-        return Ending(JobStatus.SUCCEEDED, BillingStatus.CHARGE_DUE, job.estimated_cost_cents)
-    return Ending(JobStatus.SUCCEEDED, job.billing_status, 0)
+        return _failed(job, completion.failure, job_type)
+    charged = job.billing_status in _CHARGING
+    return Ending(
+        status=JobStatus.SUCCEEDED,
+        billing_status=BillingStatus.CHARGE_DUE if charged else job.billing_status,
+        cost_cents=job.estimated_cost_cents if charged else 0,
+        attempt=job.attempt,
+        snooze_count=job.snooze_count,
+    )
+
+
+def _failed(job: Job, failure: Failure, job_type: NewJobType | None) -> Ending:
+    again = failure.retryable and job.attempt < job.max_attempts
+    wait = failure.retry_after
+    if again and wait is None:
+        wait = timedelta(0) if job_type is None else backoff(job_type, job.attempt)
+    return Ending(
+        status=JobStatus.SCHEDULED if again else JobStatus.FAILED,
+        billing_status=job.billing_status if again else released(job.billing_status),
+        attempt=job.attempt,
+        snooze_count=job.snooze_count,
+        failure=failure,
+        run_after=wait if again else None,
+    )
+
+
+def _snoozed(job: Job, wait: timedelta) -> Ending:
+    if job.snooze_count >= SNOOZES_MAX:
+        message = f"the handler has asked {SNOOZES_MAX} times to be run again later"
+        return _failed(job, Failure(type="SNOOZED_TOO_OFTEN", message=message, retryable=False), None)
+    return Ending(
+        status=JobStatus.SCHEDULED,
+        billing_status=job.billing_status,
+        attempt=job.attempt - 1,
+        snooze_count=job.snooze_count + 1,
+        run_after=wait,
+    )
 
 
 def ended(job: Job, completion: Completion, end: Ending) -> Job:
@@ -94,6 +173,8 @@ def ended(job: Job, completion: Completion, end: Ending) -> Job:
         status=end.status,
         billing_status=end.billing_status,
         cost_cents=end.cost_cents,
+        attempt=end.attempt,
+        snooze_count=end.snooze_count,
         completed_lease_id=completion.lease_id,
         completion_digest=completion.digest,
     )

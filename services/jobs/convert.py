@@ -11,7 +11,7 @@ from services.jobs.completion import Completion, Failure, Settlement
 from services.jobs.domain import Charge, ClaimedJob, Job, JobError, QueueStats
 from services.jobs.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.job_types import Priority
-from services.jobs.run_service import Recorded
+from services.jobs.run_service import Kept, Recorded, Return
 from services.jobs.service import Submitted
 from services.jobs.submission import Submission
 from services.kit.errors import DomainError
@@ -71,8 +71,11 @@ def completion(message: pb.JobCompletion) -> Completion:
         OutputTooLarge: If it is too large.
     """
     job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
-    if message.WhichOneof("outcome") == "error":
-        return Completion(job_id=job_id, lease_id=lease_id, failure=_failure(message.error))
+    outcome = message.WhichOneof("outcome")
+    if outcome == "error":
+        return Completion(job_id=job_id, lease_id=lease_id, failure=_failure(message))
+    if outcome == "snooze":
+        return Completion(job_id=job_id, lease_id=lease_id, snooze=message.snooze.ToTimedelta())
     try:
         output = payloads.check(message.output_json)
     except payloads.NotStorable as error:
@@ -82,12 +85,19 @@ def completion(message: pb.JobCompletion) -> Completion:
     return Completion(job_id=job_id, lease_id=lease_id, output_data=output.text, output_bytes=output.size)
 
 
-def _failure(message: job_pb2.JobError) -> Failure:
+def _failure(message: pb.JobCompletion) -> Failure:
+    error = message.error
     return Failure(
-        type=_storable(message.type, _ERROR_TYPE_MAX),
-        message=_storable(message.message, _ERROR_MESSAGE_MAX),
-        retryable=message.retryable,
+        type=_storable(error.type, _ERROR_TYPE_MAX),
+        message=_storable(error.message, _ERROR_MESSAGE_MAX),
+        retryable=error.retryable,
+        retry_after=message.retry_after.ToTimedelta() if message.HasField("retry_after") else None,
     )
+
+
+def job_return(message: pb.JobReturn) -> Return:
+    """The job that a runner hands back. The rules of the contract were checked before."""
+    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason)
 
 
 def _storable(text: str, length_max: int) -> str:
@@ -125,6 +135,7 @@ def job_message(job: Job) -> job_pb2.Job:
         attempt=job.attempt,
         max_attempts=job.max_attempts,
         rescue_count=job.rescue_count,
+        snooze_count=job.snooze_count,
         labels=job.labels,
         etag=job.etag,
         **_times(job),
@@ -199,6 +210,31 @@ def settlement_result(result: Any) -> pb.JobSettlementResult:
     return pb.JobSettlementResult(billing_status=status)
 
 
+def job_result(result: Job | DomainError) -> pb.JobResult:
+    """The answer to a change of one job in a batch."""
+    if isinstance(result, DomainError):
+        return pb.JobResult(error=to_status(result))
+    return pb.JobResult(job=job_message(result))
+
+
+def kept_message(kept: Kept) -> pb.RenewLeasesResponse:
+    """The answer to a renewal."""
+    return pb.RenewLeasesResponse(
+        not_renewed=[
+            pb.NotRenewed(job_id=str(job_id), reason=pb.LeaseEnd.Value(f"LEASE_END_{end.value}"))
+            for job_id, end in kept.not_renewed.items()
+        ],
+        lease_expires_at=timestamp(kept.lease_expires_at),
+    )
+
+
+def return_result(result: Any) -> pb.JobReturnResult:
+    """The answer to a return: a status or an error."""
+    if isinstance(result, DomainError):
+        return pb.JobReturnResult(error=to_status(result))
+    return pb.JobReturnResult(status=job_pb2.JobStatus.Value(f"JOB_STATUS_{result.value}"))
+
+
 def stats_message(stats: QueueStats) -> pb.QueueStats:
     """The counts of one priority of one queue."""
     return pb.QueueStats(
@@ -207,6 +243,7 @@ def stats_message(stats: QueueStats) -> pb.QueueStats:
         waiting=stats.waiting,
         dispatched=stats.dispatched,
         running=stats.running,
+        paused=stats.paused,
         oldest_age=duration(stats.oldest_age) if stats.oldest_age is not None else None,
         submitted_per_second=stats.submitted_per_second,
         completed_per_second=stats.completed_per_second,

@@ -1,17 +1,24 @@
-"""Takes the IDs of waiting jobs to the queue, and makes up for what could not be taken there.
+"""Takes the IDs of waiting jobs to the queue, as many as it is to hold, when their time has come.
 
-PostgreSQL is the truth and the queue a hint: a push that fails is noted in the job's row (`dispatched_at` is null) and
-made up for when the queue is back. At start all waiting jobs are pushed again, because a push may have been lost with
-the process that should have made it. An ID that is pushed twice is harmless: claims are guarded.
+PostgreSQL is the truth and the queue a hint. Each list holds a window of IDs: as long as there is room, a submission's
+jobs are stored as handed over (`dispatched_at`) and pushed beside the answer; else they are stored as still to be
+handed over, and fed to the list later. Paused queues and types, jobs that are to be run later, and a queue that does
+not answer are all just "not handed over yet". An ID that is pushed twice is harmless: claims are guarded.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import structlog
 
-from services.jobs.repository import JobRepository, Waiting
+from services.jobs.domain import ListKey, Waiting
+from services.jobs.job_types import JobType
+from services.jobs.repository import JobRepository, PauseRepository
+from services.kit.background import together
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 
@@ -20,6 +27,12 @@ log = structlog.get_logger(__name__)
 _BATCH = 1000
 _BACKOFF_MIN = 0.2
 _BACKOFF_MAX = 5.0
+# How often the database is asked for what other replicas, also dead ones, have left to be handed over.
+_POLL_SECONDS = 2.0
+# How often a full list is looked at that more jobs wait for.
+_FULL_POLL_SECONDS = 0.2
+# A list is fed when so much of its window is free: feeding single IDs would cost a statement each.
+_ROOM_MIN = 0.1
 
 
 class QueueUnavailable(Exception):
@@ -29,99 +42,214 @@ class QueueUnavailable(Exception):
 class Lists(Protocol):
     """The lists that runners take IDs from."""
 
-    async def push(self, jobs: Sequence[Waiting]) -> None:
-        """Adds jobs, each to the list of its queue and priority, in this order.
+    async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
+        """Adds jobs, each to the list of its queue and priority, in this order; `first` for before all others.
+
+        Returns:
+            How long the lists are now.
 
         Raises:
             QueueUnavailable: If it is not known that all were added.
         """
         ...
 
+    async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
+        """Answers how long lists are.
+
+        Raises:
+            QueueUnavailable: If there was no answer.
+        """
+        ...
+
+    async def names(self) -> list[ListKey]:
+        """Answers all lists that hold anything, also those that no job waits in.
+
+        Raises:
+            QueueUnavailable: If there was no answer.
+        """
+        ...
+
+    async def read(self, key: ListKey) -> list[UUID]:
+        """Answers all IDs of a list; what is no ID is left out.
+
+        Raises:
+            QueueUnavailable: If there was no answer.
+        """
+        ...
+
+    async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
+        """Removes IDs from a list.
+
+        Raises:
+            QueueUnavailable: If it is not known that all were removed.
+        """
+        ...
+
 
 class Dispatcher:
-    """The way from the database to the queue. `run` does the work; `put` only leaves it a note.
+    """The way from the database to the queue. `run` does the work; all else only leaves it a note.
 
     Args:
         transactions: Where they begin.
         jobs: The stored jobs.
+        pauses: What is paused.
         lists: Where runners take IDs from.
+        window: How many IDs a list is to hold at most.
     """
 
-    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, lists: Lists) -> None:
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        pauses: PauseRepository,
+        lists: Lists,
+        *,
+        window: int,
+    ) -> None:
         self.transactions = transactions
         self._jobs = jobs
+        self._pauses = pauses
         self._lists = lists
-        self._noted: list[Waiting] = []
-        self._wake = asyncio.Event()
-        # What a former process left: jobs whose push may be lost, and jobs marked as withheld.
-        self._repushed_to: Waiting | None = None
-        self._repushed = False
-        self._withheld = True
+        self._window = window
+        self._noted: dict[bool, list[Waiting]] = {False: [], True: []}
+        self._noted_any = asyncio.Event()
+        self._left_any = asyncio.Event()
+        self._lengths: dict[ListKey, int] = {}
+        # Lists that jobs are still to be handed to: newer ones must not overtake them.
+        self._behind: set[ListKey] = set()
+        self._paused_queues: set[str] = set()
+        self._paused_types: set[UUID] = set()
+        self._due_at: float | None = None
 
-    def put(self, jobs: Sequence[Waiting]) -> None:
+    def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
+        """Whether a job is to be stored as still to be handed over. A claim looks at pauses again."""
+        return (
+            wanted in self._behind
+            or self._lengths.get(wanted, 0) >= self._window
+            or wanted.queue in self._paused_queues
+            or job_type.paused
+            or job_type.id in self._paused_types
+        )
+
+    def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:
         """Notes jobs that were stored as handed over; they are pushed at once, but nobody waits for it."""
-        self._noted.extend(jobs)
-        self._wake.set()
+        self._noted[first].extend(jobs)
+        self._noted_any.set()
+
+    def wake(self, *lists: ListKey) -> None:
+        """Notes that jobs were stored that are still to be handed over."""
+        self._behind.update(lists)
+        self._left_any.set()
+
+    def expect(self, wait: timedelta) -> None:
+        """Notes that a job is to be handed over after this time."""
+        due_at = asyncio.get_running_loop().time() + wait.total_seconds()
+        if self._due_at is None or due_at < self._due_at:
+            self._due_at = due_at
+            self._left_any.set()
 
     async def run(self) -> None:
-        """Pushes until it is cancelled. A failure is logged when it begins and when it is made up for."""
-        backoff_seconds = 0.0
-        while True:
-            self._wake.clear()
-            try:
-                await self._push_noted()
-                await self._push_again()
-                await self._push_withheld()
-            except (QueueUnavailable, DomainError) as error:
-                if not backoff_seconds:
-                    log.warning("queue behind", problem=str(error))
-                backoff_seconds = min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)
-                await asyncio.sleep(backoff_seconds)
-                continue
-            if backoff_seconds:
-                log.info("queue caught up")
-                backoff_seconds = 0.0
-            await self._wake.wait()
+        """Pushes and feeds until it is cancelled."""
+        await together(_again_and_again("push", self._push), _again_and_again("feed", self._feed))
 
     async def flush(self) -> None:
-        """Pushes what was noted, once, before the process ends. What fails is pushed by the next start."""
+        """Pushes what was noted, once, before the process ends. What fails is found by the reconciler."""
         try:
             await self._push_noted()
         except (QueueUnavailable, DomainError) as error:
             log.warning("queue behind", problem=str(error))
 
+    async def _push(self) -> None:
+        await self._noted_any.wait()
+        self._noted_any.clear()
+        await self._push_noted()
+
     async def _push_noted(self) -> None:
         """Pushes what was just stored; what the queue does not take is marked in the database instead."""
-        while batch := self._noted[:_BATCH]:
-            try:
-                await self._lists.push(batch)
-            except QueueUnavailable:
-                await self._withhold()
-                raise
-            del self._noted[: len(batch)]
+        for first, noted in self._noted.items():
+            while batch := noted[:_BATCH]:
+                try:
+                    self._lengths.update(await self._lists.push(batch, first=first))
+                except QueueUnavailable:
+                    self._noted_any.set()
+                    await self._withhold(noted)
+                    raise
+                del noted[: len(batch)]
 
-    async def _withhold(self) -> None:
-        self._withheld = True
-        while batch := self._noted[:_BATCH]:
+    async def _withhold(self, noted: list[Waiting]) -> None:
+        while batch := noted[:_BATCH]:
             async with self.transactions.begin():
                 await self._jobs.withhold([waiting.id for waiting in batch])
-            del self._noted[: len(batch)]
+            self.wake(*(waiting.list for waiting in batch))
+            del noted[: len(batch)]
 
-    async def _push_again(self) -> None:
-        """Pushes, once after the start, all that waits, oldest first in each list."""
-        while not self._repushed:
-            async with self.transactions.begin():
-                waiting = await self._jobs.waiting_after(self._repushed_to, _BATCH)
-            if waiting:
-                await self._lists.push(waiting)
-                self._repushed_to = waiting[-1]
-            self._repushed = len(waiting) < _BATCH
+    async def _feed(self) -> None:
+        """Hands over what is still to be handed over, as far as there is room; then waits for more of it."""
+        self._left_any.clear()
+        loop = asyncio.get_running_loop()
+        async with self.transactions.begin():
+            released = await self._jobs.release_scheduled(_BATCH)
+            next_due = await self._jobs.next_scheduled()
+            behind = await self._jobs.withheld_lists()
+            self._paused_queues = await self._pauses.paused_queues()
+            self._paused_types = await self._pauses.paused_types()
+        self._behind = set(behind)
+        self._due_at = None if next_due is None else loop.time() + max(next_due.total_seconds(), 0.0)
+        waits = await self._feed_lists(behind)
+        if released == _BATCH:
+            return
+        until = loop.time() + _POLL_SECONDS if self._due_at is None else min(loop.time() + _POLL_SECONDS, self._due_at)
+        if waits:
+            # Submissions go on noting that jobs are left while a list is full: that is known.
+            await asyncio.sleep(_FULL_POLL_SECONDS)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._left_any.wait()
 
-    async def _push_withheld(self) -> None:
-        """Pushes what the queue did not take before, highest priority first."""
-        while self._withheld:
+    async def _feed_lists(self, behind: Sequence[ListKey]) -> bool:
+        """Feeds lists; answers whether one of them is full and more jobs wait for it."""
+        if not behind:
+            return False
+        self._lengths.update(await self._lists.lengths(behind))
+        waits = False
+        for key in behind:
+            room = self._window - self._lengths[key]
+            while room >= max(1, self._window * _ROOM_MIN):
+                async with self.transactions.begin():
+                    taken = await self._jobs.take_withheld(key, min(room, _BATCH))
+                if not taken:
+                    # All that is left is paused. From now on jobs are handed over at once again: as long as they are
+                    # not, each submission leaves something behind.
+                    self._behind.discard(key)
+                    break
+                await self._hand_over(taken)
+                room -= len(taken)
+            else:
+                waits = True
+        return waits
+
+    async def _hand_over(self, taken: Sequence[Waiting]) -> None:
+        try:
+            self._lengths.update(await self._lists.push(taken))
+        except QueueUnavailable:
             async with self.transactions.begin():
-                taken = await self._jobs.take_undispatched(_BATCH)
-            self._withheld = len(taken) == _BATCH
-            self._noted[:0] = taken
-            await self._push_noted()
+                await self._jobs.withhold([waiting.id for waiting in taken])
+            raise
+
+
+async def _again_and_again(name: str, work: Any) -> None:
+    """Works until it is cancelled. A failure is logged when it begins and when it is made up for."""
+    backoff_seconds = 0.0
+    while True:
+        try:
+            await work()
+        except (QueueUnavailable, DomainError) as error:
+            if not backoff_seconds:
+                log.warning("queue behind", work=name, problem=str(error))
+            backoff_seconds = min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)
+            await asyncio.sleep(backoff_seconds)
+            continue
+        if backoff_seconds:
+            log.info("queue caught up", work=name)
+            backoff_seconds = 0.0

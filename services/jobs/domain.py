@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from services.jobs.job_types import Priority, ProcessorType
@@ -86,6 +87,9 @@ class Job(NewJob):
         lease_id: The lease it runs under, only when RUNNING.
         completed_lease_id: The lease under which it was completed.
         completion_digest: Tells whether a repeated completion is the same.
+        attempt: The runs that failed, and the present one.
+        rescue_count: The runs whose runner vanished.
+        snooze_count: The runs that asked to be run again later.
         version: Counts the changes; the etag.
     """
 
@@ -97,6 +101,7 @@ class Job(NewJob):
     transaction_id: UUID | None = None
     attempt: int = 0
     rescue_count: int = 0
+    snooze_count: int = 0
     created_at: datetime
     queued_at: datetime
     dispatched_at: datetime | None = None
@@ -149,11 +154,34 @@ class Charge:
         return f"job:{self.job_id}"
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A PENDING job as the queue needs it."""
+
+    id: UUID
+    queue: str
+    priority: Priority
+    queued_at: datetime
+
+    @property
+    def list(self) -> "ListKey":
+        """The list it waits in."""
+        return ListKey(self.queue, self.priority)
+
+
+class ListKey(NamedTuple):
+    """Names one of the lists that runners take IDs from: there is one for each priority of a queue."""
+
+    queue: str
+    priority: Priority
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
     """Counts of one priority of one queue.
 
     Attributes:
+        paused: Whether the queue is paused.
         oldest_age: How long the oldest waiting job has waited; None if none waits.
         submitted_per_second: Over the last minute; so is completed_per_second.
     """
@@ -163,9 +191,28 @@ class QueueStats:
     waiting: int
     dispatched: int
     running: int
+    paused: bool
     oldest_age: timedelta | None
     submitted_per_second: float
     completed_per_second: float
+
+
+FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+_SETTLED = frozenset(
+    {
+        BillingStatus.NOT_BILLABLE,
+        BillingStatus.CHARGED,
+        BillingStatus.RELEASED,
+        # These need an operator, or a credit.
+        BillingStatus.DECLINED,
+        BillingStatus.CHARGE_BLOCKED,
+    }
+)
+
+
+def is_at_rest(job: Job) -> bool:
+    """Whether nothing more happens to a job by itself, or not soon."""
+    return job.status in FINAL and job.billing_status in _SETTLED
 
 
 def billing_at_admission(cost_cents: int) -> BillingStatus:

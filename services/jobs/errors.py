@@ -112,3 +112,25 @@ class LeaseLost(DomainError):
 
     reason = "LEASE_LOST"
     job_id: UUID
+
+
+@dataclass(eq=False)
+class JobNotCancellable(DomainError):
+    """The job {job_id} is {status} already and can't be taken back."""
+
+    reason = "JOB_NOT_CANCELLABLE"
+    job_id: UUID
+    status: str
+
+
+@dataclass(eq=False)
+class JobNotRetryable(DomainError):
+    """The job {job_id} can't be run again: it is {status} and its charge is {billing_status}.
+
+    Only a FAILED or CANCELLED job whose hold is released, or that is free, can be.
+    """
+
+    reason = "JOB_NOT_RETRYABLE"
+    job_id: UUID
+    status: str
+    billing_status: str

@@ -9,6 +9,7 @@ from services.jobs import schemas
 from services.jobs.caching import CachedJobTypes
 from services.jobs.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.job_types import RUNNABLE, JobType, NewJobType
+from services.jobs.ports import Queue
 from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactional import transactional
@@ -25,12 +26,16 @@ class JobTypeService:
         transactions: Where they begin.
         job_types: The stored job types.
         known: What submissions know of them.
+        queue: Is told when jobs may be handed over again.
     """
 
-    def __init__(self, transactions: Transactions[Any], job_types: JobTypeRepository, known: CachedJobTypes) -> None:
+    def __init__(
+        self, transactions: Transactions[Any], job_types: JobTypeRepository, known: CachedJobTypes, queue: Queue
+    ) -> None:
         self.transactions = transactions
         self._job_types = job_types
         self._known = known
+        self._queue = queue
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Stores a job type.
@@ -103,6 +108,20 @@ class JobTypeService:
                 return await self._job_types.update(changed)
         except AlreadyExists as error:
             raise _name_taken(error, changes["name"]) from error
+
+    @transactional()
+    async def set_paused(self, job_type_id: UUID, *, paused: bool) -> JobType:
+        """Pauses or resumes a job type.
+
+        Raises:
+            JobTypeNotFound: If there is none.
+        """
+        job_type = await self._existing(job_type_id, "")
+        if job_type.paused == paused:
+            return job_type
+        self._known.changing(job_type)
+        self.transactions.after_commit(self._queue.wake)
+        return await self._job_types.update(replace(job_type, paused=paused))
 
     async def delete(self, job_type_id: UUID, etag: str) -> None:
         """Removes a job type that no job uses.

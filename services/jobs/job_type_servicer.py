@@ -63,6 +63,14 @@ class JobTypeServicer(JobTypeServiceServicer):
         )
         return pb.UpdateJobTypeResponse(job_type=job_type_message(job_type))
 
+    async def PauseJobType(self, request: pb.PauseJobTypeRequest, context: Context) -> pb.PauseJobTypeResponse:
+        job_type = await self._service.set_paused(UUID(request.job_type_id), paused=True)
+        return pb.PauseJobTypeResponse(job_type=job_type_message(job_type))
+
+    async def ResumeJobType(self, request: pb.ResumeJobTypeRequest, context: Context) -> pb.ResumeJobTypeResponse:
+        job_type = await self._service.set_paused(UUID(request.job_type_id), paused=False)
+        return pb.ResumeJobTypeResponse(job_type=job_type_message(job_type))
+
     async def DeleteJobType(self, request: pb.DeleteJobTypeRequest, context: Context) -> pb.DeleteJobTypeResponse:
         await self._service.delete(UUID(request.job_type_id), request.etag)
         return pb.DeleteJobTypeResponse()

@@ -1,7 +1,8 @@
 """Which jobs a claim gets: a pure decision, the same for both repositories."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.jobs.completion import holds_lease
@@ -12,28 +13,43 @@ from services.jobs.repository import Claim
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of the jobs a claim names; those in neither list are not to be had.
+    """What becomes of the jobs a claim names; those in no list are not to be had.
 
     Attributes:
         granted: PENDING jobs to run.
         repeated: Jobs that run under the lease already, because the call is a repeated one.
         deferred: PENDING jobs that did not fit into the answer.
+        withheld: PENDING jobs of paused queues and types.
     """
 
     granted: tuple[UUID, ...]
     repeated: tuple[UUID, ...]
     deferred: tuple[UUID, ...]
+    withheld: tuple[UUID, ...]
 
 
-def choose(claim: Claim, jobs: Mapping[UUID, Job]) -> Choice:
-    """Chooses in the order of the claim until the answer is full; one job always fits."""
+def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now: datetime) -> Choice:
+    """Chooses in the order of the claim until the answer is full; one job always fits.
+
+    Args:
+        claim: The runner's wish.
+        jobs: Those that exist, locked.
+        paused: Those whose queue or type is paused.
+        now: The database's time: a job that has expired is not started any more.
+    """
     granted: list[UUID] = []
     repeated: list[UUID] = []
     deferred: list[UUID] = []
+    withheld: list[UUID] = []
     room = claim.bytes_max
     for job_id in dict.fromkeys(claim.job_ids):
         job = jobs.get(job_id)
         if job is None or not (job.status is JobStatus.PENDING or holds_lease(job, claim.lease_id)):
+            continue
+        if job.status is JobStatus.PENDING and job_id in paused:
+            withheld.append(job_id)
+            continue
+        if job.status is JobStatus.PENDING and job.started_at is None and job.expires_at <= now:
             continue
         size = job.input_bytes + job.notes_bytes
         if job.status is JobStatus.RUNNING:
@@ -44,7 +60,7 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job]) -> Choice:
             deferred.append(job_id)
             continue
         room -= size
-    return Choice(tuple(granted), tuple(repeated), tuple(deferred))
+    return Choice(tuple(granted), tuple(repeated), tuple(deferred), tuple(withheld))
 
 
 def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:

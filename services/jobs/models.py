@@ -87,6 +87,7 @@ jobs = Table(
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
     Column("rescue_count", Integer, nullable=False, server_default=text("0")),
+    Column("snooze_count", Integer, nullable=False, server_default=text("0")),
     Column("labels", JSONB, nullable=False, server_default=text("'{}'")),
     Column("request_id", Text, nullable=False, server_default=text("''")),
     bytes_column("request_digest", nullable=False),
@@ -102,6 +103,9 @@ jobs = Table(
     time_column("lease_expires_at", nullable=True),
     Column("completed_lease_id", Uuid, nullable=True),
     bytes_column("completion_digest", nullable=True),
+    # When the settler tries next.
+    time_column("next_try_at", nullable=True),
+    Column("settle_attempts", Integer, nullable=False, server_default=text("0")),
     Column("version", Integer, nullable=False, server_default=text("1")),
     CheckConstraint(
         "status IN ('SCHEDULED', 'PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')",
@@ -144,22 +148,61 @@ jobs = Table(
 Index("ix_jobs_created_at", jobs.c.created_at, jobs.c.id)
 # ListJobs of one customer, which is what clients ask for.
 Index("ix_jobs_customer_id", jobs.c.customer_id, jobs.c.created_at, jobs.c.id)
-# GetQueueStats, and the push of all waiting jobs at start: only live jobs are in it, so history costs nothing.
+# What is in the hands of Redis and the runners, for the reconciler, the rescuer and GetQueueStats. A live job is in it
+# or in the next index, so neither history nor a long queue costs those that look here anything.
 Index(
-    "ix_jobs_live",
+    "ix_jobs_active",
     jobs.c.status,
     jobs.c.queue,
     jobs.c.priority,
     jobs.c.queued_at,
     jobs.c.id,
-    postgresql_where=text("status IN ('PENDING', 'RUNNING')"),
+    postgresql_where=text("status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)"),
 )
-# The dispatcher: rows whose ID is still to be handed to Redis; nearly always empty.
+# The dispatcher: rows whose ID is still to be handed to Redis, each customer's oldest first.
 Index(
-    "ix_jobs_undispatched",
+    "ix_jobs_withheld",
+    jobs.c.queue,
     jobs.c.priority,
+    jobs.c.customer_id,
     jobs.c.queued_at,
+    jobs.c.id,
     postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
 )
-# GetQueueStats: the completions of the last minute.
+# The scheduler: what is to be run later.
+Index("ix_jobs_scheduled", jobs.c.run_at, postgresql_where=text("status = 'SCHEDULED'"))
+# The expiry of jobs that nobody has started.
+Index(
+    "ix_jobs_expiring",
+    jobs.c.expires_at,
+    postgresql_where=text("status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL"),
+)
+# The settler. Null is due: a row of a release that knew no settler has none.
+Index(
+    "ix_jobs_unsettled",
+    jobs.c.next_try_at.asc().nulls_first(),
+    postgresql_where=text("billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')"),
+)
+# GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
+
+# Queues that somebody has paused or resumed; all others are not paused.
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    updated_at(),
+)
+
+# What is kept of a charged job when the job is deleted, so that the books can be compared for ever.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("currency", Text(collation="C"), nullable=False),
+    Column("cost_cents", BigInteger, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    time_column("completed_at", nullable=False),
+)

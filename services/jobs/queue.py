@@ -1,14 +1,25 @@
 """The Redis lists that runners take job IDs from."""
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
 
 import redis.asyncio as redis
-from redis.exceptions import RedisError
+import structlog
 
 from services.jobs.dispatcher import QueueUnavailable
-from services.jobs.job_types import DEFAULT_QUEUE
-from services.jobs.repository import Waiting
+from services.jobs.domain import ListKey, Waiting
+from services.jobs.job_types import DEFAULT_QUEUE, Priority
+from services.kit.redis_failures import REDIS_FAILURES
+
+log = structlog.get_logger(__name__)
+
+_KEEPS_ALL = "noeviction"
+_LIST_NAME = re.compile(r"jobs:((?P<queue>[^:]+):)?p(?P<priority>[0-2]):pending")
+_SCANNED = 1000
 
 
 def list_name(queue: str, priority: int) -> str:
@@ -28,24 +39,100 @@ class RedisLists:
     def __init__(self, client: redis.Redis, prefix: str = "") -> None:
         self._client = client
         self._prefix = prefix
+        self._looked_at_policy = False
 
-    async def push(self, jobs: Sequence[Waiting]) -> None:
+    async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
         """Adds jobs to their lists, one command a list, in one round trip.
 
         Raises:
             QueueUnavailable: If Redis did not confirm. Pushing again is harmless.
         """
-        lists: dict[str, list[str]] = defaultdict(list)
-        for job in jobs:
-            lists[self._prefix + list_name(job.queue, job.priority)].append(str(job.id))
+        lists: dict[ListKey, list[str]] = defaultdict(list)
+        # What is first is put where runners take from, so the last of them comes first.
+        for job in reversed(jobs) if first else jobs:
+            lists[job.list].append(str(job.id))
+        async with self._pipeline() as pipeline:
+            for key, ids in lists.items():
+                add = pipeline.rpush if first else pipeline.lpush
+                add(self._name(key), *ids)
+            return dict(zip(lists, await pipeline.execute(), strict=True))
+
+    async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
+        """Asks in one round trip."""
+        async with self._pipeline() as pipeline:
+            for key in keys:
+                pipeline.llen(self._name(key))
+            return dict(zip(keys, await pipeline.execute(), strict=True))
+
+    async def names(self) -> list[ListKey]:
+        """Walks through the names of all keys: not for every day."""
+        found: list[ListKey] = []
         try:
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for name, ids in lists.items():
-                    pipeline.lpush(name, *ids)
-                await pipeline.execute()
-        except (RedisError, OSError) as error:
+            async for name in self._client.scan_iter(f"{_escaped(self._prefix)}jobs:*:pending", count=_SCANNED):
+                key = _list_key(_text(name).removeprefix(self._prefix))
+                if key is not None:
+                    found.append(key)
+        except REDIS_FAILURES as error:
             raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+        return found
+
+    async def read(self, key: ListKey) -> list[UUID]:
+        """Reads the list whole: its length is bounded."""
+        async with self._pipeline() as pipeline:
+            pipeline.lrange(self._name(key), 0, -1)
+            [values] = await pipeline.execute()
+        return [job_id for value in values if (job_id := _job_id(value)) is not None]
+
+    async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
+        """Removes them in one round trip."""
+        async with self._pipeline() as pipeline:
+            for job_id in job_ids:
+                pipeline.lrem(self._name(key), 0, str(job_id))
+            await pipeline.execute()
 
     async def check(self) -> None:
-        """Asks Redis for a sign of life; for health checks."""
+        """Asks Redis for a sign of life; for health checks. Warns once of a Redis that may throw IDs away."""
         await self._client.ping()
+        if not self._looked_at_policy:
+            memory = await self._client.info("memory")
+            self._looked_at_policy = True
+            if (policy := memory.get("maxmemory_policy", _KEEPS_ALL)) != _KEEPS_ALL:
+                log.warning(
+                    "redis may evict job IDs",
+                    maxmemory_policy=policy,
+                    advice=f"set maxmemory-policy to {_KEEPS_ALL}: until they are found again, jobs wait",
+                )
+
+    def _name(self, key: ListKey) -> str:
+        return self._prefix + list_name(key.queue, key.priority)
+
+    @asynccontextmanager
+    async def _pipeline(self) -> AsyncIterator[Any]:
+        """Yields the commands of one round trip, whose failure is ours."""
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                yield pipeline
+        except REDIS_FAILURES as error:
+            raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _list_key(name: str) -> ListKey | None:
+    """The other way round: what `list_name` has made a name of."""
+    found = _LIST_NAME.fullmatch(name)
+    return ListKey(found["queue"] or DEFAULT_QUEUE, Priority(int(found["priority"]))) if found else None
+
+
+def _escaped(prefix: str) -> str:
+    """A prefix as part of a pattern of Redis."""
+    return re.sub(r"([\\*?\[\]^])", r"\\\1", prefix)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _job_id(value: bytes | str) -> UUID | None:
+    try:
+        return UUID(_text(value))
+    except ValueError:
+        return None

@@ -7,7 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.domain import BillingStatus, ClaimedJob, Job, JobStatus, NewJob, QueueStats
+from services.jobs.control import Removal
+from services.jobs.domain import BillingStatus, Charge, ClaimedJob, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import (
@@ -59,6 +60,8 @@ JOBS = Resource(
         StringField("queue"),
         StringMapField("labels"),
         CREATED_AT,
+        TimestampField("run_at"),
+        TimestampField("completed_at"),
     ),
     default_order=(CREATED_AT.descending(),),
 )
@@ -101,13 +104,20 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A PENDING job as the queue needs it."""
+class Renewal:
+    """A runner's wish to keep its jobs for longer."""
 
-    id: UUID
-    queue: str
-    priority: Priority
-    queued_at: datetime
+    lease_ids: Sequence[UUID]
+    job_ids: Sequence[UUID]
+    lease: timedelta
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """What became of a renewal: the jobs that the runner keeps, and until when (None if it keeps none)."""
+
+    job_ids: frozenset[UUID]
+    lease_expires_at: datetime | None
 
 
 class JobTypeRepository(Protocol):
@@ -176,10 +186,10 @@ class JobRepository(Protocol):
         """Answers the payloads of jobs."""
         ...
 
-    async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
-        """Stores jobs as handed to the queue and answers them without payloads; those whose ID exists are left out.
+    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
+        """Stores jobs and answers them without payloads; those whose ID exists are left out.
 
-        No two have the same ID.
+        PENDING ones are stored as handed to the queue, but for those of withheld lists. No two have the same ID.
 
         Raises:
             StillReferenced: If a job type was deleted meanwhile.
@@ -187,33 +197,134 @@ class JobRepository(Protocol):
         ...
 
     async def claim(self, claim: Claim) -> Claimed:
-        """Makes the PENDING ones RUNNING under the lease; those that run under it already are answered again."""
+        """Makes the PENDING ones RUNNING under the lease; those that run under it already are answered again.
+
+        Those of paused queues and types are marked as still to be handed to the queue.
+        """
         ...
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
         """Answers those that exist without their payloads, locked until the transaction ends."""
         ...
 
-    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]]) -> None:
-        """Stores how runs ended. Each job is locked, runs under the completion's lease, and is named once."""
+    async def renew(self, renewal: Renewal) -> Renewed:
+        """Has the leases of RUNNING jobs end later."""
         ...
 
-    async def settle_many(self, settlements: Sequence[tuple[Settlement, BillingStatus]]) -> None:
-        """Stores new billing statuses. Each job is locked and named once."""
+    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
+        """Stores how runs ended. Each job is locked, runs under the completion's lease, and is named once.
+
+        A charge that is due is the settler's when the time has passed.
+        """
+        ...
+
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
+        """Makes RUNNING jobs PENDING again, as if they had not been claimed, handed to the queue.
+
+        Args:
+            returns: ID, lease and digest of jobs that are locked and run under the lease, each named once.
+        """
+        ...
+
+    async def settle_many(
+        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
+    ) -> None:
+        """Stores new billing statuses. Each job is locked and named once. What was declined is tried again later."""
+        ...
+
+    async def remove_many(self, removals: Sequence[Removal]) -> None:
+        """Ends jobs without success. Each is locked, not final, and named once."""
+        ...
+
+    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+        """Makes final jobs PENDING again, with all their attempts, still to be handed to the queue.
+
+        Args:
+            retries: IDs and new billing statuses of locked jobs, each named once.
+        """
+        ...
+
+    async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        """Answers the versions of those that exist."""
         ...
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts what waits and runs, ordered by queue and priority; of all queues if none is named."""
         ...
 
-    async def waiting_after(self, last: Waiting | None, limit: int) -> list[Waiting]:
-        """Answers PENDING jobs that were handed to the queue, by queue, priority and age, those after the given one."""
-        ...
-
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Marks PENDING jobs as still to be handed to the queue."""
         ...
 
-    async def take_undispatched(self, limit: int) -> list[Waiting]:
-        """Marks PENDING jobs that were withheld as handed over and answers them, highest priority first."""
+    async def withheld_lists(self) -> list[ListKey]:
+        """Answers the lists that PENDING jobs are still to be handed to, without those of paused queues."""
+        ...
+
+    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
+        """Marks PENDING jobs of one list as handed over and answers them in the order in which they are to be run.
+
+        The customers take turns; of one customer the oldest are first. Those of paused types are left.
+        """
+        ...
+
+    async def handed_over_lists(self) -> list[ListKey]:
+        """Answers the lists that PENDING jobs were handed over to."""
+        ...
+
+    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
+        """Answers PENDING jobs that were handed to a list longer ago than that, the oldest first."""
+        ...
+
+    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Answers which of the jobs are PENDING and handed over."""
+        ...
+
+    async def release_scheduled(self, limit: int) -> int:
+        """Makes SCHEDULED jobs PENDING whose time has come, still to be handed to the queue; answers how many."""
+        ...
+
+    async def next_scheduled(self) -> timedelta | None:
+        """Answers how long it is until the next SCHEDULED job is due; None if there is none."""
+        ...
+
+    async def lock_lost(self, limit: int) -> list[Job]:
+        """Answers RUNNING jobs whose lease has ended, locked; those that somebody else is at are left out."""
+        ...
+
+    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
+        """Makes locked RUNNING jobs PENDING again, handed to the queue, and counts a rescue."""
+        ...
+
+    async def lock_expired(self, limit: int) -> list[Job]:
+        """Answers jobs that nobody has started in their time, locked; those that somebody else is at are left out."""
+        ...
+
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
+        """Answers charges that are due for the settler, the oldest first.
+
+        Each is put off by a wait that doubles, up to the longest, so that nobody else takes it meanwhile.
+        """
+        ...
+
+    async def delete_finished(self, age: timedelta, limit: int) -> int:
+        """Deletes jobs that have been final and settled for longer than that, and answers how many.
+
+        Of a charged one a receipt is kept.
+        """
+        ...
+
+
+class PauseRepository(Protocol):
+    """What is paused."""
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Pauses or resumes a queue."""
+        ...
+
+    async def paused_queues(self) -> set[str]:
+        """Answers the names of the paused queues."""
+        ...
+
+    async def paused_types(self) -> set[UUID]:
+        """Answers the IDs of the paused job types."""
         ...

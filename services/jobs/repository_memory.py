@@ -3,13 +3,24 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.domain import BillingStatus, Job, JobError, JobStatus, NewJob, QueueStats
-from services.jobs.job_types import JobType, NewJobType
+from services.jobs.control import Removal
+from services.jobs.domain import (
+    BillingStatus,
+    Charge,
+    Job,
+    JobError,
+    JobStatus,
+    ListKey,
+    NewJob,
+    QueueStats,
+    Waiting,
+)
+from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.repository import (
     JOB_TYPE_ID_CONSTRAINT,
@@ -20,11 +31,13 @@ from services.jobs.repository import (
     Claim,
     Claimed,
     Payloads,
-    Waiting,
+    Renewal,
+    Renewed,
 )
 from services.jobs.statistics import queue_stats
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repository_memory import MemoryRepository, Unique
+from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
@@ -91,7 +104,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         found = await super().get_many(job_ids)
         return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
 
-    async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
+    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
         """Stores those that are new."""
         now = self.now()
         fresh = [new for new in jobs if new.id not in self._rows]
@@ -99,7 +112,10 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
         for new in fresh:
             values = {field.name: getattr(new, field.name) for field in fields(new)}
-            self._rows[new.id] = Job(**values, created_at=now, queued_at=now, dispatched_at=now)
+            handed_over = new.status is JobStatus.PENDING and ListKey(new.queue, new.priority) not in withheld
+            self._rows[new.id] = Job(
+                **values, created_at=now, queued_at=now, dispatched_at=now if handed_over else None
+            )
         return await self.get_many([new.id for new in fresh])
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
@@ -108,8 +124,11 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
 
     async def claim(self, claim: Claim) -> Claimed:
         """Chooses and changes."""
-        choice = choose(claim, await self.lock_many(claim.job_ids))
         now = self.now()
+        locked = await self.lock_many(claim.job_ids)
+        paused = {key for key, job in locked.items() if self._is_paused(job)}
+        choice = choose(claim, locked, paused, now)
+        await self.withhold(choice.withheld)
         for job_id in choice.granted:
             self._change(
                 job_id,
@@ -127,13 +146,30 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             choice.deferred,
         )
 
-    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]]) -> None:
+    async def renew(self, renewal: Renewal) -> Renewed:
+        """Changes them one by one; it is no new version of a job."""
+        until = self.now() + renewal.lease
+        kept = [
+            job
+            for job_id in renewal.job_ids
+            if (job := self._rows.get(job_id)) is not None
+            and job.status is JobStatus.RUNNING
+            and job.lease_id in renewal.lease_ids
+        ]
+        for job in kept:
+            self._rows[job.id] = replace(job, lease_expires_at=until)
+        return Renewed(frozenset(job.id for job in kept), until if kept else None)
+
+    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
         """Changes them one by one."""
         now = self.now()
         for completion, ending in endings:
             job = self._rows[completion.job_id]
-            failure = completion.failure
+            failure = ending.failure
             error = failure and JobError(failure.type, failure.message, failure.retryable, job.attempt, now)
+            again = ending.run_after is not None
+            if ending.billing_status is BillingStatus.CHARGE_DUE:
+                self._next_tries[job.id] = now + settle_after
             self._change(
                 job.id,
                 status=ending.status,
@@ -142,17 +178,75 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 output_bytes=completion.output_bytes,
                 error=error or job.error,
                 cost_cents=ending.cost_cents,
-                completed_at=now,
+                attempt=ending.attempt,
+                snooze_count=ending.snooze_count,
+                run_at=job.run_at if ending.run_after is None else now + ending.run_after,
+                completed_at=None if again else now,
+                dispatched_at=None,
                 lease_id=None,
                 lease_expires_at=None,
                 completed_lease_id=completion.lease_id,
                 completion_digest=completion.digest,
             )
 
-    async def settle_many(self, settlements: Sequence[tuple[Settlement, BillingStatus]]) -> None:
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
+        """Changes them one by one."""
+        for job_id, lease_id, digest in returns:
+            self._wait_again(job_id, completed_lease_id=lease_id, completion_digest=digest)
+        return [_waiting(self._rows[job_id]) for job_id, _, _ in returns]
+
+    async def settle_many(
+        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
+    ) -> None:
         """Changes them one by one."""
         for settlement, status in settlements:
             self._change(settlement.job_id, billing_status=status, transaction_id=settlement.transaction_id)
+            if status is BillingStatus.DECLINED:
+                later = self.now() + settle_after
+                self._next_tries[settlement.job_id] = max(later, self._next_tries.get(settlement.job_id, later))
+            else:
+                self._next_tries.pop(settlement.job_id, None)
+
+    async def remove_many(self, removals: Sequence[Removal]) -> None:
+        """Changes them one by one."""
+        now = self.now()
+        for one in removals:
+            self._change(
+                one.job_id,
+                status=one.status,
+                billing_status=one.billing_status,
+                error=JobError(one.error_type, one.error_message, False, self._rows[one.job_id].attempt, now),
+                completed_at=now,
+                dispatched_at=None,
+                lease_id=None,
+                lease_expires_at=None,
+            )
+
+    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+        """Changes them one by one."""
+        now = self.now()
+        for job_id, status in retries:
+            job = self._rows[job_id]
+            self._change(
+                job_id,
+                status=JobStatus.PENDING,
+                billing_status=status,
+                attempt=0,
+                rescue_count=0,
+                snooze_count=0,
+                run_at=None,
+                queued_at=now,
+                dispatched_at=None,
+                started_at=None,
+                completed_at=None,
+                expires_at=now + (job.expires_at - job.created_at),
+                completed_lease_id=None,
+                completion_digest=None,
+            )
+
+    async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        """Answers the versions of those that exist."""
+        return {key: job.version for key in job_ids if (job := self._rows.get(key)) is not None}
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts all of them."""
@@ -168,17 +262,15 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 row["withheld"] += job.dispatched_at is None
                 age = now - job.queued_at
                 row["oldest_age"] = max(age, row.get("oldest_age") or age)
+        for queue in self._paused_queues:
+            for priority in Priority:
+                counted[queue, priority.value]["paused"] = True
         rows = (
             {"queue": queue, "priority": priority, **row}
             for (queue, priority), row in counted.items()
             if any(row.values())
         )
         return queue_stats(rows, queues, int(_WINDOW.total_seconds()))
-
-    async def waiting_after(self, last: Waiting | None, limit: int) -> list[Waiting]:
-        """Sorts all of them."""
-        waiting = sorted(self._waiting(dispatched=True), key=_place)
-        return [one for one in waiting if last is None or _place(one) > _place(last)][:limit]
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Changes those that are PENDING."""
@@ -187,19 +279,151 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             if job is not None and job.status is JobStatus.PENDING:
                 self._rows[job_id] = replace(job, dispatched_at=None)
 
-    async def take_undispatched(self, limit: int) -> list[Waiting]:
-        """Takes the first of them."""
-        waiting = sorted(self._waiting(dispatched=False), key=lambda one: (one.priority, one.queued_at))
-        for one in waiting[:limit]:
-            self._rows[one.id] = replace(self._rows[one.id], dispatched_at=self.now())
-        return waiting[:limit]
+    async def withheld_lists(self) -> list[ListKey]:
+        """Looks at all of them."""
+        paused = self._paused_queues
+        return sorted({_waiting(job).list for job in self._withheld() if job.queue not in paused})
 
-    def _waiting(self, *, dispatched: bool) -> list[Waiting]:
-        return [
-            Waiting(job.id, job.queue, job.priority, job.queued_at)
+    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
+        """Lets the customers take turns."""
+        turns: dict[UUID, int] = defaultdict(int)
+        ordered: list[tuple[int, Job]] = []
+        for job in sorted(self._withheld(), key=lambda job: (job.queued_at, job.id)):
+            if _waiting(job).list == wanted and not self._types[job.job_type_id].paused:
+                turns[job.customer_id] += 1
+                ordered.append((turns[job.customer_id], job))
+        chosen = sorted(ordered, key=lambda one: (one[0], one[1].queued_at))[:limit]
+        for _, job in chosen:
+            self._rows[job.id] = replace(job, dispatched_at=self.now())
+        return [_waiting(job) for _, job in chosen]
+
+    async def handed_over_lists(self) -> list[ListKey]:
+        """Looks at all of them."""
+        return sorted(
+            {
+                _waiting(job).list
+                for job in self._rows.values()
+                if job.status is JobStatus.PENDING and job.dispatched_at is not None
+            }
+        )
+
+    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
+        """Looks at all of them."""
+        until = self.now() - before
+        found = [
+            job
             for job in self._rows.values()
-            if job.status is JobStatus.PENDING and (job.dispatched_at is not None) == dispatched
+            if job.status is JobStatus.PENDING
+            and _waiting(job).list == wanted
+            and job.dispatched_at is not None
+            and job.dispatched_at < until
         ]
+        return [job.id for job in sorted(found, key=lambda job: (job.queued_at, job.id))[:limit]]
+
+    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Looks the IDs up."""
+        found = (self._rows.get(job_id) for job_id in job_ids)
+        return {
+            job.id
+            for job in found
+            if job is not None and job.status is JobStatus.PENDING and job.dispatched_at is not None
+        }
+
+    async def release_scheduled(self, limit: int) -> int:
+        """Changes those whose time has come."""
+        now = self.now()
+        due = [job for job in self._scheduled() if job.run_at is not None and job.run_at <= now][:limit]
+        for job in due:
+            self._change(job.id, status=JobStatus.PENDING, queued_at=now, dispatched_at=None)
+        return len(due)
+
+    async def next_scheduled(self) -> timedelta | None:
+        """Looks at all of them."""
+        times = [job.run_at for job in self._scheduled() if job.run_at is not None]
+        return min(times) - self.now() if times else None
+
+    async def lock_lost(self, limit: int) -> list[Job]:
+        """Looks at all of them."""
+        now = self.now()
+        lost = (job for job in self._rows.values() if job.lease_expires_at is not None and job.lease_expires_at < now)
+        return [_bare(job) for job in lost][:limit]
+
+    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
+        """Changes them one by one."""
+        for job_id in job_ids:
+            self._wait_again(job_id, rescue_count=self._rows[job_id].rescue_count + 1)
+        return [_waiting(self._rows[job_id]) for job_id in job_ids]
+
+    async def lock_expired(self, limit: int) -> list[Job]:
+        """Looks at all of them."""
+        now = self.now()
+        expired = (
+            job
+            for job in self._rows.values()
+            if job.status in (JobStatus.SCHEDULED, JobStatus.PENDING)
+            and job.started_at is None
+            and job.expires_at <= now
+        )
+        return [_bare(job) for job in expired][:limit]
+
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
+        """Takes those whose next try has come, and puts each off."""
+        now = self.now()
+        due = sorted((at, key) for key, at in self._next_tries.items() if at <= now)[:limit]
+        for _, job_id in due:
+            self._tries[job_id] = self._tries.get(job_id, 0) + 1
+            self._next_tries[job_id] = now + min(settle_after * 2 ** (self._tries[job_id] - 1), longest)
+        return [_charge(self._rows[job_id]) for _, job_id in due]
+
+    async def delete_finished(self, age: timedelta, limit: int) -> int:
+        """Deletes them one by one."""
+        until = self.now() - age
+        settled = (BillingStatus.NOT_BILLABLE, BillingStatus.CHARGED, BillingStatus.RELEASED)
+        finished = [
+            job
+            for job in self._rows.values()
+            if job.completed_at is not None and job.completed_at < until and job.billing_status in settled
+        ]
+        finished = sorted(finished, key=lambda job: job.completed_at or until)[:limit]
+        receipts = self._transactions.resource.tables.setdefault("receipts", {})
+        for job in finished:
+            del self._rows[job.id]
+            if job.billing_status is BillingStatus.CHARGED:
+                receipts[job.id] = job.transaction_id
+        return len(finished)
+
+    @property
+    def _paused_queues(self) -> set[str]:
+        return {name for name, paused in self._transactions.resource.tables.get("queues", {}).items() if paused}
+
+    # What the settler needs to know of a job; the entity has no field for it, because nobody else does.
+    @property
+    def _next_tries(self) -> dict[UUID, datetime]:
+        return self._transactions.resource.tables.setdefault("next_tries", {})
+
+    @property
+    def _tries(self) -> dict[UUID, int]:
+        return self._transactions.resource.tables.setdefault("tries", {})
+
+    def _is_paused(self, job: Job) -> bool:
+        return job.queue in self._paused_queues or self._types[job.job_type_id].paused
+
+    def _withheld(self) -> list[Job]:
+        return [job for job in self._rows.values() if job.status is JobStatus.PENDING and job.dispatched_at is None]
+
+    def _scheduled(self) -> list[Job]:
+        return [job for job in self._rows.values() if job.status is JobStatus.SCHEDULED]
+
+    def _wait_again(self, job_id: UUID, **changes: Any) -> None:
+        self._change(
+            job_id,
+            status=JobStatus.PENDING,
+            attempt=self._rows[job_id].attempt - 1,
+            dispatched_at=self.now(),
+            lease_id=None,
+            lease_expires_at=None,
+            **changes,
+        )
 
     def _change(self, job_id: UUID, **changes: Any) -> None:
         job = self._rows[job_id]
@@ -210,5 +434,28 @@ def _bare(job: Job) -> Job:
     return replace(job, input_data=None, output_data=None)
 
 
-def _place(waiting: Waiting) -> tuple[Any, ...]:
-    return (waiting.queue, waiting.priority, waiting.queued_at, waiting.id)
+def _waiting(job: Job) -> Waiting:
+    return Waiting(job.id, job.queue, job.priority, job.queued_at)
+
+
+def _charge(job: Job) -> Charge:
+    return Charge(job.customer_id, job.currency, job.cost_cents or 0, hold_id=job.hold_id, job_id=job.id)
+
+
+class MemoryPauseRepository:
+    """What is paused in a `MemoryStore`."""
+
+    def __init__(self, transactions: MemoryTransactions) -> None:
+        self._transactions = transactions
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Notes it."""
+        self._transactions.resource.tables.setdefault("queues", {})[name] = paused
+
+    async def paused_queues(self) -> set[str]:
+        """Looks at all of them."""
+        return {name for name, paused in self._transactions.resource.tables.get("queues", {}).items() if paused}
+
+    async def paused_types(self) -> set[UUID]:
+        """Looks at all of them."""
+        return {key for key, one in self._transactions.resource.tables.get("job_types", {}).items() if one.paused}

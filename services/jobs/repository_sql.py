@@ -1,19 +1,27 @@
 """Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.sql.base import Executable
+
+from services.jobs import housekeeping_statements as housekeeping
 from services.jobs import statements
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.domain import BillingStatus, Job, JobError, NewJob, QueueStats
+from services.jobs.control import Removal
+from services.jobs.domain import BillingStatus, Charge, Job, JobError, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
-from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Waiting
+from services.jobs.reconciler import Turn
+from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Renewal, Renewed
 from services.jobs.statistics import queue_stats
 from services.kit.data.repository_sql import SqlRepository
+from services.kit.data.transactions import Propagation
+from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 
 
@@ -68,9 +76,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         found = await self._connection.execute(statements.PAYLOADS, {"ids": list(job_ids)})
         return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
-    async def create_many(self, jobs: Sequence[NewJob]) -> dict[UUID, Job]:
+    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
         """Inserts them in one statement."""
-        parameters = statements.insert_parameters(jobs)
+        parameters = statements.insert_parameters(jobs, withheld)
         return {job.id: job for job in await self._all(statements.INSERT, parameters)}
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
@@ -79,9 +87,23 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def claim(self, claim: Claim) -> Claimed:
         """Locks, chooses, changes, reads."""
-        locked = await self.lock_many(claim.job_ids)
+        rows = await self._connection.execute(statements.LOCK_FOR_CLAIM, {"ids": list(claim.job_ids)})
+        locked: dict[UUID, Job] = {}
+        paused: set[UUID] = set()
+        now: datetime | None = None
+        for row in map(dict, rows.mappings()):
+            now = row.pop("now")
+            if row.pop("queue_paused"):
+                paused.add(row["id"])
+            locked[row["id"]] = self._entity(row)
+        if now is None:
+            return Claimed((), ())
         types, corrupt = await self._types(locked.values())
-        choice = choose(claim, {k: job for k, job in locked.items() if job.job_type_id in types})
+        known = {k: job for k, job in locked.items() if job.job_type_id in types}
+        paused |= {k for k, job in known.items() if types[job.job_type_id].paused}
+        choice = choose(claim, known, paused, now)
+        if choice.withheld:
+            await self.withhold(choice.withheld)
         if choice.granted:
             await self._connection.execute(statements.claimed(claim, choice.granted))
         chosen = [*choice.repeated, *choice.granted]
@@ -105,15 +127,54 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             tuple(kind for kind in types.values() if isinstance(kind, DataCorrupt)),
         )
 
-    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]]) -> None:
+    async def renew(self, renewal: Renewal) -> Renewed:
+        """Updates them in one statement."""
+        parameters = {
+            "lease_ids": list(renewal.lease_ids),
+            "job_ids": list(renewal.job_ids),
+            "lease": renewal.lease,
+        }
+        rows = (await self._connection.execute(statements.RENEW, parameters)).all()
+        return Renewed(frozenset(job_id for job_id, _ in rows), rows[0][1] if rows else None)
+
+    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
         """Updates them in one statement."""
         if endings:
-            await self._connection.execute(statements.COMPLETE, statements.complete_parameters(endings))
+            await self._connection.execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
 
-    async def settle_many(self, settlements: Sequence[tuple[Settlement, BillingStatus]]) -> None:
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
+        """Updates them in one statement."""
+        if not returns:
+            return []
+        job_ids, lease_ids, digests = (list(column) for column in zip(*returns, strict=True))
+        parameters = {"job_id": job_ids, "lease_id": lease_ids, "digest": digests}
+        return await self._waiting(statements.RETURN, parameters)
+
+    async def settle_many(
+        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
+    ) -> None:
         """Updates them in one statement."""
         if settlements:
-            await self._connection.execute(statements.SETTLE, statements.settle_parameters(settlements))
+            await self._connection.execute(statements.SETTLE, statements.settle_parameters(settlements, settle_after))
+
+    async def remove_many(self, removals: Sequence[Removal]) -> None:
+        """Updates them in one statement."""
+        if removals:
+            await self._connection.execute(statements.REMOVE, statements.remove_parameters(removals))
+
+    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+        """Updates them in one statement."""
+        if retries:
+            parameters = {
+                "job_id": [job_id for job_id, _ in retries],
+                "billing_status": [status.value for _, status in retries],
+            }
+            await self._connection.execute(statements.RETRY, parameters)
+
+    async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        """Reads nothing but the versions."""
+        rows = await self._connection.execute(statements.VERSIONS, {"ids": list(job_ids)})
+        return {row.id: row.version for row in rows}
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts in one statement."""
@@ -121,22 +182,118 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         counted = await self._connection.execute(statements.STATS, parameters)
         return queue_stats(counted.mappings(), queues, statements.STATS_WINDOW_SECONDS)
 
-    async def waiting_after(self, last: Waiting | None, limit: int) -> list[Waiting]:
-        """Reads along the index of live jobs."""
-        place = None if last is None else (last.queue, last.priority.value, last.queued_at, last.id)
-        return await self._waiting(statements.waiting_after(place, limit))
-
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Updates them in one statement."""
-        await self._connection.execute(statements.withheld(job_ids))
+        await self._connection.execute(statements.WITHHOLD, {"ids": list(job_ids)})
 
-    async def take_undispatched(self, limit: int) -> list[Waiting]:
+    async def withheld_lists(self) -> list[ListKey]:
+        """Walks along the index of withheld jobs."""
+        return await self._lists(housekeeping.WITHHELD_LISTS)
+
+    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
         """Updates them in one statement, passing by rows that another replica is at."""
-        taken = await self._waiting(statements.dispatched(limit))
-        return sorted(taken, key=lambda waiting: (waiting.priority, waiting.queued_at))
+        parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "limit": limit}
+        return await self._waiting(housekeeping.TAKE_WITHHELD, parameters)
 
-    async def _waiting(self, statement: Any) -> list[Waiting]:
+    async def handed_over_lists(self) -> list[ListKey]:
+        """Walks along the index of live jobs."""
+        return await self._lists(housekeeping.HANDED_OVER_LISTS)
+
+    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
+        """Reads along the index of live jobs."""
+        parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "before": before, "limit": limit}
+        return await self._ids(housekeeping.HANDED_OVER, parameters)
+
+    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Looks the IDs up."""
+        return set(await self._ids(housekeeping.STILL_HANDED_OVER, {"ids": list(job_ids)}))
+
+    async def release_scheduled(self, limit: int) -> int:
+        """Updates them in one statement."""
+        return len(await self._ids(housekeeping.RELEASE_SCHEDULED, {"limit": limit}))
+
+    async def next_scheduled(self) -> timedelta | None:
+        """Reads the first entry of the index."""
+        wait: timedelta | None = (await self._connection.execute(housekeeping.NEXT_SCHEDULED)).scalar_one()
+        return wait
+
+    async def lock_lost(self, limit: int) -> list[Job]:
+        """Reads along the index of live jobs."""
+        return await self._lock(housekeeping.LOST, limit)
+
+    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
+        """Updates them in one statement."""
+        return await self._waiting(statements.RESCUE, {"ids": list(job_ids)}) if job_ids else []
+
+    async def lock_expired(self, limit: int) -> list[Job]:
+        """Reads along the index of jobs that may expire."""
+        return await self._lock(housekeeping.EXPIRED, limit)
+
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
+        """Updates them in one statement, passing by rows that another replica is at."""
+        parameters = {"limit": limit, "settle_after": settle_after, "longest": longest}
+        rows = await self._connection.execute(housekeeping.TAKE_UNSETTLED, parameters)
+        return [
+            Charge(row.customer_id, row.currency, row.cost_cents, hold_id=row.hold_id, job_id=row.id) for row in rows
+        ]
+
+    async def delete_finished(self, age: timedelta, limit: int) -> int:
+        """Deletes and keeps receipts in one statement."""
+        parameters = {"age": age, "limit": limit}
+        deleted: int = (await self._connection.execute(housekeeping.DELETE_FINISHED, parameters)).scalar_one()
+        return deleted
+
+    async def _lock(self, statement: Executable, limit: int) -> list[Job]:
+        found = await self._ids(statement, {"limit": limit})
+        return await self._all(statements.GET_MANY_BARE, {"ids": found}) if found else []
+
+    async def _ids(self, statement: Executable, parameters: Mapping[str, Any]) -> list[UUID]:
+        return list((await self._connection.execute(statement, parameters)).scalars())
+
+    async def _lists(self, statement: Executable) -> list[ListKey]:
+        rows = await self._connection.execute(statement)
+        return [ListKey(queue, Priority(priority)) for queue, priority in rows]
+
+    async def _waiting(self, statement: Executable, parameters: Mapping[str, Any]) -> list[Waiting]:
         return [
             Waiting(job_id, queue, Priority(priority), queued_at)
-            for job_id, queue, priority, queued_at in await self._connection.execute(statement)
+            for job_id, queue, priority, queued_at in await self._connection.execute(statement, parameters)
         ]
+
+
+class SqlPauseRepository:
+    """The table `queues`, and what `job_types` says of pauses."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Inserts or updates its row."""
+        await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
+
+    async def paused_queues(self) -> set[str]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(housekeeping.PAUSED_QUEUES)).scalars())
+
+    async def paused_types(self) -> set[UUID]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(housekeeping.PAUSED_TYPES)).scalars())
+
+
+def sql_turns(transactions: SqlTransactions) -> Turn:
+    """Gives one replica at a time the turn at a list, by an advisory lock that ends with its connection."""
+
+    @asynccontextmanager
+    async def turn(key: ListKey) -> AsyncIterator[bool]:
+        # Not a transaction: the lists are read meanwhile, over the network.
+        async with transactions.begin(Propagation.NOT_SUPPORTED):
+            connection = transactions.resource
+            name = {"name": f"{key.queue}:{key.priority.value}"}
+            mine: bool = (await connection.execute(housekeeping.TRY_TURN, name)).scalar_one()
+            try:
+                yield mine
+            finally:
+                if mine:
+                    await connection.execute(housekeeping.END_TURN, name)
+
+    return turn

@@ -1,7 +1,9 @@
 """What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,7 +21,10 @@ from services.jobs.completion import (
 )
 from services.jobs.domain import BillingStatus, Charge, Job, JobStatus, charge_due
 from services.jobs.errors import JobNotFound, LeaseLost
-from services.jobs.repository import Claim, Claimed, JobRepository
+from services.jobs.job_types import JobType
+from services.jobs.ports import Changes, JobTypes, Queue
+from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
+from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 
@@ -36,25 +41,92 @@ class Recorded:
     charge: Charge | None
 
 
+class LeaseEnd(Enum):
+    """Why a job is not its runner's any more."""
+
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answer to a renewal.
+
+    Attributes:
+        not_renewed: The jobs that the runner has to stop, and why.
+        lease_expires_at: When the other leases end; None if there are none.
+    """
+
+    not_renewed: Mapping[UUID, LeaseEnd]
+    lease_expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Return:
+    """A job that its runner hands back."""
+
+    job_id: UUID
+    lease_id: UUID
+    reason: str = ""
+
+    @property
+    def completion(self) -> Completion:
+        """What is remembered of it, so that the same return again is known."""
+        return Completion(job_id=self.job_id, lease_id=self.lease_id)
+
+
 class RunService:
     """The use cases of runners. Each is one transaction for a whole batch.
 
     Args:
         transactions: Where they begin.
         jobs: The stored jobs.
+        job_types: Say how long failed jobs wait.
+        queue: Takes the IDs of jobs that wait again.
+        changes: Is told of jobs that have changed.
+        settle_after: After which time the settler makes a charge that the runner has not made.
     """
 
-    def __init__(self, transactions: Transactions[Any], jobs: JobRepository) -> None:
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        *,
+        job_types: JobTypes,
+        queue: Queue,
+        changes: Changes,
+        settle_after: timedelta,
+    ) -> None:
         self.transactions = transactions
         self._jobs = jobs
+        self._job_types = job_types
+        self._queue = queue
+        self._changes = changes
+        self._settle_after = settle_after
 
     async def claim(self, claim: Claim) -> Claimed:
         """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs."""
         async with self.transactions.begin():
             claimed = await self._jobs.claim(claim)
+            self._changed(one.job.id for one in claimed.jobs)
+        crash_point("jobs.claim.before_reply")
         for error in claimed.corrupt:
             log.error("jobs left waiting", reason=error.reason, problem=error.message)
         return claimed
+
+    async def renew(self, renewal: Renewal) -> Kept:
+        """Has the leases of a runner's jobs end later, and names the jobs that it has to stop."""
+        async with self.transactions.begin():
+            renewed = await self._jobs.renew(renewal)
+            missing = set(renewal.job_ids) - renewed.job_ids
+            found = await self._jobs.get_many(missing) if missing else {}
+        ends = {
+            job_id: LeaseEnd.CANCELLED
+            if job_id in found and found[job_id].status is JobStatus.CANCELLED
+            else LeaseEnd.LOST
+            for job_id in missing
+        }
+        return Kept(ends, renewed.lease_expires_at)
 
     async def complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
         """Records how runs ended; status and the charge that is due are stored together.
@@ -65,16 +137,43 @@ class RunService:
         Returns:
             The results, aligned with the completions.
         """
+        types = await self._types_of_failures(completions)
         async with self.transactions.begin():
             jobs = await self._jobs.lock_many({one.job_id for one in completions})
             chosen: dict[UUID, tuple[Completion, Ending]] = {}
             for one in completions:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id):
-                    chosen.setdefault(job.id, (one, ending(job, one)))
-            await self._jobs.complete_many(_in_order(chosen))
+                    chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id))))
+            await self._jobs.complete_many(_in_order(chosen), self._settle_after)
+            self._changed(chosen)
+            waits = [end.run_after for _, end in chosen.values() if end.run_after is not None]
+            if waits:
+                self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
+        crash_point("jobs.complete.before_reply")
         jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
         return [_recorded(one, jobs.get(one.job_id)) for one in completions]
+
+    async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
+        """Has jobs wait again that their runner can't finish; no attempt is used up.
+
+        Returns:
+            Their statuses now, aligned with the returns.
+        """
+        async with self.transactions.begin():
+            jobs = await self._jobs.lock_many({one.job_id for one in returns})
+            chosen: dict[UUID, tuple[UUID, UUID, bytes]] = {}
+            for one in returns:
+                job = jobs.get(one.job_id)
+                if job is not None and holds_lease(job, one.lease_id):
+                    chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest))
+            waiting = await self._jobs.return_many(_in_order(chosen))
+            self._changed(chosen)
+            self.transactions.after_commit(lambda: self._queue.put(waiting, first=True))
+        for one in returns:
+            if one.job_id in chosen:
+                log.info("job handed back", job_id=str(one.job_id), reason=one.reason)
+        return [_returned(one, jobs.get(one.job_id), fresh=one.job_id in chosen) for one in returns]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         """Records what became of charges; what can't change any more stays as it is.
@@ -91,13 +190,29 @@ class RunService:
                 # A charge that was made wins over a refusal of the same batch.
                 if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
                     chosen[one.job_id] = (one, status)
-            await self._jobs.settle_many(_in_order(chosen))
+            await self._jobs.settle_many(_in_order(chosen), self._settle_after)
+            self._changed(chosen)
         now = {key: job.billing_status for key, job in jobs.items()}
         now.update({key: status for key, (_, status) in chosen.items()})
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
                 log.warning("charge refused", job_id=str(one.job_id), reason=one.declined_reason)
         return [now.get(one.job_id, JobNotFound(one.job_id)) for one in settlements]
+
+    def _changed(self, job_ids: Iterable[UUID]) -> None:
+        ids = list(job_ids)
+        if ids:
+            self.transactions.after_commit(lambda: self._changes.put(ids))
+
+    async def _types_of_failures(self, completions: Sequence[Completion]) -> Mapping[UUID, JobType]:
+        """The types of the jobs that may get another attempt: they say how long it waits."""
+        failed = {one.job_id for one in completions if one.failure is not None and one.failure.retryable}
+        if not failed:
+            return {}
+        async with self.transactions.begin(read_only=True):
+            jobs = await self._jobs.get_many(failed)
+        types = await self._job_types.resolve({job.job_type_id for job in jobs.values()})
+        return {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
 
 
 def _recorded(completion: Completion, job: Job | None) -> Recorded | DomainError:
@@ -106,6 +221,14 @@ def _recorded(completion: Completion, job: Job | None) -> Recorded | DomainError
     if not is_repeated(job, completion):
         return LeaseLost(completion.job_id)
     return Recorded(job.status, charge_due(job))
+
+
+def _returned(one: Return, job: Job | None, *, fresh: bool) -> JobStatus | DomainError:
+    if job is None:
+        return JobNotFound(one.job_id)
+    if fresh:
+        return JobStatus.PENDING
+    return job.status if is_repeated(job, one.completion) else LeaseLost(one.job_id)
 
 
 def _in_order(chosen: dict[UUID, T]) -> list[T]:

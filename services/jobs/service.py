@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from services.jobs.domain import Job, NewJob, QueueStats
+from services.jobs.domain import Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
 from services.jobs.job_types import JobType
 from services.jobs.payloads import Payload
-from services.jobs.repository import JobRepository, Waiting
+from services.jobs.ports import Customers, JobTypes, Queue
+from services.jobs.repository import JobRepository
 from services.jobs.submission import Submission, admitted, checked_input
+from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -22,40 +24,6 @@ from services.kit.query.page import ListQuery, Page
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 # What a job takes in a message besides payloads, labels and error.
 _FIXED_BYTES_MAX = 1024
-
-
-class Customers(Protocol):
-    """What the jobs service asks of the customers service."""
-
-    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
-        """Answers whether each customer is active; those that do not exist are left out.
-
-        What could not be asked is answered as the error to fail with.
-        """
-        ...
-
-
-class JobTypes(Protocol):
-    """The job types that submissions name."""
-
-    async def resolve(self, wanted: Collection[UUID | str]) -> Mapping[UUID | str, JobType | DomainError]:
-        """Answers those that exist, by the IDs and names that were asked for.
-
-        What is stored and not understood is answered as the error to fail with.
-        """
-        ...
-
-    def forget(self, wanted: Collection[UUID | str]) -> None:
-        """Is told of job types that turned out to be gone."""
-        ...
-
-
-class Queue(Protocol):
-    """Takes the IDs of waiting jobs to where runners find them. Never fails and never makes a caller wait."""
-
-    def put(self, jobs: Sequence[Waiting]) -> None:
-        """Hands jobs over."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -112,26 +80,44 @@ class JobsService:
         active = await self._customers.active({one.customer_id for one in fresh})
         admissions = _Admissions(types, active, self._now(), request_id)
         outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
+        new = [job for job in outcomes if isinstance(job, NewJob)]
+        kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
         try:
-            stored = await self._store([job for job in outcomes if isinstance(job, NewJob)])
+            stored = await self._store(new, self._withheld(new, kinds))
         except StillReferenced as error:
             # A job type was deleted since it was read: who repeats the call is told so.
             self._job_types.forget({one.job_type for one in fresh})
             raise Conflict from error
         return _results(submissions, outcomes, known, stored)
 
-    async def _store(self, new: Sequence[NewJob]) -> "_Stored":
+    def _withheld(self, new: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[ListKey]:
+        """The lists that take none of these jobs now."""
+        wanted = {(ListKey(job.queue, job.priority), job.job_type_id) for job in new}
+        return {key for key, kind in wanted if self._queue.withholds(key, kinds[kind])}
+
+    async def _store(self, new: Sequence[NewJob], withheld: Collection[ListKey]) -> "_Stored":
         by_id = {job.id: job for job in reversed(new)}
         if not by_id:
             return _Stored({}, {})
         async with self.transactions.begin():
-            created = await self._jobs.create_many(list(by_id.values()))
+            created = await self._jobs.create_many(list(by_id.values()), withheld)
             # Those left out were stored by another call a moment ago.
             missing = by_id.keys() - created.keys()
             found = await self._jobs.get_many(missing) if missing else {}
-            waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created.values()]
-            self.transactions.after_commit(lambda: self._queue.put(waiting))
+            self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
+        crash_point("jobs.submit.before_push")
         return _Stored(created, found)
+
+    def _hand_over(self, created: Sequence[Job]) -> None:
+        waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created if job.dispatched_at]
+        later = {ListKey(job.queue, job.priority) for job in created if not job.dispatched_at}
+        if waiting:
+            self._queue.put(waiting)
+        if later:
+            self._queue.wake(*later)
+        waits = [job.run_at - self._now() for job in created if job.status is JobStatus.SCHEDULED and job.run_at]
+        if waits:
+            self._queue.expect(max(min(waits), timedelta(0)))
 
     @transactional(read_only=True)
     async def get(self, job_id: UUID, *, full: bool) -> Job:

@@ -1,6 +1,6 @@
 """Settings of the jobs service."""
 
-from pydantic import PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kit.settings import ServerSettings
@@ -19,3 +19,35 @@ class CustomersClientSettings(BaseSettings):
 
     address: str = "localhost:50051"
     deadline_seconds: PositiveFloat = 3
+
+
+class WalletsClientSettings(BaseSettings):
+    """How the wallets service is reached: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    address: str = "localhost:50052"
+    deadline_seconds: PositiveFloat = 10
+
+
+class HousekeepingSettings(BaseSettings):
+    """What keeps jobs moving, such as JOBS_WINDOW.
+
+    Attributes:
+        window: How many IDs a Redis list is to hold at most.
+        housekeeping_seconds: How often lost runners, expired jobs and charges that are due are looked for.
+        reconcile_seconds: How often the lists are compared with the database, and how long it takes until an ID that is
+            missing counts as lost.
+        settle_after_seconds: After which time a charge is made that its runner has not made.
+        rescues_max: How often a job may lose its runner; then it is FAILED.
+        retention_days: How long jobs are kept that are over and settled.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    window: PositiveInt = 10_000
+    housekeeping_seconds: PositiveFloat = 2
+    reconcile_seconds: PositiveFloat = 5
+    settle_after_seconds: PositiveFloat = 5
+    rescues_max: int = Field(default=5, ge=0)
+    retention_days: PositiveFloat = 30

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Insert,
     Integer,
+    Interval,
     LargeBinary,
     Text,
     Update,
@@ -18,26 +20,41 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    exists,
+    false,
     func,
     null,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
+from services.jobs.control import Removal
+from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob
 from services.jobs.job_types import JobType
-from services.jobs.models import job_types, jobs
+from services.jobs.models import job_types, jobs, queues
 from services.jobs.repository import Claim
 from services.kit.data.arrays import any_of, unnest
 
 Parameters = dict[str, Any]
 
 _PENDING = JobStatus.PENDING.value
+_CHARGE_DUE = BillingStatus.CHARGE_DUE.value
+_DECLINED = BillingStatus.DECLINED.value
+_SETTLE_AFTER = bindparam("settle_after", type_=Interval)
+
+# A run that does not count: the job waits again where it was, handed over, as if it had not been claimed.
+_WAITING_AGAIN: dict[str, Any] = {
+    "status": _PENDING,
+    "attempt": jobs.c.attempt - 1,
+    "dispatched_at": func.now(),
+    "lease_id": null(),
+    "lease_expires_at": null(),
+    "version": jobs.c.version + 1,
+}
 
 # Columns that are handed over as text and become `jsonb` in the statement.
 _JSON_TEXT = frozenset({"input_data"})
@@ -64,11 +81,12 @@ _INSERTED: dict[str, Any] = {
 
 
 def _insert() -> Insert:
-    rows = unnest("new", _INSERTED)
+    rows = unnest("new", {**_INSERTED, "handed_over": Boolean})
     values = [cast(rows.c[name], JSONB) if name in _JSON_TEXT else rows.c[name] for name in _INSERTED]
+    handed_over_at = case((rows.c.handed_over, func.now()))
     return (
         insert(jobs)
-        .from_select([*_INSERTED, "dispatched_at"], select(*values, func.now()))
+        .from_select([*_INSERTED, "dispatched_at"], select(*values, handed_over_at))
         .on_conflict_do_nothing(index_elements=[jobs.c.id])
         .returning(*BARE)
     )
@@ -89,6 +107,9 @@ def _complete() -> Update:
             "status": Text,
             "billing_status": Text,
             "cost_cents": BigInteger,
+            "attempt": Integer,
+            "snooze_count": Integer,
+            "run_after": Interval,
         },
     )
     # Attempt and time of a failure are the database's.
@@ -109,14 +130,119 @@ def _complete() -> Update:
             output_bytes=done.c.output_bytes,
             error=case((done.c.error_type.is_not(None), error), else_=jobs.c.error),
             cost_cents=done.c.cost_cents,
-            completed_at=func.now(),
+            attempt=done.c.attempt,
+            snooze_count=done.c.snooze_count,
+            run_at=func.coalesce(func.now() + done.c.run_after, jobs.c.run_at),
+            completed_at=case((done.c.run_after.is_(None), func.now())),
+            dispatched_at=null(),
             lease_id=null(),
             lease_expires_at=null(),
             completed_lease_id=done.c.lease_id,
             completion_digest=done.c.digest,
+            next_try_at=case((done.c.billing_status == _CHARGE_DUE, func.now() + _SETTLE_AFTER)),
             version=jobs.c.version + 1,
         )
     )
+
+
+def _return() -> Update:
+    returned = unnest("returned", {"job_id": Uuid, "lease_id": Uuid, "digest": LargeBinary})
+    return (
+        update(jobs)
+        .where(jobs.c.id == returned.c.job_id, jobs.c.lease_id == returned.c.lease_id)
+        .values(
+            **_WAITING_AGAIN,
+            completed_lease_id=returned.c.lease_id,
+            completion_digest=returned.c.digest,
+        )
+        .returning(*WAITING)
+    )
+
+
+def _remove() -> Update:
+    removed = unnest(
+        "removed",
+        {"job_id": Uuid, "status": Text, "billing_status": Text, "error_type": Text, "error_message": Text},
+    )
+    error = func.jsonb_build_object(
+        *("type", removed.c.error_type),
+        *("message", removed.c.error_message),
+        *("retryable", false()),
+        *("attempt", jobs.c.attempt),
+        *("at", func.now()),
+    )
+    return (
+        update(jobs)
+        .where(jobs.c.id == removed.c.job_id)
+        .values(
+            status=removed.c.status,
+            billing_status=removed.c.billing_status,
+            error=error,
+            completed_at=func.now(),
+            dispatched_at=null(),
+            lease_id=null(),
+            lease_expires_at=null(),
+            version=jobs.c.version + 1,
+        )
+    )
+
+
+def _retry() -> Update:
+    retried = unnest("retried", {"job_id": Uuid, "billing_status": Text})
+    return (
+        update(jobs)
+        .where(jobs.c.id == retried.c.job_id)
+        .values(
+            status=_PENDING,
+            billing_status=retried.c.billing_status,
+            attempt=0,
+            rescue_count=0,
+            snooze_count=0,
+            run_at=null(),
+            queued_at=func.now(),
+            dispatched_at=null(),
+            started_at=null(),
+            completed_at=null(),
+            # It may wait as long as it might the first time.
+            expires_at=func.now() + (jobs.c.expires_at - jobs.c.created_at),
+            completed_lease_id=null(),
+            completion_digest=null(),
+            version=jobs.c.version + 1,
+        )
+    )
+
+
+def _renew() -> Update:
+    # Locked in the order of the IDs first, as every batch does it.
+    kept = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.id == any_of("job_ids", Uuid),
+            jobs.c.status == JobStatus.RUNNING.value,
+            jobs.c.lease_id == any_of("lease_ids", Uuid),
+        )
+        .order_by(jobs.c.id)
+        .with_for_update()
+        .cte("kept")
+    )
+    return (
+        update(jobs)
+        .where(jobs.c.id == kept.c.id)
+        .values(lease_expires_at=func.now() + bindparam("lease", type_=Interval))
+        .returning(jobs.c.id, jobs.c.lease_expires_at)
+    )
+
+
+def _withhold() -> Update:
+    # Locked in the order of the IDs first, as every batch does it.
+    waiting = (
+        select(jobs.c.id)
+        .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
+        .order_by(jobs.c.id)
+        .with_for_update()
+        .cte("waiting")
+    )
+    return update(jobs).where(jobs.c.id == waiting.c.id).values(dispatched_at=null())
 
 
 def _settle() -> Update:
@@ -127,6 +253,10 @@ def _settle() -> Update:
         .values(
             billing_status=settled.c.billing_status,
             transaction_id=settled.c.transaction_id,
+            # The settler has put its own next try off already; a runner's refusal is tried again first after a while.
+            next_try_at=case(
+                (settled.c.billing_status == _DECLINED, func.greatest(jobs.c.next_try_at, func.now() + _SETTLE_AFTER))
+            ),
             version=jobs.c.version + 1,
         )
     )
@@ -145,25 +275,57 @@ PAYLOADS = select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c
 RESOLVE = select(*(job_types.c[field.name] for field in fields(JobType))).where(
     or_(job_types.c.id == any_of("ids", Uuid), job_types.c.name == any_of("names", Text))
 )
+WAITING = (jobs.c.id, jobs.c.queue, jobs.c.priority, jobs.c.queued_at)
 # In the order of the IDs, so that two batches can't wait for each other.
 LOCK_MANY = select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update()
+# The same for a claim, which has to know the time and whether the queue is paused.
+LOCK_FOR_CLAIM = (
+    select(
+        *BARE,
+        func.now().label("now"),
+        exists().where(queues.c.name == jobs.c.queue, queues.c.paused).label("queue_paused"),
+    )
+    .where(jobs.c.id == any_of("ids", Uuid))
+    .order_by(jobs.c.id)
+    .with_for_update(of=jobs)
+)
+GET_MANY_BARE = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
+VERSIONS = select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid))
 # Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers the others.
 INSERT = _insert()
 # Ends the runs of RUNNING jobs.
 COMPLETE = _complete()
 # Stores what became of charges.
 SETTLE = _settle()
+RENEW = _renew()
+RETURN = _return()
+# Marks PENDING jobs as still to be handed to the queue.
+WITHHOLD = _withhold()
+REMOVE = _remove()
+RETRY = _retry()
+# Makes RUNNING jobs whose runner is lost wait again.
+RESCUE = (
+    update(jobs)
+    .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == JobStatus.RUNNING.value)
+    .values(**_WAITING_AGAIN, rescue_count=jobs.c.rescue_count + 1)
+    .returning(*WAITING)
+)
 
 
-def insert_parameters(new: Sequence[NewJob]) -> Parameters:
+def insert_parameters(new: Sequence[NewJob], withheld: Collection[ListKey]) -> Parameters:
     """The parameters of `INSERT`."""
     ordered = sorted(new, key=lambda job: job.id)
-    return {name: [getattr(job, name) for job in ordered] for name in _INSERTED}
+    return {
+        **{name: [getattr(job, name) for job in ordered] for name in _INSERTED},
+        "handed_over": [
+            job.status is JobStatus.PENDING and ListKey(job.queue, job.priority) not in withheld for job in ordered
+        ],
+    }
 
 
-def complete_parameters(endings: Sequence[tuple[Completion, Ending]]) -> Parameters:
+def complete_parameters(endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> Parameters:
     """The parameters of `COMPLETE`."""
-    rows = [(one, one.failure, end) for one, end in endings]
+    rows = [(one, end.failure, end) for one, end in endings]
     return {
         "job_id": [one.job_id for one, _, _ in rows],
         "lease_id": [one.lease_id for one, _, _ in rows],
@@ -176,12 +338,28 @@ def complete_parameters(endings: Sequence[tuple[Completion, Ending]]) -> Paramet
         "status": [end.status.value for _, _, end in rows],
         "billing_status": [end.billing_status.value for _, _, end in rows],
         "cost_cents": [end.cost_cents for _, _, end in rows],
+        "attempt": [end.attempt for _, _, end in rows],
+        "snooze_count": [end.snooze_count for _, _, end in rows],
+        "run_after": [end.run_after for _, _, end in rows],
+        "settle_after": settle_after,
     }
 
 
-def settle_parameters(settlements: Sequence[tuple[Settlement, BillingStatus]]) -> Parameters:
+def remove_parameters(removals: Sequence[Removal]) -> Parameters:
+    """The parameters of `REMOVE`."""
+    return {
+        "job_id": [one.job_id for one in removals],
+        "status": [one.status.value for one in removals],
+        "billing_status": [one.billing_status.value for one in removals],
+        "error_type": [one.error_type for one in removals],
+        "error_message": [one.error_message for one in removals],
+    }
+
+
+def settle_parameters(settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta) -> Parameters:
     """The parameters of `SETTLE`."""
     return {
+        "settle_after": settle_after,
         "job_id": [settlement.job_id for settlement, _ in settlements],
         "transaction_id": [settlement.transaction_id for settlement, _ in settlements],
         "billing_status": [status.value for _, status in settlements],
@@ -205,37 +383,6 @@ def claimed(claim: Claim, job_ids: Collection[UUID]) -> Update:
     )
 
 
-def withheld(job_ids: Collection[UUID]) -> Update:
-    """Marks PENDING jobs as still to be handed to the queue."""
-    return (
-        update(jobs).where(jobs.c.id == func.any(list(job_ids)), jobs.c.status == _PENDING).values(dispatched_at=null())
-    )
-
-
-WAITING = (jobs.c.id, jobs.c.queue, jobs.c.priority, jobs.c.queued_at)
-WAITING_ORDER = (jobs.c.queue, jobs.c.priority, jobs.c.queued_at, jobs.c.id)
-
-
-def waiting_after(last: tuple[Any, ...] | None, limit: int) -> Any:
-    """Reads PENDING jobs that were handed to the queue, in the order of the index `ix_jobs_live`."""
-    statement = select(*WAITING).where(jobs.c.status == _PENDING, jobs.c.dispatched_at.is_not(None))
-    if last is not None:
-        statement = statement.where(tuple_(*WAITING_ORDER) > tuple_(*last))
-    return statement.order_by(*WAITING_ORDER).limit(limit)
-
-
-def dispatched(limit: int) -> Update:
-    """Marks PENDING jobs that are still to be handed to the queue as handed over, highest priority first."""
-    chosen = (
-        select(jobs.c.id)
-        .where(jobs.c.status == _PENDING, jobs.c.dispatched_at.is_(None))
-        .order_by(jobs.c.priority, jobs.c.queued_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return update(jobs).where(jobs.c.id.in_(chosen)).values(dispatched_at=func.now()).returning(*WAITING)
-
-
 STATS_WINDOW_SECONDS = 60
 
 # Each part is answered by an index of its own; history is never read.
@@ -243,14 +390,16 @@ STATS = text(
     """
     SELECT queue, priority, sum(waiting)::bigint AS waiting, sum(withheld)::bigint AS withheld,
            sum(running)::bigint AS running, now() - min(oldest) AS oldest_age,
-           sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed
+           sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed,
+           queue IN (SELECT name FROM queues WHERE paused) AS paused
     FROM (
         SELECT queue, priority, count(*) FILTER (WHERE status = 'PENDING') AS waiting, 0 AS withheld,
                count(*) FILTER (WHERE status = 'RUNNING') AS running,
                min(queued_at) FILTER (WHERE status = 'PENDING') AS oldest, 0 AS submitted, 0 AS completed
-        FROM jobs WHERE status IN ('PENDING', 'RUNNING') GROUP BY queue, priority
+        FROM jobs WHERE status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)
+        GROUP BY queue, priority
         UNION ALL
-        SELECT queue, priority, 0, count(*), 0, NULL, 0, 0
+        SELECT queue, priority, count(*), count(*), 0, min(queued_at), 0, 0
         FROM jobs WHERE status = 'PENDING' AND dispatched_at IS NULL GROUP BY queue, priority
         UNION ALL
         SELECT queue, priority, 0, 0, 0, NULL, count(*), 0
@@ -258,6 +407,9 @@ STATS = text(
         UNION ALL
         SELECT queue, priority, 0, 0, 0, NULL, 0, count(*)
         FROM jobs WHERE completed_at > now() - make_interval(secs => :window) GROUP BY queue, priority
+        UNION ALL
+        SELECT name, priority, 0, 0, 0, NULL, 0, 0
+        FROM queues, generate_series(0, 2) AS priority WHERE paused
     ) AS parts
     WHERE cardinality(CAST(:queues AS text[])) = 0 OR queue = ANY(CAST(:queues AS text[]))
     GROUP BY queue, priority

@@ -11,7 +11,7 @@ def queue_stats(counted: Iterable[Mapping[Any, Any]], queues: Collection[str], w
     """Completes counts to all priorities of all queues asked for or found, ordered by queue and priority.
 
     Args:
-        counted: Rows of queue, priority, waiting, withheld, running, oldest_age, submitted, completed.
+        counted: Rows of queue, priority, waiting, withheld, running, paused, oldest_age, submitted, completed.
         queues: The queues asked for; none means those found.
         window_seconds: Over how long submitted and completed were counted.
     """
@@ -32,6 +32,7 @@ def _stats(queue: str, priority: Priority, row: Mapping[Any, Any], window_second
         waiting=waiting,
         dispatched=waiting - row.get("withheld", 0),
         running=row.get("running", 0),
+        paused=bool(row.get("paused")),
         oldest_age=row.get("oldest_age"),
         submitted_per_second=row.get("submitted", 0) / window_seconds,
         completed_per_second=row.get("completed", 0) / window_seconds,

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import jsonschema_rs
 
 from services.jobs import payloads
-from services.jobs.domain import NewJob, billing_at_admission
+from services.jobs.domain import JobStatus, NewJob, billing_at_admission
 from services.jobs.errors import (
     InputTooLarge,
     InvalidInputJson,
@@ -19,6 +19,9 @@ from services.jobs.job_types import JobType, Priority
 from services.jobs.schemas import validator
 from services.kit.errors import InvalidField
 from services.kit.idempotency import digest
+
+#: How far in the future a job may be scheduled.
+HORIZON = timedelta(days=90)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +95,19 @@ def admitted(
     price = job_type.standard_cost_cents
     if submission.max_cost_cents is not None and price > submission.max_cost_cents:
         raise PriceAboveMaximum(price, submission.max_cost_cents, job_type.currency)
-    if submission.run_at is not None and submission.run_at > now:
-        raise InvalidField.of("run_at", "must not be in the future: jobs are run at once")
-    if submission.expires_at is not None and submission.expires_at <= now:
-        raise InvalidField.of("expires_at", "must be in the future")
+    later = submission.run_at is not None and submission.run_at > now
+    begins_at = submission.run_at if submission.run_at is not None and later else now
+    if begins_at > now + HORIZON:
+        raise InvalidField.of("run_at", f"must be at most {HORIZON.days} days from now")
+    if submission.expires_at is not None and submission.expires_at <= begins_at:
+        raise InvalidField.of("expires_at", "must be after run_at" if later else "must be in the future")
     _check_schema(job_type, payload)
     priority = job_type.default_priority if submission.priority is None else submission.priority
     return NewJob(
         id=submission.job_id,
         customer_id=submission.customer_id,
         job_type_id=job_type.id,
+        status=JobStatus.SCHEDULED if later else JobStatus.PENDING,
         billing_status=billing_at_admission(price),
         priority=priority,
         queue=job_type.queue,
@@ -112,7 +118,7 @@ def admitted(
         max_attempts=job_type.max_attempts,
         labels=submission.labels,
         run_at=submission.run_at,
-        expires_at=submission.expires_at or now + job_type.expires_after,
+        expires_at=submission.expires_at or begins_at + job_type.expires_after,
         request_id=request_id,
         request_digest=digest(submission.parameters),
     )

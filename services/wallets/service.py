@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from services.kit.crash import crash_point
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -111,7 +112,9 @@ class WalletsService:
             IdempotencyKeyReused: If the key was used with other parameters.
             InsufficientFunds: If less is available.
         """
-        return await self._apply_one(request)
+        accepted = await self._apply_one(request)
+        crash_point("wallets.deduct.before_reply")
+        return accepted
 
     async def deduct_many(self, requests: Sequence[Deduct]) -> list[Decision]:
         """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
@@ -119,7 +122,9 @@ class WalletsService:
         Returns:
             A decision a request, in the same order.
         """
-        return await self._apply(requests)
+        decisions = await self._apply(requests)
+        crash_point("wallets.deduct.before_reply")
+        return decisions
 
     @transactional(read_only=True)
     async def list_transactions(self, reference: WalletReference, query: ListQuery) -> tuple[Wallet, Page[Transaction]]:

@@ -12,44 +12,27 @@ from uuid import UUID, uuid4
 
 import redis.asyncio as redis
 import structlog
-from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from services.kit.background import together
 from services.kit.cache import keys as cache_keys
 from services.kit.cache.cache import Cache
 from services.kit.cache.keys import Key
 from services.kit.cache.messages import decode, encode
-from services.kit.settings import RedisSettings
+from services.kit.pubsub import Subscription, longer
+from services.kit.redis_failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
 
 _CHANNEL = "cache:invalidations"
 _POLL_SECONDS = 1.0
-# Above the time of a poll: a quiet channel is no failure.
-_SOCKET_TIMEOUT_SECONDS = 5.0
-_BACKOFF_MIN = 0.1
-_BACKOFF_MAX = 2.0
 _PENDING_MAX = 1000
-
-
-def redis_client(settings: RedisSettings) -> redis.Redis:
-    """Makes the client for `Invalidations`: without retries, because the loops know better what a new try needs."""
-    client: redis.Redis = redis.Redis.from_url(
-        settings.url.get_secret_value(),
-        socket_timeout=_SOCKET_TIMEOUT_SECONDS,
-        socket_connect_timeout=settings.command_timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client
 
 
 class Invalidations:
     """Tells other processes what has changed, and the caches of this one what changed elsewhere.
 
     Args:
-        client: Made by `redis_client`; not closed here.
+        client: Made by `services.kit.pubsub.redis_client`; not closed here.
         prefix: Put before the name of the channel, as before all keys.
         poll_seconds: After how long a silence Redis is asked for a sign of life. None within the same time again
             means that the subscription is lost.
@@ -66,14 +49,15 @@ class Invalidations:
     ) -> None:
         self._client = client
         self._channel = f"{prefix}{_CHANNEL}"
-        self._poll_seconds = poll_seconds
+        self._subscription = Subscription(
+            client, self._channel, receive=self._apply, begin=self._empty_all, poll_seconds=poll_seconds
+        )
         self._pending_max = pending_max
         self._instance = uuid4()
         self._caches: dict[str, Cache[Any, Any]] = {}
         # By cache; each change once, however often it happened. None: everything.
         self._pending: dict[str, set[str] | None] = {}
         self._wake = asyncio.Event()
-        self._subscribed = False
 
     @property
     def instance(self) -> UUID:
@@ -83,7 +67,7 @@ class Invalidations:
     @property
     def subscribed(self) -> bool:
         """Whether changes elsewhere are heard of at the moment, as far as is known."""
-        return self._subscribed
+        return self._subscription.subscribed
 
     def join(self, *caches: Cache[Any, Any]) -> None:
         """Tells of what is dropped from caches, and drops from them what others tell of.
@@ -110,18 +94,13 @@ class Invalidations:
 
     async def run(self) -> None:
         """Sends and receives until it is cancelled. While Redis is away it tries again and again."""
-        tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+        await together(self._send(), self._subscription.run())
 
     async def flush(self) -> None:
         """Sends what was noted, once, before the process ends. What fails is left to the time limit of the values."""
         try:
             await self._send_pending()
-        except (RedisError, OSError) as error:
+        except REDIS_FAILURES as error:
             log.warning("cache invalidations lost", problem=f"{type(error).__name__}: {error}")
 
     def _note(self, cache: str, dumped: set[str] | None) -> None:
@@ -139,10 +118,10 @@ class Invalidations:
             self._wake.clear()
             try:
                 await self._send_pending()
-            except (RedisError, OSError) as error:
+            except REDIS_FAILURES as error:
                 if not backoff_seconds:
                     log.warning("cache invalidations wait", problem=f"{type(error).__name__}: {error}")
-                backoff_seconds = _longer(backoff_seconds)
+                backoff_seconds = longer(backoff_seconds)
                 await asyncio.sleep(backoff_seconds)
                 continue
             if backoff_seconds:
@@ -162,44 +141,6 @@ class Invalidations:
                 if not sent:
                     self._note(cache, dumped)
 
-    async def _receive(self) -> None:
-        backoff_seconds = 0.0
-        while True:
-            try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(self._channel)
-                    await self._listen(subscription)
-            except (RedisError, OSError) as error:
-                # Again and again only if it was not subscribed in between.
-                if self._subscribed or not backoff_seconds:
-                    log.warning("cache subscription lost", problem=f"{type(error).__name__}: {error}")
-                backoff_seconds = _longer(0.0 if self._subscribed else backoff_seconds)
-            finally:
-                self._subscribed = False
-            await asyncio.sleep(backoff_seconds)
-
-    async def _listen(self, subscription: PubSub) -> None:
-        asked = False
-        while True:
-            message = await subscription.get_message(timeout=self._poll_seconds)
-            if message is not None:
-                asked = False
-                self._take(message["type"], message["data"])
-            elif asked:
-                raise redis.ConnectionError("no answer to a ping")
-            else:
-                asked = True
-                await subscription.ping()
-
-    def _take(self, kind: str, data: Any) -> None:
-        if kind == "subscribe":
-            # The client also subscribes again by itself when it finds its connection closed.
-            self._subscribed = True
-            self._empty_all()
-            log.info("cache subscription begun", caches=sorted(self._caches))
-        elif kind == "message":
-            self._apply(data)
-
     def _apply(self, data: bytes | str) -> None:
         try:
             told = decode(data)
@@ -214,7 +155,3 @@ class Invalidations:
     def _empty_all(self) -> None:
         for cache in self._caches.values():
             cache.forget(None)
-
-
-def _longer(backoff_seconds: float) -> float:
-    return min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)

@@ -51,3 +51,14 @@ async def merged(
     good = [item for item in parsed if not isinstance(item, DomainError)]
     results = iter(await work(good) if good else ())
     return [item if isinstance(item, DomainError) else next(results) for item in parsed]
+
+
+def one(result: R | DomainError) -> R:
+    """The result of a batch of one, which is all that was asked for.
+
+    Raises:
+        DomainError: If the result is an error.
+    """
+    if isinstance(result, DomainError):
+        raise result
+    return result

@@ -55,6 +55,7 @@ class Server:
         optional: Health checks whose failure is only logged.
         background: What runs beside the server until it has drained, such as a dispatcher; its failure ends the
             process.
+        on_drain: Called when the server begins to drain, so that streams end that would last.
     """
 
     settings: ServerSettings
@@ -62,6 +63,7 @@ class Server:
     required: Mapping[str, Check]
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    on_drain: Sequence[Callable[[], None]] = ()
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
 
     def stop(self) -> None:
@@ -93,6 +95,8 @@ class Server:
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls)
             calls.draining = True
+            for end_streams in self.on_drain:
+                end_streams()
             await health.stop()
             await server.stop(self.settings.drain_seconds)
         log.info("stopped")

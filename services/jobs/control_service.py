@@ -1,0 +1,130 @@
+"""What clients and operators do to jobs from outside: take them back, run them again, pause and resume."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from services.jobs.control import Removal, cancellation, retried_billing
+from services.jobs.domain import BillingStatus, Job, JobStatus
+from services.jobs.errors import JobNotFound
+from services.jobs.ports import Changes, Queue
+from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, PauseRepository
+from services.kit.data.transactions import Transactions
+from services.kit.errors import DomainError
+from services.kit.query.page import ListQuery
+from services.kit.query.specification import Specification
+
+_CANCELLABLE = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING)
+_RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class ControlService:
+    """The use cases that change jobs from outside of their runs. Each is one transaction for a whole batch.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        pauses: What is paused.
+        queue: Takes the IDs of jobs that wait again.
+        changes: Is told of jobs that have changed.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        pauses: PauseRepository,
+        *,
+        queue: Queue,
+        changes: Changes,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._pauses = pauses
+        self._queue = queue
+        self._changes = changes
+
+    async def cancel(self, job_ids: Sequence[UUID], reason: str) -> list[Job | DomainError]:
+        """Takes jobs back; the same call again changes nothing.
+
+        Returns:
+            The jobs as they are now, or why one was not taken back, aligned with the IDs.
+        """
+
+        async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
+            removals: list[Removal] = []
+            refused = _each(jobs, lambda job: _note(removals, cancellation(job, reason)))
+            await self._jobs.remove_many(removals)
+            return refused
+
+        return await self._change(job_ids, change)
+
+    async def cancel_matching(self, wanted: Specification, limit: int, reason: str) -> list[Job | DomainError]:
+        """Takes back those that meet a condition and are not final, the oldest first."""
+        return await self.cancel(await self._matching(wanted & STATUS.is_in(_CANCELLABLE), limit), reason)
+
+    async def retry(self, job_ids: Sequence[UUID]) -> list[Job | DomainError]:
+        """Has final jobs run again, at the frozen price; those that are not final are answered as they are.
+
+        Returns:
+            The jobs as they are now, or why one is not run again, aligned with the IDs.
+        """
+
+        async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
+            retries: list[tuple[UUID, BillingStatus]] = []
+
+            def decide(job: Job) -> None:
+                status = retried_billing(job)
+                _note(retries, None if status is None else (job.id, status))
+
+            refused = _each(jobs, decide)
+            await self._jobs.retry_many(retries)
+            self.transactions.after_commit(self._queue.wake)
+            return refused
+
+        return await self._change(job_ids, change)
+
+    async def retry_matching(self, wanted: Specification, limit: int) -> list[Job | DomainError]:
+        """Has those run again that meet a condition and are FAILED or CANCELLED, the oldest first."""
+        return await self.retry(await self._matching(wanted & STATUS.is_in(_RETRYABLE), limit))
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Pauses or resumes a queue."""
+        async with self.transactions.begin():
+            await self._pauses.set_queue(name, paused=paused)
+            self.transactions.after_commit(self._queue.wake)
+
+    async def _matching(self, wanted: Specification, limit: int) -> list[UUID]:
+        query = ListQuery(JOBS.made_unique([CREATED_AT.ascending()]), wanted, page_size=limit)
+        async with self.transactions.begin(read_only=True):
+            page = await self._jobs.list_page(query)
+        return [job.id for job in page.items]
+
+    async def _change(
+        self, job_ids: Sequence[UUID], change: Callable[[dict[UUID, Job]], Any]
+    ) -> list[Job | DomainError]:
+        if not job_ids:
+            return []
+        async with self.transactions.begin():
+            jobs = await self._jobs.lock_many(set(job_ids))
+            refused = await change({key: jobs[key] for key in sorted(jobs)})
+            now = await self._jobs.get_many(jobs)
+            changed = [key for key, job in now.items() if job.version != jobs[key].version]
+            self.transactions.after_commit(lambda: self._changes.put(changed))
+        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in job_ids]
+
+
+def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:
+    """Decides on each job; answers why those are refused that are."""
+    refused: dict[UUID, DomainError] = {}
+    for key, job in jobs.items():
+        try:
+            decide(job)
+        except DomainError as error:
+            refused[key] = error
+    return refused
+
+
+def _note(noted: list[Any], found: Any) -> None:
+    if found is not None:
+        noted.append(found)

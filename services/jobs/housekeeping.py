@@ -1,0 +1,188 @@
+"""What every replica of the jobs service does beside answering calls, so that nothing is lost and nothing is stuck.
+
+There is no leader. Each chore takes a bounded number of rows that no other replica is at, and makes no network call in
+a transaction. All times are the database's.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from services.jobs.control import EXPIRED, RUNNER_LOST, removal
+from services.jobs.dispatcher import QueueUnavailable
+from services.jobs.domain import JobStatus
+from services.jobs.ports import Changes, Queue, Wallets
+from services.jobs.repository import JobRepository
+from services.jobs.run_service import RunService
+from services.kit.crash import crash_point
+from services.kit.data.transactions import Transactions
+from services.kit.errors import DomainError
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+_BACKOFF_MIN = 0.5
+_BACKOFF_MAX = 10.0
+_SETTLE_LONGEST = timedelta(minutes=10)
+
+JOBS = Counter("innosystem_jobs_housekeeping_jobs", "Jobs that a chore did something for.", ["chore", "done"])
+_ROUNDS = Counter("innosystem_jobs_housekeeping_rounds", "Rounds of a chore.", ["chore"])
+_FAILURES = Counter("innosystem_jobs_housekeeping_failures", "Rounds of a chore that failed.", ["chore"])
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Something that is done again and again.
+
+    Attributes:
+        name: In logs and metrics.
+        every: The pause between two rounds, with jitter.
+        round: One round; answers whether there is more to do at once.
+    """
+
+    name: str
+    every: timedelta
+    round: Callable[[], Awaitable[bool]]
+
+    async def run(self) -> None:
+        """Does it until it is cancelled. A failure is logged when it begins and when it is over."""
+        backoff_seconds = 0.0
+        while True:
+            _ROUNDS.labels(self.name).inc()
+            try:
+                more = await self.round()
+            except (DomainError, QueueUnavailable) as error:
+                _FAILURES.labels(self.name).inc()
+                if not backoff_seconds:
+                    log.warning("housekeeping waits", chore=self.name, problem=str(error))
+                backoff_seconds = min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)
+                await asyncio.sleep(backoff_seconds)
+                continue
+            if backoff_seconds:
+                log.info("housekeeping goes on", chore=self.name)
+                backoff_seconds = 0.0
+            if not more:
+                # Replicas that were started together do not stay together.
+                await asyncio.sleep(self.every.total_seconds() * random.uniform(0.8, 1.2))  # noqa: S311
+
+
+class Timekeeper:
+    """Rescues jobs whose runner is lost, and ends those that nobody has started in their time.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        queue: Takes the IDs of jobs that wait again.
+        changes: Is told of jobs that have changed.
+        rescues_max: How often a job may lose its runner; then it is FAILED.
+    """
+
+    def __init__(
+        self, transactions: Transactions[Any], jobs: JobRepository, queue: Queue, changes: Changes, *, rescues_max: int
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._queue = queue
+        self._changes = changes
+        self._rescues_max = rescues_max
+
+    async def round(self) -> bool:
+        """Takes some of each."""
+        async with self.transactions.begin():
+            lost = await self._jobs.lock_lost(_BATCH)
+            expired = await self._jobs.lock_expired(_BATCH)
+            hopeless = [job for job in lost if job.rescue_count >= self._rescues_max]
+            message = f"its runner was lost {self._rescues_max + 1} times"
+            removals = [removal(job, JobStatus.FAILED, RUNNER_LOST, message) for job in hopeless]
+            message = "it was not started in its time"
+            removals += [removal(job, JobStatus.CANCELLED, EXPIRED, message) for job in expired]
+            await self._jobs.remove_many(removals)
+            waiting = await self._jobs.rescue_many({job.id for job in lost} - {job.id for job in hopeless})
+            if lost or expired:
+                self.transactions.after_commit(lambda: self._queue.put(waiting, first=True))
+                self.transactions.after_commit(lambda: self._changes.put([job.id for job in (*lost, *expired)]))
+        for job in lost:
+            log.warning(
+                "job rescued" if job not in hopeless else "job given up",
+                job_id=str(job.id),
+                runner_id=str(job.runner_id),
+                rescues=job.rescue_count,
+            )
+        JOBS.labels("rescuer", "rescued").inc(len(waiting))
+        JOBS.labels("rescuer", "failed").inc(len(hopeless))
+        JOBS.labels("expiry", "cancelled").inc(len(expired))
+        return len(lost) == _BATCH or len(expired) == _BATCH
+
+
+class Settler:
+    """Makes the charges that runners have not made.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        runs: Records what became of charges.
+        wallets: Asks the wallets service.
+        settle_after: The wait after the first try that failed; it doubles.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        runs: RunService,
+        wallets: Wallets,
+        *,
+        settle_after: timedelta,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._runs = runs
+        self._wallets = wallets
+        self._settle_after = settle_after
+
+    async def round(self) -> bool:
+        """Takes some, charges them, records it."""
+        async with self.transactions.begin():
+            charges = await self._jobs.take_unsettled(_BATCH, self._settle_after, _SETTLE_LONGEST)
+        if not charges:
+            return False
+        crash_point("jobs.settler.before_deduct")
+        outcomes = await self._wallets.deduct(charges)
+        crash_point("jobs.settler.before_settle")
+        known = [outcome for outcome in outcomes if not isinstance(outcome, DomainError)]
+        if known:
+            await self._runs.settle(known)
+        made = sum(one.transaction_id is not None for one in known)
+        JOBS.labels("settler", "charged").inc(made)
+        JOBS.labels("settler", "refused").inc(len(known) - made)
+        if unknown := [outcome for outcome in outcomes if isinstance(outcome, DomainError)]:
+            raise unknown[0]
+        return len(charges) == _BATCH
+
+
+class Retention:
+    """Deletes jobs that have been over for long; of charged ones a receipt is kept.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        age: How long they are kept.
+    """
+
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, *, age: timedelta) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._age = age
+
+    async def round(self) -> bool:
+        """Deletes some."""
+        async with self.transactions.begin():
+            deleted = await self._jobs.delete_finished(self._age, _BATCH)
+        JOBS.labels("retention", "deleted").inc(deleted)
+        return deleted == _BATCH

@@ -1,0 +1,77 @@
+"""What the use cases need from outside of the database. One implementation each, and fakes in tests."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from services.jobs.completion import Settlement
+from services.jobs.domain import Charge, ListKey, Waiting
+from services.jobs.job_types import JobType
+from services.kit.errors import DomainError
+
+
+class Customers(Protocol):
+    """What the jobs service asks of the customers service."""
+
+    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
+        """Answers whether each customer is active; those that do not exist are left out.
+
+        What could not be asked is answered as the error to fail with.
+        """
+        ...
+
+
+class Wallets(Protocol):
+    """What the jobs service asks of the wallets service."""
+
+    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        """Makes charges, each under the key of its job.
+
+        Returns:
+            For each charge what became of it, or why that is not known.
+        """
+        ...
+
+
+class JobTypes(Protocol):
+    """The job types that submissions name."""
+
+    async def resolve(self, wanted: Collection[UUID | str]) -> Mapping[UUID | str, JobType | DomainError]:
+        """Answers those that exist, by the IDs and names that were asked for.
+
+        What is stored and not understood is answered as the error to fail with.
+        """
+        ...
+
+    def forget(self, wanted: Collection[UUID | str]) -> None:
+        """Is told of job types that turned out to be gone."""
+        ...
+
+
+class Queue(Protocol):
+    """Takes the IDs of waiting jobs to where runners find them. Never fails and never makes a caller wait."""
+
+    def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
+        """Whether jobs of a type are not to be handed to a list now: it is full, or something is paused."""
+        ...
+
+    def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:
+        """Hands jobs over that were stored as handed over; `first` for those that have waited before."""
+        ...
+
+    def wake(self, *lists: ListKey) -> None:
+        """Is told that jobs were stored that are still to be handed over; of lists that are not named, too."""
+        ...
+
+    def expect(self, wait: timedelta) -> None:
+        """Is told that a job will have to be handed over after this time."""
+        ...
+
+
+class Changes(Protocol):
+    """Tells watchers, also those of other processes, that jobs have changed. Never fails and never waits."""
+
+    def put(self, job_ids: Collection[UUID]) -> None:
+        """Tells of jobs that have changed."""
+        ...
