@@ -95,9 +95,9 @@ def _print(results: Sequence["JobResult"], *, as_json: bool) -> int:
     changed = [result.job for result in results if result.HasField("job")]
     refused = [error_from_status(result.error) for result in results if result.HasField("error")]
     if as_json:
-        print_json({"jobs": changed, "errors": [str(error) for error in refused]})
+        print_json({"jobs": changed, "errors": [f"{error.reason}: {error.message}" for error in refused]})
     else:
         print_messages(changed, _COLUMNS, as_json=False, nothing="No jobs were changed.")
         for error in refused:
-            print(error)
+            print(f"{error.reason}: {error.message}")
     return 1 if refused else 0

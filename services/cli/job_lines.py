@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from innosystem.client import new_id
 from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import Priority
@@ -19,7 +21,17 @@ MALFORMED: Final = "MALFORMED_LINE"
 BATCH_JOBS_MAX: Final = 200
 BATCH_BYTES_MAX: Final = 6 * 1024 * 1024
 
-_FIELDS: Final = ("job_type", "customer_id", "priority", "input", "job_id", "labels", "max_cost_cents")
+_FIELDS: Final = (
+    "job_type",
+    "customer_id",
+    "priority",
+    "input",
+    "job_id",
+    "labels",
+    "max_cost_cents",
+    "run_at",
+    "expires_at",
+)
 _PRIORITIES: Final = ("HIGH", "MEDIUM", "LOW")
 _WHITESPACE: Final = re.compile(r"[ \t\r\n]*")
 
@@ -112,6 +124,9 @@ def parse_line(line: bytes, defaults: Defaults) -> CreateJobRequest:
         )
         if (max_cost_cents := given.get("max_cost_cents")) is not None:
             request.max_cost_cents = _whole_number("max_cost_cents", max_cost_cents)
+        for name in ("run_at", "expires_at"):
+            if given.get(name) is not None:
+                _set_time(getattr(request, name), name, given[name])
     except UnicodeDecodeError as error:
         raise MalformedLine(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
     except RecursionError:
@@ -204,6 +219,13 @@ def _whole_number(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise MalformedLine(f"{name!r} must be a whole number")
     return value
+
+
+def _set_time(field: Timestamp, name: str, value: object) -> None:
+    try:
+        field.FromJsonString(value if isinstance(value, str) else "")
+    except ValueError:
+        raise MalformedLine(f'{name!r} must be a time such as "2026-01-31T12:00:00Z"') from None
 
 
 def _labels(given: dict[str, Any]) -> dict[str, str]:

@@ -35,8 +35,9 @@ async def submit(
     """Submit jobs from a JSON Lines file, or from standard input.
 
     Each line is one job: {"job_type": "python.source-stats", "customer_id": "...", "priority": "HIGH", "input": ...}.
-    It may have a "job_id" (submitted again, it is the same job), "labels" and "max_cost_cents". A line that is no job
-    does not stop the others. The exit status is 1 if any job was refused or, with --wait, did not succeed.
+    It may have a "job_id" (submitted again, it is the same job), "labels", "max_cost_cents", "run_at" and "expires_at".
+    A line that is no job does not stop the others. The exit status is 1 if any job was refused or, with --wait, did not
+    succeed.
 
     Args:
         file: The file, or - for standard input.

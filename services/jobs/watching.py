@@ -112,6 +112,8 @@ class Watching:
             JobNotFound: If there is none.
             Draining: If this process stops.
         """
+        if self._draining:
+            raise Draining
         watcher = _Watcher()
         # Before it is read, so that no change is missed in between.
         self._watchers.setdefault(job_id, set()).add(watcher)

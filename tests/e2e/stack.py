@@ -74,6 +74,7 @@ class Stack:
         if service == "jobs":
             settings |= self._queue()
             settings["CUSTOMERS_ADDRESS"] = self.addresses.get("customers", "127.0.0.1:1")
+            settings["WALLETS_ADDRESS"] = self.addresses.get("wallets", "127.0.0.1:1")
         return settings
 
     def start(self, *services: str, **settings: str) -> None:

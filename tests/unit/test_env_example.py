@@ -9,7 +9,12 @@ from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
 from services.customers.settings import CustomersServerSettings
-from services.jobs.settings import CustomersClientSettings, JobsServerSettings
+from services.jobs.settings import (
+    CustomersClientSettings,
+    HousekeepingSettings,
+    JobsServerSettings,
+    WalletsClientSettings,
+)
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
 from services.wallets.settings import WalletsServerSettings
 
@@ -26,6 +31,8 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (CacheSettings, "JOBS_CACHE_"),
     (CustomersServerSettings, "CUSTOMERS_"),
     (CustomersClientSettings, "CUSTOMERS_"),
+    (WalletsClientSettings, "WALLETS_"),
+    (HousekeepingSettings, "JOBS_"),
     (RunnerSettings, ""),
 ]
 

@@ -17,7 +17,12 @@ DOMAIN_FILES = (
     "service.py",
     "ledger.py",
     "completion.py",
+    "control.py",
+    "control_service.py",
+    "housekeeping.py",
     "leasing.py",
+    "ports.py",
+    "reconciler.py",
     "submission.py",
     "payloads.py",
     "job_types.py",
@@ -26,7 +31,7 @@ DOMAIN_FILES = (
     "statistics.py",
 )
 STUBS = tuple(f"innosystem.{package}" for package in ("customers", "wallets", "jobs", "options"))
-DATABASE_FILES = ("repository_sql.py", "models.py", "statements.py")
+DATABASE_FILES = ("repository_sql.py", "models.py", "statements.py", "housekeeping_statements.py")
 
 
 def imported(source: str, package: str = "") -> Iterator[str]:

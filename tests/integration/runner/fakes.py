@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ class StoredJob:
     timeout_seconds: float
     request_id: str
     lease_id: str = ""
+    renewed_at: list[float] = field(default_factory=list)
+    is_cancelled: bool = False
+    returned_because: str = ""
     completion: job_service_pb2.JobCompletion | None = None
     settlement: job_service_pb2.JobSettlement | None = None
 
@@ -57,7 +61,16 @@ class StoredJob:
         """Whether nothing is left to do for it."""
         if self.completion is None:
             return False
-        return self.completion.HasField("error") or self.settlement is not None
+        return not self.completion.HasField("output_json") or self.settlement is not None
+
+    def lose(self) -> None:
+        """Gives the job to nobody in particular, as after a lease that ran out."""
+        self.lease_id = str(new_id())
+
+    def cancel(self) -> None:
+        """Cancels the job."""
+        self.is_cancelled = True
+        self.lose()
 
 
 class Outage:
@@ -82,6 +95,17 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.batches: Counter[str] = Counter()
         self.deferred_after = 1000
         self.claim_replies_to_lose = 0
+        self.completion_replies_to_lose = 0
+        self.item_errors: list[status_pb2.Status] = []
+        self.completions: Counter[str] = Counter()
+        self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
+        # Cleared, the answers to claims, renewals, or completions are held back.
+        self.claiming = asyncio.Event()
+        self.claiming.set()
+        self.renewing = asyncio.Event()
+        self.completing = asyncio.Event()
+        self.renewing.set()
+        self.completing.set()
 
     def add(
         self,
@@ -127,6 +151,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             )
             claimed.MergeFromString(bytes([3 << 3, stored.processor_type]))
             claimed.timeout.FromNanoseconds(int(stored.timeout_seconds * 1e9))
+        await self.claiming.wait()
         if self.claim_replies_to_lose:
             self.claim_replies_to_lose -= 1
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the reply was lost")
@@ -139,7 +164,10 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         for completion in request.completions:
             result = response.results.add()
             stored = self.jobs[completion.job_id]
-            if stored.lease_id != completion.lease_id:
+            self.completions[completion.job_id] += 1
+            if self.item_errors:
+                result.error.CopyFrom(self.item_errors.pop())
+            elif stored.lease_id != completion.lease_id:
                 result.error.CopyFrom(status(code_pb2.ABORTED, "LEASE_LOST"))
             elif "\\u0000" in completion.output_json:
                 result.error.CopyFrom(status(code_pb2.INVALID_ARGUMENT, "INVALID_OUTPUT_JSON"))
@@ -149,6 +177,45 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                 if completion.HasField("output_json"):
                     result.recorded.status = job_pb2.JOB_STATUS_SUCCEEDED
                     result.recorded.charge.CopyFrom(_charge(stored.job))
+                elif completion.HasField("snooze"):
+                    result.recorded.status = job_pb2.JOB_STATUS_SCHEDULED
+        await self.completing.wait()
+        if self.completion_replies_to_lose:
+            self.completion_replies_to_lose -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
+        return response
+
+    async def RenewLeases(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches["renew"] += 1
+        self.renewals.append(request)
+        response = job_service_pb2.RenewLeasesResponse()
+        for job_id in request.job_ids:
+            stored = self.jobs[job_id]
+            if stored.completion is None and stored.lease_id in request.lease_ids:
+                stored.renewed_at.append(time.monotonic())
+            else:
+                response.not_renewed.add(
+                    job_id=job_id,
+                    reason=job_service_pb2.LEASE_END_CANCELLED
+                    if stored.is_cancelled
+                    else job_service_pb2.LEASE_END_LOST,
+                )
+        await self.renewing.wait()
+        return response
+
+    async def ReturnJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await self.outage.check(context)
+        self.batches["return"] += 1
+        response = job_service_pb2.ReturnJobsResponse()
+        for each in request.returns:
+            stored = self.jobs[each.job_id]
+            if stored.lease_id == each.lease_id and stored.completion is None:
+                stored.lease_id, stored.returned_because = "", each.reason
+                stored.job.attempt -= 1
+                response.results.add(status=job_pb2.JOB_STATUS_PENDING)
+            else:
+                response.results.add(error=status(code_pb2.ABORTED, "LEASE_LOST"))
         return response
 
     async def SettleJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_type_pb2
-from innosystem.runner import JobContext, JobError
+from innosystem.runner import JobError
 from innosystem.runner.worker import Runner
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import status, until
@@ -311,28 +311,3 @@ async def test_draining_finishes_what_runs_and_gives_back_what_is_not_claimed(
     # Last in the list is next to be taken.
     assert [*reversed(ids)] == [job.job.id.encode() for job in waiting]
     assert all(not job.lease_id for job in waiting)
-
-
-async def test_a_drain_that_takes_too_long_names_what_is_left(world: World) -> None:
-    entered = asyncio.Event()
-    cancelled = asyncio.Event()
-
-    async def hold(input: Any, job: JobContext) -> None:
-        entered.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    world.registry.add("hold", hold)
-    job = await world.submit("hold")
-    async with Runner.open(world.settings(runner_drain_seconds=0.1), world.registry) as runner:
-        task = asyncio.create_task(runner.run())
-        await entered.wait()
-        with structlog.testing.capture_logs() as lines:
-            runner.stop()
-            assert not await task
-
-    assert cancelled.is_set()
-    left = [line for line in lines if line["event"] == "drain_incomplete"]
-    assert left[0]["jobs"] == [{"id": job.job.id, "stage": "run"}]

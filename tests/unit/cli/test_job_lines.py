@@ -101,6 +101,8 @@ def test_a_job_without_an_id_gets_one_that_is_new() -> None:
         (b'{"priority": "URGENT"}', "must be one of HIGH, MEDIUM, LOW"),
         (b'{"labels": {"a": 1}}', "'labels' must be an object of texts"),
         (b'{"labels": []}', "'labels' must be an object of texts"),
+        (b'{"run_at": "tomorrow"}', "'run_at' must be a time"),
+        (b'{"expires_at": 5}', "'expires_at' must be a time"),
         (b'{"max_cost_cents": 1.5}', "'max_cost_cents' must be a whole number"),
         (b'{"max_cost_cents": true}', "'max_cost_cents' must be a whole number"),
         (b'{"max_cost_cents": 9223372036854775808}', "9223372036854775808"),
@@ -148,3 +150,10 @@ def test_a_job_larger_than_a_batch_is_refused_alone() -> None:
     (batch,) = batches([b'{"input": "' + b"x" * BATCH_BYTES_MAX + b'"}', b"{}"], DEFAULTS)
     assert [number for number, _ in batch.jobs] == [2]
     assert batch.malformed[0].line == 1
+
+
+def test_the_times_of_a_job_are_read() -> None:
+    line = b'{"run_at": "2026-01-31T12:00:00.5Z", "expires_at": "2026-02-01T00:00:00Z"}'
+    request = parse_line(line, DEFAULTS)
+    assert request.run_at.ToJsonString() == "2026-01-31T12:00:00.500Z"
+    assert request.expires_at.ToJsonString() == "2026-02-01T00:00:00Z"

@@ -31,6 +31,8 @@ def claimed() -> ClaimedJobs:
                 queue="default",
                 attempt=1,
                 max_attempts=3,
+                rescue_count=2,
+                snooze_count=4,
                 labels={"color": "red"},
             ),
             processing_logic_id=handler_id,

@@ -12,9 +12,10 @@ import structlog
 
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_type_pb2
-from innosystem.runner import JobContext, Registry
+from innosystem.runner import JobContext, Registry, Snooze
 from innosystem.runner.execution import Executor
-from innosystem.runner.outcome import Failed, Outcome, Succeeded
+from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
+from innosystem.runner.stopping import StopReason, StopSignal
 from tests.unit.runner.conftest import ClaimedJobs
 
 LIMIT_SECONDS = 10
@@ -54,6 +55,8 @@ async def test_a_coroutine_gets_the_input_and_the_job(
     assert seen[0].labels == {"color": "red"}
     assert seen[0].attempt == 1
     assert seen[0].max_attempts == 3
+    assert (seen[0].rescue_count, seen[0].snooze_count) == (2, 4)
+    assert not seen[0].stop_requested()
     assert seen[0].deadline is not None
 
 
@@ -135,6 +138,48 @@ async def test_a_thread_that_takes_too_long_is_reported_when_it_ends(
 
         assert failure_of(await running).type == "TIMEOUT"
     assert not executor.has_stuck_threads
+
+
+async def test_a_thread_can_see_that_its_time_is_over(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    def patient(input: Any, job: JobContext) -> None:
+        limit = threading.Event()
+        for _ in range(LIMIT_SECONDS * 100):
+            if job.stop_requested() or limit.wait(0.01):
+                return
+
+    registry.add("patient", patient)
+    async with asyncio.timeout(LIMIT_SECONDS / 2):
+        outcome = await executor.execute(claimed("patient", timeout_seconds=0.01))
+
+    assert failure_of(outcome).type == "TIMEOUT"
+
+
+@pytest.mark.parametrize("written", ["async def", "def"])
+async def test_a_handler_that_snoozes_asks_to_be_run_again_later(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs, written: str
+) -> None:
+    def blocking(input: Any) -> None:
+        raise Snooze(30)
+
+    async def coroutine(input: Any) -> None:
+        raise Snooze(30)
+
+    registry.add("snoozes", coroutine if written == "async def" else blocking)
+
+    assert await executor.execute(claimed("snoozes", timeout_seconds=60)) == Snoozed(30)
+
+
+async def test_a_result_that_nobody_wants_is_logged_as_dropped_and_not_as_a_success(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    stop = StopSignal()
+    registry.add("late", lambda input: stop.drop(StopReason.LOST))
+    with structlog.testing.capture_logs() as lines:
+        await executor.execute(claimed("late"), stop)
+
+    assert [(line["event"], line["reason"]) for line in lines] == [("result_dropped", "lost")]
 
 
 async def test_a_timeout_error_of_the_handler_is_not_the_timeout_of_the_job(

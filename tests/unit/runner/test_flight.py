@@ -39,6 +39,31 @@ async def test_it_is_empty_only_when_every_job_has_left() -> None:
     assert flight.room() == 2
 
 
+async def test_a_job_that_is_not_the_runners_any_more_keeps_its_slot_and_is_nothing_to_wait_for() -> None:
+    flight = Flight(slots=1)
+    job = flight.enter(popped())
+    flight.leases.add(job)
+    flight.disown(job)
+
+    assert flight.room() == 0
+    assert flight.empty.is_set()
+    assert flight.jobs == []
+    assert flight.leases.snapshot() == []
+    flight.leave(job)
+    assert flight.room() == 1
+
+
+async def test_a_lease_is_kept_until_the_server_has_the_result() -> None:
+    flight = Flight(slots=1)
+    job = flight.enter(popped())
+    flight.leases.add(job)
+    flight.finish(job, completion())
+
+    assert flight.leases.get(job.job_id) is job
+    flight.forget_result(job)
+    assert flight.leases.get(job.job_id) is None
+
+
 async def test_results_that_nobody_takes_stop_the_runner_by_their_number() -> None:
     flight = Flight(slots=10)
     while flight.room():

@@ -2,19 +2,26 @@
 
 import json
 import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from innosystem.runner import JobError
+from innosystem.client import new_id
+from innosystem.runner import JobError, Snooze
+from innosystem.runner.completing import completion_of
+from innosystem.runner.flight import FlyingJob
 from innosystem.runner.outcome import (
     OUTPUT_BYTES_MAX,
     Failed,
+    Snoozed,
     Succeeded,
     failed,
     parse_input,
+    raised,
     succeeded,
 )
+from innosystem.runner.queue import PoppedId
 
 
 @pytest.mark.parametrize("number", [2**53 + 1, 2**64, -(10**300)])
@@ -105,3 +112,53 @@ def test_an_exception_that_can_not_be_printed_is_still_reported() -> None:
 
     assert outcome.type == "Mute"
     assert "RuntimeError" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(timedelta(minutes=1), 60.0), (1.5, 1.5), (3, 3.0), (-1, 0.0), (timedelta(days=3), 86400.0), (math.inf, 86400.0)],
+)
+def test_delays_are_timedeltas_or_seconds_and_kept_within_bounds(given: timedelta | float, seconds: float) -> None:
+    assert failed(JobError("later", retry_after=given)).retry_after_seconds == seconds
+    assert raised(Snooze(given)) == Snoozed(seconds)
+
+
+def test_a_delay_that_is_not_a_number_is_refused_where_it_is_made() -> None:
+    with pytest.raises(ValueError, match="number of seconds"):
+        Snooze(math.nan)
+    with pytest.raises(ValueError, match="number of seconds"):
+        JobError("later", retry_after=math.nan)
+
+
+def test_an_error_without_a_delay_leaves_it_to_the_job_type() -> None:
+    assert failed(JobError("again")).retry_after_seconds is None
+    assert failed(ValueError("again")).retry_after_seconds is None
+
+
+def flying() -> FlyingJob:
+    job = FlyingJob(PoppedId(str(new_id()), "jobs:p1:pending"))
+    job.lease_id = str(new_id())
+    return job
+
+
+def test_a_delay_is_reported_to_the_fraction_of_a_second() -> None:
+    completion = completion_of(flying(), failed(JobError("again", retry_after=0.25)))
+    assert completion.HasField("error")
+    assert completion.retry_after.ToMilliseconds() == 250
+
+
+def test_a_delay_of_nothing_is_a_delay() -> None:
+    completion = completion_of(flying(), failed(JobError("again", retry_after=0)))
+    assert completion.HasField("retry_after")
+
+
+def test_an_error_that_no_attempt_helps_is_reported_without_a_delay() -> None:
+    completion = completion_of(flying(), failed(JobError("never", retryable=False, retry_after=60)))
+    assert not completion.error.retryable
+    assert not completion.HasField("retry_after")
+
+
+def test_a_snooze_is_reported_as_such_and_not_as_an_error() -> None:
+    completion = completion_of(flying(), raised(Snooze(90)))
+    assert completion.WhichOneof("outcome") == "snooze"
+    assert completion.snooze.seconds == 90

@@ -21,6 +21,7 @@ class Recording(Stage[int]):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[list[int]] = []
+        self.unwanted: set[int] = set()
         self.given_up: list[tuple[list[int], Exception]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -33,6 +34,9 @@ class Recording(Stage[int]):
 
     async def give_up(self, batch: list[int], error: Exception) -> None:
         self.given_up.append((batch, error))
+
+    def is_wanted(self, item: int) -> bool:
+        return item not in self.unwanted
 
     def size(self, item: int) -> int:
         return item
@@ -128,6 +132,35 @@ async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on(error: Excep
         await until(lambda: [3] in stage.sent)
 
     assert stage.given_up == [([1, 2], error)]
+
+
+async def test_what_has_lost_its_meaning_while_it_waited_is_not_sent() -> None:
+    stage = Recording()
+    stage.unwanted.update({2, 3})
+    for item in (1, 2, 3):
+        stage.put(item)
+    async with running(stage):
+        await until(lambda: stage.sent == [[1]])
+        stage.put(3)
+        stage.put(4)
+        await until(lambda: stage.sent == [[1], [4]])
+
+
+async def test_what_has_lost_its_meaning_while_it_was_sent_is_not_given_up() -> None:
+    stage = Recording()
+    error = Unreachable(StatusCode.UNAVAILABLE, "", "away")
+
+    def lose_one(batch: list[int]) -> None:
+        stage.unwanted.add(1)
+        raise error
+
+    stage.check = lose_one
+    stage.put(1)
+    stage.put(2)
+    async with running(stage):
+        await until(lambda: bool(stage.given_up))
+
+    assert stage.given_up == [([2], error)]
 
 
 async def test_items_can_be_taken_back_before_they_are_sent() -> None:

@@ -10,12 +10,17 @@ A handler is a function with the `processing_logic_id` of a job type:
             raise JobError("url is missing", type="INVALID_INPUT", retryable=False)
         ...
 
+What a handler raises says what becomes of its job: any exception fails the attempt, and there is
+another as long as the job has attempts left; `JobError(..., retry_after=60)` chooses when,
+`JobError(..., retryable=False)` that there is none, and `Snooze(60)` has the job run again later
+without using up an attempt.
+
 `python -m innosystem.runner --handlers my_package.my_module` runs it. `innosystem.runner.testing` has
 what tests of handlers need.
 """
 
 from innosystem.runner.context import JobContext
-from innosystem.runner.errors import HandlerRegistrationError, JobError
+from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
 from innosystem.runner.registry import Handler, Registry, handler
 
 __all__ = [
@@ -24,5 +29,6 @@ __all__ = [
     "JobContext",
     "JobError",
     "Registry",
+    "Snooze",
     "handler",
 ]

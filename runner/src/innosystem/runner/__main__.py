@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a runner with the settings of the environment and the command line.
 
     Returns:
-        The exit status: 0 after a complete drain, 1 if jobs were left, 2 if it could not start.
+        The exit status: 0 if every job was finished or handed back, 1 if some were left or the runner
+        broke, 2 if it could not start.
     """
     given = {key: value for key, value in vars(_parse(arguments)).items() if value is not None}
     try:
@@ -43,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(settings: RunnerSettings) -> int:
     """Run a runner until SIGTERM or SIGINT, in this process.
 
-    Does not return if a handler runs on in a thread after the drain: then the process ends here, as
-    nothing else would stop it.
+    Does not return if a handler runs on after the drain, in a thread or against its cancellation: then
+    the process ends here, as nothing else would stop it.
 
     Returns:
         The exit status, as `main` has it.
@@ -55,17 +57,17 @@ def run(settings: RunnerSettings) -> int:
     except HandlerRegistrationError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
-    status, stuck = uvloop.run(_serve(settings, default_registry))
-    if stuck:
-        log.error("threads_abandoned", note="handlers run on in threads, which nothing can stop")
-        sys.stdout.flush()
-        logging.shutdown()
-        os._exit(status)
-    return status
+    if settings.runner_health_file:
+        try:
+            Path(settings.runner_health_file).touch()
+        except OSError as exc:
+            sys.stderr.write(f"RUNNER_HEALTH_FILE: {exc}\n")
+            return 2
+    return uvloop.run(_serve(settings, default_registry))
 
 
-async def _serve(settings: RunnerSettings, registry: Registry) -> tuple[int, bool]:
-    """Run jobs; answer the exit status and whether threads are stuck."""
+async def _serve(settings: RunnerSettings, registry: Registry) -> int:
+    """Run jobs; answer the exit status."""
     async with Runner.open(settings, registry) as runner:
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
@@ -78,7 +80,14 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> tuple[int, boo
             concurrency=settings.runner_concurrency,
         )
         drained = await runner.run()
-        return (0 if drained else 1), runner.has_stuck_threads
+    status = 0 if drained else 1
+    if runner.has_stuck_handlers:
+        # Here and not later: the event loop waits for what it has cancelled before it closes.
+        log.error("handlers_abandoned", note="handlers run on, which nothing else can stop")
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(status)
+    return status
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

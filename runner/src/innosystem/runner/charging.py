@@ -11,6 +11,7 @@ from grpc import StatusCode
 from innosystem.client import InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.calls import Service
+from innosystem.runner.crash import crash_point
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.reporting import ReportStage, may_pass
 from innosystem.wallets.v1 import wallet_service_pb2
@@ -64,6 +65,7 @@ class ChargeStage(ReportStage):
         request = wallet_service_pb2.BatchDeductRequest(
             requests=[_deduction(job.charge) for job in batch if job.charge is not None]
         )
+        crash_point("runner.before_charge")
         response = await self._service.call(self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if result.HasField("response"):
@@ -138,6 +140,7 @@ class SettleStage(ReportStage):
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
         )
+        crash_point("runner.before_settle")
         response = await self._service.call(self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if not result.HasField("error"):

@@ -1,5 +1,6 @@
 """Claims jobs whose IDs were popped."""
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.calls import Refused, Service
+from innosystem.runner.crash import crash_point
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.queue import JobQueue
 from innosystem.runner.stage import Stage
@@ -69,17 +71,18 @@ class ClaimStage(Stage[FlyingJob]):
             return
         asked = self._without_duplicates(batch)
         # One lease ID for all attempts of this call: if a reply is lost, the next is the same.
-        lease_id = str(new_id())
+        lease_id, asked_at = str(new_id()), time.monotonic()
         request = job_service_pb2.ClaimJobsRequest(
             job_ids=asked, runner_id=self._runner_id, lease_id=lease_id, lease=self._lease
         )
+        crash_point("runner.before_claim")
         response = await self._service.call(
             self._stub.ClaimJobs, request, for_seconds=_CLAIM_SECONDS, hopeless=self._stopping
         )
         for claimed in response.jobs:
             job = asked.pop(claimed.job.id, None)
             if job is not None:
-                job.lease_id, job.request_id = lease_id, claimed.request_id
+                job.lease_id, job.leased_at, job.request_id = lease_id, asked_at, claimed.request_id
                 self._start(job, claimed)
         for job_id in response.deferred_job_ids:
             job = asked.pop(job_id, None)

@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.runner.calls import Refused, Service
+from innosystem.runner.crash import crash_point
 from innosystem.runner.flight import Flight, FlyingJob
-from innosystem.runner.outcome import Failed, Outcome, failure
+from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.reporting import ReportStage, may_pass
 
 if TYPE_CHECKING:
@@ -27,9 +29,19 @@ def completion_of(job: FlyingJob, outcome: Outcome) -> job_service_pb2.JobComple
         completion.error.CopyFrom(
             job_pb2.JobError(type=outcome.type, message=outcome.message, retryable=outcome.retryable)
         )
+        if outcome.retryable and outcome.retry_after_seconds is not None:
+            completion.retry_after.CopyFrom(_duration(outcome.retry_after_seconds))
+    elif isinstance(outcome, Snoozed):
+        completion.snooze.CopyFrom(_duration(outcome.seconds))
     else:
         completion.output_json = outcome.output_json
     return completion
+
+
+def _duration(seconds: float) -> Duration:
+    made = Duration()
+    made.FromNanoseconds(int(seconds * 1e9))
+    return made
 
 
 class CompleteStage(ReportStage):
@@ -59,8 +71,14 @@ class CompleteStage(ReportStage):
         request = job_service_pb2.CompleteJobsRequest(
             completions=[job.completion for job in batch if job.completion is not None]
         )
+        crash_point("runner.before_complete")
+        for job in batch:
+            job.was_sent = True
         response = await self._service.call(self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
+            if job.gone:
+                # It was cancelled meanwhile, so there is neither a charge to make nor anything to report.
+                continue
             if result.HasField("recorded"):
                 self._recorded(job, result.recorded)
             else:

@@ -15,14 +15,16 @@ from innosystem.runner.logs import job_in_logs
 from innosystem.runner.outcome import (
     Failed,
     Outcome,
-    failed,
+    Snoozed,
     failure,
     parse_input,
+    raised,
     succeeded,
     timed_out,
 )
 from innosystem.runner.processes import ProcessPool
 from innosystem.runner.registry import Handler, Mode, Registry
+from innosystem.runner.stopping import StopReason, StopSignal
 
 log = structlog.get_logger()
 
@@ -40,7 +42,7 @@ def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome
     try:
         value = handler.function(*arguments(handler, parse_input(input_json), job))
     except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
-        return failed(exc)
+        return raised(exc)
     return succeeded(value)
 
 
@@ -63,18 +65,28 @@ class Executor:
         self._processes = ProcessPool(processes, registry.modules)
         self._in_threads: set[asyncio.Future[Outcome]] = set()
 
-    async def execute(self, claimed: job_service_pb2.ClaimedJob) -> Outcome:
+    def can_cancel(self, claimed: job_service_pb2.ClaimedJob) -> bool:
+        """Tell whether cancelling `execute` stops the handler: one in a thread nothing can stop."""
+        handler = self._registry.get(claimed.processing_logic_id)
+        return handler is None or handler.mode is not Mode.THREAD
+
+    async def execute(self, claimed: job_service_pb2.ClaimedJob, stop: StopSignal | None = None) -> Outcome:
         """Run a job's handler to its end. Whatever happens in it is an outcome.
 
+        Args:
+            claimed: The job.
+            stop: Tells the run when its result is not wanted any more.
+
         Raises:
-            asyncio.CancelledError: The runner stops.
+            asyncio.CancelledError: The handler was cancelled.
         """
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
-        job = JobContext.of(claimed, timeout)
+        stop = stop or StopSignal()
+        job = JobContext.of(claimed, timeout, stop)
         with job_in_logs(job):
             began = time.monotonic()
             outcome = await self._run(claimed, job, timeout)
-            _log_outcome(outcome, seconds=round(time.monotonic() - began, 6))
+            _log_outcome(outcome, stop.reason, seconds=round(time.monotonic() - began, 6))
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
@@ -107,6 +119,8 @@ class Executor:
         if done or timeout is None:
             return await future
         log.warning("handler_overdue", timeout_seconds=timeout, note="a thread can't be stopped")
+        if job.stop is not None:
+            job.stop.requested = True
         await asyncio.wait([future])
         return timed_out(timeout)
 
@@ -141,7 +155,7 @@ async def _run_coroutine(handler: Handler, input_json: str, job: JobContext, tim
         if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
             raise
         # A TimeoutError of the handler's own is a failure like any other.
-        return timed_out(timeout or 0.0) if limit.expired() else failed(exc)
+        return timed_out(timeout or 0.0) if limit.expired() else raised(exc)
     # It may have caught its cancellation and returned all the same.
     return timed_out(timeout or 0.0) if limit.expired() else succeeded(value)
 
@@ -157,13 +171,18 @@ def _unsupported(number: int) -> Failed:
     )
 
 
-def _log_outcome(outcome: Outcome, *, seconds: float) -> None:
-    if isinstance(outcome, Failed):
+def _log_outcome(outcome: Outcome, dropped: StopReason | None, *, seconds: float) -> None:
+    if dropped is not None:
+        log.info("result_dropped", reason=dropped.value, seconds=seconds)
+    elif isinstance(outcome, Snoozed):
+        log.info("job_snoozed", snooze_seconds=outcome.seconds, seconds=seconds)
+    elif isinstance(outcome, Failed):
         log.warning(
             "job_failed",
             error_type=outcome.type,
             error=outcome.message,
             retryable=outcome.retryable,
+            **({} if outcome.retry_after_seconds is None else {"retry_after_seconds": outcome.retry_after_seconds}),
             seconds=seconds,
             **({"exception": outcome.trace} if outcome.trace else {}),
         )

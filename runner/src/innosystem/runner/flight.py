@@ -1,11 +1,13 @@
 """The jobs that are in the runner's hands, from the pop of their ID to their settlement."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from innosystem.jobs.v1 import job_service_pb2
+from innosystem.runner.leases import Leases
 from innosystem.runner.queue import PoppedId
+from innosystem.runner.stopping import StopSignal
 
 _UNREPORTED_BYTES_MAX: Final = 64 * 1024 * 1024
 _UNREPORTED_JOBS_MAX: Final = 2000
@@ -19,25 +21,37 @@ class FlyingJob:
         popped: Its ID and its list.
         stage: Where it is, for the log.
         lease_id: The lease it is claimed under; empty before.
+        leased_at: When it was asked for under this lease first, by time.monotonic().
         request_id: The ID of the request that submitted it; empty before it is claimed.
+        run: What runs its handler; None before.
+        can_cancel: Whether cancelling `run` stops the handler.
+        stop: Tells its run that the result is not wanted any more.
         completion: Its result while that is to be reported.
+        was_sent: Whether the server may have its completion.
         bytes: The size of the completion.
         charge: The charge to make.
         settlement: What became of the charge.
         report_until: When reporting is given up, by time.monotonic().
         retries: How often an item-level failure had it sent again in its stage.
+        gone: Whether the runner has let go of it: then nothing is sent for it any more.
     """
 
     popped: PoppedId
     stage: str = "claiming"
     lease_id: str = ""
+    leased_at: float = 0.0
     request_id: str = ""
+    run: asyncio.Task[None] | None = None
+    can_cancel: bool = False
+    stop: StopSignal = field(default_factory=StopSignal)
     completion: job_service_pb2.JobCompletion | None = None
+    was_sent: bool = False
     bytes: int = 0
     charge: job_service_pb2.Charge | None = None
     settlement: job_service_pb2.JobSettlement | None = None
     report_until: float = 0.0
     retries: int = 0
+    gone: bool = False
 
     @property
     def job_id(self) -> str:
@@ -50,28 +64,36 @@ class Flight:
 
     A slot is held from the pop until the handler has ended. What is finished and not reported yet
     is bounded by number and size: while the services are away, the runner stops taking jobs.
+
+    Attributes:
+        leases: The jobs among them that run at the server, as far as the runner knows.
+        has_room: Set while more jobs may be taken.
+        empty: Set while there is no job that anything is still to be done for.
     """
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._running: set[FlyingJob] = set()
         self._finished: set[FlyingJob] = set()
+        # Not the runner's any more, but their handlers run on: one in a thread can't be stopped.
+        self._stopped: set[FlyingJob] = set()
         self._finished_bytes = 0
+        self.leases = Leases()
         self.has_room = asyncio.Event()
         self.empty = asyncio.Event()
         self._changed()
 
     @property
     def jobs(self) -> list[FlyingJob]:
-        """All jobs in the runner's hands."""
+        """All jobs that something is still to be done for."""
         return [*self._running, *self._finished]
 
     def room(self) -> int:
         """Tell how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
-        unreported = _UNREPORTED_JOBS_MAX + self._slots - len(self._finished) - len(self._running)
-        return max(0, min(self._slots - len(self._running), unreported))
+        free = self._slots - len(self._running) - len(self._stopped)
+        return max(0, min(free, free + _UNREPORTED_JOBS_MAX - len(self._finished)))
 
     def enter(self, popped: PoppedId) -> FlyingJob:
         """Take a slot for an ID that was popped."""
@@ -92,8 +114,16 @@ class Flight:
         self._finished_bytes += job.bytes
         self._changed()
 
+    def disown(self, job: FlyingJob) -> None:
+        """Let go of a running job that is not the runner's any more; its slot is free when it leaves."""
+        self.leases.remove(job)
+        self._running.discard(job)
+        self._stopped.add(job)
+        self._changed()
+
     def forget_result(self, job: FlyingJob) -> None:
-        """Let go of a result that the server has."""
+        """Let go of a result that the server has. The job does not run there any more."""
+        self.leases.remove(job)
         self._finished_bytes -= job.bytes
         job.completion, job.bytes = None, 0
         self._changed()
@@ -102,7 +132,10 @@ class Flight:
         """Let go of a job. It may have left before."""
         if job in self._finished:
             self.forget_result(job)
+        job.gone = True
+        self.leases.remove(job)
         self._running.discard(job)
+        self._stopped.discard(job)
         self._finished.discard(job)
         self._changed()
 

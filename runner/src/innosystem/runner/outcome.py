@@ -6,10 +6,10 @@ those beyond 64 bits into floats, and writes NaN as null.
 
 import json
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from innosystem.runner.errors import JobError
+from innosystem.runner.errors import JobError, Snooze
 
 OUTPUT_BYTES_MAX: Final = 1024 * 1024
 _TYPE_LENGTH_MAX: Final = 200
@@ -35,15 +35,24 @@ class Failed:
         message: What happened, for people.
         retryable: Whether another attempt may help.
         trace: The traceback, for the runner's log only.
+        retry_after_seconds: How long to wait before the next attempt; None leaves it to the job type.
     """
 
     type: str
     message: str
     retryable: bool
     trace: str = ""
+    retry_after_seconds: float | None = None
 
 
-Outcome: TypeAlias = Succeeded | Failed
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The handler asks to be run again after some seconds."""
+
+    seconds: float
+
+
+Outcome: TypeAlias = Succeeded | Failed | Snoozed
 
 
 def parse_input(input_json: str) -> Any:
@@ -60,7 +69,7 @@ def parse_input(input_json: str) -> Any:
         raise JobError(f"The input can't be parsed: {exc}", type="INVALID_INPUT_JSON", retryable=False) from exc
 
 
-def succeeded(value: object) -> Outcome:
+def succeeded(value: object) -> Succeeded | Failed:
     """Write what a handler returned as JSON. What is not JSON, or too large, fails the run."""
     try:
         text = _encoder.encode(value)
@@ -75,10 +84,16 @@ def succeeded(value: object) -> Outcome:
     return Succeeded(text)
 
 
+def raised(exc: BaseException) -> Failed | Snoozed:
+    """Tell what comes of what a handler raised."""
+    return Snoozed(exc.delay_seconds) if isinstance(exc, Snooze) else failed(exc)
+
+
 def failed(exc: BaseException) -> Failed:
-    """Describe what a handler raised."""
+    """Describe an exception that fails the run."""
     if isinstance(exc, JobError):
-        return failure(exc.type, exc.message, retryable=exc.retryable, trace=_trace(exc))
+        described = failure(exc.type, exc.message, retryable=exc.retryable, trace=_trace(exc))
+        return replace(described, retry_after_seconds=exc.retry_after_seconds)
     return failure(type(exc).__name__, _say(exc), retryable=True, trace=_trace(exc))
 
 

@@ -11,6 +11,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,6 +24,7 @@ from innosystem.runner.outcome import Outcome, failure, timed_out
 log = structlog.get_logger()
 
 _START_SECONDS: Final = 60.0
+_START_ATTEMPTS: Final = 3
 LENGTH_BYTES: Final = 4
 # The runner's path is set before anything of ours is imported: the current directory may be on it.
 _BOOT: Final = (
@@ -50,9 +52,11 @@ class ProcessPool:
             process = await self._take()
             if process is None:
                 return failure("PROCESS_DIED", "The handler's process did not start", retryable=True)
+            # What tells a run to stop remains on this side: a process is killed.
+            sent = replace(job, stop=None)
             try:
                 async with asyncio.timeout(timeout):
-                    outcome = await process.run(handler_id, input_json, job)
+                    outcome = await process.run(handler_id, input_json, sent)
             except TimeoutError:
                 await process.kill()
                 return timed_out(timeout or 0.0)
@@ -75,16 +79,33 @@ class ProcessPool:
             if process.alive:
                 return process
             await process.kill()
-        try:
-            return await _Process.start(self._modules)
-        except (EOFError, OSError, TimeoutError) as exc:
-            log.error("process_not_started", error=f"{type(exc).__name__}: {exc}")  # noqa: TRY400
-            return None
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            try:
+                return await _Process.start(self._modules)
+            except (EOFError, OSError) as exc:
+                # A fork beside gRPC's threads can go wrong. No handler has seen the job yet: it must not pay for that.
+                log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
+        return None
 
     async def close(self) -> None:
         """Kill the processes that wait for work."""
         while self._idle:
             await self._idle.pop().kill()
+
+
+async def _spawn(connection: socket.socket) -> asyncio.subprocess.Process:
+    path = [entry or str(Path.cwd()) for entry in sys.path]
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _BOOT,
+        str(connection.fileno()),
+        json.dumps(path),
+        pass_fds=[connection.fileno()],
+        stdin=asyncio.subprocess.DEVNULL,
+        # Ctrl-C in a terminal reaches the runner alone, which lets handlers finish.
+        start_new_session=True,
+    )
 
 
 class _Process:
@@ -104,20 +125,14 @@ class _Process:
     async def start(cls, modules: list[str]) -> Self:
         """Start a process and wait until it has imported the handlers."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            path = [entry or str(Path.cwd()) for entry in sys.path]
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-c",
-                _BOOT,
-                str(theirs.fileno()),
-                json.dumps(path),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                # Ctrl-C in a terminal reaches the runner alone, which lets handlers finish.
-                start_new_session=True,
-            )
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            with theirs:
+                process = await _spawn(theirs)
+            reader, writer = await asyncio.open_unix_connection(sock=ours)
+        except BaseException:
+            # Cancelled, perhaps: the process, if there is one, ends by itself when its socket closes.
+            ours.close()
+            raise
         started = cls(process, reader, writer)
         try:
             async with asyncio.timeout(_START_SECONDS):

@@ -24,6 +24,8 @@ _REPLY_SECONDS: Final = 5.0
 _PUSH_BACK_ATTEMPTS: Final = 6
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN_LENGTH: Final = 80
+# uvloop answers RuntimeError to writing on a connection that has just been broken; redis-py passes it on.
+_AWAY: Final = (RedisError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,13 @@ class JobQueue:
         self._keys = list(keys)
         # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
         # next one would take others.
-        never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
+        always: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": _REPLY_SECONDS}
         self._name = f"innosystem-runner-{new_id()}"
         self._blocking: Redis = Redis.from_url(
-            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **never
+            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **always
         )
         self._commands: Redis = Redis.from_url(
-            url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **never
+            url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **always
         )
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
@@ -88,7 +90,7 @@ class JobQueue:
                 popped += _valid([first[1]], key)
                 await self._pop_more(popped, key, room() - 1)
             self._answered()
-        except (RedisError, OSError) as exc:
+        except _AWAY as exc:
             await self._failed(exc)
         return popped
 
@@ -108,7 +110,7 @@ class JobQueue:
             for client in await self._commands.client_list(_type="normal"):
                 if client["name"] == self._name:
                     await self._commands.client_unblock(int(client["id"]))
-        except (RedisError, OSError) as exc:
+        except _AWAY as exc:
             # It ends by itself within a second.
             log.debug("pop_not_woken", error=str(exc))
 
@@ -129,7 +131,7 @@ class JobQueue:
         for attempt in range(1, _PUSH_BACK_ATTEMPTS + 1):
             try:
                 await self._commands.rpush(key, *job_ids)
-            except (RedisError, OSError) as exc:
+            except _AWAY as exc:
                 if attempt == _PUSH_BACK_ATTEMPTS:
                     log.error("push_back_failed", list=key, job_ids=job_ids, error=str(exc))  # noqa: TRY400
                     return

@@ -47,6 +47,10 @@ class ReportStage(Stage[FlyingJob]):
         job.stage, job.retries = self.name, 0
         self.put(job)
 
+    def is_wanted(self, item: FlyingJob) -> bool:
+        """Tell whether the runner has not let go of a job meanwhile."""
+        return not item.gone
+
     def again(self, job: FlyingJob, error: InnosystemError) -> None:
         """Report a job once more after a failure of its own, as long as there is time."""
         if time.monotonic() > job.report_until:

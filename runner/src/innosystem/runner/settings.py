@@ -28,7 +28,14 @@ class RunnerSettings(BaseSettings):
         runner_lease_seconds: How long claimed jobs are the runner's.
         runner_report_seconds: How long a result or a charge is sent again while a service is away.
             What is not reported by then is left to the platform.
-        runner_drain_seconds: How long a runner that is told to stop waits for its jobs.
+        runner_drain_seconds: How long a runner takes to stop once it is told to: jobs get the time to
+            finish, and those that do not are handed back, for which the last fifth of it is kept (at
+            least a second, at most five).
+        runner_watchdog_seconds: How long a runner with room may be without a poll of Redis that was
+            answered, or noticed to have failed, before it ends itself. A poll takes a second, and up to 20
+            where Redis does not answer.
+        runner_health_file: The file whose time is set each second while the runner polls or is full, for
+            a liveness probe; none if it is empty.
         log_level: The least important level that is logged.
         log_format: `json`, or `console` for people.
     """
@@ -46,6 +53,8 @@ class RunnerSettings(BaseSettings):
     runner_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     runner_report_seconds: float = Field(default=600.0, ge=1)
     runner_drain_seconds: float = Field(default=25.0, ge=0)
+    runner_watchdog_seconds: float = Field(default=60.0, ge=2)
+    runner_health_file: str = ""
     log_level: str = Field(default="INFO", pattern="^(?i:DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     log_format: LogFormat = "json"
 

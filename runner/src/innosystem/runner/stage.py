@@ -68,21 +68,31 @@ class Stage(ABC, Generic[Item]):
 
     async def _send(self, batch: list[Item]) -> None:
         """Send a batch; one that is refused as a whole is halved until the culprit is alone."""
+        batch = self._wanted(batch)
+        if not batch:
+            return
         try:
             await self.send(batch)
         except Refused as refusal:
             if len(batch) == 1:
-                await self.give_up(batch, refusal)
+                await self._give_up(batch, refusal)
                 return
             middle = len(batch) // 2
             await self._send(batch[:middle])
             await self._send(batch[middle:])
         except CallFailed as failure:
-            await self.give_up(batch, failure)
+            await self._give_up(batch, failure)
         except Exception as exc:
             # A defect of ours must cost these jobs, which the platform rescues, and not the runner.
             log.exception("stage_failed", stage=self.name, items=len(batch))
-            await self.give_up(batch, exc)
+            await self._give_up(batch, exc)
+
+    async def _give_up(self, batch: list[Item], error: Exception) -> None:
+        if left := self._wanted(batch):
+            await self.give_up(left, error)
+
+    def _wanted(self, batch: list[Item]) -> list[Item]:
+        return [item for item in batch if self.is_wanted(item)]
 
     @abstractmethod
     async def send(self, batch: list[Item]) -> None:
@@ -95,6 +105,10 @@ class Stage(ABC, Generic[Item]):
     @abstractmethod
     async def give_up(self, batch: list[Item], error: Exception) -> None:
         """Deal with items that are not sent any more."""
+
+    def is_wanted(self, item: Item) -> bool:
+        """Tell whether an item is still to be sent: it may have lost its meaning while it waited."""
+        return True
 
     def size(self, item: Item) -> int:
         """Tell how many bytes an item takes in its batch; 0 where it does not matter."""

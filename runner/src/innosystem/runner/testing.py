@@ -27,6 +27,8 @@ class JobFields(TypedDict, total=False):
     labels: dict[str, str]
     request_id: str
     deadline: datetime | None
+    rescue_count: int
+    snooze_count: int
 
 
 async def run_handler_async(handler: Callable[..., Any] | str, input: Any = None, **job: Unpack[JobFields]) -> Any:
@@ -42,7 +44,7 @@ async def run_handler_async(handler: Callable[..., Any] | str, input: Any = None
 
     Raises:
         JobError: The output is not JSON or too large.
-        Exception: Whatever the handler raises.
+        Exception: Whatever the handler raises, `Snooze` too.
     """
     found = _find(handler)
     context = _context(found.id, **job)

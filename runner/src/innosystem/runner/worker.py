@@ -1,26 +1,29 @@
 """The runner: pops, claims, runs, completes, charges and settles, all at the same time."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import structlog
 
 from innosystem.client import connect, new_id
-from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.runner.calls import CHANNEL_OPTIONS, Service
 from innosystem.runner.charging import ChargeStage, SettleStage
 from innosystem.runner.claiming import ClaimStage
-from innosystem.runner.completing import CompleteStage, completion_of
+from innosystem.runner.completing import CompleteStage
+from innosystem.runner.drain import Drain
 from innosystem.runner.execution import Executor
-from innosystem.runner.flight import Flight, FlyingJob
-from innosystem.runner.outcome import failed
+from innosystem.runner.flight import Flight
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
+from innosystem.runner.renewing import LeaseRenewer
+from innosystem.runner.returning import ReturnStage
+from innosystem.runner.runs import Runs
 from innosystem.runner.settings import RunnerSettings
+from innosystem.runner.watchdog import Watchdog
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# When a drain fails, what is cancelled has this long to let go.
+# What is cancelled at the end has this long to let go.
 _CANCEL_SECONDS: Final = 2.0
 
 
@@ -42,6 +45,7 @@ class Runner:
         pop -> claim -> (handler) -> complete -> charge -> settle
 
     each of which sends whatever waits for it as one batch. `Flight` counts the jobs and bounds them.
+    From its claim until its result is recorded, a thread of its own renews the job's lease.
     """
 
     def __init__(
@@ -54,18 +58,31 @@ class Runner:
         wallets: "WalletServiceAsyncStub",
     ) -> None:
         self.runner_id = str(new_id())
-        self._settings = settings
         self._queue = queue
         self._executor = executor
         self._stopping = asyncio.Event()
-        self._drain_limit: asyncio.Timeout | None = None
         self._broken = False
         self._flight = Flight(settings.runner_concurrency)
-        self._runs: set[asyncio.Task[None]] = set()
         jobs_service, wallets_service = Service("jobs"), Service("wallets")
         self._settle = SettleStage(service=jobs_service, stub=jobs, flight=self._flight)
         self._charge = ChargeStage(service=wallets_service, stub=wallets, flight=self._flight, settlements=self._settle)
         self._complete = CompleteStage(service=jobs_service, stub=jobs, flight=self._flight, charges=self._charge)
+        self._return = ReturnStage(service=jobs_service, stub=jobs, flight=self._flight)
+        self._renewer = LeaseRenewer(
+            address=settings.jobs_address,
+            runner_id=self.runner_id,
+            lease_seconds=settings.runner_lease_seconds,
+            leases=self._flight.leases,
+            broken=lambda error: self._break("renew", error),
+        )
+        self._runs = Runs(
+            executor=executor,
+            flight=self._flight,
+            completions=self._complete,
+            returns=self._return,
+            report_seconds=settings.runner_report_seconds,
+            claimed=self._renewer.claimed,
+        )
         self._claim = ClaimStage(
             service=jobs_service,
             stub=jobs,
@@ -73,8 +90,16 @@ class Runner:
             lease_seconds=settings.runner_lease_seconds,
             flight=self._flight,
             queue=queue,
-            start=self._start,
+            start=self._runs.start,
             stopping=self._stopping.is_set,
+        )
+        self._watchdog = Watchdog(
+            limit_seconds=settings.runner_watchdog_seconds,
+            has_room=lambda: self._flight.room() > 0,
+            health_file=Path(settings.runner_health_file) if settings.runner_health_file else None,
+        )
+        self._drain = Drain(
+            seconds=settings.runner_drain_seconds, flight=self._flight, runs=self._runs, returns=self._return
         )
 
     @classmethod
@@ -100,51 +125,64 @@ class Runner:
                 processes=settings.runner_processes,
             )
             closing.push_async_callback(executor.close)
-            yield cls(
+            runner = cls(
                 settings,
                 queue=queue,
                 executor=executor,
                 jobs=JobServiceStub(channels[0]),
                 wallets=WalletServiceStub(channels[1]),
             )
+            closing.push_async_callback(runner._renewer.close)
+            yield runner
 
     @property
-    def has_stuck_threads(self) -> bool:
-        """Whether handlers still run in threads, which nothing but the end of the process stops."""
-        return self._executor.has_stuck_threads
+    def has_stuck_handlers(self) -> bool:
+        """Whether handlers still run, which nothing but the end of the process stops."""
+        return self._executor.has_stuck_threads or bool(self._runs.tasks)
 
     def stop(self) -> None:
-        """Have `run` drain and return; called again, have it return without waiting any longer."""
+        """Have `run` drain and return; called again, hand all jobs back at once; once more, just return."""
         self._stopping.set()
-        if self._drain_limit is not None and not self._drain_limit.expired():
-            self._drain_limit.reschedule(asyncio.get_running_loop().time())
+        self._drain.stop()
+        # Who waits for room is to look whether there is still any use in it.
+        self._flight.has_room.set()
 
     async def run(self) -> bool:
         """Run jobs until `stop` is called, then drain.
 
         Returns:
-            Whether all jobs were finished and reported within the drain time.
+            Whether every job was finished or handed back within the drain time, and nothing broke.
         """
-        stages = [
+        parts = [
             asyncio.create_task(stage.run(), name=stage.name)
-            for stage in (self._claim, self._complete, self._charge, self._settle)
+            for stage in (self._claim, self._complete, self._return, self._charge, self._settle)
         ]
         fetching = asyncio.create_task(self._fetch(), name="fetch")
-        for task in (fetching, *stages):
+        watching = asyncio.create_task(self._watchdog.run(), name="watchdog")
+        for task in (fetching, watching, *parts):
             task.add_done_callback(self._ended)
-        await self._stopping.wait()
-        drained = await self._drain(fetching)
-        for task in (fetching, *stages, *self._runs):
-            task.cancel()
-        await asyncio.wait([fetching, *stages, *self._runs], timeout=_CANCEL_SECONDS)
+        self._renewer.start(self._runs.lease_ended)
+        try:
+            await self._stopping.wait()
+            watching.cancel()
+            drained = await self._drain.run(self._stop_taking(fetching))
+        finally:
+            left = [fetching, watching, *parts, *self._runs.tasks]
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_CANCEL_SECONDS)
         return drained and not self._broken
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(task.get_name(), error)
+
+    def _break(self, part: str, error: BaseException) -> None:
         """Stop the runner when a part of it breaks: one that is deaf is worse than none."""
-        if not task.cancelled() and task.exception() is not None:
-            log.critical("runner_broken", part=task.get_name(), exc_info=task.exception())
-            self._broken = True
-            self._stopping.set()
+        log.critical("runner_broken", part=part, exc_info=error)
+        self._broken = True
+        if not self._stopping.is_set():
+            self.stop()
 
     async def _fetch(self) -> None:
         """Pop IDs as long as there is room for their jobs."""
@@ -153,42 +191,18 @@ class Runner:
                 await self._flight.has_room.wait()
                 continue
             popped = await self._queue.pop(self._flight.room)
+            self._watchdog.polled()
             if self._stopping.is_set():
                 await self._queue.push_back(popped)
                 return
             for each in popped:
                 self._claim.put(self._flight.enter(each))
 
-    def _start(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
-        job.stage = "run"
-        task = asyncio.create_task(self._run(job, claimed))
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
-
-    async def _run(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
-        try:
-            outcome = await self._executor.execute(claimed)
-        except Exception as exc:
-            # A defect of ours, not of the handler: the customer still gets an answer.
-            log.exception("execution_failed", job_id=job.job_id, request_id=job.request_id)
-            outcome = failed(exc)
-        job.report_until = time.monotonic() + self._settings.runner_report_seconds
-        self._flight.finish(job, completion_of(job, outcome))
-        self._complete.enter(job)
-
-    async def _drain(self, fetching: "asyncio.Task[None]") -> bool:
-        """Give back what is not claimed, and wait for the rest as long as the settings say."""
-        log.info("draining", jobs=len(self._flight.jobs))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.runner_drain_seconds) as self._drain_limit:
-                await self._claim.give_back_waiting()
-                await self._queue.wake()
-                await asyncio.wait([fetching])
-                await self._flight.empty.wait()
-        self._drain_limit = None
-        left = self._flight.jobs
-        if left:
-            log.error("drain_incomplete", jobs=[{"id": j.job_id, "stage": j.stage} for j in left])
+    async def _stop_taking(self, fetching: "asyncio.Task[None]") -> None:
+        await self._claim.give_back_waiting()
+        if self._broken:
+            # It may be the very part that does not come to an end.
+            fetching.cancel()
         else:
-            log.info("drained")
-        return not left
+            await self._queue.wake()
+        await asyncio.wait([fetching])

@@ -1,0 +1,141 @@
+"""Runs the handlers of claimed jobs, and stops those whose result is not wanted any more."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import structlog
+
+from innosystem.jobs.v1 import job_service_pb2
+from innosystem.runner.completing import completion_of
+from innosystem.runner.crash import crash_point
+from innosystem.runner.execution import Executor
+from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.outcome import failed
+from innosystem.runner.reporting import ReportStage
+from innosystem.runner.stopping import StopReason
+
+log = structlog.get_logger()
+
+# Handlers that were cancelled have this long to let go, before their jobs are handed back.
+_LET_GO_SECONDS: Final = 1.0
+
+
+class Runs:
+    """The runs of a runner: a task for each job whose handler is called.
+
+    Args:
+        executor: Calls handlers.
+        flight: The jobs in the runner's hands.
+        completions: The stage that reports results.
+        returns: The stage that hands jobs back.
+        report_seconds: How long a result is reported again while the service is away.
+        claimed: Told of each job that comes under a lease.
+    """
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        flight: Flight,
+        completions: ReportStage,
+        returns: ReportStage,
+        report_seconds: float,
+        claimed: Callable[[FlyingJob], None],
+    ) -> None:
+        self._executor = executor
+        self._flight = flight
+        self._completions = completions
+        self._returns = returns
+        self._report_seconds = report_seconds
+        self._claimed = claimed
+        self._return_until: float | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
+        """Run a job that was claimed; once jobs are handed back, hand it back."""
+        earlier = self._flight.leases.get(job.job_id)
+        if earlier is not None:
+            # The same job again, under a new lease: the earlier one was lost.
+            self.lease_ended(earlier, StopReason.LOST)
+        self._flight.leases.add(job)
+        self._claimed(job)
+        if self._return_until is not None:
+            job.stop.drop(StopReason.RETURNED)
+            self._return(job)
+            return
+        job.stage = "run"
+        job.can_cancel = self._executor.can_cancel(claimed)
+        job.run = asyncio.create_task(self._run(job, claimed))
+        self.tasks.add(job.run)
+        job.run.add_done_callback(partial(self._ended, job))
+
+    async def _run(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
+        crash_point("runner.running")
+        try:
+            outcome = await self._executor.execute(claimed, job.stop)
+        except Exception as exc:
+            # A defect of ours, not of the handler: the customer still gets an answer.
+            log.exception("execution_failed", job_id=job.job_id, request_id=job.request_id)
+            outcome = failed(exc)
+        if job.stop.reason is None:
+            job.report_until = time.monotonic() + self._report_seconds
+            self._flight.finish(job, completion_of(job, outcome))
+            self._completions.enter(job)
+
+    def _ended(self, job: FlyingJob, task: "asyncio.Task[None]") -> None:
+        # Not in the task: one that is cancelled before its first step never gets there.
+        self.tasks.discard(task)
+        if job.stop.reason in (StopReason.CANCELLED, StopReason.LOST):
+            self._flight.leave(job)
+
+    def lease_ended(self, job: FlyingJob, reason: StopReason) -> None:
+        """Stop a job that the server says is not the runner's any more. Nothing is reported for it.
+
+        A job that has been completed, or is stopped already, is left as it is: what the server says
+        may be older than that, or come of it.
+        """
+        if self._flight.leases.get(job.job_id) is not job or job.stop.reason is not None:
+            return
+        if job.was_sent and reason is StopReason.LOST:
+            # It may be lost because the server has the result: the answer to that tells.
+            return
+        log.warning(
+            "job_cancelled" if reason is StopReason.CANCELLED else "lease_lost",
+            job_id=job.job_id,
+            request_id=job.request_id,
+            stage=job.stage,
+        )
+        job.stop.drop(reason)
+        if job.run is None or job.run.done():
+            self._flight.leave(job)
+            return
+        self._flight.disown(job)
+        if job.can_cancel:
+            job.run.cancel()
+
+    async def hand_back(self, seconds: float) -> None:
+        """Stop all handlers and hand their jobs back, and those that are claimed from now on.
+
+        Args:
+            seconds: How long to try.
+        """
+        self._return_until = time.monotonic() + seconds
+        left = [job for job in self._flight.jobs if job.stage == "run" and job.stop.reason is None]
+        log.info("handing_back", job_ids=[job.job_id for job in left])
+        cancelled = set()
+        for job in left:
+            job.stop.drop(StopReason.RETURNED)
+            if job.run is not None and job.can_cancel:
+                job.run.cancel()
+                cancelled.add(job.run)
+        if cancelled:
+            await asyncio.wait(cancelled, timeout=min(_LET_GO_SECONDS, seconds / 2))
+        for job in left:
+            self._return(job)
+
+    def _return(self, job: FlyingJob) -> None:
+        job.report_until = self._return_until or 0.0
+        self._returns.enter(job)

@@ -1,0 +1,33 @@
+"""How a run is told that nobody waits for its result any more."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StopReason(StrEnum):
+    """Why a handler is stopped and its result dropped."""
+
+    CANCELLED = "cancelled"
+    """The job was cancelled."""
+    LOST = "lost"
+    """The lease ended and the job was given to others, or has ended."""
+    RETURNED = "returned"
+    """The runner stops, and hands the job back."""
+
+
+@dataclass(eq=False, slots=True)
+class StopSignal:
+    """One of each run, set by the runner and read by the handler, which may be in another thread.
+
+    Attributes:
+        requested: Whether the handler's result is of no use any more.
+        reason: Why the result is dropped; None if it is still to be reported, as a timeout is.
+    """
+
+    requested: bool = False
+    reason: StopReason | None = None
+
+    def drop(self, reason: StopReason) -> None:
+        """Have the result dropped."""
+        self.reason = reason
+        self.requested = True

@@ -1,0 +1,115 @@
+"""Commands that take jobs back, run them again, watch them, and pause and resume, against real services."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from innosystem.client import new_id
+from tests.integration.cli.conftest import Run
+
+ADA = "01990000-0000-7000-8000-000000000201"
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Callable[..., Any]:
+    """Runs a command that must succeed and reads the JSON it prints."""
+
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def job_type(innosystem: Run) -> str:
+    """The name of a job type whose queue no runner serves."""
+    assert innosystem("seed").returncode == 0
+    name = f"held-{new_id()}"
+    done = innosystem(
+        "job-types",
+        "create",
+        "--name",
+        name,
+        "--processor-type",
+        "ASYNC",
+        "--queue",
+        "nobody",
+        "--standard-cost-cents",
+        "1",
+    )
+    assert done.returncode == 0, done.stderr
+    return name
+
+
+@pytest.fixture
+def waiting(innosystem: Run, job_type: str, tmp_path: Path) -> list[str]:
+    """The IDs of two jobs that nobody runs."""
+    ids = [str(new_id()), str(new_id())]
+    file = tmp_path / "jobs.jsonl"
+    lines = [{"job_id": one, "job_type": job_type, "labels": {"of": job_type}} for one in ids]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = innosystem("submit", str(file), "--customer-id", ADA)
+    assert done.returncode == 0, done.stderr
+    return ids
+
+
+def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
+    found: Callable[..., Any], waiting: list[str], job_type: str
+) -> None:
+    cancelled = found("jobs", "cancel", *waiting, "--reason", "a mistake")
+    assert {job["status"] for job in cancelled["jobs"]} == {"JOB_STATUS_CANCELLED"}
+    assert {job["error"]["message"] for job in cancelled["jobs"]} == {"a mistake"}
+    again = found("jobs", "retry", "--filter", f'labels.of = "{job_type}"')
+    assert sorted(job["id"] for job in again["jobs"]) == sorted(waiting)
+    assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}
+
+
+def test_a_filter_changes_no_more_than_the_limit(found: Callable[..., Any], waiting: list[str], job_type: str) -> None:
+    cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1")
+    assert len(cancelled["jobs"]) == 1
+
+
+def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run, waiting: list[str]) -> None:
+    unknown = str(new_id())
+    done = innosystem("jobs", "cancel", waiting[0], unknown)
+    assert done.returncode == 1
+    assert waiting[0] in done.stdout
+    assert f"JOB_NOT_FOUND: No job has the ID {unknown}" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["id", "--filter", "status = FAILED"]], ids=["nothing", "both"])
+def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> None:
+    done = innosystem("jobs", "retry", *arguments)
+    assert done.returncode == 1
+    assert "by their IDs or by --filter" in done.stderr
+
+
+def test_a_job_that_is_over_is_shown_once_when_it_is_watched(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str]
+) -> None:
+    found("jobs", "cancel", *waiting)
+    done = innosystem("jobs", "watch", waiting[0])
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    assert line.startswith("status CANCELLED  billing_status RELEASED")
+
+
+def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Callable[..., Any]) -> None:
+    assert innosystem("queue", "pause", "nobody").stdout == "nobody is paused.\n"
+    assert {one["paused"] for one in found("queue", "nobody")} == {True}
+    assert innosystem("queue", "resume", "nobody").returncode == 0
+    assert {one["paused"] for one in found("queue", "nobody")} == {False}
+
+
+def test_a_job_type_is_paused_and_resumed_by_its_name(
+    innosystem: Run, found: Callable[..., Any], job_type: str
+) -> None:
+    assert innosystem("job-types", "pause", job_type).stdout == f"{job_type} is paused.\n"
+    assert found("job-types", "show", job_type)["paused"] is True
+    assert innosystem("job-types", "resume", job_type).returncode == 0
+    assert found("job-types", "show", job_type)["paused"] is False

@@ -1,0 +1,109 @@
+"""A runner hears of jobs again after whatever becomes of its Redis."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from redis.asyncio import Redis
+from structlog.typing import EventDict
+
+from innosystem.runner.queue import JobQueue
+from services.cli.embedded import EmbeddedRedis
+from tests.integration.runner.conftest import World
+from tests.integration.runner.fakes import until
+from tests.integration.runner.test_runner_pipeline import changes, echo
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of its own: what happens to it here must not happen to other tests."""
+    with EmbeddedRedis(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def own(server: EmbeddedRedis, world: World) -> AsyncIterator[World]:
+    """A world with that Redis."""
+    world.registry.add("echo", echo)
+    world.redis_url = server.url
+    async with Redis.from_url(server.url) as redis:
+        world.redis = redis
+        yield world
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """What is logged."""
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+async def work(world: World) -> None:
+    job = await world.submit("echo", 1)
+    await until(lambda: job.done)
+
+
+async def test_a_redis_that_was_killed_and_comes_back_empty_is_heard_again(
+    own: World, server: EmbeddedRedis, lines: list[EventDict]
+) -> None:
+    async with own.running():
+        await work(own)
+        pid = server.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: "redis_unavailable" in changes(lines))
+        await asyncio.to_thread(server.start)
+        async with Redis.from_url(server.url) as redis:
+            own.redis = redis
+            await redis.flushall()
+            await work(own)
+
+    assert changes(lines) == ["redis_unavailable", "redis_available"]
+
+
+async def test_an_emptied_redis_is_still_heard(own: World, lines: list[EventDict]) -> None:
+    async with own.running():
+        await work(own)
+        await own.redis.flushall()
+        await work(own)
+
+    assert changes(lines) == []
+
+
+async def test_a_redis_that_was_paused_is_heard_again(
+    own: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("innosystem.runner.queue._REPLY_SECONDS", 0.3)
+    async with own.running():
+        await work(own)
+        # For everybody: it has to end by itself.
+        await own.redis.client_pause(4000)
+        await until(lambda: "redis_unavailable" in changes(lines))
+        await work(own)
+        await until(lambda: "redis_available" in changes(lines))
+
+
+async def test_a_redis_that_says_nothing_is_noticed_within_seconds(
+    lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("innosystem.runner.queue._REPLY_SECONDS", 0.2)
+    silent = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    black_hole = await asyncio.start_server(listen, "127.0.0.1", 0)
+    port = black_hole.sockets[0].getsockname()[1]
+    queue = JobQueue(f"redis://127.0.0.1:{port}", ["jobs:p1:pending"])
+    async with asyncio.timeout(10):
+        assert await queue.pop(lambda: 1) == []
+        assert await queue.pop(lambda: 1) == []
+    assert changes(lines) == ["redis_unavailable"]
+    await queue.close()
+    silent.set()
+    black_hole.close()
