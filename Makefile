@@ -62,6 +62,13 @@ test-dialects: setup ## Run the data toolkit's tests on PostgreSQL, SQLite and M
 test-all: setup ## Run all tests
 	$(PYTEST)
 
+MINUTES ?= 10
+SEED ?=
+
+.PHONY: chaos
+chaos: setup ## Run jobs under random faults and compare the books: `make chaos MINUTES=10 SEED=1`
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: setup ## Check format, lint, types, contracts and migrations
 	$(BIN)/ruff format --check .

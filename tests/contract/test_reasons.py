@@ -23,7 +23,6 @@ REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {
     *("HOLD_NOT_FOUND", "HOLD_NOT_ACTIVE", "HOLD_MISMATCH", "NO_WALLET_IN_CURRENCY", "REFUND_EXCEEDS_CHARGE"),
-    *("JOB_NOT_CANCELLABLE", "JOB_NOT_RETRYABLE"),
     *("RATE_LIMITED", "NO_CREDENTIALS", "NOT_ALLOWED"),
 }
 

@@ -9,8 +9,13 @@ from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
 from services.customers.settings import CustomersServerSettings
-from services.jobs.settings import CustomersClientSettings, JobsServerSettings
-from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings
+from services.jobs.settings import (
+    CustomersClientSettings,
+    HousekeepingSettings,
+    JobsServerSettings,
+    WalletsClientSettings,
+)
+from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings
 from services.wallets.settings import WalletsServerSettings
 from tests.e2e.deployment import (
     DEPLOY,
@@ -26,7 +31,11 @@ from tests.e2e.deployment import (
 )
 
 OURS = ("migrate", "customers", "wallets", "jobs", "runner")
-SERVERS = {"customers": CustomersServerSettings, "wallets": WalletsServerSettings, "jobs": JobsServerSettings}
+SERVERS: dict[str, type[ServerSettings]] = {
+    "customers": CustomersServerSettings,
+    "wallets": WalletsServerSettings,
+    "jobs": JobsServerSettings,
+}
 
 
 @cache
@@ -42,7 +51,12 @@ def settings_of(service: str) -> dict[str, bool]:
     if service in SERVERS:
         read.append((f"{service.upper()}_", SERVERS[service]))
     if service == "jobs":
-        read += [("REDIS_", RedisSettings), ("CUSTOMERS_", CustomersClientSettings)]
+        read += [
+            ("REDIS_", RedisSettings),
+            ("CUSTOMERS_", CustomersClientSettings),
+            ("WALLETS_", WalletsClientSettings),
+            ("JOBS_", HousekeepingSettings),
+        ]
     if service == "runner":
         read = [("", RunnerSettings)]
     return {

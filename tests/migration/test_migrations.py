@@ -71,7 +71,8 @@ def test_many_that_start_at_once_migrate_once(service: str, empty_database: str)
 
 
 def test_a_failed_migration_leaves_nothing_behind(service: str, empty_database: str) -> None:
-    table = max(migrations(service, empty_database).metadata.tables)
+    # The first migration makes the table that the service is named after.
+    table = service
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(f'CREATE TABLE "{table}" (in_the_way int)')
     with pytest.raises(Exception, match=f'relation "{table}" already exists'):

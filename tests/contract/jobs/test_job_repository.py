@@ -6,45 +6,15 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Failure, Settlement, ending
-from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
+from services.jobs.completion import Completion, Failure, Settlement
+from services.jobs.domain import BillingStatus, JobStatus
 from services.jobs.job_types import Priority
-from services.jobs.repository import CREATED_AT, JOBS, STATUS, Claim
+from services.jobs.repository import CREATED_AT, JOBS, STATUS
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import BeginJobs, JobsWork
-
-RUNNER = uuid7()
-
-
-async def stored(begin: BeginJobs, count: int = 1, **values: object) -> list[NewJob]:
-    """Stores jobs of one new job type."""
-    async with begin() as work:
-        job_type = await work.job_types.create(new_job_type())
-        new = [new_job(job_type.id, **values) for _ in range(count)]
-        await work.jobs.create_many(new)
-        await work.commit()
-    return new
-
-
-def claim(jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 1000) -> Claim:
-    """A claim of the jobs."""
-    return Claim([job.id for job in jobs], RUNNER, lease_id or uuid7(), MINUTE, bytes_max)
-
-
-async def complete(work: JobsWork, job_id: UUID, completion: Completion) -> None:
-    """Records a completion the way the use case does."""
-    [job] = (await work.jobs.lock_many([job_id])).values()
-    await work.jobs.complete_many([(completion, ending(job, completion))])
-
-
-async def read(begin: BeginJobs, job_id: UUID) -> Job:
-    """Reads a job that is there."""
-    async with begin() as work:
-        job = await work.jobs.get(job_id)
-    assert job is not None
-    return job
+from tests.contract.jobs.lives import claim, complete, read, stored
+from tests.jobs_examples import MINUTE, new_job
+from tests.jobs_work import BeginJobs
 
 
 async def test_a_stored_job_is_read_back_as_it_was(begin: BeginJobs) -> None:
@@ -185,7 +155,7 @@ async def test_a_settlement_stores_the_transaction(begin: BeginJobs) -> None:
         await work.jobs.claim(wish)
         await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, output_data="1"))
         settlement = Settlement(job_id=new.id, transaction_id=transaction_id)
-        await work.jobs.settle_many([(settlement, BillingStatus.CHARGED)])
+        await work.jobs.settle_many([(settlement, BillingStatus.CHARGED)], MINUTE)
         await work.commit()
     job = await read(begin, new.id)
     assert (job.billing_status, job.transaction_id) == (BillingStatus.CHARGED, transaction_id)
@@ -241,24 +211,3 @@ async def test_a_queue_asked_for_is_counted_even_when_it_is_empty(begin: BeginJo
     async with begin() as work:
         stats = await work.jobs.stats(["none"])
     assert [one.waiting for one in stats] == [0, 0, 0]
-
-
-async def test_withheld_jobs_are_taken_once_highest_priority_first(begin: BeginJobs) -> None:
-    [low] = await stored(begin, priority=Priority.LOW)
-    [high] = await stored(begin, priority=Priority.HIGH)
-    async with begin() as work:
-        await work.jobs.withhold([low.id, high.id])
-        taken = await work.jobs.take_undispatched(10)
-        assert [one.id for one in taken] == [high.id, low.id]
-        assert await work.jobs.take_undispatched(10) == []
-
-
-async def test_waiting_jobs_are_walked_in_order_and_without_withheld_ones(begin: BeginJobs) -> None:
-    new = await stored(begin, 4)
-    async with begin() as work:
-        await work.jobs.withhold([new[0].id])
-        await work.jobs.claim(claim(new[1:2]))
-        first = await work.jobs.waiting_after(None, 1)
-        rest = await work.jobs.waiting_after(first[-1], 10)
-    assert {one.id for one in first + rest} == {new[2].id, new[3].id}
-    assert len(first) == len(rest) == 1

@@ -16,14 +16,15 @@ from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_types import JobType
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
-from services.kit.cache.invalidations import Invalidations, redis_client
+from services.kit.cache.invalidations import Invalidations
 from services.kit.data.database import Database
 from services.kit.data.errors import Conflict
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from tests.jobs_examples import NOW, new_job_type
-from tests.jobs_work import sql_work
+from tests.jobs_work import QueueForTests, sql_work
 
 LIMIT_SECONDS = 30
 HOURS = 3600.0
@@ -41,13 +42,6 @@ class Customers:
         return dict.fromkeys(customer_ids, self.answer)
 
 
-class Queue:
-    """Takes everything."""
-
-    def put(self, jobs: object) -> None:
-        """Nothing is looked at."""
-
-
 class Process:
     """The use cases of one process, with caches of its own."""
 
@@ -56,13 +50,13 @@ class Process:
         work = sql_work(SqlTransactions(database))
         self.customers = Customers()
         self.types = CachedJobTypes(work.transactions, work.job_types, settings)
-        self.job_types = JobTypeService(work.transactions, work.job_types, self.types)
+        self.job_types = JobTypeService(work.transactions, work.job_types, self.types, QueueForTests())
         self.jobs = JobsService(
             work.transactions,
             work.jobs,
             job_types=self.types,
             customers=CachedCustomers(self.customers, settings),
-            queue=Queue(),
+            queue=QueueForTests(),
             now=lambda: NOW,
         )
 

@@ -2,25 +2,25 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.jobs.caching import CachedJobTypes
 from services.jobs.completion import Completion, ending
 from services.jobs.domain import Job
-from services.jobs.repository import Claim, Claimed, Waiting
+from services.jobs.repository import Claim, Claimed
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DomainError
-from services.kit.settings import CacheSettings, DatabaseSettings
-from tests.jobs_examples import MINUTE, NOW, new_job_type
-from tests.jobs_work import sql_work
+from services.kit.settings import CacheSettings
+from tests.jobs_examples import MINUTE, new_job_type
+from tests.jobs_work import QueueForTests, sql_work
 
 CALLERS = 16
 
@@ -32,25 +32,6 @@ class EveryCustomer:
         return dict.fromkeys(customer_ids, True)
 
 
-class Pushed:
-    """Keeps what is handed to the queue."""
-
-    def __init__(self) -> None:
-        self.ids: list[UUID] = []
-
-    def put(self, jobs: Sequence[Waiting]) -> None:
-        self.ids += [job.id for job in jobs]
-
-
-@pytest.fixture
-async def databases(fresh_database: Callable[[str], str]) -> AsyncIterator[list[Database]]:
-    url = SecretStr(fresh_database("jobs"))
-    pools = [Database.connect(DatabaseSettings(url=url), application_name=f"test-{n}") for n in range(2)]
-    yield pools
-    for pool in pools:
-        await pool.close()
-
-
 @pytest.fixture
 async def job_type(databases: list[Database]) -> str:
     new = new_job_type()
@@ -60,7 +41,7 @@ async def job_type(databases: list[Database]) -> str:
     return new.name
 
 
-def service(database: Database, queue: Pushed) -> JobsService:
+def service(database: Database, queue: QueueForTests) -> JobsService:
     work = sql_work(SqlTransactions(database))
     return JobsService(
         work.transactions,
@@ -68,13 +49,13 @@ def service(database: Database, queue: Pushed) -> JobsService:
         job_types=CachedJobTypes(work.transactions, work.job_types, CacheSettings()),
         customers=EveryCustomer(),
         queue=queue,
-        now=lambda: NOW,
+        now=lambda: datetime.now(UTC),
     )
 
 
 async def submitted(database: Database, job_type: str, count: int) -> list[UUID]:
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(count)]
-    results = await service(database, Pushed()).submit(batch, "request")
+    results = await service(database, QueueForTests()).submit(batch, "request")
     assert all(isinstance(one, Submitted) for one in results)
     return [one.job_id for one in batch]
 
@@ -88,7 +69,7 @@ async def claimed(database: Database, job_ids: Sequence[UUID], lease_id: UUID) -
 async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
     databases: list[Database], job_type: str
 ) -> None:
-    queue = Pushed()
+    queue = QueueForTests()
     services = [service(database, queue) for database in databases]
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(5)]
     answers = await asyncio.gather(*(services[n % 2].submit(batch, "request") for n in range(CALLERS)))
@@ -98,7 +79,7 @@ async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
         assert len(jobs) == CALLERS
         assert len({one.job.created_at for one in jobs}) == 1
         assert Counter(one.replayed for one in jobs) == {False: 1, True: CALLERS - 1}
-    assert sorted(queue.ids) == sorted(one.job_id for one in batch)
+    assert sorted(one.id for one in queue.jobs) == sorted(one.job_id for one in batch)
 
 
 async def test_jobs_claimed_by_many_at_once_are_each_claimed_once(databases: list[Database], job_type: str) -> None:
@@ -134,7 +115,7 @@ async def test_two_completions_at_once_are_decided_one_after_the_other(
             [job] = (await work.jobs.lock_many([job_id])).values()
             if job.lease_id == lease_id:
                 completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
-                await work.jobs.complete_many([(completion, ending(job, completion))])
+                await work.jobs.complete_many([(completion, ending(job, completion))], MINUTE)
         return job
 
     states = await asyncio.gather(*(seen(database) for database in databases))

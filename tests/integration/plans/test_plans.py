@@ -17,9 +17,10 @@ from uuid_utils.compat import uuid7
 from services.customers.repository import CUSTOMERS
 from services.customers.repository_sql import SqlCustomerRepository
 from services.jobs.completion import Completion, Settlement, ending
-from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.control import removal
+from services.jobs.domain import BillingStatus, JobStatus, ListKey
 from services.jobs.job_types import Priority
-from services.jobs.repository import JOBS, Claim, Waiting
+from services.jobs.repository import JOBS, Claim, JobRepository, Renewal
 from services.kit.data.audit import AUDIT_LOG
 from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.database import Database
@@ -41,20 +42,26 @@ INSERT INTO job_types (id, name, processing_logic_id, processor_type, standard_c
 VALUES (gen_random_uuid(), 'type', 'echo', 'ASYNC', 5, 'EUR', 'default', 1, 1, '1 min',
     '1 day', '1 s', '1 min', 2, '');
 """
-# Nearly all jobs are history; some wait, a few run or are still to be handed to Redis.
+# Nearly all jobs are history; some wait, a few run, are for later, are still to be handed to Redis or to be charged.
 JOBS_ROWS_MORE = """
 INSERT INTO jobs (id, customer_id, job_type_id, status, billing_status, priority, queue, input_data, input_bytes,
     output_data, estimated_cost_cents, cost_cents, currency, transaction_id, max_attempts, request_digest, expires_at,
-    created_at, queued_at, dispatched_at, started_at, completed_at, lease_id, lease_expires_at)
+    created_at, queued_at, run_at, dispatched_at, started_at, completed_at, lease_id, lease_expires_at, next_try_at)
 SELECT gen_random_uuid(), (ARRAY(SELECT id FROM people))[1 + n % 1000], (SELECT id FROM job_types), status,
-    CASE status WHEN 'SUCCEEDED' THEN 'CHARGED' ELSE 'UNHELD' END, n % 3, 'default', '{"n": 1}', 8,
-    CASE status WHEN 'SUCCEEDED' THEN 'null'::jsonb END, 5, CASE status WHEN 'SUCCEEDED' THEN 5 END, 'EUR',
-    CASE status WHEN 'SUCCEEDED' THEN gen_random_uuid() END, 1, '', now() + interval '1 day',
-    now() - n * interval '1 s', now() - n * interval '1 s', CASE WHEN n % 500 <> 1 THEN now() END,
-    CASE WHEN status <> 'PENDING' THEN now() END, CASE status WHEN 'SUCCEEDED' THEN now() - n * interval '1 s' END,
-    CASE status WHEN 'RUNNING' THEN gen_random_uuid() END, CASE status WHEN 'RUNNING' THEN now() END
-FROM (SELECT n, CASE WHEN n % 50 = 1 THEN 'PENDING' WHEN n % 500 = 2 THEN 'RUNNING' ELSE 'SUCCEEDED' END AS status
+    CASE WHEN due THEN 'CHARGE_DUE' WHEN status = 'SUCCEEDED' THEN 'CHARGED' ELSE 'UNHELD' END, n % 3, 'default',
+    '{"n": 1}', 8, CASE status WHEN 'SUCCEEDED' THEN 'null'::jsonb END, 5, CASE status WHEN 'SUCCEEDED' THEN 5 END,
+    'EUR', CASE WHEN status = 'SUCCEEDED' AND NOT due THEN gen_random_uuid() END, 1, '', now() + (n - 500) * second,
+    now() - n * second, now() - n * second, CASE status WHEN 'SCHEDULED' THEN now() + (n - 5000) * second END,
+    CASE WHEN status = 'PENDING' AND n % 500 <> 1 THEN now() - n * second END,
+    CASE WHEN status NOT IN ('PENDING', 'SCHEDULED') THEN now() END,
+    CASE status WHEN 'SUCCEEDED' THEN now() - n * second END,
+    CASE status WHEN 'RUNNING' THEN gen_random_uuid() END,
+    CASE status WHEN 'RUNNING' THEN now() + (n - 5000) * second END, CASE WHEN due THEN now() + (n - 5000) * second END
+FROM (SELECT n, interval '1 s' AS second, n % 100 = 4 AS due,
+        CASE WHEN n % 50 = 1 THEN 'PENDING' WHEN n % 500 = 2 THEN 'RUNNING' WHEN n % 100 = 3 THEN 'SCHEDULED'
+            ELSE 'SUCCEEDED' END AS status
       FROM generate_series(1, 100000) AS n) AS numbers;
+INSERT INTO queues (name, paused) VALUES ('paused', true);
 """
 PEOPLE = "CREATE TEMPORARY TABLE people AS SELECT gen_random_uuid() AS id FROM generate_series(1, 1000);"
 WALLETS_ROWS = """
@@ -83,11 +90,19 @@ RULES = {
     # One name of a job type; the table is so small that reading it whole is cheaper.
     "uq_job_types_name",
     "pk_job_types",
+    # One row of a queue; the same. And one receipt of a job.
+    "pk_queues",
+    "pk_receipts",
     # What was charged for a job: `verify` and refunds by job will read it.
     "ix_wallet_transactions_job_id",
     # Nobody asks for an entry of the audit trail by its ID; replicas and backups tell rows apart by it.
     "pk_audit_log",
 }
+# What is done to jobs that are named.
+BY_ID = (
+    *("get", "get many", "payloads", "lock", "withhold", "complete", "settle", "versions"),
+    *("return", "retry", "remove"),
+)
 AUDIT = {"changes": {"ix_audit_log_created_at"}, "changes of one": {"ix_audit_log_entity_id"}}
 
 
@@ -171,6 +186,32 @@ async def read_audit_log(recorded: Recorded) -> None:
     await recorded.call("changes of one", lambda: log.list_page(ListQuery(AUDIT_LOG.default_ordering, of_one)))
 
 
+async def look_after_jobs(recorded: Recorded, jobs: JobRepository) -> list[UUID]:
+    """Does all that the housekeeping does; answers some jobs that wait."""
+    key = ListKey("default", Priority.LOW)
+    assert len(await recorded.call("handed over lists", jobs.handed_over_lists)) == 3
+    assert len(await recorded.call("withheld lists", jobs.withheld_lists)) == 3
+    assert len(await recorded.call("take withheld", lambda: jobs.take_withheld(key, 50))) == 50
+    waiting: list[UUID] = await recorded.call("handed over", lambda: jobs.handed_over(key, MINUTE, 10))
+    assert len(waiting) == 10
+    await recorded.call("still handed over", lambda: jobs.still_handed_over(waiting))
+    assert await recorded.call("release", lambda: jobs.release_scheduled(10)) == 10
+    await recorded.call("next scheduled", jobs.next_scheduled)
+    lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
+    assert len(lost) == 5
+    await recorded.call("rescue", lambda: jobs.rescue_many([job.id for job in lost]))
+    assert len(await recorded.call("expired", lambda: jobs.lock_expired(5))) == 5
+    assert len(await recorded.call("unsettled", lambda: jobs.take_unsettled(10, MINUTE, MINUTE))) == 10
+    assert await recorded.call("retention", lambda: jobs.delete_finished(MINUTE, 500)) == 500
+    await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
+    await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"") for job_id in waiting]))
+    await recorded.call("retry", lambda: jobs.retry_many([(waiting[0], BillingStatus.UNHELD)]))
+    await recorded.call("remove", lambda: jobs.remove_many([removal(lost[0], JobStatus.FAILED, "E", "no")]))
+    await recorded.call("versions", lambda: jobs.versions(waiting))
+    await recorded.call("withhold", lambda: jobs.withhold(waiting))
+    return waiting
+
+
 async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
     recorded = record("jobs", PEOPLE + JOBS_ROWS + JOBS_ROWS_MORE)
     work = jobs_work(recorded.transactions)
@@ -182,12 +223,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
     await recorded.call("list of a customer", lambda: jobs.list_page(mine))
 
-    waiting = await recorded.call("all that waits", lambda: jobs.waiting_after(None, 100))
-    ids = [one.id for one in waiting][:10]
-    some = Waiting(ids[0], "default", Priority.LOW, waiting[0].queued_at)
-    await recorded.call("all that waits on", lambda: jobs.waiting_after(some, 100))
-    await recorded.call("withheld", lambda: jobs.take_undispatched(100))
-    await recorded.call("withhold", lambda: jobs.withhold(ids))
+    ids = await look_after_jobs(recorded, jobs)
     await recorded.call("get", lambda: jobs.get(ids[0]))
     await recorded.call("get many", lambda: jobs.get_many(ids))
     await recorded.call("payloads", lambda: jobs.payloads(ids))
@@ -197,9 +233,9 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     await recorded.call("create", lambda: jobs.create_many([new_job(job_type)]))
     job = next(one for one in page.items if one.status is JobStatus.SUCCEEDED)
     done = Completion(job_id=job.id, lease_id=uuid7(), output_data="1")
-    await recorded.call("complete", lambda: jobs.complete_many([(done, ending(job, done))]))
+    await recorded.call("complete", lambda: jobs.complete_many([(done, ending(job, done))], MINUTE))
     paid = Settlement(job_id=job.id, transaction_id=uuid7())
-    await recorded.call("settle", lambda: jobs.settle_many([(paid, BillingStatus.CHARGED)]))
+    await recorded.call("settle", lambda: jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE))
     await recorded.call("stats", lambda: jobs.stats([]))
 
     await read_audit_log(recorded)
@@ -208,14 +244,25 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "list": {"ix_jobs_created_at"},
         "list on": {"ix_jobs_created_at"},
         "list of a customer": {"ix_jobs_customer_id"},
-        "all that waits": {"ix_jobs_live"},
-        "all that waits on": {"ix_jobs_live"},
-        "withheld": {"ix_jobs_undispatched", "pk_jobs"},
-        "stats": {"ix_jobs_live", "ix_jobs_undispatched", "ix_jobs_created_at", "ix_jobs_completed_at"},
-        **{name: {"pk_jobs"} for name in ("get", "get many", "payloads", "lock", "withhold", "complete", "settle")},
+        "handed over lists": {"ix_jobs_active"},
+        "withheld lists": {"ix_jobs_withheld"},
+        "take withheld": {"ix_jobs_withheld", "pk_jobs"},
+        "handed over": {"ix_jobs_active"},
+        "release": {"ix_jobs_scheduled", "pk_jobs"},
+        "next scheduled": {"ix_jobs_scheduled"},
+        "lost": {"ix_jobs_active", "pk_jobs"},
+        "expired": {"ix_jobs_expiring", "pk_jobs"},
+        "unsettled": {"ix_jobs_unsettled", "pk_jobs"},
+        "retention": {"ix_jobs_completed_at", "pk_jobs"},
+        "stats": {"ix_jobs_active", "ix_jobs_withheld", "ix_jobs_created_at", "ix_jobs_completed_at"},
+        **{name: {"pk_jobs"} for name in BY_ID},
     }
-    assert {name: used[name] for name in meant} == meant
+    # The tables of paused queues and of job types are so small that reading them whole is cheaper.
+    read = {name: used[name] - {"all of queues", "all of job_types"} for name in meant}
+    assert read == meant
     assert "pk_jobs" in used["claim"]
+    # Jobs that run or are in a list are few: where only those are meant, they may be looked through as well.
+    assert used["rescue"] | used["renew"] | used["still handed over"] <= {"ix_jobs_active", "pk_jobs"}
     assert not [name for name, indexes in used.items() if "all of jobs" in indexes]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from grpc import aio
 from pydantic import SecretStr
@@ -14,17 +14,20 @@ from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.jobs.__main__ import redis_client
 from services.jobs.caching import CachedJobTypes
+from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
+from services.jobs.watching import Watching
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
@@ -32,6 +35,7 @@ from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository,
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
 from tests.integration.rpc.loop_thread import LoopThread
+from tests.jobs_work import QueueForTests
 
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
 
@@ -81,7 +85,8 @@ def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
     with _database(loop, url) as database:
         transactions = SqlTransactions(database)
         job_types = SqlJobTypeRepository(transactions)
-        yield JobTypeServicer(JobTypeService(transactions, job_types, uncached(transactions, job_types)), _TOKENS)
+        known = uncached(transactions, job_types)
+        yield JobTypeServicer(JobTypeService(transactions, job_types, known, QueueForTests()), _TOKENS)
 
 
 @contextmanager
@@ -100,17 +105,32 @@ def jobs_servicer(
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)
-        dispatcher = Dispatcher(transactions, jobs, RedisLists(client, redis_prefix))
-        dispatching = loop.start(dispatcher.run())
+        pauses = SqlPauseRepository(transactions)
+        dispatcher = Dispatcher(transactions, jobs, pauses, RedisLists(client, redis_prefix), window=10_000)
+        pubsub = pubsub_client(RedisSettings(url=SecretStr(redis_url)))
+        watching = Watching(transactions, jobs, pubsub, redis_prefix)
+        background = [loop.start(dispatcher.run()), loop.start(watching.run())]
+        known = uncached(transactions, job_types)
+        runs = RunService(
+            transactions,
+            jobs,
+            job_types=known,
+            queue=dispatcher,
+            changes=watching,
+            settle_after=timedelta(seconds=5),
+        )
+        control = ControlService(transactions, jobs, pauses, queue=dispatcher, changes=watching)
         service = JobsService(
             transactions,
             jobs,
-            job_types=uncached(transactions, job_types),
+            job_types=known,
             customers=customers,
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )
-        yield JobServicer(service, RunService(transactions, jobs), ContractValidator(), _TOKENS)
-        loop.cancel(dispatching)
+        yield JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=_TOKENS)
+        for task in background:
+            loop.cancel(task)
+        loop.run(pubsub.aclose())
         loop.run(channel.close())
         loop.run(client.aclose())

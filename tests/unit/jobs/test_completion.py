@@ -1,12 +1,25 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from services.jobs.completion import Completion, Failure, Settlement, ended, ending, holds_lease, is_repeated, settled
+from services.jobs.completion import (
+    SNOOZES_MAX,
+    Completion,
+    Ending,
+    Failure,
+    Settlement,
+    backoff,
+    ended,
+    ending,
+    holds_lease,
+    is_repeated,
+    settled,
+)
 from services.jobs.domain import BillingStatus, Job, JobStatus, charge_due
-from services.jobs.job_types import Priority
+from services.jobs.job_types import NewJobType, Priority
+from tests.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -96,3 +109,98 @@ def test_settlements_move_only_what_they_may(status: BillingStatus) -> None:
     assert settled(job(billing_status=status), PAID) == (BillingStatus.CHARGED if status in UNPAID else None)
     assert settled(job(billing_status=status), POOR) == (BillingStatus.DECLINED if due else None)
     assert settled(job(billing_status=status), LOST) == (BillingStatus.CHARGE_BLOCKED if due else None)
+
+
+SECOND = timedelta(seconds=1)
+AGAIN = Failure(type="E", message="no", retryable=True)
+
+
+def policy(initial: float = 10, longest: float = 1000, multiplier: float = 3) -> NewJobType:
+    return new_job_type(
+        retry_initial_backoff=initial * SECOND, retry_max_backoff=longest * SECOND, retry_multiplier=multiplier
+    )
+
+
+def failed(failure: Failure = AGAIN, job_type: NewJobType | None = None, **values: Any) -> Ending:
+    attempts = {"attempt": 1, "max_attempts": 3, **values}
+    return ending(job(**attempts), Completion(job_id=JOB, lease_id=LEASE, failure=failure), job_type or policy())
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 10), (2, 30), (3, 90), (5, 810), (6, 1000), (10_000, 1000)])
+def test_the_backoff_grows_by_the_multiplier_up_to_the_longest(attempt: int, seconds: float) -> None:
+    waits = [backoff(policy(), attempt) / SECOND for _ in range(200)]
+    assert all(0.8 * seconds <= wait <= 1.2 * seconds for wait in waits)
+    # And spreads over most of it.
+    assert min(waits) < 0.85 * seconds
+    assert max(waits) > 1.15 * seconds
+
+
+def test_a_multiplier_of_one_waits_the_same_each_time() -> None:
+    assert 8 <= backoff(policy(multiplier=1), 50) / SECOND <= 12
+
+
+def test_a_failure_to_be_tried_again_is_scheduled_at_no_cost_while_attempts_are_left() -> None:
+    end = failed()
+    assert (end.status, end.billing_status) == (JobStatus.SCHEDULED, BillingStatus.UNHELD)
+    assert (end.attempt, end.cost_cents, end.failure) == (1, None, AGAIN)
+    assert end.run_after is not None
+    assert 8 <= end.run_after / SECOND <= 12
+
+
+def test_the_backoff_is_that_of_the_attempt_that_failed() -> None:
+    end = failed(attempt=2)
+    assert end.run_after is not None
+    assert 24 <= end.run_after / SECOND <= 36
+
+
+@pytest.mark.parametrize("wait", [timedelta(0), timedelta(hours=5)])
+def test_the_runner_may_say_how_long_to_wait_instead(wait: timedelta) -> None:
+    end = failed(Failure(type="E", message="no", retryable=True, retry_after=wait))
+    assert (end.status, end.run_after) == (JobStatus.SCHEDULED, wait)
+
+
+@pytest.mark.parametrize(
+    ("failure", "values"),
+    [
+        (Failure(type="E", message="no", retryable=False), {}),
+        (Failure(type="E", message="no", retryable=False, retry_after=SECOND), {}),
+        (AGAIN, {"attempt": 3}),
+        (AGAIN, {"attempt": 4}),
+    ],
+)
+def test_a_failure_is_final_when_it_is_not_to_be_tried_again_or_no_attempt_is_left(
+    failure: Failure, values: dict[str, Any]
+) -> None:
+    end = failed(failure, **values)
+    assert (end.status, end.billing_status, end.run_after) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
+
+
+def test_a_snooze_gives_the_attempt_back_and_is_counted() -> None:
+    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    end = ending(job(attempt=1, snooze_count=SNOOZES_MAX - 1), snooze)
+    assert (end.status, end.billing_status) == (JobStatus.SCHEDULED, BillingStatus.UNHELD)
+    assert (end.attempt, end.snooze_count, end.run_after, end.failure) == (0, SNOOZES_MAX, SECOND, None)
+
+
+def test_a_job_that_was_snoozed_too_often_has_failed() -> None:
+    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    end = ending(job(attempt=1, max_attempts=9, snooze_count=SNOOZES_MAX), snooze)
+    assert (end.status, end.billing_status, end.run_after) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
+    assert end.failure is not None
+    assert (end.failure.type, end.failure.retryable) == ("SNOOZED_TOO_OFTEN", False)
+
+
+def test_snoozes_and_waits_are_part_of_what_makes_a_completion_the_same() -> None:
+    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    after = ended(job(), snooze, ending(job(), snooze))
+    assert is_repeated(after, snooze)
+    assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, snooze=2 * SECOND))
+    later = Failure(type="E", message="no", retryable=True, retry_after=SECOND)
+    one = Completion(job_id=JOB, lease_id=LEASE, failure=AGAIN)
+    assert one.digest != Completion(job_id=JOB, lease_id=LEASE, failure=later).digest
+
+
+def test_a_job_that_waits_for_its_next_attempt_owes_nothing() -> None:
+    one = Completion(job_id=JOB, lease_id=LEASE, failure=AGAIN)
+    before = job(attempt=1, max_attempts=2)
+    assert charge_due(ended(before, one, ending(before, one, policy()))) is None

@@ -3,38 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.jobs import dispatcher as module
-from services.jobs.dispatcher import Dispatcher, QueueUnavailable
-from services.jobs.domain import NewJob
-from services.jobs.repository import Waiting
+from services.jobs.dispatcher import Dispatcher
+from services.jobs.domain import JobStatus, ListKey, NewJob, Waiting
+from services.jobs.job_types import JobType, Priority
 from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions import Definition, Opened
 from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
-from tests.jobs_examples import new_job, new_job_type
+from tests.jobs_examples import NOW, new_job, new_job_type
+from tests.jobs_lists import LIMIT_SECONDS, ListsForTests
 from tests.jobs_work import memory_work
 
-LIMIT_SECONDS = 10
-
-
-class Lists:
-    """A queue that can be away, and tells when something happened to it."""
-
-    def __init__(self) -> None:
-        self.pushed: list[UUID] = []
-        self.available = True
-        self.attempts = 0
-        self.happened = asyncio.Event()
-
-    async def push(self, jobs: Sequence[Waiting]) -> None:
-        self.attempts += 1
-        self.happened.set()
-        if not self.available:
-            raise QueueUnavailable("away")
-        self.pushed += [job.id for job in jobs]
+MEDIUM = ListKey("default", Priority.MEDIUM)
 
 
 class Away(MemoryTransactions):
@@ -53,31 +40,62 @@ class Away(MemoryTransactions):
 class World:
     """A database in memory that can be away, a queue, and the dispatcher between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = 1000) -> None:
         self.transactions = Away()
         self.work = memory_work(self.transactions)
-        self.lists = Lists()
-        self.dispatcher = Dispatcher(self.transactions, self.work.jobs, self.lists)
+        self.lists = ListsForTests()
+        self.dispatcher = Dispatcher(self.transactions, self.work.jobs, self.work.pauses, self.lists, window=window)
 
-    async def stored(self, count: int = 1) -> list[NewJob]:
-        """Stores jobs of which the dispatcher does not know."""
+    async def job_type(self, **values: Any) -> JobType:
+        """Stores a job type."""
         async with self.transactions.begin():
-            job_type = await self.work.job_types.create(new_job_type())
-            jobs = [new_job(job_type.id) for _ in range(count)]
-            await self.work.jobs.create_many(jobs)
+            return await self.work.job_types.create(new_job_type(**values))
+
+    async def stored(self, count: int = 1, *, withheld: bool = False, **values: Any) -> list[NewJob]:
+        """Stores jobs of which the dispatcher does not know."""
+        job_type_id = values.pop("job_type_id", None) or (await self.job_type()).id
+        jobs = [new_job(job_type_id, **values) for _ in range(count)]
+        async with self.transactions.begin():
+            await self.work.jobs.create_many(jobs, {MEDIUM} if withheld else ())
         return jobs
+
+    async def submit(self, count: int, job_type: JobType) -> list[UUID]:
+        """Stores jobs and tells the dispatcher of them, as a submission does."""
+        withheld = self.dispatcher.withholds(MEDIUM, job_type)
+        jobs = await self.stored(count, withheld=withheld, job_type_id=job_type.id)
+        if withheld:
+            self.dispatcher.wake(MEDIUM)
+        else:
+            self.dispatcher.put(waiting(jobs))
+        return [job.id for job in jobs]
+
+    async def paused(self, job_type: JobType, *, paused: bool) -> JobType:
+        """Pauses or resumes a job type."""
+        async with self.transactions.begin():
+            changed = await self.work.job_types.update(replace(job_type, paused=paused))
+        self.dispatcher.wake()
+        return changed
+
+    async def paused_queue(self, *, paused: bool) -> None:
+        """Pauses or resumes the queue."""
+        async with self.transactions.begin():
+            await self.work.pauses.set_queue("default", paused=paused)
+        self.dispatcher.wake()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until something that happens to the queue makes a condition true."""
+        await self.lists.until(condition)
+
+    async def eventually(self, condition: Callable[[], bool]) -> None:
+        """Waits until what the dispatcher knows makes a condition true."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not condition():  # noqa: ASYNC110 - a property of the product, which has no event
+                await asyncio.sleep(0.005)
 
     async def withheld(self) -> set[UUID]:
         """The jobs that are marked as still to be pushed."""
         async with self.transactions.begin() as transaction:
             return {job.id for job in transaction._resource.tables["jobs"].values() if job.dispatched_at is None}
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until something that happens to the queue makes a condition true."""
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not condition():
-                self.lists.happened.clear()
-                await self.lists.happened.wait()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -101,6 +119,9 @@ def waiting(jobs: Sequence[NewJob]) -> list[Waiting]:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "_BACKOFF_MIN", 0.001)
     monkeypatch.setattr(module, "_BACKOFF_MAX", 0.01)
+    monkeypatch.setattr(module, "_FULL_POLL_SECONDS", 0.005)
+    # Nothing that is told may wait for the next look at what nobody has told.
+    monkeypatch.setattr(module, "_POLL_SECONDS", 60.0)
     return World()
 
 
@@ -109,13 +130,12 @@ async def test_what_is_noted_is_pushed_in_its_order(world: World) -> None:
         jobs = await world.stored(5)
         world.dispatcher.put(waiting(jobs))
         await world.until(lambda: len(world.lists.pushed) >= 5)
-    # The push of all that waits, at the start, may have found them as well: duplicates are harmless.
-    assert world.lists.pushed[:5] == [job.id for job in jobs]
+    assert world.lists.pushed == [job.id for job in jobs]
 
 
-async def test_all_that_waits_is_pushed_at_the_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_that_is_withheld_is_handed_over_at_the_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH", 2)
-    jobs = await world.stored(5)
+    jobs = await world.stored(5, withheld=True)
     async with world.running():
         await world.until(lambda: len(world.lists.pushed) >= 5)
     assert set(world.lists.pushed) == {job.id for job in jobs}
@@ -126,7 +146,7 @@ async def test_what_the_queue_does_not_take_is_marked_and_pushed_when_it_is_back
         world.lists.available = False
         jobs = await world.stored(3)
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.attempts >= 2)
+        await world.until(lambda: world.lists.refusals >= 2)
         world.lists.available = True
         await world.until(lambda: len(world.lists.pushed) >= 3)
     assert set(world.lists.pushed) == {job.id for job in jobs}
@@ -138,7 +158,7 @@ async def test_while_the_queue_is_away_jobs_are_marked_in_the_database(world: Wo
     async with world.running():
         jobs = await world.stored(2)
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.attempts >= 3)
+        await world.until(lambda: world.lists.refusals >= 3)
     # Either all are marked, or the dispatcher was just about to push them.
     world.lists.available = True
     await world.dispatcher.flush()
@@ -150,7 +170,7 @@ async def test_nothing_is_lost_while_queue_and_database_are_away(world: World) -
         jobs = await world.stored(3)
         world.lists.available = world.transactions.available = False
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.attempts >= 2)
+        await world.until(lambda: world.lists.refusals >= 2)
         world.lists.available = world.transactions.available = True
         await world.until(lambda: {job.id for job in jobs} <= set(world.lists.pushed))
 
@@ -175,3 +195,175 @@ async def test_a_flush_pushes_what_is_noted_and_fails_quietly(world: World) -> N
     world.lists.available = True
     await world.dispatcher.flush()
     assert world.lists.pushed == [job.id for job in jobs]
+
+
+async def test_what_is_to_be_first_is_pushed_before_all_others_in_its_order(world: World) -> None:
+    jobs = await world.stored(4)
+    world.dispatcher.put(waiting(jobs[:2]))
+    await world.dispatcher.flush()
+    world.dispatcher.put(waiting(jobs[2:]), first=True)
+    await world.dispatcher.flush()
+    assert world.lists.held[MEDIUM] == [job.id for job in (*jobs[2:], *jobs[:2])]
+
+
+async def test_a_list_is_fed_up_to_its_window_and_on_when_there_is_room(world: World) -> None:
+    world = World(window=10)
+    jobs = {job.id for job in await world.stored(25, withheld=True)}
+    seen: set[UUID] = set()
+    async with world.running():
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 10)
+        while seen != jobs:
+            await world.until(lambda: bool(world.lists.held[MEDIUM]))
+            seen.update(world.lists.taken(MEDIUM, 4))
+    assert world.lists.longest == 10
+    assert len(world.lists.pushed) == 25
+
+
+async def test_a_list_that_is_nearly_full_is_not_fed_one_by_one(world: World) -> None:
+    world = World(window=100)
+    await world.stored(200, withheld=True)
+    async with world.running():
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+        attempts = world.lists.attempts
+        world.lists.taken(MEDIUM, 9)
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        assert world.lists.attempts == attempts
+        world.lists.taken(MEDIUM, 1)
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+    assert world.lists.attempts == attempts + 1
+
+
+async def test_jobs_are_withheld_when_their_list_is_full(world: World) -> None:
+    world = World(window=3)
+    job_type = await world.job_type()
+    async with world.running():
+        await world.submit(3, job_type)
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 3)
+        assert world.dispatcher.withholds(MEDIUM, job_type)
+        assert not world.dispatcher.withholds(ListKey("default", Priority.HIGH), job_type)
+
+
+async def test_newer_jobs_do_not_overtake_those_that_are_still_to_be_handed_over(world: World) -> None:
+    world = World(window=5)
+    job_type = await world.job_type()
+    customer_id = new_job(job_type.id).customer_id
+    older = [job.id for job in await world.stored(12, withheld=True, job_type_id=job_type.id, customer_id=customer_id)]
+    seen: list[UUID] = []
+    async with world.running():
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 5)
+        seen += world.lists.taken(MEDIUM, 5)
+        newer = await world.submit(2, job_type)
+        while len(seen) < 14:
+            await world.until(lambda: bool(world.lists.held[MEDIUM]))
+            seen += world.lists.taken(MEDIUM)
+    assert [one for one in seen if one in older] == older
+    assert set(seen[5:]) == {*older[5:], *newer}
+    assert seen.index(newer[0]) > 5
+
+
+async def test_room_in_a_list_belongs_to_those_that_are_still_to_be_handed_over(world: World) -> None:
+    world = World(window=100)
+    job_type = await world.job_type()
+    await world.stored(105, withheld=True)
+    async with world.running():
+        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+        world.lists.taken(MEDIUM, 5)
+        await world.eventually(lambda: world.dispatcher._lengths[MEDIUM] == 95)
+        assert world.dispatcher.withholds(MEDIUM, job_type)
+
+
+async def test_when_a_list_has_caught_up_jobs_are_handed_over_at_once_again_without_a_pause(world: World) -> None:
+    job_type = await world.job_type()
+    await world.stored(5, withheld=True, job_type_id=job_type.id)
+    async with world.running():
+        await world.until(lambda: len(world.lists.pushed) == 5)
+        # Submissions never stop for as long as it takes to look again.
+        for count in range(6, 60):
+            await world.submit(1, job_type)
+            await world.until(lambda count=count: len(world.lists.pushed) == count)  # type: ignore[misc] # bound now
+            if not world.dispatcher.withholds(MEDIUM, job_type):
+                break
+        assert not world.dispatcher.withholds(MEDIUM, job_type)
+
+
+async def test_jobs_of_a_paused_type_are_withheld_and_those_of_others_are_not(world: World) -> None:
+    paused, other = await world.job_type(), await world.job_type()
+    async with world.running():
+        paused = await world.paused(paused, paused=True)
+        await world.eventually(lambda: world.dispatcher.withholds(MEDIUM, replace(paused, paused=False)))
+        withheld = await world.submit(2, paused)
+        submitted = await world.submit(2, other)
+        await world.until(lambda: len(world.lists.pushed) == 2)
+        assert world.lists.pushed == submitted
+        await world.paused(paused, paused=False)
+        await world.until(lambda: len(world.lists.pushed) == 4)
+    assert set(world.lists.pushed[2:]) == set(withheld)
+
+
+async def test_jobs_of_a_paused_queue_are_withheld_until_it_is_resumed(world: World) -> None:
+    job_type = await world.job_type()
+    async with world.running():
+        await world.paused_queue(paused=True)
+        await world.eventually(lambda: world.dispatcher.withholds(MEDIUM, job_type))
+        withheld = await world.submit(3, job_type)
+        other = await world.stored(1, queue="mail")
+        world.dispatcher.put(waiting(other))
+        await world.until(lambda: bool(world.lists.pushed))
+        assert world.lists.pushed == [other[0].id]
+        await world.paused_queue(paused=False)
+        await world.until(lambda: len(world.lists.pushed) == 4)
+    assert set(world.lists.pushed[1:]) == set(withheld)
+
+
+async def test_a_job_for_later_is_handed_over_when_its_time_has_come_and_not_before(world: World) -> None:
+    job_type = await world.job_type()
+    [before] = await world.stored(1, withheld=True)
+    async with world.running():
+        # By then it has looked, and looks again only when it is told to.
+        await world.eventually(lambda: world.lists.pushed == [before.id])
+        await world.eventually(lambda: not world.dispatcher.withholds(MEDIUM, job_type))
+        run_at = datetime.now(UTC) + timedelta(seconds=0.3)
+        [job] = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
+        world.dispatcher.expect(timedelta(seconds=0.3))
+        await world.until(lambda: len(world.lists.pushed) == 2)
+        assert datetime.now(UTC) >= run_at
+    assert world.lists.pushed[1] == job.id
+
+
+async def test_a_job_for_later_that_was_stored_before_the_start_is_handed_over_in_time(world: World) -> None:
+    run_at = datetime.now(UTC) + timedelta(seconds=0.3)
+    due = await world.stored(1, status=JobStatus.SCHEDULED, run_at=NOW)
+    later = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
+    async with world.running():
+        await world.until(lambda: len(world.lists.pushed) == 2)
+        assert datetime.now(UTC) >= run_at
+    assert world.lists.pushed == [due[0].id, later[0].id]
+
+
+async def test_what_other_processes_have_left_is_found_without_being_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    async with world.running():
+        await asyncio.sleep(0.05)
+        [job] = await world.stored(1, withheld=True)
+        await world.until(lambda: bool(world.lists.pushed))
+    assert world.lists.pushed == [job.id]
+
+
+async def test_what_was_taken_and_the_queue_did_not_take_is_withheld_again(world: World) -> None:
+    world.lists.available = False
+    jobs = {job.id for job in await world.stored(3, withheld=True)}
+    world.lists.lengths = lengths_anyway  # type: ignore[method-assign] # the push alone fails
+    async with world.running():
+        await world.until(lambda: world.lists.refusals >= 2)
+        world.lists.available = True
+        await world.until(lambda: len(world.lists.pushed) == 3)
+    assert set(world.lists.pushed) == jobs
+    assert await world.withheld() == set()
+
+
+async def lengths_anyway(keys: Sequence[ListKey]) -> dict[ListKey, int]:
+    """Lists that look empty."""
+    return dict.fromkeys(keys, 0)

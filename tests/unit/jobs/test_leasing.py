@@ -1,15 +1,22 @@
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from uuid import UUID
 
-from services.jobs.domain import JobStatus
-from services.jobs.leasing import choose
+from services.jobs.domain import Job, JobError, JobStatus
+from services.jobs.leasing import Choice
+from services.jobs.leasing import choose as choose_at
 from services.jobs.repository import Claim
-from tests.jobs_examples import MINUTE, stored_job
+from tests.jobs_examples import LATER, MINUTE, NOW, stored_job
 
 A, B, C, LEASE, OTHER, RUNNER = (UUID(int=number) for number in range(1, 7))
 
 
 def claim(*job_ids: UUID, bytes_max: int = 100) -> Claim:
     return Claim(job_ids, RUNNER, LEASE, MINUTE, bytes_max)
+
+
+def choose(wish: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID] = (), now: datetime = NOW) -> Choice:
+    return choose_at(wish, jobs, paused, now)
 
 
 def test_pending_jobs_are_granted_in_the_order_of_the_claim() -> None:
@@ -51,4 +58,30 @@ def test_one_job_always_fits() -> None:
 def test_labels_count_as_well() -> None:
     jobs = {A: stored_job(id=A, labels={"k": "v" * 90}), B: stored_job(id=B, input_bytes=10)}
     choice = choose(claim(A, B), jobs)
+    assert (choice.granted, choice.deferred) == ((A,), (B,))
+
+
+def test_paused_jobs_are_withheld_and_make_room_for_others() -> None:
+    jobs = {A: stored_job(id=A, input_bytes=90), B: stored_job(id=B, input_bytes=90)}
+    choice = choose(claim(A, B), jobs, paused={A})
+    assert (choice.withheld, choice.granted, choice.deferred) == ((A,), (B,), ())
+
+
+def test_a_paused_job_that_runs_under_this_lease_is_answered_again() -> None:
+    choice = choose(claim(A), {A: stored_job(id=A, status=JobStatus.RUNNING, lease_id=LEASE)}, paused={A})
+    assert (choice.repeated, choice.withheld) == ((A,), ())
+
+
+def test_a_job_that_has_expired_is_not_started() -> None:
+    choice = choose(claim(A, B), {A: stored_job(id=A, expires_at=LATER), B: stored_job(id=B)}, now=LATER)
+    assert choice == Choice((), (), (), ())
+
+
+def test_a_job_that_was_started_in_its_time_may_be_started_again_after_it() -> None:
+    assert choose(claim(A), {A: stored_job(id=A, started_at=NOW)}, now=LATER).granted == (A,)
+
+
+def test_what_the_last_error_says_counts_as_well() -> None:
+    error = JobError("E", "x" * 90, retryable=True, attempt=1, at=NOW)
+    choice = choose(claim(A, B), {A: stored_job(id=A, error=error), B: stored_job(id=B, input_bytes=20)})
     assert (choice.granted, choice.deferred) == ((A,), (B,))

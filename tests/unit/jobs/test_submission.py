@@ -1,16 +1,16 @@
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from services.jobs.domain import BillingStatus, NewJob
+from services.jobs.domain import BillingStatus, JobStatus, NewJob
 from services.jobs.errors import InputTooLarge, InvalidInputJson, JobTypeDisabled, PriceAboveMaximum
 from services.jobs.job_types import JobType, Priority
 from services.jobs.payloads import BYTES_MAX
-from services.jobs.submission import Submission, admitted, checked_input
+from services.jobs.submission import HORIZON, Submission, admitted, checked_input
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same
 from tests.jobs_examples import MINUTE, NOW, stored_job_type
@@ -66,11 +66,29 @@ def test_a_price_above_the_callers_maximum_is_refused_and_one_equal_to_it_is_not
     assert caught.value.metadata == {"price_cents": "5", "max_cost_cents": "4", "currency": "EUR"}
 
 
-@pytest.mark.parametrize(("field", "value"), [("run_at", NOW + MINUTE), ("expires_at", NOW)])
+@pytest.mark.parametrize(("field", "value"), [("run_at", NOW + HORIZON + MINUTE), ("expires_at", NOW)])
 def test_times_that_can_not_be_kept_are_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(InvalidField) as caught:
         admit(None, **{field: value})
     assert [violation.field for violation in caught.value.violations] == [field]
+
+
+def test_a_job_for_later_is_scheduled_and_expires_as_much_later() -> None:
+    job = admit(stored_job_type(expires_after=timedelta(hours=1)), run_at=NOW + HORIZON)
+    assert (job.status, job.run_at) == (JobStatus.SCHEDULED, NOW + HORIZON)
+    assert job.expires_at == NOW + HORIZON + timedelta(hours=1)
+
+
+@pytest.mark.parametrize("run_at", [NOW, NOW - MINUTE])
+def test_a_job_for_now_or_before_waits_at_once(run_at: datetime) -> None:
+    job = admit(stored_job_type(expires_after=timedelta(hours=1)), run_at=run_at)
+    assert (job.status, job.expires_at) == (JobStatus.PENDING, NOW + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("expires_at", [NOW + MINUTE, NOW + 2 * MINUTE])
+def test_a_job_may_not_expire_before_it_may_run(expires_at: datetime) -> None:
+    with pytest.raises(InvalidField, match="run_at"):
+        admit(None, run_at=NOW + 2 * MINUTE, expires_at=expires_at)
 
 
 def test_an_input_must_satisfy_the_schema_and_the_error_says_where_it_does_not() -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from innosystem.runner.context import JobContext
@@ -30,9 +31,11 @@ def main(descriptor: int) -> None:
         modules, logs = messages.get()
         configure_logs(*logs)
         default_registry.load(modules)
-        _answer(connection, None)
-        while True:
-            _answer(connection, _run(*messages.get()))
+        # Without a runner there is nobody to answer to, and `_read` is about to end the process.
+        with suppress(OSError):
+            _answer(connection, None)
+            while True:
+                _answer(connection, _run(*messages.get()))
 
 
 def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
@@ -45,7 +48,8 @@ def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
 
 def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None:
     """Hand on what comes. At the end of the socket the runner is gone: end in mid-handler."""
-    with connection.makefile("rb") as stream:
+    # A runner that was killed before it read an answer leaves no end of the stream, but a reset.
+    with suppress(OSError), connection.makefile("rb") as stream:
         while length := stream.read(LENGTH_BYTES):
             # From the process that started this one, through a socket that nobody else has.
             messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
