@@ -95,7 +95,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         known_customers = CachedCustomers(customers, cache_settings)
         REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
         watching = Watching(transactions, jobs, pubsub, redis_settings.key_prefix)
-        dispatcher = Dispatcher(transactions, jobs, pauses, lists, window=settings.window)
+        dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=settings.window)
         service = JobsService(
             transactions,
             jobs,

@@ -17,6 +17,7 @@ import structlog
 
 from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import JobType
+from services.jobs.ports import Changes
 from services.jobs.repository import JobRepository, PauseRepository
 from services.kit.background import together
 from services.kit.data.transactions import Transactions
@@ -31,6 +32,7 @@ _BACKOFF_MAX = 5.0
 _POLL_SECONDS = 2.0
 # How often a full list is looked at that more jobs wait for.
 _FULL_POLL_SECONDS = 0.2
+_DUE_POLL_SECONDS = 0.02
 # A list is fed when so much of its window is free: feeding single IDs would cost a statement each.
 _ROOM_MIN = 0.1
 
@@ -94,6 +96,7 @@ class Dispatcher:
         jobs: The stored jobs.
         pauses: What is paused.
         lists: Where runners take IDs from.
+        changes: Is told of jobs whose time has come.
         window: How many IDs a list is to hold at most.
     """
 
@@ -103,6 +106,7 @@ class Dispatcher:
         jobs: JobRepository,
         pauses: PauseRepository,
         lists: Lists,
+        changes: Changes,
         *,
         window: int,
     ) -> None:
@@ -110,6 +114,7 @@ class Dispatcher:
         self._jobs = jobs
         self._pauses = pauses
         self._lists = lists
+        self._changes = changes
         self._window = window
         self._noted: dict[bool, list[Waiting]] = {False: [], True: []}
         self._noted_any = asyncio.Event()
@@ -189,14 +194,16 @@ class Dispatcher:
         loop = asyncio.get_running_loop()
         async with self.transactions.begin():
             released = await self._jobs.release_scheduled(_BATCH)
+            self.transactions.after_commit(lambda: self._changes.put(released))
             next_due = await self._jobs.next_scheduled()
             behind = await self._jobs.withheld_lists()
             self._paused_queues = await self._pauses.paused_queues()
             self._paused_types = await self._pauses.paused_types()
         self._behind = set(behind)
-        self._due_at = None if next_due is None else loop.time() + max(next_due.total_seconds(), 0.0)
+        # One that is due already is in the hands of another replica.
+        self._due_at = None if next_due is None else loop.time() + max(next_due.total_seconds(), _DUE_POLL_SECONDS)
         waits = await self._feed_lists(behind)
-        if released == _BATCH:
+        if len(released) == _BATCH:
             return
         until = loop.time() + _POLL_SECONDS if self._due_at is None else min(loop.time() + _POLL_SECONDS, self._due_at)
         if waits:

@@ -59,7 +59,8 @@ TAKE_WITHHELD = text(
                 AND customer_id = customers.customer_id
                 AND job_type_id NOT IN (SELECT id FROM job_types WHERE paused)
             ORDER BY queued_at, id
-            LIMIT (SELECT ceil(CAST(:limit AS numeric) / count(*))::int FROM customers)) AS mine
+            -- Some more than its share, because others may have nothing but paused jobs.
+            LIMIT (SELECT greatest(ceil(CAST(:limit AS numeric) / count(*))::int, 10) FROM customers)) AS mine
     ), chosen AS MATERIALIZED (
         SELECT jobs.id, turns.turn FROM jobs JOIN turns ON turns.id = jobs.id
         WHERE status = 'PENDING' AND dispatched_at IS NULL

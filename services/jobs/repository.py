@@ -279,8 +279,8 @@ class JobRepository(Protocol):
         """Answers which of the jobs are PENDING and handed over."""
         ...
 
-    async def release_scheduled(self, limit: int) -> int:
-        """Makes SCHEDULED jobs PENDING whose time has come, still to be handed to the queue; answers how many."""
+    async def release_scheduled(self, limit: int) -> list[UUID]:
+        """Makes SCHEDULED jobs PENDING whose time has come, still to be handed to the queue; answers which."""
         ...
 
     async def next_scheduled(self) -> timedelta | None:

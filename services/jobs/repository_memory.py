@@ -329,13 +329,13 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             if job is not None and job.status is JobStatus.PENDING and job.dispatched_at is not None
         }
 
-    async def release_scheduled(self, limit: int) -> int:
+    async def release_scheduled(self, limit: int) -> list[UUID]:
         """Changes those whose time has come."""
         now = self.now()
         due = [job for job in self._scheduled() if job.run_at is not None and job.run_at <= now][:limit]
         for job in due:
             self._change(job.id, status=JobStatus.PENDING, queued_at=now, dispatched_at=None)
-        return len(due)
+        return [job.id for job in due]
 
     async def next_scheduled(self) -> timedelta | None:
         """Looks at all of them."""

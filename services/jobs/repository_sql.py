@@ -208,9 +208,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Looks the IDs up."""
         return set(await self._ids(housekeeping.STILL_HANDED_OVER, {"ids": list(job_ids)}))
 
-    async def release_scheduled(self, limit: int) -> int:
+    async def release_scheduled(self, limit: int) -> list[UUID]:
         """Updates them in one statement."""
-        return len(await self._ids(housekeeping.RELEASE_SCHEDULED, {"limit": limit}))
+        return await self._ids(housekeeping.RELEASE_SCHEDULED, {"limit": limit})
 
     async def next_scheduled(self) -> timedelta | None:
         """Reads the first entry of the index."""

@@ -50,8 +50,8 @@ def test_list_names_the_services_and_their_methods(running: Stack) -> None:
         assert set(grpcurl(running.addresses[service], "list").stdout.split()) == names | common
 
     methods = grpcurl(running.addresses["jobs"], "list", "innosystem.jobs.v1.JobService").stdout.split()
-    service = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
-    assert set(methods) == {method.full_name for method in service.methods}
+    described = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
+    assert set(methods) == {method.full_name for method in described.methods}
 
 
 @pytest.mark.parametrize("symbol", ["JobService.CreateJob", "CreateJobRequest"])

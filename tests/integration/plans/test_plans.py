@@ -195,7 +195,7 @@ async def look_after_jobs(recorded: Recorded, jobs: JobRepository) -> list[UUID]
     waiting: list[UUID] = await recorded.call("handed over", lambda: jobs.handed_over(key, MINUTE, 10))
     assert len(waiting) == 10
     await recorded.call("still handed over", lambda: jobs.still_handed_over(waiting))
-    assert await recorded.call("release", lambda: jobs.release_scheduled(10)) == 10
+    assert len(await recorded.call("release", lambda: jobs.release_scheduled(10))) == 10
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
     assert len(lost) == 5

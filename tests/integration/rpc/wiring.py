@@ -106,9 +106,10 @@ def jobs_servicer(
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)
         pauses = SqlPauseRepository(transactions)
-        dispatcher = Dispatcher(transactions, jobs, pauses, RedisLists(client, redis_prefix), window=10_000)
         pubsub = pubsub_client(RedisSettings(url=SecretStr(redis_url)))
         watching = Watching(transactions, jobs, pubsub, redis_prefix)
+        lists = RedisLists(client, redis_prefix)
+        dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=10_000)
         background = [loop.start(dispatcher.run()), loop.start(watching.run())]
         known = uncached(transactions, job_types)
         runs = RunService(

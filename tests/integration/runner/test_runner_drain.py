@@ -155,9 +155,10 @@ async def test_a_job_whose_handler_is_stuck_in_a_thread_is_handed_back_as_well(w
 
 
 async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_its_job(world: World) -> None:
-    go_on = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def stubborn(input: Any) -> None:
+        begun.set()
         while not go_on.is_set():
             with suppress(asyncio.CancelledError):
                 await go_on.wait()
@@ -165,7 +166,7 @@ async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_i
     world.registry.add("stubborn", stubborn)
     job = await world.submit("stubborn")
     async with running(world, runner_drain_seconds=0.1) as (runner, task):
-        await until(lambda: bool(job.lease_id))
+        await until(begun.is_set)
         runner.stop()
         assert await task
         assert runner.has_stuck_handlers

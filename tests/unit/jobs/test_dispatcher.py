@@ -19,7 +19,7 @@ from services.kit.data.transactions import Definition, Opened
 from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
 from tests.jobs_examples import NOW, new_job, new_job_type
 from tests.jobs_lists import LIMIT_SECONDS, ListsForTests
-from tests.jobs_work import memory_work
+from tests.jobs_work import ChangesForTests, memory_work
 
 MEDIUM = ListKey("default", Priority.MEDIUM)
 
@@ -44,7 +44,10 @@ class World:
         self.transactions = Away()
         self.work = memory_work(self.transactions)
         self.lists = ListsForTests()
-        self.dispatcher = Dispatcher(self.transactions, self.work.jobs, self.work.pauses, self.lists, window=window)
+        self.changes = ChangesForTests()
+        self.dispatcher = Dispatcher(
+            self.transactions, self.work.jobs, self.work.pauses, self.lists, self.changes, window=window
+        )
 
     async def job_type(self, **values: Any) -> JobType:
         """Stores a job type."""
@@ -367,3 +370,10 @@ async def test_what_was_taken_and_the_queue_did_not_take_is_withheld_again(world
 async def lengths_anyway(keys: Sequence[ListKey]) -> dict[ListKey, int]:
     """Lists that look empty."""
     return dict.fromkeys(keys, 0)
+
+
+async def test_watchers_are_told_of_jobs_whose_time_has_come(world: World) -> None:
+    [job] = await world.stored(status=JobStatus.SCHEDULED, run_at=NOW)
+    async with world.running():
+        await world.until(lambda: world.lists.pushed == [job.id])
+    assert job.id in world.changes.job_ids

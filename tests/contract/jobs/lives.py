@@ -1,0 +1,82 @@
+"""Takes stored jobs through their lives, on any repository."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from services.jobs.completion import Completion, Settlement, ending
+from services.jobs.domain import BillingStatus, Job, ListKey, NewJob, Waiting
+from services.jobs.job_types import Priority
+from services.jobs.repository import Claim
+from tests.jobs_examples import MINUTE, new_job, new_job_type
+from tests.jobs_work import BeginJobs, JobsWork
+
+RUNNER = uuid7()
+DEFAULT = ListKey("default", Priority.MEDIUM)
+
+
+async def stored(begin: BeginJobs, count: int = 1, *, withheld: bool = False, **values: Any) -> list[NewJob]:
+    """Stores jobs of one new job type."""
+    async with begin() as work:
+        job_type = await work.job_types.create(new_job_type())
+        new = [new_job(job_type.id, **values) for _ in range(count)]
+        await work.jobs.create_many(new, {ListKey(job.queue, job.priority) for job in new} if withheld else ())
+        await work.commit()
+    return new
+
+
+def claim(jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 1000, lease: timedelta = MINUTE) -> Claim:
+    """A claim of the jobs."""
+    return Claim([job.id for job in jobs], RUNNER, lease_id or uuid7(), lease, bytes_max)
+
+
+async def complete(work: JobsWork, job_id: UUID, completion: Completion, settle_after: timedelta = MINUTE) -> None:
+    """Records a completion the way the use case does."""
+    [job] = (await work.jobs.lock_many([job_id])).values()
+    await work.jobs.complete_many([(completion, ending(job, completion))], settle_after)
+
+
+async def running(begin: BeginJobs, count: int = 1, lease: timedelta = MINUTE, **values: Any) -> tuple[list[Job], UUID]:
+    """Stores jobs and claims them; answers them and their lease."""
+    wish = claim(await stored(begin, count, **values), lease=lease)
+    async with begin() as work:
+        claimed = await work.jobs.claim(wish)
+        await work.commit()
+    return [one.job for one in claimed.jobs], wish.lease_id
+
+
+async def succeeded(begin: BeginJobs, settle_after: timedelta = MINUTE, **values: Any) -> Job:
+    """Takes a job to its success."""
+    [job], lease_id = await running(begin, **values)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, output_data="1"), settle_after)
+        await work.commit()
+    return await read(begin, job.id)
+
+
+async def settled(begin: BeginJobs, job_id: UUID, status: BillingStatus, settle_after: timedelta = MINUTE) -> None:
+    """Records what became of a charge."""
+    paid = status is BillingStatus.CHARGED
+    async with begin() as work:
+        settlement = Settlement(job_id=job_id, transaction_id=uuid7() if paid else None)
+        await work.jobs.settle_many([(settlement, status)], settle_after)
+        await work.commit()
+
+
+async def read(begin: BeginJobs, job_id: UUID) -> Job:
+    """Reads a job that is there."""
+    async with begin() as work:
+        job = await work.jobs.get(job_id)
+    assert job is not None
+    return job
+
+
+async def taken(work: JobsWork, limit: int, key: ListKey = DEFAULT) -> list[Waiting]:
+    """Takes withheld jobs until there are none, as the dispatcher does."""
+    found: list[Waiting] = []
+    while some := await work.jobs.take_withheld(key, limit):
+        assert len(some) <= limit
+        found += some
+    return found

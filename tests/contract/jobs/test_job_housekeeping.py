@@ -1,0 +1,303 @@
+"""What every job repository promises about leases that end, jobs that are taken back and charges that are due (D1)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.jobs.completion import Completion, Failure, ending
+from services.jobs.control import EXPIRED, Removal
+from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.repository import Renewal
+from tests.contract.jobs.lives import DEFAULT, claim, complete, read, running, settled, stored, succeeded
+from tests.jobs_examples import LATER, MINUTE, NOW
+from tests.jobs_work import BeginJobs
+
+LONG_AGO = -timedelta(hours=1)
+HOUR = timedelta(hours=1)
+
+
+def removal(job_id: UUID, status: JobStatus = JobStatus.CANCELLED) -> Removal:
+    return Removal(
+        job_id=job_id,
+        status=status,
+        billing_status=BillingStatus.RELEASED,
+        error_type=EXPIRED,
+        error_message="too late",
+    )
+
+
+async def test_a_renewal_has_leases_end_later_and_is_no_new_version(begin: BeginJobs) -> None:
+    [job, other], lease_id = await running(begin, 2)
+    async with begin() as work:
+        renewed = await work.jobs.renew(Renewal([lease_id], [job.id], HOUR))
+        await work.commit()
+    after = await read(begin, job.id)
+    assert renewed.job_ids == {job.id}
+    assert job.lease_expires_at is not None
+    assert after.lease_expires_at == renewed.lease_expires_at
+    assert renewed.lease_expires_at is not None
+    assert renewed.lease_expires_at >= job.lease_expires_at + HOUR - MINUTE
+    assert after.version == job.version
+    assert (await read(begin, other.id)).lease_expires_at == other.lease_expires_at
+
+
+async def test_only_what_runs_under_one_of_the_leases_is_renewed(begin: BeginJobs) -> None:
+    [[mine], lease], [[strange], _] = await running(begin), await running(begin)
+    done = await succeeded(begin)
+    [waiting] = await stored(begin)
+    assert done.completed_lease_id is not None
+    ids = [mine.id, strange.id, done.id, waiting.id, uuid7()]
+    async with begin() as work:
+        renewed = await work.jobs.renew(Renewal([lease, done.completed_lease_id], ids, HOUR))
+        nothing = await work.jobs.renew(Renewal([uuid7()], ids, HOUR))
+    assert renewed.job_ids == {mine.id}
+    assert (nothing.job_ids, nothing.lease_expires_at) == (frozenset(), None)
+
+
+async def test_a_returned_job_waits_again_handed_over_and_no_attempt_is_used_up(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin)
+    async with begin() as work:
+        [waiting] = await work.jobs.return_many([(job.id, lease_id, b"digest")])
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (waiting.id, waiting.list, waiting.queued_at) == (job.id, DEFAULT, job.queued_at)
+    assert (after.status, after.attempt, after.rescue_count) == (JobStatus.PENDING, 0, 0)
+    assert (after.lease_id, after.lease_expires_at) == (None, None)
+    assert (after.completed_lease_id, after.completion_digest) == (lease_id, b"digest")
+    assert after.dispatched_at is not None
+    assert after.version == job.version + 1
+
+
+async def test_returning_nothing_changes_nothing(begin: BeginJobs) -> None:
+    async with begin() as work:
+        assert await work.jobs.return_many([]) == []
+        assert await work.jobs.rescue_many([]) == []
+
+
+async def test_only_jobs_whose_lease_has_ended_are_lost_and_up_to_a_limit(begin: BeginJobs) -> None:
+    lost, _ = await running(begin, 3, lease=LONG_AGO)
+    await running(begin)
+    await stored(begin)
+    async with begin() as work:
+        found = await work.jobs.lock_lost(10)
+        assert len(await work.jobs.lock_lost(2)) == 2
+    assert {job.id for job in found} == {job.id for job in lost}
+    assert {job.status for job in found} == {JobStatus.RUNNING}
+
+
+async def test_a_rescued_job_waits_again_and_the_rescue_is_counted_in_place_of_the_attempt(begin: BeginJobs) -> None:
+    [job], _ = await running(begin, lease=LONG_AGO)
+    async with begin() as work:
+        [waiting] = await work.jobs.rescue_many({job.id})
+        assert await work.jobs.lock_lost(10) == []
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (waiting.id, waiting.list) == (job.id, DEFAULT)
+    assert (after.status, after.attempt, after.rescue_count) == (JobStatus.PENDING, 0, 1)
+    assert (after.lease_id, after.lease_expires_at) == (None, None)
+    assert after.dispatched_at is not None
+    assert after.version == job.version + 1
+
+
+@pytest.mark.parametrize("status", [JobStatus.CANCELLED, JobStatus.FAILED])
+async def test_a_removed_job_is_final_with_its_reason_and_its_lease_is_over(
+    begin: BeginJobs, status: JobStatus
+) -> None:
+    [job], _ = await running(begin)
+    async with begin() as work:
+        await work.jobs.remove_many([removal(job.id, status)])
+        await work.jobs.remove_many([])
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.billing_status) == (status, BillingStatus.RELEASED)
+    assert (after.lease_id, after.dispatched_at, after.cost_cents) == (None, None, None)
+    assert after.error is not None
+    assert (after.error.type, after.error.message, after.error.retryable) == (EXPIRED, "too late", False)
+    assert after.error.at == after.completed_at
+    assert after.version == job.version + 1
+
+
+async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin, max_attempts=3)
+    failure = Failure(type="ValueError", message="no", retryable=False)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await work.jobs.retry_many([(job.id, BillingStatus.UNHELD)])
+        await work.jobs.retry_many([])
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.billing_status, after.attempt) == (JobStatus.PENDING, BillingStatus.UNHELD, 0)
+    assert (after.rescue_count, after.snooze_count) == (0, 0)
+    assert (after.started_at, after.completed_at, after.run_at, after.dispatched_at) == (None, None, None, None)
+    assert (after.completed_lease_id, after.completion_digest) == (None, None)
+    assert after.queued_at >= job.queued_at
+    assert after.expires_at - after.queued_at == job.expires_at - job.created_at
+    async with begin() as work:
+        assert [one.id for one in await work.jobs.take_withheld(DEFAULT, 10)] == [job.id]
+
+
+async def test_a_failed_attempt_with_attempts_left_is_scheduled_and_keeps_its_error(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin, max_attempts=2)
+    failure = Failure(type="E", message="no", retryable=True, retry_after=HOUR)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.billing_status, after.attempt) == (JobStatus.SCHEDULED, BillingStatus.UNHELD, 1)
+    assert after.error is not None
+    assert after.run_at == after.error.at + HOUR
+    assert (after.completed_at, after.dispatched_at, after.lease_id) == (None, None, None)
+    assert after.completed_lease_id == lease_id
+
+
+async def test_a_snoozed_job_is_scheduled_without_an_error_and_gets_its_attempt_back(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, snooze=HOUR))
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.attempt, after.snooze_count, after.error) == (JobStatus.SCHEDULED, 0, 1, None)
+    assert after.run_at is not None
+    assert after.run_at > after.created_at
+
+
+async def test_the_error_of_an_earlier_attempt_stays_with_a_success(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin, max_attempts=2)
+    failure = Failure(type="E", message="no", retryable=True, retry_after=LONG_AGO)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        assert len(await work.jobs.release_scheduled(10)) == 1
+        again = claim([job])
+        [claimed] = (await work.jobs.claim(again)).jobs
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=again.lease_id, output_data="1"))
+        await work.commit()
+    after = await read(begin, job.id)
+    assert claimed.job.attempt == 2
+    assert after.status is JobStatus.SUCCEEDED
+    assert after.error is not None
+    assert after.error.attempt == 1
+
+
+async def test_only_jobs_that_nobody_has_started_in_their_time_are_expired(begin: BeginJobs) -> None:
+    [waiting] = await stored(begin, expires_at=NOW)
+    [scheduled] = await stored(begin, expires_at=NOW, status=JobStatus.SCHEDULED, run_at=LATER)
+    [withheld] = await stored(begin, expires_at=NOW, withheld=True)
+    await stored(begin)
+    [[started], lease_id] = await running(begin)
+    async with begin() as work:
+        await work.jobs.return_many([(started.id, lease_id, b"")])
+        assert {job.id for job in await work.jobs.lock_expired(10)} == {waiting.id, scheduled.id, withheld.id}
+        assert len(await work.jobs.lock_expired(2)) == 2
+        await work.jobs.remove_many([removal(job.id) for job in (waiting, scheduled, withheld)])
+        assert await work.jobs.lock_expired(10) == []
+
+
+async def test_a_charge_is_the_settlers_when_the_time_of_its_runner_has_passed(begin: BeginJobs) -> None:
+    due = await succeeded(begin, LONG_AGO)
+    await succeeded(begin, HOUR)
+    await succeeded(begin, LONG_AGO, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
+    async with begin() as work:
+        [charge] = await work.jobs.take_unsettled(10, MINUTE, HOUR)
+        assert await work.jobs.take_unsettled(10, MINUTE, HOUR) == []
+    assert (charge.job_id, charge.customer_id, charge.currency) == (due.id, due.customer_id, "EUR")
+    assert (charge.amount_cents, charge.hold_id) == (5, None)
+
+
+async def test_taken_charges_are_put_off_by_a_wait_that_doubles_up_to_the_longest(begin: BeginJobs) -> None:
+    job = await succeeded(begin, LONG_AGO)
+
+    async def again(settle_after: timedelta, longest: timedelta) -> bool:
+        async with begin() as work:
+            found = await work.jobs.take_unsettled(10, settle_after, longest)
+            await work.commit()
+        assert {charge.job_id for charge in found} <= {job.id}
+        return bool(found)
+
+    # Waits before now: what was put off by one is due again at once.
+    assert [await again(-MINUTE, HOUR) for _ in range(3)] == [True, True, True]
+    # The fourth wait is eight times as long, or the longest.
+    assert await again(MINUTE, -MINUTE)
+    assert await again(-MINUTE, HOUR)
+    assert await again(MINUTE, HOUR)
+    assert not await again(MINUTE, HOUR)
+
+
+async def test_charges_are_taken_up_to_a_limit(begin: BeginJobs) -> None:
+    for _ in range(3):
+        await succeeded(begin, LONG_AGO)
+    async with begin() as work:
+        assert [len(await work.jobs.take_unsettled(2, MINUTE, HOUR)) for _ in range(3)] == [2, 1, 0]
+
+
+async def test_a_declined_charge_is_tried_again_after_a_while_and_a_settled_one_never(begin: BeginJobs) -> None:
+    soon, later, paid, blocked = [await succeeded(begin, LONG_AGO) for _ in range(4)]
+    await settled(begin, soon.id, BillingStatus.DECLINED, LONG_AGO)
+    await settled(begin, later.id, BillingStatus.DECLINED, HOUR)
+    await settled(begin, paid.id, BillingStatus.CHARGED)
+    await settled(begin, blocked.id, BillingStatus.CHARGE_BLOCKED)
+    async with begin() as work:
+        assert [charge.job_id for charge in await work.jobs.take_unsettled(10, MINUTE, HOUR)] == [soon.id]
+
+
+async def test_a_refusal_does_not_bring_a_try_forward_that_was_put_off_for_longer(begin: BeginJobs) -> None:
+    job = await succeeded(begin, LONG_AGO)
+    async with begin() as work:
+        assert await work.jobs.take_unsettled(10, HOUR, HOUR) != []
+        await work.commit()
+    await settled(begin, job.id, BillingStatus.DECLINED, LONG_AGO)
+    async with begin() as work:
+        assert await work.jobs.take_unsettled(10, MINUTE, HOUR) == []
+
+
+async def test_jobs_that_are_over_and_settled_are_deleted_when_they_are_old_enough(begin: BeginJobs) -> None:
+    free = await succeeded(begin, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
+    charged, due, declined = [await succeeded(begin) for _ in range(3)]
+    await settled(begin, charged.id, BillingStatus.CHARGED)
+    await settled(begin, declined.id, BillingStatus.DECLINED)
+    [waiting], [[at_work], _] = await stored(begin), await running(begin)
+    [cancelled] = await stored(begin)
+    async with begin() as work:
+        await work.jobs.remove_many([removal(cancelled.id)])
+        assert await work.jobs.delete_finished(HOUR, 10) == 0
+        assert [await work.jobs.delete_finished(LONG_AGO, 2) for _ in range(3)] == [2, 1, 0]
+        left = await work.jobs.get_many([job.id for job in (free, charged, due, declined, waiting, at_work, cancelled)])
+    assert left.keys() == {due.id, declined.id, waiting.id, at_work.id}
+
+
+async def test_a_job_that_was_deleted_may_be_submitted_and_charged_and_deleted_again(begin: BeginJobs) -> None:
+    [new] = await stored(begin)
+    for _ in range(2):
+        wish = claim([new])
+        async with begin() as work:
+            await work.jobs.create_many([new])
+            await work.jobs.claim(wish)
+            await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, output_data="1"))
+            await work.commit()
+        await settled(begin, new.id, BillingStatus.CHARGED)
+        async with begin() as work:
+            assert await work.jobs.delete_finished(LONG_AGO, 10) == 1
+            await work.commit()
+    async with begin() as work:
+        assert await work.jobs.get(new.id) is None
+
+
+async def test_a_batch_of_completions_gives_each_job_its_own_end(begin: BeginJobs) -> None:
+    jobs, lease_id = await running(begin, 3, max_attempts=2)
+    failure = Failure(type="E", message="no", retryable=True, retry_after=HOUR)
+    first, second, third = jobs
+    completions = [
+        Completion(job_id=first.id, lease_id=lease_id, output_data="1"),
+        Completion(job_id=second.id, lease_id=lease_id, failure=failure),
+        Completion(job_id=third.id, lease_id=lease_id, failure=replace(failure, retryable=False)),
+    ]
+    async with begin() as work:
+        ends = [(one, ending(job, one)) for one, job in zip(completions, jobs, strict=True)]
+        await work.jobs.complete_many(ends, MINUTE)
+        await work.commit()
+    after = [await read(begin, job.id) for job in jobs]
+    assert [job.status for job in after] == [JobStatus.SUCCEEDED, JobStatus.SCHEDULED, JobStatus.FAILED]
+    assert [job.completed_at is None for job in after] == [False, True, False]
+    assert [job.output_data for job in after] == ["1", None, None]

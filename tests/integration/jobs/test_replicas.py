@@ -1,0 +1,160 @@
+"""What keeps replicas of the jobs service out of each other's way, on real PostgreSQL."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.jobs.completion import Completion, Settlement, ending
+from services.jobs.domain import BillingStatus, JobStatus, ListKey
+from services.jobs.job_types import Priority
+from services.jobs.reconciler import Turn
+from services.jobs.repository import Claim
+from services.jobs.repository_sql import sql_turns
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.jobs_work import JobsWork, sql_work
+
+LIMIT_SECONDS = 15
+MEDIUM = ListKey("default", Priority.MEDIUM)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def replicas(databases: list[Database]) -> list[JobsWork]:
+    """Two replicas."""
+    return [sql_work(SqlTransactions(database)) for database in databases]
+
+
+async def stored(work: JobsWork, count: int, *, withheld: bool = False, **values: object) -> list[UUID]:
+    async with work.transactions.begin():
+        job_type = await work.job_types.create(new_job_type())
+        jobs = [new_job(job_type.id, **values) for _ in range(count)]
+        await work.jobs.create_many(jobs, {MEDIUM} if withheld else ())
+    return [job.id for job in jobs]
+
+
+async def succeeded(work: JobsWork, count: int, settle_after: timedelta = -MINUTE) -> list[UUID]:
+    ids, lease_id = await stored(work, count), uuid7()
+    async with work.transactions.begin():
+        claimed = await work.jobs.claim(Claim(ids, uuid7(), lease_id, MINUTE, 10**9))
+        done = [Completion(job_id=one.job.id, lease_id=lease_id, output_data="1") for one in claimed.jobs]
+        ends = [(one, ending(claimed.job, one)) for one, claimed in zip(done, claimed.jobs, strict=True)]
+        await work.jobs.complete_many(ends, settle_after)
+    return ids
+
+
+async def test_one_replica_at_a_time_has_the_turn_at_a_list(databases: list[Database]) -> None:
+    one, other = (sql_turns(SqlTransactions(database)) for database in databases)
+    async with one(MEDIUM) as mine, other(MEDIUM) as yours, other(ListKey("mail", Priority.LOW)) as another:
+        assert (mine, yours, another) == (True, False, True)
+    async with other(MEDIUM) as yours:
+        assert yours
+
+
+async def test_a_turn_ends_with_what_was_done_in_it_also_when_that_fails(databases: list[Database]) -> None:
+    one, other = (sql_turns(SqlTransactions(database)) for database in databases)
+    with pytest.raises(ZeroDivisionError):
+        await failing(one)
+    async with other(MEDIUM) as yours:
+        assert yours
+
+
+async def failing(turn: Turn) -> None:
+    async with turn(MEDIUM) as mine:
+        assert mine
+        raise ZeroDivisionError
+
+
+async def test_in_its_turn_a_replica_may_begin_transactions(databases: list[Database]) -> None:
+    transactions = SqlTransactions(databases[0])
+    work = sql_work(transactions)
+    async with sql_turns(transactions)(MEDIUM) as mine, transactions.begin(read_only=True):
+        assert mine
+        assert await work.jobs.handed_over_lists() == []
+
+
+async def test_what_one_replica_is_at_the_other_passes_by_without_waiting(replicas: list[JobsWork]) -> None:
+    one, other = replicas
+    await stored(one, 4, withheld=True)
+    await stored(one, 4, status=JobStatus.SCHEDULED, run_at=NOW)
+    await stored(one, 4, expires_at=NOW)
+    await succeeded(one, 4)
+    lost = await stored(one, 4)
+    async with one.transactions.begin():
+        await one.jobs.claim(Claim(lost, uuid7(), uuid7(), -MINUTE, 10**9))
+
+    async def found(work: JobsWork) -> Sequence[int]:
+        return (
+            len(await work.jobs.take_withheld(MEDIUM, 3)),
+            len(await work.jobs.release_scheduled(3)),
+            len(await work.jobs.lock_expired(3)),
+            len(await work.jobs.take_unsettled(3, MINUTE, HOUR)),
+            len(await work.jobs.lock_lost(3)),
+        )
+
+    async with asyncio.timeout(LIMIT_SECONDS), one.transactions.begin():
+        assert await found(one) == (3, 3, 3, 3, 3)
+        # A task of its own, because a transaction is found through its context.
+        assert await asyncio.create_task(in_a_transaction(other, found)) == (1, 1, 1, 1, 1)
+
+
+async def in_a_transaction(work: JobsWork, found: Callable[[JobsWork], Awaitable[Sequence[int]]]) -> Sequence[int]:
+    async with work.transactions.begin():
+        return await found(work)
+
+
+async def test_a_charge_of_a_release_that_knew_no_settler_is_due_and_is_taken_first(
+    replicas: list[JobsWork], jobs_url: str
+) -> None:
+    one, _ = replicas
+    newer, older = await succeeded(one, 2)
+    with psycopg.connect(jobs_url, autocommit=True) as connection:
+        connection.execute("UPDATE jobs SET next_try_at = NULL WHERE id = %s", [older])
+    taken = []
+    for _ in range(3):
+        async with one.transactions.begin():
+            taken += [charge.job_id for charge in await one.jobs.take_unsettled(1, MINUTE, HOUR)]
+    assert taken == [older, newer]
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(0, 10), (1, 20), (4, 160), (9, 3600), (1000, 3600)])
+async def test_a_charge_is_put_off_by_a_wait_that_doubles_with_each_try_up_to_the_longest(
+    replicas: list[JobsWork], jobs_url: str, tries: int, seconds: float
+) -> None:
+    one, _ = replicas
+    [job_id] = await succeeded(one, 1)
+    with psycopg.connect(jobs_url, autocommit=True) as connection:
+        connection.execute("UPDATE jobs SET settle_attempts = %s", [tries])
+        async with one.transactions.begin():
+            assert len(await one.jobs.take_unsettled(1, timedelta(seconds=10), HOUR)) == 1
+        row = connection.execute(
+            "SELECT settle_attempts, EXTRACT(EPOCH FROM next_try_at - now()) FROM jobs WHERE id = %s", [job_id]
+        ).fetchone()
+    assert row is not None
+    assert row[0] == tries + 1
+    assert seconds - LIMIT_SECONDS < float(row[1]) <= seconds
+
+
+async def test_a_receipt_of_a_charged_job_is_kept_when_it_is_deleted_and_of_no_other(
+    replicas: list[JobsWork], jobs_url: str
+) -> None:
+    one, _ = replicas
+    charged, _due = await succeeded(one, 2)
+    transaction_id = uuid7()
+    async with one.transactions.begin():
+        paid = Settlement(job_id=charged, transaction_id=transaction_id)
+        await one.jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE)
+        job = (await one.jobs.get_many([charged]))[charged]
+    async with one.transactions.begin():
+        assert await one.jobs.delete_finished(-MINUTE, 10) == 1
+    with psycopg.connect(jobs_url) as connection:
+        receipts = connection.execute(
+            "SELECT job_id, customer_id, currency, cost_cents, transaction_id, completed_at FROM receipts"
+        ).fetchall()
+    assert receipts == [(charged, job.customer_id, "EUR", 5, transaction_id, job.completed_at)]

@@ -1,0 +1,241 @@
+"""Watchers of jobs in two processes, on real PostgreSQL and Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import redis.asyncio as redis
+from pydantic import SecretStr
+from uuid_utils.compat import uuid7
+
+from services.cli.embedded import EmbeddedRedis
+from services.jobs.control_service import ControlService
+from services.jobs.domain import Job, JobStatus
+from services.jobs.errors import JobNotFound
+from services.jobs.repository import Claim
+from services.jobs.watching import Watching
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import Draining
+from services.kit.pubsub import redis_client
+from services.kit.settings import RedisSettings
+from tests.jobs_examples import MINUTE, new_job, new_job_type
+from tests.jobs_work import QueueForTests, sql_work
+
+LIMIT_SECONDS = 15
+NEVER = 3600.0
+OFTEN = 0.05
+
+
+class Process:
+    """What a process has: the way to its watchers and to those of others."""
+
+    def __init__(self, database: Database, client: redis.Redis, prefix: str, compare_seconds: float) -> None:
+        self.work = sql_work(SqlTransactions(database))
+        self.watching = Watching(
+            self.work.transactions, self.work.jobs, client, prefix, compare_seconds=compare_seconds
+        )
+        self._control = ControlService(
+            self.work.transactions, self.work.jobs, self.work.pauses, queue=QueueForTests(), changes=self.watching
+        )
+
+    async def stored(self) -> UUID:
+        async with self.work.transactions.begin():
+            job_type = await self.work.job_types.create(new_job_type())
+            job = new_job(job_type.id)
+            await self.work.jobs.create_many([job])
+        return job.id
+
+    async def claim(self, job_id: UUID) -> None:
+        """Has the job run; nobody is told."""
+        async with self.work.transactions.begin():
+            await self.work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
+
+    async def cancel(self, job_id: UUID) -> None:
+        """Takes the job back, and tells."""
+        await self._control.cancel([job_id], "")
+
+
+class Stream:
+    """A watcher's stream."""
+
+    def __init__(self, process: Process, job_id: UUID) -> None:
+        self._states = process.watching.watch(job_id)
+
+    async def next(self) -> Job:
+        """The next state, within a limit."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return await anext(self._states)
+
+    async def ended(self) -> bool:
+        """Waits for the end."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return [state async for state in self._states] == []
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[AsyncExitStack]:
+    """Ends what a test has started."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+class Processes:
+    """Processes on two pools that talk through the Redis at an address."""
+
+    def __init__(self, databases: list[Database], url: str, opened: AsyncExitStack) -> None:
+        self.url = url
+        self._databases = databases
+        self._opened = opened
+        self._prefix = f"{uuid7()}:"
+        self._started = 0
+
+    async def start(self, compare_seconds: float = NEVER) -> Process:
+        """Starts one; it hears of the others when this returns."""
+        client = await self._opened.enter_async_context(redis_client(RedisSettings(url=SecretStr(self.url))))
+        process = Process(self._databases[self._started % 2], client, self._prefix, compare_seconds)
+        self._started += 1
+        task = asyncio.create_task(process.watching.run())
+        self._opened.push_async_callback(_ended, task)
+        await eventually(lambda: process.watching._subscription.subscribed)
+        return process
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    while not task.done():
+        # Python 3.11's wait_for, which redis-py uses, may swallow one.
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)
+    assert task.cancelled(), task.exception()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Waits for a condition, with a limit."""
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while not condition():  # noqa: ASYNC110 - it is what others do that is waited for
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def processes(databases: list[Database], redis_url: str, opened: AsyncExitStack) -> Processes:
+    """Processes at the Redis of this run."""
+    return Processes(databases, redis_url, opened)
+
+
+async def test_the_present_state_is_told_at_once_and_a_change_in_the_same_process_then(processes: Processes) -> None:
+    one = await processes.start()
+    job_id = await one.stored()
+    stream = Stream(one, job_id)
+    assert (await stream.next()).status is JobStatus.PENDING
+    await one.cancel(job_id)
+    assert (await stream.next()).status is JobStatus.CANCELLED
+    assert await stream.ended()
+
+
+async def test_a_change_in_another_process_is_seen(processes: Processes) -> None:
+    one, other = await processes.start(), await processes.start()
+    job_id = await one.stored()
+    stream = Stream(other, job_id)
+    await stream.next()
+    await one.cancel(job_id)
+    assert (await stream.next()).status is JobStatus.CANCELLED
+
+
+async def test_a_change_that_nobody_told_of_is_found_by_comparison(processes: Processes) -> None:
+    one, other = await processes.start(), await processes.start(OFTEN)
+    job_id = await one.stored()
+    stream = Stream(other, job_id)
+    await stream.next()
+    await one.claim(job_id)
+    assert (await stream.next()).status is JobStatus.RUNNING
+
+
+async def test_all_watchers_of_a_job_are_told_and_those_of_other_jobs_are_not(processes: Processes) -> None:
+    one = await processes.start()
+    job_id, other_id = await one.stored(), await one.stored()
+    streams, other = [Stream(one, job_id) for _ in range(50)], Stream(one, other_id)
+    for stream in [*streams, other]:
+        await stream.next()
+    await one.cancel(job_id)
+    told = await asyncio.gather(*(stream.next() for stream in streams))
+    assert {job.status for job in told} == {JobStatus.CANCELLED}
+    nothing = asyncio.create_task(other.next())
+    await one.cancel(other_id)
+    assert (await nothing).id == other_id
+
+
+async def test_without_redis_changes_in_the_same_process_are_told_and_those_in_others_are_found(
+    databases: list[Database], tmp_path: Path, opened: AsyncExitStack
+) -> None:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    opened.callback(server.stop)
+    processes = Processes(databases, server.url, opened)
+    one, other = await processes.start(NEVER), await processes.start(OFTEN)
+    job_id = await one.stored()
+    here, there = Stream(one, job_id), Stream(other, job_id)
+    await here.next()
+    await there.next()
+    server.stop()
+    await one.cancel(job_id)
+    assert (await here.next()).status is JobStatus.CANCELLED
+    assert (await there.next()).status is JobStatus.CANCELLED
+
+
+async def test_what_happened_while_redis_was_away_is_told_when_it_is_back(
+    databases: list[Database], tmp_path: Path, opened: AsyncExitStack
+) -> None:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    opened.callback(server.stop)
+    processes = Processes(databases, server.url, opened)
+    one, other = await processes.start(NEVER), await processes.start(30.0)
+    job_id = await one.stored()
+    there = Stream(other, job_id)
+    await there.next()
+    server.stop()
+    await eventually(lambda: not other.watching._subscription.subscribed)
+    await one.cancel(job_id)
+    server.start()
+    assert (await there.next()).status is JobStatus.CANCELLED
+
+
+async def test_a_job_that_is_over_is_told_once_and_one_that_is_not_there_is_not_found(processes: Processes) -> None:
+    one = await processes.start()
+    job_id = await one.stored()
+    await one.cancel(job_id)
+    stream = Stream(one, job_id)
+    assert (await stream.next()).status is JobStatus.CANCELLED
+    assert await stream.ended()
+    with pytest.raises(JobNotFound):
+        await Stream(one, uuid7()).next()
+    assert one.watching._watchers == {}
+
+
+async def test_a_process_that_stops_ends_its_streams_and_begins_no_others(processes: Processes) -> None:
+    one = await processes.start()
+    job_id = await one.stored()
+    stream, late = Stream(one, job_id), Stream(one, job_id)
+    await stream.next()
+    one.watching.drain()
+    with pytest.raises(Draining):
+        await stream.next()
+    with pytest.raises(Draining):
+        await late.next()
+    assert one.watching._watchers == {}
+
+
+async def test_a_stream_that_is_left_leaves_nothing_behind(processes: Processes) -> None:
+    one = await processes.start()
+    job_id = await one.stored()
+    states = one.watching.watch(job_id)
+    await anext(states)
+    assert job_id in one.watching._watchers
+    await states.aclose()
+    assert one.watching._watchers == {}
+    # Changes of jobs that nobody watches are not kept.
+    await one.cancel(job_id)
+    assert one.watching._changed == set()

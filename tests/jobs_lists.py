@@ -1,0 +1,77 @@
+"""Lists of job IDs in memory, which can be away, and tell when something happened to them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from uuid import UUID
+
+from services.jobs.dispatcher import QueueUnavailable
+from services.jobs.domain import ListKey, Waiting
+
+LIMIT_SECONDS = 10
+
+
+class ListsForTests:
+    """Stands in for the lists in Redis.
+
+    Attributes:
+        held: What each list holds, what is taken next first.
+        pushed: All IDs that were ever pushed.
+        attempts: How often something was to be pushed.
+        refusals: How often it was asked for something while it was away.
+        longest: How long a list has been at most.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[ListKey, list[UUID]] = defaultdict(list)
+        self.pushed: list[UUID] = []
+        self.available = True
+        self.attempts = 0
+        self.refusals = 0
+        self.longest = 0
+        self.happened = asyncio.Event()
+
+    async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
+        self.attempts += 1
+        self._check()
+        for job in reversed(jobs) if first else jobs:
+            held = self.held[job.list]
+            held.insert(0 if first else len(held), job.id)
+        self.pushed += [job.id for job in jobs]
+        lengths = {job.list: len(self.held[job.list]) for job in jobs}
+        self.longest = max([self.longest, *lengths.values()])
+        return lengths
+
+    async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
+        self._check()
+        return {key: len(self.held[key]) for key in keys}
+
+    async def names(self) -> list[ListKey]:
+        self._check()
+        return [key for key, held in self.held.items() if held]
+
+    async def read(self, key: ListKey) -> list[UUID]:
+        self._check()
+        return list(self.held[key])
+
+    async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
+        self._check()
+        self.held[key] = [one for one in self.held[key] if one not in job_ids]
+
+    def taken(self, key: ListKey, count: int = 1) -> list[UUID]:
+        """Takes what is to be run next, as a runner does."""
+        found, self.held[key] = self.held[key][:count], self.held[key][count:]
+        return found
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until something that is pushed makes a condition true."""
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not condition():
+                self.happened.clear()
+                await self.happened.wait()
+
+    def _check(self) -> None:
+        self.happened.set()
+        if not self.available:
+            self.refusals += 1
+            raise QueueUnavailable("away")

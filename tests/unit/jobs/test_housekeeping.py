@@ -1,0 +1,292 @@
+"""Chores, and what each round of them does, on repositories in memory."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.jobs import housekeeping as module
+from services.jobs.completion import Completion, Settlement
+from services.jobs.dispatcher import QueueUnavailable
+from services.jobs.domain import BillingStatus, Charge, Job, JobStatus
+from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
+from services.jobs.repository import Claim
+from services.jobs.run_service import RunService
+from services.kit.data.errors import ConnectionFailed
+from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.errors import DependencyUnavailable, DomainError
+from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.jobs_work import ChangesForTests, QueueForTests, TypesForTests, memory_work
+
+AGO = -timedelta(seconds=1)
+TRANSACTION = uuid7()
+
+
+class WalletsForTests:
+    """Answers charges as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Charge]] = []
+        self.reason = ""
+        self.unknown: set[UUID] = set()
+
+    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        self.asked.append(list(charges))
+        return [self._answer(charge) for charge in charges]
+
+    def _answer(self, charge: Charge) -> Settlement | DomainError:
+        if charge.job_id in self.unknown:
+            return DependencyUnavailable("wallets")
+        paid = None if self.reason else TRANSACTION
+        return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
+
+
+class World:
+    """A database in memory and all that looks after it."""
+
+    def __init__(self, settle_after: timedelta = AGO) -> None:
+        self.transactions = MemoryTransactions()
+        self.work = memory_work(self.transactions)
+        self.queue, self.changes, self.wallets = QueueForTests(), ChangesForTests(), WalletsForTests()
+        self.runs = RunService(
+            self.transactions,
+            self.work.jobs,
+            job_types=TypesForTests(),
+            queue=self.queue,
+            changes=self.changes,
+            settle_after=settle_after,
+        )
+        self.timekeeper = Timekeeper(self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=2)
+        self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=settle_after)
+
+    async def stored(self, **values: Any) -> UUID:
+        async with self.transactions.begin():
+            job_type = await self.work.job_types.create(new_job_type())
+            job = new_job(job_type.id, **values)
+            await self.work.jobs.create_many([job])
+        return job.id
+
+    async def claimed(self, job_id: UUID, lease: timedelta = AGO) -> UUID:
+        lease_id = uuid7()
+        await self.runs.claim(Claim([job_id], uuid7(), lease_id, lease, 1000))
+        return lease_id
+
+    async def succeeded(self) -> UUID:
+        job_id = await self.stored()
+        lease_id = await self.claimed(job_id, MINUTE)
+        await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, output_data="1")])
+        self.changes.job_ids.clear()
+        return job_id
+
+    async def read(self, job_id: UUID) -> Job:
+        async with self.transactions.begin():
+            job = await self.work.jobs.get(job_id)
+        assert job is not None
+        return job
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_job_whose_lease_has_ended_waits_again_before_all_others(world: World) -> None:
+    job_id = await world.stored()
+    await world.claimed(job_id)
+    world.changes.job_ids.clear()
+    assert await world.timekeeper.round() is False
+    job = await world.read(job_id)
+    assert (job.status, job.attempt, job.rescue_count) == (JobStatus.PENDING, 0, 1)
+    assert [one.id for one in world.queue.first] == [job_id]
+    assert world.changes.job_ids == [job_id]
+
+
+async def test_a_job_whose_lease_lasts_is_left_however_long_it_takes(world: World) -> None:
+    job_id = await world.stored()
+    await world.claimed(job_id, MINUTE)
+    await world.timekeeper.round()
+    assert (await world.read(job_id)).status is JobStatus.RUNNING
+    assert world.queue.first == []
+
+
+async def test_a_job_that_loses_its_runner_too_often_has_failed_and_costs_nothing(world: World) -> None:
+    job_id = await world.stored()
+    for _ in range(3):
+        assert (await world.read(job_id)).status is JobStatus.PENDING
+        await world.claimed(job_id)
+        await world.timekeeper.round()
+    job = await world.read(job_id)
+    assert (job.status, job.billing_status, job.rescue_count) == (JobStatus.FAILED, BillingStatus.RELEASED, 2)
+    assert job.error is not None
+    assert (job.error.type, job.error.message) == ("RUNNER_LOST", "its runner was lost 3 times")
+    assert len(world.queue.first) == 2
+    assert world.changes.job_ids[-1] == job_id
+
+
+@pytest.mark.parametrize("values", [{}, {"status": JobStatus.SCHEDULED, "run_at": NOW + MINUTE}])
+async def test_a_job_that_was_not_started_in_its_time_is_cancelled(world: World, values: dict[str, Any]) -> None:
+    job_id, other = await world.stored(expires_at=NOW, **values), await world.stored()
+    await world.timekeeper.round()
+    job = await world.read(job_id)
+    assert (job.status, job.billing_status) == (JobStatus.CANCELLED, BillingStatus.RELEASED)
+    assert job.error is not None
+    assert job.error.type == "EXPIRED"
+    assert world.changes.job_ids == [job_id]
+    assert (await world.read(other)).status is JobStatus.PENDING
+
+
+async def test_there_is_more_to_do_when_a_round_was_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH", 2)
+    for _ in range(3):
+        await world.stored(expires_at=NOW)
+    assert [await world.timekeeper.round() for _ in range(2)] == [True, False]
+    for _ in range(3):
+        await world.claimed(await world.stored())
+    assert [await world.timekeeper.round() for _ in range(2)] == [True, False]
+
+
+async def test_a_charge_that_its_runner_has_not_made_is_made_under_the_key_of_the_job(world: World) -> None:
+    job_id = await world.succeeded()
+    assert await world.settler.round() is False
+    [[charge]] = world.wallets.asked
+    assert (charge.idempotency_key, charge.amount_cents) == (f"job:{job_id}", 5)
+    job = await world.read(job_id)
+    assert (job.billing_status, job.transaction_id) == (BillingStatus.CHARGED, TRANSACTION)
+    assert world.changes.job_ids == [job_id]
+    await world.settler.round()
+    assert len(world.wallets.asked) == 1
+
+
+async def test_a_charge_is_its_runners_for_a_while() -> None:
+    world = World(MINUTE)
+    await world.succeeded()
+    await world.settler.round()
+    assert world.wallets.asked == []
+
+
+async def test_a_charge_that_was_declined_is_tried_again_until_there_are_funds(world: World) -> None:
+    job_id = await world.succeeded()
+    world.wallets.reason = "INSUFFICIENT_FUNDS"
+    for _ in range(2):
+        await world.settler.round()
+        assert (await world.read(job_id)).billing_status is BillingStatus.DECLINED
+    world.wallets.reason = ""
+    await world.settler.round()
+    assert (await world.read(job_id)).billing_status is BillingStatus.CHARGED
+
+
+async def test_a_charge_that_no_money_cures_is_blocked_and_not_tried_again(world: World) -> None:
+    job_id = await world.succeeded()
+    world.wallets.reason = "WALLET_NOT_FOUND"
+    for _ in range(2):
+        await world.settler.round()
+    assert (await world.read(job_id)).billing_status is BillingStatus.CHARGE_BLOCKED
+    assert len(world.wallets.asked) == 1
+
+
+async def test_what_is_not_known_is_tried_again_and_what_is_known_is_recorded(world: World) -> None:
+    unknown, known = await world.succeeded(), await world.succeeded()
+    world.wallets.unknown = {unknown}
+    with pytest.raises(DependencyUnavailable):
+        await world.settler.round()
+    assert (await world.read(unknown)).billing_status is BillingStatus.CHARGE_DUE
+    assert (await world.read(known)).billing_status is BillingStatus.CHARGED
+    world.wallets.unknown = set()
+    await world.settler.round()
+    assert [charge.job_id for charge in world.wallets.asked[-1]] == [unknown]
+    assert (await world.read(unknown)).billing_status is BillingStatus.CHARGED
+
+
+async def test_no_transaction_is_open_while_the_ledger_is_asked(world: World) -> None:
+    await world.succeeded()
+    deduct = world.wallets.deduct
+
+    async def asked(charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        # In memory there is one transaction at a time: this would wait for ever.
+        async with asyncio.timeout(5), world.transactions.begin():
+            return await deduct(charges)
+
+    world.wallets.deduct = asked  # type: ignore[method-assign] # the same, with a look at the transactions
+    await world.settler.round()
+    assert len(world.wallets.asked) == 1
+
+
+async def test_more_charges_than_fit_a_round_are_made_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BATCH", 2)
+    for _ in range(3):
+        await world.succeeded()
+    assert [await world.settler.round() for _ in range(2)] == [True, False]
+
+
+async def test_jobs_that_are_over_for_long_are_deleted_and_others_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", 2)
+    charged = [await world.succeeded() for _ in range(3)]
+    await world.settler.round()
+    await world.settler.round()
+    due, waiting = await world.succeeded(), await world.stored()
+    young = Retention(world.transactions, world.work.jobs, age=MINUTE)
+    old = Retention(world.transactions, world.work.jobs, age=AGO)
+    assert await young.round() is False
+    assert [await old.round() for _ in range(2)] == [True, False]
+    async with world.transactions.begin():
+        left = await world.work.jobs.get_many([*charged, due, waiting])
+    assert left.keys() == {due, waiting}
+
+
+class Rounds:
+    """The rounds of a chore: each ends as it is told, and the last cancels the chore."""
+
+    def __init__(self, *ends: bool | Exception) -> None:
+        self.ends = list(ends)
+
+    async def __call__(self) -> bool:
+        if not self.ends:
+            raise asyncio.CancelledError
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+async def waits(monkeypatch: pytest.MonkeyPatch, *ends: bool | Exception) -> list[float]:
+    """How long a chore waits after each of its rounds that it waits after."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncio, "sleep", sleep)
+        with pytest.raises(asyncio.CancelledError):
+            await Chore("test", timedelta(seconds=10), Rounds(*ends)).run()
+    return slept
+
+
+async def test_a_chore_rests_between_its_rounds_never_for_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = await waits(monkeypatch, *[False] * 50)
+    assert all(8 <= seconds <= 12 for seconds in slept)
+    assert len(set(slept)) == 50
+
+
+async def test_a_chore_goes_on_at_once_while_there_is_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await waits(monkeypatch, True, True) == []
+    assert len(await waits(monkeypatch, True, False, True)) == 1
+
+
+async def test_a_chore_that_fails_waits_longer_and_longer_up_to_a_limit_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away: list[Exception] = [QueueUnavailable("away"), ConnectionFailed()]
+    slept = await waits(monkeypatch, *away * 4, True, away[0])
+    assert slept == [0.5, 1, 2, 4, 8, 10, 10, 10, 0.5]
+
+
+async def test_a_chore_does_not_hide_what_it_does_not_expect() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await Chore("test", timedelta(0), Rounds(False, ZeroDivisionError())).run()
