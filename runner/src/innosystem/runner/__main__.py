@@ -1,9 +1,14 @@
 """Runs a runner: `python -m innosystem.runner --handlers my_package.my_module`."""
 
+import os
+
+# Handlers' processes are forked by the event loop. By default gRPC starts its threads anew in the child before that is
+# replaced by its program, and the child may crash of it; nothing of ours uses gRPC after a fork. Read at its import.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
