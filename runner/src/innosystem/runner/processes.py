@@ -83,7 +83,7 @@ class ProcessPool:
             try:
                 return await _Process.start(self._modules)
             except (EOFError, OSError) as exc:
-                # A fork beside gRPC's threads can go wrong. No handler has seen the job yet: it must not pay for that.
+                # No handler has seen the job yet: it must not pay for that.
                 log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
         return None
 
@@ -137,6 +137,9 @@ class _Process:
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await started.ask((modules, log_arguments()))
+        except (EOFError, OSError) as exc:
+            status = await started.kill()
+            raise EOFError(f"{type(exc).__name__}: {exc}; it ended with status {status}") from exc
         except BaseException:
             await started.kill()
             raise

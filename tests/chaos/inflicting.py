@@ -1,0 +1,223 @@
+"""Has faults happen to the platform."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import grpc
+import psycopg
+import redis
+
+from innosystem.client import error_from_status
+from innosystem.jobs.v1 import job_service_pb2
+from tests.chaos.faults import Fault
+from tests.chaos.platform import Platform
+from tests.e2e.processes import eventually
+
+if TYPE_CHECKING:
+    # The type of a stub over an aio channel exists for type checkers only.
+    from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
+
+LISTS = tuple(f"jobs:p{priority}:pending" for priority in range(3))
+# Not all of these are text, and not all that are text could be an ID.
+RUBBISH = (b"", b"rubbish", b"\xff\xfe\x00", b"0" * 100_000, b"{}", b"00000000-0000-0000-0000-00000000000g")
+
+_WAITING = (
+    "SELECT id::text FROM jobs WHERE status IN ('PENDING', 'RUNNING', 'SUCCEEDED') AND queue = 'default'"
+    " ORDER BY queued_at DESC LIMIT 40"
+)
+_LEASES = "SELECT id || ' ' || lease_id FROM jobs WHERE status = 'RUNNING' LIMIT 100"
+_END_BACKENDS = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+_DELAY_SECONDS = 0.25
+_CALL_SECONDS = 5
+_LATE_TRIES = 5
+
+
+class Inflictor:
+    """Does what the schedule says.
+
+    Attributes:
+        done: How many faults of each sort have happened.
+        complaints: What should not have been possible.
+    """
+
+    def __init__(self, platform: Platform, jobs: "JobServiceAsyncStub") -> None:
+        """Takes the platform, and a client of the jobs service for completions that come late."""
+        self.done: Counter[str] = Counter()
+        self.late_completions: Counter[str] = Counter()
+        self.complaints: list[str] = []
+        self._platform = platform
+        self._jobs = jobs
+        self._server_turns = {"postgres": asyncio.Lock(), "redis": asyncio.Lock()}
+        self._link_turns = {name: asyncio.Lock() for name in platform.links}
+        self._ways: Mapping[str, Callable[[Fault], Awaitable[None]]] = {
+            "kill a runner": self._kill,
+            "freeze a runner": self._freeze,
+            "roll a runner": self._roll,
+            "kill a replica": self._kill,
+            "freeze a replica": self._freeze,
+            "roll a replica": self._roll,
+            "crash PostgreSQL": self._crash_postgres,
+            "end all backends": self._end_backends,
+            "crash Redis, empty afterwards": self._crash_redis,
+            "empty Redis": self._empty_redis,
+            "pause Redis": self._pause_redis,
+            "delay a link": self._delay,
+            "reset a link": self._reset,
+            "black-hole a link": self._black_hole,
+            "drop replies of a link": self._drop_replies,
+            "freeze a runner and complete late": self._complete_late,
+            "push duplicates": self._push_duplicates,
+            "push unknown IDs": self._push_unknown,
+            "push rubbish": self._push_rubbish,
+        }
+
+    async def inflict(self, fault: Fault) -> None:
+        """Has one fault happen, and waits until it is over. If the server it needs is down just then, it is none."""
+        with suppress(redis.RedisError, psycopg.OperationalError):
+            await self._ways[fault.sort](fault)
+            self.done[fault.sort] += 1
+
+    async def _kill(self, fault: Fault) -> None:
+        member = self._platform.members[fault.target]
+        async with member.turn:
+            await member.kill()
+            member.start()
+
+    async def _freeze(self, fault: Fault) -> None:
+        member = self._platform.members[fault.target]
+        async with member.turn:
+            member.freeze()
+            await asyncio.sleep(fault.seconds)
+            member.thaw()
+
+    async def _roll(self, fault: Fault) -> None:
+        member = self._platform.members[fault.target]
+        async with member.turn:
+            await member.roll()
+
+    async def _crash_postgres(self, fault: Fault) -> None:
+        async with self._server_turns["postgres"]:
+            await asyncio.to_thread(self._platform.postgres.stop, "immediate")
+            await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(self._platform.postgres.start)
+
+    async def _end_backends(self, _: Fault) -> None:
+        await asyncio.to_thread(self._query, "postgres", _END_BACKENDS)
+
+    async def _crash_redis(self, fault: Fault) -> None:
+        async with self._server_turns["redis"]:
+            await asyncio.to_thread(self._kill_redis)
+            await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(self._platform.redis.start)
+
+    def _kill_redis(self) -> None:
+        server = self._platform.redis
+        if (pid := server.pid) is not None:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not server.running)
+        shutil.rmtree(self._platform.folder / "redis")
+
+    async def _empty_redis(self, _: Fault) -> None:
+        await asyncio.to_thread(self._redis, lambda client: client.flushall())
+
+    async def _pause_redis(self, fault: Fault) -> None:
+        await asyncio.to_thread(self._redis, lambda client: client.client_pause(int(fault.seconds * 1000)))
+
+    async def _delay(self, fault: Fault) -> None:
+        link = self._platform.links[fault.target]
+        async with self._link_turns[fault.target]:
+            link.delay(_DELAY_SECONDS * fault.chance)
+            await asyncio.sleep(fault.seconds)
+            link.heal()
+
+    async def _reset(self, fault: Fault) -> None:
+        self._platform.links[fault.target].reset()
+
+    async def _black_hole(self, fault: Fault) -> None:
+        """What stood in it arrives late, or never."""
+        link = self._platform.links[fault.target]
+        async with self._link_turns[fault.target]:
+            link.black_hole()
+            await asyncio.sleep(fault.seconds)
+            if fault.chance < 0.5:
+                link.reset()
+            link.heal()
+
+    async def _drop_replies(self, fault: Fault) -> None:
+        link = self._platform.links[fault.target]
+        async with self._link_turns[fault.target]:
+            link.swallow_replies()
+            await asyncio.sleep(fault.seconds)
+            link.reset()
+            link.heal()
+
+    async def _complete_late(self, fault: Fault) -> None:
+        """Reports results under leases that have ended meanwhile, as a frozen runner does that comes back."""
+        member = self._platform.members[fault.target]
+        async with member.turn:
+            member.freeze()
+            try:
+                leases = await asyncio.to_thread(self._query, "jobs", _LEASES)
+                await asyncio.sleep(fault.seconds)
+                kept = await asyncio.to_thread(self._query, "jobs", _LEASES)
+                ended = [lease.split() for lease in set(leases) - set(kept)]
+                if ended:
+                    await self._complete([(job_id, lease_id) for job_id, lease_id in ended])
+            finally:
+                member.thaw()
+
+    async def _complete(self, ended: Sequence[tuple[str, str]]) -> None:
+        completions = [
+            job_service_pb2.JobCompletion(job_id=job_id, lease_id=lease_id, output_json='"stolen"')
+            for job_id, lease_id in ended
+        ]
+        request = job_service_pb2.CompleteJobsRequest(completions=completions)
+        for _ in range(_LATE_TRIES):
+            try:
+                answer = await self._jobs.CompleteJobs(request, timeout=_CALL_SECONDS)
+            except grpc.RpcError:
+                continue
+            for completion, result in zip(completions, answer.results, strict=True):
+                reason = error_from_status(result.error).reason if result.HasField("error") else "recorded"
+                self.late_completions[reason] += 1
+                if reason != "LEASE_LOST":
+                    self.complaints.append(f"{completion.job_id}: a completion under a lease that had ended: {reason}")
+            return
+
+    async def _push_duplicates(self, _: Fault) -> None:
+        job_ids = await asyncio.to_thread(self._query, "jobs", _WAITING)
+        if job_ids:
+            await asyncio.to_thread(self._push, [job_id.encode() for job_id in job_ids] * 3)
+
+    async def _push_unknown(self, fault: Fault) -> None:
+        count = 1 + int(50 * fault.chance)
+        await asyncio.to_thread(self._push, [str(UUID(int=number, version=4)).encode() for number in range(count)])
+
+    async def _push_rubbish(self, _: Fault) -> None:
+        await asyncio.to_thread(self._push, list(RUBBISH))
+
+    def _push(self, values: list[bytes]) -> None:
+        def push(client: "redis.Redis") -> None:
+            for name in LISTS:
+                client.lpush(name, *values)
+                client.rpush(name, *values)
+
+        self._redis(push)
+
+    def _redis(self, act: "Callable[[redis.Redis], object]") -> None:
+        with redis.Redis.from_url(self._platform.redis.url, socket_timeout=5) as client:
+            act(client)
+
+    def _query(self, database: str, statement: str, *values: object) -> list[str]:
+        with psycopg.connect(self._platform.postgres.url(database), connect_timeout=5) as connection:
+            return [str(value) for [value] in connection.execute(statement.encode(), values).fetchall()]

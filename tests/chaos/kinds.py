@@ -1,0 +1,88 @@
+"""The kinds of jobs of the load: what their handlers do, and so how they have to end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, PROCESSOR_TYPE_SYNC, ProcessorType
+
+SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
+NOBODYS_QUEUE = "nobody"
+"""A queue that no runner takes jobs from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of jobs.
+
+    Attributes:
+        name: Also the name of its job type.
+        handler: The handler's ID.
+        processor_type: How the handler is written.
+        cost_cents: The price of a job.
+        max_attempts: How many runs a job gets.
+        timeout_seconds: How long a run may take.
+        weight: How often it is in the load, relative to the others.
+        ends: The final states that the handler allows.
+        error_types: What the error of a job that did not succeed may be called.
+        runs: How often the handler is called when nothing goes wrong, at most.
+        seconds: The shortest and the longest time that a handler takes for it; part of the input.
+        waits_seconds: The shortest and the longest time until its run_at; None for a job to be run at once.
+        expires_seconds: When it expires; None for the default.
+        cancelled: Whether somebody takes it back at some moment.
+        queue: Where it waits.
+    """
+
+    name: str
+    handler: str
+    processor_type: "ProcessorType.ValueType" = PROCESSOR_TYPE_ASYNC
+    cost_cents: int = 3
+    max_attempts: int = 1
+    timeout_seconds: float = 120
+    weight: int = 2
+    ends: frozenset[str] = frozenset({SUCCEEDED})
+    error_types: frozenset[str] = field(default_factory=frozenset)
+    runs: int = 1
+    seconds: tuple[float, float] = (0, 0)
+    waits_seconds: tuple[float, float] | None = None
+    expires_seconds: float | None = None
+    cancelled: bool = False
+    queue: str = "default"
+
+
+_ALL = (
+    Kind(name="quick", handler="chaos.answers", weight=16),
+    Kind(name="free", handler="chaos.answers", cost_cents=0, weight=4),
+    # Longer than a lease of the runners: it lives by renewals.
+    Kind(name="slow", handler="chaos.takes", cost_cents=7, seconds=(0.5, 6), weight=4),
+    Kind(name="thread", handler="chaos.thread", processor_type=PROCESSOR_TYPE_SYNC, seconds=(0, 3)),
+    Kind(name="process", handler="chaos.process", processor_type=PROCESSOR_TYPE_SYNC, seconds=(0, 3)),
+    Kind(name="fails", handler="chaos.refuses", max_attempts=3, ends=frozenset({FAILED}),
+         error_types=frozenset({"REFUSED"})),
+    Kind(name="gives-up", handler="chaos.breaks", max_attempts=3, ends=frozenset({FAILED}), runs=3,
+         error_types=frozenset({"ValueError"})),
+    Kind(name="second-time", handler="chaos.second_time", max_attempts=3, runs=2),
+    Kind(name="later", handler="chaos.later", max_attempts=2, runs=2),
+    Kind(name="snoozes", handler="chaos.snoozes", runs=2),
+    Kind(name="too-long", handler="chaos.takes", seconds=(30, 30), timeout_seconds=1, ends=frozenset({FAILED}),
+         error_types=frozenset({"TIMEOUT"}), weight=1),
+    Kind(name="too-long-process", handler="chaos.process", processor_type=PROCESSOR_TYPE_SYNC, seconds=(30, 30),
+         timeout_seconds=1, ends=frozenset({FAILED}), error_types=frozenset({"TIMEOUT"}), weight=1),
+    # A thread can't be stopped: its timeout is reported when it ends, and after a freeze both may be found at once.
+    Kind(name="too-long-thread", handler="chaos.thread", processor_type=PROCESSOR_TYPE_SYNC, seconds=(3, 3),
+         timeout_seconds=1, ends=frozenset({FAILED, SUCCEEDED}), error_types=frozenset({"TIMEOUT"}), weight=1),
+    Kind(name="scheduled", handler="chaos.answers", waits_seconds=(1, 6)),
+    Kind(name="expires", handler="chaos.answers", expires_seconds=8, queue=NOBODYS_QUEUE, ends=frozenset({CANCELLED}),
+         error_types=frozenset({"EXPIRED"}), runs=0, weight=1),
+    Kind(name="taken-back", handler="chaos.takes", seconds=(0, 4), cancelled=True,
+         ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=3),
+    Kind(name="taken-back-scheduled", handler="chaos.answers", waits_seconds=(1, 4), cancelled=True,
+         ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=1),
+)  # fmt: skip
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
+
+
+def expected_output(inputs: Mapping[str, Any]) -> Any:
+    """What every handler answers when it succeeds."""
+    return {"n": inputs["n"]}

@@ -1,0 +1,200 @@
+"""The whole platform of a run: two replicas of each service, runners, PostgreSQL, Redis, and a link to each server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import psutil
+
+from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.chaos.members import LISTENS, READY, Member
+from tests.chaos.notes import PLACE
+from tests.chaos.proxy import Link, Upstream
+from tests.conftest import migrations
+
+SERVICES = ("customers", "wallets", "jobs")
+REPLICAS = 2
+RUNNERS = 3
+LEASE_SECONDS = 3
+RESCUES_MAX = 25
+HANDLERS = "tests.chaos.handlers"
+
+_WATCH_SECONDS = 0.5
+_POSTGRES_SOCKET = ".s.PGSQL.5432"
+
+# Small windows, short waits and short leases: what takes minutes in production happens all the time here.
+_JOBS_SETTINGS = {
+    "JOBS_SETTLE_AFTER_SECONDS": "1",
+    "JOBS_RECONCILE_SECONDS": "1",
+    "JOBS_RESCUES_MAX": str(RESCUES_MAX),
+    "JOBS_WINDOW": "20",
+}
+_RUNNER_SETTINGS = {
+    "RUNNER_LEASE_SECONDS": str(LEASE_SECONDS),
+    "RUNNER_CONCURRENCY": "16",
+    "RUNNER_PROCESSES": "2",
+    "RUNNER_DRAIN_SECONDS": "4",
+    "LOG_LEVEL": "DEBUG",
+}
+
+
+class Platform:
+    """All that runs. Use it in `async with Platform.open(folder)`.
+
+    Attributes:
+        folder: Where everything works and logs.
+        members: The processes, by name.
+        links: The ways to the servers, by name: `redis`, `postgres-jobs`, `jobs-0` and so on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres = EmbeddedPostgres(folder)
+        self.redis = EmbeddedRedis(folder)
+        self.notes = folder / "notes.jsonl"
+        self.links: dict[str, Link] = {}
+        self.members: dict[str, Member] = {}
+        self._listen: dict[str, str] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path) -> AsyncIterator["Platform"]:
+        """Starts everything, and ends it after the block. The folder stays."""
+        platform = cls(folder)
+        try:
+            await platform._start()
+            yield platform
+        finally:
+            await platform._stop()
+
+    @property
+    def database_urls(self) -> Mapping[str, str]:
+        """The databases, without a proxy in between."""
+        return {service: self.postgres.url(service) for service in SERVICES}
+
+    @property
+    def runners(self) -> list[Member]:
+        """The runners."""
+        return [member for name, member in self.members.items() if name.startswith("runner")]
+
+    def target(self, service: str) -> str:
+        """Where clients of a service connect: to both replicas, through their links."""
+        ports = [self.links[f"{service}-{index}"].port for index in range(REPLICAS)]
+        return "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    async def watch(self) -> None:
+        """Starts again what ends by itself, and remembers that it did, until it is cancelled."""
+        while True:
+            for member in self.members.values():
+                member.look()
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    def orphans(self) -> list[str]:
+        """Processes of runners that are gone, and that should have gone with them."""
+        members = {member.process.pid for member in self.members.values()}
+        folders = {str(self._member_folder(runner.name)) for runner in self.runners}
+        found = psutil.process_iter(["pid", "ppid", "cwd", "cmdline"])
+        return [
+            f"process {one.info['pid']} has survived its runner: {str(one.info['cmdline'])[:200]}"
+            for one in found
+            if one.info["cwd"] in folders and not members & {one.info["pid"], one.info["ppid"]}
+        ]
+
+    async def mend(self) -> None:
+        """Has everything run again, whatever the faults have left."""
+        for link in self.links.values():
+            link.heal()
+        await asyncio.to_thread(self.postgres.start)
+        await asyncio.to_thread(self.redis.start)
+        for member in self.members.values():
+            member.thaw()
+            if not member.process.running:
+                member.start()
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(self._start_servers)
+        self._add_link("redis", lambda: Path(unquote(urlsplit(self.redis.url).path)))
+        for service in SERVICES:
+            self._add_link(f"postgres-{service}", self._postgres_socket)
+            for name in _replicas(service):
+                self._add_link(name, lambda name=name: _address(self._listen[name]))  # type: ignore[misc] # bound at once
+        for link in self.links.values():
+            await link.start()
+        for service in SERVICES:
+            for name in _replicas(service):
+                self._add_member(name, f"services.{service}")
+        for name in [name for service in SERVICES for name in _replicas(service)]:
+            self._listen[name] = (await self.members[name].started(LISTENS))["address"]
+        for index in range(RUNNERS):
+            self._add_member(f"runner-{index}", "innosystem.runner", "--handlers", HANDLERS)
+        for runner in self.runners:
+            await runner.started(READY)
+
+    def _start_servers(self) -> None:
+        self.redis.start()
+        self.postgres.start()
+        for service in SERVICES:
+            self.postgres.create_database(service)
+            migrations(service, self.postgres.url(service)).up()
+
+    async def _stop(self) -> None:
+        for member in self.members.values():
+            if member.history:
+                await member.kill()
+        for link in self.links.values():
+            await link.stop()
+        await asyncio.to_thread(self.postgres.stop, "immediate")
+        await asyncio.to_thread(self.redis.stop)
+
+    def _add_link(self, name: str, upstream: Callable[[], Upstream]) -> None:
+        self.links[name] = Link(name, upstream)
+
+    def _add_member(self, name: str, module: str, *arguments: str) -> None:
+        member = Member(
+            name, module, *arguments, environment=lambda: self._environment(name), folder=self._member_folder(name)
+        )
+        self.members[name] = member
+        member.start()
+
+    def _member_folder(self, name: str) -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _environment(self, name: str) -> dict[str, str]:
+        service, _, _ = name.partition("-")
+        if service == "runner":
+            clients = {f"{each.upper()}_ADDRESS": self.target(each) for each in ("wallets", "jobs")}
+            return {**self._queue(), **clients, **_RUNNER_SETTINGS, PLACE: str(self.notes)}
+        upper = service.upper()
+        settings = {
+            f"{upper}_DATABASE_URL": self._database_url(service),
+            f"{upper}_DATABASE_POOL_SIZE": "8",
+            f"{upper}_LISTEN_ADDRESS": self._listen.get(name, "127.0.0.1:0"),
+            f"{upper}_DRAIN_SECONDS": "5",
+        }
+        if service == "jobs":
+            clients = {f"{each.upper()}_ADDRESS": self.target(each) for each in ("customers", "wallets")}
+            settings |= {**self._queue(), **clients, **_JOBS_SETTINGS}
+        return settings
+
+    def _queue(self) -> dict[str, str]:
+        return {"REDIS_URL": f"redis://127.0.0.1:{self.links['redis'].port}/0"}
+
+    def _database_url(self, service: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.links[f'postgres-{service}'].port}/{service}"
+
+    def _postgres_socket(self) -> Path:
+        [host] = parse_qs(urlsplit(self.postgres.url("postgres")).query)["host"]
+        return Path(host) / _POSTGRES_SOCKET
+
+
+def _replicas(service: str) -> list[str]:
+    return [f"{service}-{index}" for index in range(REPLICAS)]
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host, int(port)

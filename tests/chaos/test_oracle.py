@@ -1,0 +1,320 @@
+"""The oracle finds what is wrong: books that are in order pass, and each way to break them is complained about."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from innosystem.jobs.v1 import job_service_pb2
+from tests.chaos.books import Books, JobRow, TransactionRow, WalletRow
+from tests.chaos.kinds import KINDS
+from tests.chaos.notes import BEGUN, RETURNED, Notes
+from tests.chaos.oracle import Evidence, complaints, repeats, unfinished
+from tests.chaos.submissions import Submission
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ADA, BOB = "ada", "bob"
+
+
+@dataclass
+class Case:
+    """Books in order, to be broken: Ada pays for what succeeds, Bob has nothing."""
+
+    jobs: dict[str, JobRow] = field(default_factory=dict)
+    wallets: dict[str, WalletRow] = field(default_factory=dict)
+    transactions: list[TransactionRow] = field(default_factory=list)
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    credited: dict[str, int] = field(default_factory=dict)
+    handed_back: dict[str, int] = field(default_factory=dict)
+    lists: dict[str, int] = field(default_factory=dict)
+
+    def submit(self, job_id: str, kind: str, customer: str = ADA, **values: Any) -> None:
+        submission = Submission(job_id, KINDS[kind], customer, {"n": 1}, job_service_pb2.CreateJobRequest())
+        submission.accepted = True
+        self.submissions[job_id] = submission
+        self.jobs[job_id] = JobRow(job_id=job_id, customer_id=customer, created_at=NOW, completed_at=NOW, **values)
+        self.counts[job_id] = Counter({BEGUN: submission.kind.runs, RETURNED: int(values["status"] == "SUCCEEDED")})
+
+    def succeed(self, job_id: str, kind: str, customer: str, billing_status: str, **values: Any) -> None:
+        cost, output = KINDS[kind].cost_cents, '{"n": 1}'
+        values = {"status": "SUCCEEDED", "cost_cents": cost, "output_json": output, **values}
+        self.submit(job_id, kind, customer, billing_status=billing_status, **values)
+
+    def change(self, job_id: str, **values: Any) -> None:
+        self.jobs[job_id] = replace(self.jobs[job_id], **values)
+
+    def write(self, amount: int, job_id: str | None = None) -> None:
+        before = self.transactions[-1] if self.transactions else None
+        self.transactions.append(
+            TransactionRow(
+                transaction_id=f"t-{job_id}",
+                wallet_id="w-ada",
+                sequence=before.sequence + 1 if before else 1,
+                kind="DEDUCTION" if amount < 0 else "CREDIT",
+                amount_cents=amount,
+                balance_after_cents=amount + (before.balance_after_cents if before else 0),
+                idempotency_key=f"job:{job_id}" if job_id else "credit",
+                job_id=job_id,
+            )
+        )
+        self.wallets[ADA] = WalletRow(
+            wallet_id="w-ada", customer_id=ADA, balance_cents=self.transactions[-1].balance_after_cents
+        )
+
+    @property
+    def evidence(self) -> Evidence:
+        return Evidence(
+            books=Books(self.jobs, self.wallets, tuple(self.transactions), self.lists),
+            submissions=self.submissions,
+            credited_cents=self.credited,
+            notes=Notes(self.counts),
+            handed_back=self.handed_back,
+        )
+
+
+@pytest.fixture
+def case() -> Case:
+    made = Case(credited={ADA: 100})
+    made.wallets[BOB] = WalletRow(wallet_id="w-bob", customer_id=BOB, balance_cents=0)
+    made.write(100)
+    made.succeed("paid", "quick", ADA, "CHARGED", transaction_id="t-paid")
+    made.write(-3, "paid")
+    made.succeed("slow", "slow", ADA, "CHARGED", transaction_id="t-slow")
+    made.write(-7, "slow")
+    made.succeed("free", "free", ADA, "NOT_BILLABLE")
+    made.succeed("declined", "quick", BOB, "DECLINED")
+    made.submit("failed", "fails", status="FAILED", billing_status="RELEASED", error_type="REFUSED")
+    made.submit("back", "taken-back", status="CANCELLED", billing_status="RELEASED", error_type="CANCELLED")
+    made.submissions["back"].cancel_after_seconds = 1
+    made.submissions["back"].cancellation = "cancelled"
+    made.submissions["paid"].watched = True
+    made.submissions["paid"].seen = "SUCCEEDED"
+    return made
+
+
+def test_books_in_order_are_not_complained_about(case: Case) -> None:
+    assert complaints(case.evidence) == []
+    assert unfinished(case.evidence.books) == []
+
+
+def _lose(case: Case) -> None:
+    del case.jobs["failed"]
+
+
+def _invent(case: Case) -> None:
+    del case.submissions["failed"], case.counts["failed"]
+
+
+def _never_accept(case: Case) -> None:
+    case.submissions["failed"].accepted = False
+
+
+def _refuse(case: Case) -> None:
+    case.submissions["failed"].refused = "INVALID_ARGUMENT"
+
+
+def _no_answer_to_the_cancellation(case: Case) -> None:
+    case.submissions["back"].cancellation = ""
+
+
+def _charge_twice(case: Case) -> None:
+    case.write(-3, "paid")
+
+
+def _charge_what_failed(case: Case) -> None:
+    case.write(-3, "failed")
+
+
+def _charge_what_was_taken_back(case: Case) -> None:
+    case.write(-3, "back")
+
+
+def _charge_what_is_free(case: Case) -> None:
+    case.write(-3, "free")
+
+
+def _charge_what_is_declined(case: Case) -> None:
+    case.write(-3, "declined")
+
+
+def _charge_what_is_no_job(case: Case) -> None:
+    case.write(-3, "nobody")
+
+
+def _charge_without_a_job(case: Case) -> None:
+    case.write(-3)
+
+
+def _forget_a_deduction(case: Case) -> None:
+    del case.transactions[-1]
+    case.wallets[ADA] = replace(case.wallets[ADA], balance_cents=97)
+
+
+def _charge_too_little(case: Case) -> None:
+    case.transactions[-1] = replace(case.transactions[-1], amount_cents=-6, balance_after_cents=91)
+    case.wallets[ADA] = replace(case.wallets[ADA], balance_cents=91)
+
+
+def _charge_somebody_else(case: Case) -> None:
+    case.change("slow", customer_id=BOB)
+
+
+def _leave_a_gap(case: Case) -> None:
+    case.transactions[-1] = replace(case.transactions[-1], sequence=4)
+
+
+def _miscalculate(case: Case) -> None:
+    case.transactions[-1] = replace(case.transactions[-1], balance_after_cents=91)
+
+
+def _change_the_balance(case: Case) -> None:
+    case.wallets[ADA] = replace(case.wallets[ADA], balance_cents=91)
+
+
+def _leave_a_hold(case: Case) -> None:
+    case.wallets[ADA] = replace(case.wallets[ADA], pending_cents=1)
+
+
+def _credit_twice(case: Case) -> None:
+    case.write(100)
+
+
+def _decline_what_can_be_paid(case: Case) -> None:
+    case.wallets[BOB] = replace(case.wallets[BOB], balance_cents=3)
+
+
+def _execute_once_more(case: Case) -> None:
+    case.counts["paid"][BEGUN] += 1
+
+
+def _succeed_without_a_handler(case: Case) -> None:
+    case.counts["paid"][RETURNED] = 0
+
+
+def _execute_what_nobody_submitted(case: Case) -> None:
+    case.counts["other"] = Counter({BEGUN: 1})
+
+
+def _leave_an_id_in_a_list(case: Case) -> None:
+    case.lists["jobs:p1:pending"] = 1
+
+
+def _changed(job_id: str, **values: Any) -> Callable[[Case], None]:
+    return lambda case: case.change(job_id, **values)
+
+
+def _too_late_and_cancelled(case: Case) -> None:
+    case.submissions["back"].cancellation = "too late"
+
+
+def _see_no_end(case: Case) -> None:
+    case.submissions["paid"].seen = ""
+
+
+def _see_another_end(case: Case) -> None:
+    case.submissions["paid"].seen = "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "complaint"),
+    [
+        (_see_no_end, "paid (quick) was watched, and no end was seen last"),
+        (_see_another_end, "paid (quick) was watched, and FAILED was seen last"),
+        (_lose, "failed (fails) was accepted and is lost"),
+        (_invent, "failed was submitted by nobody"),
+        (_never_accept, "failed (fails) was never accepted"),
+        (_refuse, "failed (fails) was refused: INVALID_ARGUMENT"),
+        (_no_answer_to_the_cancellation, "back (taken-back) could not be taken back"),
+        (_too_late_and_cancelled, "back (taken-back) could not be taken back and is CANCELLED"),
+        (_changed("back", status="SUCCEEDED", output_json='{"n": 1}'), "was taken back and ended SUCCEEDED"),
+        (_changed("paid", status="FAILED", error_type="ValueError"), "paid (quick) ended FAILED (ValueError)"),
+        (_changed("paid", status="RUNNING"), "paid (quick) ended RUNNING"),
+        (_changed("paid", billing_status="CHARGE_DUE"), "paid (quick) is SUCCEEDED and CHARGE_DUE"),
+        (_changed("paid", billing_status="CHARGE_BLOCKED"), "paid (quick) is SUCCEEDED and CHARGE_BLOCKED"),
+        (_changed("paid", output_json='{"n": 2}'), "paid (quick) has the output"),
+        (_changed("failed", error_type="TIMEOUT"), "failed (fails) ended FAILED with the error TIMEOUT"),
+        (_changed("failed", error_type="RUNNER_LOST"), "was given up after 0 rescues"),
+        (_changed("paid", transaction_id="t-other"), "names the transaction t-other"),
+        (_changed("paid", cost_cents=4), "costs 3, says 4"),
+        (_charge_twice, "paid (quick) was charged 2 times"),
+        (_charge_what_failed, "failed (fails) is FAILED, RELEASED and was charged 1 times"),
+        (_charge_what_was_taken_back, "back (taken-back) is CANCELLED, RELEASED and was charged 1 times"),
+        (_charge_what_is_free, "free (free) is SUCCEEDED, NOT_BILLABLE and was charged 1 times"),
+        (_charge_what_is_declined, "declined (quick) is SUCCEEDED, DECLINED and was charged 1 times"),
+        (_charge_what_is_no_job, "nobody is no job and was charged"),
+        (_charge_without_a_job, "no job is no job and was charged"),
+        (_forget_a_deduction, "slow (slow) was charged 0 times"),
+        (_charge_too_little, "slow (slow) costs 7, says 7 and was charged 6"),
+        (_charge_somebody_else, "was charged to the wallet of somebody else"),
+        (_leave_a_gap, "number 4 stands where 3 should"),
+        (_miscalculate, "after number 3 the balance is 91, not 90"),
+        (_change_the_balance, "the balance is 91, the statement says 90"),
+        (_leave_a_hold, "1 of it held"),
+        (_credit_twice, "200 were credited, 100 were paid in"),
+        (_decline_what_can_be_paid, "declined (quick) is DECLINED, but its wallet can pay"),
+        (_execute_once_more, "paid (quick) was run 1 times more than anything explains"),
+        (_succeed_without_a_handler, "paid (quick) succeeded, and its handler never returned"),
+        (_execute_what_nobody_submitted, "other was run and never submitted"),
+        (_leave_an_id_in_a_list, "1 IDs are left in jobs:p1:pending"),
+    ],
+)
+def test_what_is_wrong_is_complained_about(case: Case, break_it: Callable[[Case], None], complaint: str) -> None:
+    break_it(case)
+
+    assert any(complaint in said for said in complaints(case.evidence)), complaints(case.evidence)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "RUNNING", "billing_status": "UNHELD"},
+        {"status": "PENDING", "billing_status": "UNHELD"},
+        {"status": "SCHEDULED", "billing_status": "UNHELD"},
+        {"billing_status": "CHARGE_DUE"},
+        {"status": "FAILED", "billing_status": "RELEASE_DUE"},
+        {"billing_status": "DECLINED"},
+    ],
+)
+def test_what_still_moves_is_not_at_rest(case: Case, values: dict[str, Any]) -> None:
+    case.change("paid", **values)
+
+    [moving] = unfinished(case.evidence.books)
+
+    assert moving.startswith("paid is ")
+
+
+def test_ids_in_the_lists_are_not_at_rest(case: Case) -> None:
+    case.lists["jobs:p0:pending"] = 2
+
+    assert unfinished(case.evidence.books) == ["2 IDs are in jobs:p0:pending"]
+
+
+def test_executions_beyond_the_first_are_explained_by_rescues_and_then_by_what_was_handed_back(case: Case) -> None:
+    case.counts["paid"][BEGUN] = 4
+    case.change("paid", rescue_count=1)
+    case.handed_back["paid"] = 1
+
+    found = repeats(case.evidence, case.submissions["paid"], case.jobs["paid"])
+
+    assert found == Counter({"rescued": 1, "handed back": 1, "unexplained": 1})
+
+
+def test_a_job_that_lost_its_runner_too_often_may_be_given_up(case: Case) -> None:
+    case.change("failed", error_type="RUNNER_LOST", rescue_count=5)
+
+    assert complaints(case.evidence) == []
+
+
+def test_a_job_whose_time_was_over_before_it_arrived_may_be_refused(case: Case) -> None:
+    refused = Submission("over", KINDS["expires"], ADA, {"n": 1}, job_service_pb2.CreateJobRequest())
+    refused.refused = "INVALID_FIELD: expires_at: must be in the future"
+    case.submissions["over"] = refused
+
+    assert complaints(case.evidence) == []
+    case.submit("over", "expires", status="PENDING", billing_status="UNHELD")
+    case.submissions["over"].refused = refused.refused
+    assert any("over (expires) was refused" in said for said in complaints(case.evidence))
