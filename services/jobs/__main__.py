@@ -117,10 +117,18 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             window=settings.window,
             apart=timedelta(seconds=settings.reconcile_seconds),
         )
-        timekeeper = Timekeeper(transactions, jobs, dispatcher, watching, rescues_max=settings.rescues_max)
+        every = timedelta(seconds=settings.housekeeping_seconds)
+        timekeeper = Timekeeper(
+            transactions,
+            jobs,
+            dispatcher,
+            watching,
+            rescues_max=settings.rescues_max,
+            every=every,
+            grace=timedelta(seconds=settings.rescue_grace_seconds),
+        )
         settler = Settler(transactions, jobs, runs, wallets, settle_after=settle_after)
         retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
-        every = timedelta(seconds=settings.housekeeping_seconds)
         chores = [
             Chore("timekeeper", every, timekeeper.round),
             Chore("settler", every, settler.round),

@@ -12,7 +12,7 @@ from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, Pa
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.query.page import ListQuery
-from services.kit.query.specification import Specification
+from services.kit.query.specification import ALWAYS, Specification
 
 _CANCELLABLE = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING)
 _RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -44,8 +44,15 @@ class ControlService:
         self._queue = queue
         self._changes = changes
 
-    async def cancel(self, job_ids: Sequence[UUID], reason: str) -> list[Job | DomainError]:
+    async def cancel(
+        self, job_ids: Sequence[UUID], reason: str, *, wanted: Specification = ALWAYS
+    ) -> list[Job | DomainError]:
         """Takes jobs back; the same call again changes nothing.
+
+        Args:
+            job_ids: Which.
+            reason: Kept with each job.
+            wanted: What they still have to meet when they are locked; others are left out.
 
         Returns:
             The jobs as they are now, or why one was not taken back, aligned with the IDs.
@@ -57,14 +64,19 @@ class ControlService:
             await self._jobs.remove_many(removals)
             return refused
 
-        return await self._change(job_ids, change)
+        return await self._change(job_ids, change, wanted)
 
     async def cancel_matching(self, wanted: Specification, limit: int, reason: str) -> list[Job | DomainError]:
         """Takes back those that meet a condition and are not final, the oldest first."""
-        return await self.cancel(await self._matching(wanted & STATUS.is_in(_CANCELLABLE), limit), reason)
+        wanted &= STATUS.is_in(_CANCELLABLE)
+        return await self.cancel(await self._matching(wanted, limit), reason, wanted=wanted)
 
-    async def retry(self, job_ids: Sequence[UUID]) -> list[Job | DomainError]:
+    async def retry(self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS) -> list[Job | DomainError]:
         """Has final jobs run again, at the frozen price; those that are not final are answered as they are.
+
+        Args:
+            job_ids: Which.
+            wanted: What they still have to meet when they are locked; others are left out.
 
         Returns:
             The jobs as they are now, or why one is not run again, aligned with the IDs.
@@ -82,11 +94,12 @@ class ControlService:
             self.transactions.after_commit(self._queue.wake)
             return refused
 
-        return await self._change(job_ids, change)
+        return await self._change(job_ids, change, wanted)
 
     async def retry_matching(self, wanted: Specification, limit: int) -> list[Job | DomainError]:
         """Has those run again that meet a condition and are FAILED or CANCELLED, the oldest first."""
-        return await self.retry(await self._matching(wanted & STATUS.is_in(_RETRYABLE), limit))
+        wanted &= STATUS.is_in(_RETRYABLE)
+        return await self.retry(await self._matching(wanted, limit), wanted=wanted)
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
         """Pauses or resumes a queue."""
@@ -101,17 +114,20 @@ class ControlService:
         return [job.id for job in page.items]
 
     async def _change(
-        self, job_ids: Sequence[UUID], change: Callable[[dict[UUID, Job]], Any]
+        self, job_ids: Sequence[UUID], change: Callable[[dict[UUID, Job]], Any], wanted: Specification
     ) -> list[Job | DomainError]:
         if not job_ids:
             return []
         async with self.transactions.begin():
-            jobs = await self._jobs.lock_many(set(job_ids))
-            refused = await change({key: jobs[key] for key in sorted(jobs)})
+            locked = await self._jobs.lock_many(set(job_ids))
+            # Since a filter found them, runners may have claimed some.
+            jobs = {key: locked[key] for key in sorted(locked) if wanted.matches(locked[key])}
+            refused = await change(jobs)
             now = await self._jobs.get_many(jobs)
             changed = [key for key, job in now.items() if job.version != jobs[key].version]
             self.transactions.after_commit(lambda: self._changes.put(changed))
-        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in job_ids]
+        known = [key for key in job_ids if key in jobs or key not in locked]
+        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in known]
 
 
 def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:

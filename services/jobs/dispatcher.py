@@ -33,6 +33,8 @@ _POLL_SECONDS = 2.0
 # How often a full list is looked at that more jobs wait for.
 _FULL_POLL_SECONDS = 0.2
 _DUE_POLL_SECONDS = 0.02
+# Finding out that all jobs of a list are of paused types takes a look at each. Who resumes one wakes its replica.
+_PAUSED_POLL_SECONDS = 15.0
 # A list is fed when so much of its window is free: feeding single IDs would cost a statement each.
 _ROOM_MIN = 0.1
 
@@ -125,6 +127,8 @@ class Dispatcher:
         self._paused_queues: set[str] = set()
         self._paused_types: set[UUID] = set()
         self._due_at: float | None = None
+        # When lists are looked at again in which nothing but jobs of paused types was left.
+        self._paused_until: dict[ListKey, float] = {}
 
     def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
         """Whether a job is to be stored as still to be handed over. A claim looks at pauses again."""
@@ -142,8 +146,10 @@ class Dispatcher:
         self._noted_any.set()
 
     def wake(self, *lists: ListKey) -> None:
-        """Notes that jobs were stored that are still to be handed over."""
+        """Notes that jobs were stored that are still to be handed over; without lists, that this may hold for any."""
         self._behind.update(lists)
+        for key in lists or tuple(self._paused_until):
+            self._paused_until.pop(key, None)
         self._left_any.set()
 
     def expect(self, wait: timedelta) -> None:
@@ -199,6 +205,9 @@ class Dispatcher:
             behind = await self._jobs.withheld_lists()
             self._paused_queues = await self._pauses.paused_queues()
             self._paused_types = await self._pauses.paused_types()
+        if released:
+            self._paused_until.clear()
+        behind = [key for key in behind if self._paused_until.get(key, 0.0) <= loop.time()]
         self._behind = set(behind)
         # One that is due already is in the hands of another replica.
         self._due_at = None if next_due is None else loop.time() + max(next_due.total_seconds(), _DUE_POLL_SECONDS)
@@ -229,6 +238,8 @@ class Dispatcher:
                     # All that is left is paused. From now on jobs are handed over at once again: as long as they are
                     # not, each submission leaves something behind.
                     self._behind.discard(key)
+                    if self._paused_types:
+                        self._paused_until[key] = asyncio.get_running_loop().time() + _PAUSED_POLL_SECONDS
                     break
                 await self._hand_over(taken)
                 room -= len(taken)

@@ -9,6 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 _BACKOFF_MIN = 0.5
 _BACKOFF_MAX = 10.0
+# Rounds that take long are no outage.
+_ROUNDS_MISSED = 3
 _SETTLE_LONGEST = timedelta(minutes=10)
 
 JOBS = Counter("innosystem_jobs_housekeeping_jobs", "Jobs that a chore did something for.", ["chore", "done"])
@@ -81,21 +84,36 @@ class Timekeeper:
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
         rescues_max: How often a job may lose its runner; then it is FAILED.
+        every: How often a round is to be.
+        grace: For how long nobody is rescued after the start, and after rounds were missed: the runners could not renew
+            their leases either, and get the time to do so.
     """
 
     def __init__(
-        self, transactions: Transactions[Any], jobs: JobRepository, queue: Queue, changes: Changes, *, rescues_max: int
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        queue: Queue,
+        changes: Changes,
+        *,
+        rescues_max: int,
+        every: timedelta,
+        grace: timedelta,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
         self._queue = queue
         self._changes = changes
         self._rescues_max = rescues_max
+        self._grace = grace.total_seconds()
+        self._gap = _ROUNDS_MISSED * every.total_seconds()
+        self._looked_at: float | None = None
+        self._rescues_from = 0.0
 
     async def round(self) -> bool:
         """Takes some of each."""
         async with self.transactions.begin():
-            lost = await self._jobs.lock_lost(_BATCH)
+            lost = await self._jobs.lock_lost(_BATCH) if self._may_rescue() else []
             expired = await self._jobs.lock_expired(_BATCH)
             hopeless = [job for job in lost if job.rescue_count >= self._rescues_max]
             message = f"its runner was lost {self._rescues_max + 1} times"
@@ -114,10 +132,18 @@ class Timekeeper:
                 runner_id=str(job.runner_id),
                 rescues=job.rescue_count,
             )
+        self._looked_at = monotonic()
         JOBS.labels("rescuer", "rescued").inc(len(waiting))
         JOBS.labels("rescuer", "failed").inc(len(hopeless))
         JOBS.labels("expiry", "cancelled").inc(len(expired))
         return len(lost) == _BATCH or len(expired) == _BATCH
+
+    def _may_rescue(self) -> bool:
+        """Whether this process has seen the database for long enough that a lease can't have ended for want of it."""
+        now = monotonic()
+        if self._looked_at is None or now - self._looked_at > self._gap:
+            self._rescues_from = now + self._grace
+        return now >= self._rescues_from
 
 
 class Settler:

@@ -60,7 +60,9 @@ TAKE_WITHHELD = text(
                 AND job_type_id NOT IN (SELECT id FROM job_types WHERE paused)
             ORDER BY queued_at, id
             -- Some more than its share, because others may have nothing but paused jobs.
-            LIMIT (SELECT greatest(ceil(CAST(:limit AS numeric) / count(*))::int, 10) FROM customers)) AS mine
+            LIMIT (SELECT greatest(ceil(CAST(:limit AS numeric) / count(*))::int,
+                                   CASE WHEN EXISTS (SELECT 1 FROM job_types WHERE paused) THEN 10 ELSE 1 END)
+                   FROM customers)) AS mine
     ), chosen AS MATERIALIZED (
         SELECT jobs.id, turns.turn FROM jobs JOIN turns ON turns.id = jobs.id
         WHERE status = 'PENDING' AND dispatched_at IS NULL

@@ -79,6 +79,9 @@ class Reconciler:
             async with self._turn(key) as mine:
                 if mine:
                     await self._reconcile(key)
+                else:
+                    # What this replica saw last is not the round before the next.
+                    self._missing.pop(key, None)
         return False
 
     async def _reconcile(self, key: ListKey) -> None:

@@ -239,7 +239,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 dispatched_at=None,
                 started_at=None,
                 completed_at=None,
-                expires_at=now + (job.expires_at - job.created_at),
+                expires_at=now + self._types[job.job_type_id].expires_after,
                 completed_lease_id=None,
                 completion_digest=None,
             )

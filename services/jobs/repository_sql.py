@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,8 @@ from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions import Propagation
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
+
+_ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
 class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
@@ -64,7 +67,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         stored = row["error"]
-        error = stored and JobError(**{**stored, "at": datetime.fromisoformat(stored["at"])})
+        # A later release may write more than this one knows.
+        known = stored and {name: stored[name] for name in _ERROR_FIELDS}
+        error = known and JobError(**{**known, "at": datetime.fromisoformat(known["at"])})
         return super()._entity({**row, "error": error})
 
     async def get(self, entity_id: UUID) -> Job | None:

@@ -39,6 +39,8 @@ class HousekeepingSettings(BaseSettings):
         reconcile_seconds: How often the lists are compared with the database, and how long it takes until an ID that is
             missing counts as lost.
         settle_after_seconds: After which time a charge is made that its runner has not made.
+        rescue_grace_seconds: For how long no job is rescued after the start or an outage: runners renew their leases
+            first.
         rescues_max: How often a job may lose its runner; then it is FAILED.
         retention_days: How long jobs are kept that are over and settled.
     """
@@ -49,5 +51,6 @@ class HousekeepingSettings(BaseSettings):
     housekeeping_seconds: PositiveFloat = 2
     reconcile_seconds: PositiveFloat = 5
     settle_after_seconds: PositiveFloat = 5
+    rescue_grace_seconds: float = Field(default=10, ge=0)
     rescues_max: int = Field(default=5, ge=0)
     retention_days: PositiveFloat = 30

@@ -203,8 +203,9 @@ def _retry() -> Update:
             dispatched_at=null(),
             started_at=null(),
             completed_at=null(),
-            # It may wait as long as it might the first time.
-            expires_at=func.now() + (jobs.c.expires_at - jobs.c.created_at),
+            # It may wait as long as a new job of its type.
+            expires_at=func.now()
+            + select(job_types.c.expires_after).where(job_types.c.id == jobs.c.job_type_id).scalar_subquery(),
             completed_lease_id=null(),
             completion_digest=null(),
             version=jobs.c.version + 1,

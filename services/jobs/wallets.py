@@ -8,7 +8,7 @@ import grpc
 import structlog
 from grpc import StatusCode
 
-from innosystem.client import error_from_status
+from innosystem.client import error_from, error_from_status
 from innosystem.wallets.v1.wallet_service_pb2 import BatchDeductRequest, BatchDeductResult, DeductRequest
 from services.jobs.completion import Settlement
 from services.jobs.domain import Charge
@@ -39,13 +39,19 @@ class GrpcWallets:
         self._stub = stub
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
-        """Makes up to 1,000 charges in one call."""
+        """Makes up to 1,000 charges in one call. A batch that is refused whole is halved until the culprit is alone."""
         request = BatchDeductRequest(requests=[_deduction(charge) for charge in charges])
         try:
             response = await self._stub.BatchDeduct(request)
         except grpc.aio.AioRpcError as error:
             log.warning("wallets service failed", code=error.code().name, problem=error.details())
-            return [DependencyUnavailable("wallets") for _ in charges]
+            if error.code() not in _DEFINITE:
+                return [DependencyUnavailable("wallets") for _ in charges]
+            if len(charges) > 1:
+                middle = len(charges) // 2
+                return [*await self.deduct(charges[:middle]), *await self.deduct(charges[middle:])]
+            known = error_from(error)
+            return [Settlement(job_id=charges[0].job_id, declined_reason=known.reason if known else error.code().name)]
         return [_outcome(charge, result) for charge, result in zip(charges, response.results, strict=True)]
 
 

@@ -50,10 +50,12 @@ class _Watcher:
 
     async def next(self) -> Job | None:
         """Waits for the next state; None if there will be none."""
-        await self._changed.wait()
-        self._changed.clear()
+        while self._next is None and not self._gone:
+            await self._changed.wait()
+            self._changed.clear()
+        # A state that is to be told still is one, also if there will be no other.
         job, self._next = self._next, None
-        return None if self._gone else job
+        return job
 
 
 class Watching:
@@ -127,12 +129,14 @@ class Watching:
                 yield job
                 if is_at_rest(job):
                     return
-            if self._draining:
-                raise Draining
+            raise self._why_ended(job_id)
         finally:
             self._watchers[job_id].discard(watcher)
             if not self._watchers[job_id]:
                 del self._watchers[job_id]
+
+    def _why_ended(self, job_id: UUID) -> DomainError:
+        return Draining() if self._draining else JobNotFound(job_id)
 
     async def run(self) -> None:
         """Tells, sends and receives until it is cancelled."""

@@ -33,6 +33,7 @@ _SETTINGS = {
     "wallets": {},
     "jobs": {
         "JOBS_SETTLE_AFTER_SECONDS": "1",
+        "JOBS_RESCUE_GRACE_SECONDS": "2",
         "JOBS_RECONCILE_SECONDS": "1",
         "JOBS_HOUSEKEEPING_SECONDS": "0.3",
     },

@@ -27,6 +27,7 @@ _POSTGRES_SOCKET = ".s.PGSQL.5432"
 # Small windows, short waits and short leases: what takes minutes in production happens all the time here.
 _JOBS_SETTINGS = {
     "JOBS_SETTLE_AFTER_SECONDS": "1",
+    "JOBS_RESCUE_GRACE_SECONDS": "2",
     "JOBS_RECONCILE_SECONDS": "1",
     "JOBS_RESCUES_MAX": str(RESCUES_MAX),
     "JOBS_WINDOW": "20",

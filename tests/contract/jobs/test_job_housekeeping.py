@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.completion import Completion, Failure, ending
 from services.jobs.control import EXPIRED, Removal
 from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.job_types import DEFAULT_EXPIRES_AFTER
 from services.jobs.repository import Renewal
 from tests.contract.jobs.lives import DEFAULT, claim, complete, read, running, settled, stored, succeeded
 from tests.jobs_examples import LATER, MINUTE, NOW
@@ -134,7 +135,7 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     assert (after.started_at, after.completed_at, after.run_at, after.dispatched_at) == (None, None, None, None)
     assert (after.completed_lease_id, after.completion_digest) == (None, None)
     assert after.queued_at >= job.queued_at
-    assert after.expires_at - after.queued_at == job.expires_at - job.created_at
+    assert after.expires_at - after.queued_at == DEFAULT_EXPIRES_AFTER
     async with begin() as work:
         assert [one.id for one in await work.jobs.take_withheld(DEFAULT, 10)] == [job.id]
 

@@ -40,7 +40,15 @@ class Process:
             settle_after=timedelta(0),
         )
         self._control = ControlService(transactions, jobs, self.work.pauses, queue=QueueForTests(), changes=changes)
-        self._timekeeper = Timekeeper(transactions, jobs, QueueForTests(), changes, rescues_max=1000)
+        self._timekeeper = Timekeeper(
+            transactions,
+            jobs,
+            QueueForTests(),
+            changes,
+            rescues_max=1000,
+            every=timedelta(seconds=1),
+            grace=timedelta(0),
+        )
         self._lease_id = uuid7()
         # Leases that end at once, so that the timekeeper has something to do.
         self._lease = timedelta(0)

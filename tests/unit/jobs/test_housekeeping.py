@@ -45,6 +45,14 @@ class WalletsForTests:
         return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
 
 
+class Clock:
+    """The time that passes for a process, as a test has it pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr(module, "monotonic", lambda: self.seconds)
+
+
 class World:
     """A database in memory and all that looks after it."""
 
@@ -60,8 +68,14 @@ class World:
             changes=self.changes,
             settle_after=settle_after,
         )
-        self.timekeeper = Timekeeper(self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=2)
+        self.timekeeper = self.new_timekeeper(grace=timedelta(0))
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=settle_after)
+
+    def new_timekeeper(self, *, grace: timedelta, every: timedelta = MINUTE) -> Timekeeper:
+        """A timekeeper of a process that has just started."""
+        return Timekeeper(
+            self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=2, every=every, grace=grace
+        )
 
     async def stored(self, **values: Any) -> UUID:
         async with self.transactions.begin():
@@ -290,3 +304,41 @@ async def test_a_chore_that_fails_waits_longer_and_longer_up_to_a_limit_and_begi
 async def test_a_chore_does_not_hide_what_it_does_not_expect() -> None:
     with pytest.raises(ZeroDivisionError):
         await Chore("test", timedelta(0), Rounds(False, ZeroDivisionError())).run()
+
+
+async def test_after_the_start_runners_have_time_to_renew_before_anybody_is_rescued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, clock = World(), Clock(monkeypatch)
+    job_id = await world.stored()
+    await world.claimed(job_id)
+    timekeeper = world.new_timekeeper(grace=timedelta(seconds=10))
+    for _ in range(9):
+        await timekeeper.round()
+        clock.seconds += 1
+    assert (await world.read(job_id)).status is JobStatus.RUNNING
+    clock.seconds += 1
+    await timekeeper.round()
+    assert (await world.read(job_id)).status is JobStatus.PENDING
+
+
+async def test_after_rounds_were_missed_runners_have_time_to_renew_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, clock = World(), Clock(monkeypatch)
+    timekeeper = world.new_timekeeper(grace=timedelta(seconds=10), every=timedelta(seconds=2))
+    await timekeeper.round()
+    clock.seconds += 60
+    job_id = await world.stored()
+    await world.claimed(job_id)
+    await timekeeper.round()
+    assert (await world.read(job_id)).status is JobStatus.RUNNING
+    for _ in range(5):
+        clock.seconds += 2
+        await timekeeper.round()
+    assert (await world.read(job_id)).status is JobStatus.PENDING
+
+
+async def test_jobs_expire_also_while_nobody_is_rescued() -> None:
+    world = World()
+    job_id = await world.stored(expires_at=NOW)
+    await world.new_timekeeper(grace=timedelta(hours=1)).round()
+    assert (await world.read(job_id)).status is JobStatus.CANCELLED

@@ -82,3 +82,24 @@ async def test_whatever_is_no_refusal_of_the_ledger_is_not_known(result: BatchDe
 async def test_nothing_is_known_of_charges_when_the_call_fails() -> None:
     outcomes = await GrpcWallets(Stub()).deduct([CHARGE, CHARGE])
     assert [type(one) for one in outcomes] == [DependencyUnavailable] * 2
+
+
+async def test_a_charge_that_has_a_whole_batch_refused_is_found_and_the_others_are_made() -> None:
+    culprit = Charge(CUSTOMER, "EUR", 0, None, UUID(int=99))
+
+    class Picky(Stub):
+        async def BatchDeduct(self, request: BatchDeductRequest) -> BatchDeductResponse:  # noqa: N802
+            self.asked.append(request)
+            if any(one.job_id == str(culprit.job_id) for one in request.requests):
+                nothing = grpc.aio.Metadata()
+                raise grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, nothing, nothing, "not understood")
+            return BatchDeductResponse(results=[paid() for _ in request.requests])
+
+    outcomes = await GrpcWallets(Picky()).deduct([CHARGE, CHARGE, culprit, CHARGE])
+    made = Settlement(job_id=JOB, transaction_id=TRANSACTION)
+    assert outcomes == [
+        made,
+        made,
+        Settlement(job_id=culprit.job_id, declined_reason="INVALID_ARGUMENT"),
+        made,
+    ]

@@ -1,0 +1,31 @@
+"""Many jobs changed at once: what a filter found is looked at again when it is locked."""
+
+from uuid_utils.compat import uuid7
+
+from services.jobs.control_service import ControlService
+from services.jobs.domain import Job, JobStatus
+from services.jobs.repository import STATUS, Claim
+from services.kit.data.transactions_memory import MemoryTransactions
+from tests.jobs_examples import MINUTE, new_job, new_job_type
+from tests.jobs_work import ChangesForTests, QueueForTests, memory_work
+
+
+async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() -> None:
+    transactions = MemoryTransactions()
+    work = memory_work(transactions)
+    changes = ChangesForTests()
+    control = ControlService(transactions, work.jobs, work.pauses, queue=QueueForTests(), changes=changes)
+    async with transactions.begin():
+        job_type = await work.job_types.create(new_job_type())
+        waiting, running = new_job(job_type.id), new_job(job_type.id)
+        await work.jobs.create_many([waiting, running])
+        await work.jobs.claim(Claim([running.id], uuid7(), uuid7(), MINUTE, 1000))
+    found = [waiting.id, running.id]
+    [cancelled] = await control.cancel(found, "", wanted=STATUS.is_(JobStatus.PENDING))
+    assert isinstance(cancelled, Job)
+    assert (cancelled.id, cancelled.status) == (waiting.id, JobStatus.CANCELLED)
+    assert changes.job_ids == [waiting.id]
+    async with transactions.begin():
+        left = await work.jobs.get(running.id)
+    assert left is not None
+    assert left.status is JobStatus.RUNNING
