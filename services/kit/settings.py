@@ -120,6 +120,7 @@ class ServerSettings(BaseSettings):
         deadline_seconds_max: How long a call may take whose caller set no deadline. Streams then last as long as
             their readers want.
         concurrent_calls_max: How many calls may be in flight; those beyond it are refused with OVERLOADED.
+        concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
         message_bytes_max: How large a request or an answer may be.
         reuse_port: Whether other processes may listen on the same port, so that the kernel spreads connections.
         reflection: Whether clients such as grpcurl may ask for the contract.
@@ -132,6 +133,7 @@ class ServerSettings(BaseSettings):
     drain_seconds: PositiveFloat = 20
     deadline_seconds_max: PositiveFloat = 30
     concurrent_calls_max: PositiveInt = 1000
+    concurrent_streams_max: PositiveInt = 10_000
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
     reuse_port: bool = False
     reflection: bool = True

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pool
 
 from services.kit.rpc.interceptors.access_log import logged
 from services.kit.rpc.interceptors.call import Call, streaming
-from services.kit.rpc.interceptors.concurrency import limited
+from services.kit.rpc.interceptors.concurrency import limited, limited_stream
 from services.kit.rpc.interceptors.contract import checked
 from services.kit.rpc.interceptors.deadline import timed
 from services.kit.rpc.interceptors.drain import drained
@@ -56,7 +56,8 @@ class Layers:
         if method.startswith(_EXEMPT):
             return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
         call = checked(call, self._reader(method, handler))
-        call = drained(limited(call, self.load), self.load)
+        limit = limited_stream if handler.response_streaming else limited
+        call = drained(limit(call, self.load), self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         # The layers read the request themselves, so that bytes that are no request are answered by them, too.
         return _like(handler, logged(method, traced(method, reported(call))), None)

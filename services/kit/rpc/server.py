@@ -79,7 +79,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        calls = Load(self.settings.concurrent_calls_max)
+        calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
         health = Health([one.descriptor.full_name for one in self.served], self.required, self.optional)
         server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
         async with AsyncExitStack() as running:
@@ -93,7 +93,7 @@ class Server:
             running.push_async_callback(_cancel, tasks)
             log.info("serving", address=address)
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
-            log.info("draining", calls=calls.calls)
+            log.info("draining", calls=calls.calls, streams=calls.streams)
             calls.draining = True
             for end_streams in self.on_drain:
                 end_streams()

@@ -102,7 +102,7 @@ class NoRules:
 async def stub(service: Any, example: SimpleNamespace, tmp_path: Path) -> AsyncIterator[Any]:
     """A client of the example's server, which has the layers that all our servers have."""
     notes_pb2_grpc = import_module("innosystem.notes.v1.notes_pb2_grpc")
-    layers = Layers(Load(10), 10, cast("Any", NoRules()))
+    layers = Layers(Load(10, 10), 10, cast("Any", NoRules()))
     server = grpc.aio.server(interceptors=[LayersInterceptor(layers)])
     servicer = example.NoteServicer(service, PageTokens(b"0123456789abcdef"))
     notes_pb2_grpc.add_NoteServiceServicer_to_server(servicer, server)

@@ -92,7 +92,9 @@ class AioServer:
         settings = ServerSettings(listen_address=self._address, **self._settings)
         served = [self._served(name, handlers) for name, handlers in self._methods.items()]
         health = Health(list(self._methods), {})
-        layers = Layers(Load(settings.concurrent_calls_max), settings.deadline_seconds_max)
+        layers = Layers(
+            Load(settings.concurrent_calls_max, settings.concurrent_streams_max), settings.deadline_seconds_max
+        )
         self._server = Server(settings=settings, served=served, required={}).build(layers, health)
         self._server.add_insecure_port(self._address)
         await self._server.start()

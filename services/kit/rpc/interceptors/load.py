@@ -9,10 +9,14 @@ class Load:
 
     Attributes:
         calls_max: How many calls may be in flight.
-        calls: How many are.
+        streams_max: How many streams may be open.
+        calls: How many calls are in flight.
+        streams: How many streams are open.
         draining: Whether the server takes no new calls, because it is about to stop.
     """
 
     calls_max: int
+    streams_max: int
     calls: int = 0
+    streams: int = 0
     draining: bool = False

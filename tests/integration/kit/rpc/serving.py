@@ -79,7 +79,7 @@ async def running(
     folder: Path, behavior: Behavior = _nothing, *, health: Health | None = None, **values: Any
 ) -> AsyncIterator[Running]:
     chosen = settings(folder, **values)
-    load = Load(chosen.concurrent_calls_max)
+    load = Load(chosen.concurrent_calls_max, chosen.concurrent_streams_max)
     health = health or Health([NAME], {})
     one = Server(settings=chosen, served=[served(Customers(behavior))], required={})
     server = one.build(Layers(load, chosen.deadline_seconds_max), health)

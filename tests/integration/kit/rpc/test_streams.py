@@ -74,7 +74,7 @@ class Watched:
         self._settings = settings(folder, deadline_seconds_max=1e-6)
         self._served = Served(descriptor, registering(descriptor.full_name, behavior))
         self._method = f"/{descriptor.full_name}/Watch"
-        self.load = Load(10)
+        self.load = Load(10, 10)
 
     async def __aenter__(self) -> "Watched":
         one = Server(settings=self._settings, served=[self._served], required={})
@@ -172,7 +172,7 @@ async def test_a_stream_that_its_reader_leaves_is_closed_in_its_own_call(
                 await closed.wait()
 
     assert len(tasks) == 1
-    assert server.load.calls == 0
+    assert server.load.streams == 0
     expected = "DEADLINE_EXCEEDED" if ending == "deadline" else "CANCELLED"
     assert [line["code"] for line in lines if line["event"] == "call"] == [expected]
     assert [line for line in lines if line["log_level"] == "error"] == []
@@ -233,3 +233,22 @@ async def test_a_service_that_no_contract_describes_keeps_the_server_from_starti
 
     with pytest.raises(StartupError, match=r"tests\.Unknown"):
         await server.run()
+
+
+async def test_streams_are_limited_and_do_not_count_as_calls(tmp_path: Path, watched: ServiceDescriptor) -> None:
+    async def lasting(request: pb.GetCustomerRequest, context: Context) -> AsyncIterator[pb.GetCustomerResponse]:
+        yield pb.GetCustomerResponse()
+        await asyncio.Event().wait()
+
+    async with Watched(tmp_path, watched, lasting) as server:
+        server.load.streams_max = 1
+        first = server.watch()
+        await first.read()
+        assert (server.load.streams, server.load.calls) == (1, 0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await server.watch().read()
+        first.cancel()
+
+    details = error_from(caught.value)
+    assert details is not None
+    assert details.reason == "OVERLOADED"
