@@ -17,6 +17,7 @@ import structlog
 
 from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import JobType
+from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes
 from services.jobs.repository import JobRepository, PauseRepository
 from services.kit.background import together
@@ -206,6 +207,7 @@ class Dispatcher:
             self._paused_queues = await self._pauses.paused_queues()
             self._paused_types = await self._pauses.paused_types()
         if released:
+            JOBS.labels("scheduler", "released").inc(len(released))
             self._paused_until.clear()
         behind = [key for key in behind if self._paused_until.get(key, 0.0) <= loop.time()]
         self._behind = set(behind)
@@ -242,6 +244,7 @@ class Dispatcher:
                         self._paused_until[key] = asyncio.get_running_loop().time() + _PAUSED_POLL_SECONDS
                     break
                 await self._hand_over(taken)
+                JOBS.labels("dispatcher", "handed_over").inc(len(taken))
                 room -= len(taken)
             else:
                 waits = True

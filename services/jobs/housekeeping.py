@@ -13,11 +13,11 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 
 from services.jobs.control import EXPIRED, RUNNER_LOST, removal
 from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import JobStatus
+from services.jobs.metrics import FAILURES, JOBS, ROUNDS
 from services.jobs.ports import Changes, Queue, Wallets
 from services.jobs.repository import JobRepository
 from services.jobs.run_service import RunService
@@ -33,10 +33,6 @@ _BACKOFF_MAX = 10.0
 # Rounds that take long are no outage.
 _ROUNDS_MISSED = 3
 _SETTLE_LONGEST = timedelta(minutes=10)
-
-JOBS = Counter("innosystem_jobs_housekeeping_jobs", "Jobs that a chore did something for.", ["chore", "done"])
-_ROUNDS = Counter("innosystem_jobs_housekeeping_rounds", "Rounds of a chore.", ["chore"])
-_FAILURES = Counter("innosystem_jobs_housekeeping_failures", "Rounds of a chore that failed.", ["chore"])
 
 
 @dataclass(frozen=True)
@@ -57,11 +53,11 @@ class Chore:
         """Does it until it is cancelled. A failure is logged when it begins and when it is over."""
         backoff_seconds = 0.0
         while True:
-            _ROUNDS.labels(self.name).inc()
+            ROUNDS.labels(self.name).inc()
             try:
                 more = await self.round()
             except (DomainError, QueueUnavailable) as error:
-                _FAILURES.labels(self.name).inc()
+                FAILURES.labels(self.name).inc()
                 if not backoff_seconds:
                     log.warning("housekeeping waits", chore=self.name, problem=str(error))
                 backoff_seconds = min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)

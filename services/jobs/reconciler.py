@@ -15,7 +15,7 @@ import structlog
 
 from services.jobs.dispatcher import Lists
 from services.jobs.domain import JobStatus, ListKey, Waiting
-from services.jobs.housekeeping import JOBS
+from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
 from services.kit.data.transactions import Transactions
 
