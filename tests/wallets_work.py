@@ -5,10 +5,19 @@ from typing import Any
 from services.kit.data.transactions import Transactions
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.data.transactions_sql import SqlTransactions
-from services.wallets.repository import Ledger, TransactionRepository, WalletRepository
-from services.wallets.repository_memory import MemoryLedger, MemoryTransactionRepository, MemoryWalletRepository
-from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.ledger_sql import SqlLedger
+from services.wallets.repository import HoldRepository, Ledger, TransactionRepository, WalletRepository
+from services.wallets.repository_memory import (
+    MemoryHoldRepository,
+    MemoryLedger,
+    MemoryTransactionRepository,
+    MemoryWalletRepository,
+)
+from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
+from services.wallets.verification import BooksReader, Verification
+from services.wallets.verification_memory import MemoryBooksReader
+from services.wallets.verification_sql import SqlBooksReader
 from tests.work import Begin, Work
 
 
@@ -20,17 +29,27 @@ class WalletsWork(Work):
         transactions: Transactions[Any],
         wallets: WalletRepository,
         statements: TransactionRepository,
+        *,
+        holds: HoldRepository,
         ledger: Ledger,
+        books: BooksReader,
     ) -> None:
         super().__init__(transactions)
         self.wallets = wallets
         self.statements = statements
+        self.holds = holds
         self.ledger = ledger
+        self.books = books
 
     @property
     def service(self) -> WalletsService:
         """The use cases on the same repositories."""
-        return WalletsService(self.transactions, self.wallets, self.statements, self.ledger)
+        return WalletsService(self.transactions, self.wallets, self.statements, self.holds, self.ledger)
+
+    @property
+    def verification(self) -> Verification:
+        """The check of the books."""
+        return Verification(self.transactions, self.books)
 
 
 BeginWallets = Begin[WalletsWork]
@@ -42,7 +61,9 @@ def memory_work(transactions: MemoryTransactions) -> WalletsWork:
         transactions,
         MemoryWalletRepository(transactions),
         MemoryTransactionRepository(transactions),
-        MemoryLedger(transactions),
+        holds=MemoryHoldRepository(transactions),
+        ledger=MemoryLedger(transactions),
+        books=MemoryBooksReader(transactions),
     )
 
 
@@ -52,5 +73,7 @@ def sql_work(transactions: SqlTransactions) -> WalletsWork:
         transactions,
         SqlWalletRepository(transactions),
         SqlTransactionRepository(transactions),
-        SqlLedger(transactions),
+        holds=SqlHoldRepository(transactions),
+        ledger=SqlLedger(transactions),
+        books=SqlBooksReader(transactions),
     )

@@ -27,7 +27,7 @@ _COMMANDS = (
     ("queue:app", "queue", "Show what waits and runs; pause or resume queues.", _OPERATE),
     ("job_types:app", "job-types", "List, show, create, pause or resume job types.", _OPERATE),
     ("customers:app", "customers", "List, show or create customers.", _OPERATE),
-    ("wallets:app", "wallets", "List, show, create or credit wallets.", _OPERATE),
+    ("wallets:app", "wallets", "List, show, create, credit, refund or verify wallets.", _OPERATE),
     ("audit:app", "audit", "Show who changed customers, wallets and job types.", _OPERATE),
     ("cache:app", "cache", "Show what the caches of a service do.", _OPERATE),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),

@@ -19,9 +19,10 @@ from services.jobs.job_types import NewJobType, Priority, ProcessorType
 from services.jobs.repository import Claim, JobRepository, JobTypeRepository
 from services.kit.data.transactions import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery
-from services.wallets.domain import Credit, NewWallet, Owner
+from services.wallets.domain import NewWallet, Owner
 from services.wallets.ledger import Accepted
 from services.wallets.repository import Ledger, WalletRepository
+from services.wallets.requests import Credit
 
 # What is there before anything is measured, the same on both.
 ROWS = 1000

@@ -10,11 +10,15 @@ from services.cli.errors import CommandError
 from services.cli.listing import collect
 from services.cli.options import Cents, Filter, Json, Limit, OrderBy
 from services.cli.output import print_json, print_message, print_messages
+from services.cli.wallet_books import holds, refund, verify
 
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest
 
-app = App(name="wallets", help="List, show, create or credit wallets.")
+app = App(name="wallets", help="List, show, create, credit, refund or verify wallets.")
+app.command(holds)
+app.command(refund)
+app.command(verify)
 
 _COLUMNS = ("id", "customer_id", "currency", "current_balance_cents", "pending_charges_cents", "available_cents")
 _TRANSACTION_COLUMNS = (

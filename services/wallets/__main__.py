@@ -9,11 +9,14 @@ from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
+from services.wallets.ledger_sql import SqlLedger
 from services.wallets.models import metadata
-from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
 from services.wallets.settings import WalletsServerSettings
+from services.wallets.verification import Verification
+from services.wallets.verification_sql import SqlBooksReader
 
 
 async def main() -> None:
@@ -27,9 +30,12 @@ async def main() -> None:
         transactions,
         SqlWalletRepository(transactions),
         SqlTransactionRepository(transactions),
+        SqlHoldRepository(transactions),
         SqlLedger(transactions),
     )
-    servicer = WalletServicer(service, PageTokens(database_settings.page_token_key), ContractValidator())
+    verification = Verification(transactions, SqlBooksReader(transactions))
+    tokens = PageTokens(database_settings.page_token_key)
+    servicer = WalletServicer(service, verification, tokens, ContractValidator())
     server = Server(
         settings=server_settings,
         served=[

@@ -9,8 +9,9 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
-from services.wallets.domain import Credit, Deduct, Owner, Transaction, Wallet
-from services.wallets.ledger import Accepted, Decision
+from services.wallets.domain import Hold, Owner, Transaction, Wallet
+from services.wallets.ledger import Accepted
+from services.wallets.requests import Credit, Deduct, Refund
 from services.wallets.service import WalletReference
 
 
@@ -26,6 +27,29 @@ def wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
         created_at=timestamp(wallet.created_at),
         updated_at=timestamp(wallet.updated_at),
         etag=wallet.etag,
+    )
+
+
+def past_wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
+    """A wallet of a past time, of which only the balance is recorded."""
+    message = wallet_message(wallet)
+    for name in ("pending_charges_cents", "available_cents", "etag"):
+        message.ClearField(name)
+    return message
+
+
+def hold_message(hold: Hold) -> wallet_pb2.Hold:
+    """The hold as clients see it."""
+    return wallet_pb2.Hold(
+        id=str(hold.id),
+        wallet_id=_text(hold.wallet_id),
+        customer_id=_text(hold.customer_id),
+        currency=hold.currency or "",
+        job_id=_text(hold.job_id),
+        amount_cents=hold.amount_cents,
+        state=wallet_pb2.HoldState.Value(f"HOLD_STATE_{hold.state.name}"),
+        created_at=timestamp(hold.created_at),
+        resolved_at=timestamp(hold.resolved_at),
     )
 
 
@@ -67,7 +91,16 @@ def deduct_response(accepted: Accepted) -> pb.DeductResponse:
     )
 
 
-def batch_deduct_result(decision: Decision) -> pb.BatchDeductResult:
+def refund_response(accepted: Accepted) -> pb.RefundResponse:
+    """The answer to a refund."""
+    return pb.RefundResponse(
+        transaction=transaction_message(accepted.transaction, accepted.wallet),
+        wallet=wallet_message(accepted.wallet),
+        replayed=accepted.replayed,
+    )
+
+
+def batch_deduct_result(decision: Accepted | DomainError) -> pb.BatchDeductResult:
     """The answer to one deduction of a batch."""
     if isinstance(decision, DomainError):
         return pb.BatchDeductResult(error=to_status(decision))
@@ -102,6 +135,22 @@ def deduct(request: pb.DeductRequest) -> Deduct:
         idempotency_key=request.idempotency_key,
         job_id=optional_id(request.job_id),
         hold_id=optional_id(request.hold_id),
+        description=request.description,
+    )
+
+
+def refund(request: pb.RefundRequest) -> Refund:
+    """What is to be given back.
+
+    Raises:
+        InvalidField: If the key is one for jobs.
+    """
+    return Refund(
+        transaction_id=uuid7(),
+        refunded_id=optional_id(request.transaction_id),
+        refunded_job_id=optional_id(request.job_id),
+        amount_cents=request.amount_cents,
+        idempotency_key=request.idempotency_key,
         description=request.description,
     )
 

@@ -1,16 +1,13 @@
-"""Wallets, transactions, and the requests that change a balance, without database and gRPC."""
+"""Wallets, their transactions and the holds on their money, without database and gRPC."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Self
+from typing import Self
 from uuid import UUID
-
-from services.kit.errors import InvalidField
 
 DEFAULT_CURRENCY = "EUR"
 BALANCE_CENTS_MAX = 2**63 - 1
-JOB_KEY_PREFIX = "job:"
 
 
 class TransactionKind(StrEnum):
@@ -20,6 +17,14 @@ class TransactionKind(StrEnum):
     DEDUCTION = "DEDUCTION"
     REFUND = "REFUND"
     ADJUSTMENT = "ADJUSTMENT"
+
+
+class HoldState(StrEnum):
+    """What became of a hold. Only an active one reserves money."""
+
+    ACTIVE = "ACTIVE"
+    CAPTURED = "CAPTURED"
+    RELEASED = "RELEASED"
 
 
 class CounterAccount(StrEnum):
@@ -58,7 +63,7 @@ class Wallet(NewWallet):
 
     Attributes:
         current_balance_cents: The sum of its transactions.
-        pending_charges_cents: What is reserved of it.
+        pending_charges_cents: What is reserved of it: the sum of its active holds.
         last_sequence: The number of its latest transaction; 0 before the first.
         updated_at: When the balance or what is reserved last changed.
         version: Counts the changes; the etag.
@@ -94,6 +99,20 @@ class Wallet(NewWallet):
             version=self.version + 1,
         )
 
+    def reserving(self, amount_cents: int, now: datetime) -> Self:
+        """The wallet with so much more reserved (or less, if it is negative)."""
+        return replace(
+            self,
+            pending_charges_cents=self.pending_charges_cents + amount_cents,
+            updated_at=max(now, self.updated_at),
+            version=self.version + 1,
+        )
+
+    def capturing(self, held_cents: int, amount_cents: int, now: datetime) -> Self:
+        """The wallet after one more transaction, which ends a hold."""
+        changed = self.changed_by(amount_cents, now)
+        return replace(changed, pending_charges_cents=changed.pending_charges_cents - held_cents)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transaction:
@@ -103,6 +122,7 @@ class Transaction:
         sequence: Numbers the wallet's transactions from 1 without gaps.
         amount_cents: What was added (positive) or taken (negative).
         refunds_transaction_id: The deduction that a refund gives back.
+        requested_amount_cents: What a refund asked for where that is not its amount: 0, which is all that was left.
     """
 
     id: UUID
@@ -118,79 +138,31 @@ class Transaction:
     refunds_transaction_id: UUID | None = None
     description: str = ""
     created_at: datetime
+    requested_amount_cents: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerRequest:
-    """What credits and deductions have in common. One that breaks a rule of its own can't be made.
+class Hold:
+    """Money of a wallet that is reserved for a job.
 
     Attributes:
-        transaction_id: The ID that the transaction gets if the request writes one.
-        amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
-        idempotency_key: Unique per wallet. The same key again is answered, not applied.
-        job_id: The job that is charged; None if it is not for a job.
-        hold_id: The hold that reserves the money; None if there is none.
-        description: A note for the statement, which may differ when a request is repeated.
+        wallet_id: Whose money; None if the hold was released before anybody placed it. Then there is no job either.
+        customer_id: The owner of the wallet.
+        currency: The wallet's.
+        amount_cents: How much; 0 if it was never placed.
+        resolved_at: When it was captured or released; None while it is active.
     """
 
-    kind: ClassVar[TransactionKind]
-    counter_account: ClassVar[CounterAccount]
-    sign: ClassVar[int]
-
-    transaction_id: UUID
-    owner: Owner
+    id: UUID
+    wallet_id: UUID | None
+    customer_id: UUID | None
+    currency: str | None
+    job_id: UUID | None
     amount_cents: int
-    idempotency_key: str
-    job_id: UUID | None = None
-    hold_id: UUID | None = None
-    description: str = ""
+    state: HoldState
+    created_at: datetime
+    resolved_at: datetime | None = None
 
-    def __post_init__(self) -> None:
-        if not 0 < self.amount_cents <= BALANCE_CENTS_MAX:
-            raise InvalidField.of("amount_cents", f"must be from 1 to {BALANCE_CENTS_MAX}")
-        self._check_key()
-
-    def _check_key(self) -> None:
-        if self.idempotency_key.startswith(JOB_KEY_PREFIX):
-            raise InvalidField.of("idempotency_key", f"must not begin with {JOB_KEY_PREFIX} unless it charges a job")
-
-    @property
-    def change_cents(self) -> int:
-        """What it does to the balance."""
-        return self.sign * self.amount_cents
-
-    def differences(self, written: Transaction) -> tuple[str, ...]:
-        """The parameters in which it is not the request that wrote this transaction."""
-        same = {
-            "kind": self.kind == written.kind,
-            "amount_cents": self.amount_cents == abs(written.amount_cents),
-            "job_id": self.job_id == written.job_id,
-            "hold_id": self.hold_id == written.hold_id,
-        }
-        return tuple(name for name, is_same in same.items() if not is_same)
-
-
-class Credit(LedgerRequest):
-    """Pays money in."""
-
-    kind = TransactionKind.CREDIT
-    counter_account = CounterAccount.FUNDING
-    sign = 1
-
-
-class Deduct(LedgerRequest):
-    """Charges a wallet.
-
-    The charge for a job has the key `job:<job_id>`, and no other has such a key. As keys are unique per wallet, a
-    wallet is charged once a job, whoever does it.
-    """
-
-    kind = TransactionKind.DEDUCTION
-    counter_account = CounterAccount.REVENUE
-    sign = -1
-
-    def _check_key(self) -> None:
-        if self.job_id is None:
-            super()._check_key()
-        elif self.idempotency_key != (expected := f"{JOB_KEY_PREFIX}{self.job_id}"):
-            raise InvalidField.of("idempotency_key", f"must be {expected}, as job_id is set")
+    def resolved(self, state: HoldState, now: datetime) -> Self:
+        """The hold after it was captured or released."""
+        return replace(self, state=state, resolved_at=max(now, self.created_at))

@@ -23,10 +23,56 @@ class WalletNotFound(DomainError):
 
 @dataclass(eq=False)
 class TransactionNotFound(DomainError):
-    """No transaction has the ID {transaction_id}: look for the right one with ListTransactions."""
+    """No transaction has this ID, or the job was never charged: look for the right one with ListTransactions.
+
+    Attributes:
+        transaction_id: What was asked for, if it was asked for by ID.
+        job_id: The job whose charge was asked for otherwise.
+    """
 
     reason = "TRANSACTION_NOT_FOUND"
+    transaction_id: UUID | None = None
+    job_id: UUID | None = None
+
+
+@dataclass(eq=False)
+class HoldNotFound(DomainError):
+    """No hold has the ID {hold_id}: look for the right one with ListHolds."""
+
+    reason = "HOLD_NOT_FOUND"
+    hold_id: UUID
+
+
+@dataclass(eq=False)
+class HoldNotActive(DomainError):
+    """The hold {hold_id} was {state} before: place another one under an ID of its own."""
+
+    reason = "HOLD_NOT_ACTIVE"
+    hold_id: UUID
+    state: str
+
+
+@dataclass(eq=False)
+class HoldMismatch(DomainError):
+    """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge."""
+
+    reason = "HOLD_MISMATCH"
+    hold_id: UUID
+    fields: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class RefundExceedsCharge(DomainError):
+    """Of the charge {transaction_id} {refundable_cents} cents can be refunded, and {requested_cents} were asked for.
+
+    Attributes:
+        requested_cents: 0 where all that is left was asked for, and nothing is.
+    """
+
+    reason = "REFUND_EXCEEDS_CHARGE"
     transaction_id: UUID
+    refundable_cents: int
+    requested_cents: int
 
 
 @dataclass(eq=False)

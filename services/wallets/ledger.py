@@ -1,18 +1,37 @@
 """The rules of the ledger: one pure function, which the SQL and the in-memory repositories both apply.
 
-    decisions = decide(wallets, known, requests, now)
+    decisions = decide(books, requests, now)
 
-Whoever calls it has locked the wallets before it read them and the transactions, and writes what `changes` finds.
+Whoever calls it has locked the wallets before it read the rest, and writes what `changes` finds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from services.kit.errors import DomainError, IdempotencyKeyReused
-from services.wallets.domain import BALANCE_CENTS_MAX, LedgerRequest, Transaction, Wallet
-from services.wallets.errors import BalanceOverflow, InsufficientFunds, WalletNotFound
+from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
+from services.wallets.domain import (
+    BALANCE_CENTS_MAX,
+    CounterAccount,
+    Hold,
+    HoldState,
+    Owner,
+    Transaction,
+    TransactionKind,
+    Wallet,
+)
+from services.wallets.errors import (
+    BalanceOverflow,
+    HoldMismatch,
+    HoldNotActive,
+    InsufficientFunds,
+    RefundExceedsCharge,
+    TransactionNotFound,
+    WalletNotFound,
+)
+from services.wallets.requests import Credit, Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request
 
 #: A wallet's ID and an idempotency key.
 Key = tuple[UUID, str]
@@ -20,88 +39,265 @@ Key = tuple[UUID, str]
 
 @dataclass(frozen=True)
 class Accepted:
-    """A request that took effect, now or earlier.
+    """A movement of money that took effect, now or earlier.
 
     Attributes:
         transaction: What it wrote.
         wallet: The wallet right after the request.
         replayed: Whether an earlier request with the same key wrote the transaction.
+        captured: The hold that it ended, if it did so now.
     """
 
     transaction: Transaction
     wallet: Wallet
     replayed: bool = False
+    captured: Hold | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A hold that was placed or released, now or earlier.
+
+    Attributes:
+        hold: The hold right after the request.
+        wallet: The wallet right after the request; None if the hold was released before anybody placed it.
+        replayed: Whether an earlier request did it.
+    """
+
+    hold: Hold
+    wallet: Wallet | None
+    replayed: bool = False
 
 
 #: What became of a request: it took effect, or it changed nothing for this reason.
-Decision = Accepted | DomainError
+Decision = Accepted | Held | DomainError
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A transaction that somebody wants back, and what was given back of it before."""
+
+    transaction: Transaction
+    refunded_cents: int = 0
+
+
+@dataclass(frozen=True)
+class Books:
+    """What is stored and matters to some requests.
+
+    Attributes:
+        wallets: Those the requests name, by owner, hold or charge, as far as they exist.
+        written: The transactions under the wallets' IDs and the requests' keys.
+        holds: Those the requests name, as far as they exist.
+        charges: The transactions that refunds name, by ID or by job.
+    """
+
+    wallets: Iterable[Wallet]
+    written: Mapping[Key, Transaction] = field(default_factory=dict)
+    holds: Mapping[UUID, Hold] = field(default_factory=dict)
+    charges: Iterable[Charge] = ()
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What decisions have to be written: new transactions in order, and the last state of each changed wallet."""
+    """What decisions have to be written: new transactions in order, the last state of each changed wallet and hold."""
 
     transactions: list[Transaction]
     wallets: list[Wallet]
+    holds: list[Hold]
 
 
-def decide(
-    wallets: Iterable[Wallet],
-    known: Mapping[Key, Transaction],
-    requests: Sequence[LedgerRequest],
-    now: datetime,
-) -> list[Decision]:
+def decide(books: Books, requests: Sequence[Request], now: datetime) -> list[Decision]:
     """Applies requests one after the other; each alone is accepted or refused.
 
     Args:
-        wallets: Those the requests name, as far as they exist.
-        known: The transactions that were written under the wallets' IDs and the requests' keys before.
+        books: What is stored.
         requests: In order.
-        now: What new transactions are stamped with.
+        now: What is new is stamped with it.
 
     Returns:
         A decision a request, in the same order.
     """
-    present = {wallet.owner: wallet for wallet in wallets}
-    written = dict(known)
+    desk = _Desk(books, now)
     decisions: list[Decision] = []
     for request in requests:
         try:
-            accepted = _decide(present.get(request.owner), written, request, now)
+            decisions.append(_RULES[type(request)](desk, request))
         except DomainError as error:
             decisions.append(error)
-            continue
-        present[request.owner] = accepted.wallet
-        written[accepted.wallet.id, request.idempotency_key] = accepted.transaction
-        decisions.append(accepted)
     return decisions
 
 
 def changes(decisions: Iterable[Decision]) -> Changes:
     """What has to be written so that the decisions last."""
-    new = [decision for decision in decisions if isinstance(decision, Accepted) and not decision.replayed]
-    last = {accepted.wallet.id: accepted.wallet for accepted in new}
-    return Changes([accepted.transaction for accepted in new], list(last.values()))
+    new = [one for one in decisions if not isinstance(one, DomainError) and not one.replayed]
+    transactions = [one.transaction for one in new if isinstance(one, Accepted)]
+    wallets = {one.wallet.id: one.wallet for one in new if one.wallet is not None}
+    holds = [one.captured if isinstance(one, Accepted) else one.hold for one in new]
+    last = {hold.id: hold for hold in holds if hold is not None}
+    return Changes(transactions, list(wallets.values()), list(last.values()))
 
 
-def _decide(
-    wallet: Wallet | None, written: Mapping[Key, Transaction], request: LedgerRequest, now: datetime
-) -> Accepted:
-    if wallet is None:
-        raise WalletNotFound(customer_id=request.owner.customer_id, currency=request.owner.currency)
+class _Desk:
+    """The books as they are after the requests so far."""
+
+    def __init__(self, books: Books, now: datetime) -> None:
+        self.now = now
+        self.wallets: dict[Owner, Wallet] = {}
+        self._owners: dict[UUID, Owner] = {}
+        for wallet in books.wallets:
+            self.wallets[wallet.owner] = wallet
+            self._owners[wallet.id] = wallet.owner
+        self.written = dict(books.written)
+        self.holds = dict(books.holds)
+        self.charges = {one.transaction.id: one for one in books.charges}
+
+    def wallet(self, wallet_id: UUID) -> Wallet:
+        return self.wallets[self._owners[wallet_id]]
+
+    def owned(self, owner: Owner) -> Wallet:
+        wallet = self.wallets.get(owner)
+        if wallet is None:
+            raise WalletNotFound(customer_id=owner.customer_id, currency=owner.currency)
+        return wallet
+
+    def write(self, transaction: Transaction, changed: Wallet, captured: Hold | None = None) -> Accepted:
+        self.wallets[changed.owner] = changed
+        self.written[changed.id, transaction.idempotency_key] = transaction
+        if captured is not None:
+            self.holds[captured.id] = captured
+        if transaction.kind is TransactionKind.DEDUCTION:
+            self.charges[transaction.id] = Charge(transaction)
+        return Accepted(transaction, changed, captured=captured)
+
+    def put(self, hold: Hold, changed: Wallet | None) -> Held:
+        self.holds[hold.id] = hold
+        if changed is not None:
+            self.wallets[changed.owner] = changed
+        return Held(hold, changed)
+
+
+def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
+    wallet = desk.owned(request.owner)
     # Before any other check: a repeated request is answered as the first was, whatever the balance is by now.
-    if (first := written.get((wallet.id, request.idempotency_key))) is not None:
+    if (first := desk.written.get((wallet.id, request.idempotency_key))) is not None:
         if differences := request.differences(first):
             raise IdempotencyKeyReused(differences)
         return Accepted(first, wallet, replayed=True)
-    _check_balance(wallet, request.change_cents)
-    changed = wallet.changed_by(request.change_cents, now)
-    return Accepted(_transaction(request, changed), changed)
+    hold = None if request.hold_id is None else _capturable(desk.holds.get(request.hold_id), wallet, request)
+    held_cents = 0 if hold is None else hold.amount_cents
+    _check_balance(wallet, request.change_cents, held_cents)
+    if hold is None:
+        changed = wallet.changed_by(request.change_cents, desk.now)
+        return desk.write(_transaction(request, changed), changed)
+    changed = wallet.capturing(held_cents, request.change_cents, desk.now)
+    return desk.write(_transaction(request, changed), changed, hold.resolved(HoldState.CAPTURED, desk.now))
 
 
-def _check_balance(wallet: Wallet, change_cents: int) -> None:
-    if change_cents < 0 and -change_cents > wallet.available_cents:
-        raise InsufficientFunds(wallet.available_cents, -change_cents, wallet.currency)
+def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Hold | None:
+    # Without an active hold a charge is decided on available funds: the work is done, and the money may be there.
+    if hold is None or hold.wallet_id is None:
+        return None
+    same = {"wallet_id": hold.wallet_id == wallet.id, "job_id": hold.job_id == request.job_id}
+    if differences := tuple(name for name, is_same in same.items() if not is_same):
+        raise HoldMismatch(hold.id, differences)
+    return hold if hold.state is HoldState.ACTIVE else None
+
+
+def _refund(desk: _Desk, request: Refund) -> Accepted:
+    charge = _charge(desk, request)
+    wallet = desk.wallet(charge.transaction.wallet_id)
+    if (first := desk.written.get((wallet.id, request.idempotency_key))) is not None:
+        if differences := request.differences(first, charge.transaction):
+            raise IdempotencyKeyReused(differences)
+        return Accepted(first, wallet, replayed=True)
+    left_cents = -charge.transaction.amount_cents - charge.refunded_cents
+    amount_cents = request.amount_cents or left_cents
+    if not 0 < amount_cents <= left_cents:
+        raise RefundExceedsCharge(charge.transaction.id, left_cents, request.amount_cents)
+    _check_balance(wallet, amount_cents)
+    changed = wallet.changed_by(amount_cents, desk.now)
+    accepted = desk.write(_refunding(request, charge.transaction, amount_cents, changed), changed)
+    desk.charges[charge.transaction.id] = Charge(charge.transaction, charge.refunded_cents + amount_cents)
+    return accepted
+
+
+def _charge(desk: _Desk, request: Refund) -> Charge:
+    if request.refunded_id is not None:
+        found = desk.charges.get(request.refunded_id)
+        if found is not None and found.transaction.kind is not TransactionKind.DEDUCTION:
+            raise InvalidField.of("transaction_id", f"is a {found.transaction.kind}; only deductions can be refunded")
+    else:
+        of_job = [one for one in desk.charges.values() if _charges_job(one, request.refunded_job_id)]
+        if len(of_job) > 1:
+            raise InvalidField.of("job_id", f"was charged to {len(of_job)} wallets; name the transaction instead")
+        found = next(iter(of_job), None)
+    if found is None:
+        raise TransactionNotFound(request.refunded_id, request.refunded_job_id)
+    return found
+
+
+def _charges_job(charge: Charge, job_id: UUID | None) -> bool:
+    return charge.transaction.kind is TransactionKind.DEDUCTION and charge.transaction.job_id == job_id
+
+
+def _place(desk: _Desk, request: PlaceHold) -> Held:
+    if (known := desk.holds.get(request.hold_id)) is not None:
+        return _placed_before(desk, request, known)
+    wallet = desk.owned(request.owner)
+    _check_balance(wallet, -request.amount_cents)
+    hold = Hold(
+        id=request.hold_id,
+        wallet_id=wallet.id,
+        customer_id=wallet.customer_id,
+        currency=wallet.currency,
+        job_id=request.job_id,
+        amount_cents=request.amount_cents,
+        state=HoldState.ACTIVE,
+        created_at=desk.now,
+    )
+    return desk.put(hold, wallet.reserving(request.amount_cents, desk.now))
+
+
+def _placed_before(desk: _Desk, request: PlaceHold, known: Hold) -> Held:
+    if known.wallet_id is not None and (differences := request.differences(known)):
+        raise IdempotencyKeyReused(differences)
+    # Whoever gets a hold for an answer counts on the money. Of one that ended there is none.
+    if known.state is not HoldState.ACTIVE:
+        raise HoldNotActive(known.id, known.state)
+    return Held(known, desk.owned(request.owner), replayed=True)
+
+
+def _release(desk: _Desk, request: ReleaseHold) -> Held:
+    known = desk.holds.get(request.hold_id)
+    if known is None:
+        return desk.put(_never_placed(request.hold_id, desk.now), None)
+    wallet = None if known.wallet_id is None else desk.wallet(known.wallet_id)
+    if known.state is HoldState.CAPTURED:
+        raise HoldNotActive(known.id, known.state)
+    if known.state is HoldState.RELEASED or wallet is None:
+        return Held(known, wallet, replayed=True)
+    return desk.put(known.resolved(HoldState.RELEASED, desk.now), wallet.reserving(-known.amount_cents, desk.now))
+
+
+def _never_placed(hold_id: UUID, now: datetime) -> Hold:
+    return Hold(
+        id=hold_id,
+        wallet_id=None,
+        customer_id=None,
+        currency=None,
+        job_id=None,
+        amount_cents=0,
+        state=HoldState.RELEASED,
+        created_at=now,
+        resolved_at=now,
+    )
+
+
+def _check_balance(wallet: Wallet, change_cents: int, held_cents: int = 0) -> None:
+    available_cents = wallet.available_cents + held_cents
+    if change_cents < 0 and -change_cents > available_cents:
+        raise InsufficientFunds(available_cents, -change_cents, wallet.currency)
     if wallet.current_balance_cents + change_cents > BALANCE_CENTS_MAX:
         raise BalanceOverflow(wallet.current_balance_cents, change_cents, BALANCE_CENTS_MAX)
 
@@ -121,3 +317,30 @@ def _transaction(request: LedgerRequest, changed: Wallet) -> Transaction:
         description=request.description,
         created_at=changed.updated_at,
     )
+
+
+def _refunding(request: Refund, charge: Transaction, amount_cents: int, changed: Wallet) -> Transaction:
+    return Transaction(
+        id=request.transaction_id,
+        wallet_id=changed.id,
+        sequence=changed.last_sequence,
+        kind=TransactionKind.REFUND,
+        counter_account=CounterAccount.REVENUE,
+        amount_cents=amount_cents,
+        balance_after_cents=changed.current_balance_cents,
+        idempotency_key=request.idempotency_key,
+        job_id=charge.job_id,
+        refunds_transaction_id=charge.id,
+        description=request.description,
+        created_at=changed.updated_at,
+        requested_amount_cents=None if request.amount_cents else 0,
+    )
+
+
+_RULES: Mapping[type[Any], Callable[[_Desk, Any], Accepted | Held]] = {
+    Credit: _move,
+    Deduct: _move,
+    Refund: _refund,
+    PlaceHold: _place,
+    ReleaseHold: _release,
+}

@@ -4,16 +4,18 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
+    event,
     text,
 )
 
-from services.kit.data.tables import audit_log, created_at, make_metadata, updated_at
+from services.kit.data.tables import audit_log, created_at, make_metadata, time_column, updated_at
 
 metadata = make_metadata()
 
@@ -67,6 +69,7 @@ wallet_transactions = Table(
     ),
     Column("description", Text, nullable=False, server_default=text("''")),
     created_at(),
+    Column("requested_amount_cents", BigInteger, nullable=True),
     # The statement in its order, and no number twice.
     UniqueConstraint("wallet_id", "sequence"),
     UniqueConstraint("wallet_id", "idempotency_key"),
@@ -104,3 +107,67 @@ Index(
     wallet_transactions.c.job_id,
     postgresql_where=wallet_transactions.c.job_id.is_not(None),
 )
+
+# What was given back of a charge. Only refunds are in it.
+Index(
+    "ix_wallet_transactions_refunds",
+    wallet_transactions.c.refunds_transaction_id,
+    postgresql_where=wallet_transactions.c.refunds_transaction_id.is_not(None),
+)
+
+# A defect, or a hand in psql, must not rewrite what happened. Corrections are further lines.
+APPEND_ONLY = (
+    """
+    CREATE FUNCTION refuse_change_of_transactions() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'wallet_transactions is append-only: % is refused', TG_OP
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'wallet_transactions_append_only',
+                TABLE = 'wallet_transactions';
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER wallet_transactions_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON wallet_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_transactions()
+    """,
+)
+
+
+def _make_append_only(_table: Table, connection: Connection, **_: object) -> None:
+    for statement in APPEND_ONLY:
+        connection.execute(text(statement))
+
+
+event.listen(wallet_transactions, "after_create", _make_append_only)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Null for a hold that was released before it was placed, of which nothing else is known.
+    Column("wallet_id", Uuid, ForeignKey("wallets.id"), nullable=True),
+    Column("job_id", Uuid, nullable=True),
+    Column("amount_cents", BigInteger, nullable=False),
+    Column("state", Text(collation="C"), nullable=False),
+    created_at(),
+    time_column("resolved_at", nullable=True),
+    CheckConstraint("state IN ('ACTIVE', 'CAPTURED', 'RELEASED')", name="state_is_known"),
+    CheckConstraint("(state = 'ACTIVE') = (resolved_at IS NULL)", name="resolved_unless_active"),
+    CheckConstraint(
+        "CASE WHEN wallet_id IS NULL"
+        " THEN job_id IS NULL AND amount_cents = 0 AND state = 'RELEASED'"
+        " ELSE job_id IS NOT NULL AND amount_cents > 0 END",
+        name="placed_or_only_released",
+    ),
+    # Each hold is updated once, when it ends: a page keeps room for the new versions of a part of its rows.
+    postgresql_with={"fillfactor": 85},
+)
+
+# ListHolds in its default order.
+Index("ix_holds_created_at", holds.c.created_at, holds.c.id)
+
+# Active holds by age, for those who look for what was forgotten. It holds no more than the jobs that are under way.
+Index("ix_holds_active", holds.c.created_at, holds.c.id, postgresql_where=holds.c.state == "ACTIVE")
+
+# What is reserved of a wallet: the sum that must be its pending charges. As small as the one before.
+Index("ix_holds_active_wallet_id", holds.c.wallet_id, postgresql_where=holds.c.state == "ACTIVE")

@@ -1,6 +1,7 @@
 """What the use cases ask of stored wallets. On SQLAlchemy and in memory; one contract suite runs on both."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -8,7 +9,8 @@ from services.kit.query.fields import EnumField, IntegerField, StringField, Time
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
 from services.wallets.domain import (
-    LedgerRequest,
+    Hold,
+    HoldState,
     NewWallet,
     Owner,
     Transaction,
@@ -16,6 +18,7 @@ from services.wallets.domain import (
     Wallet,
 )
 from services.wallets.ledger import Decision
+from services.wallets.requests import Request
 
 ID = UuidField("id", sortable=True)
 CREATED_AT = TimestampField("created_at", sortable=True)
@@ -50,6 +53,21 @@ TRANSACTIONS = Resource(
     ),
     default_order=(SEQUENCE.descending(),),
     unique="sequence",
+)
+
+STATE = EnumField("state", HoldState)
+
+HOLDS = Resource(
+    "holds",
+    (
+        ID,
+        UuidField("wallet_id"),
+        UuidField("job_id"),
+        STATE,
+        IntegerField("amount_cents"),
+        CREATED_AT,
+    ),
+    default_order=(CREATED_AT.descending(),),
 )
 
 ID_CONSTRAINT = "pk_wallets"
@@ -91,11 +109,27 @@ class TransactionRepository(Protocol):
         """Answers a page of transactions."""
         ...
 
+    async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
+        """Answers the wallet's last transaction up to a moment, or None."""
+        ...
+
+
+class HoldRepository(Protocol):
+    """Stored holds. Only the ledger writes them."""
+
+    async def get(self, hold_id: UUID) -> Hold | None:
+        """Answers the hold, or None."""
+        ...
+
+    async def list_page(self, query: ListQuery) -> Page[Hold]:
+        """Answers a page of holds."""
+        ...
+
 
 class Ledger(Protocol):
-    """What changes balances."""
+    """What changes balances and holds."""
 
-    async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
+    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
         """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
 
         The wallets stay locked until the transaction ends.

@@ -1,13 +1,16 @@
 """Wallets in memory, for tests."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from services.kit.data.repository_memory import MemoryRepository, Unique
 from services.kit.data.transactions_memory import MemoryTransactions
-from services.wallets.domain import LedgerRequest, NewWallet, Owner, Transaction, Wallet
-from services.wallets.ledger import Decision, changes, decide
-from services.wallets.repository import ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
+from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.ledger import Books, Charge, Decision, changes, decide
+from services.wallets.repository import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
+from services.wallets.requests import Request
 
 
 class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):
@@ -35,6 +38,20 @@ class MemoryTransactionRepository(MemoryRepository[Transaction, Transaction]):
     resource = TRANSACTIONS
     unique = ()
 
+    async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
+        """Looks at all of them."""
+        lines = [one for one in self._rows.values() if one.wallet_id == wallet_id and one.created_at <= moment]
+        return max(lines, key=lambda one: one.sequence, default=None)
+
+
+class MemoryHoldRepository(MemoryRepository[Hold, Hold]):
+    """The holds of a `MemoryStore`."""
+
+    table = "holds"
+    entity = Hold
+    resource = HOLDS
+    unique = ()
+
 
 class MemoryLedger:
     """The ledger of a `MemoryStore`. Its transactions run one at a time, so nothing has to be locked."""
@@ -42,14 +59,29 @@ class MemoryLedger:
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions
 
-    async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
+    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
         """Decides on all that is stored."""
         tables = self._transactions.resource.tables
         wallets = tables.setdefault(MemoryWalletRepository.table, {})
         statements = tables.setdefault(MemoryTransactionRepository.table, {})
-        known = {(row.wallet_id, row.idempotency_key): row for row in statements.values()}
-        decisions = decide(list(wallets.values()), known, requests, datetime.now(UTC))
+        holds = tables.setdefault(MemoryHoldRepository.table, {})
+        books = Books(
+            list(wallets.values()),
+            {(row.wallet_id, row.idempotency_key): row for row in statements.values()},
+            holds,
+            _charges(statements.values()),
+        )
+        decisions = decide(books, requests, datetime.now(UTC))
         found = changes(decisions)
         statements.update({transaction.id: transaction for transaction in found.transactions})
         wallets.update({wallet.id: wallet for wallet in found.wallets})
+        holds.update({hold.id: hold for hold in found.holds})
         return decisions
+
+
+def _charges(statements: Collection[Transaction]) -> list[Charge]:
+    refunded: Counter[UUID] = Counter()
+    for one in statements:
+        if one.refunds_transaction_id is not None:
+            refunded[one.refunds_transaction_id] += one.amount_cents
+    return [Charge(one, refunded[one.id]) for one in statements]

@@ -3,14 +3,16 @@
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
+from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.transactions_sql import SqlTransactions
 from services.wallets import statements
-from services.wallets.domain import LedgerRequest, NewWallet, Owner, Transaction, Wallet
-from services.wallets.ledger import Decision, Key, changes, decide
-from services.wallets.models import wallet_transactions, wallets
-from services.wallets.repository import TRANSACTIONS, WALLETS
+from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.ledger import Charge, Key
+from services.wallets.models import holds, wallet_transactions, wallets
+from services.wallets.repository import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.wanted import Wanted
 
 
 class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
@@ -34,8 +36,17 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
             "customer_id": [owner.customer_id for owner in owners],
             "currency": [owner.currency for owner in owners],
         }
-        rows = await self._connection.execute(statements.LOCK, parameters)
-        return [self._entity(row) for row in rows.mappings()]
+        return await self._all(statements.LOCK, parameters)
+
+    async def lock_named(self, wanted: Wanted) -> list[Wallet]:
+        """The same for wallets that are named by holds or charges as well."""
+        parameters = {
+            "customer_id": [owner.customer_id for owner in wanted.owners],
+            "currency": [owner.currency for owner in wanted.owners],
+            "hold_ids": list(wanted.released),
+            **wanted.charges,
+        }
+        return await self._all(statements.LOCK_NAMED, parameters)
 
     async def store(self, changed: Sequence[Wallet]) -> None:
         """Stores what the ledger changed in locked wallets."""
@@ -63,36 +74,51 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
         transactions = [self._entity(row) for row in rows if row["id"] is not None]
         return now, {(one.wallet_id, one.idempotency_key): one for one in transactions}
 
+    async def charges(self, wanted: Wanted) -> list[Charge]:
+        """Answers the transactions that refunds name."""
+        result = await self._connection.execute(statements.CHARGES, wanted.charges)
+        rows = [dict(row) for row in result.mappings()]
+        # A sum of bigints is a numeric.
+        refunded = [int(row.pop("refunded_cents")) for row in rows]
+        return [Charge(self._entity(row), cents) for row, cents in zip(rows, refunded, strict=True)]
+
+    async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
+        """Halves the range of sequences until one is left."""
+        result = await self._connection.execute(statements.SEQUENCE_AT, {"wallet_id": wallet_id, "at": moment})
+        lines = self.table.c
+        return await self._one(
+            self._select().where(lines.wallet_id == wallet_id, lines.sequence == result.scalar_one())
+        )
+
     async def add(self, new: Sequence[Transaction]) -> None:
         """Stores what the ledger wrote in locked wallets."""
         await self._connection.execute(statements.ADD, _by_column(statements.NEW_COLUMNS, new))
 
 
-class SqlLedger:
-    """The ledger in the transaction that is open: four statements, however many requests."""
+class SqlHoldRepository(SqlRepository[Hold, Hold]):
+    """The table `holds`."""
 
-    def __init__(self, transactions: SqlTransactions) -> None:
-        self._wallets = SqlWalletRepository(transactions)
-        self._statements = SqlTransactionRepository(transactions)
+    table = holds
+    entity = Hold
+    resource = HOLDS
+    columns = statements.HOLD_COLUMNS
 
-    async def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
-        locked = await self._wallets.lock({request.owner for request in requests})
-        ids = {wallet.owner: wallet.id for wallet in locked}
-        now, known = await self._statements.known(
-            {
-                (wallet_id, request.idempotency_key)
-                for request in requests
-                if (wallet_id := ids.get(request.owner)) is not None
-            }
-        )
-        decisions = decide(locked, known, requests, now)
-        found = changes(decisions)
-        if found.transactions:
-            # In this order the foreign key's check finds the wallet locked already and has nothing to write on it.
-            await self._statements.add(found.transactions)
-            await self._wallets.store(found.wallets)
-        return decisions
+    async def add(self, new: Sequence[Hold]) -> None:
+        """Stores new holds.
+
+        Raises:
+            Conflict: If another transaction stored one of them meanwhile: what was read before is not true any more.
+        """
+        try:
+            await self._connection.execute(statements.ADD_HOLDS, _by_column(statements.NEW_HOLD_COLUMNS, new))
+        except AlreadyExists as error:
+            raise Conflict from error
+
+    async def resolve(self, resolved: Sequence[Hold]) -> None:
+        """Stores what became of holds on locked wallets."""
+        parameters = _by_column(statements.RESOLVED_COLUMNS, resolved)
+        parameters["hold_id"] = [hold.id for hold in resolved]
+        await self._connection.execute(statements.RESOLVE_HOLDS, parameters)
 
 
 def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:

@@ -1,29 +1,19 @@
 """What can be done with wallets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.kit.crash import crash_point
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
-from services.wallets.domain import (
-    Credit,
-    Deduct,
-    LedgerRequest,
-    NewWallet,
-    Owner,
-    Transaction,
-    Wallet,
-)
-from services.wallets.errors import TransactionNotFound, WalletExists, WalletNotFound
-from services.wallets.ledger import Accepted, Decision
-from services.wallets.repository import WALLET_ID, Ledger, TransactionRepository, WalletRepository
+from services.wallets.bookings import Bookings
+from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.errors import HoldNotFound, TransactionNotFound, WalletExists, WalletNotFound
+from services.wallets.repository import WALLET_ID, HoldRepository, Ledger, TransactionRepository, WalletRepository
 
 #: How a wallet is named: by its ID, or by whose it is.
 WalletReference = UUID | Owner
@@ -37,14 +27,15 @@ class CreatedWallet:
     replayed: bool
 
 
-class WalletsService:
+class WalletsService(Bookings):
     """The use cases of wallets. Each is one transaction.
 
     Args:
         transactions: Where they begin.
         wallets: The stored wallets.
         statements: Their transactions.
-        ledger: What changes balances.
+        holds: What is reserved of them.
+        ledger: What changes balances and holds.
     """
 
     def __init__(
@@ -52,12 +43,13 @@ class WalletsService:
         transactions: Transactions[Any],
         wallets: WalletRepository,
         statements: TransactionRepository,
+        holds: HoldRepository,
         ledger: Ledger,
     ) -> None:
-        self.transactions = transactions
+        super().__init__(transactions, ledger)
         self._wallets = wallets
         self._statements = statements
-        self._ledger = ledger
+        self._holds = holds
 
     async def create(self, new: NewWallet) -> CreatedWallet:
         """Stores an empty wallet; the same call again answers the wallet.
@@ -90,41 +82,28 @@ class WalletsService:
         return await self._existing(reference)
 
     @transactional(read_only=True)
+    async def balance_at(self, reference: WalletReference, moment: datetime) -> Wallet:
+        """Answers a wallet with the balance that it had at a moment, of which the ledger is the record.
+
+        What was reserved then is not recorded: nothing is pending in the answer.
+
+        Raises:
+            WalletNotFound: If there is none.
+        """
+        wallet = await self._existing(reference)
+        last = await self._statements.at(wallet.id, moment)
+        return replace(
+            wallet,
+            current_balance_cents=0 if last is None else last.balance_after_cents,
+            pending_charges_cents=0,
+            last_sequence=0 if last is None else last.sequence,
+            updated_at=wallet.created_at if last is None else last.created_at,
+        )
+
+    @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[Wallet]:
         """Answers a page of wallets."""
         return await self._wallets.list_page(query)
-
-    async def credit(self, request: Credit) -> Accepted:
-        """Pays money in, once a key.
-
-        Raises:
-            WalletNotFound: If there is none.
-            IdempotencyKeyReused: If the key was used with other parameters.
-            BalanceOverflow: If the balance would be too large.
-        """
-        return await self._apply_one(request)
-
-    async def deduct(self, request: Deduct) -> Accepted:
-        """Charges a wallet, once a key.
-
-        Raises:
-            WalletNotFound: If there is none.
-            IdempotencyKeyReused: If the key was used with other parameters.
-            InsufficientFunds: If less is available.
-        """
-        accepted = await self._apply_one(request)
-        crash_point("wallets.deduct.before_reply")
-        return accepted
-
-    async def deduct_many(self, requests: Sequence[Deduct]) -> list[Decision]:
-        """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
-
-        Returns:
-            A decision a request, in the same order.
-        """
-        decisions = await self._apply(requests)
-        crash_point("wallets.deduct.before_reply")
-        return decisions
 
     @transactional(read_only=True)
     async def list_transactions(self, reference: WalletReference, query: ListQuery) -> tuple[Wallet, Page[Transaction]]:
@@ -149,19 +128,22 @@ class WalletsService:
             raise TransactionNotFound(transaction_id)
         return await self._existing(transaction.wallet_id), transaction
 
-    async def _apply_one(self, request: LedgerRequest) -> Accepted:
-        [decision] = await self._apply([request])
-        if isinstance(decision, DomainError):
-            raise decision
-        return decision
+    @transactional(read_only=True)
+    async def get_hold(self, hold_id: UUID) -> Hold:
+        """Answers a hold.
 
-    async def _apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        return await self._apply_at_once(requests) if requests else []
+        Raises:
+            HoldNotFound: If there is none.
+        """
+        hold = await self._holds.get(hold_id)
+        if hold is None:
+            raise HoldNotFound(hold_id)
+        return hold
 
-    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
-    @transactional(retries=4)
-    async def _apply_at_once(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        return await self._ledger.apply(requests)
+    @transactional(read_only=True)
+    async def list_holds(self, query: ListQuery) -> Page[Hold]:
+        """Answers a page of holds."""
+        return await self._holds.list_page(query)
 
     async def _existing(self, reference: WalletReference) -> Wallet:
         if isinstance(reference, Owner):

@@ -8,13 +8,14 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.kit.rpc.batches import each, merged
-from services.kit.rpc.convert import id_or_new, required_id
+from services.kit.rpc.batches import each, merged, one
+from services.kit.rpc.convert import id_or_new, moment, required_id
 from services.kit.rpc.validation import ContractValidator
-from services.wallets import convert
+from services.wallets import convert, convert_holds, convert_verification
 from services.wallets.domain import DEFAULT_CURRENCY, NewWallet
-from services.wallets.repository import TRANSACTIONS, WALLETS
+from services.wallets.repository import HOLDS, TRANSACTIONS, WALLETS
 from services.wallets.service import WalletsService
+from services.wallets.verification import Verification
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -22,11 +23,16 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class WalletServicer(WalletServiceServicer):
     """WalletService."""
 
-    def __init__(self, service: WalletsService, tokens: PageTokens, validator: ContractValidator) -> None:
+    def __init__(
+        self, service: WalletsService, verification: Verification, tokens: PageTokens, validator: ContractValidator
+    ) -> None:
         self._service = service
+        self._verification = verification
+        self._tokens = tokens
         self._validator = validator
         self._wallets = Lists(WALLETS, tokens)
         self._transactions = Lists(TRANSACTIONS, tokens)
+        self._holds = Lists(HOLDS, tokens)
 
     async def CreateWallet(self, request: pb.CreateWalletRequest, context: Context) -> pb.CreateWalletResponse:
         created = await self._service.create(
@@ -39,7 +45,11 @@ class WalletServicer(WalletServiceServicer):
         return pb.CreateWalletResponse(wallet=convert.wallet_message(created.wallet), replayed=created.replayed)
 
     async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:
-        wallet = await self._service.get(convert.wallet_reference(request))
+        reference = convert.wallet_reference(request)
+        if request.HasField("at"):
+            past = await self._service.balance_at(reference, moment(request.at, "at"))
+            return pb.GetWalletResponse(wallet=convert.past_wallet_message(past))
+        wallet = await self._service.get(reference)
         return pb.GetWalletResponse(wallet=convert.wallet_message(wallet))
 
     async def ListWallets(self, request: pb.ListWalletsRequest, context: Context) -> pb.ListWalletsResponse:
@@ -67,6 +77,52 @@ class WalletServicer(WalletServiceServicer):
         parsed = each(request.requests, "requests", self._validator, convert.deduct)
         decisions = await merged(parsed, self._service.deduct_many)
         return pb.BatchDeductResponse(results=[convert.batch_deduct_result(decision) for decision in decisions])
+
+    async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
+        held = one(*await self._service.place_holds([convert_holds.place(request)]))
+        return convert_holds.place_response(held)
+
+    async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:
+        parsed = each(request.requests, "requests", self._validator, convert_holds.place)
+        decisions = await merged(parsed, self._service.place_holds)
+        return pb.BatchPlaceHoldsResponse(results=[convert_holds.place_result(decision) for decision in decisions])
+
+    async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
+        held = one(*await self._service.release_holds([convert_holds.release(request)]))
+        return convert_holds.release_response(held)
+
+    async def BatchReleaseHolds(
+        self, request: pb.BatchReleaseHoldsRequest, context: Context
+    ) -> pb.BatchReleaseHoldsResponse:
+        parsed = each(request.requests, "requests", self._validator, convert_holds.release)
+        decisions = await merged(parsed, self._service.release_holds)
+        return pb.BatchReleaseHoldsResponse(results=[convert_holds.release_result(decision) for decision in decisions])
+
+    async def GetHold(self, request: pb.GetHoldRequest, context: Context) -> pb.GetHoldResponse:
+        hold = await self._service.get_hold(required_id(request.hold_id, "hold_id"))
+        return pb.GetHoldResponse(hold=convert.hold_message(hold))
+
+    async def ListHolds(self, request: pb.ListHoldsRequest, context: Context) -> pb.ListHoldsResponse:
+        query = self._holds.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        page = await self._service.list_holds(query)
+        return pb.ListHoldsResponse(
+            holds=[convert.hold_message(hold) for hold in page.items],
+            next_page_token=self._holds.next_page_token(query, page),
+        )
+
+    async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:
+        accepted = await self._service.refund(convert.refund(request))
+        return convert.refund_response(accepted)
+
+    async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Context) -> pb.VerifyLedgerResponse:
+        after = convert_verification.position(request, self._tokens)
+        found = await self._verification.page(after, convert_verification.limit(request))
+        return convert_verification.response(found, request, self._tokens)
 
     async def ListTransactions(
         self, request: pb.ListTransactionsRequest, context: Context

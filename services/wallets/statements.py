@@ -6,11 +6,26 @@ Each takes a list for each column of its table of arrays, under the column's nam
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Table, Text, Uuid, and_, func, insert, select, true, update
+from sqlalchemy import (
+    CompoundSelect,
+    DateTime,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    union_all,
+    update,
+)
 
-from services.kit.data.arrays import unnest
-from services.wallets.domain import Transaction, Wallet
-from services.wallets.models import wallet_transactions, wallets
+from services.kit.data.arrays import any_of, unnest
+from services.wallets.domain import Hold, Transaction, TransactionKind, Wallet
+from services.wallets.models import holds, wallet_transactions, wallets
 
 
 def _columns(table: Table, entity: type[Any]) -> list[Any]:
@@ -34,6 +49,44 @@ LOCK = (
     .with_for_update(key_share=True, of=wallets)
 )
 
+
+def _any_in(found: CompoundSelect[Any]) -> Any:
+    # An array, because a join with so few rows of unknown number is planned as one that reads the whole table.
+    return func.any(func.array(found.scalar_subquery()))
+
+
+# Two conditions with OR between them would be answered by no index.
+_charged = wallet_transactions.alias("charged")
+_by_id = _charged.c.id == any_of("transaction_ids", Uuid)
+_by_job = and_(
+    _charged.c.job_id == any_of("job_ids", Uuid),
+    _charged.c.kind == TransactionKind.DEDUCTION.value,
+)
+
+#: The same for requests that name wallets by holds or charges as well. Which wallet those belong to never changes.
+LOCK_NAMED = (
+    select(*_columns(wallets, Wallet))
+    .where(
+        wallets.c.id
+        == _any_in(
+            union_all(
+                select(wallets.c.id).join(
+                    _owners,
+                    and_(
+                        wallets.c.customer_id == _owners.c.customer_id,
+                        wallets.c.currency == _owners.c.currency,
+                    ),
+                ),
+                select(holds.c.wallet_id).where(holds.c.id == any_of("hold_ids", Uuid)),
+                select(_charged.c.wallet_id).where(_by_id),
+                select(_charged.c.wallet_id).where(_by_job),
+            )
+        )
+    )
+    .order_by(wallets.c.id)
+    .with_for_update(key_share=True, of=wallets)
+)
+
 _keys = unnest("keys", {"wallet_id": Uuid, "idempotency_key": Text})
 
 _clock = select(func.statement_timestamp().label("now")).subquery("clock")
@@ -51,6 +104,24 @@ KNOWN = select(_clock.c.now, *_columns(wallet_transactions, Transaction)).select
     _clock.outerjoin(_written, true())
 )
 
+_refunds = wallet_transactions.alias("refunds")
+_refunded = (
+    select(func.coalesce(func.sum(_refunds.c.amount_cents), 0))
+    .where(_refunds.c.refunds_transaction_id == wallet_transactions.c.id)
+    .scalar_subquery()
+)
+
+#: Reads the transactions that refunds name, and what was given back of each.
+CHARGES = select(*_columns(wallet_transactions, Transaction), _refunded.label("refunded_cents")).where(
+    wallet_transactions.c.id
+    == _any_in(
+        union_all(
+            select(_charged.c.id).where(_by_id),
+            select(_charged.c.id).where(_by_job),
+        )
+    )
+)
+
 NEW_COLUMNS = tuple(field.name for field in fields(Transaction))
 
 _new = unnest("new", {name: wallet_transactions.c[name].type for name in NEW_COLUMNS})
@@ -58,7 +129,7 @@ _new = unnest("new", {name: wallet_transactions.c[name].type for name in NEW_COL
 #: Stores new transactions.
 ADD = insert(wallet_transactions).from_select(NEW_COLUMNS, select(*_new.c))
 
-CHANGED_COLUMNS = ("current_balance_cents", "last_sequence", "updated_at", "version")
+CHANGED_COLUMNS = ("current_balance_cents", "pending_charges_cents", "last_sequence", "updated_at", "version")
 
 # Not `id`: SQLAlchemy would take a parameter with the name of a column that is not set for one to set.
 _changed = unnest("changed", {"wallet_id": Uuid, **{name: wallets.c[name].type for name in CHANGED_COLUMNS}})
@@ -69,3 +140,54 @@ STORE = (
     .where(wallets.c.id == _changed.c.wallet_id)
     .values({name: _changed.c[name] for name in CHANGED_COLUMNS})
 )
+
+
+def _owner(column: Any) -> Any:
+    return select(column).where(wallets.c.id == holds.c.wallet_id).scalar_subquery()
+
+
+_OF_WALLET = {"customer_id": _owner(wallets.c.customer_id), "currency": _owner(wallets.c.currency)}
+
+#: What is read of a hold: its columns, and whose wallet it is on.
+HOLD_COLUMNS = tuple(
+    _OF_WALLET[field.name].label(field.name) if field.name in _OF_WALLET else holds.c[field.name]
+    for field in fields(Hold)
+)
+
+#: Reads the holds that requests name.
+HOLDS = select(*HOLD_COLUMNS).where(holds.c.id == any_of("ids", Uuid))
+
+NEW_HOLD_COLUMNS = tuple(field.name for field in fields(Hold) if field.name not in _OF_WALLET)
+
+_new_holds = unnest("new_holds", {name: holds.c[name].type for name in NEW_HOLD_COLUMNS})
+
+#: Stores new holds, in the order of their IDs: two units that store the same ones must not wait for each other.
+ADD_HOLDS = insert(holds).from_select(NEW_HOLD_COLUMNS, select(*_new_holds.c).order_by(_new_holds.c.id))
+
+RESOLVED_COLUMNS = ("state", "resolved_at")
+
+_resolved = unnest("resolved", {"hold_id": Uuid, **{name: holds.c[name].type for name in RESOLVED_COLUMNS}})
+
+#: Stores what became of holds.
+RESOLVE_HOLDS = (
+    update(holds)
+    .where(holds.c.id == _resolved.c.hold_id)
+    .values({name: _resolved.c[name] for name in RESOLVED_COLUMNS})
+)
+
+#: Finds a wallet's last transaction up to a time. Times never run backwards along the sequence, so it halves the range
+#: of sequences until one is left: some twenty probes of its index, for which no index on the time is needed.
+SEQUENCE_AT = text(
+    """
+    WITH RECURSIVE search(low, high) AS (
+        SELECT CAST(0 AS bigint), last_sequence FROM wallets WHERE id = :wallet_id
+        UNION ALL
+        SELECT CASE WHEN line.created_at <= :at THEN line.sequence ELSE low END,
+            CASE WHEN line.created_at <= :at THEN high ELSE line.sequence - 1 END
+        FROM search
+        JOIN wallet_transactions AS line ON line.wallet_id = :wallet_id AND line.sequence = low + (high - low + 1) / 2
+        WHERE low < high
+    )
+    SELECT max(low) FROM search
+    """
+).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("at", type_=DateTime(timezone=True)))

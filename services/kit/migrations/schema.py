@@ -41,6 +41,12 @@ WHERE NOT EXISTS (
 )
 """  # noqa: S608
 
+_TRIGGERS = f"""
+SELECT t.name || '.' || g.tgname AS name, pg_get_triggerdef(g.oid, true) AS definition, g.tgenabled <> 'D' AS enabled
+FROM ({_TABLES}) t JOIN pg_trigger g ON g.tgrelid = t.oid
+WHERE NOT g.tgisinternal
+"""  # noqa: S608
+
 _KINDS = {"c": "check constraint", "f": "foreign key", "p": "primary key", "u": "unique constraint", "x": "exclusion"}
 
 
@@ -52,6 +58,7 @@ class _Catalogue:
     columns: Mapping[str, Any]
     constraints: Mapping[str, Any]
     indexes: Mapping[str, Any]
+    triggers: Mapping[str, Any]
 
 
 def differences(connection: Connection, metadata: MetaData) -> list[str]:
@@ -77,7 +84,7 @@ def _read(connection: Connection, schema: str) -> _Catalogue:
         rows = connection.execute(text(query), {"schema": f'"{schema}"'})
         return {row.name: row for row in rows}
 
-    return _Catalogue(by_name(_TABLES), by_name(_COLUMNS), by_name(_CONSTRAINTS), by_name(_INDEXES))
+    return _Catalogue(by_name(_TABLES), by_name(_COLUMNS), by_name(_CONSTRAINTS), by_name(_INDEXES), by_name(_TRIGGERS))
 
 
 def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
@@ -88,6 +95,7 @@ def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
     yield from _compared(live.columns, models.columns, lambda name, _: f"column {name}", _column)
     yield from _compared(live.constraints, models.constraints, _constraint_name, lambda row: (row.definition,))
     yield from _compared(live.indexes, models.indexes, lambda name, _: f"index {_inside(name)}", _index)
+    yield from _compared(live.triggers, models.triggers, lambda name, _: f"trigger {_inside(name)}", _trigger)
 
 
 def _compared(
@@ -121,6 +129,10 @@ def _index(row: Any) -> tuple[str, ...]:
     return (row.definition, "valid" if row.valid else "not valid (a CREATE INDEX CONCURRENTLY was interrupted)")
 
 
+def _trigger(row: Any) -> tuple[str, ...]:
+    return (row.definition, "enabled" if row.enabled else "disabled")
+
+
 def _constraint_name(name: str, row: Any) -> str:
     return f"{_KINDS[row.kind]} {_inside(name)}"
 
@@ -135,5 +147,9 @@ def _of(catalogue: _Catalogue, tables: set[str]) -> _Catalogue:
         return {name: row for name, row in parts.items() if name.partition(".")[0] in tables}
 
     return _Catalogue(
-        those(catalogue.tables), those(catalogue.columns), those(catalogue.constraints), those(catalogue.indexes)
+        those(catalogue.tables),
+        those(catalogue.columns),
+        those(catalogue.constraints),
+        those(catalogue.indexes),
+        those(catalogue.triggers),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,14 +13,18 @@ from uuid_utils.compat import uuid7
 from services.kit.data.database import Database
 from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.wallets.domain import Credit, Deduct, NewWallet, Owner, Transaction, Wallet
-from services.wallets.errors import InsufficientFunds
+from services.wallets.domain import NewWallet, Owner, Transaction, Wallet
+from services.wallets.errors import InsufficientFunds, RefundExceedsCharge
 from services.wallets.ledger import Accepted
+from services.wallets.ledger_sql import SqlLedger
 from services.wallets.repository import TRANSACTIONS
-from services.wallets.repository_sql import SqlLedger
+from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
 from services.wallets.service import WalletsService
+from services.wallets.verification import START, Problem, Verification
+from services.wallets.verification_sql import SqlBooksReader
 from tests.wallets_work import sql_work
 
 STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
@@ -100,6 +105,120 @@ async def test_concurrent_batches_over_the_same_wallets_in_any_order_do_not_dead
     assert Counter(one.job_id for one in written) == Counter(charged)
 
 
+@pytest.mark.parametrize("wallet_count", [1, 10])
+async def test_64_writers_with_duplicates_and_reused_keys_leave_exact_books(
+    services: list[WalletsService], databases: list[Database], wallet_count: int
+) -> None:
+    wallets = [await funded(services[0], 100_000) for _ in range(wallet_count)]
+    shuffled = random.Random(wallet_count)
+    jobs = [(shuffled.choice(wallets), uuid7(), uuid7()) for _ in range(40)]
+    failures: list[BaseException] = []
+
+    async def write(number: int) -> None:
+        service = services[number % 2]
+        mine = random.Random(number)
+        for _ in range(4):
+            batch = mine.sample(jobs, 10)
+            places = [
+                PlaceHold(hold_id=hold, job_id=job, owner=wallet.owner, amount_cents=9) for wallet, job, hold in batch
+            ]
+            # Some reuse the key with another price, which is refused or comes first, but is never charged besides.
+            charges = [
+                replace(charge(wallet.owner, mine.choice([7, 7, 7, 8]), job), hold_id=hold)
+                for wallet, job, hold in mine.sample(jobs, 10)
+            ]
+            await service.place_holds(places)
+            results = await service.deduct_many(charges)
+            failures.extend(
+                one for one in results if isinstance(one, DomainError) and not isinstance(one, IdempotencyKeyReused)
+            )
+            await service.release_holds([ReleaseHold(hold_id=hold) for *_, hold in mine.sample(jobs, 3)])
+
+    await asyncio.gather(*(write(number) for number in range(64)))
+    assert failures == []
+    lines = [line for wallet in wallets for line in await checked_statement(services[0], wallet.id)]
+    charged = Counter(line.job_id for line in lines if line.job_id)
+    assert charged.total() == len(charged) > 0
+    transactions = SqlTransactions(databases[1])
+    found = await Verification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
+    assert (found.wallets, found.offenders, found.position) == (wallet_count, [], None)
+
+
+async def test_a_hold_placed_and_released_at_the_same_instant_reserves_nothing_for_good(
+    services: list[WalletsService],
+) -> None:
+    wallet = await funded(services[0], 1000)
+    for _ in range(20):
+        request = PlaceHold(hold_id=uuid7(), job_id=uuid7(), owner=wallet.owner, amount_cents=10)
+        await asyncio.gather(
+            services[0].place_holds([request]), services[1].release_holds([ReleaseHold(hold_id=request.hold_id)])
+        )
+        await services[0].release_holds([ReleaseHold(hold_id=request.hold_id)])
+    assert (await services[0].get(wallet.id)).available_cents == 1000
+
+
+async def test_refunds_at_the_same_instant_never_give_back_more_than_was_charged(
+    services: list[WalletsService],
+) -> None:
+    wallet = await funded(services[0], 100)
+    await services[0].deduct(charge(wallet.owner, 50, job_id := uuid7()))
+    results = await asyncio.gather(
+        *(
+            services[n % 2].refund(
+                Refund(transaction_id=uuid7(), refunded_job_id=job_id, amount_cents=20, idempotency_key=str(n))
+            )
+            for n in range(8)
+        ),
+        return_exceptions=True,
+    )
+    assert Counter(type(one) for one in results) == {Accepted: 2, RefundExceedsCharge: 6}
+    assert (await services[1].get(wallet.id)).current_balance_cents == 90
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE wallet_transactions SET amount_cents = 1",
+        "DELETE FROM wallet_transactions",
+        "TRUNCATE wallet_transactions",
+    ],
+)
+async def test_the_database_refuses_to_change_what_was_written(databases: list[Database], statement: str) -> None:
+    with pytest.raises(ConstraintViolated) as refused:
+        await execute(databases[0], statement)
+    assert refused.value.constraint == "wallet_transactions_append_only"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("UPDATE wallets SET current_balance_cents = current_balance_cents + 5", Problem.BALANCE),
+        ("UPDATE wallets SET pending_charges_cents = 3", Problem.PENDING),
+        ("UPDATE wallets SET last_sequence = 9", Problem.SEQUENCE_GAP),
+        (
+            "ALTER TABLE wallet_transactions DISABLE TRIGGER USER; "
+            "UPDATE wallet_transactions SET balance_after_cents = 1 WHERE sequence = 2",
+            Problem.BROKEN_CHAIN,
+        ),
+        (
+            "ALTER TABLE wallet_transactions DISABLE TRIGGER USER; DELETE FROM wallet_transactions WHERE sequence = 2",
+            Problem.SEQUENCE_GAP,
+        ),
+    ],
+)
+async def test_books_that_were_tampered_with_are_found(
+    services: list[WalletsService], databases: list[Database], change: str, problem: Problem
+) -> None:
+    wallet = await funded(services[0], 100)
+    await services[0].deduct_many([charge(wallet.owner, 10, uuid7()) for _ in range(3)])
+    for statement in change.split("; "):
+        await execute(databases[0], statement)
+    transactions = SqlTransactions(databases[0])
+    found = await Verification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
+    assert problem in {one.problem for one in found.offenders}
+    assert {one.wallet_id for one in found.offenders} == {wallet.id}
+
+
 async def test_the_same_wallet_created_at_the_same_instant_is_stored_once(services: list[WalletsService]) -> None:
     new = NewWallet(id=uuid7(), customer_id=uuid7())
     results = await asyncio.gather(*(services[n % 2].create(new) for n in range(8)))
@@ -151,6 +270,7 @@ async def test_a_unit_with_an_unknown_outcome_is_not_repeated(
 async def execute(database: Database, statement: str) -> None:
     async with database.transaction() as transaction:
         await transaction.connection.execute(text(statement))
+        await transaction.commit()
 
 
 INSERT = """

@@ -12,8 +12,6 @@ from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.wallets.domain import (
     BALANCE_CENTS_MAX,
-    Credit,
-    Deduct,
     NewWallet,
     Owner,
     Transaction,
@@ -34,6 +32,7 @@ from services.wallets.repository import (
     TRANSACTIONS,
     WALLETS,
 )
+from services.wallets.requests import Credit, Deduct
 from services.wallets.service import WalletsService
 from tests.wallets_work import BeginWallets
 

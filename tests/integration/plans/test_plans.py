@@ -27,8 +27,10 @@ from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import Credit, Deduct, Owner
-from services.wallets.repository import TRANSACTIONS, WALLET_ID, WALLETS
+from services.wallets.domain import HoldState, Owner
+from services.wallets.repository import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
+from services.wallets.requests import Credit, Deduct, Refund, ReleaseHold
+from services.wallets.verification import START
 from tests.jobs_examples import MINUTE, NOW, new_job
 from tests.jobs_work import sql_work as jobs_work
 from tests.wallets_work import sql_work as wallets_work
@@ -71,6 +73,10 @@ INSERT INTO wallet_transactions (id, wallet_id, sequence, kind, counter_account,
     idempotency_key, job_id)
 SELECT gen_random_uuid(), wallets.id, number, 'DEDUCTION', 'REVENUE', -1, 100, 'job:' || job, job
 FROM wallets, generate_series(1, 10) AS number, LATERAL (SELECT gen_random_uuid() AS job, number AS n) AS made;
+INSERT INTO holds (id, wallet_id, job_id, amount_cents, state, created_at, resolved_at)
+SELECT gen_random_uuid(), id, gen_random_uuid(), 1, CASE WHEN n = 1 THEN 'ACTIVE' ELSE 'CAPTURED' END,
+    created_at + n * interval '1 s', CASE WHEN n > 1 THEN now() END
+FROM wallets, generate_series(1, 10) AS n;
 """
 CUSTOMERS_ROWS = """
 INSERT INTO customers (id, name, email, api_key_hash, previous_api_key_hash, previous_api_key_expires_at,
@@ -93,8 +99,6 @@ RULES = {
     # One row of a queue; the same. And one receipt of a job.
     "pk_queues",
     "pk_receipts",
-    # What was charged for a job: `verify` and refunds by job will read it.
-    "ix_wallet_transactions_job_id",
     # Nobody asks for an entry of the audit trail by its ID; replicas and backups tell rows apart by it.
     "pk_audit_log",
 }
@@ -285,9 +289,23 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     paid = Credit(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="top-up")
     charged = Deduct(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="a")
     await recorded.call("apply", lambda: work.ledger.apply([paid, charged]))
+    page_of_holds = await recorded.call("list holds", lambda: work.holds.list_page(ListQuery(HOLDS.default_ordering)))
+    hold = page_of_holds.items[0]
+    oldest = ListQuery((CREATED_AT.ascending(), ID.ascending()), STATE.is_(HoldState.ACTIVE))
+    await recorded.call("oldest holds", lambda: work.holds.list_page(oldest))
+    await recorded.call("get a hold", lambda: work.holds.get(hold.id))
+    await recorded.call("release", lambda: work.ledger.apply([ReleaseHold(hold_id=hold.id)]))
+    refund = Refund(
+        transaction_id=uuid7(), refunded_job_id=statement.items[0].job_id, amount_cents=0, idempotency_key="back"
+    )
+    await recorded.call("refund", lambda: work.ledger.apply([refund]))
+    await recorded.call("at", lambda: work.statements.at(wallet.id, NOW))
+    states = await recorded.call("states", lambda: work.books.states(START, 100))
+    await recorded.call("lines", lambda: work.books.lines(START, states, 1000))
 
     await read_audit_log(recorded)
     used = recorded.indexes()
+    sequence = "uq_wallet_transactions_wallet_id_sequence"
     owner, key = "uq_wallets_customer_id_currency", "uq_wallet_transactions_wallet_id_idempotency_key"
     meant = AUDIT | {
         "list": {"ix_wallets_created_at"},
@@ -296,8 +314,16 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "statement": {"uq_wallet_transactions_wallet_id_sequence"},
         "get a transaction": {"pk_wallet_transactions"},
         "apply": {owner, key, "pk_wallets"},
+        "list holds": {"ix_holds_created_at", "pk_wallets"},
+        "oldest holds": {"ix_holds_active", "pk_wallets"},
+        "get a hold": {"pk_holds", "pk_wallets"},
+        "at": {"pk_wallets", sequence},
+        "states": {"pk_wallets", "ix_holds_active_wallet_id", sequence},
+        "lines": {sequence},
     }
     assert {name: used[name] for name in meant} == meant
+    assert {"ix_wallet_transactions_job_id", "ix_wallet_transactions_refunds"} <= used["refund"]
+    assert not [part for part in used["release"] if part.startswith("all of")]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
 
 

@@ -401,3 +401,107 @@ def test_the_page_token_of_one_statement_does_not_open_another(stub: WalletServi
 
     asked = pb.ListTransactionsRequest(wallet_id=other.id, page_token=token)
     refused(stub.ListTransactions, asked, "INVALID_PAGE_TOKEN")
+
+
+def hold(owner: wallet_pb2.Wallet, cents: int, **values: Any) -> pb.PlaceHoldRequest:
+    of = {"customer_id": owner.customer_id, "currency": owner.currency, "job_id": str(uuid4()), "hold_id": str(uuid4())}
+    return pb.PlaceHoldRequest(amount_cents=cents, **(of | values))
+
+
+def test_a_hold_is_placed_read_listed_and_captured_by_its_charge(stub: WalletServiceStub) -> None:
+    owner = wallet(stub, 100)
+    placed = stub.PlaceHold(asked := hold(owner, 60))
+
+    assert placed.wallet.available_cents == 40
+    assert stub.GetHold(pb.GetHoldRequest(hold_id=asked.hold_id)).hold == placed.hold
+    listed = pb.ListHoldsRequest(filter=f'wallet_id = "{owner.id}" AND state = ACTIVE')
+    assert list(stub.ListHolds(listed).holds) == [placed.hold]
+    request = job_charge(owner, 45, asked.job_id)
+    request.hold_id = asked.hold_id
+    charged = stub.Deduct(request)
+    assert (charged.wallet.current_balance_cents, charged.wallet.pending_charges_cents) == (55, 0)
+    assert not stub.ListHolds(listed).holds
+
+
+def test_holds_are_refused_for_the_reasons_of_the_contract(stub: WalletServiceStub, refused: Refused) -> None:
+    owner, other = wallet(stub, 100), wallet(stub, 100)
+    stub.PlaceHold(asked := hold(owner, 60))
+
+    assert refused(stub.PlaceHold, hold(owner, 41), "INSUFFICIENT_FUNDS").metadata["available_cents"] == "40"
+    changed = pb.PlaceHoldRequest()
+    changed.CopyFrom(asked)
+    changed.amount_cents = 61
+    assert refused(stub.PlaceHold, changed, "IDEMPOTENCY_KEY_REUSED").metadata == {"fields": "amount_cents"}
+    wrong = job_charge(other, 1, asked.job_id)
+    wrong.hold_id = asked.hold_id
+    refused(stub.Deduct, wrong, "HOLD_MISMATCH")
+    refused(stub.GetHold, pb.GetHoldRequest(hold_id=str(uuid4())), "HOLD_NOT_FOUND")
+    released = stub.ReleaseHold(pb.ReleaseHoldRequest(hold_id=asked.hold_id))
+    assert (released.wallet.available_cents, released.replayed) == (100, False)
+    assert stub.ReleaseHold(pb.ReleaseHoldRequest(hold_id=asked.hold_id)).replayed
+    assert refused(stub.PlaceHold, asked, "HOLD_NOT_ACTIVE").metadata["state"] == "RELEASED"
+    for cents in (0, -1):
+        refused.field(stub.PlaceHold, hold(owner, cents), "amount_cents")
+
+
+def test_batches_of_holds_answer_item_by_item(stub: WalletServiceStub) -> None:
+    owner = wallet(stub, 100)
+    asked = [hold(owner, 60), hold(owner, 41), hold(owner, 0), hold(owner, 40)]
+
+    results = stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(requests=asked)).results
+
+    assert [one.WhichOneof("result") for one in results] == ["response", "error", "error", "response"]
+    late = hold(owner, 1)
+    ends = [pb.ReleaseHoldRequest(hold_id=one.hold_id) for one in (asked[0], late)]
+    released = stub.BatchReleaseHolds(pb.BatchReleaseHoldsRequest(requests=ends)).results
+    assert [one.response.HasField("wallet") for one in released] == [True, False]
+    [refused_late] = stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(requests=[late])).results
+    details(refused_late.error, "HOLD_NOT_ACTIVE")
+
+
+def test_a_charge_is_refunded_by_job_or_transaction_and_never_more_than_it(
+    stub: WalletServiceStub, refused: Refused
+) -> None:
+    owner = wallet(stub, 100)
+    job_id = str(uuid4())
+    charged = stub.Deduct(job_charge(owner, 50, job_id)).transaction
+
+    part = stub.Refund(pb.RefundRequest(job_id=job_id, amount_cents=20, idempotency_key="part"))
+
+    assert (part.transaction.kind, part.transaction.job_id) == (wallet_pb2.TRANSACTION_KIND_REFUND, job_id)
+    assert part.transaction.refunds_transaction_id == charged.id
+    more = pb.RefundRequest(transaction_id=charged.id, amount_cents=31, idempotency_key="more")
+    assert refused(stub.Refund, more, "REFUND_EXCEEDS_CHARGE").metadata["refundable_cents"] == "30"
+    rest = pb.RefundRequest(transaction_id=charged.id, idempotency_key="rest")
+    assert stub.Refund(rest).wallet.current_balance_cents == 100
+    assert stub.Refund(rest).replayed
+    refused(stub.Refund, pb.RefundRequest(job_id=str(uuid4()), idempotency_key="x"), "TRANSACTION_NOT_FOUND")
+    refused.field(stub.Refund, pb.RefundRequest(idempotency_key="x"), "charge")
+    top_up = statement(stub, owner.id, order_by="sequence")[0]
+    refused.field(stub.Refund, pb.RefundRequest(transaction_id=top_up.id, idempotency_key="x"), "transaction_id")
+
+
+def test_a_wallet_is_answered_with_the_balance_of_a_past_time(stub: WalletServiceStub) -> None:
+    owner = wallet(stub, 100)
+    stub.PlaceHold(hold(owner, 30))
+    stub.Deduct(charge(owner, 70))
+    first = statement(stub, owner.id, order_by="sequence")[0]
+
+    past = stub.GetWallet(pb.GetWalletRequest(wallet_id=owner.id, at=first.created_at)).wallet
+
+    assert (past.current_balance_cents, past.updated_at) == (100, first.created_at)
+    assert (past.pending_charges_cents, past.available_cents, past.etag) == (0, 0, "")
+
+
+def test_the_books_of_all_wallets_add_up(stub: WalletServiceStub, refused: Refused) -> None:
+    request = pb.VerifyLedgerRequest(page_size=7)
+    wallets = 0
+    while True:
+        page = stub.VerifyLedger(request)
+        assert (page.offender_count, page.sequence_gaps, page.ledger_imbalance_cents) == (0, 0, 0)
+        wallets += page.wallets
+        if not (token := page.next_page_token):
+            break
+        request.page_token = token
+    assert wallets == stub.VerifyLedger(pb.VerifyLedgerRequest(page_size=200_000)).wallets > 0
+    refused(stub.VerifyLedger, pb.VerifyLedgerRequest(page_token="AAAA"), "INVALID_PAGE_TOKEN")

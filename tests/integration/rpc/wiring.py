@@ -31,9 +31,12 @@ from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
-from services.wallets.repository_sql import SqlLedger, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.ledger_sql import SqlLedger
+from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
+from services.wallets.verification import Verification
+from services.wallets.verification_sql import SqlBooksReader
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.jobs_work import QueueForTests
 
@@ -63,6 +66,7 @@ def wallets_service(database: Database) -> WalletsService:
         transactions,
         SqlWalletRepository(transactions),
         SqlTransactionRepository(transactions),
+        SqlHoldRepository(transactions),
         SqlLedger(transactions),
     )
 
@@ -71,7 +75,8 @@ def wallets_service(database: Database) -> WalletsService:
 def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
     with _database(loop, url) as database:
-        yield WalletServicer(wallets_service(database), _TOKENS, ContractValidator())
+        verification = Verification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
+        yield WalletServicer(wallets_service(database), verification, _TOKENS, ContractValidator())
 
 
 def uncached(transactions: SqlTransactions, job_types: SqlJobTypeRepository) -> CachedJobTypes:

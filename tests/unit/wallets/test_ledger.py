@@ -13,16 +13,14 @@ from services.kit.errors import IdempotencyKeyReused, InvalidField
 from services.wallets.domain import (
     BALANCE_CENTS_MAX,
     CounterAccount,
-    Credit,
-    Deduct,
-    LedgerRequest,
     Owner,
     Transaction,
     TransactionKind,
     Wallet,
 )
 from services.wallets.errors import BalanceOverflow, InsufficientFunds, WalletNotFound
-from services.wallets.ledger import Accepted, Decision, Key, changes, decide
+from services.wallets.ledger import Accepted, Books, Decision, Key, changes, decide
+from services.wallets.requests import Credit, Deduct, LedgerRequest
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -58,7 +56,8 @@ def charge(cents: int, job_id: UUID, owner: Owner = OWNER) -> Deduct:
 
 
 def decided(wallets: Iterable[Wallet], *requests: LedgerRequest, known: Sequence[Transaction] = ()) -> list[Decision]:
-    return decide(wallets, {(one.wallet_id, one.idempotency_key): one for one in known}, requests, LATER)
+    books = Books(wallets, {(one.wallet_id, one.idempotency_key): one for one in known})
+    return decide(books, requests, LATER)
 
 
 def accepted(decision: Decision) -> Accepted:
@@ -255,7 +254,7 @@ CHARGES = st.builds(
 BATCHES = st.lists(st.lists(MONEY | CHARGES, max_size=12), max_size=8)
 
 
-class Books:
+class Stored:
     """What a database would hold, one batch after the other. The last owner has no wallet."""
 
     def __init__(self) -> None:
@@ -263,7 +262,7 @@ class Books:
         self.transactions: dict[Key, Transaction] = {}
 
     def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        decisions = decide(self.wallets.values(), self.transactions, requests, LATER)
+        decisions = decide(Books(self.wallets.values(), self.transactions), requests, LATER)
         found = changes(decisions)
         self.wallets |= {one.id: one for one in found.wallets}
         self.transactions |= {(one.wallet_id, one.idempotency_key): one for one in found.transactions}
@@ -278,7 +277,7 @@ class Books:
 def test_whatever_is_asked_the_statement_adds_up_without_gaps_and_never_goes_negative(
     batches: list[list[LedgerRequest]],
 ) -> None:
-    books = Books()
+    books = Stored()
     for batch in batches:
         assert len(books.apply(batch)) == len(batch)
     for found in books.wallets.values():
@@ -296,7 +295,7 @@ def test_whatever_is_asked_the_statement_adds_up_without_gaps_and_never_goes_neg
 def test_whatever_was_accepted_is_replayed_unchanged_when_it_is_asked_again(
     batches: list[list[LedgerRequest]],
 ) -> None:
-    books = Books()
+    books = Stored()
     first = {id(request): one for batch in batches for request, one in zip(batch, books.apply(batch), strict=True)}
     wallets, transactions = dict(books.wallets), dict(books.transactions)
     done = [request for batch in batches for request in batch if isinstance(first[id(request)], Accepted)]
@@ -308,7 +307,7 @@ def test_whatever_was_accepted_is_replayed_unchanged_when_it_is_asked_again(
 
 @given(st.lists(MONEY | CHARGES, max_size=20), st.integers(0, 20))
 def test_how_requests_are_cut_into_batches_makes_no_difference(requests: list[LedgerRequest], at: int) -> None:
-    whole, cut = Books(), Books()
+    whole, cut = Stored(), Stored()
     cut.wallets = dict(whole.wallets)
     whole.apply(requests)
     cut.apply(requests[:at])

@@ -23,8 +23,8 @@ VALIDATOR = ContractValidator()
 
 @pytest.fixture
 def servicer() -> WalletServicer:
-    service = memory_work(MemoryTransactions()).service
-    return WalletServicer(service, PageTokens(b"0123456789abcdef"), VALIDATOR)
+    work = memory_work(MemoryTransactions())
+    return WalletServicer(work.service, work.verification, PageTokens(b"0123456789abcdef"), VALIDATOR)
 
 
 async def funded(servicer: WalletServicer, cents: int) -> wallet_pb2.Wallet:

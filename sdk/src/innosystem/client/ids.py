@@ -11,10 +11,14 @@ ID_PATHS: Final = {
     "innosystem.jobs.v1.CreateJobRequest": ("job_id",),
     "innosystem.jobs.v1.CreateJobTypeRequest": ("job_type", "id"),
     "innosystem.wallets.v1.CreateWalletRequest": ("wallet_id",),
+    "innosystem.wallets.v1.PlaceHoldRequest": ("hold_id",),
 }
 """The path of the field that names what a request creates, by the full name of the request."""
 
-BATCH_FIELDS: Final = {"innosystem.jobs.v1.BatchCreateJobsRequest": "requests"}
+BATCH_FIELDS: Final = {
+    "innosystem.jobs.v1.BatchCreateJobsRequest": "requests",
+    "innosystem.wallets.v1.BatchPlaceHoldsRequest": "requests",
+}
 """The repeated field that holds such requests, by the full name of the batch."""
 
 

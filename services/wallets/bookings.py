@@ -1,0 +1,105 @@
+"""The use cases that move or reserve money."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from services.kit.crash import crash_point
+from services.kit.data.transactional import transactional
+from services.kit.data.transactions import Transactions
+from services.kit.errors import DomainError
+from services.kit.rpc.batches import one
+from services.wallets.ledger import Accepted, Decision, Held
+from services.wallets.repository import Ledger
+from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request
+
+D = TypeVar("D", Accepted, Held)
+
+
+class Bookings:
+    """What changes balances and holds. Each use case is one transaction, and takes effect once whoever repeats it.
+
+    Args:
+        transactions: Where they begin.
+        ledger: What changes balances and holds.
+    """
+
+    def __init__(self, transactions: Transactions[Any], ledger: Ledger) -> None:
+        self.transactions = transactions
+        self._ledger = ledger
+
+    async def credit(self, request: Credit) -> Accepted:
+        """Pays money in, once a key.
+
+        Raises:
+            WalletNotFound: If there is none.
+            IdempotencyKeyReused: If the key was used with other parameters.
+            BalanceOverflow: If the balance would be too large.
+        """
+        return one(*_of(Accepted, await self._apply([request])))
+
+    async def deduct(self, request: Deduct) -> Accepted:
+        """Charges a wallet, once a key, and ends the hold that reserved the money.
+
+        Raises:
+            WalletNotFound: If there is none.
+            IdempotencyKeyReused: If the key was used with other parameters.
+            HoldMismatch: If the hold is one of another wallet or job.
+            InsufficientFunds: If less is available.
+        """
+        return one(*await self.deduct_many([request]))
+
+    async def deduct_many(self, requests: Sequence[Deduct]) -> list[Accepted | DomainError]:
+        """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
+
+        Returns:
+            A decision a request, in the same order.
+        """
+        decisions = _of(Accepted, await self._apply(requests))
+        crash_point("wallets.deduct.before_reply")
+        return decisions
+
+    async def refund(self, request: Refund) -> Accepted:
+        """Gives a charge back, whole or in part, once a key.
+
+        Raises:
+            TransactionNotFound: If there is no such charge.
+            IdempotencyKeyReused: If the key was used with other parameters.
+            RefundExceedsCharge: If less is left of the charge.
+            BalanceOverflow: If the balance would be too large.
+        """
+        return one(*_of(Accepted, await self._apply([request])))
+
+    async def place_holds(self, requests: Sequence[PlaceHold]) -> list[Held | DomainError]:
+        """Reserves money in order; each request is accepted or refused alone.
+
+        Returns:
+            A decision a request, in the same order: `WalletNotFound`, `InsufficientFunds`, `IdempotencyKeyReused` if
+            the ID was used with other parameters, and `HoldNotActive` if it was captured or released before.
+        """
+        return _of(Held, await self._apply(requests))
+
+    async def release_holds(self, requests: Sequence[ReleaseHold]) -> list[Held | DomainError]:
+        """Frees what is reserved, in order; each request is accepted or refused alone.
+
+        Returns:
+            A decision a request, in the same order: `HoldNotActive` if it was captured before.
+        """
+        return _of(Held, await self._apply(requests))
+
+    async def _apply(self, requests: Sequence[Request]) -> list[Decision]:
+        return await self._apply_at_once(requests) if requests else []
+
+    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
+    @transactional(retries=4)
+    async def _apply_at_once(self, requests: Sequence[Request]) -> list[Decision]:
+        return await self._ledger.apply(requests)
+
+
+def _of(kind: type[D], decisions: Sequence[Decision]) -> list[D | DomainError]:
+    return [_checked(kind, decision) for decision in decisions]
+
+
+def _checked(kind: type[D], decision: Decision) -> D | DomainError:
+    if not isinstance(decision, (kind, DomainError)):
+        raise TypeError(f"the ledger answered {type(decision).__name__} where {kind.__name__} was asked for")
+    return decision

@@ -1,0 +1,56 @@
+"""Between the messages about holds and the domain."""
+
+from uuid import UUID
+
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services.kit.errors import DomainError
+from services.kit.rpc.convert import id_or_new
+from services.kit.rpc.status import to_status
+from services.wallets.convert import hold_message, wallet_message
+from services.wallets.domain import Owner
+from services.wallets.ledger import Held
+from services.wallets.requests import PlaceHold, ReleaseHold
+
+
+def place(request: pb.PlaceHoldRequest) -> PlaceHold:
+    """What is to be reserved."""
+    return PlaceHold(
+        hold_id=id_or_new(request.hold_id),
+        job_id=UUID(request.job_id),
+        owner=Owner(UUID(request.customer_id), request.currency),
+        amount_cents=request.amount_cents,
+    )
+
+
+def release(request: pb.ReleaseHoldRequest) -> ReleaseHold:
+    """What is to be freed."""
+    return ReleaseHold(hold_id=UUID(request.hold_id))
+
+
+def place_response(held: Held) -> pb.PlaceHoldResponse:
+    """The answer to a hold that is placed."""
+    return pb.PlaceHoldResponse(hold=hold_message(held.hold), wallet=_wallet(held), replayed=held.replayed)
+
+
+def release_response(held: Held) -> pb.ReleaseHoldResponse:
+    """The answer to a hold that is released."""
+    return pb.ReleaseHoldResponse(hold=hold_message(held.hold), wallet=_wallet(held), replayed=held.replayed)
+
+
+def place_result(decision: Held | DomainError) -> pb.BatchPlaceHoldsResult:
+    """The answer to one hold of a batch."""
+    if isinstance(decision, DomainError):
+        return pb.BatchPlaceHoldsResult(error=to_status(decision))
+    return pb.BatchPlaceHoldsResult(response=place_response(decision))
+
+
+def release_result(decision: Held | DomainError) -> pb.BatchReleaseHoldsResult:
+    """The answer to one hold of a batch."""
+    if isinstance(decision, DomainError):
+        return pb.BatchReleaseHoldsResult(error=to_status(decision))
+    return pb.BatchReleaseHoldsResult(response=release_response(decision))
+
+
+def _wallet(held: Held) -> wallet_pb2.Wallet | None:
+    return None if held.wallet is None else wallet_message(held.wallet)

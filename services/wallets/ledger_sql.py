@@ -1,0 +1,60 @@
+"""The ledger in PostgreSQL."""
+
+from collections.abc import Collection, Iterable, Sequence
+from uuid import UUID
+
+from services.kit.data.errors import Conflict
+from services.kit.data.transactions_sql import SqlTransactions
+from services.wallets.domain import Hold
+from services.wallets.ledger import Books, Changes, Charge, Decision, changes, decide
+from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.requests import Request
+from services.wallets.wanted import Wanted
+
+
+class SqlLedger:
+    """The ledger in the transaction that is open.
+
+    Credits and charges without holds are four statements, however many there are. Holds are two more, and refunds one.
+    """
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._wallets = SqlWalletRepository(transactions)
+        self._statements = SqlTransactionRepository(transactions)
+        self._holds = SqlHoldRepository(transactions)
+
+    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
+        """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
+        wanted = Wanted.by(requests)
+        if wanted.only_by_owner:
+            locked = await self._wallets.lock(wanted.owners)
+        else:
+            locked = await self._wallets.lock_named(wanted)
+        ids = {wallet.owner: wallet.id for wallet in locked}
+        charges = await self._statements.charges(wanted) if wanted.names_charges else []
+        named = wanted.placed | wanted.released
+        holds = await self._holds.get_many(named) if named else {}
+        _check_locked(ids.values(), charges, [hold for hold in holds.values() if hold.id in wanted.released])
+        now, known = await self._statements.known(wanted.keys(ids, charges))
+        decisions = decide(Books(locked, known, holds, charges), requests, now)
+        await self._write(changes(decisions), holds)
+        return decisions
+
+    async def _write(self, found: Changes, known: Collection[UUID]) -> None:
+        # What refers to wallets goes first: then the foreign keys' checks find them locked and have nothing to write.
+        if found.transactions:
+            await self._statements.add(found.transactions)
+        if new := [hold for hold in found.holds if hold.id not in known]:
+            await self._holds.add(new)
+        if resolved := [hold for hold in found.holds if hold.id in known]:
+            await self._holds.resolve(resolved)
+        if found.wallets:
+            await self._wallets.store(found.wallets)
+
+
+def _check_locked(locked: Iterable[UUID], charges: Iterable[Charge], released: Iterable[Hold]) -> None:
+    # A hold or charge that was not there when the wallets were locked may have come since, with a wallet of its own.
+    wallets = {charge.transaction.wallet_id for charge in charges}
+    wallets.update(hold.wallet_id for hold in released if hold.wallet_id is not None)
+    if not wallets <= set(locked):
+        raise Conflict

@@ -1,0 +1,173 @@
+"""The requests that move or reserve money. One that breaks a rule of its own can't be made."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from services.kit.errors import InvalidField
+from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
+
+JOB_KEY_PREFIX = "job:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRequest:
+    """What credits and deductions have in common.
+
+    Attributes:
+        transaction_id: The ID that the transaction gets if the request writes one.
+        amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
+        idempotency_key: Unique per wallet. The same key again is answered, not applied.
+        job_id: The job that is charged; None if it is not for a job.
+        hold_id: The hold that reserves the money; None if there is none.
+        description: A note for the statement, which may differ when a request is repeated.
+    """
+
+    kind: ClassVar[TransactionKind]
+    counter_account: ClassVar[CounterAccount]
+    sign: ClassVar[int]
+
+    transaction_id: UUID
+    owner: Owner
+    amount_cents: int
+    idempotency_key: str
+    job_id: UUID | None = None
+    hold_id: UUID | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_amount(self.amount_cents, 1)
+        self._check_key()
+
+    def _check_key(self) -> None:
+        _check_not_of_a_job(self.idempotency_key)
+
+    @property
+    def change_cents(self) -> int:
+        """What it does to the balance."""
+        return self.sign * self.amount_cents
+
+    def differences(self, written: Transaction) -> tuple[str, ...]:
+        """The parameters in which it is not the request that wrote this transaction."""
+        same = {
+            "kind": self.kind == written.kind,
+            "amount_cents": self.amount_cents == abs(written.amount_cents),
+            "job_id": self.job_id == written.job_id,
+            "hold_id": self.hold_id == written.hold_id,
+        }
+        return tuple(name for name, is_same in same.items() if not is_same)
+
+
+class Credit(LedgerRequest):
+    """Pays money in."""
+
+    kind = TransactionKind.CREDIT
+    counter_account = CounterAccount.FUNDING
+    sign = 1
+
+
+class Deduct(LedgerRequest):
+    """Charges a wallet.
+
+    The charge for a job has the key `job:<job_id>`, and no other has such a key. As keys are unique per wallet, a
+    wallet is charged once a job, whoever does it.
+    """
+
+    kind = TransactionKind.DEDUCTION
+    counter_account = CounterAccount.REVENUE
+    sign = -1
+
+    def _check_key(self) -> None:
+        if self.job_id is None:
+            super()._check_key()
+        elif self.idempotency_key != (expected := f"{JOB_KEY_PREFIX}{self.job_id}"):
+            raise InvalidField.of("idempotency_key", f"must be {expected}, as job_id is set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refund:
+    """Gives a deduction back, whole or in part.
+
+    Attributes:
+        transaction_id: The ID that the refund gets if the request writes one.
+        refunded_id: The deduction; None if it is named by its job.
+        refunded_job_id: The job that was charged; None if the deduction is named by its ID.
+        amount_cents: How much; 0 for all that is left.
+        idempotency_key: As for credits.
+        description: As for credits.
+    """
+
+    transaction_id: UUID
+    refunded_id: UUID | None = None
+    refunded_job_id: UUID | None = None
+    amount_cents: int
+    idempotency_key: str
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.refunded_id is None) == (self.refunded_job_id is None):
+            raise InvalidField.of("charge", "must be named by transaction_id or by job_id")
+        _check_amount(self.amount_cents, 0)
+        _check_not_of_a_job(self.idempotency_key)
+
+    def differences(self, written: Transaction, charge: Transaction) -> tuple[str, ...]:
+        """The parameters in which it is not the request that wrote this transaction.
+
+        A deduction named by its job is the same parameter as the deduction named by its ID.
+        """
+        asked = written.amount_cents if written.requested_amount_cents is None else written.requested_amount_cents
+        names_it = "job_id" if self.refunded_id is None else "transaction_id"
+        same = {
+            "kind": written.kind is TransactionKind.REFUND,
+            "amount_cents": self.amount_cents == asked,
+            names_it: written.refunds_transaction_id == charge.id,
+        }
+        return tuple(name for name, is_same in same.items() if not is_same)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceHold:
+    """Reserves money for a job.
+
+    Attributes:
+        hold_id: Identifies the request: the same again is answered, not applied.
+        amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
+    """
+
+    hold_id: UUID
+    job_id: UUID
+    owner: Owner
+    amount_cents: int
+
+    def __post_init__(self) -> None:
+        _check_amount(self.amount_cents, 1)
+
+    def differences(self, placed: Hold) -> tuple[str, ...]:
+        """The parameters in which it is not the request that placed this hold."""
+        same = {
+            "customer_id": self.owner.customer_id == placed.customer_id,
+            "currency": self.owner.currency == placed.currency,
+            "job_id": self.job_id == placed.job_id,
+            "amount_cents": self.amount_cents == placed.amount_cents,
+        }
+        return tuple(name for name, is_same in same.items() if not is_same)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseHold:
+    """Frees what a hold reserves. Of a hold that nobody placed it is remembered that it must not be placed."""
+
+    hold_id: UUID
+
+
+Request = LedgerRequest | Refund | PlaceHold | ReleaseHold
+
+
+def _check_amount(amount_cents: int, minimum: int) -> None:
+    if not minimum <= amount_cents <= BALANCE_CENTS_MAX:
+        raise InvalidField.of("amount_cents", f"must be from {minimum} to {BALANCE_CENTS_MAX}")
+
+
+def _check_not_of_a_job(idempotency_key: str) -> None:
+    if idempotency_key.startswith(JOB_KEY_PREFIX):
+        raise InvalidField.of("idempotency_key", f"must not begin with {JOB_KEY_PREFIX} unless it charges a job")

@@ -1,0 +1,93 @@
+"""Reads the books of the wallets in PostgreSQL, and sums them up there."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ARRAY, BigInteger, Boolean, Uuid, bindparam, text
+
+from services.kit.data.transactions_sql import SqlTransactions
+from services.wallets.verification import Lines, Position, WalletState
+
+# One statement, so that it sees each wallet, its holds and its last transaction at the same moment.
+_STATES = text(
+    """
+    SELECT wallet.id AS wallet_id, wallet.currency, wallet.current_balance_cents, wallet.pending_charges_cents,
+        wallet.last_sequence, coalesce(held.cents, 0) AS held_cents, held.count AS active_holds,
+        coalesce(top.sequence, 0) AS top_sequence, coalesce(top.balance_after_cents, 0) AS top_balance_cents
+    FROM (
+        SELECT * FROM wallets WHERE id >= :wallet_id AND NOT (id = :wallet_id AND :finished) ORDER BY id LIMIT :count
+    ) AS wallet
+    CROSS JOIN LATERAL (
+        SELECT sum(amount_cents) AS cents, count(*) AS count FROM holds
+        WHERE holds.wallet_id = wallet.id AND state = 'ACTIVE'
+    ) AS held
+    LEFT JOIN LATERAL (
+        SELECT sequence, balance_after_cents FROM wallet_transactions AS line
+        WHERE line.wallet_id = wallet.id ORDER BY sequence DESC LIMIT 1
+    ) AS top ON true
+    ORDER BY wallet.id
+    """
+).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("finished", type_=Boolean()))
+
+# Walks the index of sequences: as many rows as asked for, wherever in the table they are.
+_LINES = text(
+    """
+    WITH part AS (
+        SELECT line.wallet_id, line.sequence, line.amount_cents, line.balance_after_cents, line.counter_account
+        FROM wallet_transactions AS line
+        JOIN unnest(:wallet_ids, :last_sequences) AS known(wallet_id, last_sequence)
+            ON known.wallet_id = line.wallet_id AND line.sequence <= known.last_sequence
+        WHERE (line.wallet_id, line.sequence) >= (:wallet_id, :sequence) AND line.wallet_id <= :last_wallet_id
+        ORDER BY line.wallet_id, line.sequence
+        LIMIT :count
+    ), chained AS (
+        SELECT *, NOT (wallet_id = :wallet_id AND sequence = :sequence) AS is_new,
+            coalesce(lag(sequence) OVER wallet, 0) AS sequence_before,
+            balance_after_cents - CAST(amount_cents AS numeric)
+                - coalesce(lag(balance_after_cents) OVER wallet, 0) AS broken_cents
+        FROM part WINDOW wallet AS (PARTITION BY wallet_id ORDER BY sequence)
+    )
+    SELECT wallet_id, max(sequence) AS last_sequence, count(*) AS rows, count(*) FILTER (WHERE is_new) AS transactions,
+        count(*) FILTER (WHERE is_new AND sequence <> sequence_before + 1) AS gaps,
+        min(sequence) FILTER (WHERE is_new AND sequence <> sequence_before + 1) AS first_gap,
+        count(*) FILTER (WHERE is_new AND broken_cents <> 0) AS breaks,
+        min(sequence) FILTER (WHERE is_new AND broken_cents <> 0) AS first_break,
+        coalesce(sum(abs(broken_cents)) FILTER (WHERE is_new), 0) AS broken_cents,
+        coalesce(sum(amount_cents) FILTER (WHERE is_new AND counter_account = 'FUNDING'), 0) AS funding_cents,
+        coalesce(sum(amount_cents) FILTER (WHERE is_new AND counter_account = 'REVENUE'), 0) AS revenue_cents,
+        coalesce(sum(amount_cents) FILTER (WHERE is_new AND counter_account = 'ADJUSTMENT'), 0) AS adjustment_cents
+    FROM chained GROUP BY wallet_id ORDER BY wallet_id
+    """
+).bindparams(
+    bindparam("wallet_ids", type_=ARRAY(Uuid())),
+    bindparam("last_sequences", type_=ARRAY(BigInteger())),
+    bindparam("wallet_id", type_=Uuid()),
+    bindparam("last_wallet_id", type_=Uuid()),
+)
+# Sums of bigints are numerics.
+_SUMS = ("broken_cents", "funding_cents", "revenue_cents", "adjustment_cents")
+
+
+class SqlBooksReader:
+    """The books in the transaction that is open."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    async def states(self, after: Position, limit: int) -> list[WalletState]:
+        """Reads wallets by their IDs."""
+        parameters = {"wallet_id": after.wallet_id, "finished": after.finished, "count": limit}
+        result = await self._transactions.resource.execute(_STATES, parameters)
+        return [WalletState(**{**row, "held_cents": int(row["held_cents"])}) for row in result.mappings()]
+
+    async def lines(self, after: Position, states: Sequence[WalletState], limit: int) -> list[Lines]:
+        """Sums transactions up where they are."""
+        parameters = {
+            "wallet_ids": [state.wallet_id for state in states],
+            "last_sequences": [state.last_sequence for state in states],
+            "last_wallet_id": states[-1].wallet_id,
+            "wallet_id": after.wallet_id,
+            "sequence": after.sequence,
+            "count": limit,
+        }
+        result = await self._transactions.resource.execute(_LINES, parameters)
+        return [Lines(**{**row, **{name: int(row[name]) for name in _SUMS}}) for row in result.mappings()]

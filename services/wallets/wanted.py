@@ -1,0 +1,86 @@
+"""What a batch of requests has to know before it can be decided, collected so that it can be read at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+from uuid import UUID
+
+from services.wallets.domain import Owner
+from services.wallets.ledger import Charge, Key
+from services.wallets.requests import LedgerRequest, PlaceHold, Refund, ReleaseHold, Request
+
+
+@dataclass
+class Wanted:
+    """The rows that the requests of a batch name.
+
+    Attributes:
+        owners: Of wallets.
+        placed: Holds that are to be placed or captured; the wallet is named beside them.
+        released: Holds that are to be released, whose wallets nobody names.
+        refunded_ids: Transactions that are to be refunded.
+        refunded_job_ids: Jobs whose charges are to be refunded.
+    """
+
+    requests: Sequence[Request]
+    owners: set[Owner] = field(default_factory=set)
+    placed: set[UUID] = field(default_factory=set)
+    released: set[UUID] = field(default_factory=set)
+    refunded_ids: set[UUID] = field(default_factory=set)
+    refunded_job_ids: set[UUID] = field(default_factory=set)
+
+    @classmethod
+    def by(cls, requests: Sequence[Request]) -> Self:
+        """Collects what requests name."""
+        wanted = cls(requests)
+        for request in requests:
+            wanted._add(request)
+        return wanted
+
+    def _add(self, request: Request) -> None:
+        if isinstance(request, LedgerRequest):
+            self.owners.add(request.owner)
+            if request.hold_id is not None:
+                self.placed.add(request.hold_id)
+        elif isinstance(request, PlaceHold):
+            self.owners.add(request.owner)
+            self.placed.add(request.hold_id)
+        elif isinstance(request, ReleaseHold):
+            self.released.add(request.hold_id)
+        elif request.refunded_id is not None:
+            self.refunded_ids.add(request.refunded_id)
+        elif request.refunded_job_id is not None:
+            self.refunded_job_ids.add(request.refunded_job_id)
+
+    @property
+    def names_charges(self) -> bool:
+        """Whether there are refunds."""
+        return bool(self.refunded_ids or self.refunded_job_ids)
+
+    @property
+    def only_by_owner(self) -> bool:
+        """Whether all wallets are named by their owners."""
+        return not (self.released or self.names_charges)
+
+    @property
+    def charges(self) -> dict[str, list[UUID]]:
+        """The parameters of statements that look for charges."""
+        return {"transaction_ids": list(self.refunded_ids), "job_ids": list(self.refunded_job_ids)}
+
+    def keys(self, ids: dict[Owner, UUID], charges: Sequence[Charge]) -> set[Key]:
+        """The keys of the requests.
+
+        Args:
+            ids: Of the wallets, as far as they exist.
+            charges: What refunds name.
+        """
+        return set(self._keys(ids, charges))
+
+    def _keys(self, ids: dict[Owner, UUID], charges: Sequence[Charge]) -> Iterator[Key]:
+        for request in self.requests:
+            if isinstance(request, LedgerRequest):
+                if (wallet_id := ids.get(request.owner)) is not None:
+                    yield wallet_id, request.idempotency_key
+            elif isinstance(request, Refund):
+                for charge in charges:
+                    yield charge.transaction.wallet_id, request.idempotency_key

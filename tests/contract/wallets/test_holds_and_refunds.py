@@ -1,0 +1,244 @@
+"""Holds, refunds, past balances and the check of the books on both repositories: what one promises, the other keeps."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.kit.errors import DomainError, IdempotencyKeyReused
+from services.kit.query.listing import Lists
+from services.kit.query.page import PageTokens
+from services.wallets.domain import HoldState, NewWallet, Owner, Wallet
+from services.wallets.errors import (
+    HoldMismatch,
+    HoldNotActive,
+    HoldNotFound,
+    InsufficientFunds,
+    RefundExceedsCharge,
+    TransactionNotFound,
+)
+from services.wallets.ledger import Held
+from services.wallets.repository import HOLDS
+from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.service import WalletsService
+from services.wallets.verification import START, Findings, Trial
+from tests.wallets_work import BeginWallets
+
+LISTED = Lists(HOLDS, PageTokens(b"0123456789abcdef"))
+
+
+async def funded(service: WalletsService, cents: int) -> Wallet:
+    created = await service.create(NewWallet(id=uuid7(), customer_id=uuid7()))
+    request = Credit(transaction_id=uuid7(), owner=created.wallet.owner, amount_cents=cents, idempotency_key="top-up")
+    return (await service.credit(request)).wallet
+
+
+def place(owner: Owner, cents: int, hold_id: UUID | None = None, job_id: UUID | None = None) -> PlaceHold:
+    return PlaceHold(hold_id=hold_id or uuid7(), job_id=job_id or uuid7(), owner=owner, amount_cents=cents)
+
+
+def charge(placed: PlaceHold, cents: int, job_id: UUID | None = None, owner: Owner | None = None) -> Deduct:
+    job_id = job_id or placed.job_id
+    return Deduct(
+        transaction_id=uuid7(),
+        owner=owner or placed.owner,
+        amount_cents=cents,
+        idempotency_key=f"job:{job_id}",
+        job_id=job_id,
+        hold_id=placed.hold_id,
+    )
+
+
+def refund(
+    cents: int, key: str = "back", *, refunded_id: UUID | None = None, refunded_job_id: UUID | None = None
+) -> Refund:
+    return Refund(
+        transaction_id=uuid7(),
+        amount_cents=cents,
+        idempotency_key=key,
+        refunded_id=refunded_id,
+        refunded_job_id=refunded_job_id,
+    )
+
+
+async def held(service: WalletsService, request: PlaceHold) -> Held:
+    [decision] = await service.place_holds([request])
+    assert isinstance(decision, Held), decision
+    return decision
+
+
+async def released(service: WalletsService, hold_id: UUID) -> Held | DomainError:
+    [decision] = await service.release_holds([ReleaseHold(hold_id=hold_id)])
+    return decision
+
+
+async def verified(begin: BeginWallets, limit: int = 1000) -> Findings:
+    """The sum of all pages."""
+    verification = begin.make().verification
+    whole = Findings(position=START)
+    while whole.position is not None:
+        page = await verification.page(whole.position, limit)
+        for name in ("wallets", "transactions", "active_holds", "sequence_gaps"):
+            setattr(whole, name, getattr(whole, name) + getattr(page, name))
+        for currency, trial in page.trials.items():
+            into = whole.trials.setdefault(currency, Trial())
+            for name, cents in vars(trial).items():
+                setattr(into, name, getattr(into, name) + cents)
+        whole.offenders += page.offenders
+        whole.position = page.position
+    return whole
+
+
+async def test_a_hold_is_stored_with_all_it_carries(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    placed = await held(service, request := place(wallet.owner, 60))
+    assert await service.get_hold(request.hold_id) == placed.hold
+    assert await service.get(wallet.id) == placed.wallet
+    assert placed.hold.currency == "EUR"
+    again = await held(service, request)
+    assert again.replayed
+    assert again.hold == placed.hold
+
+
+async def test_a_charge_captures_its_hold(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    await held(service, request := place(wallet.owner, 60))
+    await held(service, place(wallet.owner, 40))
+    charged = await service.deduct(charge(request, 45))
+    assert (charged.wallet.current_balance_cents, charged.wallet.pending_charges_cents) == (55, 40)
+    assert (await service.get_hold(request.hold_id)).state is HoldState.CAPTURED
+    again = await service.deduct(charge(request, 45))
+    assert again.replayed
+    assert await service.get(wallet.id) == charged.wallet
+
+
+async def test_a_hold_of_another_job_or_wallet_does_not_pay(service: WalletsService) -> None:
+    wallet, other = await funded(service, 100), await funded(service, 100)
+    await held(service, request := place(wallet.owner, 60))
+    with pytest.raises(HoldMismatch):
+        await service.deduct(charge(request, 10, job_id=uuid7()))
+    with pytest.raises(HoldMismatch):
+        await service.deduct(charge(request, 10, owner=other.owner))
+    assert (await service.get_hold(request.hold_id)).state is HoldState.ACTIVE
+
+
+async def test_a_hold_id_used_on_another_wallet_is_refused_naming_what_differs(service: WalletsService) -> None:
+    wallet, other = await funded(service, 100), await funded(service, 100)
+    await held(service, request := place(wallet.owner, 60))
+    [refused] = await service.place_holds([place(other.owner, 60, request.hold_id, request.job_id)])
+    assert isinstance(refused, IdempotencyKeyReused)
+    assert refused.fields == ("customer_id",)
+
+
+async def test_a_released_hold_frees_its_money_and_stays_released(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    await held(service, request := place(wallet.owner, 60))
+    first, again = await released(service, request.hold_id), await released(service, request.hold_id)
+    assert isinstance(first, Held)
+    assert isinstance(again, Held)
+    assert (first.replayed, again.replayed) == (False, True)
+    assert (await service.get(wallet.id)).available_cents == 100
+    [refused] = await service.place_holds([request])
+    assert isinstance(refused, HoldNotActive)
+
+
+async def test_a_release_before_its_hold_is_remembered(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    request = place(wallet.owner, 60)
+    first = await released(service, request.hold_id)
+    assert isinstance(first, Held)
+    assert await service.get_hold(request.hold_id) == first.hold
+    [refused] = await service.place_holds([request])
+    assert isinstance(refused, HoldNotActive)
+    assert (await service.get(wallet.id)) == wallet
+
+
+async def test_in_a_batch_each_hold_is_decided_alone_and_in_order(service: WalletsService) -> None:
+    rich, poor = await funded(service, 100), await funded(service, 10)
+    first = place(rich.owner, 60)
+    kinds = await service.place_holds(
+        [first, place(poor.owner, 11), first, place(rich.owner, 41), place(rich.owner, 40)]
+    )
+    assert [type(one) for one in kinds] == [Held, InsufficientFunds, Held, InsufficientFunds, Held]
+    assert (await service.get(rich.id)).available_cents == 0
+    ends = await service.release_holds([ReleaseHold(hold_id=one) for one in (first.hold_id, uuid7(), first.hold_id)])
+    assert [one.replayed for one in ends if isinstance(one, Held)] == [False, False, True]
+    assert (await service.get(rich.id)).available_cents == 60
+
+
+async def test_a_thousand_holds_are_placed_captured_and_released_whole(
+    service: WalletsService, begin: BeginWallets
+) -> None:
+    wallets = [await funded(service, 10_000) for _ in range(3)]
+    requests = [place(wallets[n % 3].owner, 5) for n in range(1000)]
+    assert all(isinstance(one, Held) for one in await service.place_holds(requests))
+    await service.deduct_many([charge(one, 3) for one in requests[:500]])
+    await service.release_holds([ReleaseHold(hold_id=one.hold_id) for one in requests[500:900]])
+    found = await verified(begin)
+    assert (found.active_holds, found.offenders) == (100, [])
+    assert sum([(await service.get(one.id)).pending_charges_cents for one in wallets]) == 500
+
+
+async def test_an_unknown_hold_is_not_found(service: WalletsService) -> None:
+    with pytest.raises(HoldNotFound):
+        await service.get_hold(uuid4())
+
+
+async def test_holds_are_listed_by_state_the_latest_first(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    requests = [place(wallet.owner, cents) for cents in (1, 2, 3)]
+    for request in requests:
+        await held(service, request)
+    await released(service, requests[1].hold_id)
+    query = LISTED.query(filter=f'state = ACTIVE AND wallet_id = "{wallet.id}"')
+    found = (await service.list_holds(query)).items
+    assert [one.amount_cents for one in found] == [3, 1]
+    assert {one.customer_id for one in found} == {wallet.customer_id}
+
+
+async def test_a_refund_is_bound_to_its_charge_and_made_once(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    await held(service, request := place(wallet.owner, 60))
+    charged = (await service.deduct(charge(request, 45))).transaction
+    part = await service.refund(refund(20, refunded_job_id=request.job_id))
+    assert part.transaction.refunds_transaction_id == charged.id
+    assert (await service.refund(refund(20, refunded_id=charged.id))).replayed
+    with pytest.raises(RefundExceedsCharge):
+        await service.refund(refund(26, "more", refunded_id=charged.id))
+    rest = await service.refund(refund(0, "rest", refunded_id=charged.id))
+    assert (rest.transaction.amount_cents, rest.wallet.current_balance_cents) == (25, 100)
+    assert (await service.refund(refund(0, "rest", refunded_job_id=request.job_id))).replayed
+    with pytest.raises(IdempotencyKeyReused):
+        await service.refund(refund(25, "rest", refunded_id=charged.id))
+    with pytest.raises(TransactionNotFound):
+        await service.refund(refund(1, "x", refunded_id=uuid4()))
+
+
+async def test_the_balance_at_a_past_time_is_that_of_the_statement(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    times = [(wallet.updated_at, 100)]
+    for n in range(9):
+        request = Credit(transaction_id=uuid7(), owner=wallet.owner, amount_cents=n + 1, idempotency_key=str(n))
+        changed = (await service.credit(request)).wallet
+        times.append((changed.updated_at, changed.current_balance_cents))
+    for moment, cents in dict(times).items():
+        assert (await service.balance_at(wallet.id, moment)).current_balance_cents == cents
+    before = wallet.updated_at - timedelta(microseconds=1)
+    assert (await service.balance_at(wallet.owner, before)).current_balance_cents == 0
+    assert (await service.balance_at(wallet.id, times[-1][0] + timedelta(days=1))).current_balance_cents == 145
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+async def test_books_in_order_add_up_however_they_are_cut_into_pages(
+    service: WalletsService, begin: BeginWallets, limit: int
+) -> None:
+    for cents in (100, 50, 70):
+        wallet = await funded(service, cents)
+        await held(service, request := place(wallet.owner, 30))
+        await held(service, place(wallet.owner, 10))
+        await service.deduct(charge(request, 25))
+    await service.create(NewWallet(id=uuid7(), customer_id=uuid7(), currency="USD"))
+    found = await verified(begin, limit)
+    assert (found.wallets, found.transactions, found.active_holds, found.offenders) == (4, 6, 3, [])
+    assert found.trials["EUR"] == Trial(balance_cents=145, pending_cents=30, funding_cents=220, revenue_cents=-75)
