@@ -31,7 +31,13 @@ DOMAIN_FILES = (
     "statistics.py",
 )
 STUBS = tuple(f"innosystem.{package}" for package in ("customers", "wallets", "jobs", "options"))
-DATABASE_FILES = ("repository_sql.py", "models.py", "statements.py", "housekeeping_statements.py")
+DATABASE_FILES = (
+    "repository_sql.py",
+    "verification_sql.py",
+    "models.py",
+    "statements.py",
+    "housekeeping_statements.py",
+)
 
 
 def imported(source: str, package: str = "") -> Iterator[str]:

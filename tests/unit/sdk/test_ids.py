@@ -104,6 +104,6 @@ def test_every_create_method_of_the_contract_is_in_the_table() -> None:
         method.input_type.full_name
         for service in services()
         for method in service.methods
-        if method.name.startswith(("Create", "BatchCreate"))
+        if method.name.startswith(("Create", "BatchCreate", "Place", "BatchPlace"))
     }
     assert creating == ID_PATHS.keys() | BATCH_FIELDS.keys()
