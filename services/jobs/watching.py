@@ -48,6 +48,10 @@ class _Watcher:
             return
         self._changed.set()
 
+    def is_behind(self, version: int) -> bool:
+        """Whether the stream does not know this version yet."""
+        return self._version < version
+
     async def next(self) -> Job | None:
         """Waits for the next state; None if there will be none."""
         while self._next is None and not self._gone:
@@ -173,7 +177,7 @@ class Watching:
             versions = await self._jobs.versions(list(self._watchers))
         for job_id, watchers in self._watchers.items():
             version = versions.get(job_id)
-            if version is None or any(watcher._version < version for watcher in watchers):
+            if version is None or any(watcher.is_behind(version) for watcher in watchers):
                 self._changed.add(job_id)
 
     async def _tell_changed(self) -> None:
