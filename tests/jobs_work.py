@@ -1,20 +1,33 @@
 """A test's transaction on jobs and job types."""
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.jobs.domain import ListKey, Waiting
+from uuid_utils.compat import uuid7
+
+from services.jobs.completion import Settlement
+from services.jobs.domain import Charge, ListKey, Release, Waiting
+from services.jobs.errors import HoldNotActive, InsufficientFunds
+from services.jobs.holds import Hold, HoldState, HoldTimes, Reservation, Reservations
 from services.jobs.job_types import JobType
-from services.jobs.repository import JobRepository, JobTypeRepository, PauseRepository
-from services.jobs.repository_memory import MemoryJobRepository, MemoryJobTypeRepository, MemoryPauseRepository
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.repository import AuditProgress, JobRepository, JobTypeRepository, PauseRepository
+from services.jobs.repository_memory import (
+    MemoryAuditProgress,
+    MemoryJobRepository,
+    MemoryJobTypeRepository,
+    MemoryPauseRepository,
+)
+from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.kit.data.transactions import Transactions
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.errors import DomainError
+from services.kit.errors import DependencyUnavailable, DomainError
 from tests.work import Begin, Work
+
+TRANSACTION = uuid7()
 
 
 class QueueForTests:
@@ -50,6 +63,84 @@ class ChangesForTests:
         self.job_ids.extend(job_ids)
 
 
+class WalletsForTests:
+    """A wallets service that answers as it is told to.
+
+    Attributes:
+        charged: The charges that were asked for, by call.
+        reason: Why charges are declined; empty if they are not.
+        unknown: The jobs of which nothing gets known: the service does not answer.
+        holds: What is held, by ID.
+        released: The holds that were released.
+        poor: The customers that have nothing.
+        captured: The holds that can't be released because they were captured.
+    """
+
+    def __init__(self) -> None:
+        self.charged: list[list[Charge]] = []
+        self.reason = ""
+        self.unknown: set[UUID] = set()
+        self.holds: dict[UUID, Hold] = {}
+        self.placed: list[list[Reservation]] = []
+        self.released: list[UUID] = []
+        self.poor: set[UUID] = set()
+        self.captured: set[UUID] = set()
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        self.charged.append(list(charges))
+        return [self._answer(charge) for charge in charges]
+
+    def _answer(self, charge: Charge) -> Settlement | DomainError:
+        if charge.job_id in self.unknown:
+            return DependencyUnavailable("wallets")
+        paid = None if self.reason else TRANSACTION
+        return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
+
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | DomainError]:
+        self.placed.append(list(wanted))
+        return [self._place(one) for one in wanted]
+
+    def _place(self, wanted: Reservation) -> Hold | DomainError:
+        if wanted.job_id in self.unknown:
+            return DependencyUnavailable("wallets")
+        if wanted.hold_id not in self.holds:
+            if wanted.customer_id in self.poor:
+                return InsufficientFunds(0, wanted.amount_cents, wanted.currency)
+            self.hold(wanted)
+        return self.holds[wanted.hold_id]
+
+    def hold(self, wanted: Reservation, **values: Any) -> Hold:
+        """Holds money as an earlier call did it."""
+        asked = {name: getattr(wanted, name) for name in ("job_id", "customer_id", "currency", "amount_cents")}
+        known = {"id": wanted.hold_id, "state": HoldState.ACTIVE, "created_at": self.now(), **asked, **values}
+        self.holds[wanted.hold_id] = Hold(**known)
+        return self.holds[wanted.hold_id]
+
+    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+        return [self._release(one) for one in releases]
+
+    def _release(self, one: Release) -> Settlement | DomainError:
+        if one.job_id in self.unknown:
+            return DependencyUnavailable("wallets")
+        if one.hold_id in self.captured:
+            return HoldNotActive(one.hold_id)
+        self.released.append(one.hold_id)
+        if one.hold_id in self.holds:
+            self.holds[one.hold_id] = replace(self.holds[one.hold_id], state=HoldState.RELEASED)
+        return Settlement(job_id=one.job_id, released=True)
+
+    async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
+        found = [one for one in self.holds.values() if one.state is HoldState.ACTIVE]
+        found = [one for one in found if since <= one.created_at < until]
+        for one in sorted(found, key=lambda one: one.created_at):
+            yield [one]
+
+    def reservations(self) -> Reservations:
+        """Reserves money of it."""
+        return Reservations(self, HoldTimes(orphan_after=timedelta(minutes=10)), self.now)
+
+
 class TypesForTests:
     """Job types that are known."""
 
@@ -72,11 +163,13 @@ class JobsWork(Work):
         jobs: JobRepository,
         job_types: JobTypeRepository,
         pauses: PauseRepository,
+        progress: AuditProgress,
     ) -> None:
         super().__init__(transactions)
         self.jobs = jobs
         self.job_types = job_types
         self.pauses = pauses
+        self.progress = progress
 
 
 BeginJobs = Begin[JobsWork]
@@ -89,6 +182,7 @@ def memory_work(transactions: MemoryTransactions) -> JobsWork:
         MemoryJobRepository(transactions),
         MemoryJobTypeRepository(transactions),
         MemoryPauseRepository(transactions),
+        MemoryAuditProgress(transactions, lambda: datetime.now(UTC)),
     )
 
 
@@ -99,4 +193,5 @@ def sql_work(transactions: SqlTransactions) -> JobsWork:
         SqlJobRepository(transactions),
         SqlJobTypeRepository(transactions),
         SqlPauseRepository(transactions),
+        SqlAuditProgress(transactions),
     )

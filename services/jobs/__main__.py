@@ -18,13 +18,21 @@ from services.jobs.caching import CachedCustomers, CachedJobTypes
 from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
+from services.jobs.hold_auditor import HoldAuditor
+from services.jobs.holds import HoldTimes, Reservations
 from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.models import metadata
 from services.jobs.queue import RedisLists
 from services.jobs.reconciler import Reconciler
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository, sql_turns
+from services.jobs.repository_sql import (
+    SqlAuditProgress,
+    SqlJobRepository,
+    SqlJobTypeRepository,
+    SqlPauseRepository,
+    sql_turns,
+)
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
@@ -95,12 +103,15 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         known_customers = CachedCustomers(customers, cache_settings)
         REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
         watching = Watching(transactions, jobs, pubsub, redis_settings.key_prefix)
+        hold_times = HoldTimes(orphan_after=timedelta(seconds=settings.hold_orphan_seconds))
+        reservations = Reservations(wallets, hold_times, lambda: datetime.now(UTC))
         dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=settings.window)
         service = JobsService(
             transactions,
             jobs,
             job_types=known_types,
             customers=known_customers,
+            reservations=reservations,
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )
@@ -108,7 +119,9 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         runs = RunService(
             transactions, jobs, job_types=known_types, queue=dispatcher, changes=watching, settle_after=settle_after
         )
-        control = ControlService(transactions, jobs, pauses, queue=dispatcher, changes=watching)
+        control = ControlService(
+            transactions, jobs, pauses, reservations=reservations, queue=dispatcher, changes=watching
+        )
         reconciler = Reconciler(
             transactions,
             jobs,
@@ -128,11 +141,14 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             grace=timedelta(seconds=settings.rescue_grace_seconds),
         )
         settler = Settler(transactions, jobs, runs, wallets, settle_after=settle_after)
+        progress = SqlAuditProgress(transactions)
+        auditor = HoldAuditor(transactions, jobs, progress, wallets, age=hold_times.orphan_after)
         retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
         chores = [
             Chore("timekeeper", every, timekeeper.round),
             Chore("settler", every, settler.round),
             Chore("reconciler", timedelta(seconds=settings.reconcile_seconds), reconciler.round),
+            Chore("hold auditor", hold_times.orphan_after / 20, auditor.round),
             Chore("retention", _RETENTION_EVERY, retention.round),
         ]
         tokens = PageTokens(database_settings.page_token_key)

@@ -64,11 +64,13 @@ class Settlement:
     Attributes:
         transaction_id: The deduction; None if the ledger refused.
         declined_reason: The reason of the refusal; empty if there was none.
+        released: Whether there was nothing to charge, and the hold is released.
     """
 
     job_id: UUID
     transaction_id: UUID | None = None
     declined_reason: str = ""
+    released: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +186,10 @@ def settled(job: Job, settlement: Settlement) -> BillingStatus | None:
     """The billing status a settlement leads to, or None if it changes nothing.
 
     CHARGE_DUE, DECLINED and CHARGE_BLOCKED become CHARGED; CHARGE_DUE becomes DECLINED when funds are missing, and
-    CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure.
+    CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure. RELEASE_DUE becomes RELEASED.
     """
+    if settlement.released:
+        return BillingStatus.RELEASED if job.billing_status is BillingStatus.RELEASE_DUE else None
     due = job.billing_status is BillingStatus.CHARGE_DUE
     if settlement.transaction_id is not None:
         unpaid = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)

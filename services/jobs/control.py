@@ -1,11 +1,14 @@
 """What operators and clients may do to a job from outside of a run: pure decisions on a locked job."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from services.jobs.completion import released
 from services.jobs.domain import FINAL, BillingStatus, Job, JobStatus
 from services.jobs.errors import JobNotCancellable, JobNotRetryable
+from services.jobs.holds import Reservation, Reserved
+from services.kit.errors import ConcurrentUpdate, DomainError
 
 CANCELLED = "CANCELLED"
 EXPIRED = "EXPIRED"
@@ -55,14 +58,54 @@ def cancellation(job: Job, reason: str) -> Removal | None:
     return removal(job, JobStatus.CANCELLED, CANCELLED, reason or "cancelled by request")
 
 
-def retried_billing(job: Job) -> BillingStatus | None:
-    """The billing status of a job that is to be run again; None if it is not final, and so will be run anyway.
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """A job that is to be run again.
+
+    Attributes:
+        hold: The money that is reserved for it now; None for a free job.
+    """
+
+    job_id: UUID
+    hold: Reserved | None = None
+
+    @property
+    def billing_status(self) -> BillingStatus:
+        """What it begins with."""
+        return BillingStatus.NOT_BILLABLE if self.hold is None else BillingStatus.HELD
+
+
+def hold_for_retry(job: Job) -> Reservation | None:
+    """The hold that a job needs to be run again, at the frozen price; None if it needs none, or is not run again."""
+    if job.status not in FINAL or job.billing_status is not BillingStatus.RELEASED:
+        return None
+    return Reservation(
+        job_id=job.id,
+        customer_id=job.customer_id,
+        currency=job.currency,
+        amount_cents=job.estimated_cost_cents,
+        generation=job.hold_generation + 1,
+    )
+
+
+def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError]) -> Retry | None:
+    """What running a job again does to it; None if it is not final, and so will be run anyway.
 
     Raises:
         JobNotRetryable: If it has SUCCEEDED, or its hold is still to be released.
+        ConcurrentUpdate: If it became what it is after the holds were placed.
+        DomainError: If there is no hold, for this reason.
     """
     if job.status not in FINAL:
         return None
     if job.status is JobStatus.SUCCEEDED or job.billing_status not in _RETRYABLE:
         raise JobNotRetryable(job.id, job.status.value, job.billing_status.value)
-    return BillingStatus.UNHELD if job.billing_status is BillingStatus.RELEASED else BillingStatus.NOT_BILLABLE
+    if job.billing_status is BillingStatus.NOT_BILLABLE:
+        return Retry(job_id=job.id)
+    hold = reserved.get(job.id)
+    if isinstance(hold, DomainError):
+        raise hold
+    # Somebody else had it run meanwhile, under this hold or a later one, and it has ended.
+    if hold is None or hold.generation <= job.hold_generation:
+        raise ConcurrentUpdate
+    return Retry(job_id=job.id, hold=hold)

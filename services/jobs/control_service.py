@@ -1,14 +1,17 @@
 """What clients and operators do to jobs from outside: take them back, run them again, pause and resume."""
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from services.jobs.control import Removal, cancellation, retried_billing
-from services.jobs.domain import BillingStatus, Job, JobStatus
+from services.jobs.control import Removal, Retry, cancellation, hold_for_retry, retried
+from services.jobs.domain import Job, JobStatus
 from services.jobs.errors import JobNotFound
+from services.jobs.holds import Reservations
 from services.jobs.ports import Changes, Queue
 from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, PauseRepository
+from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.query.page import ListQuery
@@ -25,6 +28,7 @@ class ControlService:
         transactions: Where they begin.
         jobs: The stored jobs.
         pauses: What is paused.
+        reservations: Reserves the price of jobs that are run again.
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
     """
@@ -35,12 +39,14 @@ class ControlService:
         jobs: JobRepository,
         pauses: PauseRepository,
         *,
+        reservations: Reservations,
         queue: Queue,
         changes: Changes,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
         self._pauses = pauses
+        self._reservations = reservations
         self._queue = queue
         self._changes = changes
 
@@ -81,20 +87,21 @@ class ControlService:
         Returns:
             The jobs as they are now, or why one is not run again, aligned with the IDs.
         """
+        until = monotonic() + self._reservations.times.store_within.total_seconds()
+        async with self.transactions.begin(read_only=True):
+            found = await self._jobs.get_many(set(job_ids))
+        needed = [hold for key in sorted(found) if (hold := hold_for_retry(found[key])) is not None]
+        reserved = await self._reservations.reserve(needed)
+        crash_point("jobs.retry.before_update")
 
         async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
-            retries: list[tuple[UUID, BillingStatus]] = []
-
-            def decide(job: Job) -> None:
-                status = retried_billing(job)
-                _note(retries, None if status is None else (job.id, status))
-
-            refused = _each(jobs, decide)
+            retries: list[Retry] = []
+            refused = _each(jobs, lambda job: _note(retries, retried(job, reserved)))
             await self._jobs.retry_many(retries)
             self.transactions.after_commit(self._queue.wake)
             return refused
 
-        return await self._change(job_ids, change, wanted)
+        return await self._change(job_ids, change, wanted, until - monotonic())
 
     async def retry_matching(self, wanted: Specification, limit: int) -> list[Job | DomainError]:
         """Has those run again that meet a condition and are FAILED or CANCELLED, the oldest first."""
@@ -114,11 +121,15 @@ class ControlService:
         return [job.id for job in page.items]
 
     async def _change(
-        self, job_ids: Sequence[UUID], change: Callable[[dict[UUID, Job]], Any], wanted: Specification
+        self,
+        job_ids: Sequence[UUID],
+        change: Callable[[dict[UUID, Job]], Any],
+        wanted: Specification,
+        timeout_seconds: float | None = None,
     ) -> list[Job | DomainError]:
         if not job_ids:
             return []
-        async with self.transactions.begin():
+        async with self.transactions.begin(timeout_seconds=timeout_seconds):
             locked = await self._jobs.lock_many(set(job_ids))
             # Since a filter found them, runners may have claimed some.
             jobs = {key: locked[key] for key in sorted(locked) if wanted.matches(locked[key])}

@@ -54,6 +54,8 @@ class NewJob:
         input_data: JSON text. None in a stored job that was read without its payloads.
         input_bytes: How long the input is at most when PostgreSQL prints it.
         estimated_cost_cents: The frozen price in the currency's minor unit.
+        hold_id: The money that is reserved for it; None for free jobs, and for jobs from before there were holds.
+        hold_generation: Counts the holds that were placed for it.
         request_id: The request that submitted it, for logs.
         request_digest: Tells whether a repeated submission has the same parameters.
     """
@@ -75,6 +77,8 @@ class NewJob:
     expires_at: datetime
     request_id: str = ""
     request_digest: bytes = b""
+    hold_id: UUID | None = None
+    hold_generation: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,6 @@ class Job(NewJob):
     output_bytes: int = 0
     error: JobError | None = None
     cost_cents: int | None = None
-    hold_id: UUID | None = None
     transaction_id: UUID | None = None
     attempt: int = 0
     rescue_count: int = 0
@@ -155,6 +158,18 @@ class Charge:
 
 
 @dataclass(frozen=True)
+class Release:
+    """The hold to release of a job that ended without success."""
+
+    hold_id: UUID
+    job_id: UUID
+
+
+#: What the settler has to do for a job.
+Due = Charge | Release
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A PENDING job as the queue needs it."""
 
@@ -198,6 +213,16 @@ class QueueStats:
 
 
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
+# While it is one of these, the job's hold is needed or still to be released.
+UNSETTLED = frozenset(
+    {
+        BillingStatus.HELD,
+        BillingStatus.CHARGE_DUE,
+        BillingStatus.RELEASE_DUE,
+        BillingStatus.DECLINED,
+        BillingStatus.CHARGE_BLOCKED,
+    }
+)
 _SETTLED = frozenset(
     {
         BillingStatus.NOT_BILLABLE,
@@ -217,7 +242,7 @@ def is_at_rest(job: Job) -> bool:
 
 def billing_at_admission(cost_cents: int) -> BillingStatus:
     """The billing status a job begins with."""
-    return BillingStatus.UNHELD if cost_cents > 0 else BillingStatus.NOT_BILLABLE
+    return BillingStatus.HELD if cost_cents > 0 else BillingStatus.NOT_BILLABLE
 
 
 def charge_due(job: Job) -> Charge | None:

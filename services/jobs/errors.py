@@ -63,6 +63,33 @@ class CustomerInactive(DomainError):
 
 
 @dataclass(eq=False)
+class InsufficientFunds(DomainError):
+    """The job costs {required_cents} cents {currency} and {available_cents} are available: credit the wallet first."""
+
+    reason = "INSUFFICIENT_FUNDS"
+    available_cents: int
+    required_cents: int
+    currency: str
+
+
+@dataclass(eq=False)
+class NoWalletInCurrency(DomainError):
+    """The customer {customer_id} has no wallet in {currency}, which the job is charged in: create one and credit it."""
+
+    reason = "NO_WALLET_IN_CURRENCY"
+    customer_id: UUID
+    currency: str
+
+
+@dataclass(eq=False)
+class HoldNotActive(DomainError):
+    """The hold {hold_id} can't be released: it was captured, so its job has been charged."""
+
+    reason = "HOLD_NOT_ACTIVE"
+    hold_id: UUID
+
+
+@dataclass(eq=False)
 class PriceAboveMaximum(DomainError):
     """The job costs {price_cents} and the caller allows {max_cost_cents} at most (in the minor unit of {currency})."""
 
@@ -134,3 +161,8 @@ class JobNotRetryable(DomainError):
     job_id: UUID
     status: str
     billing_status: str
+
+    @property
+    def retry_after_seconds(self) -> float | None:  # type: ignore[override] # only here it depends on the case
+        """Its hold is released within seconds of its end."""
+        return 2 if self.billing_status == "RELEASE_DUE" else None

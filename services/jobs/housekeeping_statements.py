@@ -121,9 +121,10 @@ TAKE_UNSETTLED = text(
         next_try_at = now() + least(:settle_after * power(2, least(settle_attempts, 30)), :longest)
     WHERE id IN (
         SELECT id FROM jobs
-        WHERE billing_status IN ('CHARGE_DUE', 'DECLINED') AND (next_try_at IS NULL OR next_try_at <= now())
+        WHERE billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')
+            AND (next_try_at IS NULL OR next_try_at <= now())
         ORDER BY next_try_at NULLS FIRST LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING id, customer_id, currency, cost_cents, hold_id
+    RETURNING id, billing_status, customer_id, currency, cost_cents, hold_id
     """
 )
 
@@ -143,6 +144,19 @@ DELETE_FINISHED = text(
         ON CONFLICT (job_id) DO NOTHING
     )
     SELECT count(*) FROM deleted
+    """
+)
+
+AUDIT_WINDOW = text(
+    """
+    SELECT coalesce((SELECT done_until FROM hold_audit), timestamptz '2000-01-01Z') AS since, now() - :age AS until
+    """
+)
+# Another replica may be ahead.
+MOVE_AUDIT = text(
+    """
+    INSERT INTO hold_audit (done_until) VALUES (:until)
+    ON CONFLICT (id) DO UPDATE SET done_until = greatest(hold_audit.done_until, excluded.done_until)
     """
 )
 

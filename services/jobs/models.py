@@ -83,6 +83,7 @@ jobs = Table(
     Column("cost_cents", BigInteger, nullable=True),
     Column("currency", Text(collation="C"), nullable=False),
     Column("hold_id", Uuid, nullable=True),
+    Column("hold_generation", Integer, nullable=False, server_default=text("0")),
     Column("transaction_id", Uuid, nullable=True),
     Column("attempt", Integer, nullable=False, server_default=text("0")),
     Column("max_attempts", Integer, nullable=False),
@@ -142,6 +143,7 @@ jobs = Table(
         "(billing_status = 'CHARGED') = (transaction_id IS NOT NULL)",
         name="transaction_when_charged",
     ),
+    CheckConstraint("billing_status NOT IN ('HELD', 'RELEASE_DUE') OR hold_id IS NOT NULL", name="hold_when_held"),
 )
 
 # ListJobs in its default order, and the submissions of the last minute.
@@ -183,6 +185,8 @@ Index(
     jobs.c.next_try_at.asc().nulls_first(),
     postgresql_where=text("billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')"),
 )
+# Charges that an operator has to look at. There should be none.
+Index("ix_jobs_blocked", jobs.c.id, postgresql_where=text("billing_status = 'CHARGE_BLOCKED'"))
 # GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
 
@@ -193,6 +197,14 @@ queues = Table(
     Column("name", Text(collation="C"), primary_key=True),
     Column("paused", Boolean, nullable=False),
     updated_at(),
+)
+
+# Until when all holds have been looked at for jobs that never came. It has one row.
+hold_audit = Table(
+    "hold_audit",
+    metadata,
+    Column("id", Boolean, CheckConstraint("id", name="one_row"), primary_key=True, server_default=text("true")),
+    time_column("done_until", nullable=False),
 )
 
 # What is kept of a charged job when the job is deleted, so that the books can be compared for ever.

@@ -1,12 +1,13 @@
 """What the use cases need from outside of the database. One implementation each, and fakes in tests."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, ListKey, Waiting
+from services.jobs.domain import Charge, ListKey, Release, Waiting
+from services.jobs.holds import Hold, HoldWallets
 from services.jobs.job_types import JobType
 from services.kit.errors import DomainError
 
@@ -22,8 +23,24 @@ class Customers(Protocol):
         ...
 
 
-class Wallets(Protocol):
+class Wallets(HoldWallets, Protocol):
     """What the jobs service asks of the wallets service."""
+
+    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+        """Frees what is reserved for jobs; again it changes nothing.
+
+        Returns:
+            For each what became of it, or why that is not known.
+        """
+        ...
+
+    def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
+        """Answers the active holds that were placed in a time, the oldest first, page by page.
+
+        Raises:
+            DependencyUnavailable: If the wallets service does not answer.
+        """
+        ...
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
         """Makes charges, each under the key of its job.

@@ -7,8 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.control import Removal
-from services.jobs.domain import BillingStatus, Charge, ClaimedJob, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
+from services.jobs.control import Removal, Retry
+from services.jobs.domain import BillingStatus, ClaimedJob, Due, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import (
@@ -214,7 +214,7 @@ class JobRepository(Protocol):
     async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
         """Stores how runs ended. Each job is locked, runs under the completion's lease, and is named once.
 
-        A charge that is due is the settler's when the time has passed.
+        A charge that is due is the settler's when the time has passed; a release is it at once.
         """
         ...
 
@@ -236,11 +236,10 @@ class JobRepository(Protocol):
         """Ends jobs without success. Each is locked, not final, and named once."""
         ...
 
-    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+    async def retry_many(self, retries: Sequence[Retry]) -> None:
         """Makes final jobs PENDING again, with all their attempts, still to be handed to the queue.
 
-        Args:
-            retries: IDs and new billing statuses of locked jobs, each named once.
+        Each is locked and named once.
         """
         ...
 
@@ -299,8 +298,8 @@ class JobRepository(Protocol):
         """Answers jobs that nobody has started in their time, locked; those that somebody else is at are left out."""
         ...
 
-    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
-        """Answers charges that are due for the settler, the oldest first.
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
+        """Answers charges and releases that are due for the settler, the oldest first.
 
         Each is put off by a wait that doubles, up to the longest, so that nobody else takes it meanwhile.
         """
@@ -327,4 +326,16 @@ class PauseRepository(Protocol):
 
     async def paused_types(self) -> set[UUID]:
         """Answers the IDs of the paused job types."""
+        ...
+
+
+class AuditProgress(Protocol):
+    """How far the hold auditor has come."""
+
+    async def window(self, age: timedelta) -> tuple[datetime, datetime]:
+        """Answers until when holds have been looked at, and when those were placed that are of this age now."""
+        ...
+
+    async def move(self, done_until: datetime) -> None:
+        """Notes until when holds have been looked at; never back."""
         ...

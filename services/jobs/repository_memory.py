@@ -1,23 +1,25 @@
 """Jobs and job types in memory, for tests."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.control import Removal
+from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
     BillingStatus,
     Charge,
+    Due,
     Job,
     JobError,
     JobStatus,
     ListKey,
     NewJob,
     QueueStats,
+    Release,
     Waiting,
 )
 from services.jobs.job_types import JobType, NewJobType, Priority
@@ -43,6 +45,7 @@ from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
 
 _WINDOW = timedelta(minutes=1)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType]):
@@ -170,6 +173,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             again = ending.run_after is not None
             if ending.billing_status is BillingStatus.CHARGE_DUE:
                 self._next_tries[job.id] = now + settle_after
+            if ending.billing_status is BillingStatus.RELEASE_DUE:
+                self._next_tries[job.id] = now
             self._change(
                 job.id,
                 status=ending.status,
@@ -211,6 +216,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         """Changes them one by one."""
         now = self.now()
         for one in removals:
+            if one.billing_status is BillingStatus.RELEASE_DUE:
+                self._next_tries[one.job_id] = now
             self._change(
                 one.job_id,
                 status=one.status,
@@ -222,15 +229,18 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 lease_expires_at=None,
             )
 
-    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+    async def retry_many(self, retries: Sequence[Retry]) -> None:
         """Changes them one by one."""
         now = self.now()
-        for job_id, status in retries:
-            job = self._rows[job_id]
+        for one in retries:
+            job = self._rows[one.job_id]
+            self._tries.pop(one.job_id, None)
             self._change(
-                job_id,
+                one.job_id,
                 status=JobStatus.PENDING,
-                billing_status=status,
+                billing_status=one.billing_status,
+                hold_id=one.hold.hold_id if one.hold else job.hold_id,
+                hold_generation=one.hold.generation if one.hold else job.hold_generation,
                 attempt=0,
                 rescue_count=0,
                 snooze_count=0,
@@ -366,14 +376,14 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         )
         return [_bare(job) for job in expired][:limit]
 
-    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
         """Takes those whose next try has come, and puts each off."""
         now = self.now()
         due = sorted((at, key) for key, at in self._next_tries.items() if at <= now)[:limit]
         for _, job_id in due:
             self._tries[job_id] = self._tries.get(job_id, 0) + 1
             self._next_tries[job_id] = now + min(settle_after * 2 ** (self._tries[job_id] - 1), longest)
-        return [_charge(self._rows[job_id]) for _, job_id in due]
+        return [_due(self._rows[job_id]) for _, job_id in due]
 
     async def delete_finished(self, age: timedelta, limit: int) -> int:
         """Deletes them one by one."""
@@ -438,7 +448,9 @@ def _waiting(job: Job) -> Waiting:
     return Waiting(job.id, job.queue, job.priority, job.queued_at)
 
 
-def _charge(job: Job) -> Charge:
+def _due(job: Job) -> Due:
+    if job.billing_status is BillingStatus.RELEASE_DUE and job.hold_id is not None:
+        return Release(hold_id=job.hold_id, job_id=job.id)
     return Charge(job.customer_id, job.currency, job.cost_cents or 0, hold_id=job.hold_id, job_id=job.id)
 
 
@@ -459,3 +471,23 @@ class MemoryPauseRepository:
     async def paused_types(self) -> set[UUID]:
         """Looks at all of them."""
         return {key for key, one in self._transactions.resource.tables.get("job_types", {}).items() if one.paused}
+
+
+class MemoryAuditProgress:
+    """How far the hold auditor has come in a `MemoryStore`."""
+
+    def __init__(self, transactions: MemoryTransactions, now: Callable[[], datetime]) -> None:
+        self._transactions = transactions
+        self._now = now
+
+    async def window(self, age: timedelta) -> tuple[datetime, datetime]:
+        """Looks at it."""
+        return self._progress.get("done_until", _LONG_AGO), self._now() - age
+
+    async def move(self, done_until: datetime) -> None:
+        """Notes it."""
+        self._progress["done_until"] = max(self._progress.get("done_until", _LONG_AGO), done_until)
+
+    @property
+    def _progress(self) -> dict[str, datetime]:
+        return self._transactions.resource.tables.setdefault("hold_audit", {})

@@ -12,8 +12,19 @@ from sqlalchemy.sql.base import Executable
 from services.jobs import housekeeping_statements as housekeeping
 from services.jobs import statements
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.control import Removal
-from services.jobs.domain import BillingStatus, Charge, Job, JobError, ListKey, NewJob, QueueStats, Waiting
+from services.jobs.control import Removal, Retry
+from services.jobs.domain import (
+    BillingStatus,
+    Charge,
+    Due,
+    Job,
+    JobError,
+    ListKey,
+    NewJob,
+    QueueStats,
+    Release,
+    Waiting,
+)
 from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
@@ -167,14 +178,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         if removals:
             await self._connection.execute(statements.REMOVE, statements.remove_parameters(removals))
 
-    async def retry_many(self, retries: Sequence[tuple[UUID, BillingStatus]]) -> None:
+    async def retry_many(self, retries: Sequence[Retry]) -> None:
         """Updates them in one statement."""
         if retries:
-            parameters = {
-                "job_id": [job_id for job_id, _ in retries],
-                "billing_status": [status.value for _, status in retries],
-            }
-            await self._connection.execute(statements.RETRY, parameters)
+            await self._connection.execute(statements.RETRY, statements.retry_parameters(retries))
 
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Reads nothing but the versions."""
@@ -234,12 +241,15 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Reads along the index of jobs that may expire."""
         return await self._lock(housekeeping.EXPIRED, limit)
 
-    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Charge]:
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
         """Updates them in one statement, passing by rows that another replica is at."""
         parameters = {"limit": limit, "settle_after": settle_after, "longest": longest}
         rows = await self._connection.execute(housekeeping.TAKE_UNSETTLED, parameters)
         return [
-            Charge(row.customer_id, row.currency, row.cost_cents, hold_id=row.hold_id, job_id=row.id) for row in rows
+            Release(hold_id=row.hold_id, job_id=row.id)
+            if row.billing_status == BillingStatus.RELEASE_DUE
+            else Charge(row.customer_id, row.currency, row.cost_cents, hold_id=row.hold_id, job_id=row.id)
+            for row in rows
         ]
 
     async def delete_finished(self, age: timedelta, limit: int) -> int:
@@ -283,6 +293,23 @@ class SqlPauseRepository:
     async def paused_types(self) -> set[UUID]:
         """Reads the table, which is small."""
         return set((await self._transactions.resource.execute(housekeeping.PAUSED_TYPES)).scalars())
+
+
+class SqlAuditProgress:
+    """The table `hold_audit`."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    async def window(self, age: timedelta) -> tuple[datetime, datetime]:
+        """Reads its only row."""
+        found = await self._transactions.resource.execute(housekeeping.AUDIT_WINDOW, {"age": age})
+        since, until = found.one()
+        return since, until
+
+    async def move(self, done_until: datetime) -> None:
+        """Inserts or updates its only row."""
+        await self._transactions.resource.execute(housekeeping.MOVE_AUDIT, {"until": done_until})
 
 
 def sql_turns(transactions: SqlTransactions) -> Turn:

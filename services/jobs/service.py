@@ -3,11 +3,13 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from services.jobs.domain import Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
+from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
+from services.jobs.holds import Reservation, Reservations, Reserved
 from services.jobs.job_types import JobType
 from services.jobs.payloads import Payload
 from services.jobs.ports import Customers, JobTypes, Queue
@@ -42,6 +44,7 @@ class JobsService:
         jobs: The stored jobs.
         job_types: The job types that submissions name.
         customers: Asks the customers service.
+        reservations: Reserves the price of jobs.
         queue: Takes the IDs of stored jobs.
         now: The time.
     """
@@ -53,6 +56,7 @@ class JobsService:
         *,
         job_types: JobTypes,
         customers: Customers,
+        reservations: Reservations,
         queue: Queue,
         now: Callable[[], datetime],
     ) -> None:
@@ -60,11 +64,15 @@ class JobsService:
         self._jobs = jobs
         self._job_types = job_types
         self._customers = customers
+        self._reservations = reservations
         self._queue = queue
         self._now = now
 
     async def submit(self, submissions: Sequence[Submission], request_id: str) -> list[Submitted | DomainError]:
-        """Stores jobs and hands them to the queue; each alone succeeds or fails, in two transactions.
+        """Reserves the price of jobs, stores them and hands them to the queue; each alone succeeds or fails.
+
+        A hold stays when its job could not be stored: somebody else may be about to store it under the same ID. Who
+        submits the job again finds it, and otherwise the hold auditor releases it.
 
         Returns:
             The results, aligned with the submissions.
@@ -80,29 +88,46 @@ class JobsService:
         active = await self._customers.active({one.customer_id for one in fresh})
         admissions = _Admissions(types, active, self._now(), request_id)
         outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
-        new = [job for job in outcomes if isinstance(job, NewJob)]
+        wanted: dict[UUID, NewJob] = {}
+        for job in outcomes:
+            if isinstance(job, NewJob):
+                # Of those that have the same ID the first is the one to store.
+                wanted.setdefault(job.id, job)
+        until = monotonic() + self._reservations.times.store_within.total_seconds()
+        reserved = await self._reserve(wanted.values())
+        new = [job for job in reserved.values() if isinstance(job, NewJob)]
+        outcomes = [reserved[job.id] if isinstance(job, NewJob) else job for job in outcomes]
         kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
         try:
-            stored = await self._store(new, self._withheld(new, kinds))
+            stored = await self._store(wanted.keys(), new, self._withheld(new, kinds), until)
         except StillReferenced as error:
             # A job type was deleted since it was read: who repeats the call is told so.
             self._job_types.forget({one.job_type for one in fresh})
             raise Conflict from error
         return _results(submissions, outcomes, known, stored)
 
+    async def _reserve(self, wanted: Collection[NewJob]) -> dict[UUID, NewJob | DomainError]:
+        """The jobs as they are to be stored, each with its hold, or why there is none."""
+        reservations = [_reservation(job) for job in wanted if job.billing_status is BillingStatus.HELD]
+        reserved = await self._reservations.reserve(reservations)
+        if reservations:
+            crash_point("jobs.submit.before_insert")
+        return {job.id: _held(job, reserved.get(job.id)) for job in wanted}
+
     def _withheld(self, new: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[ListKey]:
         """The lists that take none of these jobs now."""
         wanted = {(ListKey(job.queue, job.priority), job.job_type_id) for job in new}
         return {key for key, kind in wanted if self._queue.withholds(key, kinds[kind])}
 
-    async def _store(self, new: Sequence[NewJob], withheld: Collection[ListKey]) -> "_Stored":
-        by_id = {job.id: job for job in reversed(new)}
-        if not by_id:
+    async def _store(
+        self, wanted: Collection[UUID], new: Sequence[NewJob], withheld: Collection[ListKey], until: float
+    ) -> "_Stored":
+        if not wanted:
             return _Stored({}, {})
-        async with self.transactions.begin():
-            created = await self._jobs.create_many(list(by_id.values()), withheld)
-            # Those left out were stored by another call a moment ago.
-            missing = by_id.keys() - created.keys()
+        async with self.transactions.begin(timeout_seconds=until - monotonic()):
+            created = await self._jobs.create_many(new, withheld) if new else {}
+            # Those left out may have been stored by another call a moment ago: with the money that now is missing, too.
+            missing = set(wanted) - created.keys()
             found = await self._jobs.get_many(missing) if missing else {}
             self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
         crash_point("jobs.submit.before_push")
@@ -205,7 +230,7 @@ def _results(
 ) -> list[Submitted | DomainError]:
     jobs = {**stored.found, **stored.created}
     first = set(stored.created)
-    answered = dict(known)
+    answered = {**known, **stored.found}
     results: list[Submitted | DomainError] = []
     for one, outcome in zip(submissions, outcomes, strict=True):
         if isinstance(outcome, DomainError) and one.job_id not in answered:
@@ -224,6 +249,24 @@ def _answer(submission: Submission, job: Job, *, replayed: bool) -> Submitted | 
     except DomainError as error:
         return error
     return Submitted(job, replayed)
+
+
+def _reservation(job: NewJob) -> Reservation:
+    return Reservation(
+        job_id=job.id, customer_id=job.customer_id, currency=job.currency, amount_cents=job.estimated_cost_cents
+    )
+
+
+def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | DomainError:
+    if outcome is None or isinstance(outcome, DomainError):
+        return outcome or job
+    # The price may have changed since the hold was placed: what was reserved first counts.
+    return replace(
+        job,
+        hold_id=outcome.hold_id,
+        hold_generation=outcome.generation,
+        estimated_cost_cents=outcome.amount_cents,
+    )
 
 
 def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:

@@ -39,6 +39,9 @@ class HousekeepingSettings(BaseSettings):
         reconcile_seconds: How often the lists are compared with the database, and how long it takes until an ID that is
             missing counts as lost.
         settle_after_seconds: After which time a charge is made that its runner has not made.
+        hold_orphan_seconds: From which age on the job of a hold is looked for, and the hold is released if there is
+            none. A submission that is repeated uses a hold of at most half that age, and has a twentieth of it to store
+            the job.
         rescue_grace_seconds: For how long no job is rescued after the start or an outage: runners renew their leases
             first.
         rescues_max: How often a job may lose its runner; then it is FAILED.
@@ -51,6 +54,7 @@ class HousekeepingSettings(BaseSettings):
     housekeeping_seconds: PositiveFloat = 2
     reconcile_seconds: PositiveFloat = 5
     settle_after_seconds: PositiveFloat = 5
+    hold_orphan_seconds: PositiveFloat = 600
     rescue_grace_seconds: float = Field(default=10, ge=0)
     rescues_max: int = Field(default=5, ge=0)
     retention_days: PositiveFloat = 30

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from services.jobs.completion import Completion, Ending, Settlement
-from services.jobs.control import Removal
+from services.jobs.control import Removal, Retry
 from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob
 from services.jobs.job_types import JobType
 from services.jobs.models import job_types, jobs, queues
@@ -44,6 +44,7 @@ Parameters = dict[str, Any]
 _PENDING = JobStatus.PENDING.value
 _CHARGE_DUE = BillingStatus.CHARGE_DUE.value
 _DECLINED = BillingStatus.DECLINED.value
+_RELEASE_DUE = BillingStatus.RELEASE_DUE.value
 _SETTLE_AFTER = bindparam("settle_after", type_=Interval)
 
 # A run that does not count: the job waits again where it was, handed over, as if it had not been claimed.
@@ -77,6 +78,8 @@ _INSERTED: dict[str, Any] = {
     "expires_at": DateTime(timezone=True),
     "request_id": Text,
     "request_digest": LargeBinary,
+    "hold_id": Uuid,
+    "hold_generation": Integer,
 }
 
 
@@ -139,7 +142,11 @@ def _complete() -> Update:
             lease_expires_at=null(),
             completed_lease_id=done.c.lease_id,
             completion_digest=done.c.digest,
-            next_try_at=case((done.c.billing_status == _CHARGE_DUE, func.now() + _SETTLE_AFTER)),
+            next_try_at=case(
+                (done.c.billing_status == _CHARGE_DUE, func.now() + _SETTLE_AFTER),
+                # Nobody but the settler does that.
+                (done.c.billing_status == _RELEASE_DUE, func.now()),
+            ),
             version=jobs.c.version + 1,
         )
     )
@@ -178,6 +185,7 @@ def _remove() -> Update:
             status=removed.c.status,
             billing_status=removed.c.billing_status,
             error=error,
+            next_try_at=case((removed.c.billing_status == _RELEASE_DUE, func.now())),
             completed_at=func.now(),
             dispatched_at=null(),
             lease_id=null(),
@@ -188,13 +196,16 @@ def _remove() -> Update:
 
 
 def _retry() -> Update:
-    retried = unnest("retried", {"job_id": Uuid, "billing_status": Text})
+    retried = unnest("retried", {"job_id": Uuid, "billing_status": Text, "hold_id": Uuid, "hold_generation": Integer})
     return (
         update(jobs)
         .where(jobs.c.id == retried.c.job_id)
         .values(
             status=_PENDING,
             billing_status=retried.c.billing_status,
+            hold_id=func.coalesce(retried.c.hold_id, jobs.c.hold_id),
+            hold_generation=func.coalesce(retried.c.hold_generation, jobs.c.hold_generation),
+            settle_attempts=0,
             attempt=0,
             rescue_count=0,
             snooze_count=0,
@@ -354,6 +365,16 @@ def remove_parameters(removals: Sequence[Removal]) -> Parameters:
         "billing_status": [one.billing_status.value for one in removals],
         "error_type": [one.error_type for one in removals],
         "error_message": [one.error_message for one in removals],
+    }
+
+
+def retry_parameters(retries: Sequence[Retry]) -> Parameters:
+    """The parameters of `RETRY`."""
+    return {
+        "job_id": [one.job_id for one in retries],
+        "billing_status": [one.billing_status.value for one in retries],
+        "hold_id": [one.hold and one.hold.hold_id for one in retries],
+        "hold_generation": [one.hold and one.hold.generation for one in retries],
     }
 
 

@@ -1,22 +1,30 @@
 """Asks the wallets service, over gRPC."""
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import grpc
 import structlog
 from grpc import StatusCode
 
-from innosystem.client import error_from, error_from_status
-from innosystem.wallets.v1.wallet_service_pb2 import BatchDeductRequest, BatchDeductResult, DeductRequest
+from innosystem.client import InnosystemError, error_from, error_from_status
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge
+from services.jobs.domain import Charge, Release
+from services.jobs.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
+from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.rpc.convert import moment, optional_id
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-# The ledger has looked at the charge and says no. Anything else is about the call, and may pass.
+# The ledger has looked at the request and says no. Anything else is about the call, and may pass.
 _DEFINITE: Final = frozenset(
     {
         StatusCode.INVALID_ARGUMENT,
@@ -26,10 +34,13 @@ _DEFINITE: Final = frozenset(
         StatusCode.OUT_OF_RANGE,
     }
 )
+# There is a hold with this ID, and it is not the one that was asked for.
+_ANOTHER_HOLD: Final = frozenset({"IDEMPOTENCY_KEY_REUSED", "HOLD_NOT_ACTIVE"})
+_PAGE_SIZE = 1000
 
 
 class GrpcWallets:
-    """WalletService as the settler sees it. The channel sets the deadline and repeats calls that are safe to repeat.
+    """WalletService as the use cases see it. The channel sets the deadline and repeats calls that are safe to repeat.
 
     Args:
         stub: A stub of WalletService.
@@ -39,24 +50,94 @@ class GrpcWallets:
         self._stub = stub
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
-        """Makes up to 1,000 charges in one call. A batch that is refused whole is halved until the culprit is alone."""
-        request = BatchDeductRequest(requests=[_deduction(charge) for charge in charges])
+        """Makes up to 1,000 charges in one call."""
+
+        async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
+            response = await self._stub.BatchDeduct(pb.BatchDeductRequest(requests=[_deduction(one) for one in some]))
+            return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
+
+        return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
+
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | DomainError]:
+        """Places up to 1,000 holds in one call; asks for those that exist and are others than was asked for."""
+
+        async def call(some: Sequence[Reservation]) -> list[Hold | DomainError | None]:
+            response = await self._stub.BatchPlaceHolds(
+                pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
+            )
+            return [_placed(one, result) for one, result in zip(some, response.results, strict=True)]
+
+        placed = await _each(wanted, call, lambda _, __: DependencyUnavailable("wallets"))
+        return [
+            await self._existing(one) if outcome is None else outcome
+            for one, outcome in zip(wanted, placed, strict=True)
+        ]
+
+    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+        """Releases up to 1,000 holds in one call."""
+
+        async def call(some: Sequence[Release]) -> list[Settlement | DomainError]:
+            request = pb.BatchReleaseHoldsRequest(
+                requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
+            )
+            response = await self._stub.BatchReleaseHolds(request)
+            return [_released(one, result) for one, result in zip(some, response.results, strict=True)]
+
+        return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))
+
+    async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
+        """Lists them page by page."""
+        request = pb.ListHoldsRequest(
+            page_size=_PAGE_SIZE,
+            filter=f'state = ACTIVE AND created_at >= "{since.isoformat()}" AND created_at < "{until.isoformat()}"',
+            order_by="created_at",
+        )
+        while True:
+            try:
+                response = await self._stub.ListHolds(request)
+            except grpc.aio.AioRpcError as error:
+                raise _failed(error) from error
+            if response.holds:
+                yield [_found(one) for one in response.holds]
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def _existing(self, wanted: Reservation) -> Hold | DomainError:
         try:
-            response = await self._stub.BatchDeduct(request)
+            response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(wanted.hold_id)))
         except grpc.aio.AioRpcError as error:
-            log.warning("wallets service failed", code=error.code().name, problem=error.details())
-            if error.code() not in _DEFINITE:
-                return [DependencyUnavailable("wallets") for _ in charges]
-            if len(charges) > 1:
-                middle = len(charges) // 2
-                return [*await self.deduct(charges[:middle]), *await self.deduct(charges[middle:])]
-            known = error_from(error)
-            return [Settlement(job_id=charges[0].job_id, declined_reason=known.reason if known else error.code().name)]
-        return [_outcome(charge, result) for charge, result in zip(charges, response.results, strict=True)]
+            return _failed(error)
+        return _found(response.hold)
 
 
-def _deduction(charge: Charge) -> DeductRequest:
-    return DeductRequest(
+async def _each(
+    items: Sequence[T],
+    call: Callable[[Sequence[T]], Awaitable[list[R | DomainError]]],
+    refused: Callable[[T, InnosystemError], R | DomainError],
+) -> list[R | DomainError]:
+    """Calls for all items at once. A batch that is refused whole is halved until the culprit is alone."""
+    if not items:
+        return []
+    try:
+        return await call(items)
+    except grpc.aio.AioRpcError as error:
+        failure = _failed(error)
+        if error.code() not in _DEFINITE:
+            return [failure for _ in items]
+        if len(items) == 1:
+            return [refused(items[0], error_from(error) or InnosystemError(error.code(), ""))]
+    middle = len(items) // 2
+    return [*await _each(items[:middle], call, refused), *await _each(items[middle:], call, refused)]
+
+
+def _failed(error: grpc.aio.AioRpcError) -> DomainError:
+    log.warning("wallets service failed", code=error.code().name, problem=error.details())
+    return DependencyUnavailable("wallets")
+
+
+def _deduction(charge: Charge) -> pb.DeductRequest:
+    return pb.DeductRequest(
         customer_id=str(charge.customer_id),
         currency=charge.currency,
         amount_cents=charge.amount_cents,
@@ -66,10 +147,58 @@ def _deduction(charge: Charge) -> DeductRequest:
     )
 
 
-def _outcome(charge: Charge, result: BatchDeductResult) -> Settlement | DomainError:
+def _charged(charge: Charge, result: pb.BatchDeductResult) -> Settlement | DomainError:
     if result.HasField("response"):
         return Settlement(job_id=charge.job_id, transaction_id=UUID(result.response.transaction.id))
     error = error_from_status(result.error)
     if error.code in _DEFINITE and error.reason:
-        return Settlement(job_id=charge.job_id, declined_reason=error.reason)
+        return _refusal(charge, error.reason)
     return DependencyUnavailable("wallets")
+
+
+def _refusal(charge: Charge, reason: str) -> Settlement:
+    return Settlement(job_id=charge.job_id, declined_reason=reason)
+
+
+def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
+    return pb.PlaceHoldRequest(
+        hold_id=str(wanted.hold_id),
+        job_id=str(wanted.job_id),
+        customer_id=str(wanted.customer_id),
+        currency=wanted.currency,
+        amount_cents=wanted.amount_cents,
+    )
+
+
+def _placed(wanted: Reservation, result: pb.BatchPlaceHoldsResult) -> Hold | DomainError | None:
+    """The hold, why there is none, or None if there is another one under its ID."""
+    if result.HasField("response"):
+        return _found(result.response.hold)
+    error = error_from_status(result.error)
+    if error.reason in _ANOTHER_HOLD:
+        return None
+    if error.reason == "WALLET_NOT_FOUND":
+        return NoWalletInCurrency(wanted.customer_id, wanted.currency)
+    if error.reason == "INSUFFICIENT_FUNDS":
+        return InsufficientFunds(int(error.metadata["available_cents"]), wanted.amount_cents, wanted.currency)
+    return DependencyUnavailable("wallets")
+
+
+def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlement | DomainError:
+    if result.HasField("response"):
+        return Settlement(job_id=release.job_id, released=True)
+    if error_from_status(result.error).reason == "HOLD_NOT_ACTIVE":
+        return HoldNotActive(release.hold_id)
+    return DependencyUnavailable("wallets")
+
+
+def _found(hold: wallet_pb2.Hold) -> Hold:
+    return Hold(
+        id=UUID(hold.id),
+        job_id=optional_id(hold.job_id),
+        customer_id=optional_id(hold.customer_id),
+        currency=hold.currency,
+        amount_cents=hold.amount_cents,
+        state=HoldState(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")),
+        created_at=moment(hold.created_at, "created_at"),
+    )

@@ -22,7 +22,6 @@ REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {
-    "NO_WALLET_IN_CURRENCY",
     *("RATE_LIMITED", "NO_CREDENTIALS", "NOT_ALLOWED"),
 }
 

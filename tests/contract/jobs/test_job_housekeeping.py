@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Failure, ending
-from services.jobs.control import EXPIRED, Removal
-from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.control import EXPIRED, Removal, Retry
+from services.jobs.domain import BillingStatus, Charge, JobStatus, Release
+from services.jobs.holds import Reserved
 from services.jobs.job_types import DEFAULT_EXPIRES_AFTER
 from services.jobs.repository import Renewal
 from tests.contract.jobs.lives import DEFAULT, claim, complete, read, running, settled, stored, succeeded
@@ -19,12 +21,18 @@ from tests.jobs_work import BeginJobs
 LONG_AGO = -timedelta(hours=1)
 HOUR = timedelta(hours=1)
 
+HOLD = Reserved(uuid7(), 3, 5)
 
-def removal(job_id: UUID, status: JobStatus = JobStatus.CANCELLED) -> Removal:
+
+def removal(
+    job_id: UUID,
+    status: JobStatus = JobStatus.CANCELLED,
+    billing_status: BillingStatus = BillingStatus.RELEASED,
+) -> Removal:
     return Removal(
         job_id=job_id,
         status=status,
-        billing_status=BillingStatus.RELEASED,
+        billing_status=billing_status,
         error_type=EXPIRED,
         error_message="too late",
     )
@@ -126,11 +134,12 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
         await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
-        await work.jobs.retry_many([(job.id, BillingStatus.UNHELD)])
+        await work.jobs.retry_many([Retry(job_id=job.id, hold=HOLD)])
         await work.jobs.retry_many([])
         await work.commit()
     after = await read(begin, job.id)
-    assert (after.status, after.billing_status, after.attempt) == (JobStatus.PENDING, BillingStatus.UNHELD, 0)
+    assert (after.status, after.billing_status, after.attempt) == (JobStatus.PENDING, BillingStatus.HELD, 0)
+    assert (after.hold_id, after.hold_generation) == (HOLD.hold_id, 3)
     assert (after.rescue_count, after.snooze_count) == (0, 0)
     assert (after.started_at, after.completed_at, after.run_at, after.dispatched_at) == (None, None, None, None)
     assert (after.completed_lease_id, after.completion_digest) == (None, None)
@@ -138,6 +147,43 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     assert after.expires_at - after.queued_at == DEFAULT_EXPIRES_AFTER
     async with begin() as work:
         assert [one.id for one in await work.jobs.take_withheld(DEFAULT, 10)] == [job.id]
+
+
+async def test_a_free_job_that_is_retried_keeps_its_generation(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
+    failure = Failure(type="ValueError", message="no", retryable=False)
+    async with begin() as work:
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await work.jobs.retry_many([Retry(job_id=job.id)])
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.billing_status) == (JobStatus.PENDING, BillingStatus.NOT_BILLABLE)
+    assert (after.hold_id, after.hold_generation) == (None, 0)
+
+
+async def test_the_hold_of_a_job_without_success_is_the_settlers_at_once(begin: BeginJobs) -> None:
+    held: dict[str, Any] = {"billing_status": BillingStatus.HELD, "hold_id": HOLD.hold_id}
+    [failed], lease_id = await running(begin, **held)
+    [cancelled] = await stored(begin, **held)
+    failure = Failure(type="ValueError", message="no", retryable=False)
+    async with begin() as work:
+        await complete(work, failed.id, Completion(job_id=failed.id, lease_id=lease_id, failure=failure), HOUR)
+        await work.jobs.remove_many([removal(cancelled.id, billing_status=BillingStatus.RELEASE_DUE)])
+        await work.commit()
+    async with begin() as work:
+        taken = await work.jobs.take_unsettled(10, MINUTE, HOUR)
+        assert await work.jobs.take_unsettled(10, MINUTE, HOUR) == []
+    releases = [Release(hold_id=HOLD.hold_id, job_id=job.id) for job in (failed, cancelled)]
+    assert sorted(taken, key=lambda one: one.job_id) == sorted(releases, key=lambda one: one.job_id)
+
+
+async def test_the_hold_audit_goes_on_and_never_back(begin: BeginJobs) -> None:
+    async with begin() as work:
+        since, until = await work.progress.window(HOUR)
+        assert since < until
+        await work.progress.move(until)
+        await work.progress.move(since)
+        assert (await work.progress.window(HOUR))[0] == until
 
 
 async def test_a_failed_attempt_with_attempts_left_is_scheduled_and_keeps_its_error(begin: BeginJobs) -> None:
@@ -202,6 +248,7 @@ async def test_a_charge_is_the_settlers_when_the_time_of_its_runner_has_passed(b
     await succeeded(begin, LONG_AGO, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
     async with begin() as work:
         [charge] = await work.jobs.take_unsettled(10, MINUTE, HOUR)
+        assert isinstance(charge, Charge)
         assert await work.jobs.take_unsettled(10, MINUTE, HOUR) == []
     assert (charge.job_id, charge.customer_id, charge.currency) == (due.id, due.customer_id, "EUR")
     assert (charge.amount_cents, charge.hold_id) == (5, None)

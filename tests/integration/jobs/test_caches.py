@@ -24,7 +24,7 @@ from services.kit.errors import DependencyUnavailable, DomainError
 from services.kit.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from tests.jobs_examples import NOW, new_job_type
-from tests.jobs_work import QueueForTests, sql_work
+from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
 
 LIMIT_SECONDS = 30
 HOURS = 3600.0
@@ -56,6 +56,7 @@ class Process:
             work.jobs,
             job_types=self.types,
             customers=CachedCustomers(self.customers, settings),
+            reservations=WalletsForTests().reservations(),
             queue=QueueForTests(),
             now=lambda: NOW,
         )

@@ -20,7 +20,7 @@ from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
 from tests.jobs_examples import MINUTE, new_job_type
-from tests.jobs_work import QueueForTests, sql_work
+from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
 
 CALLERS = 16
 
@@ -48,6 +48,7 @@ def service(database: Database, queue: QueueForTests) -> JobsService:
         work.jobs,
         job_types=CachedJobTypes(work.transactions, work.job_types, CacheSettings()),
         customers=EveryCustomer(),
+        reservations=WalletsForTests().reservations(),
         queue=queue,
         now=lambda: datetime.now(UTC),
     )

@@ -17,7 +17,7 @@ from services.jobs.run_service import Return, RunService
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, sql_work
+from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, sql_work
 
 JOBS = 300
 ROUNDS = 5
@@ -39,7 +39,14 @@ class Process:
             changes=changes,
             settle_after=timedelta(0),
         )
-        self._control = ControlService(transactions, jobs, self.work.pauses, queue=QueueForTests(), changes=changes)
+        self._control = ControlService(
+            transactions,
+            jobs,
+            self.work.pauses,
+            reservations=WalletsForTests().reservations(),
+            queue=QueueForTests(),
+            changes=changes,
+        )
         self._timekeeper = Timekeeper(
             transactions,
             jobs,

@@ -23,7 +23,7 @@ from services.kit.errors import Draining
 from services.kit.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import QueueForTests, sql_work
+from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
 
 LIMIT_SECONDS = 15
 NEVER = 3600.0
@@ -39,7 +39,12 @@ class Process:
             self.work.transactions, self.work.jobs, client, prefix, compare_seconds=compare_seconds
         )
         self._control = ControlService(
-            self.work.transactions, self.work.jobs, self.work.pauses, queue=QueueForTests(), changes=self.watching
+            self.work.transactions,
+            self.work.jobs,
+            self.work.pauses,
+            reservations=WalletsForTests().reservations(),
+            queue=QueueForTests(),
+            changes=self.watching,
         )
 
     async def stored(self) -> UUID:

@@ -17,8 +17,9 @@ from uuid_utils.compat import uuid7
 from services.customers.repository import CUSTOMERS
 from services.customers.repository_sql import SqlCustomerRepository
 from services.jobs.completion import Completion, Settlement, ending
-from services.jobs.control import removal
+from services.jobs.control import Retry, removal
 from services.jobs.domain import BillingStatus, JobStatus, ListKey
+from services.jobs.holds import Reserved
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS, Claim, JobRepository, Renewal
 from services.kit.data.audit import AUDIT_LOG
@@ -209,7 +210,7 @@ async def look_after_jobs(recorded: Recorded, jobs: JobRepository) -> list[UUID]
     assert await recorded.call("retention", lambda: jobs.delete_finished(MINUTE, 500)) == 500
     await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
     await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"") for job_id in waiting]))
-    await recorded.call("retry", lambda: jobs.retry_many([(waiting[0], BillingStatus.UNHELD)]))
+    await recorded.call("retry", lambda: jobs.retry_many([Retry(job_id=waiting[0], hold=Reserved(uuid7(), 1, 5))]))
     await recorded.call("remove", lambda: jobs.remove_many([removal(lost[0], JobStatus.FAILED, "E", "no")]))
     await recorded.call("versions", lambda: jobs.versions(waiting))
     await recorded.call("withhold", lambda: jobs.withhold(waiting))

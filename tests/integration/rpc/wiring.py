@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from grpc import aio
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from innosystem.client import connect
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.customers.repository_sql import SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
@@ -17,13 +19,17 @@ from services.jobs.caching import CachedJobTypes
 from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
+from services.jobs.hold_auditor import HoldAuditor
+from services.jobs.holds import HoldTimes, Reservations
+from services.jobs.housekeeping import Settler
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
+from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
@@ -40,6 +46,9 @@ from services.wallets.verification_sql import SqlBooksReader
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.jobs_work import QueueForTests
 
+_HOLD_TIMES = HoldTimes(orphan_after=timedelta(minutes=10))
+# No test wants the settler to make a charge.
+_SETTLE_AFTER = timedelta(hours=1)
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
 
 
@@ -94,19 +103,30 @@ def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
         yield JobTypeServicer(JobTypeService(transactions, job_types, known, QueueForTests()), _TOKENS)
 
 
+@dataclass(frozen=True)
+class JobsParts:
+    """JobService, and the chores that tests have done when they want; to the auditor no hold is too young."""
+
+    servicer: JobServicer
+    settler: Settler
+    auditor: HoldAuditor
+
+
 @contextmanager
 def jobs_servicer(
-    loop: LoopThread, url: str, *, redis_url: str, redis_prefix: str, customers_address: str
-) -> Iterator[JobServicer]:
-    """JobService on a database, a Redis and a customers service."""
+    loop: LoopThread, url: str, *, redis_url: str, redis_prefix: str, customers_address: str, wallets_address: str
+) -> Iterator[JobsParts]:
+    """JobService on a database, a Redis, a customers and a wallets service."""
 
-    async def connected() -> aio.Channel:
-        return connect(customers_address, deadline_seconds=3)
+    async def connected(address: str) -> aio.Channel:
+        return connect(address, deadline_seconds=3)
 
     client = redis_client(RedisSettings(url=SecretStr(redis_url)))
     with _database(loop, url) as database:
-        channel = loop.run(connected())
-        customers = GrpcCustomers(CustomerServiceStub(channel))
+        channels = [loop.run(connected(address)) for address in (customers_address, wallets_address)]
+        customers = GrpcCustomers(CustomerServiceStub(channels[0]))
+        wallets = GrpcWallets(WalletServiceStub(channels[1]))
+        reservations = Reservations(wallets, _HOLD_TIMES, lambda: datetime.now(UTC))
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)
@@ -123,20 +143,27 @@ def jobs_servicer(
             job_types=known,
             queue=dispatcher,
             changes=watching,
-            settle_after=timedelta(seconds=5),
+            settle_after=_SETTLE_AFTER,
         )
-        control = ControlService(transactions, jobs, pauses, queue=dispatcher, changes=watching)
+        control = ControlService(
+            transactions, jobs, pauses, reservations=reservations, queue=dispatcher, changes=watching
+        )
+        settler = Settler(transactions, jobs, runs, wallets, settle_after=_SETTLE_AFTER)
+        auditor = HoldAuditor(transactions, jobs, SqlAuditProgress(transactions), wallets, age=timedelta(0))
         service = JobsService(
             transactions,
             jobs,
             job_types=known,
             customers=customers,
+            reservations=reservations,
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )
-        yield JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=_TOKENS)
+        servicer = JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=_TOKENS)
+        yield JobsParts(servicer, settler, auditor)
         for task in background:
             loop.cancel(task)
         loop.run(pubsub.aclose())
-        loop.run(channel.close())
+        for channel in channels:
+            loop.run(channel.close())
         loop.run(client.aclose())

@@ -2,9 +2,11 @@
 
 import pytest
 
-from services.jobs.control import cancellation, removal, retried_billing
+from services.jobs.control import Retry, cancellation, hold_for_retry, removal, retried
 from services.jobs.domain import FINAL, BillingStatus, JobStatus, is_at_rest
-from services.jobs.errors import JobNotCancellable, JobNotRetryable
+from services.jobs.errors import InsufficientFunds, JobNotCancellable, JobNotRetryable
+from services.jobs.holds import Reserved
+from services.kit.errors import ConcurrentUpdate
 from tests.jobs_examples import stored_job
 
 LIVE = sorted(set(JobStatus) - FINAL)
@@ -51,32 +53,62 @@ def test_a_job_that_has_ended_can_not_be_cancelled(status: JobStatus) -> None:
 @pytest.mark.parametrize("status", LIVE)
 @pytest.mark.parametrize("billing", sorted(BillingStatus))
 def test_a_job_that_is_not_over_is_left_to_run(status: JobStatus, billing: BillingStatus) -> None:
-    assert retried_billing(stored_job(status=status, billing_status=billing)) is None
+    job = stored_job(status=status, billing_status=billing)
+    assert hold_for_retry(job) is None
+    assert retried(job, {}) is None
 
 
 @pytest.mark.parametrize("status", OVER)
-def test_a_job_that_is_over_may_run_again_when_its_hold_is_released_or_it_is_free(status: JobStatus) -> None:
-    may = {
-        billing: retried_billing(stored_job(status=status, billing_status=billing))
-        for billing in (BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE)
-    }
-    assert may == {
-        BillingStatus.RELEASED: BillingStatus.UNHELD,
-        BillingStatus.NOT_BILLABLE: BillingStatus.NOT_BILLABLE,
-    }
+def test_a_free_job_that_is_over_may_run_again_without_a_hold(status: JobStatus) -> None:
+    job = stored_job(status=status, billing_status=BillingStatus.NOT_BILLABLE)
+    assert hold_for_retry(job) is None
+    assert retried(job, {}) == Retry(job_id=job.id)
+
+
+@pytest.mark.parametrize("status", OVER)
+def test_a_job_that_is_over_and_released_needs_a_hold_of_the_next_generation_at_the_frozen_price(
+    status: JobStatus,
+) -> None:
+    job = stored_job(status=status, billing_status=BillingStatus.RELEASED, estimated_cost_cents=7, hold_generation=2)
+    needed = hold_for_retry(job)
+    assert needed is not None
+    assert (needed.job_id, needed.customer_id, needed.currency) == (job.id, job.customer_id, "EUR")
+    assert (needed.amount_cents, needed.generation) == (7, 3)
+    hold = Reserved(needed.hold_id, 3, 7)
+    again = retried(job, {job.id: hold})
+    assert again == Retry(job_id=job.id, hold=hold)
+    assert again.billing_status is BillingStatus.HELD
+
+
+def test_a_job_without_a_hold_is_not_run_again_for_the_reason_that_there_is_none() -> None:
+    job = stored_job(status=JobStatus.FAILED, billing_status=BillingStatus.RELEASED)
+    with pytest.raises(InsufficientFunds):
+        retried(job, {job.id: InsufficientFunds(0, 5, "EUR")})
+
+
+@pytest.mark.parametrize("generation", [None, 1, 2])
+def test_a_job_that_was_run_again_and_ended_meanwhile_needs_a_later_hold(generation: int | None) -> None:
+    job = stored_job(status=JobStatus.FAILED, billing_status=BillingStatus.RELEASED, hold_generation=2)
+    reserved = {} if generation is None else {job.id: Reserved(job.id, generation, 5)}
+    with pytest.raises(ConcurrentUpdate):
+        retried(job, reserved)
 
 
 @pytest.mark.parametrize("status", OVER)
 @pytest.mark.parametrize("billing", sorted(set(BillingStatus) - {BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE}))
 def test_a_job_whose_money_is_not_settled_can_not_run_again(status: JobStatus, billing: BillingStatus) -> None:
-    with pytest.raises(JobNotRetryable):
-        retried_billing(stored_job(status=status, billing_status=billing))
+    job = stored_job(status=status, billing_status=billing)
+    assert hold_for_retry(job) is None
+    with pytest.raises(JobNotRetryable) as caught:
+        retried(job, {})
+    # The settler is about to release the hold.
+    assert (caught.value.retry_after_seconds is not None) == (billing is BillingStatus.RELEASE_DUE)
 
 
 @pytest.mark.parametrize("billing", sorted(BillingStatus))
 def test_a_job_that_succeeded_can_not_run_again(billing: BillingStatus) -> None:
     with pytest.raises(JobNotRetryable) as caught:
-        retried_billing(stored_job(status=JobStatus.SUCCEEDED, billing_status=billing))
+        retried(stored_job(status=JobStatus.SUCCEEDED, billing_status=billing), {})
     assert caught.value.metadata["billing_status"] == billing.value
 
 

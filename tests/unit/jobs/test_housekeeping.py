@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from services.jobs import housekeeping as module
-from services.jobs.completion import Completion, Settlement
+from services.jobs.completion import Completion, Failure, Settlement
 from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import BillingStatus, Charge, Job, JobStatus
 from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
@@ -20,29 +21,9 @@ from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, QueueForTests, TypesForTests, memory_work
+from tests.jobs_work import TRANSACTION, ChangesForTests, QueueForTests, TypesForTests, WalletsForTests, memory_work
 
 AGO = -timedelta(seconds=1)
-TRANSACTION = uuid7()
-
-
-class WalletsForTests:
-    """Answers charges as it is told to."""
-
-    def __init__(self) -> None:
-        self.asked: list[list[Charge]] = []
-        self.reason = ""
-        self.unknown: set[UUID] = set()
-
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
-        self.asked.append(list(charges))
-        return [self._answer(charge) for charge in charges]
-
-    def _answer(self, charge: Charge) -> Settlement | DomainError:
-        if charge.job_id in self.unknown:
-            return DependencyUnavailable("wallets")
-        paid = None if self.reason else TRANSACTION
-        return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
 
 
 class Clock:
@@ -166,20 +147,20 @@ async def test_there_is_more_to_do_when_a_round_was_full(world: World, monkeypat
 async def test_a_charge_that_its_runner_has_not_made_is_made_under_the_key_of_the_job(world: World) -> None:
     job_id = await world.succeeded()
     assert await world.settler.round() is False
-    [[charge]] = world.wallets.asked
+    [[charge]] = world.wallets.charged
     assert (charge.idempotency_key, charge.amount_cents) == (f"job:{job_id}", 5)
     job = await world.read(job_id)
     assert (job.billing_status, job.transaction_id) == (BillingStatus.CHARGED, TRANSACTION)
     assert world.changes.job_ids == [job_id]
     await world.settler.round()
-    assert len(world.wallets.asked) == 1
+    assert len(world.wallets.charged) == 1
 
 
 async def test_a_charge_is_its_runners_for_a_while() -> None:
     world = World(MINUTE)
     await world.succeeded()
     await world.settler.round()
-    assert world.wallets.asked == []
+    assert world.wallets.charged == []
 
 
 async def test_a_charge_that_was_declined_is_tried_again_until_there_are_funds(world: World) -> None:
@@ -199,7 +180,7 @@ async def test_a_charge_that_no_money_cures_is_blocked_and_not_tried_again(world
     for _ in range(2):
         await world.settler.round()
     assert (await world.read(job_id)).billing_status is BillingStatus.CHARGE_BLOCKED
-    assert len(world.wallets.asked) == 1
+    assert len(world.wallets.charged) == 1
 
 
 async def test_what_is_not_known_is_tried_again_and_what_is_known_is_recorded(world: World) -> None:
@@ -211,7 +192,7 @@ async def test_what_is_not_known_is_tried_again_and_what_is_known_is_recorded(wo
     assert (await world.read(known)).billing_status is BillingStatus.CHARGED
     world.wallets.unknown = set()
     await world.settler.round()
-    assert [charge.job_id for charge in world.wallets.asked[-1]] == [unknown]
+    assert [charge.job_id for charge in world.wallets.charged[-1]] == [unknown]
     assert (await world.read(unknown)).billing_status is BillingStatus.CHARGED
 
 
@@ -226,7 +207,7 @@ async def test_no_transaction_is_open_while_the_ledger_is_asked(world: World) ->
 
     world.wallets.deduct = asked  # type: ignore[method-assign] # the same, with a look at the transactions
     await world.settler.round()
-    assert len(world.wallets.asked) == 1
+    assert len(world.wallets.charged) == 1
 
 
 async def test_more_charges_than_fit_a_round_are_made_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,3 +323,47 @@ async def test_jobs_expire_also_while_nobody_is_rescued() -> None:
     job_id = await world.stored(expires_at=NOW)
     await world.new_timekeeper(grace=timedelta(hours=1)).round()
     assert (await world.read(job_id)).status is JobStatus.CANCELLED
+
+
+async def failed(world: World) -> tuple[UUID, UUID]:
+    """A job that ended without success and its hold."""
+    hold_id = uuid7()
+    job_id = await world.stored(billing_status=BillingStatus.HELD, hold_id=hold_id)
+    lease_id = await world.claimed(job_id, MINUTE)
+    failure = Failure(type="E", message="no", retryable=False)
+    await world.runs.complete([Completion(job_id=job_id, lease_id=lease_id, failure=failure)])
+    return job_id, hold_id
+
+
+async def test_the_settler_releases_the_holds_of_jobs_without_success_beside_its_charges(world: World) -> None:
+    job_id, hold_id = await failed(world)
+    paid = await world.succeeded()
+    assert not await world.settler.round()
+    assert world.wallets.released == [hold_id]
+    assert (await world.read(job_id)).billing_status is BillingStatus.RELEASED
+    assert (await world.read(paid)).billing_status is BillingStatus.CHARGED
+
+
+async def test_a_release_whose_outcome_is_not_known_is_tried_again_and_holds_up_no_charge(world: World) -> None:
+    job_id, hold_id = await failed(world)
+    paid = await world.succeeded()
+    world.wallets.unknown = {job_id}
+    with pytest.raises(DependencyUnavailable):
+        await world.settler.round()
+    assert (await world.read(job_id)).billing_status is BillingStatus.RELEASE_DUE
+    assert (await world.read(paid)).billing_status is BillingStatus.CHARGED
+    world.wallets.unknown = set()
+    await world.settler.round()
+    assert world.wallets.released == [hold_id]
+    assert (await world.read(job_id)).billing_status is BillingStatus.RELEASED
+
+
+async def test_a_captured_hold_of_a_job_without_success_is_loud_and_stops_nothing(world: World) -> None:
+    job_id, hold_id = await failed(world)
+    paid = await world.succeeded()
+    world.wallets.captured = {hold_id}
+    with capture_logs() as logs:
+        await world.settler.round()
+    assert [one["hold_id"] for one in logs if one["log_level"] == "error"] == [str(hold_id)]
+    assert (await world.read(job_id)).billing_status is BillingStatus.RELEASE_DUE
+    assert (await world.read(paid)).billing_status is BillingStatus.CHARGED

@@ -42,7 +42,7 @@ def test_the_price_and_the_defaults_of_the_job_type_are_frozen_into_the_job() ->
     assert (job.job_type_id, job.estimated_cost_cents, job.currency) == (job_type.id, 7, "USD")
     assert (job.queue, job.priority, job.max_attempts) == ("slow", Priority.LOW, 3)
     assert job.expires_at == NOW + timedelta(hours=1)
-    assert (job.billing_status, job.request_id) == (BillingStatus.UNHELD, "request")
+    assert (job.billing_status, job.request_id) == (BillingStatus.HELD, "request")
 
 
 def test_what_the_caller_says_wins_over_the_defaults() -> None:

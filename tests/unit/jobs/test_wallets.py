@@ -1,11 +1,15 @@
 """What the settler makes of the answers of the wallets service."""
 
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest
 from google.rpc.status_pb2 import Status
 
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_pb2 import Transaction
 from innosystem.wallets.v1.wallet_service_pb2 import (
     BatchDeductRequest,
@@ -14,12 +18,16 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     DeductResponse,
 )
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge
+from services.jobs.domain import Charge, Release
+from services.jobs.errors import HoldNotActive as Captured
+from services.jobs.errors import InsufficientFunds as NoFunds
+from services.jobs.errors import NoWalletInCurrency
+from services.jobs.holds import Hold, HoldState, Reservation
 from services.jobs.wallets import GrpcWallets
 from services.kit.data.errors import Conflict, ConnectionFailed
-from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused
 from services.kit.rpc.status import to_status
-from services.wallets.errors import InsufficientFunds, WalletNotFound
+from services.wallets.errors import HoldNotActive, InsufficientFunds, WalletNotFound
 
 CUSTOMER, HOLD, JOB, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)
@@ -103,3 +111,130 @@ async def test_a_charge_that_has_a_whole_batch_refused_is_found_and_the_others_a
         Settlement(job_id=culprit.job_id, declined_reason="INVALID_ARGUMENT"),
         made,
     ]
+
+
+RESERVATION = Reservation(job_id=JOB, customer_id=CUSTOMER, currency="EUR", amount_cents=7)
+RELEASE = Release(hold_id=HOLD, job_id=JOB)
+CREATED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def hold(**values: Any) -> wallet_pb2.Hold:
+    known = {
+        "id": str(RESERVATION.hold_id),
+        "job_id": str(JOB),
+        "customer_id": str(CUSTOMER),
+        "currency": "EUR",
+        "amount_cents": 7,
+        "state": wallet_pb2.HOLD_STATE_ACTIVE,
+        "created_at": CREATED_AT,
+    }
+    return wallet_pb2.Hold(**{**known, **values})
+
+
+class HoldStub:
+    """Answers what is asked about holds as it is told to."""
+
+    def __init__(self, results: list[Any], existing: wallet_pb2.Hold | None = None) -> None:
+        self.results = results
+        self.existing = existing
+        self.asked: list[Any] = []
+
+    async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest) -> pb.BatchPlaceHoldsResponse:  # noqa: N802
+        self.asked.append(request)
+        return pb.BatchPlaceHoldsResponse(results=self._told())
+
+    async def BatchReleaseHolds(self, request: pb.BatchReleaseHoldsRequest) -> pb.BatchReleaseHoldsResponse:  # noqa: N802
+        self.asked.append(request)
+        return pb.BatchReleaseHoldsResponse(results=self._told())
+
+    async def GetHold(self, request: pb.GetHoldRequest) -> pb.GetHoldResponse:  # noqa: N802
+        self.asked.append(request)
+        if self.existing is None:
+            raise lost()
+        return pb.GetHoldResponse(hold=self.existing)
+
+    async def ListHolds(self, request: pb.ListHoldsRequest) -> pb.ListHoldsResponse:  # noqa: N802
+        asked = pb.ListHoldsRequest()
+        asked.CopyFrom(request)
+        self.asked.append(asked)
+        if not self.results:
+            raise lost()
+        response: pb.ListHoldsResponse = self.results.pop(0)
+        return response
+
+    def _told(self) -> list[Any]:
+        if not self.results:
+            raise lost()
+        return self.results
+
+
+def lost() -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+
+
+def not_placed(error: DomainError) -> pb.BatchPlaceHoldsResult:
+    return pb.BatchPlaceHoldsResult(error=to_status(error))
+
+
+async def test_a_hold_is_asked_for_under_the_id_of_its_job() -> None:
+    stub = HoldStub([pb.BatchPlaceHoldsResult(response=pb.PlaceHoldResponse(hold=hold()))])
+    [placed] = await GrpcWallets(stub).place_holds([RESERVATION])
+    assert isinstance(placed, Hold)
+    assert (placed.id, placed.state, placed.created_at) == (RESERVATION.hold_id, HoldState.ACTIVE, CREATED_AT)
+    [asked] = stub.asked[0].requests
+    assert (asked.hold_id, asked.job_id, asked.amount_cents) == (str(RESERVATION.hold_id), str(JOB), 7)
+    assert (asked.customer_id, asked.currency) == (str(CUSTOMER), "EUR")
+
+
+async def test_why_there_is_no_hold_is_said_in_the_terms_of_jobs() -> None:
+    stub = HoldStub(
+        [
+            not_placed(InsufficientFunds(3, 7, "EUR")),
+            not_placed(WalletNotFound(customer_id=CUSTOMER, currency="EUR")),
+            not_placed(ConnectionFailed()),
+        ]
+    )
+    poor, without, unknown = await GrpcWallets(stub).place_holds([RESERVATION] * 3)
+    assert isinstance(poor, NoFunds)
+    assert (poor.available_cents, poor.required_cents, poor.currency) == (3, 7, "EUR")
+    assert isinstance(without, NoWalletInCurrency)
+    assert isinstance(unknown, DependencyUnavailable)
+
+
+@pytest.mark.parametrize("error", [IdempotencyKeyReused(("amount_cents",)), HoldNotActive(HOLD, "RELEASED")])
+async def test_another_hold_under_the_id_is_looked_at(error: DomainError) -> None:
+    stub = HoldStub([not_placed(error)], hold(amount_cents=5, state=wallet_pb2.HOLD_STATE_RELEASED))
+    [found] = await GrpcWallets(stub).place_holds([RESERVATION])
+    assert isinstance(found, Hold)
+    assert (found.amount_cents, found.state) == (5, HoldState.RELEASED)
+    [unknown] = await GrpcWallets(HoldStub([not_placed(error)])).place_holds([RESERVATION])
+    assert isinstance(unknown, DependencyUnavailable)
+
+
+async def test_nothing_is_known_of_holds_when_the_call_fails() -> None:
+    wallets = GrpcWallets(HoldStub([]))
+    assert [type(one) for one in await wallets.place_holds([RESERVATION] * 2)] == [DependencyUnavailable] * 2
+    assert [type(one) for one in await wallets.release_holds([RELEASE] * 2)] == [DependencyUnavailable] * 2
+    with pytest.raises(DependencyUnavailable):
+        [page async for page in wallets.active_holds(CREATED_AT, CREATED_AT)]
+
+
+async def test_a_release_is_done_or_too_late_or_not_known() -> None:
+    results = [
+        pb.BatchReleaseHoldsResult(response=pb.ReleaseHoldResponse(hold=hold())),
+        pb.BatchReleaseHoldsResult(error=to_status(HoldNotActive(HOLD, "CAPTURED"))),
+        pb.BatchReleaseHoldsResult(error=to_status(ConnectionFailed())),
+    ]
+    done, late, unknown = await GrpcWallets(HoldStub(results)).release_holds([RELEASE] * 3)
+    assert done == Settlement(job_id=JOB, released=True)
+    assert isinstance(late, Captured)
+    assert isinstance(unknown, DependencyUnavailable)
+
+
+async def test_active_holds_are_listed_page_by_page_from_a_time_on() -> None:
+    pages = [pb.ListHoldsResponse(holds=[hold()], next_page_token="next"), pb.ListHoldsResponse(holds=[hold()] * 2)]
+    stub = HoldStub(pages)
+    found = [len(page) async for page in GrpcWallets(stub).active_holds(CREATED_AT, CREATED_AT)]
+    assert found == [1, 2]
+    assert [one.page_token for one in stub.asked] == ["", "next"]
+    assert 'created_at >= "2026-01-01T00:00:00+00:00"' in stub.asked[0].filter

@@ -1,4 +1,4 @@
-"""JobService and JobTypeService on one server, with a real CustomerService beside it that they ask."""
+"""JobService and JobTypeService on one server, with real services of customers and wallets beside it that they ask."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,13 +17,20 @@ from innosystem.jobs.v1.job_type_service_pb2_grpc import (
     JobTypeServiceStub,
     add_JobTypeServiceServicer_to_server,
 )
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add_WalletServiceServicer_to_server
 from services.jobs.job_type_servicer import JobTypeServicer
-from services.jobs.servicer import JobServicer
-from tests.integration.rpc.jobs.world import CustomersServer, Lists, World
+from tests.integration.rpc.jobs.world import CustomersServer, Lists, WalletsServer, World
 from tests.integration.rpc.loop_thread import AioServer, LoopThread
-from tests.integration.rpc.wiring import customers_servicer, job_types_servicer, jobs_servicer
+from tests.integration.rpc.wiring import (
+    JobsParts,
+    customers_servicer,
+    job_types_servicer,
+    jobs_servicer,
+    wallets_servicer,
+)
 
-Servicers = tuple[JobServicer, JobTypeServicer]
+Servicers = tuple[JobsParts, JobTypeServicer]
+Neighbours = tuple[CustomersServer, WalletsServer]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,28 @@ def customers_server(
 
 
 @pytest.fixture(scope="module")
+def wallets_server(
+    loop_thread: LoopThread, fresh_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WalletsServer]:
+    """The wallets service that the jobs service asks."""
+    address = f"unix:{tmp_path_factory.mktemp('wallets') / 's'}"
+    with wallets_servicer(loop_thread, url := fresh_database("wallets")) as servicer:
+        server = AioServer(loop_thread)
+        add_WalletServiceServicer_to_server(servicer, server)  # type: ignore[arg-type] # looks like one
+        server.add_insecure_port(address)
+        server.start()
+        with grpc.insecure_channel(address) as channel:
+            yield WalletsServer(address, server, WalletServiceStub(channel), url)
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def neighbours(customers_server: CustomersServer, wallets_server: WalletsServer) -> Neighbours:
+    """The services that the jobs service asks."""
+    return customers_server, wallets_server
+
+
+@pytest.fixture(scope="module")
 def queue_prefix() -> str:
     """Keeps the lists of the module apart from all others."""
     return f"{uuid4()}:"
@@ -60,8 +89,9 @@ def grpc_servicer(
     database_url: str,
     redis_url: str,
     queue_prefix: str,
-    customers_server: CustomersServer,
+    neighbours: Neighbours,
 ) -> Iterator[Servicers]:
+    customers, wallets = neighbours
     with (
         job_types_servicer(loop_thread, database_url) as job_types,
         jobs_servicer(
@@ -69,7 +99,8 @@ def grpc_servicer(
             database_url,
             redis_url=redis_url,
             redis_prefix=queue_prefix,
-            customers_address=customers_server.address,
+            customers_address=customers.address,
+            wallets_address=wallets.address,
         ) as jobs,
     ):
         yield jobs, job_types
@@ -78,7 +109,7 @@ def grpc_servicer(
 @pytest.fixture(scope="module")
 def grpc_add_to_server() -> Callable[[Servicers, Any], None]:
     def add(servicers: Servicers, server: Any) -> None:
-        add_JobServiceServicer_to_server(servicers[0], server)
+        add_JobServiceServicer_to_server(servicers[0].servicer, server)
         add_JobTypeServiceServicer_to_server(servicers[1], server)
 
     return add
@@ -90,9 +121,24 @@ def grpc_stub_cls() -> type[JobServiceStub]:
 
 
 @pytest.fixture
-def world(grpc_stub: JobServiceStub, grpc_channel: grpc.Channel, customers_server: CustomersServer) -> World:
+def world(
+    grpc_stub: JobServiceStub,
+    grpc_channel: grpc.Channel,
+    grpc_servicer: Servicers,
+    loop_thread: LoopThread,
+    neighbours: Neighbours,
+) -> World:
     """The stubs, and what a test needs before it can submit a job."""
-    return World(grpc_stub, JobTypeServiceStub(grpc_channel), customers_server.stub)
+    parts, _ = grpc_servicer
+    customers, wallets = neighbours
+    return World(
+        grpc_stub,
+        JobTypeServiceStub(grpc_channel),
+        customers.stub,
+        wallets.stub,
+        settle=lambda: loop_thread.run(parts.settler.round()),
+        audit=lambda: loop_thread.run(parts.auditor.round()),
+    )
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def failed(world: World, **values: Any) -> job_pb2.Job:
     job, lease_id = world.running(**values)
     error = job_pb2.JobError(type="E", message="no")
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=error))
-    return world.get(job.id)
+    return world.released(job.id)
 
 
 def stats(world: World, queue: str) -> list[pb.QueueStats]:
@@ -42,7 +42,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_again_it_is_the_same(world: Worl
 
     cancelled = cancel(world, job.id, "not needed")
 
-    assert (cancelled.status, cancelled.billing_status) == (CANCELLED, job_pb2.BILLING_STATUS_RELEASED)
+    assert (cancelled.status, cancelled.billing_status) == (CANCELLED, job_pb2.BILLING_STATUS_RELEASE_DUE)
     assert (cancelled.error.type, cancelled.error.message) == ("CANCELLED", "not needed")
     assert cancelled.HasField("completed_at")
     with stored.unchanged():
@@ -67,7 +67,8 @@ def test_the_result_of_a_job_cancelled_while_it_ran_is_refused_and_nothing_is_ch
         [ended] = world.jobs.RenewLeases(renewal).not_renewed
     details(result.error, "LEASE_LOST")
     assert (ended.job_id, ended.reason) == (job.id, pb.LEASE_END_CANCELLED)
-    assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASED
+    assert world.released(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASED
+    assert world.wallet(job.customer_id).pending_charges_cents == 0
 
 
 @pytest.mark.parametrize("end", [World.succeeded, failed])
@@ -105,7 +106,7 @@ def test_a_failed_job_is_run_again_with_all_its_attempts_at_the_frozen_price(wor
     retried = retry(world, job.id)
 
     assert (retried.status, retried.attempt) == (PENDING, 0)
-    assert (retried.billing_status, retried.estimated_cost_cents) == (job_pb2.BILLING_STATUS_UNHELD, 7)
+    assert (retried.billing_status, retried.estimated_cost_cents) == (job_pb2.BILLING_STATUS_HELD, 7)
     assert not retried.HasField("completed_at")
     assert lists.holding("jobs:retried:p1:pending", [job.id]) == [job.id]
     lease_id = str(uuid4())
@@ -133,6 +134,7 @@ def test_a_batch_by_ids_gives_each_job_its_own_answer(world: World) -> None:
     ids = pb.JobIds(job_ids=[waiting.id, done.id, unknown, waiting.id])
 
     cancelled = world.jobs.BatchCancelJobs(pb.BatchCancelJobsRequest(ids=ids, reason="all")).results
+    world.settle()
     retried = world.jobs.BatchRetryJobs(pb.BatchRetryJobsRequest(ids=ids)).results
 
     assert [one.WhichOneof("result") for one in cancelled] == ["job", "error", "error", "job"]
@@ -158,6 +160,7 @@ def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_the
         return [one.job.id for one in world.jobs.BatchRetryJobs(pb.BatchRetryJobsRequest(filter=wanted)).results]
 
     assert [cancelled(), cancelled(), cancelled()] == [jobs[:2], jobs[2:], []]
+    world.settle()
     assert [retried(), retried(), retried()] == [jobs[:2], jobs[2:], []]
     assert {world.get(one).status for one in jobs} == {PENDING}
     assert world.get(done.id).status == job_pb2.JOB_STATUS_SUCCEEDED

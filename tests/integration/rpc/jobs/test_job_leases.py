@@ -149,7 +149,7 @@ def test_a_retryable_failure_with_attempts_left_is_scheduled_by_the_job_types_ba
     assert (result.recorded.status, result.recorded.HasField("charge")) == (SCHEDULED, False)
     scheduled = world.get(job.id)
     assert (scheduled.status, scheduled.attempt) == (SCHEDULED, 1)
-    assert scheduled.billing_status == job_pb2.BILLING_STATUS_UNHELD
+    assert scheduled.billing_status == job_pb2.BILLING_STATUS_HELD
     assert (scheduled.error.type, scheduled.error.attempt) == ("E", 1)
     assert timedelta(seconds=80) <= wait_of(scheduled) <= timedelta(seconds=120)
     with stored.unchanged():
@@ -176,7 +176,7 @@ def test_an_attempt_after_a_backoff_runs_by_itself_and_the_last_that_fails_is_fi
     [result] = world.complete(failure(job, lease_id))
 
     assert result.recorded.status == job_pb2.JOB_STATUS_FAILED
-    assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASED
+    assert world.released(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASED
 
 
 def test_a_failure_that_is_not_to_be_tried_again_is_final(world: World) -> None:
@@ -242,6 +242,7 @@ def test_a_job_that_is_over_is_answered_once_and_one_that_is_not_there_is_not_fo
 ) -> None:
     job = world.job()
     world.jobs.CancelJob(pb.CancelJobRequest(job_id=job.id))
+    world.released(job.id)
     states = list(world.jobs.WatchJob(pb.WatchJobRequest(job_id=job.id), timeout=30))
     assert [one.job.status for one in states] == [job_pb2.JOB_STATUS_CANCELLED]
 
@@ -259,5 +260,5 @@ def test_watchers_that_go_away_leave_nothing_behind(world: World, grpc_servicer:
         next(stream)
     for stream in streams:
         stream.cancel()
-    watching = grpc_servicer[0]._watching
+    watching = grpc_servicer[0].servicer._watching
     wait_until(lambda: not watching._watchers, limit_seconds=10)

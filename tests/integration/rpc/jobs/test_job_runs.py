@@ -140,7 +140,7 @@ def test_success_and_the_charge_that_is_due_are_recorded_together(world: World) 
     assert result.recorded.status == job_pb2.JOB_STATUS_SUCCEEDED
     charge = result.recorded.charge
     assert (charge.customer_id, charge.currency, charge.amount_cents) == (job.customer_id, "EUR", 5)
-    assert (charge.idempotency_key, charge.job_id, charge.hold_id) == (f"job:{job.id}", job.id, "")
+    assert (charge.idempotency_key, charge.job_id, charge.hold_id) == (f"job:{job.id}", job.id, job.hold_id)
     done = world.get(job.id)
     assert (done.status, done.billing_status) == (job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.BILLING_STATUS_CHARGE_DUE)
     assert (done.output_json, done.cost_cents) == ('{"a": 1, "b": 2}', 5)
@@ -166,7 +166,7 @@ def test_failure_is_recorded_with_its_error_and_nothing_is_charged(world: World)
     assert result.recorded.status == job_pb2.JOB_STATUS_FAILED
     assert not result.recorded.HasField("charge")
     done = world.get(job.id)
-    assert (done.status, done.billing_status) == (job_pb2.JOB_STATUS_FAILED, job_pb2.BILLING_STATUS_RELEASED)
+    assert (done.status, done.billing_status) == (job_pb2.JOB_STATUS_FAILED, job_pb2.BILLING_STATUS_RELEASE_DUE)
     assert (done.error.type, done.error.message, done.error.attempt) == ("ValueError", "a�b", 1)
     assert done.error.retryable
     assert (done.output_json, done.HasField("cost_cents")) == ("", False)
@@ -281,7 +281,7 @@ def test_a_refusal_that_no_money_cures_blocks_the_charge(world: World) -> None:
 def test_a_job_that_owes_nothing_is_left_as_it_is(world: World, stored: Stored) -> None:
     waiting, (running, _) = world.job(), world.running()
     with stored.unchanged():
-        assert statuses(world, charged(waiting, str(uuid4())), declined(running)) == ["UNHELD", "UNHELD"]
+        assert statuses(world, charged(waiting, str(uuid4())), declined(running)) == ["HELD", "HELD"]
 
 
 def test_the_queues_are_counted_by_priority(world: World) -> None:

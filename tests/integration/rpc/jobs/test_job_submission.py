@@ -58,7 +58,7 @@ def test_an_accepted_job_waits_at_the_price_and_priority_of_its_type(world: Worl
     job = response.job
     assert not response.replayed
     assert (job.id, job.customer_id, job.job_type_id) == (asked.job_id, customer_id, job_type.id)
-    assert (job.status, job.billing_status) == (job_pb2.JOB_STATUS_PENDING, job_pb2.BILLING_STATUS_UNHELD)
+    assert (job.status, job.billing_status) == (job_pb2.JOB_STATUS_PENDING, job_pb2.BILLING_STATUS_HELD)
     assert (job.estimated_cost_cents, job.currency, job.max_attempts) == (7, "USD", 3)
     assert (job.priority, job.queue, dict(job.labels)) == (job_type_pb2.PRIORITY_LOW, "q1", {"team": "blue"})
     assert not job.HasField("cost_cents")

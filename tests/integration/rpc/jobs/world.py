@@ -1,5 +1,6 @@
 """Makes customers, job types and jobs over gRPC, and takes jobs through their lives."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -12,8 +13,13 @@ from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.loop_thread import AioServer
+
+CURRENCIES = ("EUR", "USD")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,16 @@ class CustomersServer:
     address: str
     server: AioServer
     stub: CustomerServiceStub
+
+
+@dataclass(frozen=True)
+class WalletsServer:
+    """A running wallets service, and where its database is."""
+
+    address: str
+    server: AioServer
+    stub: WalletServiceStub
+    url: str
 
 
 @dataclass(frozen=True)
@@ -41,21 +57,59 @@ class Lists:
 
 @dataclass(frozen=True)
 class World:
-    """The stubs of the jobs service and of the customers service."""
+    """The stubs of the services, and what housekeeping does when a test wants it.
+
+    Attributes:
+        settle: One round of the settler, which makes no charges here.
+        audit: One round of the hold auditor.
+    """
 
     jobs: JobServiceStub
     job_types: JobTypeServiceStub
     customers: CustomerServiceStub
+    wallets: WalletServiceStub
+    settle: Callable[[], bool]
+    audit: Callable[[], bool]
 
-    def customer(self) -> str:
-        """Makes an active customer."""
+    def customer(self, cents: int = 100_000) -> str:
+        """Makes an active customer with wallets in two currencies, and credits them."""
         customer_id = str(uuid4())
         self.customers.CreateCustomer(
             customer_service_pb2.CreateCustomerRequest(
                 customer_id=customer_id, name="Ada", email=f"{customer_id}@example.com"
             )
         )
+        for currency in CURRENCIES:
+            self.wallets.CreateWallet(
+                wallets_pb.CreateWalletRequest(wallet_id=str(uuid4()), customer_id=customer_id, currency=currency)
+            )
+            if cents:
+                self.credit(customer_id, cents, currency)
         return customer_id
+
+    def credit(self, customer_id: str, cents: int, currency: str = "EUR") -> None:
+        """Pays money in."""
+        self.wallets.Credit(
+            wallets_pb.CreditRequest(
+                customer_id=customer_id, currency=currency, amount_cents=cents, idempotency_key=str(uuid4())
+            )
+        )
+
+    def wallet(self, customer_id: str, currency: str = "EUR") -> wallet_pb2.Wallet:
+        """Reads a wallet."""
+        owner = wallets_pb.WalletOwner(customer_id=customer_id, currency=currency)
+        return self.wallets.GetWallet(wallets_pb.GetWalletRequest(owner=owner)).wallet
+
+    def hold(self, hold_id: str) -> wallet_pb2.Hold:
+        """Reads a hold."""
+        return self.wallets.GetHold(wallets_pb.GetHoldRequest(hold_id=hold_id)).hold
+
+    def released(self, job_id: str) -> job_pb2.Job:
+        """Has the hold of a job that ended without success released, and answers the job."""
+        self.settle()
+        job = self.get(job_id)
+        assert job.billing_status in (job_pb2.BILLING_STATUS_RELEASED, job_pb2.BILLING_STATUS_NOT_BILLABLE)
+        return job
 
     def job_type(self, **values: Any) -> job_type_pb2.JobType:
         """Makes a job type that costs 5 cents."""

@@ -1,0 +1,111 @@
+"""The hold auditor: holds of jobs that never came are released, all others are left, and nothing is passed by."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from services.jobs.domain import UNSETTLED, BillingStatus
+from services.jobs.hold_auditor import HoldAuditor
+from services.jobs.holds import Hold, HoldState, Reservation
+from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.errors import DependencyUnavailable
+from tests.jobs_examples import new_job, new_job_type
+from tests.jobs_work import WalletsForTests, memory_work
+
+AGE = timedelta(minutes=10)
+OLD = timedelta(minutes=11)
+
+
+class World:
+    """Jobs and holds, and who looks after them."""
+
+    def __init__(self) -> None:
+        self.transactions = MemoryTransactions()
+        self.work = memory_work(self.transactions)
+        self.wallets = WalletsForTests()
+        self.auditor = HoldAuditor(self.transactions, self.work.jobs, self.work.progress, self.wallets, age=AGE)
+
+    def hold(self, age: timedelta = OLD, **values: Any) -> Hold:
+        """A hold of a job that is nowhere."""
+        wanted = Reservation(job_id=uuid7(), customer_id=uuid4(), currency="EUR", amount_cents=5)
+        return self.wallets.hold(wanted, **{"created_at": datetime.now(UTC) - age, **values})
+
+    async def job(self, hold: Hold, **values: Any) -> None:
+        """The job of a hold."""
+        async with self.transactions.begin():
+            job_type = await self.work.job_types.create(new_job_type())
+            held = {"billing_status": BillingStatus.HELD, "hold_id": hold.id, **values}
+            await self.work.jobs.create_many([new_job(job_type.id, id=hold.job_id, **held)])
+
+    async def done_until(self) -> datetime:
+        async with self.transactions.begin():
+            return (await self.work.progress.window(AGE))[0]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_the_hold_of_a_job_that_never_came_is_released_when_it_is_old_enough(world: World) -> None:
+    orphan, young = world.hold(), world.hold(AGE - timedelta(minutes=1))
+    assert not await world.auditor.round()
+    assert world.wallets.released == [orphan.id]
+    assert world.wallets.holds[young.id].state is HoldState.ACTIVE
+
+
+@pytest.mark.parametrize("billing", sorted(UNSETTLED))
+async def test_the_hold_of_a_job_that_may_need_it_stays(world: World, billing: BillingStatus) -> None:
+    hold = world.hold()
+    await world.job(hold, billing_status=billing)
+    await world.auditor.round()
+    assert world.wallets.released == []
+
+
+@pytest.mark.parametrize("values", [{"hold_id": uuid4()}, {"billing_status": BillingStatus.RELEASED}])
+async def test_a_hold_that_its_job_does_not_use_is_released(world: World, values: dict[str, Any]) -> None:
+    hold = world.hold()
+    await world.job(hold, **values)
+    await world.auditor.round()
+    assert world.wallets.released == [hold.id]
+
+
+async def test_holds_that_were_looked_at_are_not_looked_at_again(world: World) -> None:
+    asked: list[tuple[datetime, datetime]] = []
+    holds_of = world.wallets.active_holds
+
+    async def noted(since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
+        asked.append((since, until))
+        async for page in holds_of(since, until):
+            yield page
+
+    world.wallets.active_holds = noted  # type: ignore[method-assign] # the same, with a look at what is asked for
+    await world.job(world.hold())
+    await world.auditor.round()
+    await world.auditor.round()
+    assert asked[0][1] <= datetime.now(UTC) - AGE
+    assert asked[1][0] == asked[0][1]
+
+
+async def test_what_is_not_known_to_be_released_is_looked_at_again(world: World) -> None:
+    first, second = world.hold(OLD + timedelta(minutes=1)), world.hold()
+    assert second.job_id is not None
+    world.wallets.unknown = {second.job_id}
+    with pytest.raises(DependencyUnavailable):
+        await world.auditor.round()
+    assert await world.done_until() == first.created_at
+    world.wallets.unknown = set()
+    await world.auditor.round()
+    assert set(world.wallets.released) == {first.id, second.id}
+    assert await world.done_until() > second.created_at
+
+
+async def test_a_hold_that_was_captured_since_it_was_listed_stops_nothing(world: World) -> None:
+    captured, orphan = world.hold(OLD + timedelta(minutes=1)), world.hold()
+    world.wallets.captured = {captured.id}
+    await world.auditor.round()
+    assert world.wallets.released == [orphan.id]
