@@ -30,6 +30,10 @@ from tests.work import Begin, Work
 TRANSACTION = uuid7()
 
 
+def nobody() -> None:
+    """Is woken, where there is no settler."""
+
+
 class QueueForTests:
     """A queue that only keeps what it is told."""
 

@@ -1,5 +1,6 @@
 """The jobs process: `python -m services.jobs`. The only place where its parts are put together."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,7 @@ from services.jobs.caching import CachedCustomers, CachedJobTypes
 from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
+from services.jobs.gauges import Gauges
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import HoldTimes, Reservations
 from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
@@ -56,6 +58,7 @@ from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 
 _RETENTION_EVERY = timedelta(minutes=1)
+_GAUGES_EVERY = timedelta(seconds=15)
 
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
@@ -116,11 +119,24 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             now=lambda: datetime.now(UTC),
         )
         settle_after = timedelta(seconds=settings.settle_after_seconds)
+        settling = asyncio.Event()
         runs = RunService(
-            transactions, jobs, job_types=known_types, queue=dispatcher, changes=watching, settle_after=settle_after
+            transactions,
+            jobs,
+            job_types=known_types,
+            queue=dispatcher,
+            changes=watching,
+            wake_settler=settling.set,
+            settle_after=settle_after,
         )
         control = ControlService(
-            transactions, jobs, pauses, reservations=reservations, queue=dispatcher, changes=watching
+            transactions,
+            jobs,
+            pauses,
+            reservations=reservations,
+            queue=dispatcher,
+            changes=watching,
+            wake_settler=settling.set,
         )
         reconciler = Reconciler(
             transactions,
@@ -146,9 +162,10 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
         chores = [
             Chore("timekeeper", every, timekeeper.round),
-            Chore("settler", every, settler.round),
+            Chore("settler", every, settler.round, settling),
             Chore("reconciler", timedelta(seconds=settings.reconcile_seconds), reconciler.round),
             Chore("hold auditor", hold_times.orphan_after / 20, auditor.round),
+            Chore("gauges", _GAUGES_EVERY, Gauges(transactions, jobs).round),
             Chore("retention", _RETENTION_EVERY, retention.round),
         ]
         tokens = PageTokens(database_settings.page_token_key)

@@ -31,6 +31,7 @@ class ControlService:
         reservations: Reserves the price of jobs that are run again.
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
+        wake_settler: Is called when holds are to be released.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ControlService:
         reservations: Reservations,
         queue: Queue,
         changes: Changes,
+        wake_settler: Callable[[], None],
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
@@ -49,6 +51,7 @@ class ControlService:
         self._reservations = reservations
         self._queue = queue
         self._changes = changes
+        self._wake_settler = wake_settler
 
     async def cancel(
         self, job_ids: Sequence[UUID], reason: str, *, wanted: Specification = ALWAYS
@@ -68,6 +71,7 @@ class ControlService:
             removals: list[Removal] = []
             refused = _each(jobs, lambda job: _note(removals, cancellation(job, reason)))
             await self._jobs.remove_many(removals)
+            self.transactions.after_commit(self._wake_settler)
             return refused
 
         return await self._change(job_ids, change, wanted)

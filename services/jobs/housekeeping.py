@@ -7,7 +7,8 @@ a transaction. All times are the database's.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -45,17 +46,20 @@ class Chore:
         name: In logs and metrics.
         every: The pause between two rounds, with jitter.
         round: One round; answers whether there is more to do at once.
+        woken: Set when there is something to do before the pause is over.
     """
 
     name: str
     every: timedelta
     round: Callable[[], Awaitable[bool]]
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Does it until it is cancelled. A failure is logged when it begins and when it is over."""
         backoff_seconds = 0.0
         while True:
             ROUNDS.labels(self.name).inc()
+            self.woken.clear()
             try:
                 more = await self.round()
             except (DomainError, QueueUnavailable) as error:
@@ -69,8 +73,13 @@ class Chore:
                 log.info("housekeeping goes on", chore=self.name)
                 backoff_seconds = 0.0
             if not more:
-                # Replicas that were started together do not stay together.
-                await asyncio.sleep(self.every.total_seconds() * random.uniform(0.8, 1.2))  # noqa: S311
+                await self._pause()
+
+    async def _pause(self) -> None:
+        # Replicas that were started together do not stay together.
+        seconds = self.every.total_seconds() * random.uniform(0.8, 1.2)  # noqa: S311
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.woken.wait(), seconds)
 
 
 class Timekeeper:

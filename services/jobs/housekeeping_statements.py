@@ -128,6 +128,16 @@ TAKE_UNSETTLED = text(
     """
 )
 
+COUNT_UNSETTLED = text(
+    """
+    SELECT billing_status, count(*), count(*) FILTER (WHERE next_try_at < now() - interval '1 minute')
+    FROM jobs WHERE billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')
+    GROUP BY billing_status
+    UNION ALL
+    SELECT billing_status, count(*), 0 FROM jobs WHERE billing_status = 'CHARGE_BLOCKED' GROUP BY billing_status
+    """
+)
+
 DELETE_FINISHED = text(
     """
     WITH finished AS (

@@ -120,6 +120,14 @@ class Renewed:
     lease_expires_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Unsettled:
+    """How many jobs are in a billing status, and how many of them should have been tried a minute ago."""
+
+    jobs: int
+    overdue: int
+
+
 class JobTypeRepository(Protocol):
     """Stored job types."""
 
@@ -303,6 +311,10 @@ class JobRepository(Protocol):
 
         Each is put off by a wait that doubles, up to the longest, so that nobody else takes it meanwhile.
         """
+        ...
+
+    async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
+        """Counts charges and releases that are due, declined or blocked, as far as there are any."""
         ...
 
     async def delete_finished(self, age: timedelta, limit: int) -> int:

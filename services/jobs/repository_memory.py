@@ -35,6 +35,7 @@ from services.jobs.repository import (
     Payloads,
     Renewal,
     Renewed,
+    Unsettled,
 )
 from services.jobs.statistics import queue_stats
 from services.kit.data.errors import StillReferenced
@@ -384,6 +385,24 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._tries[job_id] = self._tries.get(job_id, 0) + 1
             self._next_tries[job_id] = now + min(settle_after * 2 ** (self._tries[job_id] - 1), longest)
         return [_due(self._rows[job_id]) for _, job_id in due]
+
+    async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
+        """Looks at all of them."""
+        shown = (
+            BillingStatus.CHARGE_DUE,
+            BillingStatus.RELEASE_DUE,
+            BillingStatus.DECLINED,
+            BillingStatus.CHARGE_BLOCKED,
+        )
+        until = self.now() - timedelta(minutes=1)
+        found: dict[BillingStatus, list[Job]] = defaultdict(list)
+        for job in self._rows.values():
+            if job.billing_status in shown:
+                found[job.billing_status].append(job)
+        return {
+            status: Unsettled(len(jobs), sum(self._next_tries.get(job.id, until) < until for job in jobs))
+            for status, jobs in found.items()
+        }
 
     async def delete_finished(self, age: timedelta, limit: int) -> int:
         """Deletes them one by one."""

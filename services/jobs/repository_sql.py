@@ -29,7 +29,7 @@ from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
 from services.jobs.reconciler import Turn
-from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Renewal, Renewed
+from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Renewal, Renewed, Unsettled
 from services.jobs.statistics import queue_stats
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions import Propagation
@@ -251,6 +251,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             else Charge(row.customer_id, row.currency, row.cost_cents, hold_id=row.hold_id, job_id=row.id)
             for row in rows
         ]
+
+    async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
+        """Counts along the indexes of what is not settled."""
+        rows = await self._connection.execute(housekeeping.COUNT_UNSETTLED)
+        return {BillingStatus(status): Unsettled(jobs, overdue) for status, jobs, overdue in rows}
 
     async def delete_finished(self, age: timedelta, limit: int) -> int:
         """Deletes and keeps receipts in one statement."""

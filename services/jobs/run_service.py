@@ -1,6 +1,6 @@
 """What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -84,6 +84,7 @@ class RunService:
         job_types: Say how long failed jobs wait.
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
+        wake_settler: Is called when holds are to be released.
         settle_after: After which time the settler makes a charge that the runner has not made.
     """
 
@@ -95,6 +96,7 @@ class RunService:
         job_types: JobTypes,
         queue: Queue,
         changes: Changes,
+        wake_settler: Callable[[], None],
         settle_after: timedelta,
     ) -> None:
         self.transactions = transactions
@@ -102,6 +104,7 @@ class RunService:
         self._job_types = job_types
         self._queue = queue
         self._changes = changes
+        self._wake_settler = wake_settler
         self._settle_after = settle_after
 
     async def claim(self, claim: Claim) -> Claimed:
@@ -147,6 +150,8 @@ class RunService:
                     chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id))))
             await self._jobs.complete_many(_in_order(chosen), self._settle_after)
             self._changed(chosen)
+            if any(end.billing_status is BillingStatus.RELEASE_DUE for _, end in chosen.values()):
+                self.transactions.after_commit(self._wake_settler)
             waits = [end.run_after for _, end in chosen.values() if end.run_after is not None]
             if waits:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))

@@ -13,7 +13,7 @@ from services.jobs.control import EXPIRED, Removal, Retry
 from services.jobs.domain import BillingStatus, Charge, JobStatus, Release
 from services.jobs.holds import Reserved
 from services.jobs.job_types import DEFAULT_EXPIRES_AFTER
-from services.jobs.repository import Renewal
+from services.jobs.repository import Renewal, Unsettled
 from tests.contract.jobs.lives import DEFAULT, claim, complete, read, running, settled, stored, succeeded
 from tests.jobs_examples import LATER, MINUTE, NOW
 from tests.jobs_work import BeginJobs
@@ -349,3 +349,19 @@ async def test_a_batch_of_completions_gives_each_job_its_own_end(begin: BeginJob
     assert [job.status for job in after] == [JobStatus.SUCCEEDED, JobStatus.SCHEDULED, JobStatus.FAILED]
     assert [job.completed_at is None for job in after] == [False, True, False]
     assert [job.output_data for job in after] == ["1", None, None]
+
+
+async def test_what_is_not_settled_is_counted_and_what_should_have_been_tried_a_minute_ago(begin: BeginJobs) -> None:
+    _, declined, blocked = [await succeeded(begin, LONG_AGO) for _ in range(3)]
+    await succeeded(begin, HOUR)
+    await settled(begin, declined.id, BillingStatus.DECLINED, HOUR)
+    await settled(begin, blocked.id, BillingStatus.CHARGE_BLOCKED)
+    await settled(begin, (await succeeded(begin)).id, BillingStatus.CHARGED)
+    await stored(begin)
+    async with begin() as work:
+        counted = await work.jobs.count_unsettled()
+    assert counted == {
+        BillingStatus.CHARGE_DUE: Unsettled(2, 1),
+        BillingStatus.DECLINED: Unsettled(1, 0),
+        BillingStatus.CHARGE_BLOCKED: Unsettled(1, 0),
+    }

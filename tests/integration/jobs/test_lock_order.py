@@ -17,7 +17,7 @@ from services.jobs.run_service import Return, RunService
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, sql_work
+from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, nobody, sql_work
 
 JOBS = 300
 ROUNDS = 5
@@ -37,6 +37,7 @@ class Process:
             job_types=TypesForTests(),
             queue=QueueForTests(),
             changes=changes,
+            wake_settler=nobody,
             settle_after=timedelta(0),
         )
         self._control = ControlService(
@@ -46,6 +47,7 @@ class Process:
             reservations=WalletsForTests().reservations(),
             queue=QueueForTests(),
             changes=changes,
+            wake_settler=nobody,
         )
         self._timekeeper = Timekeeper(
             transactions,

@@ -23,7 +23,7 @@ from services.kit.errors import Draining
 from services.kit.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
+from tests.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
 
 LIMIT_SECONDS = 15
 NEVER = 3600.0
@@ -45,6 +45,7 @@ class Process:
             reservations=WalletsForTests().reservations(),
             queue=QueueForTests(),
             changes=self.watching,
+            wake_settler=nobody,
         )
 
     async def stored(self) -> UUID:

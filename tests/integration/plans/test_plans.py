@@ -21,7 +21,7 @@ from services.jobs.control import Retry, removal
 from services.jobs.domain import BillingStatus, JobStatus, ListKey
 from services.jobs.holds import Reserved
 from services.jobs.job_types import Priority
-from services.jobs.repository import JOBS, Claim, JobRepository, Renewal
+from services.jobs.repository import JOBS, Claim, Renewal
 from services.kit.data.audit import AUDIT_LOG
 from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.database import Database
@@ -33,6 +33,7 @@ from services.wallets.repository import CREATED_AT, HOLDS, ID, STATE, TRANSACTIO
 from services.wallets.requests import Credit, Deduct, Refund, ReleaseHold
 from services.wallets.verification import START
 from tests.jobs_examples import MINUTE, NOW, new_job
+from tests.jobs_work import JobsWork
 from tests.jobs_work import sql_work as jobs_work
 from tests.wallets_work import sql_work as wallets_work
 
@@ -97,6 +98,8 @@ RULES = {
     # One name of a job type; the table is so small that reading it whole is cheaper.
     "uq_job_types_name",
     "pk_job_types",
+    # The hold auditor's only row.
+    "pk_hold_audit",
     # One row of a queue; the same. And one receipt of a job.
     "pk_queues",
     "pk_receipts",
@@ -191,8 +194,9 @@ async def read_audit_log(recorded: Recorded) -> None:
     await recorded.call("changes of one", lambda: log.list_page(ListQuery(AUDIT_LOG.default_ordering, of_one)))
 
 
-async def look_after_jobs(recorded: Recorded, jobs: JobRepository) -> list[UUID]:
+async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     """Does all that the housekeeping does; answers some jobs that wait."""
+    jobs = work.jobs
     key = ListKey("default", Priority.LOW)
     assert len(await recorded.call("handed over lists", jobs.handed_over_lists)) == 3
     assert len(await recorded.call("withheld lists", jobs.withheld_lists)) == 3
@@ -212,6 +216,8 @@ async def look_after_jobs(recorded: Recorded, jobs: JobRepository) -> list[UUID]
     await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"") for job_id in waiting]))
     await recorded.call("retry", lambda: jobs.retry_many([Retry(job_id=waiting[0], hold=Reserved(uuid7(), 1, 5))]))
     await recorded.call("remove", lambda: jobs.remove_many([removal(lost[0], JobStatus.FAILED, "E", "no")]))
+    assert await recorded.call("count unsettled", jobs.count_unsettled)
+    await recorded.call("audit", lambda: work.progress.window(MINUTE))
     await recorded.call("versions", lambda: jobs.versions(waiting))
     await recorded.call("withhold", lambda: jobs.withhold(waiting))
     return waiting
@@ -228,7 +234,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
     await recorded.call("list of a customer", lambda: jobs.list_page(mine))
 
-    ids = await look_after_jobs(recorded, jobs)
+    ids = await look_after_jobs(recorded, work)
     await recorded.call("get", lambda: jobs.get(ids[0]))
     await recorded.call("get many", lambda: jobs.get_many(ids))
     await recorded.call("payloads", lambda: jobs.payloads(ids))
@@ -258,6 +264,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "lost": {"ix_jobs_active", "pk_jobs"},
         "expired": {"ix_jobs_expiring", "pk_jobs"},
         "unsettled": {"ix_jobs_unsettled", "pk_jobs"},
+        "count unsettled": {"ix_jobs_blocked", "ix_jobs_unsettled"},
         "retention": {"ix_jobs_completed_at", "pk_jobs"},
         "stats": {"ix_jobs_active", "ix_jobs_withheld", "ix_jobs_created_at", "ix_jobs_completed_at"},
         **{name: {"pk_jobs"} for name in BY_ID},

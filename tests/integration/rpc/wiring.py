@@ -44,7 +44,7 @@ from services.wallets.servicer import WalletServicer
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
 from tests.integration.rpc.loop_thread import LoopThread
-from tests.jobs_work import QueueForTests
+from tests.jobs_work import QueueForTests, nobody
 
 _HOLD_TIMES = HoldTimes(orphan_after=timedelta(minutes=10))
 # No test wants the settler to make a charge.
@@ -143,10 +143,17 @@ def jobs_servicer(
             job_types=known,
             queue=dispatcher,
             changes=watching,
+            wake_settler=nobody,
             settle_after=_SETTLE_AFTER,
         )
         control = ControlService(
-            transactions, jobs, pauses, reservations=reservations, queue=dispatcher, changes=watching
+            transactions,
+            jobs,
+            pauses,
+            reservations=reservations,
+            queue=dispatcher,
+            changes=watching,
+            wake_settler=nobody,
         )
         settler = Settler(transactions, jobs, runs, wallets, settle_after=_SETTLE_AFTER)
         auditor = HoldAuditor(transactions, jobs, SqlAuditProgress(transactions), wallets, age=timedelta(0))

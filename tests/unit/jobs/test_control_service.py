@@ -7,7 +7,7 @@ from services.jobs.domain import Job, JobStatus
 from services.jobs.repository import STATUS, Claim
 from services.kit.data.transactions_memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work
+from tests.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody
 
 
 async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() -> None:
@@ -16,7 +16,13 @@ async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() 
     changes = ChangesForTests()
     reservations = WalletsForTests().reservations()
     control = ControlService(
-        transactions, work.jobs, work.pauses, reservations=reservations, queue=QueueForTests(), changes=changes
+        transactions,
+        work.jobs,
+        work.pauses,
+        reservations=reservations,
+        queue=QueueForTests(),
+        changes=changes,
+        wake_settler=nobody,
     )
     async with transactions.begin():
         job_type = await work.job_types.create(new_job_type())

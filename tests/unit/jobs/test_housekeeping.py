@@ -1,7 +1,7 @@
 """Chores, and what each round of them does, on repositories in memory."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,15 @@ from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
-from tests.jobs_work import TRANSACTION, ChangesForTests, QueueForTests, TypesForTests, WalletsForTests, memory_work
+from tests.jobs_work import (
+    TRANSACTION,
+    ChangesForTests,
+    QueueForTests,
+    TypesForTests,
+    WalletsForTests,
+    memory_work,
+    nobody,
+)
 
 AGO = -timedelta(seconds=1)
 
@@ -47,6 +55,7 @@ class World:
             job_types=TypesForTests(),
             queue=self.queue,
             changes=self.changes,
+            wake_settler=nobody,
             settle_after=settle_after,
         )
         self.timekeeper = self.new_timekeeper(grace=timedelta(0))
@@ -256,8 +265,14 @@ async def waits(monkeypatch: pytest.MonkeyPatch, *ends: bool | Exception) -> lis
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
+    async def wait_for(waiting: Coroutine[Any, Any, bool], seconds: float) -> None:
+        waiting.close()
+        slept.append(seconds)
+        raise TimeoutError
+
     with monkeypatch.context() as patched:
         patched.setattr(asyncio, "sleep", sleep)
+        patched.setattr(asyncio, "wait_for", wait_for)
         with pytest.raises(asyncio.CancelledError):
             await Chore("test", timedelta(seconds=10), Rounds(*ends)).run()
     return slept
@@ -267,6 +282,22 @@ async def test_a_chore_rests_between_its_rounds_never_for_the_same_time(monkeypa
     slept = await waits(monkeypatch, *[False] * 50)
     assert all(8 <= seconds <= 12 for seconds in slept)
     assert len(set(slept)) == 50
+
+
+async def test_a_chore_that_is_woken_does_not_rest_any_longer() -> None:
+    begun = asyncio.Queue[None]()
+
+    async def round_() -> bool:
+        begun.put_nowait(None)
+        return False
+
+    chore = Chore("test", timedelta(days=1), round_)
+    running = asyncio.create_task(chore.run())
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await begun.get()
+            chore.woken.set()
+    running.cancel()
 
 
 async def test_a_chore_goes_on_at_once_while_there_is_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
