@@ -32,7 +32,10 @@ class Books:
         name: The customer's name.
         balance_before_cents: The balance before the first job was submitted.
         balance_after_cents: The balance after the last one was settled.
+        held_cents: What is still reserved then.
+        price_cents: What a job costs.
         submitted: The IDs of the jobs that were accepted.
+        refused: The IDs of those that were refused because the money did not suffice.
         jobs: The jobs that there are.
         ledger: The wallet's statement.
     """
@@ -40,7 +43,10 @@ class Books:
     name: str
     balance_before_cents: int
     balance_after_cents: int
+    held_cents: int
+    price_cents: int
     submitted: Sequence[str]
+    refused: Sequence[str]
     jobs: Sequence[JobEntry]
     ledger: Sequence[LedgerEntry]
 
@@ -69,7 +75,7 @@ class Findings:
 
 
 def audit(books: Sequence[Books]) -> Findings:
-    """Checks that no job is lost, each succeeded one charged once or visibly declined, no other, and the sums agree."""
+    """Checks that no accepted job is lost, each succeeded one charged once, no other, and that the sums agree."""
     findings = Findings()
     for one in books:
         _audit_submission(one, findings)
@@ -83,7 +89,10 @@ def _audit_submission(books: Books, findings: Findings) -> None:
     for job_id in sorted(set(books.submitted) - listed):
         findings.problems.append(f"{books.name}: job {job_id} was accepted and is lost")
     for job_id in sorted(listed - set(books.submitted)):
-        findings.problems.append(f"{books.name}: job {job_id} is there and was not submitted")
+        what = "refused" if job_id in books.refused else "not submitted"
+        findings.problems.append(f"{books.name}: job {job_id} is there and was {what}")
+    if books.refused and books.balance_after_cents >= books.price_cents:
+        findings.problems.append(f"{books.name}: {len(books.refused)} jobs were refused, and there is money for one")
 
 
 def _audit_jobs(books: Books, findings: Findings) -> None:
@@ -103,7 +112,7 @@ def _audit_jobs(books: Books, findings: Findings) -> None:
 def _audit_job(books: Books, job: JobEntry, charges: int, taken_cents: int, findings: Findings) -> None:
     if job.status not in ("SUCCEEDED", "FAILED"):
         findings.problems.append(f"{books.name}: job {job.job_id} is still {job.status}")
-    if job.status != "SUCCEEDED" or job.billing_status == "DECLINED":
+    if job.status != "SUCCEEDED":
         if charges:
             findings.problems.append(f"{books.name}: job {job.job_id} is {job.status} and was charged")
         return
@@ -121,5 +130,7 @@ def _audit_balance(books: Books, findings: Findings) -> None:
     findings.ledger_imbalance_cents += abs(imbalance)
     if imbalance:
         findings.problems.append(f"{books.name}: the balance is {imbalance} cents off the sum of the ledger")
+    if books.held_cents:
+        findings.problems.append(f"{books.name}: {books.held_cents} cents are still held")
     if books.balance_before_cents - books.charged_cents != books.balance_after_cents:
         findings.problems.append(f"{books.name}: the balance before, less the charges, is not the balance after")

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from innosystem.client import Innosystem, error_from_status, new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
@@ -35,7 +35,10 @@ _BATCH_BYTES_MAX = 4 * 1024 * 1024
 _POLL_SECONDS = 0.2
 _REST_SECONDS_MAX = 900.0
 _PRIORITIES = (Priority.PRIORITY_HIGH, Priority.PRIORITY_MEDIUM, Priority.PRIORITY_LOW)
-_UNSETTLED = "status = SCHEDULED OR status = PENDING OR status = RUNNING OR billing_status = CHARGE_DUE"
+_UNSETTLED = (
+    "status = SCHEDULED OR status = PENDING OR status = RUNNING"
+    " OR billing_status = CHARGE_DUE OR billing_status = RELEASE_DUE"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,14 @@ class Account:
     def owner(self) -> WalletOwner:
         """Names the wallet."""
         return WalletOwner(customer_id=self.customer_id, currency=CURRENCY)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The IDs of a customer's jobs: those that were accepted, and those for which its money did not suffice."""
+
+    accepted: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 async def open_accounts(platform: Innosystem, jobs: int) -> list[Account]:
@@ -98,24 +109,28 @@ async def submit(
     accounts: Sequence[Account],
     files: Sequence[tuple[str, str]],
     progress: Callable[[int], None],
-) -> Mapping[str, Sequence[str]]:
+) -> Mapping[str, Submitted]:
     """Submits a job for each file, in batches; customers and priorities take turns.
 
     Returns:
-        The IDs of the accepted jobs, by customer ID.
+        What became of it, by customer ID.
 
     Raises:
-        CommandError: If a job is refused.
+        CommandError: If a job is refused for any other reason than that its customer can't pay.
     """
-    accepted: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, Submitted] = defaultdict(Submitted)
     for batch in _batches(_requests(job_type, accounts, files)):
         response = await platform.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=batch))
         for request, result in zip(batch, response.results, strict=True):
-            if result.HasField("error"):
-                raise CommandError(f"{request.labels['file']}: {error_from_status(result.error)}")
-            accepted[request.customer_id].append(request.job_id)
-        progress(sum(map(len, accepted.values())))
-    return accepted
+            of_customer = found[request.customer_id]
+            if result.HasField("response"):
+                of_customer.accepted.append(request.job_id)
+            elif (error := error_from_status(result.error)).reason == "INSUFFICIENT_FUNDS":
+                of_customer.refused.append(request.job_id)
+            else:
+                raise CommandError(f"{request.labels['file']}: {error}")
+        progress(sum(len(one.accepted) + len(one.refused) for one in found.values()))
+    return found
 
 
 def _requests(
@@ -173,15 +188,18 @@ async def _unsettled(platform: Innosystem, accounts: Sequence[Account]) -> int:
     return len([job async for job in _jobs(platform, f"({customers}) AND ({_UNSETTLED})")])
 
 
-async def read_books(platform: Innosystem, account: Account, submitted: Sequence[str]) -> Books:
-    """Reads all that the services say of one customer, to be held against the IDs of the jobs they accepted."""
+async def read_books(platform: Innosystem, account: Account, submitted: Submitted) -> Books:
+    """Reads all that the services say of one customer, to be held against what they said of its submissions."""
     filter_text = f'customer_id = "{account.customer_id}"'
     wallet = (await platform.wallets.GetWallet(GetWalletRequest(owner=account.owner))).wallet
     return Books(
         name=account.name,
         balance_before_cents=account.balance_cents,
         balance_after_cents=wallet.current_balance_cents,
-        submitted=submitted,
+        held_cents=wallet.pending_charges_cents,
+        price_cents=PRICE_CENTS,
+        submitted=submitted.accepted,
+        refused=submitted.refused,
         jobs=[_job_entry(job) async for job in _jobs(platform, filter_text)],
         ledger=[_ledger_entry(entry) async for entry in _transactions(platform, account)],
     )

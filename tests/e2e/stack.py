@@ -157,6 +157,12 @@ class Stack:
         self.customers.CreateCustomer(request, timeout=_TIMEOUT_SECONDS)
         return request.customer_id
 
+    def paying_customer(self) -> str:
+        """Makes a customer with money enough."""
+        customer_id = self.customer()
+        self.wallet(customer_id, 1_000_000)
+        return customer_id
+
     def wallet(self, customer_id: str, cents: int = 0) -> wallet_pb2.Wallet:
         """Makes a wallet with money in it."""
         create = wallet_service_pb2.CreateWalletRequest(wallet_id=str(uuid4()), customer_id=customer_id)

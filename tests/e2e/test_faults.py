@@ -112,8 +112,8 @@ def waiting(client: "redis.Redis", stack: Stack) -> set[str]:
 def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_back(
     own_stack: Stack, servers: Servers
 ) -> None:
-    own_stack.start("customers", "jobs")
-    customer_id, job_type = own_stack.customer(), own_stack.job_type("echo")
+    own_stack.start(*SERVICES)
+    customer_id, job_type = own_stack.paying_customer(), own_stack.job_type("echo")
     servers.redis.stop()
 
     began = time.monotonic()
@@ -133,8 +133,8 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
 
 
 def test_a_restarted_jobs_service_pushes_again_what_redis_has_lost(stack: Stack) -> None:
-    stack.start("customers", "jobs")
-    customer_id, job_type = stack.customer(), stack.job_type("echo")
+    stack.start(*SERVICES)
+    customer_id, job_type = stack.paying_customer(), stack.job_type("echo")
     submitted = {stack.submit(new_job(customer_id, job_type)).id for _ in range(5)}
     with redis.Redis.from_url(stack.redis_url, decode_responses=True) as client:
         eventually(lambda: waiting(client, stack) == submitted)
@@ -173,7 +173,7 @@ def crediting_a_wallet(stack: Stack) -> Callable[[], Call]:
 
 def submitting_jobs(stack: Stack) -> Callable[[], Call]:
     """Makes calls that store a job each."""
-    customer_id, job_type = stack.customer(), stack.job_type("echo")
+    customer_id, job_type = stack.paying_customer(), stack.job_type("echo")
     stub = JobServiceStub(stack.retrying_channel("jobs"))
 
     def call() -> Call:
@@ -194,7 +194,7 @@ def submitting_jobs(stack: Stack) -> Callable[[], Call]:
 def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
     stack: Stack, service: str, calls: Callable[[Stack], Callable[[], Call]], stored: str
 ) -> None:
-    stack.start(*(("customers", "jobs") if service == "jobs" else (service,)))
+    stack.start(*(SERVICES if service == "jobs" else (service,)))
     process = stack.processes[service]
 
     with Load(calls(stack)) as load:
@@ -213,8 +213,8 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
 
 
 def test_a_request_id_shows_in_the_logs_of_all_services_on_its_way(stack: Stack) -> None:
-    stack.start("customers", "jobs")
-    customer_id, job_type = stack.customer(), stack.job_type("echo")
+    stack.start(*SERVICES)
+    customer_id, job_type = stack.paying_customer(), stack.job_type("echo")
     request_id = f"from-the-test-{uuid4()}"
 
     stack.submit(new_job(customer_id, job_type), request_id)

@@ -8,10 +8,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
 from tests.e2e.processes import Process, eventually
-from tests.e2e.stack import SERVICES, Stack, new_job
+from tests.e2e.stack import SERVICES, Stack, new_credit, new_job
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 SUCCEEDED, FAILED, RUNNING = (job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_RUNNING)
@@ -49,7 +50,8 @@ def check_ledger(stack: Stack) -> None:
             "SELECT id, transaction_id, -cost_cents FROM jobs WHERE billing_status = 'CHARGED' ORDER BY id"
         ).fetchall()
         deducted = wallets.execute(
-            "SELECT job_id, id, amount_cents FROM wallet_transactions WHERE kind = 'DEDUCTION' ORDER BY job_id"
+            "SELECT job_id, id, amount_cents FROM wallet_transactions WHERE kind = 'DEDUCTION' AND job_id IS NOT NULL"
+            " ORDER BY job_id"
         ).fetchall()
         off = wallets.execute(
             "SELECT w.id FROM wallets w LEFT JOIN wallet_transactions t ON t.wallet_id = w.id GROUP BY w.id"
@@ -61,7 +63,12 @@ def check_ledger(stack: Stack) -> None:
 
 def settled(stack: Stack, job_id: str) -> job_pb2.Job:
     """Waits until a job is final and nothing is due any more."""
-    moving = (job_pb2.BILLING_STATUS_UNHELD, job_pb2.BILLING_STATUS_CHARGE_DUE)
+    moving = (
+        job_pb2.BILLING_STATUS_HELD,
+        job_pb2.BILLING_STATUS_UNHELD,
+        job_pb2.BILLING_STATUS_CHARGE_DUE,
+        job_pb2.BILLING_STATUS_RELEASE_DUE,
+    )
     return eventually(lambda: job if (job := stack.job(job_id)).billing_status not in moving else None) or job_pb2.Job()
 
 
@@ -121,28 +128,71 @@ def test_a_handler_that_fails_fails_the_job_and_nothing_is_charged(running: Stac
     assert balance(running, wallet) == 100
 
 
-def test_what_a_wallet_can_not_pay_is_declined_visibly(running: Stack, runner: Process) -> None:
+def test_what_a_wallet_can_not_pay_is_refused_before_it_is_run(running: Stack, runner: Process) -> None:
     customer_id = running.customer()
     wallet = running.wallet(customer_id, 12)
     job_type = running.job_type("e2e.double")
     requests = [new_job(customer_id, job_type, '{"n": 1}') for _ in range(5)]
-    running.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=15)
+    batch = job_service_pb2.BatchCreateJobsRequest(requests=requests)
 
-    done = [settled(running, request.job_id) for request in requests]
+    results = running.jobs.BatchCreateJobs(batch, timeout=15).results
 
-    assert {job.status for job in done} == {SUCCEEDED}
-    assert sorted(job.billing_status for job in done) == [CHARGED] * 2 + [DECLINED] * 3
+    accepted = [request.job_id for request, one in zip(requests, results, strict=True) if one.HasField("response")]
+    assert accepted == [request.job_id for request in requests[:2]]
+    assert {error_from_status(one.error).reason for one in results[2:]} == {"INSUFFICIENT_FUNDS"}
+    assert {settled(running, job_id).billing_status for job_id in accepted} == {CHARGED}
     assert balance(running, wallet) == 2
-    refused = [job.id for job in done if job.billing_status == DECLINED]
-    assert all(runner.logged("charge_declined", job_id=job_id, reason="INSUFFICIENT_FUNDS") for job_id in refused)
+
+
+def before_holds(stack: Stack, customer_id: str, queue: str) -> str:
+    """Submits a job, and makes of it one that was submitted before there were holds; it waits in a paused queue."""
+    stack.jobs.PauseQueue(job_service_pb2.PauseQueueRequest(queue=queue), timeout=15)
+    job = stack.submit(new_job(customer_id, stack.job_type("e2e.double", queue=queue), '{"n": 1}'))
+    stack.wallets.ReleaseHold(wallet_service_pb2.ReleaseHoldRequest(hold_id=job.hold_id), timeout=15)
+    with psycopg.connect(stack.database_urls["jobs"]) as connection:
+        connection.execute("UPDATE jobs SET billing_status = 'UNHELD', hold_id = NULL WHERE id = %s", [job.id])
+    return job.id
+
+
+def run(stack: Stack, job_id: str, queue: str) -> job_pb2.Job:
+    """Has the job run; answers it when it is settled."""
+    stack.jobs.ResumeQueue(job_service_pb2.ResumeQueueRequest(queue=queue), timeout=15)
+    return settled(stack, job_id)
+
+
+def test_a_job_from_before_there_were_holds_that_can_not_be_paid_is_declined_visibly_until_it_is_paid(
+    running: Stack,
+) -> None:
+    customer_id = running.customer()
+    wallet = running.wallet(customer_id, 5)
+    job_id = before_holds(running, customer_id, "early")
+    take = wallet_service_pb2.DeductRequest(
+        customer_id=customer_id, currency="EUR", amount_cents=4, idempotency_key="something else"
+    )
+    running.wallets.Deduct(take, timeout=15)
+    runner = running.start_runner(HANDLERS, RUNNER_QUEUES="early")
+
+    job = run(running, job_id, "early")
+
+    assert (job.status, job.billing_status) == (SUCCEEDED, DECLINED)
+    assert runner.logged("charge_declined", job_id=job_id, reason="INSUFFICIENT_FUNDS")
     declined = job_service_pb2.ListJobsRequest(filter=f'billing_status = DECLINED AND customer_id = "{customer_id}"')
-    assert {job.id for job in running.jobs.ListJobs(declined, timeout=15).jobs} == set(refused)
+    assert [one.id for one in running.jobs.ListJobs(declined, timeout=15).jobs] == [job_id]
+    running.wallets.Credit(new_credit(wallet, 4), timeout=15)
+    eventually(lambda: running.job(job_id).billing_status == CHARGED, limit_seconds=60)
+    assert balance(running, wallet) == 0
+    assert runner.stop() == 0
 
 
-def test_a_job_without_a_wallet_is_blocked_visibly(running: Stack, runner: Process) -> None:
-    job = running.submit(new_job(running.customer(), running.job_type("e2e.double"), '{"n": 1}'))
-
-    assert settled(running, job.id).billing_status == job_pb2.BILLING_STATUS_CHARGE_BLOCKED
+def test_a_job_from_before_there_were_holds_without_a_wallet_is_blocked_visibly(running: Stack) -> None:
+    customer_id = running.customer()
+    running.wallet(customer_id, 5)
+    job_id = before_holds(running, customer_id, "early")
+    with psycopg.connect(running.database_urls["jobs"]) as connection:
+        connection.execute("UPDATE jobs SET customer_id = %s WHERE id = %s", [running.customer(), job_id])
+    runner = running.start_runner(HANDLERS, RUNNER_QUEUES="early")
+    assert run(running, job_id, "early").billing_status == job_pb2.BILLING_STATUS_CHARGE_BLOCKED
+    assert runner.stop() == 0
 
 
 def test_the_request_id_of_a_submission_shows_in_the_runner(running: Stack, runner: Process) -> None:
