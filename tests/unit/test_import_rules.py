@@ -90,6 +90,22 @@ def test_a_service_imports_no_other_service(service: str) -> None:
     check(sources(f"services/{service}"), others)
 
 
+def test_the_check_of_all_books_takes_from_the_services_only_the_wallets_own_check() -> None:
+    allowed = ("services.kit", "services.verify", "services.wallets.verification", "services.wallets.verification_sql")
+    check(sources("services/verify"), ("services", *STUBS), but=allowed)
+
+
+def test_no_service_knows_that_it_is_checked() -> None:
+    for service in SERVICES:
+        check(sources(f"services/{service}"), ("services.verify",))
+
+
+def test_of_the_check_of_all_books_only_what_says_so_in_its_name_knows_the_database() -> None:
+    paths = [path for path in sources("services/verify") if not path.name.endswith("_sql.py")]
+    assert len(paths) >= 4
+    check(paths, ("grpc", "sqlalchemy", "psycopg", "services.kit.data.database", "services.wallets.verification_sql"))
+
+
 def test_the_kit_imports_no_service() -> None:
     check(sources("services/kit"), ("services",), but=("services.kit",))
 

@@ -1,0 +1,104 @@
+"""`innosystem verify`. It reads the databases itself: whoever checks the services must not ask them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+
+from services.cli.connect import environment, platform
+from services.cli.errors import CommandError
+from services.cli.options import Json
+from services.cli.output import logs_on_stderr, print_json, print_table
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from services.verify.findings import Report
+    from services.verify.repair import ReleaseHold
+
+_Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+
+
+async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: Json = False) -> int:
+    """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
+
+    It reads the databases at WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing without --repair.
+
+    Args:
+        grace_seconds: After which time what looks wrong is read again: only what is still wrong counts.
+        repair: Set right what can safely be set right, and say what was done. The status is 1 all the same: check
+            again. Holds are released through the wallets service at WALLETS_ADDRESS.
+    """
+    with logs_on_stderr():
+        report = await _verified(timedelta(seconds=grace_seconds), repair=repair)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    return 0 if report.ok else 1
+
+
+async def _verified(grace: timedelta, *, repair: bool) -> "Report":
+    from services.kit.data.errors import SchemaBehind
+    from services.kit.settings import DatabaseSettings, load
+    from services.verify.books_sql import open_books
+    from services.verify.findings import Limits
+    from services.verify.repair import Repairer
+    from services.verify.verification import verify as verify_books
+
+    for prefix in ("WALLETS_DATABASE_", "JOBS_DATABASE_"):
+        if not environment().get(f"{prefix}URL"):
+            raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
+    wallets, jobs = load(DatabaseSettings, "WALLETS_DATABASE_"), load(DatabaseSettings, "JOBS_DATABASE_")
+    limits = Limits(grace=grace)
+    try:
+        async with open_books(wallets, jobs, limits) as opened, _releasing() as release:
+            repairing = Repairer(opened.repairs, release) if repair else None
+            return await verify_books(opened.books, limits=limits, repairing=repairing)
+    except SchemaBehind as error:
+        raise CommandError("the databases are behind this release: `innosystem migrate up`") from error
+
+
+@asynccontextmanager
+async def _releasing() -> AsyncIterator["ReleaseHold"]:
+    from grpc import aio
+
+    from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
+    from services.cli.errors import ServiceUnreachable, describe
+
+    async with platform() as client:
+
+        async def release(hold_id: "UUID") -> str | None:
+            try:
+                await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
+            except (ServiceUnreachable, aio.AioRpcError) as error:
+                # The report of all else is worth more than an end with this error.
+                return f"not released: {describe(error)}"
+            return None
+
+        yield release
+
+
+def _print(report: "Report") -> None:
+    from services.verify.findings import KNOWN_EXCEPTIONS
+
+    print_table(("checked and found", ""), [(name, f"{value:,}") for name, value in report.figures().items()])
+    for kind, named in report.offenders.items():
+        print(f"\n{kind.value}:")
+        print_table(("id", "what"), [(f"{one.subject} {one.id}", one.description) for one in named])
+        if (more := report.counts[kind] - len(named)) > 0:
+            print(f"and {more:,} more")
+    for repaired in (one for named in report.repaired.values() for one in named):
+        print(
+            f"{'repaired' if repaired.done else 'not repaired'}: {repaired.finding.subject} {repaired.finding.id}: "
+            f"{repaired.outcome}"
+        )
+    if report.repairs:
+        print(f"\n{report.repairs:,} repaired. Check again: what the settler was told to do takes some seconds.")
+    unpaid = sum(report.counts[kind] for kind in KNOWN_EXCEPTIONS)
+    if unpaid:
+        print(f"\nAttention: {unpaid:,} finished jobs are not paid (declined or blocked).")
+    verdict = "ok: all books fit together" if report.ok else "NOT OK"
+    print(f"\n{verdict} ({report.seconds:.1f} s, {report.suspects:,} suspects read again)")

@@ -1,0 +1,53 @@
+"""Opens the databases that are checked."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.settings import DatabaseSettings
+from services.verify.findings import Limits
+from services.verify.jobs_sql import SqlJobsBooks
+from services.verify.ledger_sql import SqlLedgerBooks
+from services.verify.repair_sql import SqlJobsRepairs
+from services.verify.verification import Books
+from services.wallets.verification import Verification
+from services.wallets.verification_sql import SqlBooksReader
+
+_APPLICATION = "innosystem-verify"
+
+
+@dataclass(frozen=True)
+class OpenBooks:
+    """The books, and how jobs are repaired."""
+
+    books: Books
+    repairs: SqlJobsRepairs
+
+
+@asynccontextmanager
+async def open_books(wallets: DatabaseSettings, jobs: DatabaseSettings, limits: Limits) -> AsyncIterator[OpenBooks]:
+    """Yields the books of two databases, and closes their connections.
+
+    Args:
+        wallets: The database of the wallets service.
+        jobs: The database of the jobs service.
+        limits: Those that are handed to `verify` as well.
+    """
+    async with AsyncExitStack() as opened:
+        in_wallets, in_jobs = (SqlTransactions(_opened(opened, settings)) for settings in (wallets, jobs))
+        books = Books(
+            jobs=SqlJobsBooks(in_jobs, limits),
+            ledger=SqlLedgerBooks(in_wallets, limits),
+            wallets=Verification(in_wallets, SqlBooksReader(in_wallets)),
+        )
+        yield OpenBooks(books, SqlJobsRepairs(in_jobs))
+
+
+def _opened(stack: AsyncExitStack, settings: DatabaseSettings) -> Database:
+    # Its statements read thousands of rows each: nobody needs to hear that this takes longer than a service's.
+    patient = settings.model_copy(update={"slow_query_seconds": settings.statement_timeout_seconds})
+    database = Database.connect(patient, application_name=_APPLICATION)
+    stack.push_async_callback(database.close)
+    return database

@@ -1,0 +1,57 @@
+"""Repairs rows of jobs in the jobs database."""
+
+from typing import Any
+
+from sqlalchemy import TextClause, Uuid, bindparam, text
+
+from services.kit.data.transactions_sql import SqlTransactions
+from services.verify.findings import Rebill, TryNow
+
+# Charging it again can't charge it twice: the deduction's key is the job's ID. The attempts begin anew, so that the
+# settler does not wait for as long as it did before.
+_REBILL = text(
+    """
+    UPDATE jobs SET transaction_id = :charged_by, settle_attempts = 0, version = version + 1,
+        billing_status = CASE WHEN :is_charged THEN 'CHARGED' ELSE 'CHARGE_DUE' END,
+        next_try_at = CASE WHEN :is_charged THEN NULL ELSE now() END
+    WHERE id = :id AND billing_status = :billing_status AND transaction_id IS NOT DISTINCT FROM :transaction_id
+    """
+).bindparams(
+    bindparam("id", type_=Uuid()), bindparam("charged_by", type_=Uuid()), bindparam("transaction_id", type_=Uuid())
+)
+_TRY_NOW = text(
+    """
+    UPDATE jobs SET next_try_at = now(), version = version + 1
+    WHERE id = :id AND billing_status = :billing_status AND next_try_at IS NULL
+    """
+).bindparams(bindparam("id", type_=Uuid()))
+
+
+class SqlJobsRepairs:
+    """Each repair is a transaction of its own, guarded by the state that was judged.
+
+    Args:
+        transactions: Of the jobs database.
+    """
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    async def rebill(self, repair: Rebill) -> bool:
+        """Sets billing status and transaction together."""
+        parameters = {
+            "id": repair.job_id,
+            "billing_status": repair.billing_status,
+            "transaction_id": repair.transaction_id,
+            "charged_by": repair.charged_by,
+            "is_charged": repair.charged_by is not None,
+        }
+        return await self._change(_REBILL, parameters)
+
+    async def try_now(self, repair: TryNow) -> bool:
+        """Sets the next try where there is none."""
+        return await self._change(_TRY_NOW, {"id": repair.job_id, "billing_status": repair.billing_status})
+
+    async def _change(self, statement: TextClause, parameters: dict[str, Any]) -> bool:
+        async with self._transactions.begin():
+            return (await self._transactions.resource.execute(statement, parameters)).rowcount == 1
