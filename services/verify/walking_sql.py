@@ -2,8 +2,8 @@
 
 from sqlalchemy import text
 
-# Right after a restore or a load there are no statistics, and in a prepared statement the planner does not see how wide
-# a range is. It would then sort the whole rest of a table for each page, and the time would grow with the square.
+# Right after a restore or a load there are no statistics. The planner then believes that a range holds few rows, and
+# would read and sort the whole rest of a table for each page: the time would grow with the square.
 WALK = text(
     """
     SELECT set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true),

@@ -1,7 +1,11 @@
 """`innosystem verify` on a platform that runs: what it prints, how it ends, and what the platform makes of repairs."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -12,6 +16,7 @@ from services.cli.embedded.processes import wait_until
 from tests.integration.cli.conftest import Run
 
 ADA = UUID("01990000-0000-7000-8000-000000000201")
+JOBS = 1000
 KEYS = (
     "wallets",
     "transactions",
@@ -97,6 +102,33 @@ def test_json_has_the_promised_keys(verify: Run) -> None:
     assert [key for key in KEYS if key not in report] == []
     assert report["ok"] is True
     assert report["wallets"] > 0
+
+
+def test_a_check_while_jobs_are_submitted_run_and_charged_finds_nothing(
+    verify: Run, platform_environment: dict[str, str], tmp_path: Path
+) -> None:
+    lines = [json.dumps({"input": {"path": f"{n}.py", "source": "def f(): pass\n"}}) for n in range(JOBS)]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(lines))
+    wanted = ["--customer-id", str(ADA), "--job-type", "python.source-stats", "--wait"]
+    submission = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "submit", "jobs.jsonl", *wanted],
+        cwd=tmp_path,
+        env={**os.environ, **platform_environment},
+        stdout=subprocess.DEVNULL,
+    )
+    checks = []
+    try:
+        while submission.poll() is None:
+            checks.append(verify("--json"))
+    finally:
+        submission.kill()
+        submission.wait()
+    assert submission.returncode == 0
+    reports = [json.loads(one.stdout) for one in checks]
+    assert [report for report in reports if not report["ok"]] == []
+    # Some of them saw it under way.
+    assert len({report["jobs_checked"] for report in reports}) > 1
+    assert len({report["transactions"] for report in reports}) > 1
 
 
 def test_damage_is_named_repaired_and_charged_by_the_settler(

@@ -74,12 +74,15 @@ async def test_pending_charges_without_a_hold_are_an_imbalance(
     assert report.to_json()["pending_imbalance_cents"] == 9
 
 
+@pytest.mark.parametrize("page", [1, 10_000])
 async def test_a_charge_to_two_wallets_is_a_double_charge(
-    platform: Platform, customer_id: UUID, wallet_id: UUID
+    platform: Platform, customer_id: UUID, wallet_id: UUID, page: int
 ) -> None:
     job_id, _ = platform.charged(customer_id, wallet_id)
     platform.deduction(platform.wallet(customer_id, "USD"), job_id)
-    assert only(await platform.verified(), Kind.DOUBLE_CHARGE).id == job_id
+    # A page does not end between the two.
+    report = await platform.verified(limits=Limits(grace=timedelta(), page=page))
+    assert only(report, Kind.DOUBLE_CHARGE).id == job_id
 
 
 async def test_a_charge_without_job_is_found(platform: Platform, customer_id: UUID, wallet_id: UUID) -> None:
