@@ -23,7 +23,7 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN (lease_id IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_id'
         WHEN (lease_expires_at IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_expires_at'
         WHEN (transaction_id IS NOT NULL) <> (billing_status = 'CHARGED') THEN 'transaction_id'
-        WHEN hold_id IS NULL AND billing_status = 'HELD' THEN 'hold_id'
+        WHEN hold_id IS NULL AND billing_status IN ('HELD', 'RELEASE_DUE') THEN 'hold_id'
         WHEN billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED')
             AND (status <> 'SUCCEEDED' OR cost_cents <= 0) THEN 'billing_status'
         WHEN billing_status IN ('HELD', 'UNHELD') AND completed_at IS NOT NULL THEN 'billing_status'

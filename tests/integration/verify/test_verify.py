@@ -181,6 +181,7 @@ async def test_a_job_that_nobody_moves_is_stuck(
         ("leased_when_running", {"lease_id": UUID(int=1)}, "lease_id"),
         ("leased_when_running", {"lease_expires_at": "2100-01-01T00:00:00Z"}, "lease_expires_at"),
         ("transaction_when_charged", {"transaction_id": UUID(int=1)}, "transaction_id"),
+        ("hold_when_held", {"billing_status": "RELEASE_DUE"}, "hold_id"),
         ("charged_when_done", {"billing_status": "DECLINED"}, "billing_status"),
     ],
 )

@@ -85,7 +85,7 @@ async def test_a_charge_that_is_there_under_another_name_is_taken_over(
 async def test_a_job_without_next_try_gets_one(
     platform: Platform, customer_id: UUID, wallet_id: UUID, billing_status: str
 ) -> None:
-    job_id = platform.done(customer_id, billing_status=billing_status)
+    job_id = platform.done(customer_id, billing_status=billing_status, hold_id=uuid7())
     assert (await repaired(platform, Kind.UNSETTLED_OVERDUE))[0]
     assert platform.row(job_id, "billing_status", "next_try_at <= now()", "version") == (billing_status, True, 2)
 
