@@ -10,7 +10,7 @@ from services.kit.errors import DomainError
 from services.kit.rpc.batches import one
 from services.wallets.ledger import Accepted, Decision, Held
 from services.wallets.repository import Ledger
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request
+from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 D = TypeVar("D", Accepted, Held)
 
@@ -57,6 +57,19 @@ class Bookings:
         decisions = _of(Accepted, await self._apply(requests))
         crash_point("wallets.deduct.before_reply")
         return decisions
+
+    async def write_off(self, request: WriteOff) -> Accepted:
+        """Charges a job at our expense, once a job: an adjustment and the deduction, in one unit.
+
+        Raises:
+            WalletNotFound: If there is none.
+            IdempotencyKeyReused: If the job was written off with other parameters.
+            AlreadyCharged: If the job was charged otherwise.
+            HoldMismatch: If the hold is one of another wallet or job.
+            HoldActive: If the hold still reserves the money.
+            BalanceOverflow: If the balance would be too large in between.
+        """
+        return one(*_of(Accepted, await self._apply([request])))
 
     async def refund(self, request: Refund) -> Accepted:
         """Gives a charge back, whole or in part, once a key.

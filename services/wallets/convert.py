@@ -11,7 +11,7 @@ from services.kit.rpc.convert import optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.domain import Hold, Owner, Transaction, Wallet
 from services.wallets.ledger import Accepted
-from services.wallets.requests import Credit, Deduct, Refund
+from services.wallets.requests import Credit, Deduct, Refund, WriteOff
 from services.wallets.service import WalletReference
 
 
@@ -100,6 +100,18 @@ def refund_response(accepted: Accepted) -> pb.RefundResponse:
     )
 
 
+def write_off_response(accepted: Accepted) -> pb.WriteOffResponse:
+    """The answer to a write-off."""
+    if accepted.adjustment is None:
+        raise TypeError("the ledger answered a write-off without its adjustment")
+    return pb.WriteOffResponse(
+        adjustment=transaction_message(accepted.adjustment, accepted.wallet),
+        transaction=transaction_message(accepted.transaction, accepted.wallet),
+        wallet=wallet_message(accepted.wallet),
+        replayed=accepted.replayed,
+    )
+
+
 def batch_deduct_result(decision: Accepted | DomainError) -> pb.BatchDeductResult:
     """The answer to one deduction of a batch."""
     if isinstance(decision, DomainError):
@@ -151,6 +163,19 @@ def refund(request: pb.RefundRequest) -> Refund:
         refunded_job_id=optional_id(request.job_id),
         amount_cents=request.amount_cents,
         idempotency_key=request.idempotency_key,
+        description=request.description,
+    )
+
+
+def write_off(request: pb.WriteOffRequest) -> WriteOff:
+    """What is to be charged at our expense. The IDs are in the order of the lines."""
+    return WriteOff(
+        adjustment_id=uuid7(),
+        deduction_id=uuid7(),
+        owner=Owner(UUID(request.customer_id), request.currency),
+        amount_cents=request.amount_cents,
+        job_id=UUID(request.job_id),
+        hold_id=optional_id(request.hold_id),
         description=request.description,
     )
 

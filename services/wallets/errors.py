@@ -53,12 +53,30 @@ class HoldNotActive(DomainError):
 
 
 @dataclass(eq=False)
+class HoldActive(DomainError):
+    """The hold {hold_id} still reserves {amount_cents} cents for this charge: make the charge, or release the hold."""
+
+    reason = "HOLD_ACTIVE"
+    hold_id: UUID
+    amount_cents: int
+
+
+@dataclass(eq=False)
 class HoldMismatch(DomainError):
     """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge."""
 
     reason = "HOLD_MISMATCH"
     hold_id: UUID
     fields: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class AlreadyCharged(DomainError):
+    """The job {job_id} was charged by the transaction {transaction_id}: write nothing off, or refund it."""
+
+    reason = "ALREADY_CHARGED"
+    job_id: UUID
+    transaction_id: UUID
 
 
 @dataclass(eq=False)

@@ -6,7 +6,7 @@ Whoever calls it has locked the wallets before it read the rest, and writes what
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,7 +23,9 @@ from services.wallets.domain import (
     Wallet,
 )
 from services.wallets.errors import (
+    AlreadyCharged,
     BalanceOverflow,
+    HoldActive,
     HoldMismatch,
     HoldNotActive,
     InsufficientFunds,
@@ -31,7 +33,7 @@ from services.wallets.errors import (
     TransactionNotFound,
     WalletNotFound,
 )
-from services.wallets.requests import Credit, Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request
+from services.wallets.requests import Credit, Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 #: A wallet's ID and an idempotency key.
 Key = tuple[UUID, str]
@@ -43,6 +45,7 @@ class Accepted:
 
     Attributes:
         transaction: What it wrote.
+        adjustment: What it wrote right before that, if it was a write-off.
         wallet: The wallet right after the request.
         replayed: Whether an earlier request with the same key wrote the transaction.
         captured: The hold that it ended, if it did so now.
@@ -52,6 +55,7 @@ class Accepted:
     wallet: Wallet
     replayed: bool = False
     captured: Hold | None = None
+    adjustment: Transaction | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ Decision = Accepted | Held | DomainError
 
 @dataclass(frozen=True)
 class Charge:
-    """A transaction that somebody wants back, and what was given back of it before."""
+    """A transaction that somebody wants back, and what was given back of it before, or written off."""
 
     transaction: Transaction
     refunded_cents: int = 0
@@ -131,7 +135,8 @@ def decide(books: Books, requests: Sequence[Request], now: datetime) -> list[Dec
 def changes(decisions: Iterable[Decision]) -> Changes:
     """What has to be written so that the decisions last."""
     new = [one for one in decisions if not isinstance(one, DomainError) and not one.replayed]
-    transactions = [one.transaction for one in new if isinstance(one, Accepted)]
+    moves = [one for one in new if isinstance(one, Accepted)]
+    transactions = [line for one in moves for line in (one.adjustment, one.transaction) if line is not None]
     wallets = {one.wallet.id: one.wallet for one in new if one.wallet is not None}
     holds = [one.captured if isinstance(one, Accepted) else one.hold for one in new]
     last = {hold.id: hold for hold in holds if hold is not None}
@@ -202,6 +207,30 @@ def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Ho
     if differences := tuple(name for name, is_same in same.items() if not is_same):
         raise HoldMismatch(hold.id, differences)
     return hold if hold.state is HoldState.ACTIVE else None
+
+
+def _write_off(desk: _Desk, request: WriteOff) -> Accepted:
+    wallet = desk.owned(request.owner)
+    adjusting, charging = request.adjustment, request.charge
+    adjustment = desk.written.get((wallet.id, adjusting.idempotency_key))
+    deduction = desk.written.get((wallet.id, charging.idempotency_key))
+    if adjustment is not None and deduction is not None:
+        if differences := charging.differences(deduction):
+            raise IdempotencyKeyReused(differences)
+        return Accepted(deduction, wallet, replayed=True, adjustment=adjustment)
+    if deduction is not None:
+        raise AlreadyCharged(request.job_id, deduction.id)
+    hold = None if request.hold_id is None else _capturable(desk.holds.get(request.hold_id), wallet, charging)
+    if hold is not None:
+        raise HoldActive(hold.id, hold.amount_cents)
+    # Whether the wallet could pay is not asked. That a charge is waived is decided by whoever calls, and must not
+    # depend on a credit that comes a moment earlier or later; the money that is there stays the customer's.
+    adjusted = _move(desk, adjusting)
+    # This can't be refused any more: the key is new, no hold is in the way, and what it takes has just been added.
+    charged = _move(desk, charging)
+    # The customer has not paid it, so there is nothing to give back.
+    desk.charges[charged.transaction.id] = Charge(charged.transaction, request.amount_cents)
+    return replace(charged, adjustment=adjusted.transaction)
 
 
 def _refund(desk: _Desk, request: Refund) -> Accepted:
@@ -340,6 +369,7 @@ def _refunding(request: Refund, charge: Transaction, amount_cents: int, changed:
 _RULES: Mapping[type[Any], Callable[[_Desk, Any], Accepted | Held]] = {
     Credit: _move,
     Deduct: _move,
+    WriteOff: _write_off,
     Refund: _refund,
     PlaceHold: _place,
     ReleaseHold: _release,

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from services.kit.data.repository_memory import MemoryRepository, Unique
 from services.kit.data.transactions_memory import MemoryTransactions
-from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.domain import Hold, NewWallet, Owner, Transaction, TransactionKind, Wallet
 from services.wallets.ledger import Books, Charge, Decision, changes, decide
 from services.wallets.repository import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
-from services.wallets.requests import Request
+from services.wallets.requests import WRITE_OFF_KEY_PREFIX, Request
 
 
 class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):
@@ -81,7 +81,11 @@ class MemoryLedger:
 
 def _charges(statements: Collection[Transaction]) -> list[Charge]:
     refunded: Counter[UUID] = Counter()
+    by_key = {(one.wallet_id, one.idempotency_key): one for one in statements}
     for one in statements:
         if one.refunds_transaction_id is not None:
             refunded[one.refunds_transaction_id] += one.amount_cents
+        if one.kind is TransactionKind.DEDUCTION and one.job_id is not None:
+            written_off = by_key.get((one.wallet_id, f"{WRITE_OFF_KEY_PREFIX}{one.job_id}"))
+            refunded[one.id] += 0 if written_off is None else written_off.amount_cents
     return [Charge(one, refunded[one.id]) for one in statements]

@@ -8,11 +8,15 @@ from services.kit.errors import InvalidField
 from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
 
 JOB_KEY_PREFIX = "job:"
+WRITE_OFF_KEY_PREFIX = "write-off:"
+
+# What callers may not choose: these keys say for which job a line was written.
+_RESERVED_PREFIXES = {JOB_KEY_PREFIX: "charges a job", WRITE_OFF_KEY_PREFIX: "writes a charge off"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRequest:
-    """What credits and deductions have in common.
+    """What credits, deductions and adjustments have in common.
 
     Attributes:
         transaction_id: The ID that the transaction gets if the request writes one.
@@ -40,7 +44,7 @@ class LedgerRequest:
         self._check_key()
 
     def _check_key(self) -> None:
-        _check_not_of_a_job(self.idempotency_key)
+        _check_not_reserved(self.idempotency_key)
 
     @property
     def change_cents(self) -> int:
@@ -84,6 +88,66 @@ class Deduct(LedgerRequest):
             raise InvalidField.of("idempotency_key", f"must be {expected}, as job_id is set")
 
 
+class Adjust(LedgerRequest):
+    """Gives a wallet what the charge of a job takes right after. Only a part of write-offs, which check it."""
+
+    kind = TransactionKind.ADJUSTMENT
+    counter_account = CounterAccount.ADJUSTMENT
+    sign = 1
+
+    def _check_key(self) -> None:
+        """Its key is the reserved one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOff:
+    """Charges a job that its customer can't pay, at our expense: an adjustment and the deduction, or neither.
+
+    Attributes:
+        adjustment_id: The ID that the adjustment gets if the request writes one.
+        deduction_id: The ID that the deduction gets if the request writes one.
+        amount_cents: What the job costs.
+        hold_id: The hold that the job's charge would name; None if there is none.
+        description: As for credits; it is on both lines.
+    """
+
+    adjustment_id: UUID
+    deduction_id: UUID
+    owner: Owner
+    amount_cents: int
+    job_id: UUID
+    hold_id: UUID | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_amount(self.amount_cents, 1)
+
+    @property
+    def adjustment(self) -> Adjust:
+        """The first of its two moves. The hold is none of its parameters: it is the charge that would capture it."""
+        return Adjust(
+            transaction_id=self.adjustment_id,
+            owner=self.owner,
+            amount_cents=self.amount_cents,
+            idempotency_key=f"{WRITE_OFF_KEY_PREFIX}{self.job_id}",
+            job_id=self.job_id,
+            description=self.description,
+        )
+
+    @property
+    def charge(self) -> Deduct:
+        """The second: the very charge that could not be made, so that whoever makes it later gets it for an answer."""
+        return Deduct(
+            transaction_id=self.deduction_id,
+            owner=self.owner,
+            amount_cents=self.amount_cents,
+            idempotency_key=f"{JOB_KEY_PREFIX}{self.job_id}",
+            job_id=self.job_id,
+            hold_id=self.hold_id,
+            description=self.description,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refund:
     """Gives a deduction back, whole or in part.
@@ -108,7 +172,7 @@ class Refund:
         if (self.refunded_id is None) == (self.refunded_job_id is None):
             raise InvalidField.of("charge", "must be named by transaction_id or by job_id")
         _check_amount(self.amount_cents, 0)
-        _check_not_of_a_job(self.idempotency_key)
+        _check_not_reserved(self.idempotency_key)
 
     def differences(self, written: Transaction, charge: Transaction) -> tuple[str, ...]:
         """The parameters in which it is not the request that wrote this transaction.
@@ -160,7 +224,7 @@ class ReleaseHold:
     hold_id: UUID
 
 
-Request = LedgerRequest | Refund | PlaceHold | ReleaseHold
+Request = LedgerRequest | WriteOff | Refund | PlaceHold | ReleaseHold
 
 
 def _check_amount(amount_cents: int, minimum: int) -> None:
@@ -168,6 +232,7 @@ def _check_amount(amount_cents: int, minimum: int) -> None:
         raise InvalidField.of("amount_cents", f"must be from {minimum} to {BALANCE_CENTS_MAX}")
 
 
-def _check_not_of_a_job(idempotency_key: str) -> None:
-    if idempotency_key.startswith(JOB_KEY_PREFIX):
-        raise InvalidField.of("idempotency_key", f"must not begin with {JOB_KEY_PREFIX} unless it charges a job")
+def _check_not_reserved(idempotency_key: str) -> None:
+    for prefix, use in _RESERVED_PREFIXES.items():
+        if idempotency_key.startswith(prefix):
+            raise InvalidField.of("idempotency_key", f"must not begin with {prefix} unless it {use}")

@@ -119,6 +119,10 @@ class WalletServicer(WalletServiceServicer):
         accepted = await self._service.refund(convert.refund(request))
         return convert.refund_response(accepted)
 
+    async def WriteOff(self, request: pb.WriteOffRequest, context: Context) -> pb.WriteOffResponse:
+        accepted = await self._service.write_off(convert.write_off(request))
+        return convert.write_off_response(accepted)
+
     async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Context) -> pb.VerifyLedgerResponse:
         after = convert_verification.position(request, self._tokens)
         found = await self._verification.page(after, convert_verification.limit(request))

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    cast,
     func,
     insert,
     select,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from services.kit.data.arrays import any_of, unnest
 from services.wallets.domain import Hold, Transaction, TransactionKind, Wallet
 from services.wallets.models import holds, wallet_transactions, wallets
+from services.wallets.requests import WRITE_OFF_KEY_PREFIX
 
 
 def _columns(table: Table, entity: type[Any]) -> list[Any]:
@@ -111,8 +113,19 @@ _refunded = (
     .scalar_subquery()
 )
 
-#: Reads the transactions that refunds name, and what was given back of each.
-CHARGES = select(*_columns(wallet_transactions, Transaction), _refunded.label("refunded_cents")).where(
+_adjustments = wallet_transactions.alias("adjustments")
+_written_off = (
+    select(func.coalesce(func.sum(_adjustments.c.amount_cents), 0))
+    .where(
+        _adjustments.c.wallet_id == wallet_transactions.c.wallet_id,
+        # The key of a write-off is found by the unique index; of what is not for a job there is none.
+        _adjustments.c.idempotency_key == WRITE_OFF_KEY_PREFIX + cast(wallet_transactions.c.job_id, Text),
+    )
+    .scalar_subquery()
+)
+
+#: Reads the transactions that refunds name, and what was given back of each or written off.
+CHARGES = select(*_columns(wallet_transactions, Transaction), (_refunded + _written_off).label("refunded_cents")).where(
     wallet_transactions.c.id
     == _any_in(
         union_all(

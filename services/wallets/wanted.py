@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.wallets.domain import Owner
 from services.wallets.ledger import Charge, Key
-from services.wallets.requests import LedgerRequest, PlaceHold, Refund, ReleaseHold, Request
+from services.wallets.requests import LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Wanted:
         return wanted
 
     def _add(self, request: Request) -> None:
-        if isinstance(request, LedgerRequest):
+        if isinstance(request, LedgerRequest | WriteOff):
             self.owners.add(request.owner)
             if request.hold_id is not None:
                 self.placed.add(request.hold_id)
@@ -81,6 +81,10 @@ class Wanted:
             if isinstance(request, LedgerRequest):
                 if (wallet_id := ids.get(request.owner)) is not None:
                     yield wallet_id, request.idempotency_key
+            elif isinstance(request, WriteOff):
+                if (wallet_id := ids.get(request.owner)) is not None:
+                    yield wallet_id, request.adjustment.idempotency_key
+                    yield wallet_id, request.charge.idempotency_key
             elif isinstance(request, Refund):
                 for charge in charges:
                     yield charge.transaction.wallet_id, request.idempotency_key

@@ -9,15 +9,15 @@ from uuid_utils.compat import uuid7
 
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.wallets.domain import NewWallet, Owner
-from services.wallets.errors import HoldMismatch, HoldNotActive, InsufficientFunds
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
+from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, WriteOff
 from tests.contract.wallets.test_holds_and_refunds import verified
 from tests.wallets_work import BeginWallets
 
 Step = tuple[str, int, int, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["credit", "place", "release", "deduct", "refund"]),
+        st.sampled_from(["credit", "place", "release", "deduct", "refund", "write_off"]),
         st.integers(0, 1),
         st.integers(0, 2),
         st.integers(1, 4),
@@ -34,6 +34,7 @@ class Model:
         self.holds: dict[int, tuple[str, int, int]] = {}
         self.charged: dict[tuple[int, int], int] = {}
         self.credits: dict[tuple[int, int], int] = {}
+        self.written_off: set[tuple[int, int]] = set()
 
     def available(self, wallet: int) -> int:
         held = [cents for state, owner, cents in self.holds.values() if state == "ACTIVE" and owner == wallet]
@@ -75,6 +76,20 @@ class Model:
         if state == "ACTIVE":
             self.holds[job] = ("CAPTURED", owner, held)
         self.balance[wallet] -= cents
+        self.charged[wallet, job] = cents
+        return "done"
+
+    def write_off(self, wallet: int, job: int, cents: int) -> str:
+        if (wallet, job) in self.written_off:
+            return "replayed" if self.charged[wallet, job] == cents else IdempotencyKeyReused.__name__
+        if (wallet, job) in self.charged:
+            return AlreadyCharged.__name__
+        state, owner, _ = self.holds.get(job, ("NEW", -1, 0))
+        if owner not in {-1, wallet}:
+            return HoldMismatch.__name__
+        if state == "ACTIVE":
+            return HoldActive.__name__
+        self.written_off.add((wallet, job))
         self.charged[wallet, job] = cents
         return "done"
 
@@ -128,6 +143,17 @@ class Asked:
         )
         return (await self.service.deduct(request)).replayed
 
+    async def write_off(self, wallet: int, job: int, cents: int) -> bool:
+        request = WriteOff(
+            adjustment_id=uuid7(),
+            deduction_id=uuid7(),
+            owner=self.owners[wallet],
+            amount_cents=cents,
+            job_id=self.jobs[job],
+            hold_id=self.holds[job],
+        )
+        return (await self.service.write_off(request)).replayed
+
 
 def _replayed(decision: Any) -> bool:
     if isinstance(decision, DomainError):
@@ -162,7 +188,7 @@ async def refund(asked: Asked, model: Model, refunded: dict[tuple[int, int], int
     request = Refund(
         transaction_id=uuid7(), refunded_job_id=asked.jobs[job], amount_cents=cents, idempotency_key=str(uuid7())
     )
-    left = charged - refunded.get((wallet, job), 0)
+    left = 0 if (wallet, job) in model.written_off else charged - refunded.get((wallet, job), 0)
     try:
         await asked.service.refund(request)
     except DomainError:

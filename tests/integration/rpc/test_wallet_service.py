@@ -481,6 +481,52 @@ def test_a_charge_is_refunded_by_job_or_transaction_and_never_more_than_it(
     refused.field(stub.Refund, pb.RefundRequest(transaction_id=top_up.id, idempotency_key="x"), "transaction_id")
 
 
+def test_a_job_is_written_off_once_and_a_charge_for_it_is_answered_with_that(
+    stub: WalletServiceStub, refused: Refused
+) -> None:
+    owner, job_id = wallet(stub, 10), str(uuid4())
+    refused(stub.Deduct, job_charge(owner, 30, job_id), "INSUFFICIENT_FUNDS")
+    request = pb.WriteOffRequest(
+        customer_id=owner.customer_id, currency="EUR", amount_cents=30, job_id=job_id, description="never paid"
+    )
+    done = stub.WriteOff(request)
+    assert [one.kind for one in (done.adjustment, done.transaction)] == [
+        wallet_pb2.TRANSACTION_KIND_ADJUSTMENT,
+        wallet_pb2.TRANSACTION_KIND_DEDUCTION,
+    ]
+    assert done.adjustment.counter_account == wallet_pb2.COUNTER_ACCOUNT_ADJUSTMENT
+    assert (done.adjustment.amount_cents, done.transaction.amount_cents) == (30, -30)
+    assert (done.adjustment.idempotency_key, done.adjustment.job_id) == (f"write-off:{job_id}", job_id)
+    assert (done.wallet.current_balance_cents, done.replayed) == (10, False)
+    assert statement(stub, owner.id)[:2] == [done.transaction, done.adjustment]
+    again = stub.WriteOff(request)
+    assert again == pb.WriteOffResponse(
+        adjustment=done.adjustment, transaction=done.transaction, wallet=done.wallet, replayed=True
+    )
+    charged = stub.Deduct(job_charge(owner, 30, job_id))
+    assert (charged.transaction, charged.replayed) == (done.transaction, True)
+
+
+def test_write_offs_are_refused_for_the_reasons_of_the_contract(stub: WalletServiceStub, refused: Refused) -> None:
+    owner, job_id = wallet(stub, 100), str(uuid4())
+
+    def asked(**values: Any) -> pb.WriteOffRequest:
+        request = {"customer_id": owner.customer_id, "currency": "EUR", "amount_cents": 30, "job_id": job_id}
+        return pb.WriteOffRequest(**{**request, **values})
+
+    placed = stub.PlaceHold(hold(owner, 30, job_id=job_id)).hold
+    held = refused(stub.WriteOff, asked(hold_id=placed.id), "HOLD_ACTIVE")
+    assert held.metadata == {"hold_id": placed.id, "amount_cents": "30"}
+    refused(stub.WriteOff, asked(hold_id=placed.id, job_id=str(uuid4())), "HOLD_MISMATCH")
+    charged = stub.Deduct(charge(owner, 30, f"job:{job_id}", job_id=job_id, hold_id=placed.id)).transaction
+    error = refused(stub.WriteOff, asked(hold_id=placed.id), "ALREADY_CHARGED")
+    assert error.metadata == {"job_id": job_id, "transaction_id": charged.id}
+    refused(stub.WriteOff, asked(customer_id=str(uuid4())), "WALLET_NOT_FOUND")
+    for name, value in {"amount_cents": 0, "job_id": "", "currency": "eur", "description": "x" * 501}.items():
+        refused.field(stub.WriteOff, asked(**{name: value}), name)
+    refused.field(stub.Credit, credit(owner, 1, f"write-off:{job_id}"), "idempotency_key")
+
+
 def test_a_wallet_is_answered_with_the_balance_of_a_past_time(stub: WalletServiceStub) -> None:
     owner = wallet(stub, 100)
     stub.PlaceHold(hold(owner, 30))
