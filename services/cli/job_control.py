@@ -1,4 +1,4 @@
-"""`innosystem jobs cancel`, `retry` and `watch`."""
+"""`innosystem jobs cancel`, `retry`, `write-off` and `watch`."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.options import Filter, Json
-from services.cli.output import print_json, print_messages
+from services.cli.output import print_json, print_message, print_messages
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -47,6 +47,22 @@ async def retry(*ids: Ids, filter: Filter = "", limit: All = 0, as_json: Json = 
         return (await client.jobs.BatchRetryJobs(BatchRetryJobsRequest(**jobs))).results
 
     return await _change(send, ids, filter, limit, as_json=as_json)
+
+
+async def write_off(
+    job_id: Annotated[str, Parameter(name="ID")], /, *, reason: Annotated[str, Parameter()], as_json: Json = False
+) -> None:
+    """Give up the charge of a job whose customer can't pay: the loss is booked as ours, and the job is CHARGED.
+
+    Args:
+        job_id: The job's UUID. Its charge is DECLINED or CHARGE_BLOCKED.
+        reason: Why, for the wallet's statement.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import WriteOffJobRequest
+
+    async with platform() as client:
+        response = await client.jobs.WriteOffJob(WriteOffJobRequest(job_id=job_id, reason=reason))
+    print_message(response.job, as_json=as_json)
 
 
 async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Json = False) -> None:

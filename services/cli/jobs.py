@@ -5,15 +5,16 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from services.cli.connect import platform
-from services.cli.job_control import cancel, retry, watch
+from services.cli.job_control import cancel, retry, watch, write_off
 from services.cli.listing import collect
 from services.cli.options import Filter, Json, Limit, OrderBy
 from services.cli.output import print_message, print_messages
 
-app = App(name="jobs", help="List, show, watch, cancel or retry jobs.")
+app = App(name="jobs", help="List, show, watch, cancel, retry or write off jobs.")
 app.command(cancel)
 app.command(retry)
 app.command(watch)
+app.command(write_off)
 
 _COLUMNS = (
     "id",

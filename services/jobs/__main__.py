@@ -46,6 +46,7 @@ from services.jobs.settings import (
 )
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
+from services.jobs.write_off import WriteOffs
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
 from services.kit.data.database import Database
@@ -169,7 +170,10 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             Chore("retention", _RETENTION_EVERY, retention.round),
         ]
         tokens = PageTokens(database_settings.page_token_key)
-        job_servicer = JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=tokens)
+        write_offs = WriteOffs(transactions, jobs, runs, wallets)
+        job_servicer = JobServicer(
+            service, runs, control, watching, write_offs=write_offs, validator=ContractValidator(), tokens=tokens
+        )
         job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types, known_types, dispatcher), tokens)
         server = Server(
             settings=server_settings,

@@ -151,6 +151,28 @@ class JobNotCancellable(DomainError):
 
 
 @dataclass(eq=False)
+class NothingToWriteOff(DomainError):
+    """The charge of the job {job_id} is {billing_status} (the job is {status}): there is nothing to write off.
+
+    Only a charge that is DECLINED or CHARGE_BLOCKED can be.
+    """
+
+    reason = "NOTHING_TO_WRITE_OFF"
+    job_id: UUID
+    status: str
+    billing_status: str
+
+
+@dataclass(eq=False)
+class WriteOffRefused(DomainError):
+    """The ledger does not write the charge of the job {job_id} off: {refusal}."""
+
+    reason = "WRITE_OFF_REFUSED"
+    job_id: UUID
+    refusal: str
+
+
+@dataclass(eq=False)
 class JobNotRetryable(DomainError):
     """The job {job_id} can't be run again: it is {status} and its charge is {billing_status}.
 

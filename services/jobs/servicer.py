@@ -18,6 +18,7 @@ from services.jobs.repository import JOBS, Claim, Renewal
 from services.jobs.run_service import RunService
 from services.jobs.service import PAGE_BYTES_MAX, JobsService
 from services.jobs.watching import Watching
+from services.jobs.write_off import WriteOffs
 from services.kit.query.filter import parse_filter
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
@@ -43,6 +44,7 @@ class JobServicer(JobServiceServicer):
         control: ControlService,
         watching: Watching,
         *,
+        write_offs: WriteOffs,
         validator: ContractValidator,
         tokens: PageTokens,
     ) -> None:
@@ -50,6 +52,7 @@ class JobServicer(JobServiceServicer):
         self._runs = runs
         self._control = control
         self._watching = watching
+        self._write_offs = write_offs
         self._validator = validator
         self._lists = Lists(JOBS, tokens)
 
@@ -105,6 +108,10 @@ class JobServicer(JobServiceServicer):
             wanted = parse_filter(request.filter.filter, JOBS)
             results = await self._control.retry_matching(wanted, request.filter.limit or _FILTERED_MAX)
         return pb.BatchRetryJobsResponse(results=[convert.job_result(result) for result in results])
+
+    async def WriteOffJob(self, request: pb.WriteOffJobRequest, context: Context) -> pb.WriteOffJobResponse:
+        job = await self._write_offs.write_off(UUID(request.job_id), request.reason)
+        return pb.WriteOffJobResponse(job=convert.job_message(job))
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         async with aclosing(self._watching.watch(UUID(request.job_id))) as states:

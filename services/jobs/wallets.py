@@ -103,6 +103,29 @@ class GrpcWallets:
                 return
             request.page_token = response.next_page_token
 
+    async def write_off(self, charge: Charge, description: str) -> Settlement:
+        """Has one charge made at our expense.
+
+        Raises:
+            DependencyUnavailable: If it is not known what became of it.
+        """
+        request = pb.WriteOffRequest(
+            customer_id=str(charge.customer_id),
+            currency=charge.currency,
+            amount_cents=charge.amount_cents,
+            job_id=str(charge.job_id),
+            hold_id=str(charge.hold_id or ""),
+            description=description,
+        )
+        try:
+            response = await self._stub.WriteOff(request)
+        except grpc.aio.AioRpcError as error:
+            known = error_from(error)
+            if error.code() in _DEFINITE and known is not None and known.reason:
+                return _refusal(charge, known.reason)
+            raise _failed(error) from error
+        return Settlement(job_id=charge.job_id, transaction_id=UUID(response.transaction.id))
+
     async def _existing(self, wanted: Reservation) -> Hold | DomainError:
         try:
             response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(wanted.hold_id)))

@@ -144,7 +144,9 @@ class Arena:
     def deductions(self, job_id: str) -> list[tuple[str, int]]:
         """What was taken for a job: the transactions and how much they took."""
         with psycopg.connect(self.stack.database_urls["wallets"]) as connection:
-            statement = "SELECT id::text, -amount_cents FROM wallet_transactions WHERE job_id = %s"
+            statement = (
+                "SELECT id::text, -amount_cents FROM wallet_transactions WHERE job_id = %s AND kind = 'DEDUCTION'"
+            )
             return [(str(made), int(cents)) for made, cents in connection.execute(statement, [job_id]).fetchall()]
 
     def waiting_ids(self) -> list[str]:

@@ -5,9 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from innosystem.client import new_id
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.e2e.processes import eventually
 from tests.integration.cli.conftest import Run
 
@@ -116,3 +121,39 @@ def test_a_job_type_is_paused_and_resumed_by_its_name(
     assert found("job-types", "show", job_type)["paused"] is True
     assert innosystem("job-types", "resume", job_type).returncode == 0
     assert found("job-types", "show", job_type)["paused"] is False
+
+
+def test_a_declined_job_is_found_and_written_off(
+    found: Callable[..., Any], innosystem: Run, platform_environment: dict[str, str], waiting: list[str]
+) -> None:
+    job_id = waiting[0]
+    _decline(platform_environment, job_id)
+    listed = found("jobs", "list", "--filter", "billing_status = DECLINED")
+    assert [job["id"] for job in listed] == [job_id]
+    written = found("jobs", "write-off", job_id, "--reason", "the customer is gone")
+    assert (written["id"], written["billing_status"]) == (job_id, "BILLING_STATUS_CHARGED")
+    lines = found("wallets", "show", "--customer-id", ADA, "--transactions", "2")["transactions"]
+    assert [(line["kind"], line["job_id"], line["description"]) for line in lines] == [
+        ("TRANSACTION_KIND_DEDUCTION", job_id, "the customer is gone"),
+        ("TRANSACTION_KIND_ADJUSTMENT", job_id, "the customer is gone"),
+    ]
+    refused = innosystem("jobs", "write-off", waiting[1], "--reason", "a mistake")
+    assert refused.returncode == 1
+    assert "NOTHING_TO_WRITE_OFF" in refused.stderr
+
+
+def _decline(environment: dict[str, str], job_id: str) -> None:
+    """Takes a job to its success as a runner does whose charge was declined: its hold was released in between."""
+    with (
+        grpc.insecure_channel(environment["JOBS_ADDRESS"]) as jobs_channel,
+        grpc.insecure_channel(environment["WALLETS_ADDRESS"]) as wallets_channel,
+    ):
+        jobs, lease_id = JobServiceStub(jobs_channel), str(new_id())
+        claim = pb.ClaimJobsRequest(job_ids=[job_id], runner_id=str(new_id()), lease_id=lease_id)
+        [claimed] = jobs.ClaimJobs(claim).jobs
+        release = ReleaseHoldRequest(hold_id=claimed.job.hold_id)
+        WalletServiceStub(wallets_channel).ReleaseHold(release)
+        completion = pb.JobCompletion(job_id=job_id, lease_id=lease_id, output_json="1")
+        jobs.CompleteJobs(pb.CompleteJobsRequest(completions=[completion]))
+        declined = pb.JobSettlement(job_id=job_id, declined=pb.ChargeDeclined(reason="INSUFFICIENT_FUNDS"))
+        jobs.SettleJobs(pb.SettleJobsRequest(settlements=[declined]))

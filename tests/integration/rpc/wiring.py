@@ -31,6 +31,7 @@ from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
+from services.jobs.write_off import WriteOffs
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.pubsub import redis_client as pubsub_client
@@ -166,7 +167,15 @@ def jobs_servicer(
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
         )
-        servicer = JobServicer(service, runs, control, watching, validator=ContractValidator(), tokens=_TOKENS)
+        servicer = JobServicer(
+            service,
+            runs,
+            control,
+            watching,
+            write_offs=WriteOffs(transactions, jobs, runs, wallets),
+            validator=ContractValidator(),
+            tokens=_TOKENS,
+        )
         yield JobsParts(servicer, settler, auditor)
         for task in background:
             loop.cancel(task)

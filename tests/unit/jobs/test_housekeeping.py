@@ -79,8 +79,8 @@ class World:
         await self.runs.claim(Claim([job_id], uuid7(), lease_id, lease, 1000))
         return lease_id
 
-    async def succeeded(self) -> UUID:
-        job_id = await self.stored()
+    async def succeeded(self, **values: Any) -> UUID:
+        job_id = await self.stored(**values)
         lease_id = await self.claimed(job_id, MINUTE)
         await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, output_data="1")])
         self.changes.job_ids.clear()
