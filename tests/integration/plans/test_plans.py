@@ -30,7 +30,7 @@ from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
 from services.wallets.domain import HoldState, Owner
 from services.wallets.repository import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
-from services.wallets.requests import Credit, Deduct, Refund, ReleaseHold
+from services.wallets.requests import Credit, Deduct, Refund, ReleaseHold, WriteOff
 from services.wallets.verification import START
 from tests.jobs_examples import MINUTE, NOW, new_job
 from tests.jobs_work import JobsWork
@@ -297,6 +297,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     paid = Credit(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="top-up")
     charged = Deduct(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="a")
     await recorded.call("apply", lambda: work.ledger.apply([paid, charged]))
+    loss = WriteOff(adjustment_id=uuid7(), deduction_id=uuid7(), owner=wallet.owner, amount_cents=5, job_id=uuid7())
+    await recorded.call("write off", lambda: work.ledger.apply([loss]))
     page_of_holds = await recorded.call("list holds", lambda: work.holds.list_page(ListQuery(HOLDS.default_ordering)))
     hold = page_of_holds.items[0]
     oldest = ListQuery((CREATED_AT.ascending(), ID.ascending()), STATE.is_(HoldState.ACTIVE))
@@ -322,6 +324,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "statement": {"uq_wallet_transactions_wallet_id_sequence"},
         "get a transaction": {"pk_wallet_transactions"},
         "apply": {owner, key, "pk_wallets"},
+        "write off": {owner, key, "pk_wallets"},
         "list holds": {"ix_holds_created_at", "pk_wallets"},
         "oldest holds": {"ix_holds_active", "pk_wallets"},
         "get a hold": {"pk_holds", "pk_wallets"},
@@ -330,7 +333,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "lines": {sequence},
     }
     assert {name: used[name] for name in meant} == meant
-    assert {"ix_wallet_transactions_job_id", "ix_wallet_transactions_refunds"} <= used["refund"]
+    assert {"ix_wallet_transactions_job_id", "ix_wallet_transactions_refunds", key} <= used["refund"]
     assert not [part for part in used["release"] if part.startswith("all of")]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
 
