@@ -91,7 +91,9 @@ def _audit_submission(books: Books, findings: Findings) -> None:
     for job_id in sorted(listed - set(books.submitted)):
         what = "refused" if job_id in books.refused else "not submitted"
         findings.problems.append(f"{books.name}: job {job_id} is there and was {what}")
-    if books.refused and books.balance_after_cents >= books.price_cents:
+    # What failed was reserved when others were refused, and was given back after that.
+    spare_cents = books.balance_after_cents - books.count("FAILED") * books.price_cents
+    if books.refused and spare_cents >= books.price_cents:
         findings.problems.append(f"{books.name}: {len(books.refused)} jobs were refused, and there is money for one")
 
 

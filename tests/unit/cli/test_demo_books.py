@@ -69,8 +69,10 @@ def test_money_that_is_still_held_is_found() -> None:
 
 
 def test_a_refusal_of_what_could_be_paid_is_found() -> None:
-    assert "there is money for one" in problems(price_cents=2)
-    assert "there is money" not in problems(price_cents=2, refused=[])
+    assert "there is money for one" in problems(price_cents=1)
+    assert "there is money" not in problems(price_cents=1, refused=[])
+    # The job that failed gave back what it held after the refusal.
+    assert "there is money" not in problems(price_cents=2)
 
 
 def test_a_refused_job_that_is_there_is_found() -> None:
