@@ -251,12 +251,88 @@ def test_a_balance_may_be_as_large_as_an_int64_and_no_larger(stub: WalletService
     assert stub.Deduct(charge(owner, LARGEST)).wallet.current_balance_cents == 0
 
 
-@pytest.mark.parametrize("cents", [0, -1, -(2**63)])
+@pytest.mark.parametrize("cents", [0, -1, -(2**53), -(2**63)])
 def test_amounts_that_are_not_positive_are_refused(stub: WalletServiceStub, refused: Refused, cents: int) -> None:
     owner = wallet(stub, 100)
+    job_id = str(uuid4())
+    stub.Deduct(job_charge(owner, 50, job_id))
 
     refused.field(stub.Credit, credit(owner, cents, "other"), "amount_cents")
     refused.field(stub.Deduct, charge(owner, cents), "amount_cents")
+    refused.field(stub.PlaceHold, hold(owner, cents), "amount_cents")
+    if cents:
+        refused.field(
+            stub.Refund, pb.RefundRequest(job_id=job_id, amount_cents=cents, idempotency_key="r"), "amount_cents"
+        )
+
+
+# A double counts by ones up to 2^53; the last is the largest amount that there is.
+@pytest.mark.parametrize("cents", [2**53, 2**53 + 1, LARGEST - 1, LARGEST])
+def test_large_amounts_are_exact_to_the_cent(stub: WalletServiceStub, refused: Refused, cents: int) -> None:
+    owner = wallet(stub, cents)
+    assert owner.current_balance_cents == cents
+
+    placed = stub.PlaceHold(asked := hold(owner, cents))
+    assert (placed.wallet.pending_charges_cents, placed.wallet.available_cents) == (cents, 0)
+    assert refused(stub.Deduct, charge(owner, 1), "INSUFFICIENT_FUNDS").metadata["available_cents"] == "0"
+    request = job_charge(owner, cents, asked.job_id)
+    request.hold_id = asked.hold_id
+    charged = stub.Deduct(request)
+    assert (charged.transaction.amount_cents, charged.wallet.current_balance_cents) == (-cents, 0)
+    back = stub.Refund(pb.RefundRequest(job_id=asked.job_id, amount_cents=cents - 1, idempotency_key="back"))
+    assert back.wallet.current_balance_cents == cents - 1
+    stub.Refund(pb.RefundRequest(job_id=asked.job_id, idempotency_key="rest"))
+    assert [line.amount_cents for line in statement(stub, owner.id, order_by="sequence")] == [
+        cents,
+        -cents,
+        cents - 1,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("cents", [2**53, LARGEST])
+def test_more_than_there_is_is_refused_with_exact_amounts(
+    stub: WalletServiceStub, refused: Refused, cents: int
+) -> None:
+    owner = wallet(stub, cents - 1)
+    missing = {"available_cents": str(cents - 1), "required_cents": str(cents), "currency": "EUR"}
+
+    assert refused(stub.Deduct, charge(owner, cents), "INSUFFICIENT_FUNDS").metadata == missing
+    assert refused(stub.PlaceHold, hold(owner, cents), "INSUFFICIENT_FUNDS").metadata == missing
+    charged = stub.Deduct(charge(owner, cents - 1)).transaction
+    too_much = pb.RefundRequest(transaction_id=charged.id, amount_cents=cents, idempotency_key="back")
+    assert refused(stub.Refund, too_much, "REFUND_EXCEEDS_CHARGE").metadata == {
+        "transaction_id": charged.id,
+        "refundable_cents": str(cents - 1),
+        "requested_cents": str(cents),
+    }
+
+
+def test_holds_whose_sum_overflows_are_refused_one_by_one(stub: WalletServiceStub) -> None:
+    owner = wallet(stub, LARGEST)
+    asked = [hold(owner, LARGEST), hold(owner, LARGEST), hold(owner, 1)]
+
+    first, *others = stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(requests=asked)).results
+
+    assert first.response.wallet.pending_charges_cents == LARGEST
+    for one in others:
+        assert details(one.error, "INSUFFICIENT_FUNDS").metadata["available_cents"] == "0"
+
+
+def test_a_refund_that_would_overflow_the_balance_is_refused(stub: WalletServiceStub, refused: Refused) -> None:
+    owner = wallet(stub, LARGEST)
+    job_id = str(uuid4())
+    stub.Deduct(job_charge(owner, 10, job_id))
+    stub.Credit(credit(owner, 5, "in between"))
+
+    overflowing = pb.RefundRequest(job_id=job_id, idempotency_key="all")
+    assert refused(stub.Refund, overflowing, "BALANCE_OVERFLOW").metadata == {
+        "current_balance_cents": str(LARGEST - 5),
+        "amount_cents": "10",
+        "balance_cents_max": str(LARGEST),
+    }
+    part = pb.RefundRequest(job_id=job_id, amount_cents=5, idempotency_key="part")
+    assert stub.Refund(part).wallet.current_balance_cents == LARGEST
 
 
 def test_bad_fields_of_credits_and_charges_are_named(stub: WalletServiceStub, refused: Refused) -> None:
