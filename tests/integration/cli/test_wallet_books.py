@@ -1,0 +1,168 @@
+"""`innosystem wallets holds`, `refund` and `verify` on a running stack."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import psycopg
+import pytest
+
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.integration.cli.conftest import Run
+
+Found = Callable[..., Any]
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Found:
+    """Runs a command that must succeed and reads the JSON it prints."""
+
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def stub(platform_environment: dict[str, str]) -> Any:
+    """The service, for what no command does."""
+    with grpc.insecure_channel(platform_environment["WALLETS_ADDRESS"]) as channel:
+        yield WalletServiceStub(channel)
+
+
+@pytest.fixture
+def wallet(found: Found) -> dict[str, Any]:
+    """A wallet with 100 cents."""
+    customer_id = str(uuid4())
+    made: dict[str, Any] = found("wallets", "create", "--customer-id", customer_id)
+    found("wallets", "credit", "--customer-id", customer_id, "--amount-cents", "100")
+    return made
+
+
+def place(stub: Any, wallet: dict[str, Any], cents: int) -> pb.PlaceHoldRequest:
+    """Reserves money for a job of its own."""
+    request = pb.PlaceHoldRequest(
+        hold_id=str(uuid4()),
+        job_id=str(uuid4()),
+        customer_id=wallet["customer_id"],
+        currency="EUR",
+        amount_cents=cents,
+    )
+    stub.PlaceHold(request)
+    return request
+
+
+def charge(stub: Any, wallet: dict[str, Any], cents: int) -> Any:
+    """Charges a job of its own."""
+    job_id = str(uuid4())
+    request = pb.DeductRequest(
+        customer_id=wallet["customer_id"],
+        currency="EUR",
+        amount_cents=cents,
+        job_id=job_id,
+        idempotency_key=f"job:{job_id}",
+    )
+    return stub.Deduct(request).transaction
+
+
+def test_holds_are_listed_filtered_and_limited(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    of_wallet = f'wallet_id = "{wallet["id"]}"'
+    assert innosystem("wallets", "holds", "--filter", of_wallet).stdout.strip() == "No holds found."
+    first, second = place(stub, wallet, 60), place(stub, wallet, 30)
+    stub.ReleaseHold(pb.ReleaseHoldRequest(hold_id=first.hold_id))
+
+    listed = found("wallets", "holds", "--filter", of_wallet)
+
+    assert [(one["id"], one["amount_cents"], one["state"]) for one in listed] == [
+        (second.hold_id, "30", "HOLD_STATE_ACTIVE"),
+        (first.hold_id, "60", "HOLD_STATE_RELEASED"),
+    ]
+    active = found("wallets", "holds", "--filter", f"{of_wallet} AND state = ACTIVE")
+    assert [one["id"] for one in active] == [second.hold_id]
+    assert len(found("wallets", "holds", "--filter", of_wallet, "--limit", "1")) == 1
+    table = innosystem("wallets", "holds", "--filter", of_wallet)
+    assert table.returncode == 0
+    assert second.hold_id in table.stdout
+    wrong = innosystem("wallets", "holds", "--filter", "colour = red")
+    assert wrong.returncode == 1
+    assert "INVALID_FILTER: " in wrong.stderr
+
+
+def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_more(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    charged = charge(stub, wallet, 50)
+
+    part = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--json")
+
+    answer = json.loads(part.stdout)
+    assert answer["transaction"]["amount_cents"] == "20"
+    assert answer["wallet"]["current_balance_cents"] == "70"
+    option, key = part.stderr.split()
+    assert option == "--idempotency-key"
+    again = innosystem(
+        "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key
+    )
+    assert again.returncode == 0
+    assert "The balance is 70 cents EUR." in again.stdout
+    rest = innosystem("wallets", "refund", "--transaction-id", charged.id, "--description", "goodwill")
+    assert "The balance is 100 cents EUR." in rest.stdout
+    lines = found("wallets", "show", wallet["id"])["transactions"]
+    assert [(one["amount_cents"], one["description"]) for one in lines[:2]] == [("30", "goodwill"), ("20", "")]
+
+
+@pytest.mark.parametrize("named", [[], ["--job-id", str(uuid4()), "--transaction-id", str(uuid4())]])
+def test_a_refund_names_one_charge(innosystem: Run, named: list[str]) -> None:
+    done = innosystem("wallets", "refund", *named)
+
+    assert done.returncode == 1
+    assert done.stderr == "innosystem: name the charge by --transaction-id or by --job-id\n"
+
+
+def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, Any]) -> None:
+    charged = charge(stub, wallet, 50)
+
+    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()))
+    too_much = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "51")
+
+    assert (unknown.returncode, too_much.returncode) == (1, 1)
+    assert "TRANSACTION_NOT_FOUND: " in unknown.stderr
+    assert "REFUND_EXCEEDS_CHARGE: " in too_much.stderr
+
+
+def test_verify_sums_the_books_up_and_names_what_does_not_add_up(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], platform_environment: dict[str, str]
+) -> None:
+    place(stub, wallet, 60)
+    clean = found("wallets", "verify")
+    assert clean["ok"]
+    assert clean["offenders"] == []
+    assert clean["trial_balances"]["EUR"]["funding_cents"] >= 100
+    assert "All books add up." in innosystem("wallets", "verify").stdout
+
+    def spoil(cents: int) -> None:
+        with psycopg.connect(platform_environment["WALLETS_DATABASE_URL"]) as connection:
+            connection.execute(
+                "UPDATE wallets SET current_balance_cents = current_balance_cents + %s WHERE id = %s",
+                (cents, wallet["id"]),
+            )
+
+    spoil(5)
+    try:
+        text, spoiled = innosystem("wallets", "verify"), innosystem("wallets", "verify", "--json")
+    finally:
+        spoil(-5)
+    assert (text.returncode, spoiled.returncode) == (1, 1)
+    assert wallet["id"] in text.stdout
+    answer = json.loads(spoiled.stdout)
+    assert (answer["ok"], answer["ledger_imbalance_cents"], answer["offender_count"]) == (False, 5, 1)
+    [offender] = answer["offenders"]
+    assert offender["wallet_id"] == wallet["id"]
+    assert found("wallets", "verify")["ok"]
