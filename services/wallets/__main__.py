@@ -1,5 +1,9 @@
 """The wallets process: `python -m services.wallets`. The only place where its parts are put together."""
 
+from datetime import timedelta
+
+from prometheus_client import REGISTRY
+
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services.kit.data.database import Database
@@ -9,12 +13,14 @@ from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
+from services.wallets.conservation import Conservation
 from services.wallets.ledger_sql import SqlLedger
+from services.wallets.metrics import ConservationCollector
 from services.wallets.models import metadata
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
-from services.wallets.settings import WalletsServerSettings
+from services.wallets.settings import VerificationSettings, WalletsServerSettings
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
 
@@ -23,6 +29,7 @@ async def main() -> None:
     """Builds the service and serves until it is told to stop."""
     server_settings = load(WalletsServerSettings, "WALLETS_")
     database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
+    settings = load(VerificationSettings, "WALLETS_")
     database = Database.connect(database_settings, application_name="innosystem-wallets")
     schema = SchemaGate.of("wallets", database_settings, metadata, database.check)
     transactions = SqlTransactions(database)
@@ -33,7 +40,10 @@ async def main() -> None:
         SqlHoldRepository(transactions),
         SqlLedger(transactions),
     )
-    verification = Verification(transactions, SqlBooksReader(transactions))
+    books = SqlBooksReader(transactions)
+    verification = Verification(transactions, books)
+    conservation = Conservation(transactions, verification, books, timedelta(seconds=settings.verify_seconds))
+    REGISTRY.register(ConservationCollector(conservation))
     tokens = PageTokens(database_settings.page_token_key)
     servicer = WalletServicer(service, verification, tokens, ContractValidator())
     server = Server(
@@ -45,6 +55,7 @@ async def main() -> None:
             )
         ],
         required={"database": schema.check},
+        background=[schema.before(conservation.run)] if settings.verify_seconds else [],
     )
     try:
         await server.run()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import ARRAY, BigInteger, Boolean, Uuid, bindparam, text
 
 from services.kit.data.transactions_sql import SqlTransactions
+from services.wallets.conservation import Held
 from services.wallets.verification import Lines, Position, WalletState
 
 # One statement, so that it sees each wallet, its holds and its last transaction at the same moment.
@@ -66,6 +67,16 @@ _LINES = text(
 # Sums of bigints are numerics.
 _SUMS = ("broken_cents", "funding_cents", "revenue_cents", "adjustment_cents")
 
+# As many rows as there are jobs under way: the partial index holds no others.
+_HELD = text(
+    """
+    SELECT wallets.currency, count(*) AS count, sum(holds.amount_cents) AS cents,
+        extract(epoch FROM statement_timestamp() - min(holds.created_at)) AS oldest_seconds
+    FROM holds JOIN wallets ON wallets.id = holds.wallet_id
+    WHERE holds.state = 'ACTIVE' GROUP BY wallets.currency
+    """
+)
+
 
 class SqlBooksReader:
     """The books in the transaction that is open."""
@@ -91,3 +102,11 @@ class SqlBooksReader:
         }
         result = await self._transactions.resource.execute(_LINES, parameters)
         return [Lines(**{**row, **{name: int(row[name]) for name in _SUMS}}) for row in result.mappings()]
+
+    async def held(self) -> list[Held]:
+        """Sums active holds up by currency."""
+        result = await self._transactions.resource.execute(_HELD)
+        return [
+            Held(row["currency"], row["count"], int(row["cents"]), max(0.0, float(row["oldest_seconds"])))
+            for row in result.mappings()
+        ]

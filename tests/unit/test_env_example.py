@@ -16,7 +16,7 @@ from services.jobs.settings import (
     WalletsClientSettings,
 )
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
-from services.wallets.settings import WalletsServerSettings
+from services.wallets.settings import VerificationSettings, WalletsServerSettings
 
 TEXT = (Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", TEXT, flags=re.MULTILINE))
@@ -32,6 +32,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (CustomersServerSettings, "CUSTOMERS_"),
     (CustomersClientSettings, "CUSTOMERS_"),
     (WalletsClientSettings, "WALLETS_"),
+    (VerificationSettings, "WALLETS_"),
     (HousekeepingSettings, "JOBS_"),
     (RunnerSettings, ""),
 ]
