@@ -1,8 +1,9 @@
 """Reads the books of the wallets in PostgreSQL, and sums them up there."""
 
+import json
 from collections.abc import Sequence
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, Uuid, bindparam, text
+from sqlalchemy import Boolean, Uuid, bindparam, text
 
 from services.kit.data.transactions_sql import SqlTransactions
 from services.wallets.conservation import Held
@@ -29,15 +30,15 @@ _STATES = text(
     """
 ).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("finished", type_=Boolean()))
 
-# Walks the index of sequences: as many rows as asked for, wherever in the table they are.
+# Walks the index of sequences: as many rows as asked for, wherever in the table they are. What the states know is looked
+# up row by row: PostgreSQL would begin a join with the wallets, and read all of their lines to sort them for the first.
 _LINES = text(
     """
     WITH part AS (
         SELECT line.wallet_id, line.sequence, line.amount_cents, line.balance_after_cents, line.counter_account
         FROM wallet_transactions AS line
-        JOIN unnest(:wallet_ids, :last_sequences) AS known(wallet_id, last_sequence)
-            ON known.wallet_id = line.wallet_id AND line.sequence <= known.last_sequence
         WHERE (line.wallet_id, line.sequence) >= (:wallet_id, :sequence) AND line.wallet_id <= :last_wallet_id
+            AND line.sequence <= CAST(CAST(:last_sequences AS jsonb) ->> CAST(line.wallet_id AS text) AS bigint)
         ORDER BY line.wallet_id, line.sequence
         LIMIT :count
     ), chained AS (
@@ -59,8 +60,6 @@ _LINES = text(
     FROM chained GROUP BY wallet_id ORDER BY wallet_id
     """
 ).bindparams(
-    bindparam("wallet_ids", type_=ARRAY(Uuid())),
-    bindparam("last_sequences", type_=ARRAY(BigInteger())),
     bindparam("wallet_id", type_=Uuid()),
     bindparam("last_wallet_id", type_=Uuid()),
 )
@@ -93,8 +92,7 @@ class SqlBooksReader:
     async def lines(self, after: Position, states: Sequence[WalletState], limit: int) -> list[Lines]:
         """Sums transactions up where they are."""
         parameters = {
-            "wallet_ids": [state.wallet_id for state in states],
-            "last_sequences": [state.last_sequence for state in states],
+            "last_sequences": json.dumps({str(state.wallet_id): state.last_sequence for state in states}),
             "last_wallet_id": states[-1].wallet_id,
             "wallet_id": after.wallet_id,
             "sequence": after.sequence,
