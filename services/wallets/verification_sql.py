@@ -30,8 +30,9 @@ _STATES = text(
     """
 ).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("finished", type_=Boolean()))
 
-# Walks the index of sequences: as many rows as asked for, wherever in the table they are. What the states know is looked
-# up row by row: PostgreSQL would begin a join with the wallets, and read all of their lines to sort them for the first.
+# Walks the index of sequences: as many rows as asked for, wherever in the table they are. What the states know is
+# looked up row by row: PostgreSQL would begin a join with the wallets, and read all of their lines to sort them for the
+# first.
 _LINES = text(
     """
     WITH part AS (

@@ -81,7 +81,7 @@ def test_every_error_reaches_callers_with_its_reason_and_what_varies(kind: type[
     assert read.message
     assert "{" not in read.message
     assert read.metadata == error.metadata
-    assert read.retry_after_seconds == kind.retry_after_seconds
+    assert read.retry_after_seconds == error.retry_after_seconds
 
 
 def test_there_are_error_classes_to_walk() -> None:
