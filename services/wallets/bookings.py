@@ -89,7 +89,9 @@ class Bookings:
             A decision a request, in the same order: `WalletNotFound`, `InsufficientFunds`, `IdempotencyKeyReused` if
             the ID was used with other parameters, and `HoldNotActive` if it was captured or released before.
         """
-        return _of(Held, await self._apply(requests))
+        decisions = _of(Held, await self._apply(requests))
+        crash_point("wallets.place_holds.before_reply")
+        return decisions
 
     async def release_holds(self, requests: Sequence[ReleaseHold]) -> list[Held | DomainError]:
         """Frees what is reserved, in order; each request is accepted or refused alone.
@@ -97,7 +99,9 @@ class Bookings:
         Returns:
             A decision a request, in the same order: `HoldNotActive` if it was captured before.
         """
-        return _of(Held, await self._apply(requests))
+        decisions = _of(Held, await self._apply(requests))
+        crash_point("wallets.release_holds.before_reply")
+        return decisions
 
     async def _apply(self, requests: Sequence[Request]) -> list[Decision]:
         return await self._apply_at_once(requests) if requests else []

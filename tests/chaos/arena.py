@@ -13,10 +13,10 @@ import psycopg
 import redis
 from psycopg.rows import dict_row
 
-from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest
+from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
-from tests.chaos.books import Books, read_books, read_lists
+from tests.chaos.books import Books, HoldRow, read_books, read_holds, read_lists
 from tests.chaos.notes import PLACE, Notes
 from tests.chaos.oracle import unfinished
 from tests.e2e.processes import Process, eventually
@@ -54,15 +54,25 @@ class Arena:
     stack: Stack = field(init=False)
     _customer_id: str = ""
     _types: dict[str, str] = field(default_factory=dict)
+    _changed: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         urls = {service: self.postgres.url(service) for service in SERVICES}
         self.stack = Stack(self.folder, urls, self.redis.url)
         self.notes_file = self.folder / "notes.jsonl"
 
-    def start(self, service: str, *, crash_at: str = "") -> Process:
-        """Starts a service where it was before, and waits until it serves."""
-        settings = dict(_SETTINGS[service])
+    def start(self, service: str, *, crash_at: str = "", **changed: str) -> Process:
+        """Starts a service where it was before, and waits until it serves.
+
+        Args:
+            service: Which.
+            crash_at: Where it is to die.
+            changed: Settings that it does not have otherwise.
+        """
+        settings = _SETTINGS[service] | changed
+        self._changed.discard(service)
+        if crash_at or changed:
+            self._changed.add(service)
         if service == "jobs":
             settings["WALLETS_ADDRESS"] = self.stack.addresses["wallets"]
         if crash_at:
@@ -71,10 +81,16 @@ class Arena:
         eventually(lambda: self._serves(service))
         return self.stack.processes[service]
 
-    def arm(self, service: str, point: str) -> Process:
+    def arm(self, service: str, point: str, **changed: str) -> Process:
         """Starts a service anew, which will die at a line."""
+        return self.restart(service, crash_at=point, **changed)
+
+    def restart(self, service: str, *, crash_at: str = "", **changed: str) -> Process:
+        """Stops a service, and starts it with other settings."""
+        # Should it not stop, it is not what the next test needs.
+        self._changed.add(service)
         assert self.stack.processes[service].stop() == 0
-        return self.start(service, crash_at=point)
+        return self.start(service, crash_at=crash_at, **changed)
 
     def runner(self, *, crash_at: str = "", lease_seconds: float = 2, **settings: str) -> Process:
         """Starts a runner."""
@@ -85,7 +101,7 @@ class Arena:
         )
 
     def restore(self) -> None:
-        """Ends the runners, and starts the services that have died or are armed."""
+        """Ends the runners, and starts the services anew that have died or are others than they were."""
         for name, process in list(self.stack.processes.items()):
             if name.startswith("runner"):
                 process.kill()
@@ -93,7 +109,8 @@ class Arena:
         self.postgres.start()
         self.redis.start()
         for service in SERVICES:
-            if not self.stack.processes[service].running:
+            if service in self._changed or not self.stack.processes[service].running:
+                self.stack.processes[service].kill()
                 self.start(service)
 
     def _serves(self, service: str) -> bool:
@@ -108,11 +125,18 @@ class Arena:
             self.stack.wallet(self._customer_id, PAID_IN_CENTS)
         return self._customer_id
 
-    def request(self, handler: str = "chaos.answers", **inputs: Any) -> Any:
-        """A submission. Its job has one attempt: whatever uses one up by mistake fails the job."""
-        if handler not in self._types:
-            self._types[handler] = self.stack.job_type(handler, standard_cost_cents=COST_CENTS, max_attempts=1)
-        return new_job(self.customer(), self._types[handler], json.dumps({"n": 1, "seconds": 0, **inputs}))
+    def job_type(self, handler: str = "chaos.answers") -> str:
+        """Makes a job type. Its jobs have one attempt: whatever uses one up by mistake fails the job."""
+        return self.stack.job_type(handler, standard_cost_cents=COST_CENTS, max_attempts=1)
+
+    def request(
+        self, handler: str = "chaos.answers", *, job_type: str = "", customer_id: str = "", **inputs: Any
+    ) -> CreateJobRequest:
+        """A submission, of the handler's type and by the customer with money enough if it does not matter."""
+        if not job_type:
+            job_type = self._types.get(handler) or self._types.setdefault(handler, self.job_type(handler))
+        given = json.dumps({"n": 1, "seconds": 0, **inputs})
+        return new_job(customer_id or self.customer(), job_type, given)
 
     def submit(self, handler: str = "chaos.answers", **inputs: Any) -> str:
         """Submits a job; answers its ID."""
@@ -136,7 +160,7 @@ class Arena:
         row = self.row(job_id)
         return row["status"], row["billing_status"]
 
-    def until(self, job_id: str, status: str, billing_status: str = "UNHELD") -> dict[str, Any]:
+    def until(self, job_id: str, status: str, billing_status: str = "HELD") -> dict[str, Any]:
         """Waits until a job is in a state; answers its row."""
         eventually(lambda: self.state(job_id) == (status, billing_status))
         return self.row(job_id)
@@ -148,6 +172,15 @@ class Arena:
                 "SELECT id::text, -amount_cents FROM wallet_transactions WHERE job_id = %s AND kind = 'DEDUCTION'"
             )
             return [(str(made), int(cents)) for made, cents in connection.execute(statement, [job_id]).fetchall()]
+
+    def holds(self, job_id: str) -> list[HoldRow]:
+        """What was reserved for a job, in the order of time."""
+        return [hold for hold in read_holds(self.stack.database_urls["wallets"]) if hold.job_id == job_id]
+
+    def until_released(self, job_id: str) -> HoldRow:
+        """Waits until the one hold of a job is released; answers it."""
+        eventually(lambda: [hold.state for hold in self.holds(job_id)] == ["RELEASED"])
+        return self.holds(job_id)[0]
 
     def waiting_ids(self) -> list[str]:
         """The IDs in the lists."""
@@ -196,6 +229,9 @@ class Arena:
             assert row["attempt"] == 1
             assert row["output_data"] == {"n": 1}
             assert self.deductions(job_id) == [(str(row["transaction_id"]), COST_CENTS)]
+            *earlier, last = self.holds(job_id)
+            assert (last.hold_id, last.amount_cents, last.state) == (str(row["hold_id"]), COST_CENTS, "CAPTURED")
+            assert {hold.state for hold in earlier} <= {"RELEASED"}
         eventually(lambda: not set(job_ids) & set(self.waiting_ids()))
 
 

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 _JOBS = """
 SELECT id::text AS job_id, customer_id::text, status, billing_status, cost_cents, transaction_id::text,
        attempt, rescue_count, snooze_count, error->>'type' AS error_type, output_data::text AS output_json,
-       created_at, run_at, completed_at
+       hold_id::text, created_at, run_at, completed_at
 FROM jobs ORDER BY created_at, id
 """
 _WALLETS = """
@@ -25,6 +25,9 @@ _TRANSACTIONS = """
 SELECT id::text AS transaction_id, wallet_id::text, sequence, kind, amount_cents, balance_after_cents,
        idempotency_key, job_id::text
 FROM wallet_transactions ORDER BY wallet_id, sequence
+"""
+_HOLDS = """
+SELECT id::text AS hold_id, job_id::text, amount_cents, state, resolved_at FROM holds ORDER BY created_at, id
 """
 _LISTS = "*:pending"
 
@@ -44,6 +47,7 @@ class JobRow:
     snooze_count: int = 0
     error_type: str | None = None
     output_json: str | None = None
+    hold_id: str | None = None
     created_at: datetime
     run_at: datetime | None = None
     completed_at: datetime | None = None
@@ -78,6 +82,17 @@ class TransactionRow:
     job_id: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class HoldRow:
+    """Money that was reserved for a job. One that was released before it was placed names no job."""
+
+    hold_id: str
+    job_id: str | None
+    amount_cents: int
+    state: str
+    resolved_at: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Books:
     """All of it, read one after the other: only at rest does it fit together."""
@@ -86,6 +101,7 @@ class Books:
     wallets: Mapping[str, WalletRow]
     transactions: tuple[TransactionRow, ...]
     lists: Mapping[str, int] = field(default_factory=dict)
+    holds: tuple[HoldRow, ...] = ()
 
 
 def read_books(database_urls: Mapping[str, str], redis_url: str) -> Books:
@@ -95,12 +111,20 @@ def read_books(database_urls: Mapping[str, str], redis_url: str) -> Books:
     with psycopg.connect(database_urls["wallets"]) as connection:
         wallets = connection.cursor(row_factory=class_row(WalletRow)).execute(_WALLETS).fetchall()
         transactions = connection.cursor(row_factory=class_row(TransactionRow)).execute(_TRANSACTIONS).fetchall()
+    holds = read_holds(database_urls["wallets"])
     return Books(
         jobs={job.job_id: job for job in jobs},
         wallets={wallet.customer_id: wallet for wallet in wallets},
         transactions=tuple(transactions),
         lists=read_lists(redis_url),
+        holds=tuple(holds),
     )
+
+
+def read_holds(wallets_url: str) -> list[HoldRow]:
+    """All holds there ever were, the oldest first."""
+    with psycopg.connect(wallets_url) as connection:
+        return connection.cursor(row_factory=class_row(HoldRow)).execute(_HOLDS).fetchall()
 
 
 def read_lists(redis_url: str) -> dict[str, int]:

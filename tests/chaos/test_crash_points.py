@@ -29,7 +29,7 @@ def test_a_job_that_was_stored_but_not_pushed_is_pushed_by_the_reconciler(arena:
 
     assert refusal(lambda: arena.stack.submit(request)) is not None
     expect_death(jobs)
-    assert arena.state(request.job_id) == ("PENDING", "UNHELD")
+    assert arena.state(request.job_id) == ("PENDING", "HELD")
     assert arena.row(request.job_id)["dispatched_at"] is not None
     assert arena.waiting_ids() == []
 
@@ -45,7 +45,7 @@ def test_jobs_that_were_accepted_while_redis_was_down_are_run_when_it_is_back(ar
     arena.redis.stop()
 
     submitted = arena.submit_many(20)
-    assert {arena.state(job_id) for job_id in submitted} == {("PENDING", "UNHELD")}
+    assert {arena.state(job_id) for job_id in submitted} == {("PENDING", "HELD")}
 
     arena.redis.start()
     arena.expect_success(*submitted)
@@ -59,7 +59,7 @@ def test_a_job_whose_id_was_popped_but_not_claimed_is_pushed_again(arena: Arena)
     runner = arena.runner(crash_at="runner.before_claim")
 
     expect_death(runner)
-    assert arena.state(job_id) == ("PENDING", "UNHELD")
+    assert arena.state(job_id) == ("PENDING", "HELD")
     assert arena.executions(job_id) == 0
 
     arena.runner()
@@ -92,7 +92,7 @@ def test_a_job_whose_claim_was_not_answered_is_rescued_if_its_runner_is_gone_as_
 
     expect_death(jobs)
     runner.kill()
-    assert arena.state(job_id) == ("RUNNING", "UNHELD")
+    assert arena.state(job_id) == ("RUNNING", "HELD")
 
     arena.start("jobs")
     arena.runner()
@@ -123,7 +123,7 @@ def test_a_job_whose_runner_was_killed_before_it_could_report_is_run_again(arena
     runner = arena.runner(crash_at="runner.before_complete")
 
     expect_death(runner)
-    assert arena.state(job_id) == ("RUNNING", "UNHELD")
+    assert arena.state(job_id) == ("RUNNING", "HELD")
     assert arena.executions(job_id) == 1
 
     arena.runner()
