@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.chaos.inflicting import Inflictor
 from tests.chaos.load import Load
-from tests.chaos.oracle import Evidence, repeats
+from tests.chaos.oracle import INSUFFICIENT_FUNDS, Evidence, repeats
 from tests.chaos.platform import Platform
 
 
@@ -17,6 +17,8 @@ class Figures:
     Attributes:
         jobs: How many jobs were accepted, by how they ended.
         billing: The same jobs by billing status.
+        holds: How many holds there were, by what became of them, and how many of the released ones had no job.
+        money: How often a job was refused for want of money and in the end, and how often one was run again.
         faults: How many faults there were, by sort.
         rescues: How often a job lost its runner.
         requeues: How many IDs the reconciler pushed again.
@@ -30,6 +32,8 @@ class Figures:
 
     jobs: Mapping[str, int]
     billing: Mapping[str, int]
+    holds: Mapping[str, int]
+    money: Mapping[str, int]
     faults: Mapping[str, int]
     rescues: int
     requeues: int
@@ -56,6 +60,8 @@ class Figures:
         return [
             f"jobs: {_listed(self.jobs)}",
             f"billing: {_listed(self.billing)}",
+            f"holds: {_listed(self.holds)}",
+            f"want of money, and runs anew: {_listed(self.money)}",
             f"faults: {_listed(self.faults)}",
             f"rescues: {self.rescues}; requeues: {self.requeues}; replays: {_listed(self.replays)}",
             f"late completions: {_listed(self.late_completions)}",
@@ -76,12 +82,17 @@ def figures(evidence: Evidence, load: Load, inflictor: Inflictor, platform: Plat
     replays = Counter(submission=sum(one.replayed for one in load.submissions.values()))
     for runner in platform.runners:
         replays["charge"] += len(runner.lines("job_charged", replayed=True))
-    requeues = [
-        int(line["jobs"])
-        for name, member in platform.members.items()
-        if name.startswith("jobs")
-        for line in member.lines("jobs pushed again")
-    ]
+    jobs_services = [member for name, member in platform.members.items() if name.startswith("jobs")]
+    orphans = sum(len(member.lines("hold without a job released")) for member in jobs_services)
+    made = load.submissions.values()
+    money = Counter(
+        {
+            "refused for want of money": sum(one.short for one in made),
+            "not taken in the end": sum(INSUFFICIENT_FUNDS in one.refused for one in made),
+            "run again": sum(one.retried == "again" for one in made),
+        }
+    )
+    requeues = [int(line["jobs"]) for member in jobs_services for line in member.lines("jobs pushed again")]
     delays = [
         (job.completed_at - max(job.created_at, job.run_at or job.created_at)).total_seconds()
         for job in rows.values()
@@ -90,6 +101,8 @@ def figures(evidence: Evidence, load: Load, inflictor: Inflictor, platform: Plat
     return Figures(
         jobs=Counter(job.status for job in rows.values()),
         billing=Counter(job.billing_status for job in rows.values()),
+        holds=Counter(hold.state for hold in evidence.books.holds) + Counter({"without a job": orphans}),
+        money=money,
         faults=inflictor.done,
         rescues=sum(job.rescue_count for job in rows.values()),
         requeues=sum(requeues),

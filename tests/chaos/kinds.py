@@ -49,6 +49,11 @@ class Kind:
     cancelled: bool = False
     queue: str = "default"
 
+    @property
+    def may_run_again(self) -> bool:
+        """Whether it may end without success, and can be run again by then."""
+        return bool(self.ends - {SUCCEEDED}) and self.queue != NOBODYS_QUEUE
+
 
 _ALL = (
     Kind(name="quick", handler="chaos.answers", weight=16),

@@ -12,25 +12,42 @@ import grpc
 
 from innosystem.client import Innosystem, InnosystemError, error_from, error_from_status
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
-from innosystem.jobs.v1.job_pb2 import JOB_STATUS_UNSPECIFIED, JobStatus
-from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CancelJobRequest, WatchJobRequest
+from innosystem.jobs.v1.job_pb2 import (
+    JOB_STATUS_CANCELLED,
+    JOB_STATUS_FAILED,
+    JOB_STATUS_SUCCEEDED,
+    JOB_STATUS_UNSPECIFIED,
+    JobStatus,
+)
+from innosystem.jobs.v1.job_service_pb2 import (
+    BatchCreateJobsRequest,
+    CancelJobRequest,
+    GetJobRequest,
+    RetryJobRequest,
+    WatchJobRequest,
+)
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
 from tests.chaos.kinds import KINDS
+from tests.chaos.oracle import INSUFFICIENT_FUNDS
 from tests.chaos.submissions import Generator, Submission, job_type
 
 T = TypeVar("T")
 
-# Customers: two can always pay, one runs dry and pays in later, one runs dry and stays dry.
+# Customers: two can always pay; one is nearly broke, and pays in what is missing when there was too little; one pays
+# nothing in. Those two are refused when they have no money, and nobody else.
 RICH_CENTS, LOW_CENTS = 1_000_000, 40
 CUSTOMERS = {"ada": RICH_CENTS, "bob": RICH_CENTS, "low": LOW_CENTS, "dry": LOW_CENTS}
-TOPPED_UP = "low"
+TOPPED_UP, DRY = "low", "dry"
 
 _TICK_SECONDS = 0.5
 _CALL_SECONDS = 5.0
 _WATCH_SECONDS = 30.0
-_TOP_UP_SECONDS = 10.0
+_TOP_UP_SECONDS = 4.0
 _PAUSE_SECONDS = 0.2
+# How often somebody looks whether a job has ended, or whether there is money now.
+_LATER_SECONDS = 1.0
+_WITHOUT_SUCCESS = (JOB_STATUS_FAILED, JOB_STATUS_CANCELLED)
 # The call may not have arrived, or its answer may not: it is made again. Anything else is an answer.
 _UNDECIDED = frozenset(
     {
@@ -55,7 +72,7 @@ class Load:
     """
 
     def __init__(self, clients: Innosystem, *, seed: int, jobs_per_second: float) -> None:
-        """Begins with `run`.
+        """Begins with `running`.
 
         Args:
             clients: Stubs of the services.
@@ -72,6 +89,8 @@ class Load:
         self.credited_cents: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.complaints: list[str] = []
+        # What is missing for the jobs of the customer who pays in, by job ID; paid is forgotten.
+        self._missing_cents: dict[str, int] = {}
 
     async def prepare(self) -> None:
         """Makes customers, wallets and job types, before anything goes wrong."""
@@ -95,10 +114,15 @@ class Load:
             await asyncio.gather(submitting, paying, return_exceptions=True)
 
     async def finish(self) -> None:
-        """Pays in what is owed, and waits until all calls are answered."""
-        await self._top_up()
+        """Waits until all calls are answered, and pays in what is missing for that."""
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await self._top_up()
+            await asyncio.wait(self._tasks, timeout=_LATER_SECONDS)
+
+    @property
+    def may_be_refused(self) -> frozenset[str]:
+        """The customer who may be told that there is no money, and stays with that."""
+        return frozenset({self.customers[DRY]})
 
     def give_up(self) -> None:
         """Stops repeating."""
@@ -136,10 +160,9 @@ class Load:
             try:
                 answer = await self._clients.jobs.CreateJob(submission.request, timeout=_CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if self._is_answer(failure := _read(error)):
-                    submission.refused = str(failure)
+                if self._refused(submission, _read(error)):
                     return
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await self._pause(submission)
             else:
                 self._accepted(submission, replayed=answer.replayed)
                 return
@@ -153,24 +176,46 @@ class Load:
             try:
                 answer = await self._clients.jobs.BatchCreateJobs(request, timeout=_CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if self._is_answer(failure := _read(error)):
-                    for submission in left:
-                        submission.refused = str(failure)
-                    return
+                failure = _read(error)
+                left = [submission for submission in left if not self._refused(submission, failure)]
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             again: list[Submission] = []
             for submission, result in zip(left, answer.results, strict=True):
                 if result.HasField("response"):
                     self._accepted(submission, replayed=result.response.replayed)
-                elif self._is_answer(failure := error_from_status(result.error)):
-                    submission.refused = str(failure)
-                else:
+                elif not self._refused(submission, error_from_status(result.error)):
                     again.append(submission)
+            if again:
+                await self._pause(*again)
             left = again
+
+    def _refused(self, submission: Submission, failure: InnosystemError) -> bool:
+        """Whether this is the last word. Who pays in what is missing comes again."""
+        if not self._is_answer(failure) or self._comes_again(submission, failure):
+            return False
+        submission.refused = str(failure)
+        return True
+
+    def _comes_again(self, submission: Submission, failure: InnosystemError) -> bool:
+        if failure.reason != INSUFFICIENT_FUNDS:
+            return False
+        submission.short += 1
+        if submission.customer_id != self.customers[TOPPED_UP]:
+            return False
+        self._missing_cents[submission.job_id] = submission.kind.cost_cents
+        return True
+
+    async def _pause(self, *submissions: Submission) -> None:
+        """Waits before the next try: for money longer than for a server."""
+        short = any(one.job_id in self._missing_cents for one in submissions)
+        await asyncio.sleep(_LATER_SECONDS if short else _PAUSE_SECONDS)
 
     def _accepted(self, submission: Submission, *, replayed: bool) -> None:
         submission.accepted, submission.replayed = True, replayed
+        self._missing_cents.pop(submission.job_id, None)
+        if submission.run_again and not submission.kind.cancelled:
+            self._spawn(self._run_again(submission))
         if submission.cancel_after_seconds is not None:
             self._spawn(self._take_back(submission, submission.cancel_after_seconds))
         if submission.watched:
@@ -182,11 +227,46 @@ class Load:
         try:
             await self._until_answered(lambda: self._clients.jobs.CancelJob(request, timeout=_CALL_SECONDS))
             submission.cancellation = "cancelled"
+            if submission.run_again:
+                await self._run_again(submission)
         except InnosystemError as error:
             if error.reason == "JOB_NOT_CANCELLABLE":
                 submission.cancellation = "too late"
             else:
                 self.complaints.append(f"{submission.job_id} could not be taken back: {error}")
+
+    async def _run_again(self, submission: Submission) -> None:
+        """Has a job run again once it has ended without success."""
+        request = GetJobRequest(job_id=submission.job_id)
+        while True:
+            job = (await self._until_answered(lambda: self._clients.jobs.GetJob(request, timeout=_CALL_SECONDS))).job
+            if job.status == JOB_STATUS_SUCCEEDED:
+                submission.retried = "too late"
+                return
+            if job.status in _WITHOUT_SUCCESS and await self._retried(submission):
+                return
+            await asyncio.sleep(_LATER_SECONDS)
+
+    async def _retried(self, submission: Submission) -> bool:
+        """Asks once; answers whether that was the last word."""
+        submission.retries += 1
+        try:
+            await self._clients.jobs.RetryJob(RetryJobRequest(job_id=submission.job_id), timeout=_CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            failure = _read(error)
+            # Its hold is still to be released, or an earlier call that was not answered has it run already.
+            if not self._is_answer(failure) or failure.reason == "JOB_NOT_RETRYABLE":
+                return False
+            if self._comes_again(submission, failure):
+                return False
+            if failure.reason == INSUFFICIENT_FUNDS and submission.customer_id == self.customers[DRY]:
+                submission.retried = "short of funds"
+            else:
+                self.complaints.append(f"{submission.job_id} could not be run again: {failure}")
+            return True
+        self._missing_cents.pop(submission.job_id, None)
+        submission.retried = "again"
+        return True
 
     async def _watch(self, submission: Submission) -> None:
         """Watches a job until the service says that this was the end."""
@@ -211,10 +291,10 @@ class Load:
             await self._top_up()
 
     async def _top_up(self) -> None:
-        """Pays for all that was submitted so far, so that the wallet runs dry again and again."""
-        customer_id = self.customers[TOPPED_UP]
-        owed = sum(one.kind.cost_cents for one in self.submissions.values() if one.customer_id == customer_id)
-        await self._credit(customer_id, max(owed - self.credited_cents[customer_id], 1))
+        """Pays for what is missing just now, so that there is too little again and again."""
+        if missing := sum(self._missing_cents.values()):
+            self._missing_cents.clear()
+            await self._credit(self.customers[TOPPED_UP], missing)
 
     async def _credit(self, customer_id: str, cents: int) -> None:
         request = CreditRequest(

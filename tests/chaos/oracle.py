@@ -1,16 +1,18 @@
 """Judges what a run left behind: what was promised, against the books. Knows no service and no fault."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from tests.chaos.books import Books, JobRow, TransactionRow, WalletRow
+from tests.chaos.books import Books, HoldRow, JobRow, TransactionRow
 from tests.chaos.kinds import CANCELLED, FAILED, SUCCEEDED, expected_output
 from tests.chaos.notes import Notes
 from tests.chaos.submissions import Submission
 
-CHARGED, DECLINED, NOT_BILLABLE, RELEASED = "CHARGED", "DECLINED", "NOT_BILLABLE", "RELEASED"
+CHARGED, NOT_BILLABLE, RELEASED = "CHARGED", "NOT_BILLABLE", "RELEASED"
+ACTIVE, CAPTURED = "ACTIVE", "CAPTURED"
+INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
 RUNNER_LOST = "RUNNER_LOST"
 DEDUCTION, CREDIT = "DEDUCTION", "CREDIT"
 
@@ -22,6 +24,7 @@ class Evidence:
     Attributes:
         submissions: What was submitted, by job ID.
         credited_cents: What was paid in, by customer.
+        may_be_refused: The customers whose jobs may be refused for want of money.
         handed_back: How often runners said that they hand a job back, by job ID.
         rescues_max: How many rescues a job survives.
     """
@@ -30,6 +33,7 @@ class Evidence:
     submissions: Mapping[str, Submission]
     credited_cents: Mapping[str, int]
     notes: Notes
+    may_be_refused: Set[str] = frozenset()
     handed_back: Mapping[str, int] = field(default_factory=dict)
     rescues_max: int = 5
 
@@ -40,6 +44,7 @@ def complaints(evidence: Evidence) -> list[str]:
         *_about_submissions(evidence),
         *_about_ends(evidence),
         *_about_charges(evidence),
+        *_about_holds(evidence),
         *_about_wallets(evidence),
         *_about_executions(evidence),
         *(f"{count} IDs are left in {name}" for name, count in evidence.books.lists.items() if count),
@@ -49,27 +54,19 @@ def complaints(evidence: Evidence) -> list[str]:
 def unfinished(books: Books) -> list[str]:
     """What is still to happen by itself, with the jobs' IDs; nothing when the system is at rest."""
     open_ends = [f"{job.job_id} is {job.status}/{job.billing_status}" for job in books.jobs.values() if _moves(job)]
-    payable = [
-        f"{job.job_id} is DECLINED, but its wallet can pay"
-        for job in books.jobs.values()
-        if job.billing_status == DECLINED and _can_pay(books.wallets.get(job.customer_id), job)
-    ]
+    held = [f"the hold {hold.hold_id} of {hold.job_id} is ACTIVE" for hold in books.holds if hold.state == ACTIVE]
     listed = [f"{count} IDs are in {name}" for name, count in books.lists.items() if count]
-    return [*open_ends, *payable, *listed]
+    return [*open_ends, *held, *listed]
 
 
 def _moves(job: JobRow) -> bool:
     return job.status not in (SUCCEEDED, FAILED, CANCELLED) or job.billing_status in ("CHARGE_DUE", "RELEASE_DUE")
 
 
-def _can_pay(wallet: WalletRow | None, job: JobRow) -> bool:
-    return wallet is not None and wallet.balance_cents - wallet.pending_cents >= (job.cost_cents or 0)
-
-
 def _about_submissions(evidence: Evidence) -> Iterator[str]:
     for submission in evidence.submissions.values():
         job_id = submission.job_id
-        if submission.refused and _came_too_late(submission) and job_id not in evidence.books.jobs:
+        if submission.refused and _may_be_refused(evidence, submission):
             continue
         if submission.refused:
             yield f"{job_id} ({submission.kind.name}) was refused: {submission.refused}"
@@ -79,10 +76,21 @@ def _about_submissions(evidence: Evidence) -> Iterator[str]:
             yield f"{job_id} ({submission.kind.name}) was accepted and is lost"
         elif submission.cancel_after_seconds is not None and not submission.cancellation:
             yield f"{job_id} ({submission.kind.name}) could not be taken back"
+        elif submission.retries and not submission.retried:
+            yield f"{job_id} ({submission.kind.name}) could not be run again"
         elif submission.watched and submission.seen != evidence.books.jobs[job_id].status:
             yield f"{job_id} ({submission.kind.name}) was watched, and {submission.seen or 'no end'} was seen last"
     for job_id in evidence.books.jobs.keys() - evidence.submissions.keys():
         yield f"{job_id} was submitted by nobody"
+
+
+def _may_be_refused(evidence: Evidence, submission: Submission) -> bool:
+    stored = submission.job_id in evidence.books.jobs
+    if _came_too_late(submission):
+        return not stored
+    short = submission.refused.startswith(INSUFFICIENT_FUNDS) and submission.kind.cost_cents > 0
+    # An earlier try that was not answered may have been slower, and have found money that was free again by then.
+    return short and submission.customer_id in evidence.may_be_refused and (not stored or submission.tries > 1)
 
 
 def _came_too_late(submission: Submission) -> bool:
@@ -109,7 +117,7 @@ def _about_ends(evidence: Evidence) -> Iterator[str]:
             yield f"{name} has the output {job.output_json}"
         elif job.status != SUCCEEDED and job.error_type not in kind.error_types:
             yield f"{name} ended {job.status} with the error {job.error_type}"
-        if submission.cancellation == "cancelled" and job.status != CANCELLED:
+        if submission.cancellation == "cancelled" and not submission.retries and job.status != CANCELLED:
             yield f"{name} was taken back and ended {job.status}"
         if submission.cancellation == "too late" and job.status == CANCELLED:
             yield f"{name} could not be taken back and is CANCELLED"
@@ -133,14 +141,13 @@ def _about_charge(evidence: Evidence, submission: Submission, made: list[Transac
     job = evidence.books.jobs[submission.job_id]
     wallet = evidence.books.wallets.get(job.customer_id)
     cost = submission.kind.cost_cents
-    allowed = {NOT_BILLABLE} if not cost else {CHARGED, DECLINED} if job.status == SUCCEEDED else {RELEASED}
-    if job.billing_status not in allowed:
+    # Never DECLINED: the money was reserved.
+    expected = NOT_BILLABLE if not cost else CHARGED if job.status == SUCCEEDED else RELEASED
+    if job.billing_status != expected:
         yield f"is {job.status} and {job.billing_status}"
     if job.billing_status != CHARGED:
         if made:
             yield f"is {job.status}, {job.billing_status} and was charged {len(made)} times"
-        if job.billing_status == DECLINED and _can_pay(wallet, job):
-            yield "is DECLINED, but its wallet can pay"
         return
     if len(made) != 1:
         yield f"was charged {len(made)} times"
@@ -152,6 +159,33 @@ def _about_charge(evidence: Evidence, submission: Submission, made: list[Transac
         yield f"names the transaction {job.transaction_id}, and was charged by {deduction.transaction_id}"
     if wallet is None or deduction.wallet_id != wallet.wallet_id:
         yield "was charged to the wallet of somebody else"
+
+
+def _about_holds(evidence: Evidence) -> Iterator[str]:
+    """Every hold has ended, and captured are exactly those of the charged jobs, at their price."""
+    holds = {hold.hold_id: hold for hold in evidence.books.holds}
+    for hold in holds.values():
+        yield from (f"hold {hold.hold_id} of {hold.job_id} {problem}" for problem in _about_hold(evidence, hold))
+    for submission, job in _known(evidence):
+        name = f"{job.job_id} ({submission.kind.name})"
+        own = holds.get(job.hold_id or "")
+        if job.billing_status == CHARGED and (own is None or own.state != CAPTURED):
+            yield f"{name} was charged, and its hold is {own.state if own else 'missing'}"
+        if submission.kind.cost_cents and (own is None or own.amount_cents != submission.kind.cost_cents):
+            reserved = own.amount_cents if own else "nothing"
+            yield f"{name} costs {submission.kind.cost_cents}, and {reserved} was reserved"
+
+
+def _about_hold(evidence: Evidence, hold: HoldRow) -> Iterator[str]:
+    if hold.state not in (CAPTURED, RELEASED):
+        yield f"is {hold.state}"
+    if (submission := evidence.submissions.get(hold.job_id or "")) is None:
+        yield "was placed for a job that nobody submitted"
+    elif not submission.kind.cost_cents:
+        yield "was placed for a job that costs nothing"
+    job = evidence.books.jobs.get(hold.job_id or "")
+    if hold.state == CAPTURED and (job is None or job.hold_id != hold.hold_id or job.billing_status != CHARGED):
+        yield "is CAPTURED, and its job was not charged with it"
 
 
 def _about_wallets(evidence: Evidence) -> Iterator[str]:
@@ -192,8 +226,13 @@ def _about_executions(evidence: Evidence) -> Iterator[str]:
 
 
 def repeats(evidence: Evidence, submission: Submission, job: JobRow) -> Counter[str]:
-    """How often a handler was called beyond what its behaviour asks for, by reason."""
+    """How often a handler was called beyond what its behaviour asks for, by reason.
+
+    Who has a job run again starts its counts anew, so of those nothing can be said but how often.
+    """
     more = max(evidence.notes.executions(job.job_id) - submission.kind.runs, 0)
+    if submission.retries:
+        return Counter({"run again": more})
     rescued = min(more, job.rescue_count)
     returned = min(more - rescued, evidence.handed_back.get(job.job_id, 0))
     return Counter({"rescued": rescued, "handed back": returned, "unexplained": more - rescued - returned})

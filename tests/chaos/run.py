@@ -22,8 +22,10 @@ from tests.chaos.load import Load
 from tests.chaos.notes import Notes
 from tests.chaos.oracle import Evidence, complaints, unfinished
 from tests.chaos.platform import RESCUES_MAX, Platform
+from tests.chaos.verifying import verify
 
-REST_SECONDS_MAX = 90.0
+# The last thing that happens is that holds without a job are released.
+REST_SECONDS_MAX = 120.0
 FAULT_EVERY_SECONDS = 2.0
 JOBS_PER_SECOND = 12.0
 
@@ -146,12 +148,14 @@ def _judge(platform: Platform, load: Load, inflictor: Inflictor) -> Result:
         submissions=load.submissions,
         credited_cents=load.credited_cents,
         notes=Notes.read(platform.notes),
+        may_be_refused=load.may_be_refused,
         handed_back=_handed_back(platform),
         rescues_max=RESCUES_MAX,
     )
     members = platform.members.values()
     found = [
         *complaints(evidence),
+        *verify(platform.database_urls),
         *load.complaints,
         *inflictor.complaints,
         *(complaint for member in members for complaint in member.complaints),

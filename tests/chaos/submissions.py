@@ -13,8 +13,9 @@ from tests.chaos.kinds import KINDS, Kind
 
 _PRIORITIES = (job_type_pb2.PRIORITY_HIGH, job_type_pb2.PRIORITY_MEDIUM, job_type_pb2.PRIORITY_LOW)
 
-# The share of jobs that somebody watches.
+# The share of jobs that somebody watches, and of those that end without success that somebody has run again.
 _WATCHED = 0.1
+_RUN_AGAIN = 0.3
 
 
 @dataclass
@@ -31,6 +32,11 @@ class Submission:
         cancellation: `cancelled` or `too late`, as CancelJob answered; empty while there was no answer.
         watched: Whether somebody watches it to its end.
         seen: The last status that the watcher was told when the stream ended; empty before.
+        run_again: Whether somebody has it run again when it has ended without success. Nobody watches it then: its
+            first end is not its last.
+        retries: How often RetryJob was called for it.
+        retried: `again`, `too late` or `short of funds`, as RetryJob answered; empty while there was no answer.
+        short: How often it was refused because money was missing, for the submission or for running it again.
     """
 
     job_id: str
@@ -46,6 +52,10 @@ class Submission:
     cancellation: str = ""
     watched: bool = False
     seen: str = ""
+    run_again: bool = False
+    retries: int = 0
+    retried: str = ""
+    short: int = 0
 
 
 @dataclass
@@ -84,8 +94,11 @@ class Generator:
         if kind.expires_seconds is not None:
             request.expires_at.FromDatetime(now + timedelta(seconds=kind.expires_seconds))
         cancel_after = self.random.uniform(0, 5) if kind.cancelled else None
-        watched = self.random.random() < _WATCHED
-        return Submission(job_id, kind, customer_id, inputs, request, cancel_after, watched=watched)
+        run_again = kind.may_run_again and self.random.random() < _RUN_AGAIN
+        watched = not run_again and self.random.random() < _WATCHED
+        return Submission(
+            job_id, kind, customer_id, inputs, request, cancel_after, watched=watched, run_again=run_again
+        )
 
 
 def job_type(kind: Kind, prefix: str = "") -> job_type_pb2.JobType:

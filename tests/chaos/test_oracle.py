@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
-from tests.chaos.books import Books, JobRow, TransactionRow, WalletRow
+from tests.chaos.books import Books, HoldRow, JobRow, TransactionRow, WalletRow
 from tests.chaos.kinds import KINDS
 from tests.chaos.notes import BEGUN, RETURNED, Notes
 from tests.chaos.oracle import Evidence, complaints, repeats, unfinished
@@ -17,15 +17,17 @@ from tests.chaos.submissions import Submission
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA, BOB = "ada", "bob"
+SHORT = "INSUFFICIENT_FUNDS: 0 are available"
 
 
 @dataclass
 class Case:
-    """Books in order, to be broken: Ada pays for what succeeds, Bob has nothing."""
+    """Books in order, to be broken: Ada pays for what succeeds, Bob has nothing and may be told so."""
 
     jobs: dict[str, JobRow] = field(default_factory=dict)
     wallets: dict[str, WalletRow] = field(default_factory=dict)
     transactions: list[TransactionRow] = field(default_factory=list)
+    holds: dict[str, HoldRow] = field(default_factory=dict)
     submissions: dict[str, Submission] = field(default_factory=dict)
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     credited: dict[str, int] = field(default_factory=dict)
@@ -33,11 +35,22 @@ class Case:
     lists: dict[str, int] = field(default_factory=dict)
 
     def submit(self, job_id: str, kind: str, customer: str = ADA, **values: Any) -> None:
-        submission = Submission(job_id, KINDS[kind], customer, {"n": 1}, job_service_pb2.CreateJobRequest())
+        submission = self.refuse(job_id, kind, customer, "")
         submission.accepted = True
-        self.submissions[job_id] = submission
+        if cost := KINDS[kind].cost_cents:
+            self.hold(job_id, "CAPTURED" if values["billing_status"] == "CHARGED" else "RELEASED", cost)
+            values["hold_id"] = f"h-{job_id}"
         self.jobs[job_id] = JobRow(job_id=job_id, customer_id=customer, created_at=NOW, completed_at=NOW, **values)
         self.counts[job_id] = Counter({BEGUN: submission.kind.runs, RETURNED: int(values["status"] == "SUCCEEDED")})
+
+    def refuse(self, job_id: str, kind: str, customer: str, refused: str, tries: int = 1) -> Submission:
+        submission = Submission(job_id, KINDS[kind], customer, {"n": 1}, job_service_pb2.CreateJobRequest())
+        submission.refused, submission.tries = refused, tries
+        self.submissions[job_id] = submission
+        return submission
+
+    def hold(self, job_id: str, state: str, cents: int = 3) -> None:
+        self.holds[job_id] = HoldRow(hold_id=f"h-{job_id}", job_id=job_id, amount_cents=cents, state=state)
 
     def succeed(self, job_id: str, kind: str, customer: str, billing_status: str, **values: Any) -> None:
         cost, output = KINDS[kind].cost_cents, '{"n": 1}'
@@ -68,25 +81,38 @@ class Case:
     @property
     def evidence(self) -> Evidence:
         return Evidence(
-            books=Books(self.jobs, self.wallets, tuple(self.transactions), self.lists),
+            books=Books(self.jobs, self.wallets, tuple(self.transactions), self.lists, tuple(self.holds.values())),
             submissions=self.submissions,
             credited_cents=self.credited,
             notes=Notes(self.counts),
+            may_be_refused={BOB},
             handed_back=self.handed_back,
         )
 
 
 @pytest.fixture
 def case() -> Case:
-    made = Case(credited={ADA: 100})
+    made = Case(credited={ADA: 103})
     made.wallets[BOB] = WalletRow(wallet_id="w-bob", customer_id=BOB, balance_cents=0)
-    made.write(100)
+    made.write(103)
+    # It was taken back, was run again and then succeeded.
+    made.succeed("anew", "taken-back", ADA, "CHARGED", transaction_id="t-anew")
+    made.write(-3, "anew")
+    made.submissions["anew"].cancellation = "cancelled"
+    made.submissions["anew"].retries, made.submissions["anew"].retried = 1, "again"
+    made.counts["anew"][BEGUN] += 1
     made.succeed("paid", "quick", ADA, "CHARGED", transaction_id="t-paid")
     made.write(-3, "paid")
     made.succeed("slow", "slow", ADA, "CHARGED", transaction_id="t-slow")
     made.write(-7, "slow")
     made.succeed("free", "free", ADA, "NOT_BILLABLE")
-    made.succeed("declined", "quick", BOB, "DECLINED")
+    made.refuse("refused", "quick", BOB, SHORT)
+    # Its service died before it was stored, and when it came again the money was gone.
+    made.refuse("unlucky", "quick", BOB, SHORT, tries=2)
+    made.hold("unlucky", "RELEASED")
+    # The first try was slower than the one that was refused.
+    made.submit("slower", "fails", BOB, status="FAILED", billing_status="RELEASED", error_type="REFUSED")
+    made.refuse("slower", "fails", BOB, SHORT, tries=2)
     made.submit("failed", "fails", status="FAILED", billing_status="RELEASED", error_type="REFUSED")
     made.submit("back", "taken-back", status="CANCELLED", billing_status="RELEASED", error_type="CANCELLED")
     made.submissions["back"].cancel_after_seconds = 1
@@ -137,8 +163,45 @@ def _charge_what_is_free(case: Case) -> None:
     case.write(-3, "free")
 
 
-def _charge_what_is_declined(case: Case) -> None:
-    case.write(-3, "declined")
+def _charge_what_was_refused(case: Case) -> None:
+    case.write(-3, "refused")
+
+
+def _decline(case: Case) -> None:
+    case.change("paid", billing_status="DECLINED", transaction_id=None)
+
+
+def _refuse_who_can_pay(case: Case) -> None:
+    case.refuse("ada-s", "quick", ADA, SHORT)
+
+
+def _refuse_what_is_free(case: Case) -> None:
+    case.refuse("bob-s", "free", BOB, SHORT)
+
+
+def _refuse_and_store(case: Case) -> None:
+    case.submissions["slower"].tries = 1
+
+
+def _never_run_again(case: Case) -> None:
+    case.submissions["anew"].retried = ""
+
+
+def _hold(job_id: str, state: str) -> Callable[[Case], None]:
+    return lambda case: case.hold(job_id, state)
+
+
+def _lose_a_hold(case: Case) -> None:
+    del case.holds["failed"]
+
+
+def _capture_another_hold(case: Case) -> None:
+    case.change("paid", hold_id="h-later")
+    case.holds["later"] = replace(case.holds["paid"], hold_id="h-later", state="RELEASED")
+
+
+def _reserve_too_much(case: Case) -> None:
+    case.holds["paid"] = replace(case.holds["paid"], amount_cents=4)
 
 
 def _charge_what_is_no_job(case: Case) -> None:
@@ -164,7 +227,7 @@ def _charge_somebody_else(case: Case) -> None:
 
 
 def _leave_a_gap(case: Case) -> None:
-    case.transactions[-1] = replace(case.transactions[-1], sequence=4)
+    case.transactions[-1] = replace(case.transactions[-1], sequence=5)
 
 
 def _miscalculate(case: Case) -> None:
@@ -175,16 +238,12 @@ def _change_the_balance(case: Case) -> None:
     case.wallets[ADA] = replace(case.wallets[ADA], balance_cents=91)
 
 
-def _leave_a_hold(case: Case) -> None:
+def _leave_something_held(case: Case) -> None:
     case.wallets[ADA] = replace(case.wallets[ADA], pending_cents=1)
 
 
 def _credit_twice(case: Case) -> None:
     case.write(100)
-
-
-def _decline_what_can_be_paid(case: Case) -> None:
-    case.wallets[BOB] = replace(case.wallets[BOB], balance_cents=3)
 
 
 def _execute_once_more(case: Case) -> None:
@@ -244,18 +303,33 @@ def _see_another_end(case: Case) -> None:
         (_charge_what_failed, "failed (fails) is FAILED, RELEASED and was charged 1 times"),
         (_charge_what_was_taken_back, "back (taken-back) is CANCELLED, RELEASED and was charged 1 times"),
         (_charge_what_is_free, "free (free) is SUCCEEDED, NOT_BILLABLE and was charged 1 times"),
-        (_charge_what_is_declined, "declined (quick) is SUCCEEDED, DECLINED and was charged 1 times"),
+        (_charge_what_was_refused, "refused is no job and was charged"),
+        (_decline, "paid (quick) is SUCCEEDED and DECLINED"),
+        (_refuse_who_can_pay, "ada-s (quick) was refused: INSUFFICIENT_FUNDS"),
+        (_refuse_what_is_free, "bob-s (free) was refused: INSUFFICIENT_FUNDS"),
+        (_refuse_and_store, "slower (fails) was refused: INSUFFICIENT_FUNDS"),
+        (_never_run_again, "anew (taken-back) could not be run again"),
+        (_hold("failed", "ACTIVE"), "hold h-failed of failed is ACTIVE"),
+        (_hold("unlucky", "ACTIVE"), "hold h-unlucky of unlucky is ACTIVE"),
+        (_hold("failed", "CAPTURED"), "hold h-failed of failed is CAPTURED, and its job was not charged with it"),
+        (_hold("unlucky", "CAPTURED"), "hold h-unlucky of unlucky is CAPTURED, and its job was not charged with it"),
+        (_hold("paid", "RELEASED"), "paid (quick) was charged, and its hold is RELEASED"),
+        (_capture_another_hold, "hold h-paid of paid is CAPTURED, and its job was not charged with it"),
+        (_capture_another_hold, "paid (quick) was charged, and its hold is RELEASED"),
+        (_hold("nobody", "RELEASED"), "hold h-nobody of nobody was placed for a job that nobody submitted"),
+        (_hold("free", "RELEASED"), "hold h-free of free was placed for a job that costs nothing"),
+        (_lose_a_hold, "failed (fails) costs 3, and nothing was reserved"),
+        (_reserve_too_much, "paid (quick) costs 3, and 4 was reserved"),
         (_charge_what_is_no_job, "nobody is no job and was charged"),
         (_charge_without_a_job, "no job is no job and was charged"),
         (_forget_a_deduction, "slow (slow) was charged 0 times"),
         (_charge_too_little, "slow (slow) costs 7, says 7 and was charged 6"),
         (_charge_somebody_else, "was charged to the wallet of somebody else"),
-        (_leave_a_gap, "number 4 stands where 3 should"),
-        (_miscalculate, "after number 3 the balance is 91, not 90"),
+        (_leave_a_gap, "number 5 stands where 4 should"),
+        (_miscalculate, "after number 4 the balance is 91, not 90"),
         (_change_the_balance, "the balance is 91, the statement says 90"),
-        (_leave_a_hold, "1 of it held"),
-        (_credit_twice, "200 were credited, 100 were paid in"),
-        (_decline_what_can_be_paid, "declined (quick) is DECLINED, but its wallet can pay"),
+        (_leave_something_held, "1 of it held"),
+        (_credit_twice, "203 were credited, 103 were paid in"),
         (_execute_once_more, "paid (quick) was run 1 times more than anything explains"),
         (_succeed_without_a_handler, "paid (quick) succeeded, and its handler never returned"),
         (_execute_what_nobody_submitted, "other was run and never submitted"),
@@ -271,12 +345,11 @@ def test_what_is_wrong_is_complained_about(case: Case, break_it: Callable[[Case]
 @pytest.mark.parametrize(
     "values",
     [
-        {"status": "RUNNING", "billing_status": "UNHELD"},
-        {"status": "PENDING", "billing_status": "UNHELD"},
-        {"status": "SCHEDULED", "billing_status": "UNHELD"},
+        {"status": "RUNNING", "billing_status": "HELD"},
+        {"status": "PENDING", "billing_status": "HELD"},
+        {"status": "SCHEDULED", "billing_status": "HELD"},
         {"billing_status": "CHARGE_DUE"},
         {"status": "FAILED", "billing_status": "RELEASE_DUE"},
-        {"billing_status": "DECLINED"},
     ],
 )
 def test_what_still_moves_is_not_at_rest(case: Case, values: dict[str, Any]) -> None:
@@ -291,6 +364,16 @@ def test_ids_in_the_lists_are_not_at_rest(case: Case) -> None:
     case.lists["jobs:p0:pending"] = 2
 
     assert unfinished(case.evidence.books) == ["2 IDs are in jobs:p0:pending"]
+
+
+def test_a_hold_that_is_active_is_not_at_rest(case: Case) -> None:
+    case.hold("unlucky", "ACTIVE")
+
+    assert unfinished(case.evidence.books) == ["the hold h-unlucky of unlucky is ACTIVE"]
+
+
+def test_executions_of_a_job_that_was_run_again_are_counted_and_not_judged(case: Case) -> None:
+    assert repeats(case.evidence, case.submissions["anew"], case.jobs["anew"]) == Counter({"run again": 1})
 
 
 def test_executions_beyond_the_first_are_explained_by_rescues_and_then_by_what_was_handed_back(case: Case) -> None:
@@ -310,11 +393,9 @@ def test_a_job_that_lost_its_runner_too_often_may_be_given_up(case: Case) -> Non
 
 
 def test_a_job_whose_time_was_over_before_it_arrived_may_be_refused(case: Case) -> None:
-    refused = Submission("over", KINDS["expires"], ADA, {"n": 1}, job_service_pb2.CreateJobRequest())
-    refused.refused = "INVALID_FIELD: expires_at: must be in the future"
-    case.submissions["over"] = refused
+    refused = case.refuse("over", "expires", ADA, "INVALID_FIELD: expires_at: must be in the future", tries=2)
 
     assert complaints(case.evidence) == []
-    case.submit("over", "expires", status="PENDING", billing_status="UNHELD")
+    case.submit("over", "expires", status="PENDING", billing_status="HELD")
     case.submissions["over"].refused = refused.refused
     assert any("over (expires) was refused" in said for said in complaints(case.evidence))
