@@ -1,65 +1,24 @@
-"""Those who submit jobs, take some of them back, and pay: each call is repeated, the same, until it is answered."""
+"""Those who submit jobs: each call is repeated, the same, until it is answered."""
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
-from uuid import uuid4
 
 import grpc
 
-from innosystem.client import Innosystem, InnosystemError, error_from, error_from_status
-from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
-from innosystem.jobs.v1.job_pb2 import (
-    JOB_STATUS_CANCELLED,
-    JOB_STATUS_FAILED,
-    JOB_STATUS_SUCCEEDED,
-    JOB_STATUS_UNSPECIFIED,
-    JobStatus,
-)
-from innosystem.jobs.v1.job_service_pb2 import (
-    BatchCreateJobsRequest,
-    CancelJobRequest,
-    GetJobRequest,
-    RetryJobRequest,
-    WatchJobRequest,
-)
+from innosystem.client import Innosystem, InnosystemError, error_from_status
+from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
-from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
+from tests.chaos.calls import CALL_SECONDS, PAUSE_SECONDS, Calls, read
+from tests.chaos.following import LATER_SECONDS, Followers
 from tests.chaos.kinds import KINDS
-from tests.chaos.oracle import INSUFFICIENT_FUNDS
+from tests.chaos.money import Money
 from tests.chaos.submissions import Generator, Submission, job_type
 
-T = TypeVar("T")
-
-# Customers: two can always pay; one is nearly broke, and pays in what is missing when there was too little; one pays
-# nothing in. Those two are refused when they have no money, and nobody else.
-RICH_CENTS, LOW_CENTS = 1_000_000, 40
-CUSTOMERS = {"ada": RICH_CENTS, "bob": RICH_CENTS, "low": LOW_CENTS, "dry": LOW_CENTS}
-TOPPED_UP, DRY = "low", "dry"
-
 _TICK_SECONDS = 0.5
-_CALL_SECONDS = 5.0
-_WATCH_SECONDS = 30.0
 _TOP_UP_SECONDS = 4.0
-_PAUSE_SECONDS = 0.2
-# How often somebody looks whether a job has ended, or whether there is money now.
-_LATER_SECONDS = 1.0
-_WITHOUT_SUCCESS = (JOB_STATUS_FAILED, JOB_STATUS_CANCELLED)
-# The call may not have arrived, or its answer may not: it is made again. Anything else is an answer.
-_UNDECIDED = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
 
 
 class Load:
@@ -67,8 +26,6 @@ class Load:
 
     Attributes:
         submissions: All that was submitted, by job ID.
-        credited_cents: What was paid in, by customer.
-        failures: How often calls failed, by what they said.
     """
 
     def __init__(self, clients: Innosystem, *, seed: int, jobs_per_second: float) -> None:
@@ -83,22 +40,36 @@ class Load:
         self._random = random.Random(seed)
         self._per_tick = jobs_per_second * _TICK_SECONDS
         self._tasks: set[asyncio.Task[None]] = set()
-        self.customers = {name: str(uuid4()) for name in CUSTOMERS}
-        self._generator = Generator(self._random, list(self.customers.values()))
+        self._calls = Calls()
+        self._money = Money(clients, self._calls)
+        self._followers = Followers(clients, self._calls, self._money)
+        self._generator = Generator(self._random, list(self._money.customers.values()))
         self.submissions: dict[str, Submission] = {}
-        self.credited_cents: Counter[str] = Counter()
-        self.failures: Counter[str] = Counter()
-        self.complaints: list[str] = []
-        # What is missing for the jobs of the customer who pays in, by job ID; paid is forgotten.
-        self._missing_cents: dict[str, int] = {}
+        self._broken: list[str] = []
+
+    @property
+    def complaints(self) -> list[str]:
+        """Answers that should not have been given, and what went wrong with the load itself."""
+        return [*self._broken, *self._followers.complaints]
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often calls failed, by what they said."""
+        return self._calls.failures
+
+    @property
+    def credited_cents(self) -> Counter[str]:
+        """What was paid in, by customer."""
+        return self._money.credited_cents
+
+    @property
+    def may_be_refused(self) -> frozenset[str]:
+        """The customers who may be told that there is no money, and stay with that."""
+        return self._money.may_be_refused
 
     async def prepare(self) -> None:
         """Makes customers, wallets and job types, before anything goes wrong."""
-        for name, customer_id in self.customers.items():
-            customer = CreateCustomerRequest(customer_id=customer_id, name=name, email=f"{customer_id}@example.com")
-            await self._clients.customers.CreateCustomer(customer)
-            await self._clients.wallets.CreateWallet(CreateWalletRequest(customer_id=customer_id))
-            await self._credit(customer_id, CUSTOMERS[name])
+        await self._money.prepare()
         for kind in KINDS.values():
             await self._clients.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type(kind)))
 
@@ -116,13 +87,8 @@ class Load:
     async def finish(self) -> None:
         """Waits until all calls are answered, and pays in what is missing for that."""
         while self._tasks:
-            await self._top_up()
-            await asyncio.wait(self._tasks, timeout=_LATER_SECONDS)
-
-    @property
-    def may_be_refused(self) -> frozenset[str]:
-        """The customer who may be told that there is no money, and stays with that."""
-        return frozenset({self.customers[DRY]})
+            await self._money.top_up()
+            await asyncio.wait(self._tasks, timeout=LATER_SECONDS)
 
     def give_up(self) -> None:
         """Stops repeating."""
@@ -152,15 +118,15 @@ class Load:
     def _ended(self, task: "asyncio.Future[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.complaints.append(f"the load broke: {error!r}")
+            self._broken.append(f"the load broke: {error!r}")
 
     async def _create(self, submission: Submission) -> None:
         while True:
             submission.tries += 1
             try:
-                answer = await self._clients.jobs.CreateJob(submission.request, timeout=_CALL_SECONDS)
+                answer = await self._clients.jobs.CreateJob(submission.request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if self._refused(submission, _read(error)):
+                if self._refused(submission, read(error)):
                     return
                 await self._pause(submission)
             else:
@@ -174,11 +140,11 @@ class Load:
                 submission.tries += 1
             request = BatchCreateJobsRequest(requests=[submission.request for submission in left])
             try:
-                answer = await self._clients.jobs.BatchCreateJobs(request, timeout=_CALL_SECONDS)
+                answer = await self._clients.jobs.BatchCreateJobs(request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
-                failure = _read(error)
+                failure = read(error)
                 left = [submission for submission in left if not self._refused(submission, failure)]
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
                 continue
             again: list[Submission] = []
             for submission, result in zip(left, answer.results, strict=True):
@@ -192,134 +158,27 @@ class Load:
 
     def _refused(self, submission: Submission, failure: InnosystemError) -> bool:
         """Whether this is the last word. Who pays in what is missing comes again."""
-        if not self._is_answer(failure) or self._comes_again(submission, failure):
+        if not self._calls.is_answer(failure) or self._money.comes_again(submission, failure):
             return False
         submission.refused = str(failure)
         return True
 
-    def _comes_again(self, submission: Submission, failure: InnosystemError) -> bool:
-        if failure.reason != INSUFFICIENT_FUNDS:
-            return False
-        submission.short += 1
-        if submission.customer_id != self.customers[TOPPED_UP]:
-            return False
-        self._missing_cents[submission.job_id] = submission.kind.cost_cents
-        return True
-
     async def _pause(self, *submissions: Submission) -> None:
         """Waits before the next try: for money longer than for a server."""
-        short = any(one.job_id in self._missing_cents for one in submissions)
-        await asyncio.sleep(_LATER_SECONDS if short else _PAUSE_SECONDS)
+        short = any(self._money.is_waited_for(one) for one in submissions)
+        await asyncio.sleep(LATER_SECONDS if short else PAUSE_SECONDS)
 
     def _accepted(self, submission: Submission, *, replayed: bool) -> None:
         submission.accepted, submission.replayed = True, replayed
-        self._missing_cents.pop(submission.job_id, None)
+        self._money.is_there(submission)
         if submission.run_again and not submission.kind.cancelled:
-            self._spawn(self._run_again(submission))
+            self._spawn(self._followers.run_again(submission))
         if submission.cancel_after_seconds is not None:
-            self._spawn(self._take_back(submission, submission.cancel_after_seconds))
+            self._spawn(self._followers.take_back(submission, submission.cancel_after_seconds))
         if submission.watched:
-            self._spawn(self._watch(submission))
-
-    async def _take_back(self, submission: Submission, after_seconds: float) -> None:
-        await asyncio.sleep(after_seconds)
-        request = CancelJobRequest(job_id=submission.job_id, reason="chaos")
-        try:
-            await self._until_answered(lambda: self._clients.jobs.CancelJob(request, timeout=_CALL_SECONDS))
-            submission.cancellation = "cancelled"
-            if submission.run_again:
-                await self._run_again(submission)
-        except InnosystemError as error:
-            if error.reason == "JOB_NOT_CANCELLABLE":
-                submission.cancellation = "too late"
-            else:
-                self.complaints.append(f"{submission.job_id} could not be taken back: {error}")
-
-    async def _run_again(self, submission: Submission) -> None:
-        """Has a job run again once it has ended without success."""
-        request = GetJobRequest(job_id=submission.job_id)
-        while True:
-            job = (await self._until_answered(lambda: self._clients.jobs.GetJob(request, timeout=_CALL_SECONDS))).job
-            if job.status == JOB_STATUS_SUCCEEDED:
-                submission.retried = "too late"
-                return
-            if job.status in _WITHOUT_SUCCESS and await self._retried(submission):
-                return
-            await asyncio.sleep(_LATER_SECONDS)
-
-    async def _retried(self, submission: Submission) -> bool:
-        """Asks once; answers whether that was the last word."""
-        submission.retries += 1
-        try:
-            await self._clients.jobs.RetryJob(RetryJobRequest(job_id=submission.job_id), timeout=_CALL_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            failure = _read(error)
-            # Its hold is still to be released, or an earlier call that was not answered has it run already.
-            if not self._is_answer(failure) or failure.reason == "JOB_NOT_RETRYABLE":
-                return False
-            if self._comes_again(submission, failure):
-                return False
-            if failure.reason == INSUFFICIENT_FUNDS and submission.customer_id == self.customers[DRY]:
-                submission.retried = "short of funds"
-            else:
-                self.complaints.append(f"{submission.job_id} could not be run again: {failure}")
-            return True
-        self._missing_cents.pop(submission.job_id, None)
-        submission.retried = "again"
-        return True
-
-    async def _watch(self, submission: Submission) -> None:
-        """Watches a job until the service says that this was the end."""
-        request = WatchJobRequest(job_id=submission.job_id)
-        while True:
-            status = JOB_STATUS_UNSPECIFIED
-            try:
-                async for told in self._clients.jobs.WatchJob(request, timeout=_WATCH_SECONDS):
-                    status = told.job.status
-            except grpc.aio.AioRpcError as error:
-                if self._is_answer(failure := _read(error)):
-                    self.complaints.append(f"{submission.job_id} could not be watched: {failure}")
-                    return
-                await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                submission.seen = JobStatus.Name(status).removeprefix("JOB_STATUS_")
-                return
+            self._spawn(self._followers.watch(submission))
 
     async def _pay_in(self) -> None:
         while True:
             await asyncio.sleep(_TOP_UP_SECONDS)
-            await self._top_up()
-
-    async def _top_up(self) -> None:
-        """Pays for what is missing just now, so that there is too little again and again."""
-        if missing := sum(self._missing_cents.values()):
-            self._missing_cents.clear()
-            await self._credit(self.customers[TOPPED_UP], missing)
-
-    async def _credit(self, customer_id: str, cents: int) -> None:
-        request = CreditRequest(
-            customer_id=customer_id, currency="EUR", amount_cents=cents, idempotency_key=str(uuid4())
-        )
-        self.credited_cents[customer_id] += cents
-        credit = asyncio.ensure_future(
-            self._until_answered(lambda: self._clients.wallets.Credit(request, timeout=_CALL_SECONDS))
-        )
-        # Begun is begun: money that may have arrived is not given up on.
-        await asyncio.shield(credit)
-
-    async def _until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await call()
-            except grpc.aio.AioRpcError as error:
-                if self._is_answer(failure := _read(error)):
-                    raise failure from None
-                await asyncio.sleep(_PAUSE_SECONDS)
-
-    def _is_answer(self, failure: InnosystemError) -> bool:
-        self.failures[failure.reason or failure.code.name] += 1
-        return failure.code not in _UNDECIDED
-
-
-def _read(error: grpc.aio.AioRpcError) -> InnosystemError:
-    return error_from(error) or InnosystemError(error.code(), error.details() or "")
+            await self._money.top_up()

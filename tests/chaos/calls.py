@@ -1,0 +1,63 @@
+"""Calls that are repeated, the same, until they are answered."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+
+from innosystem.client import InnosystemError, error_from
+
+T = TypeVar("T")
+
+CALL_SECONDS = 5.0
+PAUSE_SECONDS = 0.2
+
+# The call may not have arrived, or its answer may not: it is made again. Anything else is an answer.
+_UNDECIDED = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class Calls:
+    """Knows an answer from a failure.
+
+    Attributes:
+        failures: How often calls failed, by what they said.
+    """
+
+    def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
+
+    async def until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeats a call.
+
+        Raises:
+            InnosystemError: If that is the answer.
+        """
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if self.is_answer(failure := read(error)):
+                    raise failure from None
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    def is_answer(self, failure: InnosystemError) -> bool:
+        """Counts a failure; answers whether there is no point in the same call again."""
+        self.failures[failure.reason or failure.code.name] += 1
+        return failure.code not in _UNDECIDED
+
+
+def read(error: grpc.aio.AioRpcError) -> InnosystemError:
+    """What a service said, or gRPC itself."""
+    return error_from(error) or InnosystemError(error.code(), error.details() or "")
