@@ -14,6 +14,7 @@ import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from services.kit.background import end
 from services.kit.logs import configure
 from services.kit.metrics import metrics_endpoint
 from services.kit.rpc import reflection
@@ -27,7 +28,6 @@ log = structlog.get_logger(__name__)
 
 _CRASH_EXIT_STATUS = 1
 _STARTUP_ERROR_EXIT_STATUS = 2
-_CANCEL_SECONDS = 0.5
 _INTERRUPT_EXIT_STATUS = 130
 
 
@@ -90,7 +90,7 @@ class Server:
             await health.start()
             await server.start()
             tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
-            running.push_async_callback(_cancel, tasks)
+            running.push_async_callback(end, tasks)
             log.info("serving", address=address)
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls, streams=calls.streams)
@@ -151,20 +151,6 @@ async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]
     for task in done - {stopped}:
         task.result()
         raise RuntimeError(f"{task.get_coro()} ended although nobody asked it to")
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels tasks until they have ended.
-
-    Once may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes
-    at the moment when what it waits for is done. What a task ended with was logged or raised before.
-    """
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def serve(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:

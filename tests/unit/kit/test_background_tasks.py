@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from services.kit.background import together
-from services.kit.rpc.server import _cancel
+from services.kit.background import end, together
 
 
 async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
@@ -28,7 +27,7 @@ async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
     await asyncio.sleep(0)
 
     async with asyncio.timeout(10):
-        await _cancel(tasks)
+        await end(tasks)
 
     assert swallowed == 2
     assert all(task.done() for task in tasks)
@@ -55,9 +54,40 @@ async def test_a_part_that_swallows_a_cancellation_does_not_keep_the_others_toge
     await asyncio.sleep(0)
 
     async with asyncio.timeout(10):
-        await _cancel([task])
+        await end([task])
 
     assert swallowed == 2
+
+
+async def test_when_parts_have_ended_together_none_of_them_is_left() -> None:
+    swallowed = 0
+    parts: list[asyncio.Task[None] | None] = []
+
+    async def deaf_twice() -> None:
+        nonlocal swallowed
+        parts.append(asyncio.current_task())
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 2:
+                    raise
+
+    async def obedient() -> None:
+        await asyncio.Event().wait()
+
+    # The one that ends at once is what others are not to be judged by.
+    task = asyncio.create_task(together(deaf_twice(), obedient()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await end([task])
+
+    [part] = parts
+    assert part is not None
+    assert part.done()
 
 
 async def test_the_failure_of_one_part_ends_all() -> None:
@@ -79,4 +109,4 @@ async def test_the_failure_of_one_part_ends_all() -> None:
 
 
 async def test_without_tasks_there_is_nothing_to_wait_for() -> None:
-    await _cancel([])
+    await end([])
