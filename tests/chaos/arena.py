@@ -222,15 +222,24 @@ class Arena:
         """Waits until a handler runs for a job."""
         eventually(lambda: self.executions(job_id) == times)
 
-    def expect_success(self, *job_ids: str) -> None:
-        """Waits for rest, and looks that each job succeeded in its one attempt and was charged once."""
+    def expect_success(self, *job_ids: str, held: bool = True) -> None:
+        """Waits for rest, and looks that each job succeeded in its one attempt and was charged once.
+
+        Args:
+            job_ids: Which.
+            held: Whether it is their hold that paid.
+        """
         for job_id in job_ids:
             row = self.until(job_id, "SUCCEEDED", "CHARGED")
             assert row["attempt"] == 1
             assert row["output_data"] == {"n": 1}
             assert self.deductions(job_id) == [(str(row["transaction_id"]), COST_CENTS)]
             *earlier, last = self.holds(job_id)
-            assert (last.hold_id, last.amount_cents, last.state) == (str(row["hold_id"]), COST_CENTS, "CAPTURED")
+            assert (last.hold_id, last.amount_cents, last.state) == (
+                str(row["hold_id"]),
+                COST_CENTS,
+                "CAPTURED" if held else "RELEASED",
+            )
             assert {hold.state for hold in earlier} <= {"RELEASED"}
         eventually(lambda: not set(job_ids) & set(self.waiting_ids()))
 
