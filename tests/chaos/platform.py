@@ -31,9 +31,9 @@ _JOBS_SETTINGS = {
     "JOBS_RECONCILE_SECONDS": "1",
     "JOBS_RESCUES_MAX": str(RESCUES_MAX),
     "JOBS_WINDOW": "20",
-    # A submission has a twentieth of it to store its job. What is under way at half of it must be over by then, through
-    # links that stand still for six seconds.
-    "JOBS_HOLD_ORPHAN_SECONDS": "30",
+    # A submission has a twentieth of it to store its job, also where everything shares two cores. What is under way at
+    # half of it must be over by then, through links that stand still for six seconds.
+    "JOBS_HOLD_ORPHAN_SECONDS": "60",
 }
 _RUNNER_SETTINGS = {
     "RUNNER_LEASE_SECONDS": str(LEASE_SECONDS),

@@ -25,7 +25,7 @@ from tests.chaos.platform import RESCUES_MAX, Platform
 from tests.chaos.verifying import verify
 
 # The last thing that happens is that holds without a job are released.
-REST_SECONDS_MAX = 120.0
+REST_SECONDS_MAX = 150.0
 FAULT_EVERY_SECONDS = 2.0
 JOBS_PER_SECOND = 12.0
 
