@@ -66,7 +66,7 @@ def test_describe_shows_a_method_and_a_message(running: Stack, symbol: str) -> N
 def test_describe_shows_the_comments_of_the_contract(running: Stack) -> None:
     done = grpcurl(running.addresses["jobs"], "describe", "innosystem.jobs.v1.JobService.CreateJob")
 
-    assert "CreateJob accepts a job: from the answer on it is not lost." in done.stdout
+    assert "CreateJob accepts a job: from the answer on it is not lost" in done.stdout
 
     message = grpcurl(running.addresses["jobs"], "describe", "innosystem.jobs.v1.CreateJobRequest")
     assert "max_cost_cents is the highest price the caller agrees to" in message.stdout
@@ -100,6 +100,10 @@ def test_a_job_is_submitted_and_read(running: Stack) -> None:
         "standard_cost_cents": 5,
     }
     answer(jobs, "innosystem.jobs.v1.JobTypeService/CreateJobType", request={"job_type": job_type})
+    wallets, owner = running.addresses["wallets"], {"customer_id": customer_id, "currency": "EUR"}
+    answer(wallets, "innosystem.wallets.v1.WalletService/CreateWallet", request={"wallet_id": str(uuid4()), **owner})
+    credit = {**owner, "amount_cents": 12, "idempotency_key": "the first"}
+    answer(wallets, "innosystem.wallets.v1.WalletService/Credit", request=credit)
     submission = {
         "job_id": job_id,
         "customer_id": customer_id,
@@ -115,6 +119,8 @@ def test_a_job_is_submitted_and_read(running: Stack) -> None:
     assert (read["job"]["id"], read["job"]["priority"]) == (job_id, "PRIORITY_HIGH")
     assert read["job"]["inputJson"] == '{"n": 1}'
     assert read["job"]["estimatedCostCents"] == "5"
+    reserved = answer(wallets, "innosystem.wallets.v1.WalletService/GetWallet", request={"owner": owner})
+    assert (reserved["wallet"]["pendingChargesCents"], reserved["wallet"]["availableCents"]) == ("5", "7")
 
 
 def test_an_error_is_shown_with_its_reason_and_details(running: Stack) -> None:
