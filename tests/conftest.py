@@ -13,6 +13,7 @@ from typing import Protocol
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -26,6 +27,10 @@ SERVICES = ("customers", "wallets", "jobs")
 
 # Tests commit to databases that are thrown away; the end-to-end tests run servers of their own with all the durability.
 _POSTGRES_SETTINGS = {"fsync": "off", "max_connections": "300"}
+
+# How long an example takes says something about the machine, and nothing about the product.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _numbers = itertools.count()
 
