@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from services.jobs import payloads
@@ -49,6 +50,7 @@ def submission(request: pb.CreateJobRequest) -> Submission:
         expires_at=(moment(request.expires_at, "expires_at") if request.HasField("expires_at") else None),
         max_cost_cents=request.max_cost_cents if request.HasField("max_cost_cents") else None,
         labels=dict(request.labels),
+        request_id=request_id.get(),
     )
 
 

@@ -24,6 +24,7 @@ from services.jobs.errors import JobNotFound, LeaseLost
 from services.jobs.job_types import JobType
 from services.jobs.ports import Changes, JobTypes, Queue
 from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
+from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
@@ -106,6 +107,8 @@ class RunService:
         self._changes = changes
         self._wake_settler = wake_settler
         self._settle_after = settle_after
+        self._completions = Coalescer("completions", self._complete)
+        self._settlements = Coalescer("settlements", self._settle)
 
     async def claim(self, claim: Claim) -> Claimed:
         """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs."""
@@ -135,11 +138,14 @@ class RunService:
         """Records how runs ended; status and the charge that is due are stored together.
 
         The same completion again is answered the same; any other completion of a job that does not run under the lease
-        is refused and changes nothing.
+        is refused and changes nothing. Concurrent calls share a transaction.
 
         Returns:
             The results, aligned with the completions.
         """
+        return await self._completions(completions)
+
+    async def _complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
         types = await self._types_of_failures(completions)
         async with self.transactions.begin():
             jobs = await self._jobs.lock_many({one.job_id for one in completions})
@@ -183,9 +189,14 @@ class RunService:
     async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         """Records what became of charges; what can't change any more stays as it is.
 
+        Concurrent calls share a transaction.
+
         Returns:
             The billing statuses now, aligned with the settlements.
         """
+        return await self._settlements(settlements)
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         async with self.transactions.begin():
             jobs = await self._jobs.lock_many({one.job_id for one in settlements})
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}

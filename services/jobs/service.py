@@ -15,6 +15,7 @@ from services.jobs.payloads import Payload
 from services.jobs.ports import Customers, JobTypes, Queue
 from services.jobs.repository import JobRepository
 from services.jobs.submission import Submission, admitted, checked_input
+from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
@@ -67,9 +68,12 @@ class JobsService:
         self._reservations = reservations
         self._queue = queue
         self._now = now
+        self._submissions = Coalescer("submissions", self._submit)
 
-    async def submit(self, submissions: Sequence[Submission], request_id: str) -> list[Submitted | DomainError]:
+    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
         """Reserves the price of jobs, stores them and hands them to the queue; each alone succeeds or fails.
+
+        Concurrent calls share their transactions.
 
         A hold stays when its job could not be stored: somebody else may be about to store it under the same ID. Who
         submits the job again finds it, and otherwise the hold auditor releases it.
@@ -80,13 +84,17 @@ class JobsService:
         Raises:
             ConcurrentUpdate: If a job type was deleted at the same moment; nothing was stored.
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
+            Overloaded: If too much is waiting to be stored.
         """
+        return await self._submissions(submissions)
+
+    async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
         async with self.transactions.begin(read_only=True):
             known = await self._jobs.get_many({one.job_id for one in submissions})
         fresh = [one for one in submissions if one.job_id not in known]
         types = await self._job_types.resolve({one.job_type for one in fresh})
         active = await self._customers.active({one.customer_id for one in fresh})
-        admissions = _Admissions(types, active, self._now(), request_id)
+        admissions = _Admissions(types, active, self._now())
         outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
         wanted: dict[UUID, NewJob] = {}
         for job in outcomes:
@@ -181,7 +189,6 @@ class _Admissions:
     types: Mapping[UUID | str, JobType | DomainError]
     active: Mapping[UUID, bool | DomainError]
     now: datetime
-    request_id: str
 
     def judge(self, submission: Submission) -> NewJob | DomainError:
         """The job to store, or why it is refused."""
@@ -211,7 +218,7 @@ class _Admissions:
         return job_type
 
     def _admitted(self, submission: Submission, job_type: JobType, payload: Payload) -> NewJob:
-        return admitted(submission, job_type, payload, now=self.now, request_id=self.request_id)
+        return admitted(submission, job_type, payload, now=self.now)
 
 
 @dataclass(frozen=True)

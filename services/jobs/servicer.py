@@ -8,7 +8,6 @@ from uuid import UUID
 
 import grpc.aio
 
-from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
@@ -57,12 +56,12 @@ class JobServicer(JobServiceServicer):
         self._lists = Lists(JOBS, tokens)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
-        [result] = await self._jobs.submit([convert.submission(request)], request_id.get())
+        [result] = await self._jobs.submit([convert.submission(request)])
         return convert.submitted_message(one(result))
 
     async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
         parsed = each(request.requests, "requests", self._validator, convert.submission)
-        results = await merged(parsed, lambda good: self._jobs.submit(good, request_id.get()))
+        results = await merged(parsed, self._jobs.submit)
         return pb.BatchCreateJobsResponse(results=[convert.submission_result(result) for result in results])
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:

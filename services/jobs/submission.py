@@ -32,6 +32,7 @@ class Submission:
         job_type: The job type's ID or name.
         priority: None for the job type's default.
         max_cost_cents: The highest price the client agrees to; None for any.
+        request_id: The request that brought it, for logs.
     """
 
     job_id: UUID
@@ -43,6 +44,7 @@ class Submission:
     expires_at: datetime | None = None
     max_cost_cents: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -80,7 +82,6 @@ def admitted(
     payload: payloads.Payload,
     *,
     now: datetime,
-    request_id: str,
 ) -> NewJob:
     """Makes the job that is stored, at the job type's present price.
 
@@ -119,7 +120,7 @@ def admitted(
         labels=submission.labels,
         run_at=submission.run_at,
         expires_at=submission.expires_at or begins_at + job_type.expires_after,
-        request_id=request_id,
+        request_id=submission.request_id,
         request_digest=digest(submission.parameters),
     )
 

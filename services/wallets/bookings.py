@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -16,7 +17,7 @@ D = TypeVar("D", Accepted, Held)
 
 
 class Bookings:
-    """What changes balances and holds. Each use case is one transaction, and takes effect once whoever repeats it.
+    """What changes balances and holds. Each takes effect once whoever repeats it; concurrent ones share a transaction.
 
     Args:
         transactions: Where they begin.
@@ -26,6 +27,7 @@ class Bookings:
     def __init__(self, transactions: Transactions[Any], ledger: Ledger) -> None:
         self.transactions = transactions
         self._ledger = ledger
+        self._apply: Coalescer[Request, Accepted | Held] = Coalescer("bookings", self._apply_at_once)
 
     async def credit(self, request: Credit) -> Accepted:
         """Pays money in, once a key.
@@ -102,9 +104,6 @@ class Bookings:
         decisions = _of(Held, await self._apply(requests))
         crash_point("wallets.release_holds.before_reply")
         return decisions
-
-    async def _apply(self, requests: Sequence[Request]) -> list[Decision]:
-        return await self._apply_at_once(requests) if requests else []
 
     # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
     @transactional(retries=4)

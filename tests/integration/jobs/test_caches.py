@@ -63,7 +63,7 @@ class Process:
 
     async def submit(self, job_type: str, customer_id: UUID | None = None) -> Submitted | DomainError:
         one = Submission(job_id=uuid7(), customer_id=customer_id or uuid7(), job_type=job_type)
-        [result] = await self.jobs.submit([one], "request")
+        [result] = await self.jobs.submit([one])
         return result
 
 

@@ -56,7 +56,7 @@ def service(database: Database, queue: QueueForTests) -> JobsService:
 
 async def submitted(database: Database, job_type: str, count: int) -> list[UUID]:
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(count)]
-    results = await service(database, QueueForTests()).submit(batch, "request")
+    results = await service(database, QueueForTests()).submit(batch)
     assert all(isinstance(one, Submitted) for one in results)
     return [one.job_id for one in batch]
 
@@ -73,7 +73,7 @@ async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
     queue = QueueForTests()
     services = [service(database, queue) for database in databases]
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(5)]
-    answers = await asyncio.gather(*(services[n % 2].submit(batch, "request") for n in range(CALLERS)))
+    answers = await asyncio.gather(*(services[n % 2].submit(batch) for n in range(CALLERS)))
 
     for answer in zip(*answers, strict=True):
         jobs = [one for one in answer if isinstance(one, Submitted)]

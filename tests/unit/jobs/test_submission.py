@@ -21,12 +21,13 @@ SCHEMA = json.dumps({"type": "object", "properties": {"n": {"type": "integer"}},
 
 def submission(**values: Any) -> Submission:
     defaults: dict[str, Any] = {"job_id": ID, "customer_id": ID, "job_type": "echo", "input_json": '{"n": 1}'}
+    defaults["request_id"] = "request"
     return Submission(**{**defaults, **values})
 
 
 def admit(job_type: JobType | None = None, **values: Any) -> NewJob:
     one = submission(**values)
-    return admitted(one, job_type or stored_job_type(), checked_input(one), now=NOW, request_id="request")
+    return admitted(one, job_type or stored_job_type(), checked_input(one), now=NOW)
 
 
 def test_the_price_and_the_defaults_of_the_job_type_are_frozen_into_the_job() -> None:

@@ -1,0 +1,214 @@
+"""Concurrent calls that become batches: who waits, who is told what, and who is left alone."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from innosystem.client import request_id
+from services.kit.coalescing import Coalescer
+from services.kit.data.errors import ConnectionFailed, InvalidData
+from services.kit.errors import DomainError, Overloaded
+
+POISON = -1
+
+
+class Refused(DomainError):
+    """No."""
+
+    reason = "INVALID_FIELD"
+
+
+class Work:
+    """Doubles numbers, when it is let; keeps the batches that it was given."""
+
+    def __init__(self, *, held: bool = True) -> None:
+        self.batches: list[list[int]] = []
+        self.request_ids: list[str] = []
+        self.go = asyncio.Event()
+        self.away = False
+        if not held:
+            self.go.set()
+
+    async def __call__(self, items: Sequence[int]) -> list[int | DomainError]:
+        self.batches.append(list(items))
+        self.request_ids.append(request_id.get())
+        await self.go.wait()
+        if self.away:
+            raise ConnectionFailed
+        if POISON in items:
+            raise InvalidData("poison")
+        return [2 * item if item else Refused() for item in items]
+
+
+async def settle() -> None:
+    """Lets everybody go on who can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_lone_call_is_served_at_once() -> None:
+    work = Work(held=False)
+    assert await Coalescer("test", work)([1, 2]) == [2, 4]
+    assert work.batches == [[1, 2]]
+
+
+async def test_nothing_asked_for_is_nothing_done() -> None:
+    work = Work()
+    assert await Coalescer("test", work)([]) == []
+    assert work.batches == []
+
+
+async def test_what_arrives_while_a_batch_is_under_way_is_the_next_batch_and_each_gets_its_own() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, at_once=1)
+    calls = [asyncio.create_task(coalescer([1]))]
+    await settle()
+    calls += [asyncio.create_task(coalescer([number])) for number in range(2, 6)]
+    await settle()
+    assert work.batches == [[1]]
+    work.go.set()
+    assert await asyncio.gather(*calls) == [[2], [4], [6], [8], [10]]
+    assert work.batches == [[1], [2, 3, 4, 5]]
+
+
+async def test_only_so_many_batches_are_under_way_and_none_is_larger_than_allowed() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, items_max=3, at_once=2)
+    calls = [asyncio.create_task(coalescer([number, number])) for number in range(1, 5)]
+    calls.append(asyncio.create_task(coalescer([9] * 5)))
+    await settle()
+    assert work.batches == [[1, 1], [2, 2]]
+    work.go.set()
+    await asyncio.gather(*calls)
+    assert work.batches[2:] == [[3, 3], [4, 4], [9] * 5]
+
+
+async def test_a_call_beyond_what_may_wait_is_refused_and_the_others_are_served() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, waiting_max=2, at_once=1)
+    under_way = asyncio.create_task(coalescer([1]))
+    await settle()
+    waiting = asyncio.create_task(coalescer([2, 3]))
+    await settle()
+    with pytest.raises(Overloaded):
+        await coalescer([4])
+    work.go.set()
+    assert await under_way == [2]
+    assert await waiting == [4, 6]
+    assert await coalescer([4]) == [8]
+
+
+async def test_a_refused_item_is_its_callers_and_nobody_elses() -> None:
+    work = Work(held=False)
+    coalescer = Coalescer("test", work)
+    good, refused = await asyncio.gather(coalescer([1]), coalescer([0, 2]))
+    assert good == [2]
+    assert isinstance(refused[0], Refused)
+    assert refused[1] == 4
+
+
+async def test_a_call_that_breaks_a_batch_fails_alone() -> None:
+    work = Work(held=False)
+    coalescer = Coalescer("test", work, at_once=1)
+    numbers = [1, 2, POISON, 3, 4]
+    results = await asyncio.gather(*(coalescer([number]) for number in numbers), return_exceptions=True)
+    assert [one for one in results if not isinstance(one, Exception)] == [[2], [4], [6], [8]]
+    assert isinstance(results[2], InvalidData)
+
+
+async def test_when_the_database_is_away_everybody_is_told_at_once() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, at_once=1)
+    calls = [asyncio.create_task(coalescer([0]))]
+    await settle()
+    calls += [asyncio.create_task(coalescer([number])) for number in range(1, 4)]
+    await settle()
+    work.away = True
+    work.go.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(one) for one in results} == {ConnectionFailed}
+    assert len({id(one) for one in results}) == 4
+    assert work.batches == [[0], [1, 2, 3]]
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_is_left_out() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, at_once=1)
+    first = asyncio.create_task(coalescer([1]))
+    await settle()
+    second, third = (asyncio.create_task(coalescer([number])) for number in (2, 3))
+    await settle()
+    second.cancel()
+    work.go.set()
+    assert await first == [2]
+    assert await third == [6]
+    assert work.batches == [[1], [3]]
+
+
+async def test_a_call_that_is_cancelled_while_its_batch_is_under_way_harms_no_neighbour() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, at_once=1)
+    first = asyncio.create_task(coalescer([1]))
+    await settle()
+    second, third = (asyncio.create_task(coalescer([number])) for number in (2, 3))
+    await settle()
+    first.cancel()
+    work.go.set()
+    await settle()
+    assert await second == [4]
+    assert await third == [6]
+    assert work.batches == [[1], [2, 3]]
+
+
+async def test_a_deadline_of_one_call_is_its_own() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, at_once=1)
+    other = asyncio.create_task(coalescer([2]))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await coalescer([1])
+    work.go.set()
+    assert await other == [4]
+
+
+async def test_a_batch_works_under_the_request_id_of_its_first_call() -> None:
+    work = Work(held=False)
+    coalescer = Coalescer("test", work)
+
+    async def call(number: int) -> None:
+        request_id.set(f"request {number}")
+        await coalescer([number])
+
+    await asyncio.gather(call(1))
+    await asyncio.gather(call(2))
+    assert work.request_ids == ["request 1", "request 2"]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 7), max_size=30),
+    items_max=st.integers(1, 10),
+    at_once=st.integers(1, 3),
+    poisoned=st.sets(st.integers(0, 29)),
+)
+def test_whatever_the_batches_are_each_call_gets_what_it_would_get_alone(
+    sizes: list[int], items_max: int, at_once: int, poisoned: set[int]
+) -> None:
+    numbers = itertools.count(1)
+    calls = [[next(numbers) for _ in range(size)] for size in sizes]
+    for at, call in enumerate(calls):
+        if call and at in poisoned:
+            call[0] = POISON
+
+    async def run() -> list[list[int | DomainError] | BaseException]:
+        coalescer = Coalescer("test", Work(held=False), items_max=items_max, at_once=at_once)
+        return await asyncio.gather(*(coalescer(call) for call in calls), return_exceptions=True)
+
+    for call, result in zip(calls, asyncio.run(run()), strict=True):
+        if POISON in call:
+            assert isinstance(result, InvalidData)
+        else:
+            assert result == [2 * number for number in call]
