@@ -86,7 +86,7 @@ def check(paths: list[Path], forbidden: tuple[str, ...], but: tuple[str, ...] = 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_imports_no_other_service(service: str) -> None:
-    others = tuple(f"services.{other}" for other in (*SERVICES, "cli") if other != service)
+    others = tuple(f"services.{other}" for other in (*SERVICES, "cli", "bench") if other != service)
     check(sources(f"services/{service}"), others)
 
 
@@ -150,6 +150,14 @@ def test_of_the_command_only_the_migrations_part_knows_sqlalchemy() -> None:
     # It tells the errors of the migrations' driver apart, to report each in one line.
     paths = [path for path in sources("services/cli") if path != ROOT / "services/cli/migrate.py"]
     check(paths, ("sqlalchemy",))
+
+
+def test_what_runs_in_the_environment_of_the_peers_imports_nothing_of_ours() -> None:
+    check(
+        sources("services/bench/peers/peerwork"),
+        ("services", "innosystem", "tests", "scripts"),
+        but=("services.bench.peers.peerwork",),
+    )
 
 
 def test_a_forbidden_import_is_found_wherever_it_stands() -> None:

@@ -1,0 +1,33 @@
+"""The work as a task of taskiq."""
+
+from psycopg_pool import AsyncConnectionPool
+from taskiq import TaskiqEvents, TaskiqState
+from taskiq_redis import ListQueueBroker
+
+from . import work
+
+_CONNECTIONS = 8
+
+broker = ListQueueBroker(work.redis_url())
+pool = AsyncConnectionPool(
+    work.database_url(), kwargs={"autocommit": True}, min_size=_CONNECTIONS, max_size=_CONNECTIONS, open=False
+)
+
+
+@broker.on_event(TaskiqEvents.WORKER_STARTUP)
+async def start(state: TaskiqState) -> None:
+    """Connects to the database."""
+    await pool.open(wait=True)
+
+
+@broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
+async def stop(state: TaskiqState) -> None:
+    """Ends the connections."""
+    await pool.close()
+
+
+@broker.task
+async def run(job_id: str) -> None:
+    """Does a job."""
+    async with pool.connection() as database:
+        await work.work_async(database, job_id)
