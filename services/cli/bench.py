@@ -1,115 +1,121 @@
-"""`innosystem bench`: how many jobs a second the platform takes and finishes, on a stack of its own.
+"""`innosystem bench`: the measures P1 to P8 of docs/performance.md, on a stack of its own, beside what others do.
 
-A job is submitted, stored, queued, claimed, run by a handler that does nothing, completed, charged and settled, all of
-it durable in PostgreSQL. The load comes from this process, on the same machine.
+What is measured, and how, is in `services.bench`.
 """
 
-import asyncio
-import json
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
-from innosystem.client import Innosystem, new_id
-from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
-from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
-from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from services.cli.bench_data import data
-from services.cli.demo_work import Account, open_accounts, rest
 from services.cli.errors import CommandError
-from services.cli.output import print_table
-from services.cli.stack import Stack
+from services.cli.output import logs_on_stderr, print_table
 from services.cli.stopping import until_stopped
 
-app = App(name="bench", help="Measure how many jobs a second are taken and finished, on a stack of its own.")
+if TYPE_CHECKING:
+    from services.bench.run import Found
+    from services.bench.svg import Chart
+
+app = App(name="bench", help="Measure the platform on a stack of its own, beside bare SQL and other task queues.")
 app.command(data)
 
-_HANDLERS = ("innosystem.runner.examples.noop",)
-_INPUT = json.dumps({"text": "a job input of about fifty bytes in all"})
-_BATCH = 200
-_CALLERS = 64
-
-Submit = Callable[[Innosystem, list[CreateJobRequest]], Coroutine[Any, Any, None]]
+_PEERS_FOLDER = Path(".innosystem/bench-peers")
 
 
 @app.default
 async def bench(
     *,
-    jobs: Annotated[
-        int, Parameter(validator=validators.Number(gte=_CALLERS), help="How many jobs a measurement.")
-    ] = 4000,
+    only: Annotated[str, Parameter(help="The measures wanted, such as P1,P4; all of P1 to P8 by default.")] = "",
+    quick: Annotated[
+        bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
+    ] = False,
+    runs: Annotated[
+        int | None,
+        Parameter(validator=validators.Number(gte=1), help="How often each is repeated; figures are medians."),
+    ] = None,
+    peers: Annotated[bool, Parameter(help="Measure dramatiq, taskiq, celery and procrastinate as well.")] = True,
+    peers_folder: Annotated[
+        Path, Parameter(help="Their virtual environment; made if it is missing, from a package index.")
+    ] = _PEERS_FOLDER,
+    soak: Annotated[
+        float | None,
+        Parameter(validator=validators.Number(gt=0), help="Minutes of full load, to see how memory grows."),
+    ] = None,
+    plots: Annotated[
+        Path | None, Parameter(help="A folder for charts of throughput against what it depends on.")
+    ] = None,
     json: Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")] = None,
 ) -> None:
-    """Measure how many jobs a second are taken and finished, on a stack of its own."""
-    with tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True) as folder:
-        figures = await until_stopped(_run(Stack(Path(folder), handlers=_HANDLERS), jobs))
-    print_table(
-        ["measure", "jobs a second"],
-        [[name.replace("_", " "), f"{figure:,.0f}"] for name, figure in figures.items()],
-    )
+    """Measure the platform on a stack of its own, beside bare SQL and other task queues.
+
+    With --soak or --plots nothing else is measured, unless --only names it. Databases are made for it and dropped
+    afterwards: on the servers that CUSTOMERS_DATABASE_URL and so on name, else on an embedded one.
+    """
+    from services.bench.figures import selected
+    from services.bench.run import Wanted, run
+
+    plan = _plan(quick=quick, runs=runs)
+    try:
+        measures = selected([only]) if only or (soak is None and plots is None) else frozenset[str]()
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    wanted = Wanted(plan, measures, peers_folder.resolve() if peers else None, soak)
+    with (
+        logs_on_stderr(),
+        tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True) as folder,
+    ):
+        found = await until_stopped(run(wanted, _say, Path(folder)))
+        charts = await until_stopped(_draw(plan, Path(folder), plots, quick=quick)) if plots else {}
+    _print(found)
     if json is not None:
-        _write(json, figures)
+        _write(json, found, {"quick": quick, "measures": sorted(measures), **plan.settings()}, charts)
 
 
-async def _run(stack: Stack, jobs: int) -> dict[str, float]:
-    async with stack, Innosystem(**stack.addresses) as platform, asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(stack.watch())
-        accounts = await open_accounts(platform, jobs * 100)
-        job_type = JobType(
-            id=str(new_id()),
-            name="noop",
-            processing_logic_id="noop",
-            processor_type=PROCESSOR_TYPE_ASYNC,
-            standard_cost_cents=1,
-        )
-        await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
-        figures: dict[str, float] = {}
-        for name, submit in (("p1", _batches), ("p2", _one_by_one)):
-            await _measure(platform, accounts, _CALLERS, submit)  # warms connections and statements up
-            submitted, finished = await _measure(platform, accounts, jobs, submit)
-            figures[f"{name}_submitted_per_second"] = jobs / submitted
-            figures[f"{name}_jobs_per_second"] = jobs / finished
-        watch.cancel()
-    return figures
+def _plan(*, quick: bool, runs: int | None) -> Any:
+    from dataclasses import replace
+
+    from services.bench.plan import QUICK, WHOLE
+
+    plan = QUICK if quick else WHOLE
+    return plan if runs is None else replace(plan, runs=runs)
 
 
-async def _measure(platform: Innosystem, accounts: list[Account], jobs: int, submit: Submit) -> tuple[float, float]:
-    """Submits jobs and waits for them; answers the seconds until all were submitted, and until all were settled."""
-    requests = [
-        CreateJobRequest(
-            job_id=str(new_id()), customer_id=accounts[number % 3].customer_id, job_type="noop", input_json=_INPUT
-        )
-        for number in range(jobs)
-    ]
-    began = time.perf_counter()
-    await submit(platform, requests)
-    submitted = time.perf_counter() - began
-    await rest(platform, accounts, jobs, lambda _: None)
-    return submitted, time.perf_counter() - began
+async def _draw(plan: Any, folder: Path, target: Path, *, quick: bool) -> Mapping[str, "Chart"]:
+    from services.bench.curves import QUICK_PLACES, Places, draw_all
+
+    return await draw_all(plan, QUICK_PLACES if quick else Places(), _say, folder, target)
 
 
-async def _batches(platform: Innosystem, requests: list[CreateJobRequest]) -> None:
-    """One caller, 200 jobs a call (P1)."""
-    for start in range(0, len(requests), _BATCH):
-        batch = BatchCreateJobsRequest(requests=requests[start : start + _BATCH])
-        response = await platform.jobs.BatchCreateJobs(batch)
-        if any(result.HasField("error") for result in response.results):
-            raise CommandError("a job was refused")
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
-async def _one_by_one(platform: Innosystem, requests: list[CreateJobRequest]) -> None:
-    """64 callers at once, one job a call (P2)."""
+def _print(found: "Found") -> None:
+    from services.bench.report import TITLES, others, rows
 
-    async def caller(first: int) -> None:
-        for request in requests[first::_CALLERS]:
-            await platform.jobs.CreateJob(request)
+    if shown := rows(found.figures):
+        print_table(TITLES, shown)
+    if beside := others(found.figures):
+        print()
+        print_table(["measured on the way", ""], beside)
 
-    await asyncio.gather(*(caller(first) for first in range(_CALLERS)))
 
+def _write(file: Path, found: "Found", settings: Mapping[str, Any], charts: Mapping[str, "Chart"]) -> None:
+    from services.bench.machine import machine
+    from services.bench.report import write
 
-def _write(file: Path, figures: dict[str, float]) -> None:
-    file.write_text(json.dumps({name: round(figure, 1) for name, figure in figures.items()}, indent=2) + "\n", "utf-8")
+    document = {
+        **found.figures,
+        "machine": machine(),
+        "versions": found.versions,
+        "settings": settings,
+        "runs": found.runs,
+        "curves": {name: asdict(chart) for name, chart in charts.items()},
+    }
+    write(file, document)

@@ -176,14 +176,23 @@ def test_the_demo_checks_its_books_and_writes_its_figures_whatever_other_runners
     assert list(tmp_path.iterdir()) == [figures]
 
 
-def test_the_bench_measures_and_writes_its_figures(tmp_path: Path) -> None:
+def test_the_bench_measures_pickup_and_writes_its_figures(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    bench = command("bench", "--jobs", "64", "--json", figures, cwd=tmp_path)
+    bench = command("bench", "--quick", "--only", "P4", "--no-peers", "--json", figures, cwd=tmp_path)
     printed, said = bench.communicate(timeout=280)
     assert bench.returncode == 0, printed + said
     found = json.loads(figures.read_text())
-    assert found.keys() == {
-        f"{measure}_{what}_per_second" for measure in ("p1", "p2") for what in ("submitted", "jobs")
-    }
-    assert min(found.values()) > 0
-    assert "p1 jobs per second" in printed
+    assert {"p4_ms_p50", "p4_ms_p99", "machine", "versions", "settings", "runs"} <= found.keys()
+    assert not {name for name in found if name.startswith(("p1", "p2", "dramatiq"))}
+    assert 0 < found["p4_ms_p50"] <= found["p4_ms_p99"]
+    assert len(found["runs"]["p4_ms"]) == found["settings"]["pickups"]
+    assert found["settings"]["measures"] == ["P4"]
+    assert "pickup on an idle system" in printed
+    assert list(tmp_path.iterdir()) == [figures]
+
+
+def test_the_bench_names_the_measures_when_one_is_unknown(tmp_path: Path) -> None:
+    bench = command("bench", "--only", "P4,P9", cwd=tmp_path)
+    printed, said = bench.communicate(timeout=60)
+    assert (bench.returncode, printed) == (1, "")
+    assert "P9: the measures are P1, P2" in said

@@ -1,0 +1,125 @@
+"""One run of the bench: which measures, in which order, on which stacks."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.bench import backlog, calls, machine, pickup, reference, soak, throughput
+from services.bench.arena import Arena, Say, arena, watched
+from services.bench.figures import Figures, ratios
+from services.bench.peers import contest
+from services.bench.plan import Plan
+
+_LOADING = frozenset({"P1", "P2", "P3", "P5"})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be measured.
+
+    Attributes:
+        plan: The sizes.
+        measures: Of P1 to P8.
+        peers: Where the peers' environment is; None leaves the peers out.
+        soak_minutes: How long to look at memory; None for not at all.
+    """
+
+    plan: Plan
+    measures: frozenset[str]
+    peers: Path | None = None
+    soak_minutes: float | None = None
+
+
+@dataclass
+class Found:
+    """What was measured.
+
+    Attributes:
+        figures: By key.
+        runs: The single runs behind them.
+        versions: What it ran with.
+    """
+
+    figures: Figures = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, found: tuple[Figures, Mapping[str, Any]]) -> None:
+        """Takes in what a measure has found."""
+        self.figures.update(found[0])
+        self.runs.update(found[1])
+
+
+async def run(wanted: Wanted, say: Say, folder: Path) -> Found:
+    """Measures.
+
+    Args:
+        wanted: What.
+        say: Tells people how far it is.
+        folder: For stacks and logs.
+    """
+    found = Found()
+    if wanted.measures - {"P6"} or wanted.soak_minutes is not None:
+        async with arena(wanted.plan, say, folder / "main") as place:
+            await watched(place, lambda one: _on_main(one, wanted, found))
+    if "P6" in wanted.measures:
+        # A stack of its own: what waits in the end is thrown away with it.
+        async with arena(wanted.plan, say, folder / "backlog") as place:
+            found.versions = found.versions or await _versions(place)
+            found.add(await watched(place, backlog.measure))
+    return found
+
+
+async def _on_main(place: Arena, wanted: Wanted, found: Found) -> None:
+    found.versions = await _versions(place)
+    # First, while there is nothing that could still be cleaned up behind anything.
+    if "P4" in wanted.measures:
+        found.add(await pickup.idle(place))
+    async with AsyncExitStack() as looking:
+        memory = None
+        if "P7" in wanted.measures:
+            memory = await looking.enter_async_context(soak.memory_of(place))
+        await _under_load(place, wanted, found)
+    if memory is not None:
+        found.add(soak.figures_of(memory))
+    await _yardsticks(place, wanted, found)
+    if "P8" in wanted.measures:
+        found.add(await calls.layers(place))
+    if wanted.soak_minutes is not None:
+        found.add(await soak.soak(place, wanted.soak_minutes))
+
+
+async def _under_load(place: Arena, wanted: Wanted, found: Found) -> None:
+    """What P7 looks at as well."""
+    if "P1" in wanted.measures:
+        found.add(await _throughput(place, throughput.in_batches(place)))
+    if wanted.measures & {"P2", "P5"}:
+        found.add(await _throughput(place, throughput.one_by_one(place)))
+    if "P3" in wanted.measures:
+        found.add(await calls.deductions(place))
+    if "P5" in wanted.measures:
+        found.add(await pickup.busy(place, found.figures["p2_jobs_per_second"] / 2))
+    if "P7" in wanted.measures and not wanted.measures & _LOADING:
+        await soak.load(place)
+
+
+async def _throughput(place: Arena, way: throughput.Way) -> tuple[Figures, dict[str, Any]]:
+    figures, runs = await throughput.measure(place, way)
+    return figures, {f"{way.name}_jobs_per_second": runs}
+
+
+async def _yardsticks(place: Arena, wanted: Wanted, found: Found) -> None:
+    """What P1 and P2 are compared with, on the same servers, while the services have nothing to do."""
+    if "P1" in wanted.measures:
+        found.add(await reference.measure(place))
+    if wanted.peers is not None and wanted.measures & {"P1", "P2"}:
+        found.add(await contest.measure(place, wanted.peers))
+    figures = found.figures
+    sql, dramatiq = figures.get("sql_jobs_per_second"), figures.get("dramatiq_jobs_per_second")
+    figures.update(ratios(figures, sql=sql, dramatiq=dramatiq))
+
+
+async def _versions(place: Arena) -> Mapping[str, Any]:
+    return await machine.versions(place.databases["jobs"], str(place.settings["REDIS_URL"]))
