@@ -46,7 +46,7 @@ up: setup ## Start the local stack (PostgreSQL, Redis, three services, a runner)
 	$(BIN)/innosystem up
 
 .PHONY: bench
-bench: setup ## Measure how many jobs a second are taken and finished
+bench: setup ## Measure P1 to P8 of docs/performance.md, beside bare SQL and other task queues
 	$(BIN)/innosystem bench
 
 .PHONY: test
@@ -94,6 +94,10 @@ lock: setup ## Resolve the dependencies anew and write the locks: for developmen
 	$(COMPILE) --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
 	$(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["build-system"]["requires"], sep="\n")' \
 		< sdk/pyproject.toml | $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
+
+.PHONY: lock-peers
+lock-peers: setup ## Resolve anew what the bench is compared with
+	$(COMPILE) --upgrade --output-file services/bench/peers/requirements.txt services/bench/peers/requirements.in
 
 .PHONY: clean
 clean: ## Remove the virtual environment, stubs, caches and the local stack's data

@@ -4,12 +4,14 @@ import time
 from typing import Any
 
 from innosystem.jobs.v1.job_service_pb2 import PauseQueueRequest, ResumeQueueRequest
-from services.bench.arena import Arena
+from services.bench.arena import NOOP, Arena
 from services.bench.figures import Figures
 
 _QUEUE = "default"
 _BATCH = 1000
 _CALLERS = 2
+# The generator makes all requests before it begins, and a million would be a gigabyte.
+_AT_ONCE = 50_000
 
 
 async def measure(arena: Arena) -> tuple[Figures, dict[str, Any]]:
@@ -44,7 +46,9 @@ async def rate(arena: Arena, waiting: int, *, finished: int, drain: bool = True)
     """
     arena.say(f"{waiting:,} jobs waiting")
     await arena.platform.jobs.PauseQueue(PauseQueueRequest(queue=_QUEUE))
-    await arena.load("jobs", job_type="noop", jobs=waiting, batch=_BATCH, callers=_CALLERS)
+    for start in range(0, waiting, _AT_ONCE):
+        jobs = min(_AT_ONCE, waiting - start)
+        await arena.load("jobs", job_type=NOOP, jobs=jobs, batch=_BATCH, callers=_CALLERS)
     since = time.time()
     await arena.platform.jobs.ResumeQueue(ResumeQueueRequest(queue=_QUEUE))
     first, began = await arena.jobs.until_charged(finished // 10, since)

@@ -10,6 +10,10 @@ from typing import Any
 import psycopg
 import redis.asyncio as redis
 
+from innosystem.runner.settings import RunnerSettings
+from services.cli.stack import SERVICES
+from services.kit.settings import DatabaseSettings
+
 _LIBRARIES = ("grpcio", "protobuf", "psycopg", "sqlalchemy", "redis", "uvloop")
 _POSTGRESQL = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 
@@ -36,6 +40,22 @@ async def versions(database_url: str, redis_url: str) -> dict[str, Any]:
         "postgresql": {name: settings[name] for name in _POSTGRESQL},
         "redis": server["redis_version"],
         "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def tuned(settings: Mapping[str, str]) -> dict[str, Any]:
+    """How the services and runners are set, as far as it decides about speed.
+
+    Args:
+        settings: Their environment.
+    """
+    default = DatabaseSettings.model_fields["pool_size"].default
+    pools = {name: int(settings.get(f"{name.upper()}_DATABASE_POOL_SIZE", default)) for name in SERVICES}
+    return {
+        "pool_sizes": pools,
+        "runner_concurrency": int(
+            settings.get("RUNNER_CONCURRENCY", RunnerSettings.model_fields["runner_concurrency"].default)
+        ),
     }
 
 

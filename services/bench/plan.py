@@ -13,6 +13,7 @@ class Plan:
         warm_up: How many jobs or calls go before the first run, uncounted.
         wallets: How many customers, each with a wallet.
         batch: How many jobs a call of P1 submits.
+        batch_callers: How many calls of P1 are under way at once.
         callers: How many callers P2 and P3 have at once.
         batch_jobs: The jobs of a run of P1.
         unary_jobs: The jobs of a run of P2, and of a peer.
@@ -30,6 +31,7 @@ class Plan:
     warm_up: int = 1000
     wallets: int = 1000
     batch: int = 200
+    batch_callers: int = 1
     callers: int = 64
     batch_jobs: int = 10_000
     unary_jobs: int = 4000

@@ -39,10 +39,18 @@ def memory_mb(pid: int) -> float:
 
 def children(pid: int) -> Iterator[int]:
     """The processes that a process has started, and those that they have."""
-    for task in (_PROC / str(pid) / "task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield int(child)
-            yield from children(int(child))
+    for child in _started_by(pid):
+        yield child
+        yield from children(child)
+
+
+def _started_by(pid: int) -> list[int]:
+    try:
+        tasks = list((_PROC / str(pid) / "task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        # A thread or all of it ended meanwhile; the next look has what is left.
+        return []
 
 
 class Memory:

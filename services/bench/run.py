@@ -10,8 +10,10 @@ from services.bench import backlog, calls, machine, pickup, reference, soak, thr
 from services.bench.arena import Arena, Say, arena, watched
 from services.bench.figures import Figures, ratios
 from services.bench.peers import contest
+from services.bench.peers.environment import python_of
 from services.bench.plan import Plan
 
+_COMPARED = frozenset({"P1", "P2"})
 _LOADING = frozenset({"P1", "P2", "P3", "P5"})
 
 
@@ -22,14 +24,19 @@ class Wanted:
     Attributes:
         plan: The sizes.
         measures: Of P1 to P8.
-        peers: Where the peers' environment is; None leaves the peers out.
+        peers_folder: Where the peers' environment is, or is made; None leaves the peers out.
         soak_minutes: How long to look at memory; None for not at all.
     """
 
     plan: Plan
     measures: frozenset[str]
-    peers: Path | None = None
+    peers_folder: Path | None = None
     soak_minutes: float | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether the peers are measured as well."""
+        return self.peers_folder is not None and bool(self.measures & _COMPARED)
 
 
 @dataclass
@@ -40,11 +47,13 @@ class Found:
         figures: By key.
         runs: The single runs behind them.
         versions: What it ran with.
+        services: How the services and runners were set.
     """
 
     figures: Figures = field(default_factory=dict)
     runs: dict[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
 
     def add(self, found: tuple[Figures, Mapping[str, Any]]) -> None:
         """Takes in what a measure has found."""
@@ -61,19 +70,24 @@ async def run(wanted: Wanted, say: Say, folder: Path) -> Found:
         folder: For stacks and logs.
     """
     found = Found()
+    python = None
+    if wanted.peers_folder is not None and wanted.compares:
+        # First, so that a package index that can't be reached is said at once.
+        say("the peers' environment")
+        python = await python_of(wanted.peers_folder)
     if wanted.measures - {"P6"} or wanted.soak_minutes is not None:
         async with arena(wanted.plan, say, folder / "main") as place:
-            await watched(place, lambda one: _on_main(one, wanted, found))
+            await watched(place, lambda one: _on_main(one, wanted, found, python))
     if "P6" in wanted.measures:
         # A stack of its own: what waits in the end is thrown away with it.
         async with arena(wanted.plan, say, folder / "backlog") as place:
-            found.versions = found.versions or await _versions(place)
+            await _note(place, found)
             found.add(await watched(place, backlog.measure))
     return found
 
 
-async def _on_main(place: Arena, wanted: Wanted, found: Found) -> None:
-    found.versions = await _versions(place)
+async def _on_main(place: Arena, wanted: Wanted, found: Found, python: Path | None) -> None:
+    await _note(place, found)
     # First, while there is nothing that could still be cleaned up behind anything.
     if "P4" in wanted.measures:
         found.add(await pickup.idle(place))
@@ -84,7 +98,7 @@ async def _on_main(place: Arena, wanted: Wanted, found: Found) -> None:
         await _under_load(place, wanted, found)
     if memory is not None:
         found.add(soak.figures_of(memory))
-    await _yardsticks(place, wanted, found)
+    await _yardsticks(place, wanted, found, python)
     if "P8" in wanted.measures:
         found.add(await calls.layers(place))
     if wanted.soak_minutes is not None:
@@ -110,16 +124,17 @@ async def _throughput(place: Arena, way: throughput.Way) -> tuple[Figures, dict[
     return figures, {f"{way.name}_jobs_per_second": runs}
 
 
-async def _yardsticks(place: Arena, wanted: Wanted, found: Found) -> None:
+async def _yardsticks(place: Arena, wanted: Wanted, found: Found, python: Path | None) -> None:
     """What P1 and P2 are compared with, on the same servers, while the services have nothing to do."""
     if "P1" in wanted.measures:
         found.add(await reference.measure(place))
-    if wanted.peers is not None and wanted.measures & {"P1", "P2"}:
-        found.add(await contest.measure(place, wanted.peers))
+    if python is not None:
+        found.add(await contest.measure(place, python))
     figures = found.figures
     sql, dramatiq = figures.get("sql_jobs_per_second"), figures.get("dramatiq_jobs_per_second")
     figures.update(ratios(figures, sql=sql, dramatiq=dramatiq))
 
 
-async def _versions(place: Arena) -> Mapping[str, Any]:
-    return await machine.versions(place.databases["jobs"], str(place.settings["REDIS_URL"]))
+async def _note(place: Arena, found: Found) -> None:
+    found.versions = await machine.versions(place.databases["jobs"], str(place.settings["REDIS_URL"]))
+    found.services = machine.tuned(place.settings)

@@ -9,6 +9,7 @@ from typing import Any
 from services.bench.arena import Arena
 from services.bench.figures import Figures
 from services.bench.processes import Memory, require_proc
+from services.cli.errors import CommandError
 
 _LOOK_SECONDS = 1.0
 _SKIP_PART = 0.2
@@ -65,5 +66,7 @@ async def soak(arena: Arena, minutes: float) -> tuple[Figures, dict[str, Any]]:
             seconds = time.monotonic() - began
             arena.say(f"{seconds / 60:.1f} minutes, {rounds} rounds, {max(memory.largest().values()):.0f} MB at most")
     slopes = memory.slopes(_SKIP_PART * (time.monotonic() - began))
+    if not slopes:
+        raise CommandError(f"{minutes:g} minutes are too short to see how memory grows")
     figures, details = figures_of(memory)
     return {**figures, "p7_mb_per_minute": max(slopes.values())}, {**details, "p7_mb_per_minute": slopes}

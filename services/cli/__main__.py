@@ -20,7 +20,7 @@ _OPTIONS = Group("Options", sort_key=4)
 _COMMANDS = (
     ("up:up", "up", "Start everything on this machine: databases, services and a runner.", _LOCAL),
     ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
-    ("bench:app", "bench", "Measure how many jobs a second are taken and finished.", _LOCAL),
+    ("bench:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
     ("seed:seed_command", "seed", "Make the job types and customers to try things with.", _LOCAL),
     ("submit:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
     ("jobs:app", "jobs", "List, show, watch, cancel or retry jobs.", _OPERATE),

@@ -108,13 +108,16 @@ def _print(found: "Found") -> None:
 
 def _write(file: Path, found: "Found", settings: Mapping[str, Any], charts: Mapping[str, "Chart"]) -> None:
     from services.bench.machine import machine
+    from services.bench.peers import contest
     from services.bench.report import write
 
+    peers = contest.settings() if "dramatiq_jobs_per_second" in found.figures else {}
     document = {
         **found.figures,
         "machine": machine(),
         "versions": found.versions,
-        "settings": settings,
+        "settings": {**settings, "services": found.services},
+        "peers": peers,
         "runs": found.runs,
         "curves": {name: asdict(chart) for name, chart in charts.items()},
     }

@@ -19,7 +19,7 @@ from redis import asyncio as redis
 from services.bench.arena import Arena
 from services.bench.databases import new_database
 from services.bench.figures import Figures
-from services.bench.peers.environment import python_of
+from services.bench.peers.environment import versions
 from services.bench.peers.peerwork.work import SCHEMA
 from services.bench.talker import Talker
 from services.cli import attached
@@ -74,27 +74,32 @@ PEERS: Final = (
 )
 
 
-async def measure(arena: Arena, environment_folder: Path, names: Sequence[str] = ()) -> tuple[Figures, dict[str, Any]]:
+def settings() -> dict[str, Any]:
+    """Which versions of the peers are measured, and how they are set, to be written beside the figures."""
+    locked = versions()
+    return {
+        peer.name: {"version": locked[peer.name], "worker": " ".join(peer.worker), "callers": peer.callers}
+        for peer in PEERS
+    }
+
+
+async def measure(arena: Arena, python: Path) -> tuple[Figures, dict[str, Any]]:
     """Measures all peers, one after the other.
 
     Args:
         arena: Where PostgreSQL and Redis are; its services have nothing to do meanwhile.
-        environment_folder: Where the peers' virtual environment is, or is made.
-        names: Which peers; all by default.
+        python: The interpreter of the peers' environment.
 
     Returns:
         The figures (medians), and the jobs a second of each run.
     """
-    arena.say("the peers' environment")
-    python = await python_of(environment_folder)
     figures: Figures = {}
     runs: dict[str, Any] = {}
     for peer in PEERS:
-        if not names or peer.name in names:
-            arena.say(f"{peer.name}: {arena.plan.unary_jobs} jobs, {arena.plan.runs} times")
-            key = f"{peer.name}_jobs_per_second"
-            runs[key] = await measure_peer(arena, python, peer)
-            figures[key] = median(runs[key])
+        arena.say(f"{peer.name}: {arena.plan.unary_jobs} jobs, {arena.plan.runs} times")
+        key = f"{peer.name}_jobs_per_second"
+        runs[key] = await measure_peer(arena, python, peer)
+        figures[key] = median(runs[key])
     return figures, runs
 
 

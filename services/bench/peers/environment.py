@@ -31,6 +31,13 @@ async def python_of(folder: Path) -> Path:
     return python
 
 
+def versions() -> dict[str, str]:
+    """The versions that are installed there, by package."""
+    lines = _REQUIREMENTS.read_text("utf-8").splitlines()
+    pinned = [line.split()[0].partition("==") for line in lines if "==" in line]
+    return {name: version for name, _, version in pinned}
+
+
 def _wanted() -> str:
     return sha256(_REQUIREMENTS.read_bytes()).hexdigest()
 
