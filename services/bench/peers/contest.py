@@ -51,24 +51,24 @@ class Peer:
 
 
 PEERS: Final = (
-    Peer("dramatiq", ("dramatiq", "peerwork.dramatiq_tasks", "--processes", "2", "--threads", "8"), 8),
+    Peer("dramatiq", ("dramatiq", "peerwork.dramatiq_tasks", "--processes", "2", "--threads", "16"), 16),
     Peer(
         "taskiq",
-        ("taskiq", "worker", "peerwork.taskiq_tasks:broker", "--workers", "2", "--max-async-tasks", "64"),
-        64,
+        ("taskiq", "worker", "peerwork.taskiq_tasks:broker", "--workers", "2", "--max-async-tasks", "16"),
+        16,
     ),
     Peer(
         "celery",
         (
-            *("celery", "--app", "peerwork.celery_tasks", "worker", "--pool", "prefork", "--concurrency", "4"),
+            *("celery", "--app", "peerwork.celery_tasks", "worker", "--pool", "threads", "--concurrency", "16"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "ERROR"),
         ),
         8,
     ),
     Peer(
         "procrastinate",
-        ("procrastinate", "--app", "peerwork.procrastinate_tasks.app", "worker", "--concurrency", "16"),
-        64,
+        ("procrastinate", "--app", "peerwork.procrastinate_tasks.app", "worker", "--concurrency", "32"),
+        16,
         ("procrastinate", "--app", "peerwork.procrastinate_tasks.app", "schema", "--apply"),
     ),
 )
