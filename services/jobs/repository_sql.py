@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from services.jobs.domain import (
     Due,
     Job,
     JobError,
+    JobStatus,
     ListKey,
     NewJob,
     QueueStats,
@@ -94,8 +95,17 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
         """Inserts them in one statement."""
-        parameters = statements.insert_parameters(jobs, withheld)
-        return {job.id: job for job in await self._all(statements.INSERT, parameters)}
+        rows = await self._connection.execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
+        new = {job.id: job for job in jobs}
+        return {
+            job_id: Job(
+                **{**vars(new[job_id]), "input_data": None},
+                created_at=created_at,
+                queued_at=queued_at,
+                dispatched_at=dispatched_at,
+            )
+            for job_id, created_at, queued_at, dispatched_at in rows
+        }
 
     async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
@@ -107,7 +117,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         locked: dict[UUID, Job] = {}
         paused: set[UUID] = set()
         now: datetime | None = None
-        for row in map(dict, rows.mappings()):
+        names = tuple(rows.keys())
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
             now = row.pop("now")
             if row.pop("queue_paused"):
                 paused.add(row["id"])
@@ -120,10 +132,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         choice = choose(claim, known, paused, now)
         if choice.withheld:
             await self.withhold(choice.withheld)
-        if choice.granted:
-            await self._connection.execute(statements.claimed(claim, choice.granted))
-        chosen = [*choice.repeated, *choice.granted]
-        running = {job.id: job for job in await self._all(statements.GET_MANY_WHOLE, {"ids": chosen})}
+        running = await self._start(claim, [locked[job_id] for job_id in choice.granted])
+        if choice.repeated:
+            repeated = await self._all(statements.GET_MANY_WHOLE, {"ids": list(choice.repeated)})
+            running.update((job.id, job) for job in repeated)
         return Claimed(
             jobs=tuple(
                 claimed_job(running[job_id], types[running[job_id].job_type_id])
@@ -133,6 +145,27 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             deferred=choice.deferred,
             corrupt=corrupt,
         )
+
+    async def _start(self, claim: Claim, granted: Sequence[Job]) -> dict[UUID, Job]:
+        """Makes locked PENDING jobs RUNNING; answers them with their input."""
+        if not granted:
+            return {}
+        jobs = {job.id: job for job in granted}
+        rows = await self._connection.execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
+        return {
+            job_id: replace(
+                jobs[job_id],
+                status=JobStatus.RUNNING,
+                input_data=input_data,
+                started_at=started_at,
+                attempt=jobs[job_id].attempt + 1,
+                runner_id=claim.runner_id,
+                lease_id=claim.lease_id,
+                lease_expires_at=lease_expires_at,
+                version=jobs[job_id].version + 1,
+            )
+            for job_id, input_data, started_at, lease_expires_at in rows
+        }
 
     async def _types(self, found: Iterable[Job]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
         wanted = {job.job_type_id for job in found}

@@ -91,7 +91,7 @@ def _insert() -> Insert:
         insert(jobs)
         .from_select([*_INSERTED, "dispatched_at"], select(*values, handed_over_at))
         .on_conflict_do_nothing(index_elements=[jobs.c.id])
-        .returning(*BARE)
+        .returning(jobs.c.id, jobs.c.created_at, jobs.c.queued_at, jobs.c.dispatched_at)
     )
 
 
@@ -303,7 +303,7 @@ LOCK_FOR_CLAIM = (
 )
 GET_MANY_BARE = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
 VERSIONS = select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid))
-# Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers the others.
+# Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers of the others what is not known.
 INSERT = _insert()
 # Ends the runs of RUNNING jobs.
 COMPLETE = _complete()
@@ -311,6 +311,21 @@ COMPLETE = _complete()
 SETTLE = _settle()
 RENEW = _renew()
 RETURN = _return()
+# Makes PENDING jobs RUNNING under a lease, and answers what locking them has not told.
+CLAIM = (
+    update(jobs)
+    .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
+    .values(
+        status=JobStatus.RUNNING.value,
+        started_at=func.now(),
+        attempt=jobs.c.attempt + 1,
+        runner_id=bindparam("runner", type_=Uuid),
+        lease_id=bindparam("lease", type_=Uuid),
+        lease_expires_at=func.now() + bindparam("duration", type_=Interval),
+        version=jobs.c.version + 1,
+    )
+    .returning(jobs.c.id, jobs.c.input_data, jobs.c.started_at, jobs.c.lease_expires_at)
+)
 # Marks PENDING jobs as still to be handed to the queue.
 WITHHOLD = _withhold()
 REMOVE = _remove()
@@ -388,21 +403,9 @@ def settle_parameters(settlements: Sequence[tuple[Settlement, BillingStatus]], s
     }
 
 
-def claimed(claim: Claim, job_ids: Collection[UUID]) -> Update:
-    """Makes PENDING jobs RUNNING under the claim's lease."""
-    return (
-        update(jobs)
-        .where(jobs.c.id == func.any(list(job_ids)), jobs.c.status == _PENDING)
-        .values(
-            status=JobStatus.RUNNING.value,
-            started_at=func.now(),
-            attempt=jobs.c.attempt + 1,
-            runner_id=claim.runner_id,
-            lease_id=claim.lease_id,
-            lease_expires_at=func.now() + claim.lease,
-            version=jobs.c.version + 1,
-        )
-    )
+def claim_parameters(claim: Claim, job_ids: Collection[UUID]) -> Parameters:
+    """The parameters of `CLAIM`."""
+    return {"ids": job_ids, "runner": claim.runner_id, "lease": claim.lease_id, "duration": claim.lease}
 
 
 STATS_WINDOW_SECONDS = 60

@@ -4,14 +4,88 @@ One statement with an array a column costs far less than one statement a row, an
 so that it is built, compiled and prepared once.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, bindparam, cast, column, func
+from sqlalchemy import ARRAY, ColumnElement, Dialect, Text, bindparam, cast, column, func
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 Types = Mapping[str, TypeEngine[Any] | type[TypeEngine[Any]]]
+
+
+class _ArrayText(TypeDecorator[Iterable[Any]]):
+    """An array that goes over as the text PostgreSQL has for it.
+
+    The driver would look at each value for its type, and quote it by regular expressions: that took half of the time of
+    an insert of many rows.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, *, of_json: bool) -> None:
+        super().__init__()
+        self.of_json = of_json
+
+    def process_bind_param(self, value: Iterable[Any] | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        written = map(_json, value) if self.of_json else map(_written, value)
+        return "{" + ",".join(written) + "}"
+
+
+def _written(value: Any) -> str:
+    """A value as an element of an array's text."""
+    return _WRITERS[type(value)](value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _json(value: Any) -> str:
+    return "NULL" if value is None else _quoted(json.dumps(value))
+
+
+class _Writers(dict[type, Callable[[Any], str]]):
+    """How values are written, by their type; what is derived from one is written like it."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        writer: Callable[[Any], str]
+        if issubclass(kind, Enum):
+            writer = lambda value: _written(value.value)  # noqa: E731 - as short as the others
+        else:
+            known = [self[base] for base in kind.__mro__[1:] if base in self]
+            if not known:
+                raise TypeError(f"no array of {kind.__name__} can be handed to the database")
+            writer = known[0]
+        self[kind] = writer
+        return writer
+
+
+_WRITERS = _Writers(
+    {
+        type(None): lambda _: "NULL",
+        bool: lambda value: "t" if value else "f",
+        int: str,
+        str: _quoted,
+        UUID: str,
+        bytes: lambda value: f'"\\\\x{value.hex()}"',
+        datetime: lambda value: f'"{value.isoformat()}"',
+        timedelta: lambda value: f'"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"',
+    }
+)
+
+
+def _array(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
+    of_json = isinstance(kind, JSONB) or kind is JSONB
+    return cast(bindparam(name, type_=_ArrayText(of_json=of_json)), ARRAY(kind))
 
 
 def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
@@ -23,7 +97,7 @@ def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnEl
         name: The parameter, which takes a list when the statement is executed.
         kind: The SQL type of a value.
     """
-    return func.any(cast(bindparam(name, type_=ARRAY(kind)), ARRAY(kind)))
+    return func.any(_array(name, kind))
 
 
 def unnest(name: str, types: Types) -> TableValuedAlias:
@@ -34,7 +108,7 @@ def unnest(name: str, types: Types) -> TableValuedAlias:
         types: The SQL type of each column. The parameter of a column has its name and takes a list; all lists of one
             execution have the same length.
     """
-    arrays = [cast(bindparam(label, type_=ARRAY(kind)), ARRAY(kind)) for label, kind in types.items()]
+    arrays = [_array(label, kind) for label, kind in types.items()]
     return (
         func.unnest(*arrays)
         .table_valued(*(column(label, kind) for label, kind in types.items()), name=name)

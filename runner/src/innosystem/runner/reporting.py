@@ -38,6 +38,9 @@ class ReportStage(Stage[FlyingJob]):
         flight: The jobs in the runner's hands.
     """
 
+    # Nobody waits for a report as they do for a claim.
+    rest = 1.0
+
     def __init__(self, flight: Flight) -> None:
         super().__init__()
         self.flight = flight

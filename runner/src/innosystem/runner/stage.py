@@ -1,6 +1,7 @@
 """A stage of the pipeline: sends everything that waits as its next batch."""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, Generic, TypeVar
@@ -11,6 +12,8 @@ from innosystem.runner.calls import CallFailed, Refused
 
 log = structlog.get_logger()
 
+# A call that took long did so for other reasons than a busy service.
+_REST_SECONDS_MAX: Final = 0.05
 BATCH_ITEMS_MAX: Final = 1000
 # Batches may have 8 MiB: this leaves room for an item of 1 MiB.
 BATCH_BYTES_MAX: Final = 7 * 1024 * 1024
@@ -21,11 +24,17 @@ Item = TypeVar("Item")
 class Stage(ABC, Generic[Item]):
     """Sends items in batches, one batch at a time.
 
-    There is no timer: the next batch is what arrived while the last one was under way. So a single
-    item on an idle system is sent at once, and batches grow with the load.
+    The next batch is what arrived while the last one was under way, and while the stage rested after
+    it. So a single item on an idle system is sent at once, and batches grow with the load.
+
+    Attributes:
+        name: In logs.
+        rest: How long the stage rests after a call, in times that the call took. A busy service
+            answers late: then fewer and larger batches cost it far less than many small ones.
     """
 
     name: str
+    rest: float = 0.0
 
     def __init__(self) -> None:
         self._waiting: deque[Item] = deque()
@@ -52,7 +61,10 @@ class Stage(ABC, Generic[Item]):
             await self._arrived.wait()
             batch = self._next_batch()
             if batch:
+                began = time.monotonic()
                 await self._send(batch)
+                if self.rest:
+                    await asyncio.sleep(min(self.rest * (time.monotonic() - began), _REST_SECONDS_MAX))
             else:
                 self._arrived.clear()
 
