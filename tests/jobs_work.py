@@ -101,7 +101,7 @@ class WalletsForTests:
         paid = None if self.reason else TRANSACTION
         return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
 
-    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | DomainError]:
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
         self.placed.append(list(wanted))
         return [self._place(one) for one in wanted]
 

@@ -48,7 +48,7 @@ class Reservation:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """A hold as the wallets service knows it; None where nobody placed it."""
+    """A hold as the wallets service knows it; job and customer are None where nobody placed it."""
 
     id: UUID
     job_id: UUID | None
@@ -71,11 +71,12 @@ class Reserved:
 class HoldWallets(Protocol):
     """What reservations need of the wallets service."""
 
-    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | DomainError]:
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
         """Reserves money.
 
         Returns:
-            For each the hold of its ID, which may be another one than was asked for, or why there is none.
+            For each the hold of its ID, which may be another one than was asked for (of one that is over, its state may
+            be all), or why there is none.
         """
         ...
 
@@ -140,12 +141,15 @@ class Reservations:
             left = following
         return outcomes | {one.job_id: _spent() for one in left}
 
-    def _judged(self, wanted: Reservation, hold: Hold) -> Reserved | DomainError | None:
+    def _judged(self, wanted: Reservation, hold: Hold | HoldState) -> Reserved | DomainError | None:
         """What a hold means for the job; None if another one is needed."""
-        if hold.state is HoldState.CAPTURED:
+        state = hold if isinstance(hold, HoldState) else hold.state
+        if state is HoldState.CAPTURED:
             # The job was charged, and is deleted by now: it must not be run again under its ID.
             return _spent()
-        if hold.state is HoldState.RELEASED or self._now() - hold.created_at > self.times.adopt_within:
+        if state is HoldState.RELEASED or isinstance(hold, HoldState):
+            return None
+        if self._now() - hold.created_at > self.times.adopt_within:
             return None
         same = {"customer_id": hold.customer_id == wanted.customer_id, "currency": hold.currency == wanted.currency}
         if differing := tuple(name for name, is_same in same.items() if not is_same):

@@ -34,8 +34,6 @@ _DEFINITE: Final = frozenset(
         StatusCode.OUT_OF_RANGE,
     }
 )
-# There is a hold with this ID, and it is not the one that was asked for.
-_ANOTHER_HOLD: Final = frozenset({"IDEMPOTENCY_KEY_REUSED", "HOLD_NOT_ACTIVE"})
 _PAGE_SIZE = 1000
 
 
@@ -58,10 +56,10 @@ class GrpcWallets:
 
         return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
 
-    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | DomainError]:
-        """Places up to 1,000 holds in one call; asks for those that exist and are others than was asked for."""
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
+        """Places up to 1,000 holds in one call; asks for those that exist and are active with other parameters."""
 
-        async def call(some: Sequence[Reservation]) -> list[Hold | DomainError | None]:
+        async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
             response = await self._stub.BatchPlaceHolds(
                 pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
             )
@@ -193,12 +191,14 @@ def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
     )
 
 
-def _placed(wanted: Reservation, result: pb.BatchPlaceHoldsResult) -> Hold | DomainError | None:
-    """The hold, why there is none, or None if there is another one under its ID."""
+def _placed(wanted: Reservation, result: pb.BatchPlaceHoldsResult) -> Hold | HoldState | DomainError | None:
+    """The hold, why there is none, or None if there is another one under its ID, of which more has to be known."""
     if result.HasField("response"):
         return _found(result.response.hold)
     error = error_from_status(result.error)
-    if error.reason in _ANOTHER_HOLD:
+    if error.reason == "HOLD_NOT_ACTIVE":
+        return HoldState(error.metadata["state"])
+    if error.reason == "IDEMPOTENCY_KEY_REUSED":
         return None
     if error.reason == "WALLET_NOT_FOUND":
         return NoWalletInCurrency(wanted.customer_id, wanted.currency)

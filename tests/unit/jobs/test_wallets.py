@@ -201,12 +201,19 @@ async def test_why_there_is_no_hold_is_said_in_the_terms_of_jobs() -> None:
     assert isinstance(unknown, DependencyUnavailable)
 
 
-@pytest.mark.parametrize("error", [IdempotencyKeyReused(("amount_cents",)), HoldNotActive(HOLD, "RELEASED")])
-async def test_another_hold_under_the_id_is_looked_at(error: DomainError) -> None:
-    stub = HoldStub([not_placed(error)], hold(amount_cents=5, state=wallet_pb2.HOLD_STATE_RELEASED))
+@pytest.mark.parametrize("state", [HoldState.RELEASED, HoldState.CAPTURED])
+async def test_a_hold_that_is_over_is_answered_as_such(state: HoldState) -> None:
+    stub = HoldStub([not_placed(HoldNotActive(HOLD, state.value))])
+    assert await GrpcWallets(stub).place_holds([RESERVATION]) == [state]
+    assert len(stub.asked) == 1
+
+
+async def test_a_hold_with_other_parameters_under_the_id_is_looked_at() -> None:
+    error = IdempotencyKeyReused(("amount_cents",))
+    stub = HoldStub([not_placed(error)], hold(amount_cents=5, state=wallet_pb2.HOLD_STATE_ACTIVE))
     [found] = await GrpcWallets(stub).place_holds([RESERVATION])
     assert isinstance(found, Hold)
-    assert (found.amount_cents, found.state) == (5, HoldState.RELEASED)
+    assert (found.amount_cents, found.state, found.created_at) == (5, HoldState.ACTIVE, CREATED_AT)
     [unknown] = await GrpcWallets(HoldStub([not_placed(error)])).place_holds([RESERVATION])
     assert isinstance(unknown, DependencyUnavailable)
 
