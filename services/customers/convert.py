@@ -1,8 +1,11 @@
 """Between the messages of the customers contract and the domain."""
 
 from innosystem.customers.v1 import customer_pb2
+from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.customers.domain import Customer
+from services.kit.errors import DomainError
 from services.kit.rpc.convert import timestamp
+from services.kit.rpc.status import to_status
 
 
 def customer_message(customer: Customer) -> customer_pb2.Customer:
@@ -17,3 +20,10 @@ def customer_message(customer: Customer) -> customer_pb2.Customer:
         updated_at=timestamp(customer.updated_at),
         etag=customer.etag,
     )
+
+
+def customer_result(result: Customer | DomainError) -> pb.BatchGetCustomersResult:
+    """The answer to one ID of a batch."""
+    if isinstance(result, DomainError):
+        return pb.BatchGetCustomersResult(error=to_status(result))
+    return pb.BatchGetCustomersResult(customer=customer_message(result))

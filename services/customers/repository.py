@@ -1,5 +1,6 @@
 """What the use cases ask of stored customers: on SQLAlchemy and in memory, with one contract suite for both."""
 
+from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -34,6 +35,10 @@ class CustomerRepository(Protocol):
 
     async def get_by_api_key_hash(self, api_key_hash: bytes) -> Customer | None:
         """Answers the customer whose present or previous key has this hash, or None."""
+        ...
+
+    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Customer]:
+        """Answers those that exist, by ID."""
         ...
 
     async def list_page(self, query: ListQuery) -> Page[Customer]:

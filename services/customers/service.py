@@ -1,6 +1,6 @@
 """What can be done with customers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from services.customers.repository import EMAIL_CONSTRAINT, CustomerRepository
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import EtagMismatch
+from services.kit.errors import DomainError, EtagMismatch
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
@@ -79,6 +79,12 @@ class CustomersService:
             CustomerNotFound: If there is none.
         """
         return await self._existing(customer_id)
+
+    @transactional(read_only=True)
+    async def get_many(self, customer_ids: Sequence[UUID]) -> list[Customer | DomainError]:
+        """Answers customers, or that there is none, aligned with the IDs."""
+        found = await self._customers.get_many(set(customer_ids))
+        return [found.get(one) or CustomerNotFound(one) for one in customer_ids]
 
     @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[Customer]:

@@ -1,12 +1,13 @@
 """CustomerService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
 
 from typing import Any
+from uuid import UUID
 
 import grpc.aio
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
-from services.customers.convert import customer_message
+from services.customers.convert import customer_message, customer_result
 from services.customers.repository import CUSTOMERS
 from services.customers.service import CustomersService
 from services.kit.query.listing import Lists
@@ -34,6 +35,12 @@ class CustomerServicer(CustomerServiceServicer):
     async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
         customer = await self._service.get(required_id(request.customer_id, "customer_id"))
         return pb.GetCustomerResponse(customer=customer_message(customer))
+
+    async def BatchGetCustomers(
+        self, request: pb.BatchGetCustomersRequest, context: Context
+    ) -> pb.BatchGetCustomersResponse:
+        found = await self._service.get_many([UUID(one) for one in request.customer_ids])
+        return pb.BatchGetCustomersResponse(results=[customer_result(one) for one in found])
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         query = self._lists.query(

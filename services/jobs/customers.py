@@ -1,19 +1,19 @@
 """Asks the customers service, over gRPC."""
 
-import asyncio
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import grpc
 import structlog
 
-from innosystem.customers.v1.customer_service_pb2 import GetCustomerRequest
+from innosystem.client import error_from_status
+from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersRequest, BatchGetCustomersResult
 from services.kit.errors import DependencyUnavailable, DomainError
 
 log = structlog.get_logger(__name__)
 
-_CONCURRENT_MAX = 64
+_BATCH: Final = 1000
 
 
 class GrpcCustomers:
@@ -25,23 +25,28 @@ class GrpcCustomers:
 
     def __init__(self, stub: Any) -> None:
         self._stub = stub
-        self._free = asyncio.Semaphore(_CONCURRENT_MAX)
 
     async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
-        """Asks for each of them, many at a time."""
-        answers = await asyncio.gather(*(self._is_active(one) for one in customer_ids))
-        return {
-            customer_id: answer for customer_id, answer in zip(customer_ids, answers, strict=True) if answer is not None
-        }
+        """Asks for all of them at once."""
+        ids = list(customer_ids)
+        answers: dict[UUID, bool | DomainError] = {}
+        for start in range(0, len(ids), _BATCH):
+            answers.update(await self._active(ids[start : start + _BATCH]))
+        return answers
 
-    async def _is_active(self, customer_id: UUID) -> bool | DomainError | None:
-        request = GetCustomerRequest(customer_id=str(customer_id))
+    async def _active(self, ids: Sequence[UUID]) -> dict[UUID, bool | DomainError]:
         try:
-            async with self._free:
-                response = await self._stub.GetCustomer(request)
+            response = await self._stub.BatchGetCustomers(BatchGetCustomersRequest(customer_ids=map(str, ids)))
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.NOT_FOUND:
-                return None
             log.warning("customers service failed", code=error.code().name, problem=error.details())
-            return DependencyUnavailable("customers")
-        return bool(response.customer.active)
+            return {one: DependencyUnavailable("customers") for one in ids}
+        answers = {one: _answer(result) for one, result in zip(ids, response.results, strict=True)}
+        return {one: answer for one, answer in answers.items() if answer is not None}
+
+
+def _answer(result: BatchGetCustomersResult) -> bool | DomainError | None:
+    if result.HasField("customer"):
+        return result.customer.active
+    if error_from_status(result.error).reason == "CUSTOMER_NOT_FOUND":
+        return None
+    return DependencyUnavailable("customers")

@@ -222,7 +222,7 @@ def test_a_request_id_shows_in_the_logs_of_all_services_on_its_way(stack: Stack)
     jobs, customers = stack.processes["jobs"], stack.processes["customers"]
     created = jobs.logged("call", method="/innosystem.jobs.v1.JobService/CreateJob", request_id=request_id)
     asked = customers.logged(
-        "call", method="/innosystem.customers.v1.CustomerService/GetCustomer", request_id=request_id
+        "call", method="/innosystem.customers.v1.CustomerService/BatchGetCustomers", request_id=request_id
     )
     assert (created["service"], created["code"]) == ("jobs", "OK")
     assert (asked["service"], asked["code"]) == ("customers", "OK")

@@ -17,7 +17,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import (
 )
 from services.customers.servicer import CustomerServicer
 from tests.integration.rpc.loop_thread import LoopThread
-from tests.integration.rpc.refusals import Refused, Stored
+from tests.integration.rpc.refusals import Refused, Stored, details
 from tests.integration.rpc.wiring import customers_servicer
 
 SERVICE = "customers"
@@ -323,3 +323,21 @@ def test_a_page_token_is_bound_to_the_list_it_came_from(stub: CustomerServiceStu
         refused(stub.ListCustomers, asked, "INVALID_PAGE_TOKEN")
     refused.field(stub.ListCustomers, pb.ListCustomersRequest(page_size=-1), "page_size")
     refused.field(stub.ListCustomers, pb.ListCustomersRequest(page_token="x" * 4097), "page_token")
+
+
+def test_many_customers_are_answered_in_the_order_of_their_ids_and_those_that_are_not_there_by_an_error(
+    stub: CustomerServiceStub, stored: Stored, refused: Refused
+) -> None:
+    ada, grace = created(stub), created(stub)
+    stub.DeleteCustomer(pb.DeleteCustomerRequest(customer_id=grace.id))
+    unknown = str(uuid4())
+    ids = [grace.id, unknown, ada.id, ada.id]
+    with stored.unchanged():
+        results = stub.BatchGetCustomers(pb.BatchGetCustomersRequest(customer_ids=ids)).results
+    assert [one.customer.id for one in results] == [grace.id, "", ada.id, ada.id]
+    assert [one.customer.active for one in results] == [False, False, True, True]
+    assert details(results[1].error, "CUSTOMER_NOT_FOUND").metadata == {"customer_id": unknown}
+    many = pb.BatchGetCustomersRequest(customer_ids=[unknown] * 1001)
+    refused(stub.BatchGetCustomers, many, "BATCH_TOO_LARGE")
+    refused.field(stub.BatchGetCustomers, pb.BatchGetCustomersRequest(), "customer_ids")
+    refused.field(stub.BatchGetCustomers, pb.BatchGetCustomersRequest(customer_ids=["no"]), "customer_ids[0]")

@@ -1,0 +1,62 @@
+"""What the jobs service makes of the answers of the customers service."""
+
+from uuid import UUID, uuid4
+
+import grpc
+
+from innosystem.customers.v1.customer_pb2 import Customer
+from innosystem.customers.v1.customer_service_pb2 import (
+    BatchGetCustomersRequest,
+    BatchGetCustomersResponse,
+    BatchGetCustomersResult,
+)
+from services.customers.errors import CustomerNotFound
+from services.jobs.customers import GrpcCustomers
+from services.kit.data.errors import ConnectionFailed
+from services.kit.errors import DependencyUnavailable
+from services.kit.rpc.status import to_status
+
+ADA, GRACE, NOBODY, UNKNOWN = (UUID(int=number) for number in range(1, 5))
+ANSWERS = {
+    str(ADA): BatchGetCustomersResult(customer=Customer(id=str(ADA), active=True)),
+    str(GRACE): BatchGetCustomersResult(customer=Customer(id=str(GRACE))),
+    str(NOBODY): BatchGetCustomersResult(error=to_status(CustomerNotFound(NOBODY))),
+    str(UNKNOWN): BatchGetCustomersResult(error=to_status(ConnectionFailed())),
+}
+
+
+class Stub:
+    """Answers what it knows."""
+
+    def __init__(self, *, away: bool = False) -> None:
+        self.away = away
+        self.asked: list[int] = []
+
+    async def BatchGetCustomers(self, request: BatchGetCustomersRequest) -> BatchGetCustomersResponse:  # noqa: N802
+        self.asked.append(len(request.customer_ids))
+        if self.away:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+        nobody = ANSWERS[str(NOBODY)]
+        return BatchGetCustomersResponse(results=[ANSWERS.get(one, nobody) for one in request.customer_ids])
+
+
+async def test_all_customers_are_asked_for_at_once_and_each_has_its_own_answer() -> None:
+    stub = Stub()
+    answers = await GrpcCustomers(stub).active([ADA, GRACE, NOBODY, UNKNOWN])
+    unknown = answers[UNKNOWN]
+    assert {ADA: answers[ADA], GRACE: answers[GRACE]} == {ADA: True, GRACE: False}
+    assert NOBODY not in answers
+    assert isinstance(unknown, DependencyUnavailable)
+    assert stub.asked == [4]
+
+
+async def test_more_than_a_batch_are_several_calls_and_none_is_no_call() -> None:
+    stub = Stub()
+    assert await GrpcCustomers(stub).active([uuid4() for _ in range(1001)]) == {}
+    assert await GrpcCustomers(stub).active([]) == {}
+    assert stub.asked == [1000, 1]
+
+
+async def test_while_the_service_is_away_nothing_is_known_of_anybody() -> None:
+    answers = await GrpcCustomers(Stub(away=True)).active([ADA, GRACE])
+    assert {type(one) for one in answers.values()} == {DependencyUnavailable}
