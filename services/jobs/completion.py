@@ -182,18 +182,18 @@ def ended(job: Job, completion: Completion, end: Ending) -> Job:
     )
 
 
-def settled(job: Job, settlement: Settlement) -> BillingStatus | None:
+def settled(billing_status: BillingStatus, settlement: Settlement) -> BillingStatus | None:
     """The billing status a settlement leads to, or None if it changes nothing.
 
     CHARGE_DUE, DECLINED and CHARGE_BLOCKED become CHARGED; CHARGE_DUE becomes DECLINED when funds are missing, and
     CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure. RELEASE_DUE becomes RELEASED.
     """
     if settlement.released:
-        return BillingStatus.RELEASED if job.billing_status is BillingStatus.RELEASE_DUE else None
-    due = job.billing_status is BillingStatus.CHARGE_DUE
+        return BillingStatus.RELEASED if billing_status is BillingStatus.RELEASE_DUE else None
+    due = billing_status is BillingStatus.CHARGE_DUE
     if settlement.transaction_id is not None:
         unpaid = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
-        return BillingStatus.CHARGED if due or job.billing_status in unpaid else None
+        return BillingStatus.CHARGED if due or billing_status in unpaid else None
     if not due:
         return None
     if settlement.declined_reason == "INSUFFICIENT_FUNDS":

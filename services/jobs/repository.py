@@ -215,6 +215,10 @@ class JobRepository(Protocol):
         """Answers those that exist without their payloads, locked until the transaction ends."""
         ...
 
+    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+        """Answers no more than the billing statuses of those that exist, and locks them in the same way."""
+        ...
+
     async def renew(self, renewal: Renewal) -> Renewed:
         """Has the leases of RUNNING jobs end later."""
         ...

@@ -126,6 +126,10 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         """Answers them; the transaction is alone anyway."""
         return await self.get_many(job_ids)
 
+    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+        """Answers them; the transaction is alone anyway."""
+        return {key: job.billing_status for key in job_ids if (job := self._rows.get(key)) is not None}
+
     async def claim(self, claim: Claim) -> Claimed:
         """Chooses and changes."""
         now = self.now()

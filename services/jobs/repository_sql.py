@@ -111,6 +111,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
         return {job.id: job for job in await self._all(statements.LOCK_MANY, {"ids": list(job_ids)})}
 
+    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+        """Locks them in the same order, and reads two columns."""
+        rows = await self._connection.execute(statements.LOCK_BILLING, {"ids": list(job_ids)})
+        return {job_id: _billing_status(job_id, status) for job_id, status in rows}
+
     async def claim(self, claim: Claim) -> Claimed:
         """Locks, chooses, changes, reads."""
         rows = await self._connection.execute(statements.LOCK_FOR_CLAIM, {"ids": list(claim.job_ids)})
@@ -312,6 +317,13 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             Waiting(job_id, queue, Priority(priority), queued_at)
             for job_id, queue, priority, queued_at in await self._connection.execute(statement, parameters)
         ]
+
+
+def _billing_status(job_id: UUID, status: str) -> BillingStatus:
+    try:
+        return BillingStatus(status)
+    except ValueError as error:
+        raise DataCorrupt("jobs", str(job_id), "billing_status", status) from error
 
 
 class SqlPauseRepository:

@@ -198,17 +198,16 @@ class RunService:
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         async with self.transactions.begin():
-            jobs = await self._jobs.lock_many({one.job_id for one in settlements})
+            now = await self._jobs.lock_billing({one.job_id for one in settlements})
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
             for one in settlements:
-                job = jobs.get(one.job_id)
-                status = settled(job, one) if job is not None else None
+                before = now.get(one.job_id)
+                status = None if before is None else settled(before, one)
                 # A charge that was made wins over a refusal of the same batch.
                 if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
                     chosen[one.job_id] = (one, status)
             await self._jobs.settle_many(_in_order(chosen), self._settle_after)
             self._changed(chosen)
-        now = {key: job.billing_status for key, job in jobs.items()}
         now.update({key: status for key, (_, status) in chosen.items()})
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):

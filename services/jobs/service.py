@@ -90,7 +90,9 @@ class JobsService:
 
     async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
         async with self.transactions.begin(read_only=True):
-            known = await self._jobs.get_many({one.job_id for one in submissions})
+            # Nearly always there are none: their IDs alone are looked for first.
+            found = await self._jobs.versions({one.job_id for one in submissions})
+            known = await self._jobs.get_many(found.keys()) if found else {}
         fresh = [one for one in submissions if one.job_id not in known]
         types = await self._job_types.resolve({one.job_type for one in fresh})
         active = await self._customers.active({one.customer_id for one in fresh})

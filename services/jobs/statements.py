@@ -290,6 +290,12 @@ RESOLVE = select(*(job_types.c[field.name] for field in fields(JobType))).where(
 WAITING = (jobs.c.id, jobs.c.queue, jobs.c.priority, jobs.c.queued_at)
 # In the order of the IDs, so that two batches can't wait for each other.
 LOCK_MANY = select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update()
+LOCK_BILLING = (
+    select(jobs.c.id, jobs.c.billing_status)
+    .where(jobs.c.id == any_of("ids", Uuid))
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
 # The same for a claim, which has to know the time and whether the queue is paused.
 LOCK_FOR_CLAIM = (
     select(

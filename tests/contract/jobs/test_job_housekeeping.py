@@ -365,3 +365,11 @@ async def test_what_is_not_settled_is_counted_and_what_should_have_been_tried_a_
         BillingStatus.DECLINED: Unsettled(1, 0),
         BillingStatus.CHARGE_BLOCKED: Unsettled(1, 0),
     }
+
+
+async def test_the_billing_statuses_of_those_that_exist_are_read_under_a_lock(begin: BeginJobs) -> None:
+    [waiting] = await stored(begin)
+    done = await succeeded(begin)
+    async with begin() as work:
+        found = await work.jobs.lock_billing([waiting.id, done.id, uuid7()])
+    assert found == {waiting.id: BillingStatus.UNHELD, done.id: BillingStatus.CHARGE_DUE}

@@ -244,6 +244,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     await recorded.call("get many", lambda: jobs.get_many(ids))
     await recorded.call("payloads", lambda: jobs.payloads(ids))
     await recorded.call("lock", lambda: jobs.lock_many(ids))
+    await recorded.call("lock billing", lambda: jobs.lock_billing(ids))
     await recorded.call("claim", lambda: jobs.claim(Claim(ids, uuid7(), uuid7(), MINUTE, 1_000_000)))
     [job_type] = await recorded.call("job types", lambda: _all_types(work))
     await recorded.call("create", lambda: jobs.create_many([new_job(job_type)]))

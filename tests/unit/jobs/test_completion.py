@@ -106,9 +106,9 @@ UNPAID = {BillingStatus.CHARGE_DUE, BillingStatus.DECLINED, BillingStatus.CHARGE
 @pytest.mark.parametrize("status", sorted(ANY))
 def test_settlements_move_only_what_they_may(status: BillingStatus) -> None:
     due = status is BillingStatus.CHARGE_DUE
-    assert settled(job(billing_status=status), PAID) == (BillingStatus.CHARGED if status in UNPAID else None)
-    assert settled(job(billing_status=status), POOR) == (BillingStatus.DECLINED if due else None)
-    assert settled(job(billing_status=status), LOST) == (BillingStatus.CHARGE_BLOCKED if due else None)
+    assert settled(status, PAID) == (BillingStatus.CHARGED if status in UNPAID else None)
+    assert settled(status, POOR) == (BillingStatus.DECLINED if due else None)
+    assert settled(status, LOST) == (BillingStatus.CHARGE_BLOCKED if due else None)
 
 
 SECOND = timedelta(seconds=1)
