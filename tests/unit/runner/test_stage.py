@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from grpc import StatusCode
 
+from innosystem.runner import stage as stages
 from innosystem.runner.calls import Refused, Unreachable
 from innosystem.runner.stage import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Stage
 
@@ -55,6 +57,53 @@ async def running(stage: Stage[int]) -> AsyncIterator[None]:
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110 - what the stage does is seen from outside
         await asyncio.sleep(0)
+
+
+class Clock:
+    """The time that passes for a stage, as a test has it pass, and how long it rested."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self.rests: list[float] = []
+        pause = asyncio.sleep
+
+        async def sleep(seconds: float) -> None:
+            if seconds:
+                self.rests.append(seconds)
+            await pause(0)
+
+        monkeypatch.setattr(stages, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+        monkeypatch.setattr(stages, "asyncio", SimpleNamespace(sleep=sleep))
+
+
+@pytest.mark.parametrize(("took", "rested"), [(0.01, 0.02), (10.0, 0.05)])
+async def test_a_stage_that_rests_does_so_after_a_call_as_long_as_it_took_and_never_for_long(
+    monkeypatch: pytest.MonkeyPatch, took: float, rested: float
+) -> None:
+    stage = Recording()
+    stage.rest = 2.0
+    clock = Clock(monkeypatch)
+
+    def check(_: list[int]) -> None:
+        assert clock.rests == []
+        clock.seconds += took
+
+    stage.check = check
+    async with running(stage):
+        stage.put(1)
+        await until(lambda: bool(clock.rests))
+    assert stage.sent == [[1]]
+    assert clock.rests == [pytest.approx(rested)]
+
+
+async def test_a_stage_that_does_not_rest_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, clock = Recording(), Clock(monkeypatch)
+    async with running(stage):
+        stage.put(1)
+        await until(lambda: stage.sent == [[1]])
+        stage.put(2)
+        await until(lambda: stage.sent == [[1], [2]])
+    assert clock.rests == []
 
 
 async def test_a_single_item_is_sent_at_once() -> None:
