@@ -1,6 +1,8 @@
 """The statements of the housekeeping: each finds a bounded number of jobs by an index of its own.
 
-Rows that another replica is at are passed by (SKIP LOCKED), so all replicas may work at once and none waits.
+Rows that another replica is at are passed by (SKIP LOCKED), so all replicas may work at once and none waits. What is to
+be changed is chosen once (MATERIALIZED): a subquery may be run again for each row, and would then take more than its
+limit.
 """
 
 from sqlalchemy import text
@@ -91,11 +93,13 @@ STILL_HANDED_OVER = text(
 
 RELEASE_SCHEDULED = text(
     """
-    UPDATE jobs SET status = 'PENDING', queued_at = now(), dispatched_at = NULL, version = version + 1
-    WHERE id IN (
+    WITH due AS MATERIALIZED (
         SELECT id FROM jobs WHERE status = 'SCHEDULED' AND run_at <= now()
-        ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING id
+        ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET status = 'PENDING', queued_at = now(), dispatched_at = NULL, version = version + 1
+    FROM due WHERE jobs.id = due.id
+    RETURNING jobs.id
     """
 )
 NEXT_SCHEDULED = text("SELECT min(run_at) - now() FROM jobs WHERE status = 'SCHEDULED'")
@@ -117,14 +121,16 @@ EXPIRED = text(
 
 TAKE_UNSETTLED = text(
     """
-    UPDATE jobs SET settle_attempts = settle_attempts + 1,
-        next_try_at = now() + least(:settle_after * power(2, least(settle_attempts, 30)), :longest)
-    WHERE id IN (
+    WITH due AS MATERIALIZED (
         SELECT id FROM jobs
         WHERE billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')
             AND (next_try_at IS NULL OR next_try_at <= now())
-        ORDER BY next_try_at NULLS FIRST LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING id, billing_status, customer_id, currency, cost_cents, hold_id
+        ORDER BY next_try_at NULLS FIRST LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    UPDATE jobs SET settle_attempts = settle_attempts + 1,
+        next_try_at = now() + least(:settle_after * power(2, least(settle_attempts, 30)), :longest)
+    FROM due WHERE jobs.id = due.id
+    RETURNING jobs.id, billing_status, customer_id, currency, cost_cents, hold_id
     """
 )
 
@@ -140,7 +146,7 @@ COUNT_UNSETTLED = text(
 
 DELETE_FINISHED = text(
     """
-    WITH finished AS (
+    WITH finished AS MATERIALIZED (
         SELECT id FROM jobs
         WHERE completed_at < now() - :age AND billing_status IN ('NOT_BILLABLE', 'CHARGED', 'RELEASED')
         ORDER BY completed_at LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Settlement, ending
@@ -158,3 +159,16 @@ async def test_a_receipt_of_a_charged_job_is_kept_when_it_is_deleted_and_of_no_o
             "SELECT job_id, customer_id, currency, cost_cents, transaction_id, completed_at FROM receipts"
         ).fetchall()
     assert receipts == [(charged, job.customer_id, "EUR", 5, transaction_id, job.completed_at)]
+
+
+async def test_the_limit_of_a_chore_holds_whatever_plan_is_made(replicas: list[JobsWork]) -> None:
+    one, _ = replicas
+    async with one.transactions.begin():
+        job_type = await one.job_types.create(new_job_type())
+        due = [new_job(job_type.id, status=JobStatus.SCHEDULED, run_at=NOW) for _ in range(20)]
+        await one.jobs.create_many(due)
+    async with one.transactions.begin():
+        for method in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "bitmapscan", "indexscan"):
+            await one.transactions.resource.execute(text(f"SET LOCAL enable_{method} = off"))
+        taken = [len(await one.jobs.release_scheduled(3)) for _ in range(2)]
+    assert taken == [3, 3]
