@@ -64,7 +64,9 @@ class Coalescer(Generic[T, R]):
         self._at_once = at_once
         self._calls: deque[_Call[T, R]] = deque()
         self._waiting = 0
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs = 0
+        # The loop keeps no more than a weak reference to a task.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._sizes = _BATCH_SIZE.labels(name)
         self._bisected = _BISECTED.labels(name)
 
@@ -85,15 +87,20 @@ class Coalescer(Generic[T, R]):
         call: _Call[T, R] = _Call(items, loop.create_future())
         self._calls.append(call)
         self._waiting += len(items)
-        if len(self._runs) < self._at_once:
+        if self._runs < self._at_once:
+            self._runs += 1
             run = loop.create_task(self._run())
-            self._runs.add(run)
-            run.add_done_callback(self._runs.discard)
+            self._tasks.add(run)
+            run.add_done_callback(self._tasks.discard)
         return await call.answer
 
     async def _run(self) -> None:
-        while batch := self._next():
-            await self._serve(batch)
+        try:
+            while batch := self._next():
+                await self._serve(batch)
+        finally:
+            # In the same step in which nothing was left: who comes after that finds it over, and begins another one.
+            self._runs -= 1
 
     def _next(self) -> list[_Call[T, R]]:
         batch: list[_Call[T, R]] = []

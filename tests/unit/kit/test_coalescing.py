@@ -56,6 +56,13 @@ async def test_a_lone_call_is_served_at_once() -> None:
     assert work.batches == [[1, 2]]
 
 
+async def test_whoever_calls_again_in_the_moment_of_the_answer_is_served_as_well() -> None:
+    coalescer = Coalescer("test", Work(held=False), at_once=1)
+    async with asyncio.timeout(10):
+        for number in range(1, 100):
+            assert await coalescer([number]) == [2 * number]
+
+
 async def test_nothing_asked_for_is_nothing_done() -> None:
     work = Work()
     assert await Coalescer("test", work)([]) == []
