@@ -4,13 +4,14 @@ Both repositories ask here what to do and then do only that, so the rules are wr
 """
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from uuid import UUID
 
 from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.job_types import NewJobType
+from services.kit.records import changed
 
 SNOOZES_MAX = 100
 _JITTER = 0.2
@@ -170,7 +171,7 @@ def _snoozed(job: Job, wait: timedelta) -> Ending:
 
 def ended(job: Job, completion: Completion, end: Ending) -> Job:
     """The job as it is after its run was ended, as far as answers need it."""
-    return replace(
+    return changed(
         job,
         status=end.status,
         billing_status=end.billing_status,

@@ -1,6 +1,6 @@
 """Between the messages of the jobs contract and the domain."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -9,18 +9,23 @@ from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from services.jobs import payloads
 from services.jobs.completion import Completion, Failure, Settlement
-from services.jobs.domain import Charge, ClaimedJob, Job, JobError, QueueStats
+from services.jobs.domain import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.errors import InvalidOutputJson, OutputTooLarge
-from services.jobs.job_types import Priority
+from services.jobs.job_types import Priority, ProcessorType
 from services.jobs.run_service import Kept, Recorded, Return
 from services.jobs.service import Submitted
 from services.jobs.submission import Submission
 from services.kit.errors import DomainError
-from services.kit.rpc.convert import duration, id_or_new, moment, optional_id, timestamp
+from services.kit.rpc.convert import duration, id_or_new, moment, numbers, optional_id, timestamp
 from services.kit.rpc.status import to_status
 
 _ERROR_TYPE_MAX = 200
 _ERROR_MESSAGE_MAX = 10_000
+
+_STATUSES = numbers(JobStatus, job_pb2.JobStatus, "JOB_STATUS_")
+_BILLING_STATUSES = numbers(BillingStatus, job_pb2.BillingStatus, "BILLING_STATUS_")
+_PROCESSOR_TYPES = numbers(ProcessorType, job_type_pb2.ProcessorType, "PROCESSOR_TYPE_")
+_PRIORITIES = numbers(Priority, job_type_pb2.Priority, "PRIORITY_")
 
 
 def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
@@ -30,7 +35,7 @@ def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
 
 def priority_message(priority: Priority) -> "job_type_pb2.Priority.ValueType":
     """The priority's number in the contract."""
-    return job_type_pb2.Priority.Value(f"PRIORITY_{priority.name}")
+    return _PRIORITIES[priority]
 
 
 def submission(request: pb.CreateJobRequest) -> Submission:
@@ -122,9 +127,9 @@ def job_message(job: Job) -> job_pb2.Job:
         id=str(job.id),
         customer_id=str(job.customer_id),
         job_type_id=str(job.job_type_id),
-        status=job_pb2.JobStatus.Value(f"JOB_STATUS_{job.status.value}"),
-        billing_status=job_pb2.BillingStatus.Value(f"BILLING_STATUS_{job.billing_status.value}"),
-        priority=priority_message(job.priority),
+        status=_STATUSES[job.status],
+        billing_status=_BILLING_STATUSES[job.billing_status],
+        priority=_PRIORITIES[job.priority],
         queue=job.queue,
         input_json=job.input_data or "",
         output_json=job.output_data or "",
@@ -140,13 +145,13 @@ def job_message(job: Job) -> job_pb2.Job:
         snooze_count=job.snooze_count,
         labels=job.labels,
         etag=job.etag,
-        **_times(job),
+        run_at=timestamp(job.run_at),
+        expires_at=timestamp(job.expires_at),
+        created_at=timestamp(job.created_at),
+        queued_at=timestamp(job.queued_at),
+        started_at=timestamp(job.started_at),
+        completed_at=timestamp(job.completed_at),
     )
-
-
-def _times(job: Job) -> Mapping[str, Any]:
-    names = ("run_at", "expires_at", "created_at", "queued_at", "started_at", "completed_at")
-    return {name: timestamp(getattr(job, name)) for name in names}
 
 
 def _error_message(error: JobError) -> job_pb2.JobError:
@@ -173,11 +178,10 @@ def submission_result(result: Submitted | DomainError) -> pb.BatchCreateJobsResu
 
 def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
     """The job as a runner gets it."""
-    processor_type = f"PROCESSOR_TYPE_{claimed.processor_type.value}"
     return pb.ClaimedJob(
         job=job_message(claimed.job),
         processing_logic_id=claimed.processing_logic_id,
-        processor_type=job_type_pb2.ProcessorType.Value(processor_type),
+        processor_type=_PROCESSOR_TYPES[claimed.processor_type],
         timeout=duration(claimed.timeout),
         lease_expires_at=timestamp(claimed.job.lease_expires_at),
         request_id=claimed.job.request_id,
@@ -188,9 +192,8 @@ def completion_result(result: Recorded | DomainError) -> pb.JobCompletionResult:
     """The answer to a completion."""
     if isinstance(result, DomainError):
         return pb.JobCompletionResult(error=to_status(result))
-    status = job_pb2.JobStatus.Value(f"JOB_STATUS_{result.status.value}")
     charge = _charge_message(result.charge) if result.charge else None
-    return pb.JobCompletionResult(recorded=pb.RecordedCompletion(status=status, charge=charge))
+    return pb.JobCompletionResult(recorded=pb.RecordedCompletion(status=_STATUSES[result.status], charge=charge))
 
 
 def _charge_message(charge: Charge) -> pb.Charge:
@@ -208,8 +211,7 @@ def settlement_result(result: Any) -> pb.JobSettlementResult:
     """The answer to a settlement: a billing status or an error."""
     if isinstance(result, DomainError):
         return pb.JobSettlementResult(error=to_status(result))
-    status = job_pb2.BillingStatus.Value(f"BILLING_STATUS_{result.value}")
-    return pb.JobSettlementResult(billing_status=status)
+    return pb.JobSettlementResult(billing_status=_BILLING_STATUSES[result])
 
 
 def job_result(result: Job | DomainError) -> pb.JobResult:
@@ -234,7 +236,7 @@ def return_result(result: Any) -> pb.JobReturnResult:
     """The answer to a return: a status or an error."""
     if isinstance(result, DomainError):
         return pb.JobReturnResult(error=to_status(result))
-    return pb.JobReturnResult(status=job_pb2.JobStatus.Value(f"JOB_STATUS_{result.value}"))
+    return pb.JobReturnResult(status=_STATUSES[result])
 
 
 def stats_message(stats: QueueStats) -> pb.QueueStats:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,11 +32,15 @@ from services.jobs.models import job_types, jobs
 from services.jobs.reconciler import Turn
 from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Renewal, Renewed, Unsettled
 from services.jobs.statistics import queue_stats
+from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions import Propagation
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
+from services.kit.records import changed, made
 
+# What a stored job has beside the new one until anything happens to it.
+_UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
@@ -58,7 +62,8 @@ class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
         """Looks IDs and names up in one statement."""
         wanted = {"ids": list(ids), "names": list(names)}
         found: dict[UUID | str, JobType | DataCorrupt] = {}
-        for row in (await self._connection.execute(statements.RESOLVE, wanted)).mappings():
+        for values in await self._execute(statements.RESOLVE, wanted):
+            row = dict(zip(self._names, values, strict=True))
             found[row["id"]] = found[row["name"]] = self._judged(row)
         return found
 
@@ -90,19 +95,24 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
         """Reads the payloads alone."""
-        found = await self._connection.execute(statements.PAYLOADS, {"ids": list(job_ids)})
+        found = await self._execute(statements.PAYLOADS, {"ids": list(job_ids)})
         return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
     async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
         """Inserts them in one statement."""
-        rows = await self._connection.execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
+        rows = await self._execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
         new = {job.id: job for job in jobs}
         return {
-            job_id: Job(
-                **{**vars(new[job_id]), "input_data": None},
-                created_at=created_at,
-                queued_at=queued_at,
-                dispatched_at=dispatched_at,
+            job_id: made(
+                Job,
+                {
+                    **_UNTOUCHED,
+                    **vars(new[job_id]),
+                    "input_data": None,
+                    "created_at": created_at,
+                    "queued_at": queued_at,
+                    "dispatched_at": dispatched_at,
+                },
             )
             for job_id, created_at, queued_at, dispatched_at in rows
         }
@@ -113,22 +123,20 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
         """Locks them in the same order, and reads two columns."""
-        rows = await self._connection.execute(statements.LOCK_BILLING, {"ids": list(job_ids)})
+        rows = await self._execute(statements.LOCK_BILLING, {"ids": list(job_ids)})
         return {job_id: _billing_status(job_id, status) for job_id, status in rows}
 
     async def claim(self, claim: Claim) -> Claimed:
         """Locks, chooses, changes, reads."""
-        rows = await self._connection.execute(statements.LOCK_FOR_CLAIM, {"ids": list(claim.job_ids)})
+        rows = await self._execute(statements.LOCK_FOR_CLAIM, {"ids": claim.job_ids})
         locked: dict[UUID, Job] = {}
         paused: set[UUID] = set()
         now: datetime | None = None
-        names = tuple(rows.keys())
-        for values in rows:
-            row = dict(zip(names, values, strict=True))
-            now = row.pop("now")
-            if row.pop("queue_paused"):
-                paused.add(row["id"])
-            locked[row["id"]] = self._entity(row)
+        for *values, now, queue_paused in rows:  # noqa: B007 - the time is the same in each
+            job = self._entity(dict(zip(self._names, values, strict=True)))
+            locked[job.id] = job
+            if queue_paused:
+                paused.add(job.id)
         if now is None:
             return Claimed((), ())
         types, corrupt = await self._types(locked.values())
@@ -156,9 +164,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         if not granted:
             return {}
         jobs = {job.id: job for job in granted}
-        rows = await self._connection.execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
+        rows = await self._execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
         return {
-            job_id: replace(
+            job_id: changed(
                 jobs[job_id],
                 status=JobStatus.RUNNING,
                 input_data=input_data,
@@ -188,13 +196,13 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             "job_ids": list(renewal.job_ids),
             "lease": renewal.lease,
         }
-        rows = (await self._connection.execute(statements.RENEW, parameters)).all()
+        rows = await self._execute(statements.RENEW, parameters)
         return Renewed(frozenset(job_id for job_id, _ in rows), rows[0][1] if rows else None)
 
     async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
         """Updates them in one statement."""
         if endings:
-            await self._connection.execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
+            await self._execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
 
     async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
         """Updates them in one statement."""
@@ -209,22 +217,22 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     ) -> None:
         """Updates them in one statement."""
         if settlements:
-            await self._connection.execute(statements.SETTLE, statements.settle_parameters(settlements, settle_after))
+            await self._execute(statements.SETTLE, statements.settle_parameters(settlements, settle_after))
 
     async def remove_many(self, removals: Sequence[Removal]) -> None:
         """Updates them in one statement."""
         if removals:
-            await self._connection.execute(statements.REMOVE, statements.remove_parameters(removals))
+            await self._execute(statements.REMOVE, statements.remove_parameters(removals))
 
     async def retry_many(self, retries: Sequence[Retry]) -> None:
         """Updates them in one statement."""
         if retries:
-            await self._connection.execute(statements.RETRY, statements.retry_parameters(retries))
+            await self._execute(statements.RETRY, statements.retry_parameters(retries))
 
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Reads nothing but the versions."""
-        rows = await self._connection.execute(statements.VERSIONS, {"ids": list(job_ids)})
-        return {row.id: row.version for row in rows}
+        rows = await self._execute(statements.VERSIONS, {"ids": list(job_ids)})
+        return dict(rows)
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts in one statement."""
@@ -234,7 +242,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Updates them in one statement."""
-        await self._connection.execute(statements.WITHHOLD, {"ids": list(job_ids)})
+        await self._execute(statements.WITHHOLD, {"ids": list(job_ids)})
 
     async def withheld_lists(self) -> list[ListKey]:
         """Walks along the index of withheld jobs."""
@@ -312,11 +320,13 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         rows = await self._connection.execute(statement)
         return [ListKey(queue, Priority(priority)) for queue, priority in rows]
 
-    async def _waiting(self, statement: Executable, parameters: Mapping[str, Any]) -> list[Waiting]:
-        return [
-            Waiting(job_id, queue, Priority(priority), queued_at)
-            for job_id, queue, priority, queued_at in await self._connection.execute(statement, parameters)
-        ]
+    async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
+        rows = (
+            await self._execute(statement, parameters)
+            if isinstance(statement, Prepared)
+            else await self._connection.execute(statement, parameters)
+        )
+        return [Waiting(job_id, queue, Priority(priority), queued_at) for job_id, queue, priority, queued_at in rows]
 
 
 def _billing_status(job_id: UUID, status: str) -> BillingStatus:

@@ -23,6 +23,7 @@ from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.idempotency import check_same
 from services.kit.query.page import ListQuery, Page
+from services.kit.records import changed
 
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 # What a job takes in a message besides payloads, labels and error.
@@ -237,27 +238,27 @@ def _results(
     known: Mapping[UUID, Job],
     stored: _Stored,
 ) -> list[Submitted | DomainError]:
-    jobs = {**stored.found, **stored.created}
-    first = set(stored.created)
+    created = dict(stored.created)
     answered = {**known, **stored.found}
     results: list[Submitted | DomainError] = []
     for one, outcome in zip(submissions, outcomes, strict=True):
-        if isinstance(outcome, DomainError) and one.job_id not in answered:
+        if (job := answered.get(one.job_id)) is not None:
+            results.append(_repeated(one, job))
+        elif isinstance(outcome, DomainError):
             results.append(outcome)
-            continue
-        job = answered.get(one.job_id) or jobs[one.job_id]
-        answered[one.job_id] = job
-        results.append(_answer(one, job, replayed=one.job_id not in first))
-        first.discard(one.job_id)
+        else:
+            # The first of those that have this ID: it is the one that was stored.
+            answered[one.job_id] = job = created[one.job_id]
+            results.append(Submitted(job, replayed=False))
     return results
 
 
-def _answer(submission: Submission, job: Job, *, replayed: bool) -> Submitted | DomainError:
+def _repeated(submission: Submission, job: Job) -> Submitted | DomainError:
     try:
         check_same(submission.parameters, job.request_digest)
     except DomainError as error:
         return error
-    return Submitted(job, replayed)
+    return Submitted(job, replayed=True)
 
 
 def _reservation(job: NewJob) -> Reservation:
@@ -270,7 +271,7 @@ def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | Domai
     if outcome is None or isinstance(outcome, DomainError):
         return outcome or job
     # The price may have changed since the hold was placed: what was reserved first counts.
-    return replace(
+    return changed(
         job,
         hold_id=outcome.hold_id,
         hold_generation=outcome.generation,

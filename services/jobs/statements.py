@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,7 @@ from services.jobs.job_types import JobType
 from services.jobs.models import job_types, jobs, queues
 from services.jobs.repository import Claim
 from services.kit.data.arrays import any_of, unnest
+from services.kit.data.prepared import Prepared
 
 Parameters = dict[str, Any]
 
@@ -282,22 +284,24 @@ WHOLE = tuple(jobs.c[name] for name in _FIELDS)
 BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
 GET_WHOLE = select(*WHOLE).where(jobs.c.id == bindparam("entity_id"))
-GET_MANY_WHOLE = select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid))
-PAYLOADS = select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid))
-RESOLVE = select(*(job_types.c[field.name] for field in fields(JobType))).where(
-    or_(job_types.c.id == any_of("ids", Uuid), job_types.c.name == any_of("names", Text))
+GET_MANY_WHOLE = Prepared(select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid)))
+PAYLOADS = Prepared(select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid)))
+RESOLVE = Prepared(
+    select(*(job_types.c[field.name] for field in fields(JobType))).where(
+        or_(job_types.c.id == any_of("ids", Uuid), job_types.c.name == any_of("names", Text))
+    )
 )
 WAITING = (jobs.c.id, jobs.c.queue, jobs.c.priority, jobs.c.queued_at)
 # In the order of the IDs, so that two batches can't wait for each other.
-LOCK_MANY = select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update()
-LOCK_BILLING = (
+LOCK_MANY = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update())
+LOCK_BILLING = Prepared(
     select(jobs.c.id, jobs.c.billing_status)
     .where(jobs.c.id == any_of("ids", Uuid))
     .order_by(jobs.c.id)
     .with_for_update()
 )
 # The same for a claim, which has to know the time and whether the queue is paused.
-LOCK_FOR_CLAIM = (
+LOCK_FOR_CLAIM = Prepared(
     select(
         *BARE,
         func.now().label("now"),
@@ -307,18 +311,18 @@ LOCK_FOR_CLAIM = (
     .order_by(jobs.c.id)
     .with_for_update(of=jobs)
 )
-GET_MANY_BARE = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
-VERSIONS = select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid))
+GET_MANY_BARE = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)))
+VERSIONS = Prepared(select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid)))
 # Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers of the others what is not known.
-INSERT = _insert()
+INSERT = Prepared(_insert())
 # Ends the runs of RUNNING jobs.
-COMPLETE = _complete()
+COMPLETE = Prepared(_complete())
 # Stores what became of charges.
-SETTLE = _settle()
-RENEW = _renew()
-RETURN = _return()
+SETTLE = Prepared(_settle())
+RENEW = Prepared(_renew())
+RETURN = Prepared(_return())
 # Makes PENDING jobs RUNNING under a lease, and answers what locking them has not told.
-CLAIM = (
+CLAIM = Prepared(
     update(jobs)
     .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
     .values(
@@ -333,11 +337,11 @@ CLAIM = (
     .returning(jobs.c.id, jobs.c.input_data, jobs.c.started_at, jobs.c.lease_expires_at)
 )
 # Marks PENDING jobs as still to be handed to the queue.
-WITHHOLD = _withhold()
-REMOVE = _remove()
-RETRY = _retry()
+WITHHOLD = Prepared(_withhold())
+REMOVE = Prepared(_remove())
+RETRY = Prepared(_retry())
 # Makes RUNNING jobs whose runner is lost wait again.
-RESCUE = (
+RESCUE = Prepared(
     update(jobs)
     .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == JobStatus.RUNNING.value)
     .values(**_WAITING_AGAIN, rescue_count=jobs.c.rescue_count + 1)
@@ -347,9 +351,9 @@ RESCUE = (
 
 def insert_parameters(new: Sequence[NewJob], withheld: Collection[ListKey]) -> Parameters:
     """The parameters of `INSERT`."""
-    ordered = sorted(new, key=lambda job: job.id)
+    ordered = sorted(new, key=attrgetter("id.int"))
     return {
-        **{name: [getattr(job, name) for job in ordered] for name in _INSERTED},
+        **{name: list(map(attrgetter(name), ordered)) for name in _INSERTED},
         "handed_over": [
             job.status is JobStatus.PENDING and ListKey(job.queue, job.priority) not in withheld for job in ordered
         ],

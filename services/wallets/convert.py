@@ -7,12 +7,16 @@ from uuid_utils.compat import uuid7
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
-from services.kit.rpc.convert import optional_id, required_id, timestamp
+from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
-from services.wallets.domain import Hold, Owner, Transaction, Wallet
+from services.wallets.domain import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
 from services.wallets.ledger import Accepted
 from services.wallets.requests import Credit, Deduct, Refund, WriteOff
 from services.wallets.service import WalletReference
+
+_HOLD_STATES = numbers(HoldState, wallet_pb2.HoldState, "HOLD_STATE_")
+_KINDS = numbers(TransactionKind, wallet_pb2.TransactionKind, "TRANSACTION_KIND_")
+_COUNTER_ACCOUNTS = numbers(CounterAccount, wallet_pb2.CounterAccount, "COUNTER_ACCOUNT_")
 
 
 def wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
@@ -47,7 +51,7 @@ def hold_message(hold: Hold) -> wallet_pb2.Hold:
         currency=hold.currency or "",
         job_id=_text(hold.job_id),
         amount_cents=hold.amount_cents,
-        state=wallet_pb2.HoldState.Value(f"HOLD_STATE_{hold.state.name}"),
+        state=_HOLD_STATES[hold.state],
         created_at=timestamp(hold.created_at),
         resolved_at=timestamp(hold.resolved_at),
     )
@@ -60,8 +64,8 @@ def transaction_message(transaction: Transaction, wallet: Wallet) -> wallet_pb2.
         wallet_id=str(transaction.wallet_id),
         currency=wallet.currency,
         sequence=transaction.sequence,
-        kind=wallet_pb2.TransactionKind.Value(f"TRANSACTION_KIND_{transaction.kind.name}"),
-        counter_account=wallet_pb2.CounterAccount.Value(f"COUNTER_ACCOUNT_{transaction.counter_account.name}"),
+        kind=_KINDS[transaction.kind],
+        counter_account=_COUNTER_ACCOUNTS[transaction.counter_account],
         amount_cents=transaction.amount_cents,
         balance_after_cents=transaction.balance_after_cents,
         idempotency_key=transaction.idempotency_key,

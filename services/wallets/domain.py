@@ -1,10 +1,12 @@
 """Wallets, their transactions and the holds on their money, without database and gRPC."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from uuid import UUID
+
+from services.kit.records import changed
 
 DEFAULT_CURRENCY = "EUR"
 BALANCE_CENTS_MAX = 2**63 - 1
@@ -91,7 +93,7 @@ class Wallet(NewWallet):
 
         Its time never runs backwards, not even if the database's clock does: what has a later sequence is not earlier.
         """
-        return replace(
+        return changed(
             self,
             current_balance_cents=self.current_balance_cents + amount_cents,
             last_sequence=self.last_sequence + 1,
@@ -101,7 +103,7 @@ class Wallet(NewWallet):
 
     def reserving(self, amount_cents: int, now: datetime) -> Self:
         """The wallet with so much more reserved (or less, if it is negative)."""
-        return replace(
+        return changed(
             self,
             pending_charges_cents=self.pending_charges_cents + amount_cents,
             updated_at=max(now, self.updated_at),
@@ -110,8 +112,8 @@ class Wallet(NewWallet):
 
     def capturing(self, held_cents: int, amount_cents: int, now: datetime) -> Self:
         """The wallet after one more transaction, which ends a hold."""
-        changed = self.changed_by(amount_cents, now)
-        return replace(changed, pending_charges_cents=changed.pending_charges_cents - held_cents)
+        charged = self.changed_by(amount_cents, now)
+        return changed(charged, pending_charges_cents=charged.pending_charges_cents - held_cents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,4 +167,4 @@ class Hold:
 
     def resolved(self, state: HoldState, now: datetime) -> Self:
         """The hold after it was captured or released."""
-        return replace(self, state=state, resolved_at=max(now, self.created_at))
+        return changed(self, state=state, resolved_at=max(now, self.created_at))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +53,7 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
         """Stores what the ledger changed in locked wallets."""
         parameters = _by_column(statements.CHANGED_COLUMNS, changed)
         parameters["wallet_id"] = [wallet.id for wallet in changed]
-        await self._connection.execute(statements.STORE, parameters)
+        await self._execute(statements.STORE, parameters)
 
 
 class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
@@ -68,19 +69,21 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
             "wallet_id": [wallet_id for wallet_id, _ in keys],
             "idempotency_key": [key for _, key in keys],
         }
-        result = await self._connection.execute(statements.KNOWN, parameters)
-        rows = [dict(row) for row in result.mappings()]
-        now: datetime = [row.pop("now") for row in rows][-1]
-        transactions = [self._entity(row) for row in rows if row["id"] is not None]
+        rows = await self._execute(statements.KNOWN, parameters)
+        now: datetime = rows[-1][0]
+        # Where nothing was written all columns but the time are null.
+        found = [dict(zip(self._names, values, strict=True)) for _, *values in rows if values[0] is not None]
+        transactions = [self._entity(row) for row in found]
         return now, {(one.wallet_id, one.idempotency_key): one for one in transactions}
 
     async def charges(self, wanted: Wanted) -> list[Charge]:
         """Answers the transactions that refunds name."""
-        result = await self._connection.execute(statements.CHARGES, wanted.charges)
-        rows = [dict(row) for row in result.mappings()]
+        rows = await self._execute(statements.CHARGES, wanted.charges)
         # A sum of bigints is a numeric.
-        refunded = [int(row.pop("refunded_cents")) for row in rows]
-        return [Charge(self._entity(row), cents) for row, cents in zip(rows, refunded, strict=True)]
+        return [
+            Charge(self._entity(dict(zip(self._names, values, strict=True))), int(refunded_cents))
+            for *values, refunded_cents in rows
+        ]
 
     async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
         """Halves the range of sequences until one is left."""
@@ -92,7 +95,7 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
 
     async def add(self, new: Sequence[Transaction]) -> None:
         """Stores what the ledger wrote in locked wallets."""
-        await self._connection.execute(statements.ADD, _by_column(statements.NEW_COLUMNS, new))
+        await self._execute(statements.ADD, _by_column(statements.NEW_COLUMNS, new))
 
 
 class SqlHoldRepository(SqlRepository[Hold, Hold]):
@@ -110,7 +113,7 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
             Conflict: If another transaction stored one of them meanwhile: what was read before is not true any more.
         """
         try:
-            await self._connection.execute(statements.ADD_HOLDS, _by_column(statements.NEW_HOLD_COLUMNS, new))
+            await self._execute(statements.ADD_HOLDS, _by_column(statements.NEW_HOLD_COLUMNS, new))
         except AlreadyExists as error:
             raise Conflict from error
 
@@ -118,8 +121,8 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
         """Stores what became of holds on locked wallets."""
         parameters = _by_column(statements.RESOLVED_COLUMNS, resolved)
         parameters["hold_id"] = [hold.id for hold in resolved]
-        await self._connection.execute(statements.RESOLVE_HOLDS, parameters)
+        await self._execute(statements.RESOLVE_HOLDS, parameters)
 
 
 def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:
-    return {name: [getattr(entity, name) for entity in entities] for name in columns}
+    return {name: list(map(attrgetter(name), entities)) for name in columns}

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from services.kit.data.arrays import any_of, unnest
+from services.kit.data.prepared import Prepared
 from services.wallets.domain import Hold, Transaction, TransactionKind, Wallet
 from services.wallets.models import holds, wallet_transactions, wallets
 from services.wallets.requests import WRITE_OFF_KEY_PREFIX
@@ -38,7 +39,7 @@ _owners = unnest("owners", {"customer_id": Uuid, "currency": Text})
 
 #: Locks wallets in the order of their IDs, so that no two units wait for each other. The lock lets others check foreign
 #: keys to a wallet, which no charge changes.
-LOCK = (
+LOCK = Prepared(
     select(*_columns(wallets, Wallet))
     .join(
         _owners,
@@ -66,7 +67,7 @@ _by_job = and_(
 )
 
 #: The same for requests that name wallets by holds or charges as well. Which wallet those belong to never changes.
-LOCK_NAMED = (
+LOCK_NAMED = Prepared(
     select(*_columns(wallets, Wallet))
     .where(
         wallets.c.id
@@ -102,8 +103,8 @@ _written = wallet_transactions.join(
 
 #: Reads the time, and what was written under keys. The time is the statement's: read after the wallets were locked, it
 #: is later than that of what was written before. The outer join answers it also where nothing was written.
-KNOWN = select(_clock.c.now, *_columns(wallet_transactions, Transaction)).select_from(
-    _clock.outerjoin(_written, true())
+KNOWN = Prepared(
+    select(_clock.c.now, *_columns(wallet_transactions, Transaction)).select_from(_clock.outerjoin(_written, true()))
 )
 
 _refunds = wallet_transactions.alias("refunds")
@@ -125,12 +126,14 @@ _written_off = (
 )
 
 #: Reads the transactions that refunds name, and what was given back of each or written off.
-CHARGES = select(*_columns(wallet_transactions, Transaction), (_refunded + _written_off).label("refunded_cents")).where(
-    wallet_transactions.c.id
-    == _any_in(
-        union_all(
-            select(_charged.c.id).where(_by_id),
-            select(_charged.c.id).where(_by_job),
+CHARGES = Prepared(
+    select(*_columns(wallet_transactions, Transaction), (_refunded + _written_off).label("refunded_cents")).where(
+        wallet_transactions.c.id
+        == _any_in(
+            union_all(
+                select(_charged.c.id).where(_by_id),
+                select(_charged.c.id).where(_by_job),
+            )
         )
     )
 )
@@ -140,7 +143,7 @@ NEW_COLUMNS = tuple(field.name for field in fields(Transaction))
 _new = unnest("new", {name: wallet_transactions.c[name].type for name in NEW_COLUMNS})
 
 #: Stores new transactions.
-ADD = insert(wallet_transactions).from_select(NEW_COLUMNS, select(*_new.c))
+ADD = Prepared(insert(wallet_transactions).from_select(NEW_COLUMNS, select(*_new.c)))
 
 CHANGED_COLUMNS = ("current_balance_cents", "pending_charges_cents", "last_sequence", "updated_at", "version")
 
@@ -148,7 +151,7 @@ CHANGED_COLUMNS = ("current_balance_cents", "pending_charges_cents", "last_seque
 _changed = unnest("changed", {"wallet_id": Uuid, **{name: wallets.c[name].type for name in CHANGED_COLUMNS}})
 
 #: Stores what changed in locked wallets.
-STORE = (
+STORE = Prepared(
     update(wallets)
     .where(wallets.c.id == _changed.c.wallet_id)
     .values({name: _changed.c[name] for name in CHANGED_COLUMNS})
@@ -167,22 +170,19 @@ HOLD_COLUMNS = tuple(
     for field in fields(Hold)
 )
 
-#: Reads the holds that requests name.
-HOLDS = select(*HOLD_COLUMNS).where(holds.c.id == any_of("ids", Uuid))
-
 NEW_HOLD_COLUMNS = tuple(field.name for field in fields(Hold) if field.name not in _OF_WALLET)
 
 _new_holds = unnest("new_holds", {name: holds.c[name].type for name in NEW_HOLD_COLUMNS})
 
 #: Stores new holds, in the order of their IDs: two units that store the same ones must not wait for each other.
-ADD_HOLDS = insert(holds).from_select(NEW_HOLD_COLUMNS, select(*_new_holds.c).order_by(_new_holds.c.id))
+ADD_HOLDS = Prepared(insert(holds).from_select(NEW_HOLD_COLUMNS, select(*_new_holds.c).order_by(_new_holds.c.id)))
 
 RESOLVED_COLUMNS = ("state", "resolved_at")
 
 _resolved = unnest("resolved", {"hold_id": Uuid, **{name: holds.c[name].type for name in RESOLVED_COLUMNS}})
 
 #: Stores what became of holds.
-RESOLVE_HOLDS = (
+RESOLVE_HOLDS = Prepared(
     update(holds)
     .where(holds.c.id == _resolved.c.hold_id)
     .values({name: _resolved.c[name] for name in RESOLVED_COLUMNS})

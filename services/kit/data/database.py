@@ -1,11 +1,11 @@
 """A service's database: its pool of connections, its health, and the transactions on them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from time import monotonic
-from typing import Any, Self
+from time import monotonic, perf_counter
+from typing import Any, NoReturn, Self
 
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -19,7 +19,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from services.kit.data.dialects import Dialect, dialect_named
 from services.kit.data.errors import TimedOut
-from services.kit.data.observation import observe
+from services.kit.data.observation import Statements, observe
+from services.kit.data.prepared import Prepared, Row, driver_of, execute
 from services.kit.settings import DatabaseSettings
 
 _PING_AFTER_SECONDS = 2.0
@@ -33,9 +34,14 @@ class Database:
     """
 
     def __init__(
-        self, engine: AsyncEngine, connection: AsyncConnection | None = None, connections_max: int = 1
+        self,
+        engine: AsyncEngine,
+        connection: AsyncConnection | None = None,
+        connections_max: int = 1,
+        statements: Statements | None = None,
     ) -> None:
         self._engine = engine
+        self._statements = statements
         self._connections_max = connections_max
         self._connection = connection
         self.dialect: Dialect = dialect_named(engine.dialect.name)
@@ -64,8 +70,8 @@ class Database:
         dialect.prepare(engine.sync_engine)
         _ping_idle_connections(engine.sync_engine)
         connections_max = settings.pool_size + settings.max_overflow
-        observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
-        return cls(engine, connections_max=connections_max)
+        statements = observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
+        return cls(engine, connections_max=connections_max, statements=statements)
 
     @classmethod
     def on_connection(cls, connection: AsyncConnection) -> Self:
@@ -125,6 +131,40 @@ class Database:
         except PoolTimeoutError as error:
             raise TimedOut from error
 
+    async def execute(
+        self, connection: AsyncConnection, prepared: Prepared, parameters: Mapping[str, Any]
+    ) -> Sequence[Row]:
+        """Executes a prepared statement on a connection that was yielded; errors as for `transaction`.
+
+        Returns:
+            The rows, none where the statement answers none.
+        """
+        began_at, rows, failure = perf_counter(), None, {}
+        try:
+            answered = await execute(connection, prepared, parameters)
+            rows = len(answered)
+        except BaseException as error:
+            failure = {"error": type(error).__name__}
+            await connection.run_sync(_handle, error, prepared.text)
+            raise
+        finally:
+            if self._statements is not None:
+                self._statements.executed(prepared.text, prepared.operation, perf_counter() - began_at, rows, **failure)
+        return answered
+
+    async def commit(self, transaction: AsyncTransaction) -> None:
+        """Commits a transaction that was yielded; errors as for `transaction`."""
+        connection = transaction.connection
+        if self._connection is not None or not self.dialect.commits_by_driver:
+            await transaction.commit()
+            return
+        try:
+            # SQLAlchemy finds nothing to roll back when the connection goes back to the pool.
+            await driver_of(connection).commit()
+        except BaseException as error:
+            await connection.run_sync(_handle, error, "COMMIT")
+            raise
+
     async def check(self) -> None:
         """Asks the database for a sign of life; for health checks.
 
@@ -158,6 +198,17 @@ def _ping_idle_connections(engine: Engine) -> None:
     event.listen(engine, "connect", note)
     event.listen(engine, "checkin", note)
     event.listen(engine, "checkout", check)
+
+
+def _handle(connection: Connection, failure: BaseException, statement: str) -> NoReturn:
+    """Does what SQLAlchemy does when one of its own statements fails: our error is raised, a lost connection given up.
+
+    What was interrupted is given up as well: nobody knows what its connection would answer next.
+    """
+    try:
+        raise failure
+    except BaseException as error:  # noqa: BLE001 - SQLAlchemy raises it again, or ours
+        connection._handle_dbapi_exception(error, statement, None, None, None)
 
 
 def _translated(context: ExceptionContext) -> BaseException | None:

@@ -49,25 +49,29 @@ _DURATIONS = Histogram(
 _SLOW = Counter("innosystem_db_slow_queries", "Statements that took longer than the threshold.", ["database"])
 
 
-def observe(engine: AsyncEngine, *, database: str, slow_query_seconds: float) -> None:
+def observe(engine: AsyncEngine, *, database: str, slow_query_seconds: float) -> "Statements":
     """Has an engine measured from now on, and its slow statements logged as warnings.
 
     Args:
         engine: Its pool should be unused so far: connections that are open are not counted as opened.
         database: What the metrics are labelled with, such as `jobs`.
         slow_query_seconds: A statement that takes longer is logged. Its parameters are not: they may be secrets.
+
+    Returns:
+        What is to be told of statements that the engine does not execute itself.
     """
     sync_engine = engine.sync_engine
     _POOLS.add(sync_engine, database)
     _count_connections(sync_engine, database)
     _time_waits(sync_engine, database)
-    statements = _Statements(database, slow_query_seconds)
+    statements = Statements(database, slow_query_seconds)
     event.listen(sync_engine, "before_cursor_execute", statements.begin)
     event.listen(sync_engine, "after_cursor_execute", statements.end)
     event.listen(sync_engine, "handle_error", statements.fail)
+    return statements
 
 
-class _Statements:
+class Statements:
     """Times the statements of an engine. SQLAlchemy makes an execution context for each, which keeps when it began."""
 
     def __init__(self, database: str, slow_query_seconds: float) -> None:
@@ -80,12 +84,15 @@ class _Statements:
     def begin(
         self, _connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
     ) -> None:
+        """Is told by SQLAlchemy that a statement begins."""
         context.began_at = perf_counter()
 
     def end(self, _connection: Any, cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        """Is told by SQLAlchemy that its answer is there."""
         self._ended(statement, context, cursor)
 
     def fail(self, failure: ExceptionContext) -> None:
+        """Is told by SQLAlchemy that it failed."""
         # A statement that ran into its timeout, or whose caller was cancelled, is the slow one that is looked for.
         if failure.statement is not None and failure.execution_context is not None:
             error = type(failure.original_exception).__name__
@@ -97,8 +104,19 @@ class _Statements:
             return
         # An error while rows are fetched later belongs to a statement that has been counted.
         context.began_at = None
-        seconds = perf_counter() - began_at
-        operation = _operation(statement, context)
+        rows = cursor.rowcount if cursor is not None and cursor.rowcount >= 0 else None
+        self.executed(statement, _operation(statement, context), perf_counter() - began_at, rows, **more)
+
+    def executed(self, statement: str, operation: str, seconds: float, rows: int | None, **more: str) -> None:
+        """Is told of a statement.
+
+        Args:
+            statement: Its SQL.
+            operation: Its kind, such as `select`.
+            seconds: How long it took.
+            rows: How many it answered or changed, if that is known.
+            more: What else is to be logged if it was slow.
+        """
         self._durations[operation].observe(seconds)
         if seconds > self._slow_query_seconds:
             self._slow.inc()
@@ -107,7 +125,7 @@ class _Statements:
                 database=self._database,
                 operation=operation,
                 duration_ms=round(seconds * 1000, 1),
-                rows=cursor.rowcount if cursor is not None and cursor.rowcount >= 0 else None,
+                rows=rows,
                 statement=statement[:_STATEMENT_CHARACTERS_MAX],
                 **more,
             )

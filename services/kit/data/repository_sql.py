@@ -14,6 +14,7 @@ from services.kit.data import audit
 from services.kit.data.dialects import DIALECTS
 from services.kit.data.dialects.types import now
 from services.kit.data.errors import Conflict
+from services.kit.data.prepared import Prepared, Row
 from services.kit.data.tables import audit_log
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
@@ -21,6 +22,7 @@ from services.kit.query import sql
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
 from services.kit.query.specification import Specification
+from services.kit.records import made
 
 E = TypeVar("E")
 N = TypeVar("N")
@@ -52,7 +54,8 @@ class SqlRepository(Generic[E, N]):
 
     _members: ClassVar[Mapping[str, Mapping[Any, Enum]]]
     _get: ClassVar[Select[Any]]
-    _get_many: ClassVar[Mapping[str, Select[Any]]]
+    _get_many: ClassVar[Mapping[str, Executable | Prepared]]
+    _names: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -63,8 +66,11 @@ class SqlRepository(Generic[E, N]):
         }
         if "columns" not in vars(cls):
             cls.columns = tuple(cls.table.c[field.name] for field in fields(cls.entity))
+        cls._names = tuple(field.name for field in fields(cls.entity))
         cls._get = select(*cls.columns).where(cls.table.c.id == bindparam("entity_id"))
-        cls._get_many = {one.name: select(*cls.columns).where(one.any_of(cls.table.c.id, "ids")) for one in DIALECTS}
+        cls._get_many = {
+            one.name: one.prepared(select(*cls.columns).where(one.any_of(cls.table.c.id, "ids"))) for one in DIALECTS
+        }
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
@@ -80,8 +86,8 @@ class SqlRepository(Generic[E, N]):
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
         """Answers those that exist, by ID."""
         statement = self._get_many[self._transactions.dialect.name]
-        result = await self._connection.execute(statement, {"ids": list(ids)})
-        return {row["id"]: self._entity(row) for row in result.mappings()}
+        found: list[Any] = await self._all(statement, {"ids": list(ids)})
+        return {entity.id: entity for entity in found}
 
     async def list_page(self, query: ListQuery) -> Page[E]:
         """Answers a page."""
@@ -153,11 +159,18 @@ class SqlRepository(Generic[E, N]):
         row = (await self._connection.execute(statement, parameters)).mappings().one_or_none()
         return None if row is None else self._entity(row)
 
-    async def _all(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[E]:
-        result = await self._connection.execute(statement, parameters)
+    async def _execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        return await self._transactions.execute(prepared, parameters)
+
+    async def _all(self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None) -> list[E]:
+        """The entities that a statement answers, whose columns are `columns`."""
+        rows: Iterable[Sequence[Any]] = (
+            await self._execute(statement, parameters or {})
+            if isinstance(statement, Prepared)
+            else await self._connection.execute(statement, parameters)
+        )
         # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
-        names = tuple(result.keys())
-        return [self._entity(dict(zip(names, row, strict=True))) for row in result]
+        return [self._entity(dict(zip(self._names, row, strict=True))) for row in rows]
 
     async def _changed(self, statement: Any, entity_id: UUID | None = None) -> E:
         if statement.is_update and not self._transactions.dialect.returns_updated:
@@ -177,7 +190,7 @@ class SqlRepository(Generic[E, N]):
                 values[name] = members[values[name]]
             except KeyError as error:
                 raise DataCorrupt(self.table.name, str(values["id"]), name, str(values[name])) from error
-        entity: E = self.entity(**values)
+        entity: E = made(self.entity, values)
         return entity
 
 

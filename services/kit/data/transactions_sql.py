@@ -1,14 +1,16 @@
 """Transactions on a `Database`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from services.kit.data.database import Database
 from services.kit.data.dialects import Dialect
 from services.kit.data.errors import PoolExhausted, UnexpectedRollback
+from services.kit.data.prepared import Prepared, Row
 from services.kit.data.transactions import Definition, Opened, Transactions
 
 
@@ -16,6 +18,7 @@ from services.kit.data.transactions import Definition, Opened, Transactions
 class _OpenedTransaction:
     transaction: AsyncTransaction
     dialect: Dialect
+    make_last: Callable[[], Awaitable[None]]
 
     @property
     def resource(self) -> AsyncConnection:
@@ -27,7 +30,7 @@ class _OpenedTransaction:
         if connection is not None and not connection.closed and self.dialect.is_aborted(connection):
             await self.transaction.rollback()
             raise UnexpectedRollback
-        await self.transaction.commit()
+        await self.make_last()
 
     async def rollback(self) -> None:
         if self.transaction.is_active:
@@ -52,16 +55,25 @@ class SqlTransactions(Transactions[AsyncConnection]):
         self._database = database
         self.dialect = database.dialect
 
+    async def execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """Executes a prepared statement in the transaction that is open.
+
+        Returns:
+            The rows, none where the statement answers none.
+        """
+        return await self._database.execute(self.resource, prepared, parameters)
+
     @asynccontextmanager
     async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:
         self._check_room(suspended=suspended)
         isolation = definition.isolation.value if definition.isolation else None
         async with self._database.transaction(isolation=isolation, read_only=definition.read_only) as transaction:
-            yield _OpenedTransaction(transaction, self.dialect)
+            yield _OpenedTransaction(transaction, self.dialect, lambda: self._database.commit(transaction))
 
     @asynccontextmanager
     async def _savepoint(self, resource: AsyncConnection) -> AsyncIterator[Opened[AsyncConnection]]:
-        yield _OpenedTransaction(await resource.begin_nested(), self.dialect)
+        savepoint = await resource.begin_nested()
+        yield _OpenedTransaction(savepoint, self.dialect, savepoint.commit)
 
     @asynccontextmanager
     async def _without(self, *, suspended: bool) -> AsyncIterator[Opened[AsyncConnection]]:

@@ -1,7 +1,9 @@
 """Between the messages of the contract and Python's types. The rules of the contract were checked before."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -11,6 +13,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from uuid_utils.compat import uuid7
 
 from services.kit.errors import FieldViolation, InvalidField
+
+if TYPE_CHECKING:
+    # The types of the stubs' enums exist for type checkers only.
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper as EnumTypeWrapper
+
+E = TypeVar("E", bound=Enum)
+V = TypeVar("V", bound=int)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_SECONDS = 24 * 60 * 60
 
 
 def id_or_new(text: str) -> UUID:
@@ -35,13 +48,27 @@ def required_id(text: str, field: str) -> UUID:
         raise InvalidField.of(field, "must be a valid UUID") from None
 
 
+def numbers(members: type[E], contract: "EnumTypeWrapper[V]", prefix: str) -> Mapping[E, V]:
+    """The numbers that the members of an enum have in the contract, to be looked up instead of put together.
+
+    Args:
+        members: Our enum.
+        contract: The contract's, whose values have the names of the members behind a prefix.
+        prefix: The prefix.
+
+    Raises:
+        ValueError: If the contract does not have one of them.
+    """
+    return {member: contract.Value(f"{prefix}{member.name}") for member in members}
+
+
 def timestamp(moment: datetime | None) -> Timestamp | None:
     """The moment as a message; None stays None, which leaves the field unset."""
     if moment is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    # Timestamp.FromDatetime goes over the calendar, which takes five times as long.
+    since = moment - _EPOCH
+    return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
 
 def duration(length: timedelta) -> Duration:

@@ -1,6 +1,7 @@
 """The gRPC server that every service runs in: starts, serves, drains."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -25,6 +26,11 @@ from services.kit.rpc.registration import Registrations
 from services.kit.settings import LogSettings, ServerSettings, StartupError, load
 
 log = structlog.get_logger(__name__)
+
+# When the collector looks: Python's own figures are 700, 10 and 10.
+_NEW_OBJECTS_MAX = 20_000
+_YOUNG_ROUNDS = 10
+_MIDDLE_ROUNDS = 20
 
 _CRASH_EXIT_STATUS = 1
 _STARTUP_ERROR_EXIT_STATUS = 2
@@ -91,6 +97,7 @@ class Server:
             await server.start()
             tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
             running.push_async_callback(end, tasks)
+            spare_the_collector()
             log.info("serving", address=address)
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls, streams=calls.streams)
@@ -142,6 +149,17 @@ class Server:
             # What gRPC raises says no more; the reason is in a line that it has written to standard error by itself.
             raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def spare_the_collector() -> None:
+    """Has Python look for cycles of garbage more rarely, and never among what the process consists of.
+
+    A batch makes thousands of objects, none of them in a cycle, and by default they are looked at again and again, which
+    took a fifth of the time of small batches. What is left of cycles (of exceptions, mostly) is found later.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS_MAX, _YOUNG_ROUNDS, _MIDDLE_ROUNDS)
 
 
 async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -77,6 +78,9 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, runner.stop)
+        # What is loaded stays: the collector of garbage need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         log.info(
             "runner_ready",
             runner_id=runner.runner_id,

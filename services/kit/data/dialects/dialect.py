@@ -3,10 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine, Select
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.sql.base import Executable
 
 from services.kit.data.errors import DataError
+from services.kit.data.prepared import Prepared
 from services.kit.settings import DatabaseSettings
 
 Condition = ColumnElement[bool]
@@ -20,12 +22,14 @@ class Dialect(ABC):
         drivername: The driver in use, as in a URL.
         collation: The one that compares text by code point, as Python does.
         returns_updated: Whether UPDATE has a RETURNING.
+        commits_by_driver: Whether the driver is told to commit, and not SQLAlchemy, which takes longer for the same.
     """
 
     name: ClassVar[str]
     drivername: ClassVar[str]
     collation: ClassVar[str]
     returns_updated: ClassVar[bool] = True
+    commits_by_driver: ClassVar[bool] = False
 
     @abstractmethod
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
@@ -49,6 +53,10 @@ class Dialect(ABC):
     @abstractmethod
     def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
         """The condition that a column has one of the values of a list, which is the parameter of this name."""
+
+    def prepared(self, statement: Select[Any]) -> Executable | Prepared:
+        """A statement that is executed often, in the form that costs least."""
+        return statement
 
     def by_code_point(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """A column of text, ordered and compared by code point whatever its own collation."""

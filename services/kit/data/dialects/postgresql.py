@@ -3,13 +3,14 @@
 from typing import Any, cast
 
 from psycopg.pq import TransactionStatus
-from sqlalchemy import ColumnElement, Connection, literal, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, literal, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import ExceptionContext
 
 from services.kit.data.arrays import any_of
 from services.kit.data.dialects.dialect import Condition, Dialect
 from services.kit.data.errors import DataError, translate
+from services.kit.data.prepared import Prepared
 from services.kit.settings import DatabaseSettings
 
 
@@ -19,6 +20,7 @@ class PostgreSql(Dialect):
     name = "postgresql"
     drivername = "postgresql+psycopg"
     collation = "C"
+    commits_by_driver = True
 
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
         """Limits are settings of the session."""
@@ -53,6 +55,10 @@ class PostgreSql(Dialect):
     def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
         """By an array: the statement's text does not grow with the list."""
         return column == any_of(name, column.type)
+
+    def prepared(self, statement: Select[Any]) -> Prepared:
+        """For the driver itself."""
+        return Prepared(statement)
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """In every collation that a column has by default, equal means the same."""
