@@ -154,8 +154,8 @@ class Server:
 def spare_the_collector() -> None:
     """Has Python look for cycles of garbage more rarely, and never among what the process consists of.
 
-    A batch makes thousands of objects, none of them in a cycle, and by default they are looked at again and again, which
-    took a fifth of the time of small batches. What is left of cycles (of exceptions, mostly) is found later.
+    A batch makes thousands of objects, none of them in a cycle, and by default they are looked at again and again,
+    which took a fifth of the time of small batches. What is left of cycles (of exceptions, mostly) is found later.
     """
     gc.collect()
     gc.freeze()

@@ -4,7 +4,7 @@ The use of the repositories is recorded, statement by statement with its paramet
 plan.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from services.jobs.repository import JOBS, Claim, Renewal
 from services.kit.data.audit import AUDIT_LOG
 from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.database import Database
+from services.kit.data.prepared import Prepared, Row
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
@@ -119,11 +120,23 @@ BY_ID = (
 AUDIT = {"changes": {"ix_audit_log_created_at"}, "changes of one": {"ix_audit_log_entity_id"}}
 
 
+class RecordedTransactions(SqlTransactions):
+    """Tells of prepared statements, which SQLAlchemy does not see."""
+
+    def __init__(self, database: Database, note: Callable[[str, Any], None]) -> None:
+        super().__init__(database)
+        self._note = note
+
+    async def execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        self._note(prepared.text, prepared.bound(parameters))
+        return await super().execute(prepared, parameters)
+
+
 class Recorded:
     """A database whose statements are recorded, and the plans that it has for them."""
 
     def __init__(self, url: str, database: Database) -> None:
-        self.transactions = SqlTransactions(database)
+        self.transactions = RecordedTransactions(database, self._note)
         self._url = url
         self._statements: dict[str, list[tuple[str, Any]]] = {}
         self._name = ""
@@ -131,6 +144,9 @@ class Recorded:
         event.listen(engine, "before_cursor_execute", self._record)
 
     def _record(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        self._note(statement, parameters)
+
+    def _note(self, statement: str, parameters: Any) -> None:
         self._statements[self._name].append((statement, parameters))
 
     async def call(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
