@@ -49,6 +49,10 @@ up: setup ## Start the local stack (PostgreSQL, Redis, three services, a runner)
 bench: setup ## Measure P1 to P8 of docs/performance.md, beside bare SQL and other task queues
 	$(BIN)/innosystem bench
 
+.PHONY: profile
+profile: setup ## Show where the CPU goes in P1 and P2, by process, package and function
+	$(BIN)/innosystem bench profile
+
 .PHONY: test
 test: setup ## Run the tests, without the slow ones
 	$(PYTEST) -m "not slow"

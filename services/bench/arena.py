@@ -66,15 +66,19 @@ class Arena:
         log = self.folder / f"{name}-{next(self._numbers)}.log"
         return Talker(module_command(module), task, environment(), log)
 
-    async def load(self, kind: str, **task: Any) -> dict[str, Any]:
-        """Runs the load generator once.
+    def generator(self, kind: str, **task: Any) -> Talker:
+        """A load generator.
 
         Args:
             kind: What it does.
             task: What the kind needs; addresses and customers are known.
         """
         told = {"kind": kind, "addresses": dict(self.stack.addresses), "customers": list(self.customers), **task}
-        async with self.talker(f"load-{kind}", "services.bench.load", told) as generator:
+        return self.talker(f"load-{kind}", "services.bench.load", told)
+
+    async def load(self, kind: str, **task: Any) -> dict[str, Any]:
+        """Runs a load generator once."""
+        async with self.generator(kind, **task) as generator:
             return await generator.go()
 
     async def finish(self, jobs: int, *, batch: int = 1, callers: int = 1, **task: Any) -> tuple[float, float]:

@@ -163,19 +163,21 @@ async def _offer(load: Load) -> None:
 
 
 async def main() -> None:
-    """Connects, says so, works, answers when it began and ended by the machine's monotonic clock."""
+    """Connects, says so, works, answers when it began and ended by the machine's monotonic clock, and its CPU time."""
     told = await asyncio.to_thread(listener.task)
     async with Innosystem(**told["addresses"], deadline_seconds=_DEADLINE_SECONDS) as platform:
         load = Load(platform, told)
         calls = _CALLS[told["kind"]](load) if told["kind"] in _CALLS else []
         await asyncio.to_thread(listener.ready)
+        cpu, main_cpu = time.process_time(), time.thread_time()
         began = time.monotonic()
         if told["kind"] == "offer":
             await _offer(load)
         else:
             await _callers(calls, told["callers"])
         ended = time.monotonic()
-    listener.answer({"began": began, "ended": ended, "sent_ns": load.sent_ns})
+        used = {"cpu_seconds": time.process_time() - cpu, "main_cpu_seconds": time.thread_time() - main_cpu}
+    listener.answer({"began": began, "ended": ended, "sent_ns": load.sent_ns, **used})
 
 
 if __name__ == "__main__":

@@ -23,13 +23,24 @@ def require_proc() -> None:
         CommandError: If this is not Linux.
     """
     if not (_PROC / "self/statm").exists():
-        raise CommandError("P7 and P8 read /proc, which only Linux has: leave them out by --only")
+        raise CommandError("P7, P8 and the profile read /proc, which only Linux has: leave P7 and P8 out by --only")
 
 
-def cpu_seconds(pid: int) -> float:
-    """How long a process has been on a CPU, in its own code and in the kernel's."""
-    fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid: int, *, thread: int | None = None) -> float:
+    """How long a process, or one of its threads, has been on a CPU, in its own code and in the kernel's."""
+    place = _PROC / str(pid) if thread is None else _PROC / str(pid) / "task" / str(thread)
+    fields = (place / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS_A_SECOND
+
+
+def machine_seconds() -> tuple[float, float]:
+    """How long the machine's cores have been busy since it started, and how long they could have been.
+
+    What a hypervisor gave to others meanwhile is in neither.
+    """
+    user, nice, system, idle, waiting, irq, soft_irq = map(int, (_PROC / "stat").read_text().split()[1:8])
+    busy = user + nice + system + irq + soft_irq
+    return busy / _TICKS_A_SECOND, (busy + idle + waiting) / _TICKS_A_SECOND
 
 
 def memory_mb(pid: int) -> float:

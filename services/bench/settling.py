@@ -15,6 +15,9 @@ import psycopg
 
 from services.cli.errors import CommandError
 
+#: How these connections are called in PostgreSQL's own statistics.
+APPLICATION = "innosystem-bench"
+
 _LOOK_SECONDS = 0.02
 _SETTLED_SECONDS_MAX = 1800.0
 
@@ -46,7 +49,9 @@ class JobsReader:
         """Connects for the time of the block."""
         # Nothing has analysed the young table yet: without statistics a look may read all of it.
         options = "-c enable_seqscan=off"
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True, options=options) as connection:
+        async with await psycopg.AsyncConnection.connect(
+            url, autocommit=True, options=options, application_name=APPLICATION
+        ) as connection:
             yield cls(connection)
 
     async def until_settled(self) -> float:

@@ -70,6 +70,11 @@ class Talker:
     ) -> None:
         await self._stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._running().pid
+
     async def go(self) -> dict[str, Any]:
         """Lets it work, and answers its result.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,27 @@ def test_the_bench_measures_pickup_and_writes_its_figures(tmp_path: Path) -> Non
     assert found["settings"]["measures"] == ["P4"]
     assert "pickup on an idle system" in printed
     assert list(tmp_path.iterdir()) == [figures]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="takes the right to look into processes")
+def test_the_profile_shows_processes_and_packages_and_leaves_the_stacks(tmp_path: Path) -> None:
+    profile = command("bench", "profile", "--quick", "--folder", tmp_path / "stacks", cwd=tmp_path)
+    printed, said = profile.communicate(timeout=280)
+    assert profile.returncode == 0, printed + said
+    for shown in ("P1: 400 jobs", "P2: 200 jobs", "PostgreSQL: jobs", "load generator", "BatchCreateJobs"):
+        assert shown in printed
+    assert re.search(r"^psycopg +\d", printed, re.MULTILINE)
+    processes = ("customers", "wallets", "jobs", "runner-1", "load-generator")
+    found = {file.name for file in (tmp_path / "stacks").iterdir()}
+    assert {f"{measure}-{name}.txt" for measure in ("p1", "p2") for name in processes} <= found
+    assert "services/jobs/" in (tmp_path / "stacks/p2-jobs.txt").read_text()
+
+
+def test_only_p1_and_p2_can_be_profiled(tmp_path: Path) -> None:
+    profile = command("bench", "profile", "--only", "P2,P4", cwd=tmp_path)
+    printed, said = profile.communicate(timeout=60)
+    assert (profile.returncode, printed) == (1, "")
+    assert "P4: only P1 and P2 can be profiled" in said
 
 
 def test_the_bench_names_the_measures_when_one_is_unknown(tmp_path: Path) -> None:
