@@ -66,11 +66,14 @@ TAKE_WITHHELD = text(
                                    CASE WHEN EXISTS (SELECT 1 FROM job_types WHERE paused) THEN 10 ELSE 1 END)
                    FROM customers)) AS mine
     ), chosen AS MATERIALIZED (
-        SELECT jobs.id, turns.turn FROM jobs JOIN turns ON turns.id = jobs.id
-        WHERE status = 'PENDING' AND dispatched_at IS NULL
-        ORDER BY turns.turn, turns.queued_at
+        SELECT mine.id, turns.turn
+        FROM (SELECT id, turn FROM turns ORDER BY turn, queued_at) AS turns, LATERAL (
+            SELECT id FROM jobs
+            -- One row by its key. Not "IS NULL", with which it could be looked for in ix_jobs_withheld: where the table
+            -- was analysed while few were withheld, all that are withheld now would be read for each turn.
+            WHERE id = turns.id AND status = 'PENDING' AND num_nonnulls(dispatched_at) = 0
+            FOR UPDATE SKIP LOCKED) AS mine
         LIMIT :limit
-        FOR UPDATE OF jobs SKIP LOCKED
     ), taken AS (
         UPDATE jobs SET dispatched_at = now() FROM chosen WHERE jobs.id = chosen.id
         RETURNING jobs.id, jobs.queue, jobs.priority, jobs.queued_at, chosen.turn

@@ -4,8 +4,8 @@ The use of the repositories is recorded, statement by statement with its paramet
 plan.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -157,6 +157,21 @@ class Recorded:
             transaction.roll_back()
             return await work()
 
+    def execute(self, statement: LiteralString) -> None:
+        """Executes a statement that is not recorded, and commits."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    def plans(self, name: str) -> list[dict[str, Any]]:
+        """The plans of the statements recorded under a name."""
+        with psycopg.connect(self._url) as connection:
+            return [
+                connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchall()[0][0][0][
+                    "Plan"
+                ]
+                for statement, parameters in self._statements[name]
+            ]
+
     def indexes(self) -> dict[str, set[str]]:
         """The indexes that each recorded piece of work uses; a table read whole is in it as `all of TABLE`."""
         found: dict[str, set[str]] = {}
@@ -186,6 +201,12 @@ def _collect(plan: dict[str, Any], found: set[str]) -> None:
         found.add(plan["Index Name"])
     for part in plan.get("Plans", ()):
         _collect(part, found)
+
+
+def _parts(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from _parts(part)
 
 
 @pytest.fixture
@@ -299,6 +320,22 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     assert used["rescue"] | used["renew"] | used["still handed over"] <= {"ix_jobs_active", "pk_jobs"}
     assert not [name for name, indexes in used.items() if "all of jobs" in indexes]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
+
+
+async def test_withheld_jobs_are_taken_by_their_keys_when_the_table_was_analysed_while_none_was_withheld(
+    record: Callable[[str, str], Recorded],
+) -> None:
+    nothing_withheld = "UPDATE jobs SET dispatched_at = now() WHERE status = 'PENDING';"
+    recorded = record("jobs", PEOPLE + JOBS_ROWS + JOBS_ROWS_MORE + nothing_withheld)
+    recorded.execute("UPDATE jobs SET dispatched_at = NULL WHERE status = 'PENDING'")
+    jobs = jobs_work(recorded.transactions).jobs
+    key = ListKey("default", Priority.LOW)
+    assert len(await recorded.call("take withheld", lambda: jobs.take_withheld(key, 50))) == 50
+    [plan] = recorded.plans("take withheld")
+    chosen = next(part for part in plan["Plans"] if part.get("Subplan Name") == "CTE chosen")
+    # In whatever order they are joined: each row is looked for by its key, and the turns are not.
+    by_key = [part for part in _parts(chosen) if part.get("Index Name") == "pk_jobs"]
+    assert [part["Index Cond"] for part in by_key] == ["(id = turns.id)"]
 
 
 async def _all_types(work: Any) -> list[UUID]:
