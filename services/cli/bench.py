@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter, validators
 
 from services.cli.bench_data import data
+from services.cli.bench_history import history
 from services.cli.bench_profile import profile
 from services.cli.errors import CommandError
 from services.cli.output import logs_on_stderr, print_table
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 app = App(name="bench", help="Measure the platform on a stack of its own, beside bare SQL and other task queues.")
 app.command(data)
+app.command(history)
 app.command(profile)
 
 _PEERS_FOLDER = Path(".innosystem/bench-peers")

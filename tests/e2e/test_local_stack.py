@@ -192,6 +192,19 @@ def test_the_bench_measures_pickup_and_writes_its_figures(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [figures]
 
 
+def test_history_is_measured_against_a_stack_without_one(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    history = command("bench", "history", "--quick", "--jobs", "20000", "--runs", "3", "--json", figures, cwd=tmp_path)
+    printed, said = history.communicate(timeout=280)
+    assert history.returncode == 0, printed + said
+    found = json.loads(figures.read_text())
+    ratios = {f"history_{name}_ratio" for name in ("submit", "finish", "list", "list_customer")}
+    others = {"history_retention_ms_per_1000", "history_table_bytes_per_job", "history_indexes_bytes_per_job"}
+    assert all(found[name] > 0 for name in ratios | others)
+    assert found["history_jobs"] == 20_000
+    assert "ListJobs of a customer" in printed
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="takes the right to look into processes")
 def test_the_profile_shows_processes_and_packages_and_leaves_the_stacks(tmp_path: Path) -> None:
     profile = command("bench", "profile", "--quick", "--folder", tmp_path / "stacks", cwd=tmp_path)

@@ -1,0 +1,206 @@
+"""What a long history costs: the same work on a stack without history and on one whose jobs table is full of it.
+
+Both run all the time, and take turns: what the machine does beside is the same for both. What counts is the ratio.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from innosystem.client import new_id
+from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
+from services.bench import history_rows
+from services.bench.arena import NOOP, Arena, Say, arena, watched
+from services.bench.figures import Figures
+from services.bench.load import INPUT
+from services.bench.plan import Plan
+from services.cli.errors import CommandError
+from services.jobs.repository_sql import SqlJobRepository
+from services.jobs.settings import HousekeepingSettings
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.settings import DatabaseSettings
+
+#: Of what is done without history, at least so much is to be done with it.
+TARGET: Final = 0.9
+
+_PAGE = 10
+_LISTS_A_TURN = 50
+_TURNS_MIN = 3
+# Of the history, so much is over its time when retention is measured.
+_DUE = 0.02
+_ROUNDS_MAX = 20
+# As many as the service's retention takes a round.
+_RETENTION_BATCH = 500
+# The service's own retention must find nothing to do.
+_MARGIN = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was done on both stacks.
+
+    Attributes:
+        key: Of its ratio among the figures.
+        title: What it is, for people.
+        unit: What is counted.
+        empty: How many without history.
+        full: How many with it.
+        ratio: The second to the first.
+    """
+
+    key: str
+    title: str
+    unit: str
+    empty: float
+    full: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What was measured.
+
+    Attributes:
+        rows: What was done on both stacks.
+        figures: All figures, by key.
+        runs: The single runs.
+    """
+
+    rows: list[Row]
+    figures: Figures
+    runs: dict[str, Any]
+
+
+async def measure(plan: Plan, jobs: int, say: Say, folder: Path) -> History:
+    """Measures.
+
+    Args:
+        plan: The sizes of the runs.
+        jobs: How many jobs the history has.
+        say: Tells people how far it is.
+        folder: For the two stacks.
+    """
+    async with arena(plan, say, folder / "empty") as empty, arena(plan, say, folder / "full") as full:
+
+        async def work(_: Arena) -> History:
+            found: History = await watched(full, lambda _: _measure(empty, full, jobs))
+            return found
+
+        both: History = await watched(empty, work)
+        return both
+
+
+async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
+    plan, kept = full.plan, timedelta(days=HousekeepingSettings.model_fields["retention_days"].default) - _MARGIN
+    await history_rows.fill(
+        full.databases["jobs"],
+        jobs,
+        customers=full.customers,
+        job_type=NOOP,
+        age=kept,
+        input_json=INPUT,
+        runner=str(new_id()),
+        progress=lambda count: full.say(f"{count:,} of {jobs:,} jobs of history") if count % 500_000 == 0 else None,
+    )
+    table, indexes, rows = await history_rows.sizes(full.databases["jobs"])
+    full.say(f"{plan.batch_jobs} jobs, {plan.batch} a call, {plan.runs} times in turns")
+    finished = await _in_turns(empty, full, max(plan.runs, _TURNS_MIN), _finish)
+    full.say("first pages of ListJobs in turns")
+    listed = await _in_turns(empty, full, max(plan.runs, _TURNS_MIN), _list)
+    full.say("retention")
+    retention = await _retention_ms(full, kept * (1 - _DUE))
+    compared = [
+        _row("history_submit_ratio", "BatchCreateJobs", "jobs/s", finished, 0),
+        _row("history_finish_ratio", "end to end", "jobs/s", finished, 1),
+        _row("history_list_ratio", "ListJobs, first page", "calls/s", listed, 0),
+        _row("history_list_customer_ratio", "ListJobs of a customer, first page", "calls/s", listed, 1),
+    ]
+    figures = {
+        "history_jobs": float(rows),
+        **{row.key: row.ratio for row in compared},
+        "history_retention_ms_per_1000": retention,
+        "history_table_bytes_per_job": table / rows,
+        "history_indexes_bytes_per_job": indexes / rows,
+    }
+    return History(compared, figures, {"finished": finished, "listed": listed})
+
+
+_Turns = list[tuple[tuple[float, float], tuple[float, float]]]
+
+
+async def _in_turns(
+    empty: Arena, full: Arena, turns: int, work: Callable[[Arena], Awaitable[tuple[float, float]]]
+) -> _Turns:
+    """Does some work on both, again and again; the first turn warms up. In every other turn the full one is first."""
+    found: _Turns = []
+    for number in range(turns + 1):
+        if number % 2:
+            first = await work(empty)
+            found.append((first, await work(full)))
+        else:
+            first = await work(full)
+            found.append((await work(empty), first))
+    return found[1:]
+
+
+async def _finish(place: Arena) -> tuple[float, float]:
+    plan = place.plan
+    return await place.finish(plan.batch_jobs, batch=plan.batch, callers=plan.batch_callers)
+
+
+async def _list(place: Arena) -> tuple[float, float]:
+    """First pages a second, of all jobs and of a customer's."""
+    everything = [ListJobsRequest(page_size=_PAGE)] * _LISTS_A_TURN
+    customers = [place.customers[number % len(place.customers)] for number in range(_LISTS_A_TURN)]
+    of_one = [ListJobsRequest(page_size=_PAGE, filter=f'customer_id = "{customer}"') for customer in customers]
+    return await _lists_a_second(place, everything), await _lists_a_second(place, of_one)
+
+
+async def _lists_a_second(place: Arena, requests: list[ListJobsRequest]) -> float:
+    began = time.monotonic()
+    for request in requests:
+        if not (await place.platform.jobs.ListJobs(request)).jobs:
+            raise CommandError("a page of jobs is empty")
+    return len(requests) / (time.monotonic() - began)
+
+
+async def _retention_ms(place: Arena, age: timedelta) -> float:
+    """Milliseconds that retention takes to delete a thousand jobs, in rounds as the service does them."""
+    settings = DatabaseSettings(url=SecretStr(place.databases["jobs"]))
+    database = Database.connect(settings, application_name="innosystem-bench")
+    deleted, began = 0, time.monotonic()
+    try:
+        transactions = SqlTransactions(database)
+        jobs = SqlJobRepository(transactions)
+        for number in range(_ROUNDS_MAX + 1):
+            async with transactions.begin():
+                of_round = await jobs.delete_finished(age, _RETENTION_BATCH)
+            if number:
+                deleted += of_round
+            else:  # the first connects and prepares
+                began = time.monotonic()
+        seconds = time.monotonic() - began
+    finally:
+        await database.close()
+    if not deleted:
+        raise CommandError("there is too little history for retention")
+    return seconds * 1e6 / deleted
+
+
+def _row(key: str, title: str, unit: str, turns: _Turns, which: int) -> Row:
+    """The medians, and the median of the ratios of single turns: a slow time of the machine is in both sides of one."""
+    return Row(
+        key,
+        title,
+        unit,
+        median(empty[which] for empty, _ in turns),
+        median(full[which] for _, full in turns),
+        median(full[which] / empty[which] for empty, full in turns),
+    )
