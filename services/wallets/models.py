@@ -40,7 +40,9 @@ wallets = Table(
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_iso_4217"),
     # Each charge updates its wallet. No index holds a column that changes then, and a page keeps a third of itself
     # free: so the new version goes beside the old one (HOT), no index is touched, and reading prunes the old ones away.
-    postgresql_with={"fillfactor": 70},
+    # What is left for vacuum is few rows, but a wallet's page that nobody reads keeps its old versions: after a
+    # twentieth.
+    postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
 )
 
 # ListWallets in its default order. Its other orders sort: an index on the balance would cost every charge its HOT
@@ -99,6 +101,9 @@ wallet_transactions = Table(
         " ELSE NOT starts_with(idempotency_key, 'job:') END",
         name="key_fits_job",
     ),
+    # Only grows. Vacuumed after a fiftieth of new lines and not a fifth, so that each vacuum freezes little, and none
+    # has to freeze a year's lines at once.
+    postgresql_with={"autovacuum_vacuum_insert_scale_factor": 0.02, "autovacuum_analyze_scale_factor": 0.02},
 )
 
 # What was charged and refunded for a job.
@@ -160,7 +165,15 @@ holds = Table(
         name="placed_or_only_released",
     ),
     # Each hold is updated once, when it ends: a page keeps room for the new versions of a part of its rows.
-    postgresql_with={"fillfactor": 85},
+    # Those that have ended stay, so the table is far larger than what changes; their dead entries are in the indexes of
+    # active holds, which each charge and the hold auditor read.
+    postgresql_with={
+        "fillfactor": 85,
+        "autovacuum_vacuum_scale_factor": 0.02,
+        "autovacuum_vacuum_threshold": 5000,
+        "autovacuum_vacuum_insert_scale_factor": 0.05,
+        "autovacuum_analyze_scale_factor": 0.02,
+    },
 )
 
 # ListHolds in its default order.

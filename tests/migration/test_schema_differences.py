@@ -50,6 +50,12 @@ CASES = {
         "index ix_jobs_created_at of jobs: CREATE INDEX ix_jobs_created_at ON jobs USING btree (created_at); "
         "the models say CREATE INDEX ix_jobs_created_at ON jobs USING btree (created_at, id)",
     ],
+    "ALTER TABLE jobs RESET (toast_tuple_target)": ["table jobs: toast_tuple_target not set; the models say 768"],
+    "ALTER TABLE jobs SET (autovacuum_vacuum_threshold = 9)": [
+        "table jobs: autovacuum_vacuum_threshold 9; the models say 5000",
+    ],
+    # What the models do not name is left to operators.
+    "ALTER TABLE jobs SET (autovacuum_vacuum_cost_delay = 1)": [],
     "CREATE INDEX strange ON jobs (queue)": ["index strange of jobs is not in the models"],
 }
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, MetaData, text
 
 # Alembic's own table is not in the models.
 _TABLES = """
-SELECT c.oid, c.relname AS name FROM pg_class c
+SELECT c.oid, c.relname AS name, c.reloptions AS parameters FROM pg_class c
 WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
 """
 _COLUMNS = f"""
@@ -92,10 +92,21 @@ def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
     # Of a table that only one of them has, no more is said.
     both = live.tables.keys() & models.tables.keys()
     live, models = _of(live, both), _of(models, both)
+    yield from _parameters(live.tables, models.tables, both)
     yield from _compared(live.columns, models.columns, lambda name, _: f"column {name}", _column)
     yield from _compared(live.constraints, models.constraints, _constraint_name, lambda row: (row.definition,))
     yield from _compared(live.indexes, models.indexes, lambda name, _: f"index {_inside(name)}", _index)
     yield from _compared(live.triggers, models.triggers, lambda name, _: f"trigger {_inside(name)}", _trigger)
+
+
+def _parameters(live: Mapping[str, Any], models: Mapping[str, Any], tables: set[str]) -> Iterator[str]:
+    """Storage parameters that the models name. What an operator has set beside them is the operator's."""
+    for name in sorted(tables):
+        found = dict(parameter.split("=", 1) for parameter in live[name].parameters or ())
+        for parameter in models[name].parameters or ():
+            key, _, value = parameter.partition("=")
+            if (is_ := found.get(key)) != value:
+                yield f"table {name}: {key} {'not set' if is_ is None else is_}; the models say {value}"
 
 
 def _compared(
