@@ -21,6 +21,7 @@ INPUT = json.dumps({"text": "a job input of about fifty bytes in all"})
 
 _DEADLINE_SECONDS = 60.0
 _SETTLED_SECONDS_MAX = 60.0
+_UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
 # Long after an idle system has picked a job up, so that asking for it does not disturb what is measured.
 _FIRST_LOOK_SECONDS = 0.05
 _LOOK_SECONDS = 0.02
@@ -72,11 +73,17 @@ def _create(load: Load, request: CreateJobRequest) -> Call:
 
 def _create_batch(load: Load, requests: list[CreateJobRequest]) -> Call:
     batch = BatchCreateJobsRequest(requests=requests)
+    tries = load.told.get("tries", 1)
 
     async def call() -> None:
-        for result in (await load.platform.jobs.BatchCreateJobs(batch)).results:
-            if result.HasField("error"):
-                raise error_from_status(result.error)
+        for number in range(1, tries + 1):
+            results = (await load.platform.jobs.BatchCreateJobs(batch)).results
+            failed = [error_from_status(result.error) for result in results if result.HasField("error")]
+            if not failed:
+                return
+            # What was stored is answered again, as the IDs are the same.
+            if number == tries or any(error.reason != _UNAVAILABLE for error in failed):
+                raise failed[0]
 
     return call
 
