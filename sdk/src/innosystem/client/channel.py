@@ -36,9 +36,9 @@ def connect(
 ) -> aio.Channel:
     """Make a channel to one service. It connects when it is first used, and again whenever it must.
 
-    Calls go round all servers that the target resolves to. Calls that are safe to repeat are
-    repeated while no server is available. Every call carries an `x-request-id`, and what a call
-    creates has an ID before it is sent.
+    Calls go round all servers that the target resolves to, on one connection each, which no other
+    channel shares. Calls that are safe to repeat are repeated while no server is available. Every
+    call carries an `x-request-id`, and what a call creates has an ID before it is sent.
 
     Args:
         target: Where to connect: `host:port`, `dns:///host:port`, `unix:/path` and all else that
@@ -63,6 +63,9 @@ def connect(
             "grpc.keepalive_time_ms": _KEEPALIVE_MILLISECONDS,
             "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MILLISECONDS,
             "grpc.keepalive_permit_without_calls": 0,
+            # Left to itself gRPC gives all channels of a process to one address the same connection. Where several
+            # processes share a port each connection ends at one of them, and further channels would reach no other.
+            "grpc.use_local_subchannel_pool": 1,
             # Left to itself gRPC waits for up to two minutes before it looks whether a server is back.
             "grpc.initial_reconnect_backoff_ms": _RECONNECT_MILLISECONDS,
             "grpc.max_reconnect_backoff_ms": _RECONNECT_MILLISECONDS_MAX,
