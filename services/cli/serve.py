@@ -1,11 +1,17 @@
-"""`innosystem serve`: one service, in this process."""
+"""`innosystem serve`: one service, in this process or in several that it starts."""
 
 import importlib
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
 
 
-def serve(service: Literal["customers", "wallets", "jobs"]) -> None:
-    """Serve customers, wallets or jobs in this process, until SIGTERM or Ctrl-C.
+def serve(
+    service: Literal["customers", "wallets", "jobs"],
+    *,
+    processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+) -> None:
+    """Serve customers, wallets or jobs, until SIGTERM or Ctrl-C.
 
     The settings come from the environment and .env, such as JOBS_DATABASE_URL and JOBS_LISTEN_ADDRESS.
 
@@ -13,8 +19,8 @@ def serve(service: Literal["customers", "wallets", "jobs"]) -> None:
     ----------
     service
         Which service.
+    processes
+        How many processes serve on the one port; by default what the setting says, such as JOBS_PROCESSES.
     """
     module = importlib.import_module(f"services.{service}.__main__")
-    from services.kit.rpc.server import serve as serve_until_stopped
-
-    serve_until_stopped(service, module.main)
+    module.run([] if processes is None else ["--processes", str(processes)])

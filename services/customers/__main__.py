@@ -1,5 +1,7 @@
 """The customers process: `python -m services.customers`. The only place where its parts are put together."""
 
+import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from innosystem.customers.v1 import customer_service_pb2
@@ -42,5 +44,10 @@ async def main() -> None:
         await database.close()
 
 
+def run(arguments: Sequence[str] = ()) -> None:
+    """Runs the service as a process, or as several: `--processes 2`."""
+    serve("customers", main, CustomersServerSettings, arguments)
+
+
 if __name__ == "__main__":
-    serve("customers", main)
+    run(sys.argv[1:])

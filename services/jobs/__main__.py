@@ -1,6 +1,8 @@
 """The jobs process: `python -m services.jobs`. The only place where its parts are put together."""
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -199,5 +201,10 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         await server.run()
 
 
+def run(arguments: Sequence[str] = ()) -> None:
+    """Runs the service as a process, or as several: `--processes 2`."""
+    serve("jobs", main, JobsServerSettings, arguments)
+
+
 if __name__ == "__main__":
-    serve("jobs", main)
+    run(sys.argv[1:])

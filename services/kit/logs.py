@@ -7,6 +7,7 @@ anywhere; what looks like one is masked all the same, because an error of a driv
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,14 +21,15 @@ _SECRET_KEYS = frozenset({"api_key", "authorization", "password", "secret", "tok
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s@]*@")
 
 
-def configure(settings: LogSettings, *, service: str) -> None:
+def configure(settings: LogSettings, *, service: str, process: int | None = None) -> None:
     """Sets logging up for the process, for structlog and for libraries that use the standard library's logging.
 
     Args:
         settings: Level and format.
         service: The name that each line carries.
+        process: Which of several processes of it this is, for each line as well; None if it is the only one.
     """
-    shared = _processors(service)
+    shared = _processors({"service": service} if process is None else {"service": service, "process": process})
     as_json = settings.format == "json"
     renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
     level = logging.getLevelNamesMapping()[settings.level]
@@ -62,9 +64,9 @@ def mask_secrets(_: Any, __: str, event: Any) -> Any:
     return event
 
 
-def _processors(service: str) -> list[Any]:
+def _processors(origin: Mapping[str, Any]) -> list[Any]:
     def add_service_and_time(_: Any, __: str, event: Any) -> Any:
-        event["service"] = service
+        event.update(origin)
         event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         return event
 

@@ -122,9 +122,13 @@ class ServerSettings(BaseSettings):
         concurrent_calls_max: How many calls may be in flight; those beyond it are refused with OVERLOADED.
         concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
         message_bytes_max: How large a request or an answer may be.
-        reuse_port: Whether other processes may listen on the same port, so that the kernel spreads connections.
+        processes: How many processes serve on the one port, for machines with several cores. The first then only
+            starts and stops them.
+        reuse_port: Whether processes that are started on their own may listen on the same port, so that the kernel
+            spreads connections.
         reflection: Whether clients such as grpcurl may ask for the contract.
-        metrics_listen_address: `host:port` where Prometheus reads metrics over HTTP; empty for none.
+        metrics_listen_address: `host:port` where Prometheus reads metrics over HTTP; empty for none. Of several
+            processes the first has this port, and each further one the next.
     """
 
     model_config = _ENVIRONMENT
@@ -135,6 +139,7 @@ class ServerSettings(BaseSettings):
     concurrent_calls_max: PositiveInt = 1000
     concurrent_streams_max: PositiveInt = 10_000
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
+    processes: PositiveInt = 1
     reuse_port: bool = False
     reflection: bool = True
     metrics_listen_address: str = ""

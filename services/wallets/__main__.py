@@ -1,5 +1,7 @@
 """The wallets process: `python -m services.wallets`. The only place where its parts are put together."""
 
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 
 from prometheus_client import REGISTRY
@@ -63,5 +65,10 @@ async def main() -> None:
         await database.close()
 
 
+def run(arguments: Sequence[str] = ()) -> None:
+    """Runs the service as a process, or as several: `--processes 2`."""
+    serve("wallets", main, WalletsServerSettings, arguments)
+
+
 if __name__ == "__main__":
-    serve("wallets", main)
+    run(sys.argv[1:])

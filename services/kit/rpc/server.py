@@ -1,7 +1,9 @@
 """The gRPC server that every service runs in: starts, serves, drains."""
 
+import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,8 +23,11 @@ from services.kit.metrics import metrics_endpoint
 from services.kit.rpc import reflection
 from services.kit.rpc.health import Check, Health
 from services.kit.rpc.layers import Layers, LayersInterceptor, Load
+from services.kit.rpc.lifeline import Lifeline, process_number
 from services.kit.rpc.policy import check_policies
 from services.kit.rpc.registration import Registrations
+from services.kit.rpc.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
+from services.kit.rpc.supervisor import Supervisor
 from services.kit.settings import LogSettings, ServerSettings, StartupError, load
 
 log = structlog.get_logger(__name__)
@@ -32,8 +37,6 @@ _NEW_OBJECTS_MAX = 20_000
 _YOUNG_ROUNDS = 10
 _MIDDLE_ROUNDS = 20
 
-_CRASH_EXIT_STATUS = 1
-_STARTUP_ERROR_EXIT_STATUS = 2
 _INTERRUPT_EXIT_STATUS = 130
 
 
@@ -88,7 +91,11 @@ class Server:
         calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
         health = Health([one.descriptor.full_name for one in self.served], self.required, self.optional)
         server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
+        lifeline = Lifeline.inherited()
         async with AsyncExitStack() as running:
+            if lifeline is not None:
+                lifeline.hold(self.stop)
+                running.callback(lifeline.close)
             # A server that is not stopped complains when it is collected, also one that never started.
             running.push_async_callback(server.stop, None)
             await running.enter_async_context(metrics_endpoint(self.settings.metrics_listen_address))
@@ -98,7 +105,7 @@ class Server:
             tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
             running.push_async_callback(end, tasks)
             spare_the_collector()
-            log.info("serving", address=address)
+            _say_serving(address, lifeline)
             await _first(asyncio.create_task(self._stopped.wait()), tasks)
             log.info("draining", calls=calls.calls, streams=calls.streams)
             calls.draining = True
@@ -162,6 +169,15 @@ def spare_the_collector() -> None:
     gc.set_threshold(_NEW_OBJECTS_MAX, _YOUNG_ROUNDS, _MIDDLE_ROUNDS)
 
 
+def _say_serving(address: str, lifeline: Lifeline | None) -> None:
+    if lifeline is None:
+        log.info("serving", address=address)
+        return
+    # "serving" is the supervisor's line, when all of its processes are.
+    log.info("process serving", address=address, pid=os.getpid())
+    lifeline.say_ready()
+
+
 async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> None:
     """Waits for the signal; a background task that ends before it has failed, and its error is raised."""
     done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -171,22 +187,57 @@ async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]
         raise RuntimeError(f"{task.get_coro()} ended although nobody asked it to")
 
 
-def serve(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a service's main coroutine as a process: logs, event loop, exit status.
+def serve(
+    service: str,
+    main: Callable[[], Coroutine[Any, Any, None]],
+    settings: type[ServerSettings] | None = None,
+    arguments: Sequence[str] = (),
+) -> None:
+    """Runs a service's main coroutine as a process, or as several: logs, event loop, exit status.
 
     Args:
         service: The service's name, for logs.
-        main: Builds the service and runs its `Server`.
+        main: Builds the service and runs its `Server`. Its module is what further processes run.
+        settings: The kind of the server's settings, whose variables begin with the service's name. Without it there
+            is one process.
+        arguments: The command line: `--processes` instead of the setting.
     """
     try:
-        configure(load(LogSettings, "LOG_"), service=service)
+        wanted = _processes(service, arguments)
+        number = process_number()
+        configure(load(LogSettings, "LOG_"), service=service, process=number)
+        if settings is not None and number is None:
+            prefix = f"{service.upper()}_"
+            server_settings = load(settings, prefix)
+            processes = wanted or server_settings.processes
+            if processes > 1:
+                sys.exit(asyncio.run(Supervisor(_module(main), server_settings, prefix, processes).run()))
         uvloop.run(main())
     except StartupError as error:
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
-        sys.exit(_STARTUP_ERROR_EXIT_STATUS)
+        sys.exit(STARTUP_ERROR_EXIT_STATUS)
     except KeyboardInterrupt:
         # Before the server has taken over the signals, or while what surrounds it is closed.
         sys.exit(_INTERRUPT_EXIT_STATUS)
     except Exception:
         log.exception("crashed")
-        sys.exit(_CRASH_EXIT_STATUS)
+        sys.exit(CRASH_EXIT_STATUS)
+
+
+def _processes(service: str, arguments: Sequence[str]) -> int | None:
+    """How many processes the command line asks for; None if it does not say."""
+    parser = argparse.ArgumentParser(prog=service, allow_abbrev=False)
+    text = f"how many processes serve on the one port ({service.upper()}_PROCESSES)"
+    parser.add_argument("--processes", type=int, metavar="N", help=text)
+    wanted: int | None = parser.parse_args(arguments).processes
+    if wanted is not None and wanted < 1:
+        raise StartupError(f"--processes {wanted}: there must be at least 1")
+    return wanted
+
+
+def _module(main: Callable[[], Coroutine[Any, Any, None]]) -> str:
+    """The name under which `python -m` runs the module of a main coroutine."""
+    spec = sys.modules[main.__module__].__spec__
+    if spec is None:
+        raise StartupError("several processes need a module: start it by `python -m`")
+    return spec.name.removesuffix(".__main__")

@@ -37,6 +37,14 @@ def test_a_line_is_one_json_object_with_what_the_context_knows() -> None:
     assert line == {"event": "hello", "answer": 42, "request_id": "r-1", "service": "shop", "level": "info"}
 
 
+def test_a_line_of_one_of_several_processes_says_which() -> None:
+    again = "configure(LogSettings(), service='shop', process=2); log = structlog.get_logger('y'); log.info('hello')"
+
+    [line] = lines(again)
+
+    assert (line["service"], line["process"]) == ("shop", 2)
+
+
 def test_lines_below_the_level_are_not_written() -> None:
     assert [line["event"] for line in lines("log.info('no'); log.warning('yes')", level="WARNING")] == ["yes"]
 
