@@ -27,6 +27,8 @@ NOOP = "noop"
 PICKUP = "bench.pickup"
 
 _HANDLERS = ("innosystem.runner.examples.noop", "services.bench.handlers")
+# Handlers that do nothing leave a runner room for many jobs; the peers are set as suits them best as well.
+_SETTINGS = {"RUNNER_CONCURRENCY": "256"}
 _CREDIT_CENTS = 10**12
 _OPENERS = 16
 _DEADLINE_SECONDS = 60.0
@@ -109,6 +111,7 @@ async def arena(
     async with AsyncExitStack() as opened:
         urls = await opened.enter_async_context(databases())
         own = {
+            **_SETTINGS,
             **environment(),
             # Jobs of another platform in the same Redis are left alone.
             "REDIS_KEY_PREFIX": f"bench-{new_id()}:",

@@ -31,7 +31,7 @@ class Plan:
     warm_up: int = 1000
     wallets: int = 1000
     batch: int = 200
-    batch_callers: int = 1
+    batch_callers: int = 4
     callers: int = 64
     batch_jobs: int = 10_000
     unary_jobs: int = 4000

@@ -1,6 +1,6 @@
 """Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
@@ -82,6 +82,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     resource = JOBS
     columns = statements.BARE
 
+    def __init__(self, transactions: SqlTransactions) -> None:
+        super().__init__(transactions)
+        self._known_types: dict[UUID, JobType] = {}
+
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         stored = row["error"]
         # A later release may write more than this one knows.
@@ -131,17 +135,18 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         rows = await self._execute(statements.LOCK_FOR_CLAIM, {"ids": claim.job_ids})
         locked: dict[UUID, Job] = {}
         paused: set[UUID] = set()
+        versions: dict[UUID, int] = {}
         now: datetime | None = None
-        for *values, now, queue_paused in rows:  # noqa: B007 - the time is the same in each
+        for *values, now, is_paused, type_version in rows:  # noqa: B007 - the time is the same in each
             job = self._entity(dict(zip(self._names, values, strict=True)))
             locked[job.id] = job
-            if queue_paused:
+            versions[job.job_type_id] = type_version
+            if is_paused:
                 paused.add(job.id)
         if now is None:
             return Claimed((), ())
-        types, corrupt = await self._types(locked.values())
+        types, corrupt = await self._types(versions)
         known = {k: job for k, job in locked.items() if job.job_type_id in types}
-        paused |= {k for k, job in known.items() if types[job.job_type_id].paused}
         choice = choose(claim, known, paused, now)
         if choice.withheld:
             await self.withhold(choice.withheld)
@@ -180,14 +185,24 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             for job_id, input_data, started_at, lease_expires_at in rows
         }
 
-    async def _types(self, found: Iterable[Job]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
-        wanted = {job.job_type_id for job in found}
-        resolved = await SqlJobTypeRepository(self._transactions).resolve(wanted, ())
-        types = {key: resolved[key] for key in wanted}
-        return (
-            {key: kind for key, kind in types.items() if isinstance(kind, JobType)},
-            tuple(kind for kind in types.values() if isinstance(kind, DataCorrupt)),
-        )
+    async def _types(self, versions: Mapping[UUID, int]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
+        """The job types of these versions, read only where another version is known."""
+        wanted = {key for key, version in versions.items() if not self._is_known(key, version)}
+        corrupt: list[DataCorrupt] = []
+        if wanted:
+            resolved = await SqlJobTypeRepository(self._transactions).resolve(wanted, ())
+            for kind in (resolved[key] for key in wanted):
+                if isinstance(kind, JobType):
+                    self._known_types[kind.id] = kind
+                else:
+                    corrupt.append(kind)
+        types = {key: self._known_types[key] for key, version in versions.items() if self._is_known(key, version)}
+        return types, tuple(corrupt)
+
+    def _is_known(self, job_type_id: UUID, version: int) -> bool:
+        known = self._known_types.get(job_type_id)
+        # A later one was read by a claim that overtook this one. What a claim needs of a type never changes.
+        return known is not None and known.version >= version
 
     async def renew(self, renewal: Renewal) -> Renewed:
         """Updates them in one statement."""

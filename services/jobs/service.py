@@ -1,5 +1,6 @@
 """What clients can do with jobs: submit them, look at them, list them, see the queues."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -90,13 +91,13 @@ class JobsService:
         return await self._submissions(submissions)
 
     async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
-        async with self.transactions.begin(read_only=True):
-            # Nearly always there are none: their IDs alone are looked for first.
-            found = await self._jobs.versions({one.job_id for one in submissions})
-            known = await self._jobs.get_many(found.keys()) if found else {}
+        # At the same time: each is a way to somebody else.
+        known, types, active = await asyncio.gather(
+            self._stored_before(submissions),
+            self._job_types.resolve({one.job_type for one in submissions}),
+            self._customers.active({one.customer_id for one in submissions}),
+        )
         fresh = [one for one in submissions if one.job_id not in known]
-        types = await self._job_types.resolve({one.job_type for one in fresh})
-        active = await self._customers.active({one.customer_id for one in fresh})
         admissions = _Admissions(types, active, self._now())
         outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
         wanted: dict[UUID, NewJob] = {}
@@ -116,6 +117,12 @@ class JobsService:
             self._job_types.forget({one.job_type for one in fresh})
             raise Conflict from error
         return _results(submissions, outcomes, known, stored)
+
+    async def _stored_before(self, submissions: Sequence[Submission]) -> dict[UUID, Job]:
+        async with self.transactions.begin():
+            # Nearly always there are none: their IDs alone are looked for first.
+            found = await self._jobs.versions({one.job_id for one in submissions})
+            return await self._jobs.get_many(found.keys()) if found else {}
 
     async def _reserve(self, wanted: Collection[NewJob]) -> dict[UUID, NewJob | DomainError]:
         """The jobs as they are to be stored, each with its hold, or why there is none."""

@@ -300,13 +300,15 @@ LOCK_BILLING = Prepared(
     .order_by(jobs.c.id)
     .with_for_update()
 )
-# The same for a claim, which has to know the time and whether the queue is paused.
+# The same for a claim, which has to know the time, what is paused, and whether the job types are as they were.
 LOCK_FOR_CLAIM = Prepared(
     select(
         *BARE,
         func.now().label("now"),
-        exists().where(queues.c.name == jobs.c.queue, queues.c.paused).label("queue_paused"),
+        or_(exists().where(queues.c.name == jobs.c.queue, queues.c.paused), job_types.c.paused).label("paused"),
+        job_types.c.version.label("type_version"),
     )
+    .join(job_types, job_types.c.id == jobs.c.job_type_id)
     .where(jobs.c.id == any_of("ids", Uuid))
     .order_by(jobs.c.id)
     .with_for_update(of=jobs)

@@ -1,15 +1,19 @@
 """Concurrent calls become one batch: a transaction for each of them would cost a commit each.
 
-No timer is involved. The first call's work begins at once; what arrives while it is under way is the next batch. So a
-lone call does not wait, and batches grow by themselves with the load (group commit).
+The first call's work begins at once; what arrives while it is under way is the next batch. So a lone call does not
+wait, and batches grow by themselves with the load (group commit). After a small batch of several calls there is a pause
+as long as its work took: a busy service is slow, and the larger batches that it then gets cost it far less than many
+small ones.
 """
 
 import asyncio
 import contextvars
 import copy
+from asyncio import sleep
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Histogram
@@ -20,6 +24,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+# From here on what a transaction costs by itself is little beside what its items cost.
+_LARGE = 100
 _BATCH_SIZE = Histogram(
     "innosystem_coalesced_batch_size", "Items that one transaction carried.", ["of"], buckets=_SIZES
 )
@@ -47,6 +53,8 @@ class Coalescer(Generic[T, R]):
         items_max: How many items a batch may have; a single call may bring more.
         waiting_max: How many items may wait for their batch; calls beyond that are refused.
         at_once: How many batches may be under way.
+        pause_seconds_max: How long a pause after a batch may be: what took longer had other reasons than a busy
+            service.
     """
 
     def __init__(
@@ -57,11 +65,13 @@ class Coalescer(Generic[T, R]):
         items_max: int = 500,
         waiting_max: int = 10_000,
         at_once: int = 2,
+        pause_seconds_max: float = 0.05,
     ) -> None:
         self._work = work
         self._items_max = items_max
         self._waiting_max = waiting_max
         self._at_once = at_once
+        self._pause_seconds_max = pause_seconds_max
         self._calls: deque[_Call[T, R]] = deque()
         self._waiting = 0
         self._runs = 0
@@ -97,7 +107,10 @@ class Coalescer(Generic[T, R]):
     async def _run(self) -> None:
         try:
             while batch := self._next():
+                began_at = monotonic()
                 await self._serve(batch)
+                if len(batch) > 1 and sum(len(call.items) for call in batch) < _LARGE:
+                    await sleep(min(monotonic() - began_at, self._pause_seconds_max))
         finally:
             # In the same step in which nothing was left: who comes after that finds it over, and begins another one.
             self._runs -= 1

@@ -1,12 +1,13 @@
 """The ledger in PostgreSQL."""
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from services.kit.data.errors import Conflict
 from services.kit.data.transactions_sql import SqlTransactions
-from services.wallets.domain import Hold
-from services.wallets.ledger import Books, Changes, Charge, Decision, changes, decide
+from services.wallets.domain import Hold, Transaction
+from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.requests import Request
 from services.wallets.wanted import Wanted
@@ -15,7 +16,8 @@ from services.wallets.wanted import Wanted
 class SqlLedger:
     """The ledger in the transaction that is open.
 
-    Credits and charges without holds are four statements, however many there are. Holds are two more, and refunds one.
+    Credits and charges without holds are four statements, however many there are. So are holds alone; charges that
+    capture holds are two more, and refunds one.
     """
 
     def __init__(self, transactions: SqlTransactions) -> None:
@@ -32,13 +34,24 @@ class SqlLedger:
             locked = await self._wallets.lock_named(wanted)
         ids = {wallet.owner: wallet.id for wallet in locked}
         charges = await self._statements.charges(wanted) if wanted.names_charges else []
-        named = wanted.placed | wanted.released
-        holds = await self._holds.get_many(named) if named else {}
+        now, holds, known = await self._read(wanted.placed | wanted.released, wanted.keys(ids, charges))
         _check_locked(ids.values(), charges, [hold for hold in holds.values() if hold.id in wanted.released])
-        now, known = await self._statements.known(wanted.keys(ids, charges))
         decisions = decide(Books(locked, known, holds, charges), requests, now)
         await self._write(changes(decisions), holds)
         return decisions
+
+    async def _read(
+        self, named: Collection[UUID], keys: Collection[Key]
+    ) -> tuple[datetime, dict[UUID, Hold], dict[Key, Transaction]]:
+        """The time, and what is stored of holds and keys; what nobody asks for is not looked for."""
+        if not named:
+            now, known = await self._statements.known(keys)
+            return now, {}, known
+        now, holds = await self._holds.named(named)
+        if not keys:
+            return now, holds, {}
+        now, known = await self._statements.known(keys)
+        return now, holds, known
 
     async def _write(self, found: Changes, known: Collection[UUID]) -> None:
         # What refers to wallets goes first: then the foreign keys' checks find them locked and have nothing to write.

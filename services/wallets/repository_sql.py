@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from services.kit.data.errors import AlreadyExists, Conflict
+from services.kit.data.prepared import Row
 from services.kit.data.repository_sql import SqlRepository
 from services.wallets import statements
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
@@ -69,12 +70,8 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
             "wallet_id": [wallet_id for wallet_id, _ in keys],
             "idempotency_key": [key for _, key in keys],
         }
-        rows = await self._execute(statements.KNOWN, parameters)
-        now: datetime = rows[-1][0]
-        # Where nothing was written all columns but the time are null.
-        found = [dict(zip(self._names, values, strict=True)) for _, *values in rows if values[0] is not None]
-        transactions = [self._entity(row) for row in found]
-        return now, {(one.wallet_id, one.idempotency_key): one for one in transactions}
+        now, rows = _with_time(await self._execute(statements.KNOWN, parameters))
+        return now, {(one.wallet_id, one.idempotency_key): one for one in self._entities(rows)}
 
     async def charges(self, wanted: Wanted) -> list[Charge]:
         """Answers the transactions that refunds name."""
@@ -106,6 +103,11 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
     resource = HOLDS
     columns = statements.HOLD_COLUMNS
 
+    async def named(self, ids: Collection[UUID]) -> tuple[datetime, dict[UUID, Hold]]:
+        """Answers the database's time, and those that exist."""
+        now, rows = _with_time(await self._execute(statements.NAMED_HOLDS, {"ids": ids}))
+        return now, {hold.id: hold for hold in self._entities(rows)}
+
     async def add(self, new: Sequence[Hold]) -> None:
         """Stores new holds.
 
@@ -126,3 +128,8 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
 
 def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:
     return {name: list(map(attrgetter(name), entities)) for name in columns}
+
+
+def _with_time(rows: Sequence[Row]) -> tuple[datetime, list[Row]]:
+    """The time, which each row begins with, and the rows without it; of what was not found all else is null."""
+    return rows[-1][0], [row[1:] for row in rows if row[1] is not None]

@@ -35,6 +35,9 @@ def _columns(table: Table, entity: type[Any]) -> list[Any]:
     return [table.c[field.name] for field in fields(entity)]
 
 
+#: What a hold has from its wallet.
+OF_WALLET = ("customer_id", "currency")
+
 _owners = unnest("owners", {"customer_id": Uuid, "currency": Text})
 
 #: Locks wallets in the order of their IDs, so that no two units wait for each other. The lock lets others check foreign
@@ -107,6 +110,16 @@ KNOWN = Prepared(
     select(_clock.c.now, *_columns(wallet_transactions, Transaction)).select_from(_clock.outerjoin(_written, true()))
 )
 
+_of_hold = holds.outerjoin(wallets, wallets.c.id == holds.c.wallet_id)
+
+#: Reads the time in the same way, and the holds that requests name.
+NAMED_HOLDS = Prepared(
+    select(
+        _clock.c.now,
+        *(wallets.c[field.name] if field.name in OF_WALLET else holds.c[field.name] for field in fields(Hold)),
+    ).select_from(_clock.outerjoin(_of_hold, holds.c.id == any_of("ids", Uuid)))
+)
+
 _refunds = wallet_transactions.alias("refunds")
 _refunded = (
     select(func.coalesce(func.sum(_refunds.c.amount_cents), 0))
@@ -162,7 +175,7 @@ def _owner(column: Any) -> Any:
     return select(column).where(wallets.c.id == holds.c.wallet_id).scalar_subquery()
 
 
-_OF_WALLET = {"customer_id": _owner(wallets.c.customer_id), "currency": _owner(wallets.c.currency)}
+_OF_WALLET = {name: _owner(wallets.c[name]) for name in OF_WALLET}
 
 #: What is read of a hold: its columns, and whose wallet it is on.
 HOLD_COLUMNS = tuple(

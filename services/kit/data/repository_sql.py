@@ -169,6 +169,9 @@ class SqlRepository(Generic[E, N]):
             if isinstance(statement, Prepared)
             else await self._connection.execute(statement, parameters)
         )
+        return self._entities(rows)
+
+    def _entities(self, rows: Iterable[Sequence[Any]]) -> list[E]:
         # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
         return [self._entity(dict(zip(self._names, row, strict=True))) for row in rows]
 

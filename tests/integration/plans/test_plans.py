@@ -388,7 +388,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "list holds": {"ix_holds_created_at", "pk_wallets"},
         "oldest holds": {"ix_holds_active", "pk_wallets"},
         "get a hold": {"pk_holds", "pk_wallets"},
-        "release": {key, *named},
+        "release": named,
         "refund": {"ix_wallet_transactions_refunds", key, *named},
         "at": {"pk_wallets", sequence},
         "states": {"pk_wallets", "ix_holds_active_wallet_id", sequence},

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innosystem.client import request_id
+from services.kit import coalescing
 from services.kit.coalescing import Coalescer
 from services.kit.data.errors import ConnectionFailed, InvalidData
 from services.kit.errors import DomainError, Overloaded
@@ -61,6 +62,56 @@ async def test_whoever_calls_again_in_the_moment_of_the_answer_is_served_as_well
     async with asyncio.timeout(10):
         for number in range(1, 100):
             assert await coalescer([number]) == [2 * number]
+
+
+class Clock:
+    """The time that passes for a coalescer, as a test has it pass, and how long it paused."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        self.pauses: list[float] = []
+        monkeypatch.setattr(coalescing, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(coalescing, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+@pytest.mark.parametrize(
+    ("calls", "took", "pauses"),
+    [
+        ([[1], [2]], 0.01, [0.01]),
+        ([[1], [2]], 10.0, [0.05]),
+        # Whoever calls alone, with much or little, has nobody to wait for.
+        ([[1]], 0.01, []),
+        ([[1] * 40], 0.01, []),
+        # Nothing is saved by making a large batch larger.
+        ([[1] * 60, [2] * 60], 0.01, []),
+    ],
+)
+async def test_after_a_small_batch_of_several_calls_there_is_a_pause_as_long_as_it_took_and_never_a_long_one(
+    monkeypatch: pytest.MonkeyPatch, calls: list[list[int]], took: float, pauses: list[float]
+) -> None:
+    clock, first = Clock(monkeypatch), Work()
+
+    async def work(items: Sequence[int]) -> Sequence[int | DomainError]:
+        results = await first(items)
+        if items != [0, 0]:
+            clock.seconds += took
+        return results
+
+    coalescer = Coalescer("test", work, at_once=1)
+    async with asyncio.TaskGroup() as tasks:
+        # While this one is under way the others come together.
+        tasks.create_task(coalescer([0, 0]))
+        await settle()
+        for items in calls:
+            tasks.create_task(coalescer(items))
+        await settle()
+        first.go.set()
+    await settle()
+    assert first.batches[1:] == [[item for items in calls for item in items]]
+    assert clock.pauses == [pytest.approx(pause) for pause in pauses]
 
 
 async def test_nothing_asked_for_is_nothing_done() -> None:

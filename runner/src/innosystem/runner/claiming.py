@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _CLAIM_SECONDS: Final = 60.0
+# From here on what a call costs by itself is little beside what its jobs cost.
+_LARGE: Final = 50
 
 
 class ClaimStage(Stage[FlyingJob]):
@@ -39,6 +41,7 @@ class ClaimStage(Stage[FlyingJob]):
     """
 
     name = "claim"
+    rest = 1.0
 
     def __init__(
         self,
@@ -93,6 +96,14 @@ class ClaimStage(Stage[FlyingJob]):
             log.debug("not_pending", job_ids=list(asked))
         for job in asked.values():
             self._flight.leave(job)
+
+    def rests_after(self, batch: list[FlyingJob]) -> bool:
+        """Tell whether waiting a little would make a larger batch.
+
+        Not after a job that came alone: the system may be idle, and the next one is not to wait. Not after a large
+        batch: nothing is saved then. And not if the runner can't take any more.
+        """
+        return 1 < len(batch) < _LARGE and self._flight.room() > 0
 
     def _without_duplicates(self, batch: list[FlyingJob]) -> dict[str, FlyingJob]:
         asked: dict[str, FlyingJob] = {}

@@ -63,7 +63,7 @@ class Stage(ABC, Generic[Item]):
             if batch:
                 began = time.monotonic()
                 await self._send(batch)
-                if self.rest:
+                if self.rests_after(batch):
                     await asyncio.sleep(min(self.rest * (time.monotonic() - began), _REST_SECONDS_MAX))
             else:
                 self._arrived.clear()
@@ -105,6 +105,10 @@ class Stage(ABC, Generic[Item]):
 
     def _wanted(self, batch: list[Item]) -> list[Item]:
         return [item for item in batch if self.is_wanted(item)]
+
+    def rests_after(self, batch: list[Item]) -> bool:
+        """Tell whether the stage is to rest after a batch."""
+        return self.rest > 0
 
     @abstractmethod
     async def send(self, batch: list[Item]) -> None:
