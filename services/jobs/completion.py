@@ -6,6 +6,7 @@ Both repositories ask here what to do and then do only that, so the rules are wr
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from hashlib import blake2b
 from uuid import UUID
 
@@ -51,7 +52,7 @@ class Completion:
     failure: Failure | None = None
     snooze: timedelta | None = None
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """Tells whether a repeated completion is the same."""
         outcome = repr((self.output_data, self.failure, self.snooze))

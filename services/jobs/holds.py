@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -40,7 +41,7 @@ class Reservation:
     amount_cents: int
     generation: int = 0
 
-    @property
+    @cached_property
     def hold_id(self) -> UUID:
         """The hold's ID, the same for whoever asks."""
         return uuid5(self.job_id, f"hold:{self.generation}")

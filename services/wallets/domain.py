@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from functools import cached_property
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from services.kit.records import changed
@@ -37,9 +38,8 @@ class CounterAccount(StrEnum):
     ADJUSTMENT = "ADJUSTMENT"
 
 
-@dataclass(frozen=True)
-class Owner:
-    """Whose wallet: a customer has one in a currency."""
+class Owner(NamedTuple):
+    """Whose wallet: a customer has one in a currency. A tuple, because a batch looks hundreds of them up."""
 
     customer_id: UUID
     currency: str
@@ -53,7 +53,7 @@ class NewWallet:
     customer_id: UUID
     currency: str = DEFAULT_CURRENCY
 
-    @property
+    @cached_property
     def owner(self) -> Owner:
         """Whose it is."""
         return Owner(self.customer_id, self.currency)
