@@ -70,6 +70,10 @@ class JobsReader:
             await asyncio.sleep(_LOOK_SECONDS)
         return time.monotonic()
 
+    async def vacuum(self) -> None:
+        """Vacuums and analyses the jobs."""
+        await self._connection.execute("VACUUM (ANALYZE) jobs")
+
     async def until_charged(self, count: int, since: float) -> tuple[int, float]:
         """Waits until so many jobs are charged of those completed since a time.
 
