@@ -51,8 +51,8 @@ async def rate(arena: Arena, waiting: int, *, finished: int, drain: bool = True)
     for start in range(0, waiting, _AT_ONCE):
         jobs = min(_AT_ONCE, waiting - start)
         await arena.load("jobs", job_type=NOOP, jobs=jobs, batch=_BATCH, callers=_CALLERS, tries=_TRIES)
-    # A table that has just grown by a million rows is vacuumed and analysed by PostgreSQL itself a minute later: that is
-    # the filling's doing, so it is done before the clock runs, with the short queue as well.
+    # A table that has just grown by a million rows is vacuumed and analysed by PostgreSQL itself a minute later: that
+    # is the filling's doing, so it is done before the clock runs, with the short queue as well.
     await arena.jobs.vacuum()
     since = time.time()
     await arena.platform.jobs.ResumeQueue(ResumeQueueRequest(queue=_QUEUE))
