@@ -184,13 +184,14 @@ async def _retention_ms(place: Arena, age: timedelta) -> float:
     try:
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
-        for number in range(_ROUNDS_MAX + 1):
+        # The first connects, and is not counted.
+        for limit in (1, *[_RETENTION_BATCH] * _ROUNDS_MAX):
             async with transactions.begin():
-                of_round = await jobs.delete_finished(age, _RETENTION_BATCH)
-            if number:
-                deleted += of_round
-            else:  # the first connects and prepares
+                of_round = await jobs.delete_finished(age, limit)
+            if limit == 1:
                 began = time.monotonic()
+            else:
+                deleted += of_round
         seconds = time.monotonic() - began
     finally:
         await database.close()
