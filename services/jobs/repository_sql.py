@@ -201,7 +201,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     def _is_known(self, job_type_id: UUID, version: int) -> bool:
         known = self._known_types.get(job_type_id)
-        # A later one was read by a claim that overtook this one. What a claim needs of a type never changes.
+        # It may have been changed between the lock and the look: then what is known is later, and as good.
         return known is not None and known.version >= version
 
     async def renew(self, renewal: Renewal) -> Renewed:
@@ -336,11 +336,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         return [ListKey(queue, Priority(priority)) for queue, priority in rows]
 
     async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
-        rows = (
-            await self._execute(statement, parameters)
-            if isinstance(statement, Prepared)
-            else await self._connection.execute(statement, parameters)
-        )
+        rows = await self._rows(statement, parameters)
         return [Waiting(job_id, queue, Priority(priority), queued_at) for job_id, queue, priority, queued_at in rows]
 
 

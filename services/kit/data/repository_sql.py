@@ -164,12 +164,14 @@ class SqlRepository(Generic[E, N]):
 
     async def _all(self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None) -> list[E]:
         """The entities that a statement answers, whose columns are `columns`."""
-        rows: Iterable[Sequence[Any]] = (
-            await self._execute(statement, parameters or {})
-            if isinstance(statement, Prepared)
-            else await self._connection.execute(statement, parameters)
-        )
-        return self._entities(rows)
+        return self._entities(await self._rows(statement, parameters))
+
+    async def _rows(
+        self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None
+    ) -> Iterable[Sequence[Any]]:
+        if isinstance(statement, Prepared):
+            return await self._execute(statement, parameters or {})
+        return await self._connection.execute(statement, parameters)
 
     def _entities(self, rows: Iterable[Sequence[Any]]) -> list[E]:
         # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
