@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from services.bench.arena import Arena
@@ -13,6 +13,8 @@ from services.cli.child import Child
 from services.cli.connect import environment
 
 _STOP_SECONDS_MAX = 10.0
+# Of P8's servers in each run.
+_TURNS = 5
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,7 @@ async def layers(arena: Arena) -> tuple[Figures, dict[str, Any]]:
     async with echo_server(arena) as layered, echo_server(arena, "bare") as bare:
         for server in (layered, bare):
             await _cost(arena, server, plan.warm_up)
-        costs = [
-            (await _cost(arena, layered, plan.echoes), await _cost(arena, bare, plan.echoes)) for _ in range(plan.runs)
-        ]
+        costs = [await _costs(arena, (layered, bare)) for _ in range(plan.runs)]
     figures = {
         "p8_us": median(with_layers - without for with_layers, without in costs),
         "p8_layered_us": median(with_layers for with_layers, _ in costs),
@@ -106,6 +106,12 @@ async def _rate(arena: Arena, address: str, customers: Sequence[str], calls: int
         callers=arena.plan.callers,
     )
     return calls / float(done["ended"] - done["began"])
+
+
+async def _costs(arena: Arena, servers: Sequence[EchoServer]) -> tuple[float, ...]:
+    """Microseconds a call of each server, in short turns: a machine's speed changes from second to second."""
+    turns = [[await _cost(arena, server, arena.plan.echoes // _TURNS) for server in servers] for _ in range(_TURNS)]
+    return tuple(map(mean, zip(*turns, strict=True)))
 
 
 async def _cost(arena: Arena, server: EchoServer, calls: int) -> float:

@@ -20,7 +20,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import (
     WalletServiceServicer,
     add_WalletServiceServicer_to_server,
 )
-from services.kit.rpc.server import Served, Server, serve
+from services.kit.rpc.server import Served, Server, channel_options, serve, spare_the_collector
 from services.kit.settings import ServerSettings
 
 log = structlog.get_logger(__name__)
@@ -81,13 +81,14 @@ async def layered() -> None:
 
 
 async def bare() -> None:
-    """Serves with none."""
-    server = grpc.aio.server()
+    """Serves with none; all else is as in services."""
+    server = grpc.aio.server(options=channel_options(ServerSettings(listen_address=_ADDRESS)))
     add_WalletServiceServicer_to_server(_servicer(), server)
     port = server.add_insecure_port(_ADDRESS)
     await server.start()
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    spare_the_collector()
     log.info("serving", address=f"127.0.0.1:{port}")
     await stopped.wait()
     await server.stop(None)

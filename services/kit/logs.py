@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import structlog
 
+from services.kit.origin import origin
 from services.kit.settings import LogSettings
 
 _MASK = "**********"
@@ -31,7 +32,7 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
     """
     shared = _processors({"service": service} if process is None else {"service": service, "process": process})
     as_json = settings.format == "json"
-    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer(timestamp_key="timestamp")
     level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(
         processors=[*shared, _json_bytes if as_json else renderer],
@@ -54,6 +55,15 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
     logging.captureWarnings(capture=True)
 
 
+def add_call(_: Any, __: str, event: Any) -> Any:
+    """Adds the call that is being served to a log line: its request ID and method."""
+    call = origin.get()
+    if call.request_id:
+        event.setdefault("request_id", call.request_id)
+        event.setdefault("method", call.method)
+    return event
+
+
 def mask_secrets(_: Any, __: str, event: Any) -> Any:
     """Masks what looks like a secret in a log line: values under telling names, and passwords in URLs."""
     for key, value in event.items():
@@ -64,14 +74,15 @@ def mask_secrets(_: Any, __: str, event: Any) -> Any:
     return event
 
 
-def _processors(origin: Mapping[str, Any]) -> list[Any]:
+def _processors(service: Mapping[str, Any]) -> list[Any]:
     def add_service_and_time(_: Any, __: str, event: Any) -> Any:
-        event.update(origin)
-        event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        event.update(service)
+        event["timestamp"] = datetime.now(UTC)
         return event
 
     return [
         structlog.contextvars.merge_contextvars,
+        add_call,
         add_service_and_time,
         structlog.stdlib.add_log_level,
         structlog.processors.format_exc_info,
@@ -81,7 +92,7 @@ def _processors(origin: Mapping[str, Any]) -> list[Any]:
 
 def _json_bytes(_: Any, __: str, event: Any) -> bytes:
     try:
-        return orjson.dumps(event, default=str)
+        return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
     except TypeError:
         # orjson refuses lone surrogates and keys that are not text. The line is worth more than its exact form.
         return orjson.dumps({str(key): ascii(value) for key, value in event.items()})

@@ -1,11 +1,10 @@
 """Who caused what happens now: the actor and the call, set by the server for each call. For the audit trail."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a change comes from.
 
     Attributes:

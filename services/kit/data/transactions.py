@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from services.kit import tracing
 from services.kit.data.errors import (

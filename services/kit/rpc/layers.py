@@ -1,9 +1,10 @@
 """The layers around every call, from the outside in: log, span, errors, deadline, drain, load, contract.
 
-The stack is built once a method, not once a call, and gRPC sees a single interceptor that has it ready.
+The stack is built once a method, when its service is registered, and is what gRPC takes for the method's handler: an
+interceptor of gRPC's would be asked for it again at each call.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +22,7 @@ from services.kit.rpc.interceptors.load import Load
 from services.kit.rpc.interceptors.tracing import traced
 from services.kit.rpc.validation import ContractValidator
 
-__all__ = ["Layers", "LayersInterceptor", "Load"]
+__all__ = ["Layers", "Load"]
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -67,30 +68,6 @@ class Layers:
         descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
         deserialize = cast("Callable[[bytes], Any]", handler.request_deserializer)
         return self.validator.reader(descriptor.input_type.full_name, deserialize)
-
-
-class LayersInterceptor(grpc.aio.ServerInterceptor):
-    """Answers gRPC's question for a method's handler with one that has the layers around it."""
-
-    def __init__(self, layers: Layers) -> None:
-        self._layers = layers
-        self._handlers: dict[str, Handler] = {}
-
-    async def intercept_service(
-        self,
-        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler | None":
-        """Finds the handler of a call; a method that does not exist has none."""
-        method = handler_call_details.method
-        known = self._handlers.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        wrapped = self._handlers[method] = self._layers.around(method, handler)
-        return wrapped
 
 
 def _call(handler: "Handler") -> Call:

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 
 class _File:
@@ -79,7 +80,9 @@ def enable(services: Sequence[str], server: grpc.aio.Server) -> None:
 
     Args:
         services: The full names of what is shown, besides reflection itself.
-        server: The server, before it is started.
+        server: The server, before it is started, or what stands in for it.
     """
     pool = cast("descriptor_pool.DescriptorPool", ContractPool())
-    reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server, pool)
+    # Not the library's own function: it takes what is no server of grpc.aio for one that is not asynchronous.
+    servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME], pool=pool)
+    add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ from services.kit.logs import configure
 from services.kit.metrics import metrics_endpoint
 from services.kit.rpc import reflection
 from services.kit.rpc.health import Check, Health
-from services.kit.rpc.layers import Layers, LayersInterceptor, Load
+from services.kit.rpc.layers import Layers, Load
 from services.kit.rpc.lifeline import Lifeline, process_number
 from services.kit.rpc.policy import check_policies
 from services.kit.rpc.registration import Registrations
@@ -121,31 +121,19 @@ class Server:
         Raises:
             StartupError: If a method of the contract has no policy.
         """
-        bytes_max = self.settings.message_bytes_max
-        server = grpc.aio.server(
-            interceptors=[LayersInterceptor(layers)],
-            options=[
-                ("grpc.max_receive_message_length", bytes_max),
-                ("grpc.max_send_message_length", bytes_max),
-                ("grpc.so_reuseport", int(self.settings.reuse_port)),
-                # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
-                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-                # Finds out that a client has vanished without a word, so that what streams to it ends.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
-        )
-        registrations = Registrations(server)
+        server = grpc.aio.server(options=channel_options(self.settings))
+        registrations = Registrations(server, layers)
         for one in self.served:
             one.register(cast("grpc.aio.Server", registrations))
         for service in registrations.services():
             check_policies(service)
             for method in service.methods:
                 layers.validator.warm_up(method.input_type.full_name)
-        add_HealthServicer_to_server(health.servicer, server)
+        without_policy = cast("grpc.aio.Server", Registrations(server, layers))
+        add_HealthServicer_to_server(health.servicer, without_policy)
         if self.settings.reflection:
             names = [one.descriptor.full_name for one in self.served]
-            reflection.enable([*names, "grpc.health.v1.Health"], server)
+            reflection.enable([*names, "grpc.health.v1.Health"], without_policy)
         return server
 
     def _bind(self, server: grpc.aio.Server) -> str:
@@ -156,6 +144,20 @@ class Server:
             # What gRPC raises says no more; the reason is in a line that it has written to standard error by itself.
             raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def channel_options(settings: ServerSettings) -> list[tuple[str, int]]:
+    """What gRPC is told about the connections of a server."""
+    return [
+        ("grpc.max_receive_message_length", settings.message_bytes_max),
+        ("grpc.max_send_message_length", settings.message_bytes_max),
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+        # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Finds out that a client has vanished without a word, so that what streams to it ends.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
 
 
 def spare_the_collector() -> None:

@@ -22,7 +22,8 @@ from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import InvalidField
 from services.kit.query.page import PageTokens
-from services.kit.rpc.layers import Layers, LayersInterceptor, Load
+from services.kit.rpc.layers import Layers, Load
+from services.kit.rpc.registration import Registrations
 from services.kit.settings import DatabaseSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -103,9 +104,9 @@ async def stub(service: Any, example: SimpleNamespace, tmp_path: Path) -> AsyncI
     """A client of the example's server, which has the layers that all our servers have."""
     notes_pb2_grpc = import_module("innosystem.notes.v1.notes_pb2_grpc")
     layers = Layers(Load(10, 10), 10, cast("Any", NoRules()))
-    server = grpc.aio.server(interceptors=[LayersInterceptor(layers)])
+    server = grpc.aio.server()
     servicer = example.NoteServicer(service, PageTokens(b"0123456789abcdef"))
-    notes_pb2_grpc.add_NoteServiceServicer_to_server(servicer, server)
+    notes_pb2_grpc.add_NoteServiceServicer_to_server(servicer, Registrations(server, layers))
     address = f"unix:{tmp_path / 's'}"
     server.add_insecure_port(address)
     await server.start()

@@ -7,13 +7,11 @@ from typing import Any
 
 import grpc
 import structlog
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from innosystem.client import request_id as request_id_variable
 from services.kit.origin import Origin, origin
 from services.kit.rpc.interceptors.call import Call, Context
-
-log = structlog.get_logger(__name__)
 
 REQUEST_ID_KEY = "x-request-id"
 # What can be put into logs and headers as it is.
@@ -28,11 +26,13 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
         call: The next layer.
         quiet: Whether the line is for debugging only: probes call every second.
     """
+    # Bound here, once: a logger that is not bound would be at each line.
+    log = structlog.get_logger(__name__).bind()
+    write = log.debug if quiet else log.info
 
     async def logged_call(request: Any, context: Context) -> Any:
         request_id = _request_id(context)
         request_id_variable.set(request_id)
-        structlog.contextvars.bind_contextvars(request_id=request_id, method=method)
         peer = context.peer()
         origin.set(Origin(peer, method, request_id))
         begun = time.perf_counter()
@@ -50,7 +50,6 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
             return answer
         finally:
             milliseconds = round((time.perf_counter() - begun) * 1000, 3)
-            write = log.debug if quiet else log.info
             write("call", code=code, duration_ms=milliseconds, peer=peer)
 
     return logged_call

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from innosystem.client import error_from, request_id
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.errors import EtagMismatch
+from services.kit.logs import add_call
 from tests.integration.kit.rpc.serving import LIMIT_SECONDS, NAME, Context, Gate, Running, health_method, running
 
 Lines = list[Any]
@@ -22,7 +23,7 @@ Lines = list[Any]
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as captured:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars, add_call]) as captured:
         yield captured
 
 

@@ -18,6 +18,7 @@ from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.options.v1 import options_pb2
 from services.kit.errors import EtagMismatch
+from services.kit.logs import add_call
 from services.kit.rpc.health import Health
 from services.kit.rpc.layers import Layers, Load
 from services.kit.rpc.server import Served, Server
@@ -112,7 +113,7 @@ async def written(request: pb.GetCustomerRequest, context: Context) -> None:
 async def test_a_stream_passes_the_layers_and_outlasts_the_servers_default_deadline(
     tmp_path: Path, watched: ServiceDescriptor, behavior: Behavior
 ) -> None:
-    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars, add_call]) as lines:
         async with Watched(tmp_path, watched, behavior) as server:
             names = [response.customer.name async for response in server.watch()]
 
