@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from services.kit.migrations import Migrations  # noqa: E402 - the path has to be set first
+from services.kit.migrations.tree import Migrations  # noqa: E402 - the path has to be set first
 
 SQUAWK = Path(sys.executable).parent / "squawk"
 SERVICES = ("customers", "wallets", "jobs")

@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from services.kit.data.database import Database
-from services.kit.migrations import Migrations
+from services.kit.migrations.tree import Migrations
 
 SERVICES = ("customers", "wallets", "jobs")
 

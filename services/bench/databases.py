@@ -46,6 +46,6 @@ async def _execute(url: str, statement: sql.Composed) -> None:
 
 
 def _migrate(service: str, url: str) -> None:
-    from services.kit.migrations import Migrations
+    from services.kit.migrations.tree import Migrations
 
     Migrations(service, url, importlib.import_module(f"services.{service}.models").metadata).up()

@@ -43,7 +43,7 @@ def server_version(url: str) -> str:
 
 
 def _make_all(opened: ExitStack) -> Mapping[str, str]:
-    from services.kit.migrations import Migrations
+    from services.kit.migrations.tree import Migrations
 
     given = environment()
     servers = {service: given.get(f"{service.upper()}_DATABASE_URL") for service in _SERVICES}

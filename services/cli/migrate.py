@@ -13,7 +13,7 @@ from services.cli.options import Json, Service
 from services.cli.output import NOTHING, print_json, print_table
 
 if TYPE_CHECKING:
-    from services.kit.migrations import Migrations
+    from services.kit.migrations.tree import Migrations
 
 app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
 
@@ -134,7 +134,7 @@ def _of(service: Service | None) -> list["Migrations"]:
     """Makes the migrations of the services. All addresses are looked up before anything is done to one of them."""
     from importlib import import_module
 
-    from services.kit.migrations import Migrations
+    from services.kit.migrations.tree import Migrations
 
     wanted = [service] if service else _ALL
     urls = {name: environment().get(f"{name.upper()}_DATABASE_URL") for name in wanted}

@@ -13,7 +13,7 @@ from services.customers.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.migrations import SchemaGate
+from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.settings import DatabaseSettings, load
@@ -24,7 +24,7 @@ async def main() -> None:
     server_settings = load(CustomersServerSettings, "CUSTOMERS_")
     database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
     database = Database.connect(database_settings, application_name="innosystem-customers")
-    schema = SchemaGate.of("customers", database_settings, metadata, database.check)
+    schema = SchemaGate.of("customers", database_settings, metadata, database)
     transactions = SqlTransactions(database)
     service = CustomersService(transactions, SqlCustomerRepository(transactions), lambda: datetime.now(UTC))
     servicer = CustomerServicer(service, PageTokens(database_settings.page_token_key))

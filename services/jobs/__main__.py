@@ -53,7 +53,7 @@ from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.migrations import SchemaGate
+from services.kit.migrations.startup import SchemaGate
 from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
@@ -87,7 +87,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
 
     async with AsyncExitStack() as opened:
         database = Database.connect(database_settings, application_name="innosystem-jobs")
-        schema = SchemaGate.of("jobs", database_settings, metadata, database.check)
+        schema = SchemaGate.of("jobs", database_settings, metadata, database)
         opened.push_async_callback(database.close)
         client = await opened.enter_async_context(redis_client(redis_settings))
         lists = RedisLists(client, redis_settings.key_prefix)

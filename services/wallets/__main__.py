@@ -10,7 +10,7 @@ from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.migrations import SchemaGate
+from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
@@ -33,7 +33,7 @@ async def main() -> None:
     database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
     settings = load(VerificationSettings, "WALLETS_")
     database = Database.connect(database_settings, application_name="innosystem-wallets")
-    schema = SchemaGate.of("wallets", database_settings, metadata, database.check)
+    schema = SchemaGate.of("wallets", database_settings, metadata, database)
     transactions = SqlTransactions(database)
     service = WalletsService(
         transactions,

@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services.kit.migrations import Migrations
+from services.kit.migrations.startup import head
+from services.kit.migrations.tree import Migrations
 from tests.conftest import SERVICES, migrations
 
 
@@ -41,6 +42,7 @@ def test_there_is_one_head_and_a_title_for_each_revision(service: str, empty_dat
     history = migrations(service, empty_database).history()
     assert history
     assert all(title for _, title in history)
+    assert head(service) == history[-1][0], "HEAD has to name the last revision"
     # Upgrading to "head" refuses to choose between several.
     migrations(service, empty_database).up()
     assert migrations(service, empty_database).current() == history[-1][0]

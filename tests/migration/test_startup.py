@@ -4,16 +4,20 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import MetaData
 from structlog.testing import capture_logs
 
+from services.kit.data.database import Database
 from services.kit.data.errors import ConnectionFailed
 from services.kit.migrations.startup import Mode, SchemaGate
 from services.kit.rpc.health import Health
-from services.kit.settings import StartupError
+from services.kit.settings import DatabaseSettings, StartupError
 from tests.conftest import SERVICES, migrations
 from tests.migration.trees import TABLE, Tree
 
@@ -26,7 +30,7 @@ async def alive() -> None:
 
 
 def gate(tree: Tree, url: str, mode: Mode = "validate") -> SchemaGate:
-    return SchemaGate(tree.on(url), mode, alive)
+    return SchemaGate(lambda: tree.on(url), mode, alive)
 
 
 async def test_a_database_behind_the_code_is_refused_with_what_is_missing_and_what_to_do(
@@ -88,6 +92,42 @@ async def test_a_database_that_is_up_to_date_is_looked_at_once(tree: Tree, empty
     await schema.check()
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_process_with_a_database_up_to_date_serves_without_importing_alembic(
+    service: str, fresh_database: Callable[[str], str]
+) -> None:
+    script = f"""
+import asyncio, sys
+from services.{service}.__main__ import main
+from services.{service}.models import metadata
+from services.kit.data.database import Database
+from services.kit.migrations.startup import SchemaGate
+from services.kit.settings import DatabaseSettings
+
+async def look() -> None:
+    settings = DatabaseSettings(url={fresh_database(service)!r})
+    database = Database.connect(settings, application_name="test")
+    await SchemaGate.of({service!r}, settings, metadata, database).check()
+    await database.close()
+
+asyncio.run(look())
+print("alembic" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_database_that_was_never_migrated_is_behind(service: str, empty_database: str) -> None:
+    settings = DatabaseSettings(url=SecretStr(empty_database))
+    database = Database.connect(settings, application_name="test")
+    try:
+        with pytest.raises(StartupError, match="behind this release"):
+            await SchemaGate.of(service, settings, MetaData(), database).check()
+    finally:
+        await database.close()
+
+
 async def test_a_database_ahead_of_the_code_is_accepted_and_logged(tree: Tree, empty_database: str) -> None:
     tree.add(TABLE)
     tree.on(empty_database).up()
@@ -128,7 +168,7 @@ async def test_a_database_out_of_reach_fails_the_check_and_is_looked_at_when_it_
     schema = gate(tree, AWAY)
     with pytest.raises(ConnectionFailed):
         await schema.check()
-    schema.migrations = tree.on(empty_database)
+    schema.migrations = lambda: tree.on(empty_database)
     await schema.check()
 
 

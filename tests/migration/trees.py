@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import MetaData
 
-from services.kit.migrations import Migrations
 from services.kit.migrations.locking import Limits
+from services.kit.migrations.tree import Migrations
 
 TABLE = "op.execute('CREATE TABLE things (id int PRIMARY KEY, name text)')"
 FILL = "op.execute('INSERT INTO things SELECT n FROM generate_series(1, 2500) n')"
@@ -15,7 +15,7 @@ _REVISION = '''"""Revision {number}."""
 
 from alembic import op
 
-from services.kit.migrations import in_batches, outside_transaction
+from services.kit.migrations.steps import in_batches, outside_transaction
 
 revision = "r{number}"
 down_revision = {before!r}

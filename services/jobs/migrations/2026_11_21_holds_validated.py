@@ -7,7 +7,7 @@ After: 2c7a90f4be15
 import sqlalchemy as sa
 from alembic import op
 
-from services.kit.migrations import outside_transaction
+from services.kit.migrations.steps import outside_transaction
 
 revision = "8f10c3a6d2b7"
 down_revision = "2c7a90f4be15"

@@ -7,7 +7,7 @@ After: f739d7ea8fc8
 import sqlalchemy as sa
 from alembic import op
 
-from services.kit.migrations import outside_transaction
+from services.kit.migrations.steps import outside_transaction
 
 revision = "5b1de6c03a7e"
 down_revision = "f739d7ea8fc8"

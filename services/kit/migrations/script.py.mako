@@ -10,7 +10,7 @@ Rules: the release before this one runs on the new schema while pods are replace
 - An index on a table with rows is made CONCURRENTLY, in a revision of its own, under `with outside_transaction():`.
 - A CHECK or foreign key is added NOT VALID, and validated by a revision of its own, under `with outside_transaction():`.
 - Data is changed by `in_batches(...)`, in a revision of its own.
-- Every step can go back. (`outside_transaction` and `in_batches` are imported from services.kit.migrations.)
+- Every step can go back. (`outside_transaction` and `in_batches` are imported from services.kit.migrations.steps.)
 """
 
 import sqlalchemy as sa

@@ -1,23 +1,36 @@
-"""Whether a service may serve from its database, looked at once after each start."""
+"""Whether a service may serve from its database, looked at once after each start.
+
+Alembic is imported only where a database is not at the head of the revisions: it takes 8 MB, which a service would
+keep for as long as it runs.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import structlog
-from alembic.util import CommandError
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from services.kit.data.database import Database
 from services.kit.data.errors import translate
-from services.kit.migrations.locking import MigrationsBusy
-from services.kit.migrations.tree import Migrations
 from services.kit.settings import DatabaseSettings, StartupError
+
+if TYPE_CHECKING:
+    from services.kit.migrations.tree import Migrations
 
 log = structlog.get_logger(__name__)
 
 Mode = Literal["validate", "migrate", "warn"]
+
+_EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_REVISION = text("SELECT version_num FROM alembic_version")
+
+
+async def _not_known() -> bool:
+    return False
 
 
 @dataclass
@@ -28,26 +41,34 @@ class SchemaGate:
     database. A migration that takes longer than a health check goes on, and the next check waits for it.
 
     Attributes:
-        migrations: Those of the service.
+        migrations: Makes those of the service.
         mode: What to do with a database behind the code: `validate` ends the process, `migrate` applies what is
             pending, `warn` logs it.
         reachable: Asks the database for a sign of life; raises if it gives none.
+        at_head: Whether the database is at the head of the revisions; False if that is not known.
     """
 
-    migrations: Migrations
+    migrations: "Callable[[], Migrations]"
     mode: Mode
     reachable: Callable[[], Awaitable[None]]
+    at_head: Callable[[], Awaitable[bool]] = _not_known
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _passed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     @classmethod
-    def of(
-        cls, service: str, settings: DatabaseSettings, metadata: MetaData, reachable: Callable[[], Awaitable[None]]
-    ) -> Self:
+    def of(cls, service: str, settings: DatabaseSettings, metadata: MetaData, database: Database) -> Self:
         """Makes the gate of a service from its settings; its `__main__` does so."""
-        url = settings.url.get_secret_value()
-        migrations = Migrations(service, url, metadata, connect_timeout_seconds=settings.connect_timeout_seconds)
-        return cls(migrations, settings.schema_check, reachable)
+
+        def migrations() -> "Migrations":
+            from services.kit.migrations.tree import Migrations
+
+            url = settings.url.get_secret_value()
+            return Migrations(service, url, metadata, connect_timeout_seconds=settings.connect_timeout_seconds)
+
+        async def at_head() -> bool:
+            return await _revision(database) == head(service)
+
+        return cls(migrations, settings.schema_check, database.check, at_head)
 
     async def check(self) -> None:
         """Passes when the service may serve.
@@ -58,7 +79,7 @@ class SchemaGate:
         """
         await self.reachable()
         if self._looking is None:
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look))
+            self._looking = asyncio.create_task(self._look_once())
         try:
             await asyncio.shield(self._looking)
             self._passed.set()
@@ -75,24 +96,32 @@ class SchemaGate:
 
         return wait_and_work
 
+    async def _look_once(self) -> None:
+        if not await self.at_head():
+            await asyncio.to_thread(self._look)
+
     def _look(self) -> None:
+        from alembic.util import CommandError
+
+        from services.kit.migrations.locking import MigrationsBusy
+
         try:
-            self._bring_about_or_refuse()
+            self._bring_about_or_refuse(self.migrations())
         except (CommandError, DBAPIError, MigrationsBusy) as error:
             if isinstance(error, OperationalError) and (known := translate(error.orig or error)):
                 raise known from error
             raise StartupError(f"can't {self.mode} the schema of the database: {_line(error)}") from error
 
-    def _bring_about_or_refuse(self) -> None:
-        current = self.migrations.current()
-        if not self.migrations.knows(current):
+    def _bring_about_or_refuse(self, migrations: "Migrations") -> None:
+        current = migrations.current()
+        if not migrations.knows(current):
             log.info("database ahead of the code", revision=current)
             return
-        if not (missing := self.migrations.after(current)):
+        if not (missing := migrations.after(current)):
             return
-        service = self.migrations.service
+        service = migrations.service
         if self.mode == "migrate":
-            self.migrations.up()
+            migrations.up()
             log.info("database migrated", revisions=missing)
             return
         if self.mode == "warn":
@@ -101,6 +130,19 @@ class SchemaGate:
         raise StartupError(
             f"the database is behind this release, without {', '.join(missing)}: run innosystem migrate up {service}"
         )
+
+
+def head(service: str) -> str:
+    """The last revision of a service, as the file HEAD beside its revisions has it; a test compares the two."""
+    return (resources.files("services") / service / "migrations" / "HEAD").read_text(encoding="utf-8").strip()
+
+
+async def _revision(database: Database) -> str | None:
+    async with database.transaction(read_only=True) as transaction:
+        if not await transaction.connection.scalar(_EVER_MIGRATED):
+            return None
+        revision: str | None = await transaction.connection.scalar(_REVISION)
+        return revision
 
 
 def _line(error: Exception) -> str:

@@ -62,9 +62,10 @@ class Migrations:
         self._run(lambda config: command.downgrade(config, revision))
 
     def new(self, message: str) -> Path:
-        """Writes a migration from the template, filled with how the models differ from the database."""
+        """Writes a migration from the template, filled with how the models differ from the database, and HEAD."""
         written: list[Any] = []
         self._run(lambda config: written.append(command.revision(config, message, autogenerate=True)))
+        (self.versions / "HEAD").write_text(f"{written[0].revision}\n", encoding="utf-8")
         return Path(written[0].path)
 
     def current(self) -> str | None:

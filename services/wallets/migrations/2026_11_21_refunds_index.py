@@ -7,7 +7,7 @@ After: 7c2e41b90d58
 import sqlalchemy as sa
 from alembic import op
 
-from services.kit.migrations import outside_transaction
+from services.kit.migrations.steps import outside_transaction
 
 revision = "e05f6a1d7b34"
 down_revision = "7c2e41b90d58"
