@@ -70,8 +70,8 @@ MINUTES ?= 10
 SEED ?=
 
 .PHONY: chaos
-chaos: setup ## Run jobs under random faults and compare the books: `make chaos MINUTES=10 SEED=1`
-	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+chaos: setup ## Run jobs under random faults and compare the books: `make chaos MINUTES=10 SEED=1 RATE=200`
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--jobs-per-second $(RATE))
 
 .PHONY: check
 check: setup ## Check format, lint, types, contracts and migrations

@@ -9,7 +9,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from tests.chaos.run import FAULT_EVERY_SECONDS, JOBS_PER_SECOND, Result, run
+from tests.chaos.load import JOBS_PER_SECOND
+from tests.chaos.run import FAULT_EVERY_SECONDS, Result, run
 
 _COMPLAINTS_SHOWN = 50
 
@@ -61,7 +62,12 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long there are faults (10)")
     parser.add_argument("--seed", type=int, help="decides on jobs and faults (chosen and printed)")
-    parser.add_argument("--jobs-per-second", type=float, default=JOBS_PER_SECOND, help="how many jobs are submitted")
+    parser.add_argument(
+        "--jobs-per-second",
+        type=float,
+        default=JOBS_PER_SECOND,
+        help="how many jobs are submitted; beyond the usual rate they are quick ones",
+    )
     parser.add_argument("--fault-every-seconds", type=float, default=FAULT_EVERY_SECONDS, help="the mean pause")
     parser.add_argument("--keep", action="store_true", help="keep the folder when all is well too")
     return parser.parse_args()

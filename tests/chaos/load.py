@@ -17,6 +17,9 @@ from tests.chaos.kinds import KINDS
 from tests.chaos.money import Money
 from tests.chaos.submissions import Generator, Submission, job_type
 
+JOBS_PER_SECOND = 12.0
+"""Of all kinds. More than these are quick ones: how many handlers can sleep at once says nothing about the platform."""
+
 _TICK_SECONDS = 0.5
 _TOP_UP_SECONDS = 4.0
 
@@ -38,7 +41,8 @@ class Load:
         """
         self._clients = clients
         self._random = random.Random(seed)
-        self._per_tick = jobs_per_second * _TICK_SECONDS
+        mixed = min(jobs_per_second, JOBS_PER_SECOND)
+        self._mixed_per_tick, self._quick_per_tick = mixed * _TICK_SECONDS, (jobs_per_second - mixed) * _TICK_SECONDS
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = Calls()
         self._money = Money(clients, self._calls)
@@ -96,11 +100,15 @@ class Load:
             task.cancel()
 
     async def _submit(self) -> None:
-        due = 0.0
+        mixed_due = quick_due = 0.0
         while True:
-            due += self._per_tick
-            made = [self._generator.next() for _ in range(int(due))]
-            due -= len(made)
+            mixed_due += self._mixed_per_tick
+            quick_due += self._quick_per_tick
+            made = [self._generator.next() for _ in range(int(mixed_due))]
+            made += [self._generator.next(quick=True) for _ in range(int(quick_due))]
+            mixed_due %= 1
+            quick_due %= 1
+            self._random.shuffle(made)
             self.submissions.update((one.job_id, one) for one in made)
             # Some one by one, the others together.
             alone = self._random.randrange(len(made) + 1)

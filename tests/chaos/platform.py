@@ -19,6 +19,8 @@ REPLICAS = 2
 RUNNERS = 3
 LEASE_SECONDS = 3
 RESCUES_MAX = 25
+WINDOW = 20
+"""How many IDs a list of Redis has: few, so that jobs are withheld all the time."""
 HANDLERS = "tests.chaos.handlers"
 
 _WATCH_SECONDS = 0.5
@@ -30,7 +32,6 @@ _JOBS_SETTINGS = {
     "JOBS_RESCUE_GRACE_SECONDS": "2",
     "JOBS_RECONCILE_SECONDS": "1",
     "JOBS_RESCUES_MAX": str(RESCUES_MAX),
-    "JOBS_WINDOW": "20",
     # A submission has a twentieth of it to store its job, also where everything shares two cores. What is under way at
     # half of it must be over by then, through links that stand still for six seconds.
     "JOBS_HOLD_ORPHAN_SECONDS": "60",
@@ -53,8 +54,9 @@ class Platform:
         links: The ways to the servers, by name: `redis`, `postgres-jobs`, `jobs-0` and so on.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, window: int = WINDOW) -> None:
         self.folder = folder
+        self._window = window
         self.postgres = EmbeddedPostgres(folder)
         self.redis = EmbeddedRedis(folder)
         self.notes = folder / "notes.jsonl"
@@ -64,9 +66,14 @@ class Platform:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path) -> AsyncIterator["Platform"]:
-        """Starts everything, and ends it after the block. The folder stays."""
-        platform = cls(folder)
+    async def open(cls, folder: Path, *, window: int = WINDOW) -> AsyncIterator["Platform"]:
+        """Starts everything, and ends it after the block. The folder stays.
+
+        Args:
+            folder: Where everything works and logs.
+            window: How many IDs a list of Redis has.
+        """
+        platform = cls(folder, window=window)
         try:
             await platform._start()
             yield platform
@@ -181,7 +188,7 @@ class Platform:
         }
         if service == "jobs":
             clients = {f"{each.upper()}_ADDRESS": self.target(each) for each in ("customers", "wallets")}
-            settings |= {**self._queue(), **clients, **_JOBS_SETTINGS}
+            settings |= {**self._queue(), **clients, **_JOBS_SETTINGS, "JOBS_WINDOW": str(self._window)}
         return settings
 
     def _queue(self) -> dict[str, str]:

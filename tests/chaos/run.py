@@ -18,16 +18,15 @@ from tests.chaos.books import Books, read_books
 from tests.chaos.faults import Fault, schedule
 from tests.chaos.figures import Figures, figures
 from tests.chaos.inflicting import Inflictor
-from tests.chaos.load import Load
+from tests.chaos.load import JOBS_PER_SECOND, Load
 from tests.chaos.notes import Notes
 from tests.chaos.oracle import Evidence, complaints, unfinished
-from tests.chaos.platform import RESCUES_MAX, Platform
+from tests.chaos.platform import RESCUES_MAX, WINDOW, Platform
 from tests.chaos.verifying import verify
 
 # The last thing that happens is that holds without a job are released.
 REST_SECONDS_MAX = 150.0
 FAULT_EVERY_SECONDS = 2.0
-JOBS_PER_SECOND = 12.0
 
 _LOOK_SECONDS = 1.0
 
@@ -75,7 +74,10 @@ async def run(
     """
     faults = schedule(seed, for_seconds=for_seconds, every_seconds=fault_every_seconds)
     (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults], indent=1))
-    async with Platform.open(folder) as platform, _clients(platform) as clients:
+    async with (
+        Platform.open(folder, window=max(WINDOW, round(jobs_per_second))) as platform,
+        _clients(platform) as clients,
+    ):
         say(f"the platform runs in {folder}; {len(faults)} faults in {for_seconds:g} s")
         load = Load(clients, seed=seed, jobs_per_second=jobs_per_second)
         await load.prepare()
