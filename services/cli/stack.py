@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 SERVICES = ("customers", "wallets", "jobs")
 HANDLERS = ("innosystem.runner.examples.source_stats",)
 
-# As in the image: malloc of glibc otherwise keeps an arena of its own for each of gRPC's threads.
-_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 _SERVING_SECONDS_MAX = 30.0
 _STOP_SECONDS_MAX = 30.0
 _WATCH_SECONDS = 0.5
@@ -192,7 +190,7 @@ class Stack:
         # How far a process has come is read from its log, at the level INFO.
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        child = Child(name, module, arguments, {**_ARENAS, **self._settings, **settings}, log)
+        child = Child(name, module, arguments, {**self._settings, **settings}, log)
         # Stopped in the reverse order: runners first, then who takes their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()

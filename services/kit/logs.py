@@ -32,7 +32,7 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
     """
     shared = _processors({"service": service} if process is None else {"service": service, "process": process})
     as_json = settings.format == "json"
-    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer(timestamp_key="timestamp")
+    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
     level = logging.getLevelNamesMapping()[settings.level]
     structlog.configure(
         processors=[*shared, _json_bytes if as_json else renderer],
@@ -95,7 +95,8 @@ def _json_bytes(_: Any, __: str, event: Any) -> bytes:
         return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
     except TypeError:
         # orjson refuses lone surrogates and keys that are not text. The line is worth more than its exact form.
-        return orjson.dumps({str(key): ascii(value) for key, value in event.items()})
+        as_text = {str(key): ascii(value) for key, value in event.items()}
+        return orjson.dumps({**as_text, "timestamp": event.get("timestamp")}, option=orjson.OPT_UTC_Z)
 
 
 def _json(logger: Any, name: str, event: Any) -> str:

@@ -105,10 +105,11 @@ class Load:
             mixed_due += self._mixed_per_tick
             quick_due += self._quick_per_tick
             made = [self._generator.next() for _ in range(int(mixed_due))]
-            made += [self._generator.next(quick=True) for _ in range(int(quick_due))]
             mixed_due %= 1
-            quick_due %= 1
-            self._random.shuffle(made)
+            if self._quick_per_tick:
+                made += [self._generator.next(quick=True) for _ in range(int(quick_due))]
+                quick_due %= 1
+                self._random.shuffle(made)
             self.submissions.update((one.job_id, one) for one in made)
             # Some one by one, the others together.
             alone = self._random.randrange(len(made) + 1)

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 Mode = Literal["validate", "migrate", "warn"]
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
-_REVISION = text("SELECT version_num FROM alembic_version")
+_REVISIONS = text("SELECT version_num FROM alembic_version")
 
 
 async def _not_known() -> bool:
@@ -66,7 +66,11 @@ class SchemaGate:
             return Migrations(service, url, metadata, connect_timeout_seconds=settings.connect_timeout_seconds)
 
         async def at_head() -> bool:
-            return await _revision(database) == head(service)
+            try:
+                return await _revisions(database) == [head(service)]
+            except DBAPIError:
+                # Not that it is out of reach, which is an error of ours. Alembic will find out, and it will be told.
+                return False
 
         return cls(migrations, settings.schema_check, database.check, at_head)
 
@@ -137,12 +141,11 @@ def head(service: str) -> str:
     return (resources.files("services") / service / "migrations" / "HEAD").read_text(encoding="utf-8").strip()
 
 
-async def _revision(database: Database) -> str | None:
+async def _revisions(database: Database) -> list[str]:
     async with database.transaction(read_only=True) as transaction:
         if not await transaction.connection.scalar(_EVER_MIGRATED):
-            return None
-        revision: str | None = await transaction.connection.scalar(_REVISION)
-        return revision
+            return []
+        return list(await transaction.connection.scalars(_REVISIONS))
 
 
 def _line(error: Exception) -> str:

@@ -80,6 +80,7 @@ def test_what_json_can_not_hold_is_written_all_the_same() -> None:
     [line] = lines("log.info('odd', text='\\ud800', thing=object)")
 
     assert "ud800" in line["text"]
+    assert line["timestamp"].endswith("Z")
 
 
 def test_the_console_is_for_people() -> None:

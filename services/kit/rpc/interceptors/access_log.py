@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 
 from innosystem.client import request_id as request_id_variable
 from services.kit.origin import Origin, origin
-from services.kit.rpc.interceptors.call import Call, Context
+from services.kit.rpc.interceptors.call import Call, Context, ended_by
 
 REQUEST_ID_KEY = "x-request-id"
 # What can be put into logs and headers as it is.
@@ -43,7 +43,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
             code = context.code().name
             raise
         except asyncio.CancelledError:
-            code = _ended_by(context)
+            code = ended_by(context).name
             raise
         else:
             code = "OK"
@@ -53,12 +53,6 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
             write("call", code=code, duration_ms=milliseconds, peer=peer)
 
     return logged_call
-
-
-def _ended_by(context: Context) -> str:
-    """Whether a call was cancelled by its deadline, or by its caller or the end of the drain."""
-    remaining: float | None = context.time_remaining()
-    return "DEADLINE_EXCEEDED" if remaining is not None and remaining <= 0 else "CANCELLED"
 
 
 def _request_id(context: Context) -> str:

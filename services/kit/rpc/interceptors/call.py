@@ -14,6 +14,16 @@ import grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 Call = Callable[[Any, Context], Awaitable[Any]]
 
+# A deadline travels as the time that is left, which gRPC rounds up. So a caller's own clock is first, and cancels.
+_ROUNDING_SECONDS = 0.1
+
+
+def ended_by(context: Context) -> grpc.StatusCode:
+    """Whether a call that was cancelled was so by its deadline, or by its caller or the end of the drain."""
+    remaining: float | None = context.time_remaining()
+    expired = remaining is not None and remaining <= _ROUNDING_SECONDS
+    return grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
+
 
 def streaming(behavior: Callable[[Any, Context], Any]) -> Call:
     """Makes a call of a servicer's method that streams its responses.

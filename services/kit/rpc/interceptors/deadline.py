@@ -1,4 +1,4 @@
-"""Ends a call at its deadline, and does not begin one that has no time left."""
+"""Does not begin a call that has no time left, and limits one whose caller set no deadline; gRPC ends the others."""
 
 import asyncio
 from typing import Any

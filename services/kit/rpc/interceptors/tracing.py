@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from opentelemetry import propagate, trace
 
-from services.kit.rpc.interceptors.call import Call, Context
+from services.kit.rpc.interceptors.call import Call, Context, ended_by
 from services.kit.tracing import is_recorded
 
 _SYSTEM = "grpc"
@@ -41,7 +41,7 @@ def traced(method: str, call: Call) -> Call:
                 _end(span, context.code())
                 raise
             except asyncio.CancelledError:
-                _end(span, grpc.StatusCode.CANCELLED)
+                _end(span, ended_by(context))
                 raise
             _end(span, grpc.StatusCode.OK)
             return answer

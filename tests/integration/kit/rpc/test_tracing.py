@@ -1,5 +1,6 @@
 """Spans of calls and transactions, for whoever runs a service under OpenTelemetry (D4, C6)."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import EtagMismatch
-from tests.integration.kit.rpc.serving import Context, running
+from tests.integration.kit.rpc.serving import LIMIT_SECONDS, Context, Gate, running
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -66,3 +67,16 @@ async def test_a_refused_call_is_a_span_with_its_status(tmp_path: Path, spans: I
     assert (call.status.status_code, call.status.description) == (trace.StatusCode.ERROR, "ABORTED")
     assert call.attributes is not None
     assert call.attributes["rpc.grpc.status_code"] == 10
+
+
+async def test_a_call_that_its_deadline_ended_is_a_span_that_says_so(
+    tmp_path: Path, spans: InMemorySpanExporter
+) -> None:
+    async with running(tmp_path, Gate()) as server:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await server.get(timeout=0.05)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not spans.get_finished_spans():  # noqa: ASYNC110 - what it waits for happens in gRPC
+                await asyncio.sleep(0.005)
+    [call] = spans.get_finished_spans()
+    assert call.status.description == "DEADLINE_EXCEEDED"
