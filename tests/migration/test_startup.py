@@ -128,6 +128,26 @@ async def test_a_database_that_was_never_migrated_is_behind(service: str, empty_
         await database.close()
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["INSERT INTO alembic_version VALUES ('another')", "ALTER TABLE alembic_version RENAME version_num TO number"],
+    ids=["two revisions", "unreadable"],
+)
+async def test_a_database_whose_revision_can_not_be_told_is_refused(
+    fresh_database: Callable[[str], str], change: str
+) -> None:
+    url = fresh_database("customers")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(change.encode())
+    settings = DatabaseSettings(url=SecretStr(url))
+    database = Database.connect(settings, application_name="test")
+    try:
+        with pytest.raises(StartupError, match="can't validate the schema"):
+            await SchemaGate.of("customers", settings, MetaData(), database).check()
+    finally:
+        await database.close()
+
+
 async def test_a_database_ahead_of_the_code_is_accepted_and_logged(tree: Tree, empty_database: str) -> None:
     tree.add(TABLE)
     tree.on(empty_database).up()

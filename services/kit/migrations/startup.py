@@ -15,7 +15,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.kit.data.database import Database
-from services.kit.data.errors import translate
+from services.kit.data.errors import SchemaBehind, translate
 from services.kit.settings import DatabaseSettings, StartupError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class SchemaGate:
         async def at_head() -> bool:
             try:
                 return await _revisions(database) == [head(service)]
-            except DBAPIError:
+            except (DBAPIError, SchemaBehind):
                 # Not that it is out of reach, which is an error of ours. Alembic will find out, and it will be told.
                 return False
 
