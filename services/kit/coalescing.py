@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Histogram
 
+from services.kit.data.errors import TooCostly
 from services.kit.errors import DatabaseUnavailable, DomainError, Overloaded
 
 T = TypeVar("T")
@@ -146,7 +147,7 @@ class Coalescer(Generic[T, R]):
         return await self._work(items)
 
     async def _divide(self, batch: list[_Call[T, R]], error: Exception) -> None:
-        if len(batch) > 1 and not isinstance(error, DatabaseUnavailable):
+        if len(batch) > 1 and not _is_away(error):
             self._bisected.inc()
             middle = len(batch) // 2
             await self._serve(batch[:middle])
@@ -156,3 +157,7 @@ class Coalescer(Generic[T, R]):
             if not call.answer.done():
                 # Each raises an error of its own: a traceback grows with whoever raises it.
                 call.answer.set_exception(copy.copy(error))
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, DatabaseUnavailable) and not isinstance(error, TooCostly)

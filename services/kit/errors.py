@@ -142,6 +142,17 @@ class ConcurrentUpdate(DomainError):
 
 
 @dataclass(eq=False)
+class RowLocked(DomainError):
+    """Somebody else has locked what this request needs, and nothing was written: send it again under the same ID.
+
+    It says nothing about the database: what is not locked is served as always.
+    """
+
+    reason = "ROW_LOCKED"
+    retry_after_seconds = 0.5
+
+
+@dataclass(eq=False)
 class DatabaseUnavailable(DomainError):
     """The database can't be reached or did not answer in time: send the request again under the same ID."""
 

@@ -19,9 +19,9 @@ from services.kit.data.errors import (
     ConstraintViolated,
     DataError,
     InvalidData,
+    LockTimedOut,
     SchemaBehind,
     StillReferenced,
-    TimedOut,
     UnexpectedRollback,
 )
 from tests.dialects.conftest import AnyDatabaseSettings, OpenWorld
@@ -154,7 +154,7 @@ async def test_a_defect_stays_what_it_is(world: World) -> None:
             await world.transactions.resource.execute(text("SELEC 1"))
 
 
-async def test_a_lock_that_is_held_too_long_is_a_timeout(world: World) -> None:
+async def test_a_lock_that_is_held_too_long_is_told_from_a_database_that_is_away(world: World) -> None:
     async with world.transactions.begin():
         held = await world.add("one")
 
@@ -163,7 +163,7 @@ async def test_a_lock_that_is_held_too_long_is_a_timeout(world: World) -> None:
 
     async with world.database.transaction() as other:
         await other.connection.execute(makers.update().values(name="two"))
-        assert type(await caught(world, change)) is TimedOut
+        assert type(await caught(world, change)) is LockTimedOut
 
 
 async def test_a_change_beside_an_older_snapshot_is_a_conflict_on_sqlite(world: World) -> None:

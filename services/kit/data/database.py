@@ -97,7 +97,8 @@ class Database:
         Raises:
             ConnectionFailed: If the database can't be reached. If it was lost in a commit, it is not known whether that
                 took effect.
-            TimedOut: If no connection became free, or a statement or a lock took too long.
+            TimedOut: If no connection became free, or a statement took too long (`TooCostly`).
+            LockTimedOut: If another transaction kept a lock for too long.
             ConstraintViolated: If a constraint refused a change.
             Conflict: If another transaction was in the way.
         """

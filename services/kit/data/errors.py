@@ -4,12 +4,14 @@ Those that a caller should hear about are domain errors as well, so that they re
 between knows better. The others mean that the service did not foresee something: they end as INTERNAL.
 """
 
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import ClassVar
 
 import psycopg
 from psycopg import errors as pg
 
-from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable
+from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable, RowLocked
 
 
 class DataError(Exception):
@@ -67,7 +69,18 @@ class PoolExhausted(DatabaseUnavailable, DataError):
 
 
 class TimedOut(DatabaseUnavailable, DataError):
-    """The database, a lock or a free connection took too long: send the request again under the same ID."""
+    """The database or a free connection took too long: send the request again under the same ID."""
+
+
+class TooCostly(TimedOut):
+    """A statement took too long or too much memory, and the database ended it: send the request again, or less at once.
+
+    The database is there: a batch is divided, since one of its items may be what is costly.
+    """
+
+
+class LockTimedOut(RowLocked, DataError):
+    """Another transaction kept a lock for too long; nothing was written: send the request again under the same ID."""
 
 
 class Conflict(ConcurrentUpdate, DataError):
@@ -89,15 +102,22 @@ class TransactionMisused(DataError):
     """A defect of the program: what it does is not possible with the transaction that is open, or without one."""
 
 
-_CONNECTION = (
-    pg.AdminShutdown,
-    pg.CrashShutdown,
-    pg.CannotConnectNow,
-    pg.TooManyConnections,
-    pg.IdleInTransactionSessionTimeout,
+_CONDITIONS: MappingProxyType[tuple[type[psycopg.Error], ...], Callable[[], DataError]] = MappingProxyType(
+    {
+        (pg.SerializationFailure, pg.DeadlockDetected): Conflict,
+        (pg.LockNotAvailable,): LockTimedOut,
+        (pg.QueryCanceled, pg.OutOfMemory, pg.ProgramLimitExceeded): TooCostly,
+        (pg.ConnectionTimeout,): TimedOut,
+        (pg.ReadOnlySqlTransaction,): DatabaseReadOnly,
+        (
+            pg.AdminShutdown,
+            pg.CrashShutdown,
+            pg.CannotConnectNow,
+            pg.TooManyConnections,
+            pg.IdleInTransactionSessionTimeout,
+        ): ConnectionFailed,
+    }
 )
-_TIMEOUT = (pg.QueryCanceled, pg.LockNotAvailable, psycopg.errors.ConnectionTimeout)
-_CONFLICT = (pg.SerializationFailure, pg.DeadlockDetected)
 
 
 def translate(driver: BaseException) -> DataError | None:
@@ -107,20 +127,15 @@ def translate(driver: BaseException) -> DataError | None:
     """
     if isinstance(driver, pg.IntegrityError):
         return _integrity(driver)
-    if isinstance(driver, _CONFLICT):
-        return Conflict()
-    if isinstance(driver, _TIMEOUT):
-        return TimedOut()
-    if isinstance(driver, pg.ReadOnlySqlTransaction):
-        return DatabaseReadOnly()
-    if isinstance(driver, _CONNECTION):
-        return ConnectionFailed()
+    for kinds, condition in _CONDITIONS.items():
+        if isinstance(driver, kinds):
+            return condition()
     if isinstance(driver, pg.UndefinedTable | pg.UndefinedColumn):
         return SchemaBehind(str(driver))
     if isinstance(driver, psycopg.DataError):
         return InvalidData(str(driver))
     # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or
-    # is a condition of the server (no memory, disk full), which waiting may cure as well.
+    # is a condition of the server (disk full), which waiting may cure as well.
     if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed()
     return None

@@ -25,12 +25,14 @@ from services.kit.data.errors import (
     DatabaseReadOnly,
     DataError,
     InvalidData,
+    LockTimedOut,
     StillReferenced,
     TimedOut,
     TransactionMisused,
 )
 from services.kit.data.transactions import Isolation, Transaction
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import DatabaseUnavailable
 from services.kit.settings import DatabaseSettings
 
 TABLES = """
@@ -159,12 +161,13 @@ async def write_what_another_read(world: World) -> None:
             other.commit()
 
 
-async def test_a_lock_that_is_not_waited_for_is_a_timeout(world: World) -> None:
+async def test_a_lock_that_is_not_to_be_had_says_nothing_about_the_database(world: World) -> None:
     with psycopg.connect(world.url) as other:
         other.execute("SELECT FROM rooms WHERE id = 1 FOR UPDATE")
-        with pytest.raises(TimedOut) as caught:
+        with pytest.raises(LockTimedOut) as caught:
             await world.run("SELECT FROM rooms WHERE id = 1 FOR UPDATE NOWAIT")
-    is_translated(caught.value, TimedOut)
+    is_translated(caught.value, LockTimedOut)
+    assert not issubclass(caught.type, DatabaseUnavailable)
 
 
 async def test_a_database_that_has_become_read_only_may_be_asked_again(world: World) -> None:

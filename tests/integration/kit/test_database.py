@@ -18,8 +18,10 @@ from services.kit.data.errors import (
     ConnectionFailed,
     ConstraintViolated,
     InvalidData,
+    LockTimedOut,
     StillReferenced,
     TimedOut,
+    TooCostly,
 )
 from services.kit.settings import DatabaseSettings
 from tests.conftest import OpenDatabase
@@ -120,7 +122,7 @@ async def test_a_value_that_the_database_can_not_hold_is_invalid_data(
 
 async def test_a_statement_that_takes_too_long_is_ended(connect: Callable[..., Database]) -> None:
     database = connect(statement_timeout_seconds=0.05)
-    with pytest.raises(TimedOut):
+    with pytest.raises(TooCostly):
         await run(database, "SELECT pg_sleep(30)")
     assert await run(database, "SELECT 1") == 1
 
@@ -129,7 +131,7 @@ async def test_a_lock_that_is_not_to_be_had_is_given_up(connect: Callable[..., D
     database = connect(lock_timeout_seconds=0.05)
     async with database.transaction() as first:
         await first.connection.execute(text("UPDATE parents SET n = 5 WHERE id = 1"))
-        with pytest.raises(TimedOut):
+        with pytest.raises(LockTimedOut):
             await run(database, "UPDATE parents SET n = 6 WHERE id = 1")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from innosystem.client import request_id
 from services.kit import coalescing
 from services.kit.coalescing import Coalescer
-from services.kit.data.errors import ConnectionFailed, InvalidData
+from services.kit.data.errors import ConnectionFailed, InvalidData, LockTimedOut, TooCostly
 from services.kit.errors import DomainError, Overloaded
 
 POISON = -1
@@ -191,6 +191,20 @@ async def test_when_the_database_is_away_everybody_is_told_at_once() -> None:
     assert {type(one) for one in results} == {ConnectionFailed}
     assert len({id(one) for one in results}) == 4
     assert work.batches == [[0], [1, 2, 3]]
+
+
+@pytest.mark.parametrize("kind", [LockTimedOut, TooCostly])
+async def test_a_lock_or_a_statement_that_took_too_long_is_not_taken_for_a_database_that_is_away(
+    kind: type[Exception],
+) -> None:
+    async def work(items: Sequence[int]) -> Sequence[int | DomainError]:
+        if POISON in items:
+            raise kind
+        return [2 * item for item in items]
+
+    coalescer = Coalescer("test", work, at_once=1)
+    results = await asyncio.gather(*(coalescer([number]) for number in (1, 2, POISON, 3)), return_exceptions=True)
+    assert [type(results[2]), *results[:2], results[3]] == [kind, [2], [4], [6]]
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_is_left_out() -> None:

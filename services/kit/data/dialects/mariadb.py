@@ -18,9 +18,10 @@ from services.kit.data.errors import (
     DatabaseReadOnly,
     DataError,
     InvalidData,
+    LockTimedOut,
     SchemaBehind,
     StillReferenced,
-    TimedOut,
+    TooCostly,
 )
 from services.kit.settings import DatabaseSettings
 
@@ -43,8 +44,9 @@ _KINDS: MappingProxyType[int, type[DataError]] = MappingProxyType(
     {
         # These two have rolled the whole transaction back: a deadlock, and a change beside an older snapshot.
         **dict.fromkeys((1213, 1020), Conflict),
-        # A statement or a lock took too long, or somebody ended the statement.
-        **dict.fromkeys((1205, 1317, 1969), TimedOut),
+        1205: LockTimedOut,
+        # A statement took too long, or somebody ended it.
+        **dict.fromkeys((1317, 1969), TooCostly),
         **dict.fromkeys((1290, 1792, 1836), DatabaseReadOnly),
         # Too many connections, wrong database or password, shutting down, ended, no disk or memory left.
         **dict.fromkeys((1021, 1037, 1040, 1041, 1044, 1045, 1049, 1053, 1114, 1129, 1130, 1203), ConnectionFailed),

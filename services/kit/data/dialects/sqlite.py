@@ -17,9 +17,10 @@ from services.kit.data.errors import (
     DatabaseReadOnly,
     DataError,
     InvalidData,
+    LockTimedOut,
     SchemaBehind,
     StillReferenced,
-    TimedOut,
+    TooCostly,
 )
 from services.kit.settings import DatabaseSettings
 
@@ -34,9 +35,9 @@ _PRAGMAS = (
 _REFUSED = re.compile(r"(?:UNIQUE|CHECK|NOT NULL) constraint failed: (?:index ')?(?P<what>.+?)'?")
 _MISSING = re.compile(r"no such (?:table|column)|has no column named")
 _KINDS: dict[int, type[DataError]] = {
-    sqlite3.SQLITE_BUSY: TimedOut,
-    sqlite3.SQLITE_LOCKED: TimedOut,
-    sqlite3.SQLITE_INTERRUPT: TimedOut,
+    sqlite3.SQLITE_BUSY: LockTimedOut,
+    sqlite3.SQLITE_LOCKED: LockTimedOut,
+    sqlite3.SQLITE_INTERRUPT: TooCostly,
     sqlite3.SQLITE_READONLY: DatabaseReadOnly,
     sqlite3.SQLITE_CANTOPEN: ConnectionFailed,
     sqlite3.SQLITE_IOERR: ConnectionFailed,

@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from grpc import StatusCode
 from psycopg import errors as pg
 
 from services.kit.data.errors import (
@@ -12,12 +13,15 @@ from services.kit.data.errors import (
     DatabaseReadOnly,
     DataError,
     InvalidData,
+    LockTimedOut,
     SchemaBehind,
     StillReferenced,
     TimedOut,
+    TooCostly,
     translate,
 )
-from services.kit.errors import DatabaseUnavailable, DomainError
+from services.kit.errors import DatabaseUnavailable, DomainError, RowLocked
+from services.kit.rpc.status import to_status
 
 
 @pytest.mark.parametrize(
@@ -31,8 +35,8 @@ from services.kit.errors import DatabaseUnavailable, DomainError
         (pg.NotNullViolation, ConstraintViolated),
         (pg.SerializationFailure, Conflict),
         (pg.DeadlockDetected, Conflict),
-        (pg.QueryCanceled, TimedOut),
-        (pg.LockNotAvailable, TimedOut),
+        (pg.QueryCanceled, TooCostly),
+        (pg.LockNotAvailable, LockTimedOut),
         (pg.ConnectionTimeout, TimedOut),
         (pg.NumericValueOutOfRange, InvalidData),
         (pg.StringDataRightTruncation, InvalidData),
@@ -46,7 +50,9 @@ from services.kit.errors import DatabaseUnavailable, DomainError
         # A standby answers so after a failover, until the name leads to the new primary.
         (pg.ReadOnlySqlTransaction, DatabaseReadOnly),
         (pg.DiskFull, ConnectionFailed),
-        (pg.OutOfMemory, ConnectionFailed),
+        (pg.OutOfMemory, TooCostly),
+        # A statement too large for a buffer of the server: the database is there.
+        (pg.ProgramLimitExceeded, TooCostly),
         (psycopg.OperationalError, ConnectionFailed),
         (psycopg.InterfaceError, ConnectionFailed),
     ],
@@ -68,11 +74,18 @@ def _kinds(kind: type[DataError]) -> list[type[DataError]]:
 
 
 def test_what_a_caller_may_send_again_has_a_reason() -> None:
-    for kind in (Conflict, ConnectionFailed, TimedOut):
+    for kind in (Conflict, ConnectionFailed, LockTimedOut, TimedOut):
         assert issubclass(kind, DomainError), kind
         assert kind.reason, kind
 
 
 def test_a_database_that_is_away_is_told_from_one_that_refuses() -> None:
     away = {kind.__name__ for kind in _kinds(DataError) if issubclass(kind, DatabaseUnavailable)}
-    assert away == {"CommitUnknown", "ConnectionFailed", "DatabaseReadOnly", "PoolExhausted", "TimedOut"}
+    assert away == {"CommitUnknown", "ConnectionFailed", "DatabaseReadOnly", "PoolExhausted", "TimedOut", "TooCostly"}
+
+
+def test_a_lock_that_is_not_to_be_had_is_told_from_a_database_that_is_away() -> None:
+    locked = translate(pg.LockNotAvailable())
+    assert isinstance(locked, RowLocked)
+    assert not issubclass(type(locked), DatabaseUnavailable)
+    assert (locked.reason, to_status(locked).code) == ("ROW_LOCKED", StatusCode.ABORTED.value[0])
