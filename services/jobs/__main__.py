@@ -20,11 +20,11 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.caching import CachedCustomers, CachedJobTypes
 from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
-from services.jobs.dispatcher import Dispatcher
+from services.jobs.dispatcher import Dispatcher, QueueUnavailable
+from services.jobs.expiry import Expiry
 from services.jobs.gauges import Gauges
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import HoldTimes, Reservations
-from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.models import metadata
@@ -37,6 +37,8 @@ from services.jobs.repository_sql import (
     SqlPauseRepository,
     sql_turns,
 )
+from services.jobs.rescuer import Rescuer
+from services.jobs.retention import Retention
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
@@ -46,9 +48,11 @@ from services.jobs.settings import (
     JobsServerSettings,
     WalletsClientSettings,
 )
+from services.jobs.settler import Settler
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
+from services.kit.background import Loop
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
 from services.kit.data.database import Database
@@ -150,7 +154,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             apart=timedelta(seconds=settings.reconcile_seconds),
         )
         every = timedelta(seconds=settings.housekeeping_seconds)
-        timekeeper = Timekeeper(
+        rescuer = Rescuer(
             transactions,
             jobs,
             dispatcher,
@@ -163,13 +167,15 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         progress = SqlAuditProgress(transactions)
         auditor = HoldAuditor(transactions, jobs, progress, wallets, age=hold_times.orphan_after)
         retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
+        reconciling = timedelta(seconds=settings.reconcile_seconds)
         chores = [
-            Chore("timekeeper", every, timekeeper.round),
-            Chore("settler", every, settler.round, settling),
-            Chore("reconciler", timedelta(seconds=settings.reconcile_seconds), reconciler.round),
-            Chore("hold auditor", hold_times.orphan_after / 20, auditor.round),
-            Chore("gauges", _GAUGES_EVERY, Gauges(transactions, jobs).round),
-            Chore("retention", _RETENTION_EVERY, retention.round),
+            Loop("rescuer", rescuer.round, every=every),
+            Loop("expiry", Expiry(transactions, jobs, watching).round, every=every),
+            Loop("settler", settler.round, every=every, woken=settling),
+            Loop("reconciler", reconciler.round, every=reconciling, known=(QueueUnavailable,)),
+            Loop("hold auditor", auditor.round, every=hold_times.orphan_after / 20),
+            Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
+            Loop("retention", retention.round, every=_RETENTION_EVERY),
         ]
         tokens = PageTokens(database_settings.page_token_key)
         write_offs = WriteOffs(transactions, jobs, runs, wallets)

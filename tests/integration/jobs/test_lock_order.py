@@ -11,8 +11,8 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Failure, Settlement
 from services.jobs.control_service import ControlService
-from services.jobs.housekeeping import Timekeeper
 from services.jobs.repository import Claim, Renewal
+from services.jobs.rescuer import Rescuer
 from services.jobs.run_service import Return, RunService
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
@@ -49,7 +49,7 @@ class Process:
             changes=changes,
             wake_settler=nobody,
         )
-        self._timekeeper = Timekeeper(
+        self._rescuer = Rescuer(
             transactions,
             jobs,
             QueueForTests(),
@@ -59,7 +59,7 @@ class Process:
             grace=timedelta(0),
         )
         self._lease_id = uuid7()
-        # Leases that end at once, so that the timekeeper has something to do.
+        # Leases that end at once, so that the rescuer has something to do.
         self._lease = timedelta(0)
 
     def batches(self) -> list[Batch]:
@@ -74,7 +74,7 @@ class Process:
             self.retry,
             self.withhold,
             self.take,
-            self.keep_time,
+            self.rescue,
         ]
 
     async def claim(self, ids: Sequence[UUID]) -> object:
@@ -113,8 +113,8 @@ class Process:
                 await self.work.jobs.take_withheld(key, JOBS)
             return await self.work.jobs.take_unsettled(JOBS, timedelta(0), MINUTE)
 
-    async def keep_time(self, _ids: Sequence[UUID]) -> object:
-        return await self._timekeeper.round()
+    async def rescue(self, _ids: Sequence[UUID]) -> object:
+        return await self._rescuer.round()
 
 
 @pytest.fixture

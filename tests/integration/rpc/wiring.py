@@ -21,7 +21,6 @@ from services.jobs.customers import GrpcCustomers
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import HoldTimes, Reservations
-from services.jobs.housekeeping import Settler
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
 from services.jobs.queue import RedisLists
@@ -29,6 +28,7 @@ from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, Sql
 from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
+from services.jobs.settler import Settler
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs

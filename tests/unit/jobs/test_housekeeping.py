@@ -1,7 +1,7 @@
-"""Chores, and what each round of them does, on repositories in memory."""
+"""What each round of a chore does, on repositories in memory."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,14 +10,15 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from services.jobs import housekeeping as module
+from services.jobs import expiry, rescuer, retention, settler
 from services.jobs.completion import Completion, Failure, Settlement
-from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import BillingStatus, Charge, Job, JobStatus
-from services.jobs.housekeeping import Chore, Retention, Settler, Timekeeper
+from services.jobs.expiry import Expiry
 from services.jobs.repository import Claim
+from services.jobs.rescuer import Rescuer
+from services.jobs.retention import Retention
 from services.jobs.run_service import RunService
-from services.kit.data.errors import ConnectionFailed
+from services.jobs.settler import Settler
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
@@ -39,7 +40,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        monkeypatch.setattr(module, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(rescuer, "monotonic", lambda: self.seconds)
 
 
 class World:
@@ -58,12 +59,13 @@ class World:
             wake_settler=nobody,
             settle_after=settle_after,
         )
-        self.timekeeper = self.new_timekeeper(grace=timedelta(0))
+        self.rescuer = self.new_rescuer(grace=timedelta(0))
+        self.expiry = Expiry(self.transactions, self.work.jobs, self.changes)
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=settle_after)
 
-    def new_timekeeper(self, *, grace: timedelta, every: timedelta = MINUTE) -> Timekeeper:
-        """A timekeeper of a process that has just started."""
-        return Timekeeper(
+    def new_rescuer(self, *, grace: timedelta, every: timedelta = MINUTE) -> Rescuer:
+        """The rescuer of a process that has just started."""
+        return Rescuer(
             self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=2, every=every, grace=grace
         )
 
@@ -102,7 +104,7 @@ async def test_a_job_whose_lease_has_ended_waits_again_before_all_others(world: 
     job_id = await world.stored()
     await world.claimed(job_id)
     world.changes.job_ids.clear()
-    assert await world.timekeeper.round() is False
+    assert await world.rescuer.round() is False
     job = await world.read(job_id)
     assert (job.status, job.attempt, job.rescue_count) == (JobStatus.PENDING, 0, 1)
     assert [one.id for one in world.queue.first] == [job_id]
@@ -112,7 +114,7 @@ async def test_a_job_whose_lease_has_ended_waits_again_before_all_others(world: 
 async def test_a_job_whose_lease_lasts_is_left_however_long_it_takes(world: World) -> None:
     job_id = await world.stored()
     await world.claimed(job_id, MINUTE)
-    await world.timekeeper.round()
+    await world.rescuer.round()
     assert (await world.read(job_id)).status is JobStatus.RUNNING
     assert world.queue.first == []
 
@@ -122,7 +124,7 @@ async def test_a_job_that_loses_its_runner_too_often_has_failed_and_costs_nothin
     for _ in range(3):
         assert (await world.read(job_id)).status is JobStatus.PENDING
         await world.claimed(job_id)
-        await world.timekeeper.round()
+        await world.rescuer.round()
     job = await world.read(job_id)
     assert (job.status, job.billing_status, job.rescue_count) == (JobStatus.FAILED, BillingStatus.RELEASED, 2)
     assert job.error is not None
@@ -134,7 +136,7 @@ async def test_a_job_that_loses_its_runner_too_often_has_failed_and_costs_nothin
 @pytest.mark.parametrize("values", [{}, {"status": JobStatus.SCHEDULED, "run_at": NOW + MINUTE}])
 async def test_a_job_that_was_not_started_in_its_time_is_cancelled(world: World, values: dict[str, Any]) -> None:
     job_id, other = await world.stored(expires_at=NOW, **values), await world.stored()
-    await world.timekeeper.round()
+    await world.expiry.round()
     job = await world.read(job_id)
     assert (job.status, job.billing_status) == (JobStatus.CANCELLED, BillingStatus.RELEASED)
     assert job.error is not None
@@ -144,13 +146,14 @@ async def test_a_job_that_was_not_started_in_its_time_is_cancelled(world: World,
 
 
 async def test_there_is_more_to_do_when_a_round_was_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(expiry, "_BATCH", 2)
+    monkeypatch.setattr(rescuer, "_BATCH", 2)
     for _ in range(3):
         await world.stored(expires_at=NOW)
-    assert [await world.timekeeper.round() for _ in range(2)] == [True, False]
+    assert [await world.expiry.round() for _ in range(2)] == [True, False]
     for _ in range(3):
         await world.claimed(await world.stored())
-    assert [await world.timekeeper.round() for _ in range(2)] == [True, False]
+    assert [await world.rescuer.round() for _ in range(2)] == [True, False]
 
 
 async def test_a_charge_that_its_runner_has_not_made_is_made_under_the_key_of_the_job(world: World) -> None:
@@ -220,7 +223,7 @@ async def test_no_transaction_is_open_while_the_ledger_is_asked(world: World) ->
 
 
 async def test_more_charges_than_fit_a_round_are_made_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(settler, "_BATCH", 2)
     for _ in range(3):
         await world.succeeded()
     assert [await world.settler.round() for _ in range(2)] == [True, False]
@@ -229,7 +232,7 @@ async def test_more_charges_than_fit_a_round_are_made_at_once(world: World, monk
 async def test_jobs_that_are_over_for_long_are_deleted_and_others_are_kept(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(retention, "_BATCH", 2)
     charged = [await world.succeeded() for _ in range(3)]
     await world.settler.round()
     await world.settler.round()
@@ -243,117 +246,35 @@ async def test_jobs_that_are_over_for_long_are_deleted_and_others_are_kept(
     assert left.keys() == {due, waiting}
 
 
-class Rounds:
-    """The rounds of a chore: each ends as it is told, and the last cancels the chore."""
-
-    def __init__(self, *ends: bool | Exception) -> None:
-        self.ends = list(ends)
-
-    async def __call__(self) -> bool:
-        if not self.ends:
-            raise asyncio.CancelledError
-        end = self.ends.pop(0)
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-
-async def waits(monkeypatch: pytest.MonkeyPatch, *ends: bool | Exception) -> list[float]:
-    """How long a chore waits after each of its rounds that it waits after."""
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    async def wait_for(waiting: Coroutine[Any, Any, bool], seconds: float) -> None:
-        waiting.close()
-        slept.append(seconds)
-        raise TimeoutError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(asyncio, "sleep", sleep)
-        patched.setattr(asyncio, "wait_for", wait_for)
-        with pytest.raises(asyncio.CancelledError):
-            await Chore("test", timedelta(seconds=10), Rounds(*ends)).run()
-    return slept
-
-
-async def test_a_chore_rests_between_its_rounds_never_for_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept = await waits(monkeypatch, *[False] * 50)
-    assert all(8 <= seconds <= 12 for seconds in slept)
-    assert len(set(slept)) == 50
-
-
-async def test_a_chore_that_is_woken_does_not_rest_any_longer() -> None:
-    begun = asyncio.Queue[None]()
-
-    async def round_() -> bool:
-        begun.put_nowait(None)
-        return False
-
-    chore = Chore("test", timedelta(days=1), round_)
-    running = asyncio.create_task(chore.run())
-    async with asyncio.timeout(10):
-        for _ in range(3):
-            await begun.get()
-            chore.woken.set()
-    running.cancel()
-
-
-async def test_a_chore_goes_on_at_once_while_there_is_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await waits(monkeypatch, True, True) == []
-    assert len(await waits(monkeypatch, True, False, True)) == 1
-
-
-async def test_a_chore_that_fails_waits_longer_and_longer_up_to_a_limit_and_begins_anew(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    away: list[Exception] = [QueueUnavailable("away"), ConnectionFailed()]
-    slept = await waits(monkeypatch, *away * 4, True, away[0])
-    assert slept == [0.5, 1, 2, 4, 8, 10, 10, 10, 0.5]
-
-
-async def test_a_chore_does_not_hide_what_it_does_not_expect() -> None:
-    with pytest.raises(ZeroDivisionError):
-        await Chore("test", timedelta(0), Rounds(False, ZeroDivisionError())).run()
-
-
 async def test_after_the_start_runners_have_time_to_renew_before_anybody_is_rescued(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world, clock = World(), Clock(monkeypatch)
     job_id = await world.stored()
     await world.claimed(job_id)
-    timekeeper = world.new_timekeeper(grace=timedelta(seconds=10))
+    new = world.new_rescuer(grace=timedelta(seconds=10))
     for _ in range(9):
-        await timekeeper.round()
+        await new.round()
         clock.seconds += 1
     assert (await world.read(job_id)).status is JobStatus.RUNNING
     clock.seconds += 1
-    await timekeeper.round()
+    await new.round()
     assert (await world.read(job_id)).status is JobStatus.PENDING
 
 
 async def test_after_rounds_were_missed_runners_have_time_to_renew_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     world, clock = World(), Clock(monkeypatch)
-    timekeeper = world.new_timekeeper(grace=timedelta(seconds=10), every=timedelta(seconds=2))
-    await timekeeper.round()
+    new = world.new_rescuer(grace=timedelta(seconds=10), every=timedelta(seconds=2))
+    await new.round()
     clock.seconds += 60
     job_id = await world.stored()
     await world.claimed(job_id)
-    await timekeeper.round()
+    await new.round()
     assert (await world.read(job_id)).status is JobStatus.RUNNING
     for _ in range(5):
         clock.seconds += 2
-        await timekeeper.round()
+        await new.round()
     assert (await world.read(job_id)).status is JobStatus.PENDING
-
-
-async def test_jobs_expire_also_while_nobody_is_rescued() -> None:
-    world = World()
-    job_id = await world.stored(expires_at=NOW)
-    await world.new_timekeeper(grace=timedelta(hours=1)).round()
-    assert (await world.read(job_id)).status is JobStatus.CANCELLED
 
 
 async def failed(world: World) -> tuple[UUID, UUID]:

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.completion import Settlement
 from services.jobs.domain import BillingStatus, Charge, Job
 from services.jobs.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
-from services.jobs.housekeeping import Settler
+from services.jobs.settler import Settler
 from services.jobs.write_off import WriteOffs
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError

@@ -1,0 +1,38 @@
+"""Ends jobs that nobody has started in their time."""
+
+from typing import Any
+
+from services.jobs.control import EXPIRED, removal
+from services.jobs.domain import JobStatus
+from services.jobs.metrics import JOBS
+from services.jobs.ports import Changes
+from services.jobs.repository import JobRepository
+from services.kit.data.transactions import Transactions
+
+_BATCH = 500
+_MESSAGE = "it was not started in its time"
+
+
+class Expiry:
+    """Cancels jobs whose time is over, with the reason EXPIRED.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        changes: Is told of jobs that have changed.
+    """
+
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, changes: Changes) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._changes = changes
+
+    async def round(self) -> bool:
+        """Cancel some; return whether there may be more of them."""
+        async with self.transactions.begin():
+            expired = await self._jobs.lock_expired(_BATCH)
+            await self._jobs.remove_many([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
+            if expired:
+                self.transactions.after_commit(lambda: self._changes.put([job.id for job in expired]))
+        JOBS.labels("expiry", "cancelled").inc(len(expired))
+        return len(expired) == _BATCH
