@@ -19,7 +19,7 @@ from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import JobType
 from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes
-from services.jobs.repository import JobRepository, PauseRepository
+from services.jobs.repository import JobRepository, Lane, PauseRepository
 from services.kit.background import together
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
@@ -128,6 +128,8 @@ class Dispatcher:
         self._paused_queues: set[str] = set()
         self._paused_types: set[UUID] = set()
         self._due_at: float | None = None
+        # Whose turn is next in a list that has more lanes than have had theirs.
+        self._next_lanes: dict[ListKey, Lane] = {}
         # When lists are looked at again in which nothing but jobs of paused types was left.
         self._paused_until: dict[ListKey, float] = {}
 
@@ -234,8 +236,7 @@ class Dispatcher:
         for key in behind:
             room = self._window - self._lengths[key]
             while room >= max(1, self._window * _ROOM_MIN):
-                async with self.transactions.begin():
-                    taken = await self._jobs.take_withheld(key, min(room, _BATCH))
+                taken = await self._take(key, min(room, _BATCH))
                 if not taken:
                     # All that is left is paused. From now on jobs are handed over at once again: as long as they are
                     # not, each submission leaves something behind.
@@ -249,6 +250,21 @@ class Dispatcher:
             else:
                 waits = True
         return waits
+
+    async def _take(self, key: ListKey, limit: int) -> Sequence[Waiting]:
+        """Takes the turns that are next in a list; none only if nobody has any."""
+        while True:
+            first = self._next_lanes.pop(key, None)
+            async with self.transactions.begin():
+                turns = await self._jobs.take_withheld(key, limit, first=first, excluded=self.excluded(key))
+            if turns.following is not None:
+                self._next_lanes[key] = turns.following
+            if turns.jobs or (first is None and turns.following is None):
+                return turns.jobs
+
+    def excluded(self, key: ListKey) -> Collection[UUID]:
+        """The job types that a list is not to be fed with now."""
+        return self._paused_types
 
     async def _hand_over(self, taken: Sequence[Waiting]) -> None:
         try:

@@ -38,47 +38,58 @@ WITHHELD_LISTS = text(
     """
 )
 
-# The customers take turns: the first job of each, then the second of each. A customer with many jobs waiting has no
-# more turns than one with few, and only as many of its rows are read as it can have turns.
+# Turns are taken by lanes: the jobs of one customer and job type. A walk steps from lane to lane along ix_jobs_lanes,
+# whatever their number and however many jobs wait in each, and steps over all lanes of a type that is not to be fed at
+# once. It ends with the lane that the next walk begins with. If it has seen all there are, each has as many turns as
+# there is room for; else each has one, and the others follow in the next walks.
 TAKE_WITHHELD = text(
     """
-    WITH RECURSIVE customers AS (
-        (SELECT customer_id FROM jobs
+    WITH RECURSIVE lanes AS (
+        (SELECT job_type_id, customer_id, CAST(job_type_id <> ALL(CAST(:excluded AS uuid[])) AS int) AS number
+         FROM jobs
          WHERE status = 'PENDING' AND dispatched_at IS NULL AND queue = :queue AND priority = :priority
-         ORDER BY customer_id LIMIT 1)
+             AND (job_type_id, customer_id) >= (CAST(:first_type AS uuid), CAST(:first_customer AS uuid))
+         ORDER BY job_type_id, customer_id LIMIT 1)
         UNION ALL
-        SELECT following.customer_id FROM customers, LATERAL (
-            SELECT customer_id FROM jobs
+        SELECT following.job_type_id, following.customer_id,
+            lanes.number + CAST(following.job_type_id <> ALL(CAST(:excluded AS uuid[])) AS int)
+        FROM lanes, LATERAL (
+            SELECT job_type_id, customer_id FROM jobs
             WHERE status = 'PENDING' AND dispatched_at IS NULL AND queue = :queue AND priority = :priority
-                AND customer_id > customers.customer_id
-            ORDER BY customer_id LIMIT 1) AS following
-    ), turns AS (
-        SELECT mine.id, mine.queued_at,
-            row_number() OVER (PARTITION BY customers.customer_id ORDER BY mine.queued_at, mine.id) AS turn
-        FROM customers, LATERAL (
+                AND (job_type_id, customer_id) > (
+                    lanes.job_type_id,
+                    CASE WHEN lanes.job_type_id = ANY(CAST(:excluded AS uuid[]))
+                        THEN uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff' ELSE lanes.customer_id END)
+            ORDER BY job_type_id, customer_id LIMIT 1) AS following
+        WHERE lanes.number <= CAST(:limit AS int)
+    ), live AS MATERIALIZED (
+        SELECT job_type_id, customer_id, number FROM lanes WHERE job_type_id <> ALL(CAST(:excluded AS uuid[]))
+    ), following AS (
+        SELECT job_type_id, customer_id FROM live WHERE number > CAST(:limit AS int)
+    ), share AS MATERIALIZED (
+        SELECT CASE WHEN CAST(:whole AS bool) AND NOT EXISTS (SELECT 1 FROM following)
+            THEN greatest(CAST(:limit AS int) / greatest(count(*), 1), 1) ELSE 1 END AS turns
+        FROM live
+    ), chosen AS MATERIALIZED (
+        SELECT mine.id, row_number() OVER (PARTITION BY live.number ORDER BY mine.queued_at, mine.id) AS turn
+        FROM live, LATERAL (
             SELECT id, queued_at FROM jobs
             WHERE status = 'PENDING' AND dispatched_at IS NULL AND queue = :queue AND priority = :priority
-                AND customer_id = customers.customer_id
-                AND job_type_id NOT IN (SELECT id FROM job_types WHERE paused)
-            ORDER BY queued_at, id
-            -- Some more than its share, because others may have nothing but paused jobs.
-            LIMIT (SELECT greatest(ceil(CAST(:limit AS numeric) / count(*))::int,
-                                   CASE WHEN EXISTS (SELECT 1 FROM job_types WHERE paused) THEN 10 ELSE 1 END)
-                   FROM customers)) AS mine
-    ), chosen AS MATERIALIZED (
-        SELECT mine.id, turns.turn
-        FROM (SELECT id, turn FROM turns ORDER BY turn, queued_at) AS turns, LATERAL (
-            SELECT id FROM jobs
-            -- One row by its key. Not "IS NULL", with which it could be looked for in ix_jobs_withheld: where the table
-            -- was analysed while few were withheld, all that are withheld now would be read for each turn.
-            WHERE id = turns.id AND status = 'PENDING' AND num_nonnulls(dispatched_at) = 0
-            FOR UPDATE SKIP LOCKED) AS mine
-        LIMIT :limit
+                -- Not "=": ordered like this by no other index, all jobs of a customer are not read for one type.
+                AND (job_type_id, customer_id) >= (live.job_type_id, live.customer_id)
+                AND (job_type_id, customer_id) <= (live.job_type_id, live.customer_id)
+            ORDER BY job_type_id, customer_id, queued_at, id
+            LIMIT (SELECT turns FROM share) FOR UPDATE SKIP LOCKED) AS mine
+        WHERE live.number <= CAST(:limit AS int)
     ), taken AS (
         UPDATE jobs SET dispatched_at = now() FROM chosen WHERE jobs.id = chosen.id
         RETURNING jobs.id, jobs.queue, jobs.priority, jobs.queued_at, chosen.turn
     )
-    SELECT id, queue, priority, queued_at FROM taken ORDER BY turn, queued_at
+    SELECT taken.id, taken.queue, taken.priority, taken.queued_at, seen.lanes,
+        following.job_type_id AS following_type, following.customer_id AS following_customer
+    FROM (SELECT count(*) FILTER (WHERE number <= CAST(:limit AS int)) AS lanes FROM live) AS seen
+        LEFT JOIN following ON true LEFT JOIN taken ON true
+    ORDER BY taken.turn, taken.queued_at
     """
 )
 
@@ -100,7 +111,8 @@ RELEASE_SCHEDULED = text(
         SELECT id FROM jobs WHERE status = 'SCHEDULED' AND run_at <= now()
         ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
-    UPDATE jobs SET status = 'PENDING', queued_at = now(), dispatched_at = NULL, version = version + 1
+    -- It has waited since its time came: with the time of now, jobs that are released together would lose their order.
+    UPDATE jobs SET status = 'PENDING', queued_at = run_at, dispatched_at = NULL, version = version + 1
     FROM due WHERE jobs.id = due.id
     RETURNING jobs.id
     """

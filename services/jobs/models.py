@@ -176,7 +176,19 @@ Index(
     jobs.c.id,
     postgresql_where=text("status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)"),
 )
-# The dispatcher: rows whose ID is still to be handed to Redis, each customer's oldest first.
+# The dispatcher: rows whose ID is still to be handed to Redis, in each lane the oldest first. By job type first: one
+# that is not to be handed over now, because it is paused, is stepped over at once, whoever its jobs belong to.
+Index(
+    "ix_jobs_lanes",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.job_type_id,
+    jobs.c.customer_id,
+    jobs.c.queued_at,
+    jobs.c.id,
+    postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
+)
+# The dispatcher of the release before this one. To be dropped by the next.
 Index(
     "ix_jobs_withheld",
     jobs.c.queue,

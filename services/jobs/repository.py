@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
@@ -126,6 +126,28 @@ class Unsettled:
 
     jobs: int
     overdue: int
+
+
+class Lane(NamedTuple):
+    """The jobs of one customer and job type in a list: who takes turns with others when it is fed."""
+
+    job_type_id: UUID
+    customer_id: UUID
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What a list is to be fed with.
+
+    Attributes:
+        jobs: In the order in which they are to be run.
+        lanes: How many lanes had their turn; none of them has a job here if others are at all of its jobs just now.
+        following: The lane whose turn is next; None if all after the first have had theirs.
+    """
+
+    jobs: Sequence[Waiting]
+    lanes: int
+    following: Lane | None
 
 
 class JobTypeRepository(Protocol):
@@ -271,10 +293,16 @@ class JobRepository(Protocol):
         """Answers the lists that PENDING jobs are still to be handed to, without those of paused queues."""
         ...
 
-    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
-        """Marks PENDING jobs of one list as handed over and answers them in the order in which they are to be run.
+    async def take_withheld(
+        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+    ) -> Turns:
+        """Marks PENDING jobs of one list as handed over: up to a limit, in turns.
 
-        The customers take turns; of one customer the oldest are first. Those of paused types are left.
+        Args:
+            wanted: The list.
+            limit: How many jobs at most, and how many lanes.
+            first: The lane to begin with; None for the first of all. Lanes before it have no turn.
+            excluded: The job types that are not to be handed over now.
         """
         ...
 

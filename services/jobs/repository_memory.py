@@ -32,9 +32,11 @@ from services.jobs.repository import (
     JOBS,
     Claim,
     Claimed,
+    Lane,
     Payloads,
     Renewal,
     Renewed,
+    Turns,
     Unsettled,
 )
 from services.jobs.statistics import queue_stats
@@ -299,18 +301,23 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         paused = self._paused_queues
         return sorted({_waiting(job).list for job in self._withheld() if job.queue not in paused})
 
-    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
-        """Lets the customers take turns."""
-        turns: dict[UUID, int] = defaultdict(int)
-        ordered: list[tuple[int, Job]] = []
+    async def take_withheld(
+        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+    ) -> Turns:
+        """Lets the lanes take turns."""
+        lanes: dict[Lane, list[Job]] = defaultdict(list)
         for job in sorted(self._withheld(), key=lambda job: (job.queued_at, job.id)):
-            if _waiting(job).list == wanted and not self._types[job.job_type_id].paused:
-                turns[job.customer_id] += 1
-                ordered.append((turns[job.customer_id], job))
-        chosen = sorted(ordered, key=lambda one: (one[0], one[1].queued_at))[:limit]
-        for _, job in chosen:
+            lane = Lane(job.job_type_id, job.customer_id)
+            if _waiting(job).list == wanted and job.job_type_id not in excluded and (first is None or lane >= first):
+                lanes[lane].append(job)
+        names = sorted(lanes)
+        served, following = names[:limit], names[limit : limit + 1]
+        share = max(limit // max(len(served), 1), 1) if first is None and not following else 1
+        ordered = [(turn, job) for lane in served for turn, job in enumerate(lanes[lane][:share])]
+        chosen = [job for _, job in sorted(ordered, key=lambda one: (one[0], one[1].queued_at))][:limit]
+        for job in chosen:
             self._rows[job.id] = replace(job, dispatched_at=self.now())
-        return [_waiting(job) for _, job in chosen]
+        return Turns([_waiting(job) for job in chosen], len(served), following[0] if following else None)
 
     async def handed_over_lists(self) -> list[ListKey]:
         """Looks at all of them."""
@@ -349,7 +356,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         now = self.now()
         due = [job for job in self._scheduled() if job.run_at is not None and job.run_at <= now][:limit]
         for job in due:
-            self._change(job.id, status=JobStatus.PENDING, queued_at=now, dispatched_at=None)
+            self._change(job.id, status=JobStatus.PENDING, queued_at=job.run_at, dispatched_at=None)
         return [job.id for job in due]
 
     async def next_scheduled(self) -> timedelta | None:

@@ -30,7 +30,18 @@ from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
 from services.jobs.reconciler import Turn
-from services.jobs.repository import JOB_TYPES, JOBS, Claim, Claimed, Payloads, Renewal, Renewed, Unsettled
+from services.jobs.repository import (
+    JOB_TYPES,
+    JOBS,
+    Claim,
+    Claimed,
+    Lane,
+    Payloads,
+    Renewal,
+    Renewed,
+    Turns,
+    Unsettled,
+)
 from services.jobs.statistics import queue_stats
 from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
@@ -41,6 +52,7 @@ from services.kit.records import changed, made
 
 # What a stored job has beside the new one until anything happens to it.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
+_FIRST_LANE = Lane(UUID(int=0), UUID(int=0))
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
@@ -263,10 +275,24 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Walks along the index of withheld jobs."""
         return await self._lists(housekeeping.WITHHELD_LISTS)
 
-    async def take_withheld(self, wanted: ListKey, limit: int) -> list[Waiting]:
+    async def take_withheld(
+        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+    ) -> Turns:
         """Updates them in one statement, passing by rows that another replica is at."""
-        parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "limit": limit}
-        return await self._waiting(housekeeping.TAKE_WITHHELD, parameters)
+        begin = first or _FIRST_LANE
+        parameters = {
+            "queue": wanted.queue,
+            "priority": wanted.priority.value,
+            "limit": limit,
+            "excluded": list(excluded),
+            "first_type": begin.job_type_id,
+            "first_customer": begin.customer_id,
+            "whole": first is None,
+        }
+        rows = (await self._connection.execute(housekeeping.TAKE_WITHHELD, parameters)).all()
+        jobs = [Waiting(row.id, row.queue, Priority(row.priority), row.queued_at) for row in rows if row.id is not None]
+        [(lanes, *following)] = {tuple(row[-3:]) for row in rows}
+        return Turns(jobs, lanes, Lane(*following) if following[0] is not None else None)
 
     async def handed_over_lists(self) -> list[ListKey]:
         """Walks along the index of live jobs."""

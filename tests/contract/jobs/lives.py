@@ -1,5 +1,6 @@
 """Takes stored jobs through their lives, on any repository."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.completion import Completion, Settlement, ending
 from services.jobs.domain import BillingStatus, Job, ListKey, NewJob, Waiting
 from services.jobs.job_types import Priority
-from services.jobs.repository import Claim
+from services.jobs.repository import Claim, Lane
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import BeginJobs, JobsWork
 
@@ -73,10 +74,12 @@ async def read(begin: BeginJobs, job_id: UUID) -> Job:
     return job
 
 
-async def taken(work: JobsWork, limit: int, key: ListKey = DEFAULT) -> list[Waiting]:
+async def taken(work: JobsWork, limit: int, key: ListKey = DEFAULT, excluded: Collection[UUID] = ()) -> list[Waiting]:
     """Takes withheld jobs until there are none, as the dispatcher does."""
     found: list[Waiting] = []
-    while some := await work.jobs.take_withheld(key, limit):
-        assert len(some) <= limit
-        found += some
+    first: Lane | None = None
+    while (turns := await work.jobs.take_withheld(key, limit, first=first, excluded=excluded)).lanes:
+        assert len(turns.jobs) <= limit
+        found += turns.jobs
+        first = turns.following
     return found

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.domain import JobStatus, ListKey
 from services.jobs.job_types import Priority
+from services.jobs.repository import Lane, Turns
 from tests.contract.jobs.lives import DEFAULT, claim, read, running, stored, succeeded, taken
 from tests.jobs_examples import LATER, NOW, new_job, new_job_type
 from tests.jobs_work import BeginJobs
@@ -50,8 +51,8 @@ async def test_lists_are_named_once_in_order_however_many_jobs_wait(begin: Begin
 async def test_withheld_jobs_are_taken_once_and_are_handed_over_then(begin: BeginJobs) -> None:
     new = await stored(begin, 2, withheld=True)
     async with begin() as work:
-        found = await work.jobs.take_withheld(DEFAULT, 10)
-        assert await work.jobs.take_withheld(DEFAULT, 10) == []
+        found = (await work.jobs.take_withheld(DEFAULT, 10)).jobs
+        assert await work.jobs.take_withheld(DEFAULT, 10) == Turns([], lanes=0, following=None)
         await work.commit()
     assert {one.id for one in found} == {job.id for job in new}
     assert {one.list for one in found} == {DEFAULT}
@@ -64,7 +65,7 @@ async def test_only_the_jobs_of_the_list_are_taken(begin: BeginJobs) -> None:
     await stored(begin, withheld=True, queue="mail")
     await stored(begin, withheld=True, priority=Priority.HIGH)
     async with begin() as work:
-        assert await work.jobs.take_withheld(DEFAULT, 10) == []
+        assert await work.jobs.take_withheld(DEFAULT, 10) == Turns([], lanes=0, following=None)
 
 
 async def test_customers_take_turns_and_the_oldest_job_of_each_is_first(begin: BeginJobs) -> None:
@@ -84,9 +85,43 @@ async def test_no_customer_is_left_without_a_turn_by_a_small_limit(begin: BeginJ
         for job in await stored(begin, 3, withheld=True, customer_id=uuid7()):
             owners[job.id] = job.customer_id
     async with begin() as work:
-        found = await taken(work, 5)
-    assert Counter(owners[one.id] for one in found[:5]) == dict.fromkeys(owners.values(), 1)
+        found = await taken(work, 2)
+    for turn in range(3):
+        one_each = found[5 * turn : 5 * turn + 5]
+        assert Counter(owners[one.id] for one in one_each) == dict.fromkeys(owners.values(), 1)
     assert len(found) == 15
+
+
+async def test_a_feed_goes_on_where_the_last_one_ended_and_names_the_lane_that_is_next(begin: BeginJobs) -> None:
+    lanes = []
+    for _ in range(5):
+        [job, *_] = await stored(begin, 2, withheld=True, customer_id=uuid7())
+        lanes.append(Lane(job.job_type_id, job.customer_id))
+    lanes.sort()
+    first = None
+    async with begin() as work:
+        for following, count in ((lanes[2], 2), (lanes[4], 2), (None, 1)):
+            turns = await work.jobs.take_withheld(DEFAULT, 2, first=first)
+            assert (turns.following, turns.lanes, len(turns.jobs)) == (following, count, count)
+            first = turns.following
+
+
+async def test_all_customers_that_have_a_turn_have_as_many_whole_turns_as_there_is_room_for(begin: BeginJobs) -> None:
+    one, other = uuid7(), uuid7()
+    await stored(begin, 9, withheld=True, customer_id=one)
+    await stored(begin, 9, withheld=True, customer_id=other)
+    async with begin() as work:
+        turns = await work.jobs.take_withheld(DEFAULT, 7)
+    assert (len(turns.jobs), turns.lanes, turns.following) == (6, 2, None)
+
+
+async def test_a_type_that_is_left_out_takes_no_lane_from_others(begin: BeginJobs) -> None:
+    paused = [(await stored(begin, 2, withheld=True))[0].job_type_id for _ in range(3)]
+    [other] = await stored(begin, withheld=True)
+    async with begin() as work:
+        turns = await work.jobs.take_withheld(DEFAULT, 1, excluded=paused)
+    assert [one.id for one in turns.jobs] == [other.id]
+    assert (turns.lanes, turns.following) == (1, None)
 
 
 async def test_jobs_of_paused_types_are_left_and_are_taken_when_they_are_resumed(begin: BeginJobs) -> None:
@@ -96,8 +131,9 @@ async def test_jobs_of_paused_types_are_left_and_are_taken_when_they_are_resumed
         job_type = await work.job_types.get(paused.job_type_id)
         assert job_type is not None
         job_type = await work.job_types.update(replace(job_type, paused=True))
-        assert await work.pauses.paused_types() == {job_type.id}
-        assert [one.id for one in await taken(work, 10)] == [other.id]
+        paused_types = await work.pauses.paused_types()
+        assert paused_types == {job_type.id}
+        assert [one.id for one in await taken(work, 10, excluded=paused_types)] == [other.id]
         await work.job_types.update(replace(job_type, paused=False))
         assert [one.id for one in await taken(work, 10)] == [paused.id]
         assert await work.pauses.paused_types() == set()
@@ -196,8 +232,17 @@ async def test_scheduled_jobs_wait_when_their_time_has_come_and_are_still_to_be_
         await work.commit()
     job = await read(begin, due.id)
     assert (job.status, job.dispatched_at, job.version) == (JobStatus.PENDING, None, 2)
-    assert job.queued_at >= job.created_at
+    assert job.queued_at == NOW
     assert (await read(begin, later.id)).status is JobStatus.SCHEDULED
+
+
+async def test_scheduled_jobs_that_are_released_together_wait_in_the_order_of_their_times(begin: BeginJobs) -> None:
+    times = {NOW + timedelta(seconds=seconds) for seconds in (3, 1, 2)}
+    jobs = [(await stored(begin, status=JobStatus.SCHEDULED, run_at=run_at))[0] for run_at in times]
+    async with begin() as work:
+        await work.jobs.release_scheduled(10)
+        found = await work.jobs.get_many([one.id for one in jobs])
+    assert {job.queued_at for job in found.values()} == times
 
 
 async def test_scheduled_jobs_are_released_up_to_a_limit(begin: BeginJobs) -> None:

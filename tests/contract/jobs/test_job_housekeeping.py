@@ -146,7 +146,7 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     assert after.queued_at >= job.queued_at
     assert after.expires_at - after.queued_at == DEFAULT_EXPIRES_AFTER
     async with begin() as work:
-        assert [one.id for one in await work.jobs.take_withheld(DEFAULT, 10)] == [job.id]
+        assert [one.id for one in (await work.jobs.take_withheld(DEFAULT, 10)).jobs] == [job.id]
 
 
 async def test_a_free_job_that_is_retried_keeps_its_generation(begin: BeginJobs) -> None:

@@ -82,7 +82,8 @@ async def test_in_its_turn_a_replica_may_begin_transactions(databases: list[Data
 
 async def test_what_one_replica_is_at_the_other_passes_by_without_waiting(replicas: list[JobsWork]) -> None:
     one, other = replicas
-    await stored(one, 4, withheld=True)
+    customer_id = uuid7()
+    await stored(one, 4, withheld=True, customer_id=customer_id)
     await stored(one, 4, status=JobStatus.SCHEDULED, run_at=NOW)
     await stored(one, 4, expires_at=NOW)
     await succeeded(one, 4)
@@ -92,7 +93,7 @@ async def test_what_one_replica_is_at_the_other_passes_by_without_waiting(replic
 
     async def found(work: JobsWork) -> Sequence[int]:
         return (
-            len(await work.jobs.take_withheld(MEDIUM, 3)),
+            len((await work.jobs.take_withheld(MEDIUM, 3)).jobs),
             len(await work.jobs.release_scheduled(3)),
             len(await work.jobs.lock_expired(3)),
             len(await work.jobs.take_unsettled(3, MINUTE, HOUR)),
