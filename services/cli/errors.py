@@ -39,12 +39,15 @@ def describe(error: BaseException) -> str:
     import grpc
 
     from services.cli.embedded import EmbeddedServerError
-    from services.kit.errors import DomainError
+    from services.kit.errors import DatabaseUnavailable, DomainError, explained
     from services.kit.settings import StartupError
 
     error = first_of(error)
     if isinstance(error, grpc.RpcError):
         return _describe_call(error)
+    if isinstance(error, DatabaseUnavailable):
+        # A command works on a database itself: that it should send its request again would help nobody.
+        return f"the database can't be used: {explained(error.__cause__ or error)}"
     if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

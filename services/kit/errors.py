@@ -194,3 +194,13 @@ class DataCorrupt(DomainError):
     entity_id: str
     field: str
     value: str
+
+
+def explained(error: BaseException) -> str:
+    """An error with all that it arose from, such as the driver's reason, in one line; for logs, and not for callers."""
+    told: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        told.append(f"{type(current).__name__}: {' '.join(str(current).split())}".rstrip(": "))
+        current = current.__cause__
+    return " <- ".join(told)

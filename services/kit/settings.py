@@ -55,6 +55,11 @@ class DatabaseSettings(BaseSettings):
         statement_timeout_seconds: How long a statement may run.
         lock_timeout_seconds: How long a statement may wait for a lock.
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
+        tcp_timeout_seconds: After how long without a sign of life the server's machine counts as gone.
+        pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode: limits then come with
+            each transaction.
+        clock_skew_seconds_max: How far the clocks of this machine and of other databases may be from that of this one;
+            beyond it is logged. It changes nothing: times are the database's.
         slow_query_seconds: A statement that takes longer is logged.
         schema_check: What a service does at its start with a database behind its release: `validate` refuses to serve,
             `migrate` applies what is pending, `warn` only logs it.
@@ -71,6 +76,9 @@ class DatabaseSettings(BaseSettings):
     statement_timeout_seconds: PositiveFloat = 30
     lock_timeout_seconds: PositiveFloat = 10
     idle_in_transaction_timeout_seconds: PositiveFloat = 30
+    tcp_timeout_seconds: PositiveFloat = 15
+    pooled: bool = False
+    clock_skew_seconds_max: PositiveFloat = 1
     slow_query_seconds: PositiveFloat = 0.5
     schema_check: Literal["validate", "migrate", "warn"] = "validate"
 

@@ -2,28 +2,25 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from time import monotonic, perf_counter
+from datetime import datetime
+from time import perf_counter
 from typing import Any, NoReturn, Self
 
-from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncEngine,
-    AsyncTransaction,
-    create_async_engine,
-)
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+from sqlalchemy.pool import QueuePool
 
+from services.kit.data.connections import open_pool, translate_errors
 from services.kit.data.dialects import Dialect, dialect_named
-from services.kit.data.errors import TimedOut
+from services.kit.data.errors import ConnectionFailed, TimedOut
 from services.kit.data.observation import Statements, observe
 from services.kit.data.prepared import Prepared, Row, driver_of, execute
+from services.kit.data.probe import Probe
 from services.kit.settings import DatabaseSettings
 
-_PING_AFTER_SECONDS = 2.0
+# The probe's connection is replaced this often: it finds out where the address leads.
+_PROBE_LIFETIME_SECONDS = 30.0
 
 
 class Database:
@@ -39,14 +36,15 @@ class Database:
         connection: AsyncConnection | None = None,
         connections_max: int = 1,
         statements: Statements | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self._engine = engine
+        self._probe = probe
         self._statements = statements
         self._connections_max = connections_max
         self._connection = connection
         self.dialect: Dialect = dialect_named(engine.dialect.name)
-        if not event.contains(engine.sync_engine, "handle_error", _translated):
-            event.listen(engine.sync_engine, "handle_error", _translated)
+        translate_errors(engine.sync_engine)
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, *, application_name: str) -> Self:
@@ -56,22 +54,18 @@ class Database:
             settings: Address, pool size and limits.
             application_name: What `pg_stat_activity` shows, such as `innosystem-jobs`.
         """
-        url = make_url(settings.url.get_secret_value())
-        dialect = dialect_named(url.get_backend_name())
-        engine = create_async_engine(
-            url.set(drivername=dialect.drivername),
-            pool_size=settings.pool_size,
-            max_overflow=settings.max_overflow,
-            pool_timeout=settings.pool_timeout_seconds,
-            pool_recycle=settings.connection_lifetime_seconds,
-            pool_use_lifo=True,
-            connect_args=dialect.connect_args(settings, application_name),
+        engine = open_pool(
+            settings,
+            application_name,
+            size=settings.pool_size,
+            overflow=settings.max_overflow,
+            lifetime_seconds=settings.connection_lifetime_seconds,
         )
-        dialect.prepare(engine.sync_engine)
-        _ping_idle_connections(engine.sync_engine)
+        apart = open_pool(settings, application_name, size=1, overflow=0, lifetime_seconds=_PROBE_LIFETIME_SECONDS)
+        probe = Probe(apart, settings, application_name)
         connections_max = settings.pool_size + settings.max_overflow
         statements = observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)
-        return cls(engine, connections_max=connections_max, statements=statements)
+        return cls(engine, connections_max=connections_max, statements=statements, probe=probe)
 
     @classmethod
     def on_connection(cls, connection: AsyncConnection) -> Self:
@@ -167,38 +161,33 @@ class Database:
             raise
 
     async def check(self) -> None:
-        """Asks the database for a sign of life; for health checks.
+        """Asks the database whether it does its work, on a connection beside the pool; for health checks.
 
         Raises:
-            DatabaseUnavailable: If it gives none.
+            DatabaseUnavailable: If it gives no answer, or takes no changes.
+            StartupError: If the limits of the settings don't reach it.
         """
+        if self._probe is not None:
+            await self._probe.check()
+            return
         async with self.transaction() as transaction:
             await transaction.connection.execute(text("SELECT 1"))
+
+    def now(self) -> datetime:
+        """The database's time, as `check` has found it; without a round trip.
+
+        Raises:
+            ConnectionFailed: If `check` was never answered.
+        """
+        if self._probe is None or not self._probe.clock.is_known:
+            raise ConnectionFailed
+        return self._probe.clock()
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
-
-
-def _ping_idle_connections(engine: Engine) -> None:
-    """Has a connection that nobody has used for a while asked for a sign of life before it is handed out.
-
-    SQLAlchemy's own pre-ping asks each time: a round trip and a commit a transaction. One that was lost just now
-    is found by its next statement, and all others of the pool are then opened anew.
-    """
-
-    def note(_: Any, record: ConnectionPoolEntry) -> None:
-        record.info["used_at"] = monotonic()
-
-    def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        if monotonic() - record.info["used_at"] > _PING_AFTER_SECONDS and not engine.dialect._do_ping_w_event(
-            connection
-        ):
-            raise InvalidatePoolError("a connection did not answer a ping")
-
-    event.listen(engine, "connect", note)
-    event.listen(engine, "checkin", note)
-    event.listen(engine, "checkout", check)
+        if self._probe is not None:
+            await self._probe.close()
 
 
 def _handle(connection: Connection, failure: BaseException, statement: str) -> NoReturn:
@@ -210,9 +199,3 @@ def _handle(connection: Connection, failure: BaseException, statement: str) -> N
         raise failure
     except BaseException as error:  # noqa: BLE001 - SQLAlchemy raises it again, or ours
         connection._handle_dbapi_exception(error, statement, None, None, None)
-
-
-def _translated(context: ExceptionContext) -> BaseException | None:
-    """Has SQLAlchemy raise our error in place of the driver's, wherever it arises: statement, commit or connect."""
-    # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
-    return None if context.is_pre_ping else dialect_named(context.dialect.name).translate(context)

@@ -87,8 +87,15 @@ class Conflict(ConcurrentUpdate, DataError):
     """Another transaction changed the same data; nothing was written: send the request again."""
 
 
-class SchemaBehind(DataError):
-    """The database lacks a table or column that the code expects: `innosystem migrate up` makes it."""
+class StatementOutdated(Conflict):
+    """What the server had prepared does not fit its schema any more; nothing was written: send the request again."""
+
+
+class SchemaBehind(DatabaseUnavailable, DataError):
+    """The database is not ready: it lacks a table or column that this release expects (`innosystem migrate up`).
+
+    Which one it is stays in `__cause__`, for logs.
+    """
 
 
 class UnexpectedRollback(DataError):
@@ -131,7 +138,9 @@ def translate(driver: BaseException) -> DataError | None:
         if isinstance(driver, kinds):
             return condition()
     if isinstance(driver, pg.UndefinedTable | pg.UndefinedColumn):
-        return SchemaBehind(str(driver))
+        return SchemaBehind()
+    if isinstance(driver, pg.InvalidSqlStatementName) or _is_outdated(driver):
+        return StatementOutdated()
     if isinstance(driver, psycopg.DataError):
         return InvalidData(str(driver))
     # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or
@@ -139,6 +148,11 @@ def translate(driver: BaseException) -> DataError | None:
     if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed()
     return None
+
+
+def _is_outdated(error: BaseException) -> bool:
+    # The text ("cached plan must not change result type") depends on the server's language.
+    return isinstance(error, pg.FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
 
 
 def _integrity(error: psycopg.IntegrityError) -> ConstraintViolated:

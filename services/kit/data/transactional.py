@@ -38,7 +38,7 @@ def transactional(
     timeout: float | None = None,
     rollback_for: tuple[type[Exception], ...] = (),
     no_rollback_for: tuple[type[Exception], ...] = (),
-    retries: int = 0,
+    retries: int | None = None,
 ) -> Callable[[Method[S, P, R]], Method[S, P, R]]:
     """Makes a method run in a transaction of its object's `transactions`.
 
@@ -53,7 +53,7 @@ def transactional(
         no_rollback_for: Exceptions that commit what was done.
         retries: How often the whole method is repeated after a `Conflict` (a serialization failure, a deadlock, a
             version that changed): nothing was written then. Only the method that began the transaction repeats, and
-            never after a commit whose outcome is unknown.
+            never after a commit whose outcome is unknown. By default once if it only reads, else not at all.
     """
     definition = Definition(
         propagation=propagation,
@@ -63,6 +63,7 @@ def transactional(
         rollback_for=rollback_for,
         no_rollback_for=no_rollback_for,
     )
+    retries = int(read_only) if retries is None else retries
     repeating = stamina.AsyncRetryingCaller(
         attempts=retries + 1,
         timeout=None,

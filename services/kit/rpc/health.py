@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 import structlog
 from grpc_health.v1.health import aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
+from prometheus_client import Gauge
 
+from services.kit.errors import explained
 from services.kit.settings import StartupError
 
 log = structlog.get_logger(__name__)
+
+_UP = Gauge("innosystem_dependency_up", "Whether a dependency of this process passes its health check.", ["dependency"])
 
 Check = Callable[[], Awaitable[None]]
 
@@ -80,11 +84,12 @@ class Health:
             # No waiting will help, such as with a database behind the code: it ends the process.
             raise
         except Exception as error:  # noqa: BLE001 - any failure of a check is what the check is for, and is logged
-            problem = f"{type(error).__name__}: {error}"
+            problem = explained(error)
         if problem != self._problems.get(name, ""):
             if problem:
                 log.warning("dependency down", dependency=name, problem=problem, required=name in self.required)
             else:
                 log.info("dependency up", dependency=name)
         self._problems[name] = problem
+        _UP.labels(name).set(not problem)
         return not problem

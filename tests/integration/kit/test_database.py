@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.kit.data import database as database_module
+from services.kit.data import connections as connections_module
 from services.kit.data.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
@@ -178,11 +178,11 @@ def terminate(url: str) -> None:
 async def test_a_connection_that_was_lost_while_it_was_idle_is_not_noticed(
     connect: Callable[..., Database], url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "_PING_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr(connections_module, "_PING_AFTER_SECONDS", -1.0)
     database = connect(pool_size=1, max_overflow=0)
-    await database.check()
+    await run(database, "SELECT 1")
     terminate(url)
-    await database.check()
+    await run(database, "SELECT 1")
 
 
 async def test_connections_that_were_lost_just_now_are_noticed_once(connect: Callable[..., Database], url: str) -> None:
@@ -192,7 +192,7 @@ async def test_connections_that_were_lost_just_now_are_noticed_once(connect: Cal
         await other.connection.execute(text("SELECT 1"))
     terminate(url)
     with pytest.raises(ConnectionFailed):
-        await database.check()
+        await run(database, "SELECT 1")
     # The other one is known to be lost as well.
     async with database.transaction() as one, database.transaction() as other:
         await one.connection.execute(text("SELECT 1"))

@@ -1,10 +1,13 @@
 """What the toolkit asks of a database."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, text
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
 from services.kit.data.errors import DataError
@@ -12,6 +15,21 @@ from services.kit.data.prepared import Prepared
 from services.kit.settings import DatabaseSettings
 
 Condition = ColumnElement[bool]
+
+
+@dataclass(frozen=True)
+class ServerCondition:
+    """What a server says about itself.
+
+    Attributes:
+        now: Its time.
+        read_only: Whether it takes no changes.
+        statement_timeout_seconds: How long a statement may run; None where that can't be told.
+    """
+
+    now: datetime
+    read_only: bool = False
+    statement_timeout_seconds: float | None = None
 
 
 class Dialect(ABC):
@@ -41,6 +59,11 @@ class Dialect(ABC):
     @abstractmethod
     def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
         """The execution options of a connection that begins such a transaction."""
+
+    async def condition(self, connection: AsyncConnection) -> ServerCondition:
+        """Asks the server for a sign of life, and how it is."""
+        await connection.execute(text("SELECT 1"))
+        return ServerCondition(datetime.now(UTC))
 
     @abstractmethod
     def is_aborted(self, connection: Connection) -> bool:

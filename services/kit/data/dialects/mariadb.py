@@ -145,7 +145,7 @@ def _translated(number: int, message: str, failure: ExceptionContext) -> DataErr
     if number in _NULL:
         return ConstraintViolated("")
     if number in _MISSING:
-        return SchemaBehind(message)
+        return SchemaBehind()
     if number in _INVALID:
         return InvalidData(message)
     kind = _KINDS.get(number)

@@ -2,16 +2,25 @@
 
 from typing import Any, cast
 
+from psycopg import AsyncConnection as DriverConnection
 from psycopg.pq import TransactionStatus
-from sqlalchemy import ColumnElement, Connection, Select, literal, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, literal, text, type_coerce
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.kit.data.arrays import any_of
-from services.kit.data.dialects.dialect import Condition, Dialect
+from services.kit.data.dialects.dialect import Condition, Dialect, ServerCondition
 from services.kit.data.errors import DataError, translate
+from services.kit.data.pooled import limited_in_transactions
 from services.kit.data.prepared import Prepared
 from services.kit.settings import DatabaseSettings
+
+_CONDITION = text("""
+SELECT clock_timestamp() AS now, current_setting('transaction_read_only') = 'on' AS read_only,
+    extract(epoch FROM CAST(current_setting('statement_timeout') AS interval)) AS statement_timeout_seconds
+""")
+_KEEPALIVES = 3
 
 
 class PostgreSql(Dialect):
@@ -23,18 +32,25 @@ class PostgreSql(Dialect):
     commits_by_driver = True
 
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
-        """Limits are settings of the session."""
+        """Limits are settings of the session, or of each transaction where a pooler lends sessions out."""
         limits = {
             "statement_timeout": settings.statement_timeout_seconds,
             "lock_timeout": settings.lock_timeout_seconds,
             "idle_in_transaction_session_timeout": settings.idle_in_transaction_timeout_seconds,
         }
-        options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
         return {
             "application_name": application_name,
             "connect_timeout": max(2, round(settings.connect_timeout_seconds)),
-            "options": f"{options} -c timezone=UTC",
+            # A standby is no server for us, also not where the address leads to one after a failover.
+            "target_session_attrs": "read-write",
+            **_vanished_after(settings.tcp_timeout_seconds),
+            **_limited(settings, {name: f"{int(seconds * 1000)}" for name, seconds in limits.items()}),
         }
+
+    async def condition(self, connection: AsyncConnection) -> ServerCondition:
+        """All at once; in a transaction, which is where limits may come from."""
+        answered = (await connection.execute(_CONDITION)).one()
+        return ServerCondition(answered.now, answered.read_only, float(answered.statement_timeout_seconds))
 
     def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
         """SQLAlchemy knows both."""
@@ -79,6 +95,27 @@ class PostgreSql(Dialect):
     def has_entries(self, column: ColumnElement[Any]) -> Condition:
         """By comparison with the empty map."""
         return cast("Condition", _map(column) != literal({}, JSONB()))
+
+
+def _vanished_after(seconds: float) -> dict[str, Any]:
+    """How the driver finds out that a machine has gone without a word, as it does when its power fails."""
+    interval = max(1, round(seconds / (_KEEPALIVES + 1)))
+    return {
+        "keepalives": 1,
+        "keepalives_idle": interval,
+        "keepalives_interval": interval,
+        "keepalives_count": _KEEPALIVES,
+        "tcp_user_timeout": int(seconds * 1000),
+    }
+
+
+def _limited(settings: DatabaseSettings, limits: dict[str, str]) -> dict[str, Any]:
+    limits["timezone"] = "UTC"
+    if settings.pooled:
+        return {"async_creator_fn": limited_in_transactions(DriverConnection, limits).connect}
+    # Of a client that has vanished the server keeps nothing for longer than we would use it.
+    limits["idle_session_timeout"] = f"{int(settings.connection_lifetime_seconds * 1000)}"
+    return {"options": " ".join(f"-c {name}={value}" for name, value in limits.items())}
 
 
 def _map(column: ColumnElement[Any]) -> Any:

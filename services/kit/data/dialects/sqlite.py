@@ -94,7 +94,7 @@ class Sqlite(Dialect):
             return InvalidData(str(error))
         # The statement could not be made ready, and the text alone tells why.
         if primary == sqlite3.SQLITE_ERROR and _MISSING.search(str(error)):
-            return SchemaBehind(str(error))
+            return SchemaBehind()
         kind = _KINDS.get(primary)
         return kind() if kind else None
 

@@ -1,0 +1,132 @@
+"""How a service's connections to its database are opened, tried and given up."""
+
+from time import monotonic
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from services.kit.data.dialects import dialect_named
+from services.kit.data.errors import DatabaseReadOnly, StatementOutdated
+from services.kit.settings import DatabaseSettings
+
+log = structlog.get_logger(__name__)
+
+_PING_AFTER_SECONDS = 2.0
+
+
+def open_pool(
+    settings: DatabaseSettings, application_name: str, *, size: int, overflow: int, lifetime_seconds: float
+) -> AsyncEngine:
+    """Makes a pool of connections to the database that settings describe. Nothing is opened before the first use.
+
+    Args:
+        settings: Address and limits.
+        application_name: What the server shows.
+        size: How many connections are kept.
+        overflow: How many more may be opened.
+        lifetime_seconds: When a connection is replaced.
+    """
+    url = make_url(settings.url.get_secret_value())
+    dialect = dialect_named(url.get_backend_name())
+    arguments = dialect.connect_args(settings, application_name)
+    engine = create_async_engine(
+        url.set(drivername=dialect.drivername),
+        pool_size=size,
+        max_overflow=overflow,
+        pool_timeout=settings.pool_timeout_seconds,
+        pool_recycle=lifetime_seconds,
+        pool_use_lifo=True,
+        # What the address says by itself counts, such as `?target_session_attrs=any`; limits are ours.
+        connect_args={name: value for name, value in arguments.items() if name == "options" or name not in url.query},
+    )
+    dialect.prepare(engine.sync_engine)
+    _ping_idle_connections(engine.sync_engine)
+    translate_errors(engine.sync_engine)
+    _Address(url).watch(engine.sync_engine)
+    return engine
+
+
+def translate_errors(engine: Engine) -> None:
+    """Has SQLAlchemy raise our errors in place of the driver's, wherever they arise: statement, commit or connect."""
+    if not event.contains(engine, "handle_error", _translated):
+        event.listen(engine, "handle_error", _translated)
+
+
+def _translated(context: ExceptionContext) -> BaseException | None:
+    if context.is_pre_ping:
+        # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
+        return None
+    error = dialect_named(context.dialect.name).translate(context)
+    if isinstance(error, StatementOutdated) or (isinstance(error, DatabaseReadOnly) and not _asked_for(context)):
+        # All that were opened before are as this one: they are opened anew, and the address is looked up again.
+        context.is_disconnect = True
+    return error
+
+
+def _asked_for(context: ExceptionContext) -> bool:
+    """Whether it is this transaction that takes no changes, and not the server."""
+    if context.connection is None:
+        return False
+    options = dialect_named(context.dialect.name).transaction_options(None, read_only=True)
+    given = context.connection.get_execution_options()
+    return all(given.get(name) == value for name, value in options.items())
+
+
+def _ping_idle_connections(engine: Engine) -> None:
+    """Has a connection that nobody has used for a while asked for a sign of life before it is handed out.
+
+    SQLAlchemy's own pre-ping asks each time: a round trip and a commit a transaction. One that was lost just now
+    is found by its next statement, and all others of the pool are then opened anew.
+    """
+
+    def note(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = monotonic()
+
+    def check(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if monotonic() - record.info["used_at"] > _PING_AFTER_SECONDS and not engine.dialect._do_ping_w_event(
+            connection
+        ):
+            raise InvalidatePoolError("a connection did not answer a ping")
+
+    event.listen(engine, "connect", note)
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", check)
+
+
+class _Address:
+    """Where a database is. That it can't be reached there is logged with the driver's reason, once for each reason."""
+
+    def __init__(self, url: URL) -> None:
+        self._password = str(url.password or "")
+        self._fields = {
+            "host": url.host or url.query.get("host", ""),
+            "port": url.port,
+            "database": url.database,
+            "user": url.username,
+        }
+        self._problem = ""
+
+    def watch(self, engine: Engine) -> None:
+        """Looks on from now on."""
+        event.listen(engine, "handle_error", self._failed)
+        event.listen(engine, "connect", self._opened)
+
+    def _failed(self, context: ExceptionContext) -> None:
+        if context.connection is not None:
+            return
+        problem = " ".join(str(context.original_exception).split()) or type(context.original_exception).__name__
+        if self._password:
+            problem = problem.replace(self._password, "***")
+        if problem != self._problem:
+            self._problem = problem
+            log.warning("database can't be reached", problem=problem, **self._fields)
+
+    def _opened(self, _connection: Any, _record: ConnectionPoolEntry) -> None:
+        if self._problem:
+            self._problem = ""
+            log.info("database reached", **self._fields)
