@@ -166,7 +166,7 @@ async def test_a_lost_connection_is_an_error_once_and_then_replaced(connect: Cal
     terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test'"
     with pytest.raises(ConnectionFailed):
         await run(database, terminate)
-    await database.check()
+    await run(database, "SELECT 1")
 
 
 def terminate(url: str) -> None:

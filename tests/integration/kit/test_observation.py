@@ -73,7 +73,7 @@ async def test_the_use_of_the_pool_is_seen_and_a_full_one_is_counted(connect: Ca
     async with database.transaction():
         assert sample("pool_checked_out") == 1
         with pytest.raises(TimedOut):
-            await database.check()
+            await run(database, "SELECT 1")
     assert sample("pool_checked_out") == 0
     assert sample("connection_timeouts_total") == timeouts + 1
     assert sample("connection_wait_seconds_count") == waits + 2
@@ -82,7 +82,7 @@ async def test_the_use_of_the_pool_is_seen_and_a_full_one_is_counted(connect: Ca
 async def test_connections_are_counted_as_they_come_and_go(connect: Callable[..., Database]) -> None:
     opened, closed = sample("connections_opened_total"), sample("connections_closed_total")
     database = connect()
-    await database.check()
+    await run(database, "SELECT 1")
     assert sample("connections_opened_total") == opened + 1
     await database.close()
     assert sample("connections_closed_total") == closed + 1
@@ -159,9 +159,9 @@ async def test_connections_beyond_the_pool_are_seen_while_they_are_open(connect:
 
 async def test_a_pool_is_observed_after_it_was_closed_and_used_again(connect: Callable[..., Database]) -> None:
     database = connect()
-    await database.check()
+    await run(database, "SELECT 1")
     await database.close()
     opened, waits = sample("connections_opened_total"), sample("connection_wait_seconds_count")
-    await database.check()
+    await run(database, "SELECT 1")
     assert sample("connections_opened_total") == opened + 1
     assert sample("connection_wait_seconds_count") == waits + 1

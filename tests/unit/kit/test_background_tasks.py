@@ -111,7 +111,7 @@ async def test_loops_that_fail_together_do_not_come_back_together(monkeypatch: p
     "error",
     [
         KeyError("retryable"),
-        SchemaBehind("no column"),
+        SchemaBehind(),
         UnexpectedRollback(),
         DataCorrupt("jobs", "1", "status", "SUSPENDED"),
         # Of something inside, such as a channel that was closed: nobody has cancelled the loop.
