@@ -86,7 +86,7 @@ def test_a_database_that_is_away_is_told_from_one_that_refuses() -> None:
 
 
 def test_a_lock_that_is_not_to_be_had_is_told_from_a_database_that_is_away() -> None:
-    locked = translate(pg.LockNotAvailable())
+    locked: Exception | None = translate(pg.LockNotAvailable())
     assert isinstance(locked, RowLocked)
     assert DatabaseUnavailable not in type(locked).__mro__
     assert (locked.reason, to_status(locked).code) == ("ROW_LOCKED", StatusCode.ABORTED.value[0])
