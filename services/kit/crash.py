@@ -7,10 +7,13 @@ comes to that line.
 import os
 import signal
 
+from innosystem.client.log_lines import flush_all
+
 _ARMED = os.environ.get("INNOSYSTEM_CRASH_AT", "")
 
 
 def crash_point(name: str) -> None:
     """Dies here if the environment says so."""
     if _ARMED and name == _ARMED:
+        flush_all()
         os.kill(os.getpid(), signal.SIGKILL)

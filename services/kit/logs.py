@@ -1,5 +1,7 @@
 """Logs: one JSON object a line on standard output, with what the context knows (request ID, method) in each.
 
+Standard output that fails or is not read costs lines, and nothing else: see `innosystem.client.log_lines`.
+
 Lines of libraries that use the standard library's logging look the same. Secrets are not handed to the logger
 anywhere; what looks like one is masked all the same, because an error of a driver may quote the address it was given.
 """
@@ -13,13 +15,22 @@ from typing import Any
 
 import orjson
 import structlog
+from prometheus_client import Counter
 
+from innosystem.client.log_lines import LogLines
+from innosystem.client.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 from services.kit.origin import origin
 from services.kit.settings import LogSettings
 
 _MASK = "**********"
 _SECRET_KEYS = frozenset({"api_key", "authorization", "password", "secret", "token"})
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@]*):[^\s@]*@")
+
+_LOST = Counter("innosystem_log_lines_lost", "Lines of the log that standard output did not take")
+
+_LINE_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
+
+log = structlog.get_logger(__name__)
 
 
 def configure(settings: LogSettings, *, service: str, process: int | None = None) -> None:
@@ -34,16 +45,16 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
     as_json = settings.format == "json"
     renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
     level = logging.getLevelNamesMapping()[settings.level]
+    lines = LogLines(sys.stdout, lost=_LOST.inc, recovered=_say_lost)
+    replace_standard_streams(lines)
     structlog.configure(
-        processors=[*shared, _json_bytes if as_json else renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         # Bytes as they come from the encoder: a line is written for every call.
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer)
-        if as_json
-        else structlog.PrintLoggerFactory(sys.stdout),
+        processors=[*shared, _json_line] if as_json else [*shared, renderer, _line],
+        wrapper_class=never_raising(structlog.make_filtering_bound_logger(level), lines),
+        logger_factory=lambda *_: LineLogger(lines),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = LineHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -90,14 +101,29 @@ def _processors(service: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _json_bytes(_: Any, __: str, event: Any) -> bytes:
+def _json_line(_: Any, __: str, event: Any) -> bytes:
     try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_UTC_Z)
-    except TypeError:
-        # orjson refuses lone surrogates and keys that are not text. The line is worth more than its exact form.
-        as_text = {str(key): ascii(value) for key, value in event.items()}
-        return orjson.dumps({**as_text, "timestamp": event.get("timestamp")}, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(event, default=str, option=_LINE_OPTIONS)
+    except Exception:  # noqa: BLE001 - lone surrogates, integers beyond 64 bits, cycles, a __str__ that raises
+        return orjson.dumps({plain(key): _fit(value) for key, value in event.items()}, option=_LINE_OPTIONS)
+
+
+def _fit(value: Any) -> Any:
+    """A value as it is if it can be written; else its description, which is worth more than no line."""
+    try:
+        orjson.dumps(value)
+    except Exception:  # noqa: BLE001 - as above
+        return plain(value)
+    return value
 
 
 def _json(logger: Any, name: str, event: Any) -> str:
-    return _json_bytes(logger, name, event).decode()
+    return _json_line(logger, name, event).decode().rstrip("\n")
+
+
+def _line(_: Any, __: str, text: Any) -> bytes:
+    return f"{text}\n".encode(errors="backslashreplace")
+
+
+def _say_lost(lines: int) -> None:
+    log.error("log lines lost", lines=lines)

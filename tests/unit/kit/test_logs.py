@@ -83,6 +83,37 @@ def test_what_json_can_not_hold_is_written_all_the_same() -> None:
     assert line["timestamp"].endswith("Z")
 
 
+RUDE = """
+class Rude:
+    def __repr__(self):
+        raise RuntimeError
+cycle = []
+cycle.append(cycle)
+odd = dict(path="a\\udcff", large=2**70, rude=Rude(), cycle=cycle, tuple_key={(1, 2): 3}, fine={"a": [1, None]})
+"""
+
+
+def test_no_value_keeps_a_line_from_being_written_or_stops_who_logs_it() -> None:
+    [line] = lines(RUDE + "log.info('odd', **odd)")
+
+    assert (line["event"], line["fine"], line["large"]) == ("odd", {"a": [1, None]}, str(2**70))
+    assert (line["path"], line["cycle"]) == ("'a\\udcff'", "[[...]]")
+    assert "RuntimeError" in line["rude"]
+
+
+def test_a_processor_that_fails_and_arguments_that_do_not_fit_cost_the_line_and_nothing_else() -> None:
+    code = """
+logging.getLogger("a").warning("%d", "b")
+processors = structlog.get_config()["processors"]
+processors.insert(0, lambda *_: 1 / 0)
+log.info("hello")
+"""
+    first, second = written(code).splitlines()
+
+    assert "(TypeError): %d" in json.loads(first)["event"]
+    assert second == "a line can't be written (ZeroDivisionError): hello"
+
+
 def test_the_console_is_for_people() -> None:
     text = written("log.info('hello', answer=42)", form="console")
 

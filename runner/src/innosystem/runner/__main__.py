@@ -9,7 +9,6 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from innosystem.client.log_lines import flush_all
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.logs import configure_logs
 from innosystem.runner.registry import Registry, default_registry
@@ -93,8 +93,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     if runner.has_stuck_handlers:
         # Here and not later: the event loop waits for what it has cancelled before it closes.
         log.error("handlers_abandoned", note="handlers run on, which nothing else can stop")
-        sys.stdout.flush()
-        logging.shutdown()
+        flush_all()
         os._exit(status)
     return status
 

@@ -6,6 +6,8 @@ from typing import Final
 
 import structlog
 
+from innosystem.client.log_lines import flush_all
+
 log = structlog.get_logger()
 
 _VARIABLE: Final = "INNOSYSTEM_CRASH_AT"
@@ -15,4 +17,6 @@ def crash_point(name: str) -> None:
     """Kill this process, as SIGKILL does, if the environment variable INNOSYSTEM_CRASH_AT has this name."""
     if os.environ.get(_VARIABLE) == name:
         log.critical("crash_point", name=name)
+        # Tests read what was logged until here.
+        flush_all()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,21 +1,30 @@
-"""The runner's log: one JSON object a line on standard output."""
+"""The runner's log: one JSON object a line on standard output.
+
+Standard output that fails or is not read costs lines, and never a job: see `innosystem.client.log_lines`.
+"""
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
 from innosystem.client import request_id as request_id_variable
+from innosystem.client.log_lines import LogLines
+from innosystem.client.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 from innosystem.runner.context import JobContext
 
 LogFormat: TypeAlias = Literal["json", "console"]
 
+_LINE_OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+
 _arguments: tuple[str, LogFormat] = ("INFO", "json")
+
+log = structlog.get_logger()
 
 
 def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
@@ -35,26 +44,25 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-        if log_format == "console"
-        else structlog.processors.JSONRenderer(serializer=_to_json)
-    )
+    as_json = log_format == "json"
+    lines = LogLines(sys.stdout, recovered=_say_lost)
+    renderer: Processor = _json if as_json else structlog.dev.ConsoleRenderer(colors=lines.is_terminal())
+    replace_standard_streams(lines)
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        processors=[*shared, _json_line] if as_json else [*shared, renderer, _line],
+        wrapper_class=never_raising(structlog.make_filtering_bound_logger(number), lines),
+        logger_factory=lambda *_: LineLogger(lines),
         cache_logger_on_first_use=True,
     )
     # Handlers, and the libraries they use, log in their own ways: all ends in the same lines.
-    lines = logging.StreamHandler(sys.stdout)
-    lines.setFormatter(
+    handler = LineHandler(lines)
+    handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    logging.basicConfig(handlers=[lines], level=number, force=True)
+    logging.basicConfig(handlers=[handler], level=number, force=True)
 
 
 def log_arguments() -> tuple[str, LogFormat]:
@@ -68,8 +76,32 @@ def _add_service(_: Any, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _to_json(event: EventDict, **_: Any) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+def _json_line(_: Any, __: str, event: EventDict) -> bytes:
+    try:
+        return orjson.dumps(event, default=repr, option=_LINE_OPTIONS)
+    except Exception:  # noqa: BLE001 - lone surrogates, integers beyond 64 bits, cycles, a __repr__ that raises
+        return orjson.dumps({plain(key): _fit(value) for key, value in event.items()}, option=_LINE_OPTIONS)
+
+
+def _fit(value: object) -> object:
+    """Keep a value that can be written; describe any other: the line is worth more than its exact form."""
+    try:
+        orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except Exception:  # noqa: BLE001 - as above
+        return plain(value)
+    return value
+
+
+def _json(logger: Any, name: str, event: EventDict) -> str:
+    return _json_line(logger, name, event).decode().rstrip("\n")
+
+
+def _line(_: Any, __: str, text: Any) -> bytes:
+    return f"{text}\n".encode(errors="backslashreplace")
+
+
+def _say_lost(lines: int) -> None:
+    log.error("log_lines_lost", lines=lines)
 
 
 @contextmanager

@@ -5,11 +5,11 @@ import pickle
 import queue
 import signal
 import socket
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
 
+from innosystem.client.log_lines import flush_all
 from innosystem.runner.context import JobContext
 from innosystem.runner.execution import call_blocking
 from innosystem.runner.logs import configure_logs, job_in_logs
@@ -53,11 +53,10 @@ def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None
         while length := stream.read(LENGTH_BYTES):
             # From the process that started this one, through a socket that nobody else has.
             messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
-    sys.stdout.flush()
+    flush_all()
     os._exit(0)
 
 
 def _answer(connection: socket.socket, answer: object) -> None:
-    sys.stdout.flush()
     payload = pickle.dumps(answer)
     connection.sendall(len(payload).to_bytes(LENGTH_BYTES) + payload)

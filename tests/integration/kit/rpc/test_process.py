@@ -105,3 +105,32 @@ def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
     assert missing["required"] is True
     assert "dependency down" not in {line["event"] for line in lines}
     assert "hunter2" not in out
+
+
+@pytest.mark.parametrize("output", ["its reader has gone", "its reader has stopped reading", "its disk is full"])
+def test_a_service_whose_output_fails_carries_out_calls_and_answers_them(tmp_path: Path, output: str) -> None:
+    socket = f"unix:{tmp_path}/customers.sock"
+    values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE, "CUSTOMERS_LISTEN_ADDRESS": socket}
+    reader, writer = os.pipe()
+    if output == "its reader has gone":
+        os.close(reader)
+    target = os.open("/dev/full", os.O_WRONLY) if output == "its disk is full" else writer
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.customers"],
+        cwd=tmp_path,
+        env=environment(**values),
+        stdout=target,
+        stderr=target,
+    ) as started:
+        try:
+            with grpc.insecure_channel(socket) as channel:
+                grpc.channel_ready_future(channel).result(LIMIT_SECONDS)
+                get = CustomerServiceStub(channel).GetCustomer
+                # Some hundred bytes a line: more than a pipe holds.
+                calls = [get.future(pb.GetCustomerRequest(customer_id=ID), timeout=LIMIT_SECONDS) for _ in range(400)]
+                codes = {call.code() for call in calls}
+            assert codes == {grpc.StatusCode.UNAVAILABLE}
+            started.terminate()
+            assert started.wait(LIMIT_SECONDS) == 0
+        finally:
+            started.kill()
