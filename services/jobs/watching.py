@@ -6,27 +6,27 @@ the versions of all watched jobs are compared every second: one statement, howev
 
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import suppress
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import redis.asyncio as redis
-import structlog
 
 from services.jobs.domain import Job, is_at_rest
 from services.jobs.errors import JobNotFound
 from services.jobs.repository import JobRepository
-from services.kit.background import together
+from services.kit.background import Loop, together
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError, Draining
-from services.kit.pubsub import Subscription, longer
+from services.kit.pubsub import Subscription
 from services.kit.redis_failures import REDIS_FAILURES
-
-log = structlog.get_logger(__name__)
 
 _CHANNEL = "jobs:changes"
 _COMPARE_SECONDS = 1.0
 _ID_BYTES = 16
 _PENDING_MAX = 10_000
+_BACKOFF_SECONDS_MAX = 2.0
 
 
 class _Watcher:
@@ -91,6 +91,7 @@ class Watching:
         )
         self._compare_seconds = compare_seconds
         self._watchers: dict[UUID, set[_Watcher]] = {}
+        self._compared_at = monotonic()
         self._changed: set[UUID] = set()
         self._changed_any = asyncio.Event()
         self._unsent: set[UUID] = set()
@@ -143,31 +144,21 @@ class Watching:
         return Draining() if self._draining else JobNotFound(job_id)
 
     async def run(self) -> None:
-        """Tells, sends and receives until it is cancelled."""
-        await together(self._tell(), self._send(), self._subscription.run())
+        """Tell, send and receive until the task is cancelled."""
+        await together(
+            Loop("watchers", self._tell, backoff_seconds_max=_BACKOFF_SECONDS_MAX).run(),
+            Loop("changes", self._send, known=REDIS_FAILURES, backoff_seconds_max=_BACKOFF_SECONDS_MAX).run(),
+            self._subscription.run(),
+        )
 
     async def _tell(self) -> None:
-        backoff_seconds = 0.0
-        loop = asyncio.get_running_loop()
-        compared_at = loop.time()
-        while True:
-            try:
-                async with asyncio.timeout(self._compare_seconds):
-                    await self._changed_any.wait()
-            except TimeoutError:
-                pass
-            try:
-                if loop.time() - compared_at >= self._compare_seconds:
-                    await self._compare()
-                    compared_at = loop.time()
-                await self._tell_changed()
-            except DomainError as error:
-                if not backoff_seconds:
-                    log.warning("watchers wait", problem=str(error))
-                backoff_seconds = longer(backoff_seconds)
-                await asyncio.sleep(backoff_seconds)
-            else:
-                backoff_seconds = 0.0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._compare_seconds):
+                await self._changed_any.wait()
+        if monotonic() - self._compared_at >= self._compare_seconds:
+            await self._compare()
+            self._compared_at = monotonic()
+        await self._tell_changed()
 
     async def _compare(self) -> None:
         """Finds the changes that nobody has told of."""
@@ -194,20 +185,12 @@ class Watching:
                 watcher.tell(jobs.get(job_id))
 
     async def _send(self) -> None:
-        away = False
-        while True:
-            await self._unsent_any.wait()
-            self._unsent_any.clear()
-            sent, self._unsent = self._unsent, set()
-            try:
-                if sent:
-                    await self._client.publish(self._channel, b"".join(job_id.bytes for job_id in sent))
-                away = False
-            except REDIS_FAILURES as error:
-                # Others find these changes when they compare.
-                if not away:
-                    log.warning("changes not told", problem=f"{type(error).__name__}: {error}")
-                away = True
+        await self._unsent_any.wait()
+        self._unsent_any.clear()
+        # What can't be sent, others find when they compare.
+        sent, self._unsent = self._unsent, set()
+        if sent:
+            await self._client.publish(self._channel, b"".join(job_id.bytes for job_id in sent))
 
     def _receive(self, data: bytes | str) -> None:
         if isinstance(data, bytes) and len(data) % _ID_BYTES == 0:

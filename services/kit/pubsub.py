@@ -1,6 +1,5 @@
 """Messages between the processes of a service, by Redis pub/sub. They may be lost: nothing may depend on one."""
 
-import asyncio
 from collections.abc import Callable
 
 import redis.asyncio as redis
@@ -9,6 +8,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.kit.background import Loop
 from services.kit.redis_failures import REDIS_FAILURES
 from services.kit.settings import RedisSettings
 
@@ -16,7 +16,6 @@ log = structlog.get_logger(__name__)
 
 # Above the time of a poll: a quiet channel is no failure.
 _SOCKET_TIMEOUT_SECONDS = 5.0
-_BACKOFF_MIN = 0.1
 _BACKOFF_MAX = 2.0
 
 
@@ -58,23 +57,21 @@ class Subscription:
         self._begin = begin
         self._poll_seconds = poll_seconds
         self.subscribed = False
+        self._loop = Loop(
+            f"subscription to {channel}", self._subscribe, known=REDIS_FAILURES, backoff_seconds_max=_BACKOFF_MAX
+        )
 
     async def run(self) -> None:
-        """Receives until it is cancelled."""
-        backoff_seconds = 0.0
-        while True:
-            try:
-                async with self._client.pubsub() as subscription:
-                    await subscription.subscribe(self._channel)
-                    await self._listen(subscription)
-            except REDIS_FAILURES as error:
-                # Again and again only if it was not subscribed in between.
-                if self.subscribed or not backoff_seconds:
-                    log.warning("subscription lost", channel=self._channel, problem=f"{type(error).__name__}: {error}")
-                backoff_seconds = longer(0.0 if self.subscribed else backoff_seconds)
-            finally:
-                self.subscribed = False
-            await asyncio.sleep(backoff_seconds)
+        """Receive until the task is cancelled."""
+        await self._loop.run()
+
+    async def _subscribe(self) -> None:
+        try:
+            async with self._client.pubsub() as subscription:
+                await subscription.subscribe(self._channel)
+                await self._listen(subscription)
+        finally:
+            self.subscribed = False
 
     async def _listen(self, subscription: PubSub) -> None:
         asked = False
@@ -85,6 +82,7 @@ class Subscription:
                 if message["type"] == "subscribe":
                     # The client also subscribes again by itself when it finds its connection closed.
                     self.subscribed = True
+                    self._loop.recovered()
                     self._begin()
                     log.info("subscription begun", channel=self._channel)
                 elif message["type"] == "message":
@@ -94,8 +92,3 @@ class Subscription:
             else:
                 asked = True
                 await subscription.ping()
-
-
-def longer(backoff_seconds: float) -> float:
-    """The wait after one more failure."""
-    return min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)

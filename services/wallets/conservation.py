@@ -5,7 +5,6 @@ others would serve old figures, or none when it dies; a walk costs so little tha
 """
 
 import asyncio
-import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -13,9 +12,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from services.kit.background import Loop
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
 from services.wallets.verification import START, Findings, Position, Verification
 
 log = structlog.get_logger(__name__)
@@ -80,7 +79,7 @@ class Conservation:
         transactions: Where they begin.
         verification: The check of a page.
         holds: Reads what is reserved.
-        every: How often a walk begins; one that takes longer is followed by the next.
+        every: The pause between two walks.
     """
 
     def __init__(
@@ -89,24 +88,22 @@ class Conservation:
         self.transactions = transactions
         self._verification = verification
         self._holds = holds
-        self._every = every.total_seconds()
+        self._every = every
         self.last: Report | None = None
 
     async def run(self) -> None:
-        """Walks until it is cancelled. A walk that fails leaves no figures: old ones would look like new ones."""
-        while True:
-            began = monotonic()
-            try:
-                self.last = await self._walk()
-            except DomainError as error:
-                self.last = None
-                log.warning("the books were not checked", problem=str(error))
-            else:
-                if self.last.offenders:
-                    log.error("the books do not add up", offenders=self.last.offenders)
-            # Replicas that were started together do not stay together.
-            pause = self._every * random.uniform(0.9, 1.1) - (monotonic() - began)  # noqa: S311
-            await asyncio.sleep(max(pause, 1.0))
+        """Walk until the task is cancelled."""
+        await Loop("check of the books", self._check, every=self._every).run()
+
+    async def _check(self) -> None:
+        try:
+            self.last = await self._walk()
+        except Exception:
+            # Old figures would look like new ones.
+            self.last = None
+            raise
+        if self.last.offenders:
+            log.error("the books do not add up", offenders=self.last.offenders)
 
     async def _walk(self) -> Report:
         began = monotonic()

@@ -16,7 +16,7 @@ class VerificationSettings(BaseSettings):
     """The check of the books in the background: WALLETS_VERIFY_SECONDS.
 
     Attributes:
-        verify_seconds: How often it begins; 0 for never.
+        verify_seconds: The pause between two walks; 0 for none at all.
     """
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)

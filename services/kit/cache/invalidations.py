@@ -13,12 +13,12 @@ from uuid import UUID, uuid4
 import redis.asyncio as redis
 import structlog
 
-from services.kit.background import together
+from services.kit.background import Loop, together
 from services.kit.cache import keys as cache_keys
 from services.kit.cache.cache import Cache
 from services.kit.cache.keys import Key
 from services.kit.cache.messages import decode, encode
-from services.kit.pubsub import Subscription, longer
+from services.kit.pubsub import Subscription
 from services.kit.redis_failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 _CHANNEL = "cache:invalidations"
 _POLL_SECONDS = 1.0
 _PENDING_MAX = 1000
+_BACKOFF_SECONDS_MAX = 2.0
 
 
 class Invalidations:
@@ -58,6 +59,9 @@ class Invalidations:
         # By cache; each change once, however often it happened. None: everything.
         self._pending: dict[str, set[str] | None] = {}
         self._wake = asyncio.Event()
+        self._sending = Loop(
+            "cache invalidations", self._send, known=REDIS_FAILURES, backoff_seconds_max=_BACKOFF_SECONDS_MAX
+        )
 
     @property
     def instance(self) -> UUID:
@@ -94,7 +98,7 @@ class Invalidations:
 
     async def run(self) -> None:
         """Sends and receives until it is cancelled. While Redis is away it tries again and again."""
-        await together(self._send(), self._subscription.run())
+        await together(self._sending.run(), self._subscription.run())
 
     async def flush(self) -> None:
         """Sends what was noted, once, before the process ends. What fails is left to the time limit of the values."""
@@ -113,21 +117,10 @@ class Invalidations:
             pending |= dumped
 
     async def _send(self) -> None:
-        backoff_seconds = 0.0
-        while True:
-            self._wake.clear()
-            try:
-                await self._send_pending()
-            except REDIS_FAILURES as error:
-                if not backoff_seconds:
-                    log.warning("cache invalidations wait", problem=f"{type(error).__name__}: {error}")
-                backoff_seconds = longer(backoff_seconds)
-                await asyncio.sleep(backoff_seconds)
-                continue
-            if backoff_seconds:
-                log.info("cache invalidations sent")
-                backoff_seconds = 0.0
+        if not self._pending:
             await self._wake.wait()
+        self._wake.clear()
+        await self._send_pending()
 
     async def _send_pending(self) -> None:
         while self._pending:
