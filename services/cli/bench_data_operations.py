@@ -17,6 +17,7 @@ from services.jobs.completion import Completion, ending
 from services.jobs.domain import BillingStatus, NewJob
 from services.jobs.job_types import NewJobType, Priority, ProcessorType
 from services.jobs.repository import Claim, JobRepository, JobTypeRepository
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery
 from services.wallets.domain import NewWallet, Owner
@@ -150,7 +151,7 @@ class JobOperations:
 
     async def _complete(self, completions: Sequence[Completion]) -> None:
         # As the service does it: the jobs are locked before they are changed.
-        jobs = await self._jobs.lock_many([one.job_id for one in completions])
+        jobs = understood_by_key(await self._jobs.lock_many([one.job_id for one in completions]))
         endings = [(one, ending(jobs[one.job_id], one)) for one in completions]
         await self._jobs.complete_many(endings, _SETTLE_AFTER)
 

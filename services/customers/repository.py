@@ -1,10 +1,11 @@
 """What the use cases ask of stored customers: on SQLAlchemy and in memory, with one contract suite for both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 from uuid import UUID
 
 from services.customers.domain import Customer, NewCustomer
+from services.kit.errors import DataCorrupt
 from services.kit.query.fields import BooleanField, StringField, TimestampField, UuidField
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
@@ -37,8 +38,8 @@ class CustomerRepository(Protocol):
         """Answers the customer whose present or previous key has this hash, or None."""
         ...
 
-    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Customer]:
-        """Answers those that exist, by ID."""
+    async def get_many(self, ids: Iterable[UUID]) -> Mapping[UUID, Customer | DataCorrupt]:
+        """Answers those that exist, by ID; a row that is not understood does not spoil the others."""
         ...
 
     async def list_page(self, query: ListQuery) -> Page[Customer]:

@@ -12,6 +12,7 @@ from services.jobs.holds import Reservations
 from services.jobs.ports import Changes, Queue
 from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, PauseRepository
 from services.kit.crash import crash_point
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.query.page import ListQuery
@@ -94,7 +95,8 @@ class ControlService:
         until = monotonic() + self._reservations.times.store_within.total_seconds()
         async with self.transactions.begin(read_only=True):
             found = await self._jobs.get_many(set(job_ids))
-        needed = [hold for key in sorted(found) if (hold := hold_for_retry(found[key])) is not None]
+        jobs = understood_by_key(found)
+        needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key])) is not None]
         reserved = await self._reservations.reserve(needed)
         crash_point("jobs.retry.before_update")
 
@@ -136,13 +138,15 @@ class ControlService:
         async with self.transactions.begin(timeout_seconds=timeout_seconds):
             locked = await self._jobs.lock_many(set(job_ids))
             # Since a filter found them, runners may have claimed some.
-            jobs = {key: locked[key] for key in sorted(locked) if wanted.matches(locked[key])}
-            refused = await change(jobs)
-            now = await self._jobs.get_many(jobs)
+            known = understood_by_key(locked)
+            jobs = {key: known[key] for key in sorted(known) if wanted.matches(known[key])}
+            refused = {key: job for key, job in locked.items() if isinstance(job, DomainError)}
+            refused.update(await change(jobs))
+            now = understood_by_key(await self._jobs.get_many(jobs))
             changed = [key for key, job in now.items() if job.version != jobs[key].version]
             self.transactions.after_commit(lambda: self._changes.put(changed))
-        known = [key for key in job_ids if key in jobs or key not in locked]
-        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in known]
+        asked = [key for key in job_ids if key in jobs or key in refused or key not in locked]
+        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in asked]
 
 
 def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:

@@ -16,8 +16,9 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Wallets
 from services.jobs.repository import AuditProgress, JobRepository
 from services.kit.crash import crash_point
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
+from services.kit.errors import DataCorrupt, DomainError
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +66,10 @@ class HoldAuditor:
         releases = [Release(hold_id=hold.id, job_id=hold.job_id) for hold in holds if hold.job_id is not None]
         async with self.transactions.begin(read_only=True):
             jobs = await self._jobs.get_many({one.job_id for one in releases})
-        needed = {job.hold_id for job in jobs.values() if job.billing_status in UNSETTLED}
-        return [one for one in releases if one.hold_id not in needed]
+        needed = {job.hold_id for job in understood_by_key(jobs).values() if job.billing_status in UNSETTLED}
+        # What a job needs that is not understood is not known: its hold is left alone.
+        unknown = {job_id for job_id, job in jobs.items() if isinstance(job, DataCorrupt)}
+        return [one for one in releases if one.hold_id not in needed and one.job_id not in unknown]
 
     async def _release(self, orphans: Sequence[Release]) -> None:
         if not orphans:

@@ -17,6 +17,7 @@ from services.jobs.dispatcher import Lists
 from services.jobs.domain import JobStatus, ListKey, Waiting
 from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions import Transactions
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,7 @@ class Reconciler:
 
     async def _push_again(self, key: ListKey, lost: list[Any]) -> None:
         async with self.transactions.begin(read_only=True):
-            still = await self._jobs.get_many(lost)
+            still = understood_by_key(await self._jobs.get_many(lost))
         waiting = [
             Waiting(job.id, job.queue, job.priority, job.queued_at)
             for job_id in lost

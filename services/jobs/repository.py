@@ -95,7 +95,7 @@ class Claimed:
     """What became of a claim: the claimed jobs in the order of the wish, and those that did not fit.
 
     Attributes:
-        corrupt: Jobs left PENDING because their job type's row is not understood.
+        corrupt: Why jobs were left as they are: their own row is not understood, or that of their job type.
     """
 
     jobs: tuple[ClaimedJob, ...]
@@ -204,8 +204,8 @@ class JobRepository(Protocol):
         """Answers the job with its payloads, or None."""
         ...
 
-    async def get_many(self, job_ids: Iterable[UUID]) -> dict[UUID, Job]:
-        """Answers those that exist without their payloads, by ID."""
+    async def get_many(self, job_ids: Iterable[UUID]) -> Mapping[UUID, Job | DataCorrupt]:
+        """Answers those that exist without their payloads, by ID; one not understood does not spoil the others."""
         ...
 
     async def list_page(self, query: ListQuery) -> Page[Job]:
@@ -233,11 +233,11 @@ class JobRepository(Protocol):
         """
         ...
 
-    async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
+    async def lock_many(self, job_ids: Collection[UUID]) -> Mapping[UUID, Job | DataCorrupt]:
         """Answers those that exist without their payloads, locked until the transaction ends."""
         ...
 
-    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+    async def lock_billing(self, job_ids: Collection[UUID]) -> Mapping[UUID, BillingStatus | DataCorrupt]:
         """Answers no more than the billing statuses of those that exist, and locks them in the same way."""
         ...
 

@@ -43,6 +43,7 @@ from services.jobs.repository import (
     Unsettled,
 )
 from services.jobs.statistics import queue_stats
+from services.kit.data.corrupt import noted, understood
 from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions import Propagation
@@ -53,6 +54,8 @@ from services.kit.records import changed, made
 # What a stored job has beside the new one until anything happens to it.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
 _FIRST_LANE = Lane(UUID(int=0), UUID(int=0))
+_BILLING_STATUSES = {status.value: status for status in BillingStatus}
+_PRIORITIES = {priority.value: priority for priority in Priority}
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
@@ -76,14 +79,8 @@ class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
         found: dict[UUID | str, JobType | DataCorrupt] = {}
         for values in await self._execute(statements.RESOLVE, wanted):
             row = dict(zip(self._names, values, strict=True))
-            found[row["id"]] = found[row["name"]] = self._judged(row)
+            found[row["id"]] = found[row["name"]] = self._decoded(values)
         return found
-
-    def _judged(self, row: Mapping[Any, Any]) -> JobType | DataCorrupt:
-        try:
-            return self._entity(row)
-        except DataCorrupt as error:
-            return error
 
 
 class SqlJobRepository(SqlRepository[Job, NewJob]):
@@ -99,11 +96,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         self._known_types: dict[UUID, JobType] = {}
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
-        stored = row["error"]
-        # A later release may write more than this one knows.
-        known = stored and {name: stored[name] for name in _ERROR_FIELDS}
-        error = known and JobError(**{**known, "at": datetime.fromisoformat(known["at"])})
-        return super()._entity({**row, "error": error})
+        if row["error"] is None and not row["labels"]:
+            return super()._entity(row)
+        return super()._entity({**row, "error": _error(row), "labels": _labels(row)})
 
     async def get(self, entity_id: UUID) -> Job | None:
         """Answers the job with its payloads."""
@@ -133,11 +128,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             for job_id, created_at, queued_at, dispatched_at in rows
         }
 
-    async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
+    async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job | DataCorrupt]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
-        return {job.id: job for job in await self._all(statements.LOCK_MANY, {"ids": list(job_ids)})}
+        return await self._by_id(statements.LOCK_MANY, {"ids": list(job_ids)})
 
-    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus | DataCorrupt]:
         """Locks them in the same order, and reads two columns."""
         rows = await self._execute(statements.LOCK_BILLING, {"ids": list(job_ids)})
         return {job_id: _billing_status(job_id, status) for job_id, status in rows}
@@ -149,15 +144,19 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         paused: set[UUID] = set()
         versions: dict[UUID, int] = {}
         now: datetime | None = None
+        corrupt: list[DataCorrupt] = []
         for *values, now, is_paused, type_version in rows:  # noqa: B007 - the time is the same in each
-            job = self._entity(dict(zip(self._names, values, strict=True)))
+            job = self._decoded(values)
+            if isinstance(job, DataCorrupt):
+                corrupt.append(job)
+                continue
             locked[job.id] = job
             versions[job.job_type_id] = type_version
             if is_paused:
                 paused.add(job.id)
         if now is None:
             return Claimed((), ())
-        types, corrupt = await self._types(versions)
+        types, unusable = await self._types(versions)
         known = {k: job for k, job in locked.items() if job.job_type_id in types}
         choice = choose(claim, known, paused, now)
         if choice.withheld:
@@ -165,7 +164,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         running = await self._start(claim, [locked[job_id] for job_id in choice.granted])
         if choice.repeated:
             repeated = await self._all(statements.GET_MANY_WHOLE, {"ids": list(choice.repeated)})
-            running.update((job.id, job) for job in repeated)
+            running.update((job.id, job) for job in understood(repeated))
         return Claimed(
             jobs=tuple(
                 claimed_job(running[job_id], types[running[job_id].job_type_id])
@@ -173,7 +172,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
                 if job_id in running
             ),
             deferred=choice.deferred,
-            corrupt=corrupt,
+            corrupt=(*corrupt, *unusable),
         )
 
     async def _start(self, claim: Claim, granted: Sequence[Job]) -> dict[UUID, Job]:
@@ -352,25 +351,58 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def _lock(self, statement: Executable, limit: int) -> list[Job]:
         found = await self._ids(statement, {"limit": limit})
-        return await self._all(statements.GET_MANY_BARE, {"ids": found}) if found else []
+        return understood(await self._all(statements.GET_MANY_BARE, {"ids": found})) if found else []
 
     async def _ids(self, statement: Executable, parameters: Mapping[str, Any]) -> list[UUID]:
         return list((await self._connection.execute(statement, parameters)).scalars())
 
     async def _lists(self, statement: Executable) -> list[ListKey]:
         rows = await self._connection.execute(statement)
-        return [ListKey(queue, Priority(priority)) for queue, priority in rows]
+        return understood(_list_key(queue, priority) for queue, priority in rows)
 
     async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
-        rows = await self._rows(statement, parameters)
-        return [Waiting(job_id, queue, Priority(priority), queued_at) for job_id, queue, priority, queued_at in rows]
+        return understood(_waiting(*row) for row in await self._rows(statement, parameters))
 
 
-def _billing_status(job_id: UUID, status: str) -> BillingStatus:
+def _error(row: Mapping[Any, Any]) -> JobError | None:
+    stored = row["error"]
+    if stored is None:
+        return None
     try:
-        return BillingStatus(status)
-    except ValueError as error:
-        raise DataCorrupt("jobs", str(job_id), "billing_status", status) from error
+        # A later release may write more than this one knows.
+        known = {name: stored[name] for name in _ERROR_FIELDS}
+        at = datetime.fromisoformat(known["at"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise _corrupt(row["id"], "error", f"{type(problem).__name__}: {problem}") from problem
+    if (type(known["type"]), type(known["message"]), type(known["attempt"])) != (str, str, int):
+        raise _corrupt(row["id"], "error", "a field of another type")
+    return JobError(**{**known, "at": at})
+
+
+def _labels(row: Mapping[Any, Any]) -> Mapping[str, str]:
+    labels = row["labels"]
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise _corrupt(row["id"], "labels", "not a map of strings")
+    return labels
+
+
+def _billing_status(job_id: UUID, status: str) -> BillingStatus | DataCorrupt:
+    known = _BILLING_STATUSES.get(status)
+    return known or noted(_corrupt(job_id, "billing_status", status))
+
+
+def _list_key(queue: str, priority: int) -> ListKey | DataCorrupt:
+    known = _PRIORITIES.get(priority)
+    return noted(_corrupt(f"of queue {queue}", "priority", priority)) if known is None else ListKey(queue, known)
+
+
+def _waiting(job_id: UUID, queue: str, priority: int, queued_at: datetime) -> Waiting | DataCorrupt:
+    known = _PRIORITIES.get(priority)
+    return noted(_corrupt(job_id, "priority", priority)) if known is None else Waiting(job_id, queue, known, queued_at)
+
+
+def _corrupt(job_id: object, field: str, value: object) -> DataCorrupt:
+    return DataCorrupt("jobs", str(job_id), field, str(value))
 
 
 class SqlPauseRepository:

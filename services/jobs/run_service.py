@@ -26,8 +26,9 @@ from services.jobs.ports import Changes, JobTypes, Queue
 from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
+from services.kit.errors import DataCorrupt, DomainError
 
 T = TypeVar("T")
 
@@ -125,7 +126,7 @@ class RunService:
         async with self.transactions.begin():
             renewed = await self._jobs.renew(renewal)
             missing = set(renewal.job_ids) - renewed.job_ids
-            found = await self._jobs.get_many(missing) if missing else {}
+            found = understood_by_key(await self._jobs.get_many(missing)) if missing else {}
         ends = {
             job_id: LeaseEnd.CANCELLED
             if job_id in found and found[job_id].status is JobStatus.CANCELLED
@@ -148,7 +149,8 @@ class RunService:
     async def _complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
         types = await self._types_of_failures(completions)
         async with self.transactions.begin():
-            jobs = await self._jobs.lock_many({one.job_id for one in completions})
+            locked = await self._jobs.lock_many({one.job_id for one in completions})
+            jobs = understood_by_key(locked)
             chosen: dict[UUID, tuple[Completion, Ending]] = {}
             for one in completions:
                 job = jobs.get(one.job_id)
@@ -163,7 +165,7 @@ class RunService:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
         crash_point("jobs.complete.before_reply")
         jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
-        return [_recorded(one, jobs.get(one.job_id)) for one in completions]
+        return [_recorded(one, jobs.get(one.job_id) or locked.get(one.job_id)) for one in completions]
 
     async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
         """Has jobs wait again that their runner can't finish; no attempt is used up.
@@ -172,7 +174,8 @@ class RunService:
             Their statuses now, aligned with the returns.
         """
         async with self.transactions.begin():
-            jobs = await self._jobs.lock_many({one.job_id for one in returns})
+            locked = await self._jobs.lock_many({one.job_id for one in returns})
+            jobs = understood_by_key(locked)
             chosen: dict[UUID, tuple[UUID, UUID, bytes]] = {}
             for one in returns:
                 job = jobs.get(one.job_id)
@@ -184,7 +187,7 @@ class RunService:
         for one in returns:
             if one.job_id in chosen:
                 log.info("job handed back", job_id=str(one.job_id), reason=one.reason)
-        return [_returned(one, jobs.get(one.job_id), fresh=one.job_id in chosen) for one in returns]
+        return [_returned(one, locked.get(one.job_id), fresh=one.job_id in chosen) for one in returns]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         """Records what became of charges; what can't change any more stays as it is.
@@ -198,11 +201,11 @@ class RunService:
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         async with self.transactions.begin():
-            now = await self._jobs.lock_billing({one.job_id for one in settlements})
+            now = dict(await self._jobs.lock_billing({one.job_id for one in settlements}))
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
             for one in settlements:
                 before = now.get(one.job_id)
-                status = None if before is None else settled(before, one)
+                status = settled(before, one) if isinstance(before, BillingStatus) else None
                 # A charge that was made wins over a refusal of the same batch.
                 if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
                     chosen[one.job_id] = (one, status)
@@ -225,22 +228,26 @@ class RunService:
         if not failed:
             return {}
         async with self.transactions.begin(read_only=True):
-            jobs = await self._jobs.get_many(failed)
+            jobs = understood_by_key(await self._jobs.get_many(failed))
         types = await self._job_types.resolve({job.job_type_id for job in jobs.values()})
         return {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
 
 
-def _recorded(completion: Completion, job: Job | None) -> Recorded | DomainError:
+def _recorded(completion: Completion, job: Job | DataCorrupt | None) -> Recorded | DomainError:
     if job is None:
         return JobNotFound(completion.job_id)
+    if isinstance(job, DataCorrupt):
+        return job
     if not is_repeated(job, completion):
         return LeaseLost(completion.job_id)
     return Recorded(job.status, charge_due(job))
 
 
-def _returned(one: Return, job: Job | None, *, fresh: bool) -> JobStatus | DomainError:
+def _returned(one: Return, job: Job | DataCorrupt | None, *, fresh: bool) -> JobStatus | DomainError:
     if job is None:
         return JobNotFound(one.job_id)
+    if isinstance(job, DataCorrupt):
+        return job
     if fresh:
         return JobStatus.PENDING
     return job.status if is_repeated(job, one.completion) else LeaseLost(one.job_id)

@@ -21,7 +21,7 @@ from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
+from services.kit.errors import DataCorrupt, DomainError
 from services.kit.idempotency import check_same
 from services.kit.query.page import ListQuery, Page
 from services.kit.records import changed
@@ -118,7 +118,7 @@ class JobsService:
             raise Conflict from error
         return _results(submissions, outcomes, known, stored)
 
-    async def _stored_before(self, submissions: Sequence[Submission]) -> dict[UUID, Job]:
+    async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
         async with self.transactions.begin():
             # Nearly always there are none: their IDs alone are looked for first.
             found = await self._jobs.versions({one.job_id for one in submissions})
@@ -172,6 +172,8 @@ class JobsService:
         job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
         if job is None:
             raise JobNotFound(job_id)
+        if isinstance(job, DataCorrupt):
+            raise job
         return job
 
     @transactional(read_only=True)
@@ -236,13 +238,13 @@ class _Stored:
     """The jobs of a batch that are stored now: those by this call, and those by another one that was faster."""
 
     created: Mapping[UUID, Job]
-    found: Mapping[UUID, Job]
+    found: Mapping[UUID, Job | DataCorrupt]
 
 
 def _results(
     submissions: Sequence[Submission],
     outcomes: Sequence[NewJob | DomainError | None],
-    known: Mapping[UUID, Job],
+    known: Mapping[UUID, Job | DataCorrupt],
     stored: _Stored,
 ) -> list[Submitted | DomainError]:
     created = dict(stored.created)
@@ -260,7 +262,9 @@ def _results(
     return results
 
 
-def _repeated(submission: Submission, job: Job) -> Submitted | DomainError:
+def _repeated(submission: Submission, job: Job | DataCorrupt) -> Submitted | DomainError:
+    if isinstance(job, DataCorrupt):
+        return job
     try:
         check_same(submission.parameters, job.request_digest)
     except DomainError as error:

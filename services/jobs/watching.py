@@ -18,7 +18,7 @@ from services.jobs.errors import JobNotFound
 from services.jobs.repository import JobRepository
 from services.kit.background import Loop, together
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError, Draining
+from services.kit.errors import DataCorrupt, DomainError, Draining
 from services.kit.pubsub import Subscription
 from services.kit.redis_failures import REDIS_FAILURES
 
@@ -37,11 +37,12 @@ class _Watcher:
         self._version = 0
         self._changed = asyncio.Event()
         self._gone = False
+        self.corrupt: DataCorrupt | None = None
 
-    def tell(self, job: Job | None) -> None:
+    def tell(self, job: Job | DataCorrupt | None) -> None:
         """Has the stream answer a state, unless it knows a later one; None if there is no such job any more."""
-        if job is None:
-            self._gone = True
+        if job is None or isinstance(job, DataCorrupt):
+            self._gone, self.corrupt = True, job
         elif job.version > self._version:
             self._next, self._version = job, job.version
         else:
@@ -117,6 +118,7 @@ class Watching:
 
         Raises:
             JobNotFound: If there is none.
+            DataCorrupt: If it is not understood, or not any more.
             Draining: If this process stops.
         """
         if self._draining:
@@ -134,7 +136,7 @@ class Watching:
                 yield job
                 if is_at_rest(job):
                     return
-            raise self._why_ended(job_id)
+            raise watcher.corrupt or self._why_ended(job_id)
         finally:
             self._watchers[job_id].discard(watcher)
             if not self._watchers[job_id]:

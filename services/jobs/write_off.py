@@ -13,7 +13,7 @@ from services.jobs.repository import JobRepository
 from services.jobs.run_service import RunService
 from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
+from services.kit.errors import DataCorrupt, DomainError
 from services.kit.rpc.batches import one
 
 log = structlog.get_logger(__name__)
@@ -92,9 +92,12 @@ class WriteOffs:
     async def _read(self, job_id: UUID) -> Job:
         async with self.transactions.begin(read_only=True):
             found = await self._jobs.get_many([job_id])
-        if job_id not in found:
+        job = found.get(job_id)
+        if job is None:
             raise JobNotFound(job_id)
-        return found[job_id]
+        if isinstance(job, DataCorrupt):
+            raise job
+        return job
 
 
 def owed(job: Job) -> Charge:

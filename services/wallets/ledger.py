@@ -8,10 +8,10 @@ Whoever calls it has locked the wallets before it read the rest, and writes what
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
+from services.kit.errors import DataCorrupt, DomainError, IdempotencyKeyReused, InvalidField
 from services.wallets.domain import (
     BALANCE_CENTS_MAX,
     CounterAccount,
@@ -34,6 +34,8 @@ from services.wallets.errors import (
     WalletNotFound,
 )
 from services.wallets.requests import Credit, Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+
+E = TypeVar("E", Hold, Transaction)
 
 #: A wallet's ID and an idempotency key.
 Key = tuple[UUID, str]
@@ -94,12 +96,14 @@ class Books:
         written: The transactions under the wallets' IDs and the requests' keys.
         holds: Those the requests name, as far as they exist.
         charges: The transactions that refunds name, by ID or by job.
+        corrupt: Those of them that are not understood, by their own IDs and their jobs'.
     """
 
     wallets: Iterable[Wallet]
-    written: Mapping[Key, Transaction] = field(default_factory=dict)
-    holds: Mapping[UUID, Hold] = field(default_factory=dict)
+    written: Mapping[Key, Transaction | DataCorrupt] = field(default_factory=dict)
+    holds: Mapping[UUID, Hold | DataCorrupt] = field(default_factory=dict)
     charges: Iterable[Charge] = ()
+    corrupt: Mapping[UUID, DataCorrupt] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,10 @@ class _Desk:
         for wallet in books.wallets:
             self.wallets[wallet.owner] = wallet
             self._owners[wallet.id] = wallet.owner
-        self.written = dict(books.written)
-        self.holds = dict(books.holds)
+        self._written = dict(books.written)
+        self._holds = dict(books.holds)
         self.charges = {one.transaction.id: one for one in books.charges}
+        self.corrupt = books.corrupt
 
     def wallet(self, wallet_id: UUID) -> Wallet:
         return self.wallets[self._owners[wallet_id]]
@@ -166,30 +171,43 @@ class _Desk:
             raise WalletNotFound(customer_id=owner.customer_id, currency=owner.currency)
         return wallet
 
+    def written(self, wallet: Wallet, key: str) -> Transaction | None:
+        return _understood(self._written.get((wallet.id, key)))
+
+    def hold(self, hold_id: UUID | None) -> Hold | None:
+        return None if hold_id is None else _understood(self._holds.get(hold_id))
+
     def write(self, transaction: Transaction, changed: Wallet, captured: Hold | None = None) -> Accepted:
         self.wallets[changed.owner] = changed
-        self.written[changed.id, transaction.idempotency_key] = transaction
+        self._written[changed.id, transaction.idempotency_key] = transaction
         if captured is not None:
-            self.holds[captured.id] = captured
+            self._holds[captured.id] = captured
         if transaction.kind is TransactionKind.DEDUCTION:
             self.charges[transaction.id] = Charge(transaction)
         return Accepted(transaction, changed, captured=captured)
 
     def put(self, hold: Hold, changed: Wallet | None) -> Held:
-        self.holds[hold.id] = hold
+        self._holds[hold.id] = hold
         if changed is not None:
             self.wallets[changed.owner] = changed
         return Held(hold, changed)
 
 
+def _understood(row: E | DataCorrupt | None) -> E | None:
+    """What is stored. A request that needs what is not understood is refused, and no other."""
+    if isinstance(row, DataCorrupt):
+        raise row
+    return row
+
+
 def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
     wallet = desk.owned(request.owner)
     # Before any other check: a repeated request is answered as the first was, whatever the balance is by now.
-    if (first := desk.written.get((wallet.id, request.idempotency_key))) is not None:
+    if (first := desk.written(wallet, request.idempotency_key)) is not None:
         if differences := request.differences(first):
             raise IdempotencyKeyReused(differences)
         return Accepted(first, wallet, replayed=True)
-    hold = None if request.hold_id is None else _capturable(desk.holds.get(request.hold_id), wallet, request)
+    hold = _capturable(desk.hold(request.hold_id), wallet, request)
     held_cents = 0 if hold is None else hold.amount_cents
     _check_balance(wallet, request.change_cents, held_cents)
     if hold is None:
@@ -212,15 +230,15 @@ def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Ho
 def _write_off(desk: _Desk, request: WriteOff) -> Accepted:
     wallet = desk.owned(request.owner)
     adjusting, charging = request.adjustment, request.charge
-    adjustment = desk.written.get((wallet.id, adjusting.idempotency_key))
-    deduction = desk.written.get((wallet.id, charging.idempotency_key))
+    adjustment = desk.written(wallet, adjusting.idempotency_key)
+    deduction = desk.written(wallet, charging.idempotency_key)
     if adjustment is not None and deduction is not None:
         if differences := charging.differences(deduction):
             raise IdempotencyKeyReused(differences)
         return Accepted(deduction, wallet, replayed=True, adjustment=adjustment)
     if deduction is not None:
         raise AlreadyCharged(request.job_id, deduction.id)
-    hold = None if request.hold_id is None else _capturable(desk.holds.get(request.hold_id), wallet, charging)
+    hold = _capturable(desk.hold(request.hold_id), wallet, charging)
     if hold is not None:
         raise HoldActive(hold.id, hold.amount_cents)
     # Whether the wallet could pay is not asked. That a charge is waived is decided by whoever calls, and must not
@@ -236,7 +254,7 @@ def _write_off(desk: _Desk, request: WriteOff) -> Accepted:
 def _refund(desk: _Desk, request: Refund) -> Accepted:
     charge = _charge(desk, request)
     wallet = desk.wallet(charge.transaction.wallet_id)
-    if (first := desk.written.get((wallet.id, request.idempotency_key))) is not None:
+    if (first := desk.written(wallet, request.idempotency_key)) is not None:
         if differences := request.differences(first, charge.transaction):
             raise IdempotencyKeyReused(differences)
         return Accepted(first, wallet, replayed=True)
@@ -262,6 +280,9 @@ def _charge(desk: _Desk, request: Refund) -> Charge:
             raise InvalidField.of("job_id", f"was charged to {len(of_job)} wallets; name the transaction instead")
         found = next(iter(of_job), None)
     if found is None:
+        for named in (request.refunded_id, request.refunded_job_id):
+            if named is not None and named in desk.corrupt:
+                raise desk.corrupt[named]
         raise TransactionNotFound(request.refunded_id, request.refunded_job_id)
     return found
 
@@ -271,7 +292,7 @@ def _charges_job(charge: Charge, job_id: UUID | None) -> bool:
 
 
 def _place(desk: _Desk, request: PlaceHold) -> Held:
-    if (known := desk.holds.get(request.hold_id)) is not None:
+    if (known := desk.hold(request.hold_id)) is not None:
         return _placed_before(desk, request, known)
     wallet = desk.owned(request.owner)
     _check_balance(wallet, -request.amount_cents)
@@ -298,7 +319,7 @@ def _placed_before(desk: _Desk, request: PlaceHold, known: Hold) -> Held:
 
 
 def _release(desk: _Desk, request: ReleaseHold) -> Held:
-    known = desk.holds.get(request.hold_id)
+    known = desk.hold(request.hold_id)
     if known is None:
         return desk.put(_never_placed(request.hold_id, desk.now), None)
     wallet = None if known.wallet_id is None else desk.wallet(known.wallet_id)

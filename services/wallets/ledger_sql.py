@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from services.kit.data.corrupt import understood
 from services.kit.data.errors import Conflict
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import DataCorrupt
 from services.wallets.domain import Hold, Transaction
 from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
@@ -33,16 +35,18 @@ class SqlLedger:
         else:
             locked = await self._wallets.lock_named(wanted)
         ids = {wallet.owner: wallet.id for wallet in locked}
-        charges = await self._statements.charges(wanted) if wanted.names_charges else []
+        charges, corrupt = await self._statements.charges(wanted) if wanted.names_charges else ([], {})
         now, holds, known = await self._read(wanted.placed | wanted.released, wanted.keys(ids, charges))
-        _check_locked(ids.values(), charges, [hold for hold in holds.values() if hold.id in wanted.released])
-        decisions = decide(Books(locked, known, holds, charges), requests, now)
+        _check_locked(
+            ids.values(), charges, [hold for hold in understood(holds.values()) if hold.id in wanted.released]
+        )
+        decisions = decide(Books(locked, known, holds, charges, corrupt), requests, now)
         await self._write(changes(decisions), holds)
         return decisions
 
     async def _read(
         self, named: Collection[UUID], keys: Collection[Key]
-    ) -> tuple[datetime, dict[UUID, Hold], dict[Key, Transaction]]:
+    ) -> tuple[datetime, dict[UUID, Hold | DataCorrupt], dict[Key, Transaction | DataCorrupt]]:
         """The time, and what is stored of holds and keys; what nobody asks for is not looked for."""
         if not named:
             now, known = await self._statements.known(keys)

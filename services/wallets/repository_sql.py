@@ -6,9 +6,11 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from services.kit.data.corrupt import all_understood
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.prepared import Row
 from services.kit.data.repository_sql import SqlRepository
+from services.kit.errors import DataCorrupt
 from services.wallets import statements
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
 from services.wallets.ledger import Charge, Key
@@ -38,7 +40,7 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
             "customer_id": [owner.customer_id for owner in owners],
             "currency": [owner.currency for owner in owners],
         }
-        return await self._all(statements.LOCK, parameters)
+        return all_understood(await self._all(statements.LOCK, parameters))
 
     async def lock_named(self, wanted: Wanted) -> list[Wallet]:
         """The same for wallets that are named by holds or charges as well."""
@@ -48,7 +50,7 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
             "hold_ids": list(wanted.released),
             **wanted.charges,
         }
-        return await self._all(statements.LOCK_NAMED, parameters)
+        return all_understood(await self._all(statements.LOCK_NAMED, parameters))
 
     async def store(self, changed: Sequence[Wallet]) -> None:
         """Stores what the ledger changed in locked wallets."""
@@ -64,23 +66,29 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
     entity = Transaction
     resource = TRANSACTIONS
 
-    async def known(self, keys: Collection[Key]) -> tuple[datetime, dict[Key, Transaction]]:
+    async def known(self, keys: Collection[Key]) -> tuple[datetime, dict[Key, Transaction | DataCorrupt]]:
         """Answers the database's time, and the transactions that were written under these keys."""
         parameters = {
             "wallet_id": [wallet_id for wallet_id, _ in keys],
             "idempotency_key": [key for _, key in keys],
         }
         now, rows = _with_time(await self._execute(statements.KNOWN, parameters))
-        return now, {(one.wallet_id, one.idempotency_key): one for one in self._entities(rows)}
+        wallet_at, key_at = self._names.index("wallet_id"), self._names.index("idempotency_key")
+        return now, {(row[wallet_at], row[key_at]): self._decoded(row) for row in rows}
 
-    async def charges(self, wanted: Wanted) -> list[Charge]:
-        """Answers the transactions that refunds name."""
-        rows = await self._execute(statements.CHARGES, wanted.charges)
-        # A sum of bigints is a numeric.
-        return [
-            Charge(self._entity(dict(zip(self._names, values, strict=True))), int(refunded_cents))
-            for *values, refunded_cents in rows
-        ]
+    async def charges(self, wanted: Wanted) -> tuple[list[Charge], dict[UUID, DataCorrupt]]:
+        """Answers the transactions that refunds name, and what is not understood by its own ID and its job's."""
+        charges: list[Charge] = []
+        corrupt: dict[UUID, DataCorrupt] = {}
+        id_at, job_at = self._names.index("id"), self._names.index("job_id")
+        for *values, refunded_cents in await self._execute(statements.CHARGES, wanted.charges):
+            transaction = self._decoded(values)
+            if isinstance(transaction, DataCorrupt):
+                corrupt[values[id_at]] = corrupt[values[job_at]] = transaction
+            else:
+                # A sum of bigints is a numeric.
+                charges.append(Charge(transaction, int(refunded_cents)))
+        return charges, corrupt
 
     async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
         """Halves the range of sequences until one is left."""
@@ -103,10 +111,11 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
     resource = HOLDS
     columns = statements.HOLD_COLUMNS
 
-    async def named(self, ids: Collection[UUID]) -> tuple[datetime, dict[UUID, Hold]]:
+    async def named(self, ids: Collection[UUID]) -> tuple[datetime, dict[UUID, Hold | DataCorrupt]]:
         """Answers the database's time, and those that exist."""
         now, rows = _with_time(await self._execute(statements.NAMED_HOLDS, {"ids": ids}))
-        return now, {hold.id: hold for hold in self._entities(rows)}
+        at = self._names.index("id")
+        return now, {row[at]: self._decoded(row) for row in rows}
 
     async def add(self, new: Sequence[Hold]) -> None:
         """Stores new holds.

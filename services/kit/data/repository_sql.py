@@ -1,7 +1,7 @@
 """What the SQL repositories have in common. No statement and no row leaves a repository: entities do."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 from uuid import UUID
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
 from services.kit.data import audit
+from services.kit.data.corrupt import noted, understood
 from services.kit.data.dialects import DIALECTS
 from services.kit.data.dialects.types import now
 from services.kit.data.errors import Conflict
@@ -19,7 +20,7 @@ from services.kit.data.tables import audit_log
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
-from services.kit.query.page import ListQuery, Page
+from services.kit.query.page import PAGE_SIZE_MAX, ListQuery, Page
 from services.kit.query.resource import Resource
 from services.kit.query.specification import Specification
 from services.kit.records import made
@@ -83,16 +84,24 @@ class SqlRepository(Generic[E, N]):
         """Answers the entity, or None."""
         return await self._one(self._get, {"entity_id": entity_id})
 
-    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
-        """Answers those that exist, by ID."""
-        statement = self._get_many[self._transactions.dialect.name]
-        found: list[Any] = await self._all(statement, {"ids": list(ids)})
-        return {entity.id: entity for entity in found}
+    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E | DataCorrupt]:
+        """Answers those that exist, by ID; a row that is not understood does not spoil the others."""
+        return await self._by_id(self._get_many[self._transactions.dialect.name], {"ids": list(ids)})
 
     async def list_page(self, query: ListQuery) -> Page[E]:
-        """Answers a page."""
-        statement = sql.select_page(self._select(), query, self.table.c, self._transactions.dialect)
-        return Page.cut(await self._all(statement), query)
+        """Answers a page. Rows that are not understood are left out, and never what a list ends at."""
+        cursor, step = query.cursor, query.page_size
+        while True:
+            asked = replace(query, cursor=cursor, page_size=step)
+            statement = sql.select_page(self._select(), asked, self.table.c, self._transactions.dialect)
+            rows = list(await self._rows(statement))
+            found = understood(map(self._decoded, rows[:step]))
+            more = len(rows) > step
+            if found or not more:
+                return Page.cut(found, query, more=more)
+            # A token can't hold what is not understood: the page begins behind it, and may be far.
+            last = dict(zip(self._names, rows[step - 1], strict=True))
+            cursor, step = tuple(last[order.field.attribute] for order in query.ordering), PAGE_SIZE_MAX
 
     async def create(self, new: N) -> E:
         """Stores an entity."""
@@ -157,14 +166,26 @@ class SqlRepository(Generic[E, N]):
 
     async def _one(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> E | None:
         row = (await self._connection.execute(statement, parameters)).mappings().one_or_none()
-        return None if row is None else self._entity(row)
+        try:
+            return None if row is None else self._entity(row)
+        except DataCorrupt as error:
+            raise noted(error) from None
 
     async def _execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
         return await self._transactions.execute(prepared, parameters)
 
-    async def _all(self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None) -> list[E]:
+    async def _all(
+        self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None
+    ) -> list[E | DataCorrupt]:
         """The entities that a statement answers, whose columns are `columns`."""
-        return self._entities(await self._rows(statement, parameters))
+        return [self._decoded(row) for row in await self._rows(statement, parameters)]
+
+    async def _by_id(
+        self, statement: Executable | Prepared, parameters: Mapping[str, Any]
+    ) -> dict[UUID, E | DataCorrupt]:
+        """The same by ID."""
+        at = self._names.index("id")
+        return {row[at]: self._decoded(row) for row in await self._rows(statement, parameters)}
 
     async def _rows(
         self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None
@@ -173,9 +194,13 @@ class SqlRepository(Generic[E, N]):
             return await self._execute(statement, parameters or {})
         return await self._connection.execute(statement, parameters)
 
-    def _entities(self, rows: Iterable[Sequence[Any]]) -> list[E]:
-        # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
-        return [self._entity(dict(zip(self._names, row, strict=True))) for row in rows]
+    def _decoded(self, row: Sequence[Any]) -> E | DataCorrupt:
+        """The entity of a row, or why there is none: one bad row is not in the way of the others."""
+        try:
+            # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
+            return self._entity(dict(zip(self._names, row, strict=True)))
+        except DataCorrupt as error:
+            return noted(error)
 
     async def _changed(self, statement: Any, entity_id: UUID | None = None) -> E:
         if statement.is_update and not self._transactions.dialect.returns_updated:

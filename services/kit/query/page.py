@@ -61,10 +61,16 @@ class Page(Generic[T]):
     next_cursor: Cursor | None
 
     @classmethod
-    def cut(cls, entities: Sequence[T], query: ListQuery) -> "Page[T]":
-        """Makes the page of up to page_size + 1 entities: one too many means a next page."""
+    def cut(cls, entities: Sequence[T], query: ListQuery, *, more: bool = False) -> "Page[T]":
+        """Makes the page of the entities that come next.
+
+        Args:
+            entities: One more than the page may have means a next page.
+            query: What was asked for.
+            more: Whether there is a next page also if all of them fit.
+        """
         items = tuple(entities[: query.page_size])
-        if len(entities) <= query.page_size:
+        if not items or not (more or len(entities) > query.page_size):
             return cls(items, None)
         return cls(items, tuple(order.field.read(items[-1]) for order in query.ordering))
 

@@ -11,6 +11,7 @@ from services.jobs.completion import Completion, Settlement, ending
 from services.jobs.domain import BillingStatus, Job, ListKey, NewJob, Waiting
 from services.jobs.job_types import Priority
 from services.jobs.repository import Claim, Lane
+from services.kit.data.corrupt import all_understood
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import BeginJobs, JobsWork
 
@@ -35,7 +36,7 @@ def claim(jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 100
 
 async def complete(work: JobsWork, job_id: UUID, completion: Completion, settle_after: timedelta = MINUTE) -> None:
     """Records a completion the way the use case does."""
-    [job] = (await work.jobs.lock_many([job_id])).values()
+    [job] = all_understood((await work.jobs.lock_many([job_id])).values())
     await work.jobs.complete_many([(completion, ending(job, completion))], settle_after)
 
 

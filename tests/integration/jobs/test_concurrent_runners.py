@@ -15,6 +15,7 @@ from services.jobs.domain import Job
 from services.jobs.repository import Claim, Claimed
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
+from services.kit.data.corrupt import all_understood
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DomainError
@@ -113,7 +114,7 @@ async def test_two_completions_at_once_are_decided_one_after_the_other(
     async def seen(database: Database) -> Job:
         work = sql_work(SqlTransactions(database))
         async with work.transactions.begin():
-            [job] = (await work.jobs.lock_many([job_id])).values()
+            [job] = all_understood((await work.jobs.lock_many([job_id])).values())
             if job.lease_id == lease_id:
                 completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
                 await work.jobs.complete_many([(completion, ending(job, completion))], MINUTE)

@@ -16,6 +16,7 @@ from services.jobs.job_types import Priority
 from services.jobs.reconciler import Turn
 from services.jobs.repository import Claim
 from services.jobs.repository_sql import sql_turns
+from services.kit.data.corrupt import all_understood
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
@@ -152,7 +153,7 @@ async def test_a_receipt_of_a_charged_job_is_kept_when_it_is_deleted_and_of_no_o
     async with one.transactions.begin():
         paid = Settlement(job_id=charged, transaction_id=transaction_id)
         await one.jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE)
-        job = (await one.jobs.get_many([charged]))[charged]
+        [job] = all_understood((await one.jobs.get_many([charged])).values())
     async with one.transactions.begin():
         assert await one.jobs.delete_finished(-MINUTE, 10) == 1
     with psycopg.connect(jobs_url) as connection:

@@ -1,0 +1,63 @@
+"""Rows that are not understood, such as with a value that a later release wrote.
+
+One of them is nobody else's trouble: whoever reads many leaves it out or answers `DataCorrupt` in its place, and goes
+on with the others. It is not silent: each is counted, and logged with its ID, but not each time that it is read.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+from prometheus_client import Counter
+
+from services.kit.errors import DataCorrupt
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_CORRUPT = Counter("innosystem_data_corrupt", "Stored rows that were read and not understood.", ["entity"])
+_LOGGED_AGAIN_SECONDS = 600.0
+_REMEMBERED_MAX = 10_000
+# When the last line about a row was written; the oldest are first.
+_logged: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+
+def noted(error: DataCorrupt) -> DataCorrupt:
+    """Count a row that is not understood, and log it unless that was done a short while ago. Returns the error."""
+    _CORRUPT.labels(error.entity).inc()
+    key, now = (error.entity, error.entity_id), monotonic()
+    if now - _logged.get(key, -_LOGGED_AGAIN_SECONDS) >= _LOGGED_AGAIN_SECONDS:
+        _logged[key] = now
+        _logged.move_to_end(key)
+        if len(_logged) > _REMEMBERED_MAX:
+            _logged.popitem(last=False)
+        log.error("row not understood", **error.metadata)
+    return error
+
+
+def understood(rows: Iterable[T | DataCorrupt]) -> list[T]:
+    """Return those that are understood."""
+    return [row for row in rows if not isinstance(row, DataCorrupt)]
+
+
+def all_understood(rows: Iterable[T | DataCorrupt]) -> list[T]:
+    """Return them all.
+
+    Raises:
+        DataCorrupt: If one is not understood and none can be done without.
+    """
+    found: list[T] = []
+    for row in rows:
+        if isinstance(row, DataCorrupt):
+            raise row
+        found.append(row)
+    return found
+
+
+def understood_by_key(rows: Mapping[K, T | DataCorrupt]) -> dict[K, T]:
+    """Return those that are understood, under their keys."""
+    return {key: row for key, row in rows.items() if not isinstance(row, DataCorrupt)}
