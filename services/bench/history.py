@@ -187,7 +187,7 @@ async def _retention_ms(place: Arena, age: timedelta) -> float:
         # The first connects, and is not counted.
         for limit in (1, *[_RETENTION_BATCH] * _ROUNDS_MAX):
             async with transactions.begin():
-                of_round = await jobs.delete_finished(age, limit)
+                of_round = await jobs.delete_many(await jobs.lock_finished(age, limit))
             if limit == 1:
                 began = time.monotonic()
             else:

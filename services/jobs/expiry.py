@@ -8,6 +8,7 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes
 from services.jobs.repository import JobRepository
 from services.kit.data.transactions import Transactions
+from services.kit.dividing import Batch, Batches
 
 _BATCH = 500
 _MESSAGE = "it was not started in its time"
@@ -26,13 +27,16 @@ class Expiry:
         self.transactions = transactions
         self._jobs = jobs
         self._changes = changes
+        self._batches = Batches("expiry")
 
     async def round(self) -> bool:
         """Cancel some; return whether there may be more of them."""
+        return await self._batches.next(_BATCH, self._cancel)
+
+    async def _cancel(self, batch: Batch) -> None:
         async with self.transactions.begin():
-            expired = await self._jobs.lock_expired(_BATCH)
+            expired = batch.take(await self._jobs.lock_expired(batch.limit, batch.without))
             await self._jobs.remove_many([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
             if expired:
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in expired]))
         JOBS.labels("expiry", "cancelled").inc(len(expired))
-        return len(expired) == _BATCH

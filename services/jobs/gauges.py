@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.jobs.domain import BillingStatus
-from services.jobs.metrics import OVERDUE, UNSETTLED
+from services.jobs.metrics import LEFT_ALONE, OVERDUE, UNSETTLED
 from services.jobs.repository import JobRepository
 from services.kit.data.transactions import Transactions
 
@@ -14,9 +14,11 @@ _SHOWN = (
     BillingStatus.CHARGE_BLOCKED,
 )
 
+_LEFT_ALONE_MAX = 100
+
 
 class Gauges:
-    """Counts charges and releases that are due, declined or blocked. Each replica shows the same figures.
+    """Counts what is due, declined or blocked, and what no chore takes. Each replica shows the same figures.
 
     Args:
         transactions: Where they begin.
@@ -31,7 +33,9 @@ class Gauges:
         """Counts once."""
         async with self.transactions.begin(read_only=True):
             counted = await self._jobs.count_unsettled()
+            left_alone = await self._jobs.left_alone(_LEFT_ALONE_MAX)
         for status in _SHOWN:
             UNSETTLED.labels(status.value).set(counted[status].jobs if status in counted else 0)
+        LEFT_ALONE.set(len(left_alone))
         OVERDUE.set(sum(one.overdue for one in counted.values()))
         return False

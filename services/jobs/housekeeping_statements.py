@@ -3,9 +3,33 @@
 Rows that another replica is at are passed by (SKIP LOCKED), so all replicas may work at once and none waits. What is to
 be changed is chosen once (MATERIALIZED): a subquery may be run again for each row, and would then take more than its
 limit.
+
+A job with a value that this release does not know, because a later one wrote it, is left alone until that one is back:
+no chore takes it (`_KNOWN`), and `LEFT_ALONE` finds those that it keeps waiting.
 """
 
+# ruff: noqa: S608 - what is put in are constants of this module
+
 from sqlalchemy import text
+
+from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.job_types import Priority
+
+
+def _one_of(column: str, values: list[str]) -> str:
+    return f"{column} IN ({', '.join(values)})"
+
+
+_KNOWN = " AND ".join(
+    (
+        _one_of("status", [f"'{one.value}'" for one in JobStatus]),
+        _one_of("billing_status", [f"'{one.value}'" for one in BillingStatus]),
+        _one_of("priority", [str(one.value) for one in Priority]),
+    )
+)
+_LOST = "status = 'RUNNING' AND lease_expires_at < now()"
+_EXPIRED = "status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expires_at <= now()"
+_DUE = "billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED') AND (next_try_at IS NULL OR next_try_at <= now())"
 
 # Walks from list to list along the index, however many jobs wait in each.
 HANDED_OVER_LISTS = text(
@@ -94,21 +118,22 @@ TAKE_WITHHELD = text(
 )
 
 HANDED_OVER = text(
-    """
+    f"""
     SELECT id FROM jobs
     WHERE status = 'PENDING' AND queue = :queue AND priority = :priority AND dispatched_at < now() - :before
+        AND {_KNOWN}
     ORDER BY queued_at, id
     LIMIT :limit
     """
 )
 STILL_HANDED_OVER = text(
-    "SELECT id FROM jobs WHERE id = ANY(:ids) AND status = 'PENDING' AND dispatched_at IS NOT NULL"
+    f"SELECT id FROM jobs WHERE id = ANY(:ids) AND status = 'PENDING' AND dispatched_at IS NOT NULL AND {_KNOWN}"
 )
 
 RELEASE_SCHEDULED = text(
-    """
+    f"""
     WITH due AS MATERIALIZED (
-        SELECT id FROM jobs WHERE status = 'SCHEDULED' AND run_at <= now()
+        SELECT id FROM jobs WHERE status = 'SCHEDULED' AND run_at <= now() AND {_KNOWN}
         ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     -- It has waited since its time came: with the time of now, jobs that are released together would lose their order.
@@ -117,29 +142,34 @@ RELEASE_SCHEDULED = text(
     RETURNING jobs.id
     """
 )
-NEXT_SCHEDULED = text("SELECT min(run_at) - now() FROM jobs WHERE status = 'SCHEDULED'")
+NEXT_SCHEDULED = text(f"SELECT min(run_at) - now() FROM jobs WHERE status = 'SCHEDULED' AND {_KNOWN}")
 
 
 # The jobs that run are few: what runners have in their hands.
 LOST = text(
-    """
-    SELECT id FROM jobs WHERE status = 'RUNNING' AND lease_expires_at < now()
+    f"""
+    SELECT id FROM jobs WHERE {_LOST} AND {_KNOWN} AND id <> ALL(:without)
     ORDER BY lease_expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
 EXPIRED = text(
-    """
-    SELECT id FROM jobs WHERE status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expires_at <= now()
+    f"""
+    SELECT id FROM jobs WHERE {_EXPIRED} AND {_KNOWN} AND id <> ALL(:without)
     ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
+# What chores would be at if this release knew all values. Each part is a bounded look at an index of its own.
+LEFT_ALONE = text(
+    " UNION ".join(
+        f"(SELECT id, status, billing_status, priority FROM jobs WHERE {due} AND NOT ({_KNOWN}) LIMIT :limit)"
+        for due in (_LOST, _EXPIRED, _DUE)
+    )
+)
 
 TAKE_UNSETTLED = text(
-    """
+    f"""
     WITH due AS MATERIALIZED (
-        SELECT id FROM jobs
-        WHERE billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')
-            AND (next_try_at IS NULL OR next_try_at <= now())
+        SELECT id FROM jobs WHERE {_DUE} AND {_KNOWN}
         ORDER BY next_try_at NULLS FIRST LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs SET settle_attempts = settle_attempts + 1,
@@ -159,14 +189,18 @@ COUNT_UNSETTLED = text(
     """
 )
 
+FINISHED = text(
+    f"""
+    SELECT id FROM jobs
+    WHERE completed_at < now() - :age AND billing_status IN ('NOT_BILLABLE', 'CHARGED', 'RELEASED') AND {_KNOWN}
+        AND id <> ALL(:without)
+    ORDER BY completed_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    """
+)
 DELETE_FINISHED = text(
     """
-    WITH finished AS MATERIALIZED (
-        SELECT id FROM jobs
-        WHERE completed_at < now() - :age AND billing_status IN ('NOT_BILLABLE', 'CHARGED', 'RELEASED')
-        ORDER BY completed_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), deleted AS (
-        DELETE FROM jobs USING finished WHERE jobs.id = finished.id RETURNING jobs.*
+    WITH deleted AS (
+        DELETE FROM jobs WHERE id = ANY(:ids) RETURNING jobs.*
     ), kept AS (
         INSERT INTO receipts (job_id, customer_id, currency, cost_cents, transaction_id, completed_at)
         SELECT id, customer_id, currency, cost_cents, transaction_id, completed_at FROM deleted

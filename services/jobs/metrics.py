@@ -7,3 +7,7 @@ UNSETTLED = Gauge(
     "innosystem_jobs_unsettled", "Jobs whose charge or release is due, declined or blocked.", ["billing_status"]
 )
 OVERDUE = Gauge("innosystem_jobs_settlements_overdue", "Charges and releases that should have been tried a minute ago.")
+LEFT_ALONE = Gauge(
+    "innosystem_jobs_left_alone",
+    "Jobs that are due for a chore and have a value this release does not know (up to a hundred of each kind of work).",
+)

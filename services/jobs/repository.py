@@ -326,7 +326,7 @@ class JobRepository(Protocol):
         """Answers how long it is until the next SCHEDULED job is due; None if there is none."""
         ...
 
-    async def lock_lost(self, limit: int) -> list[Job]:
+    async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Answers RUNNING jobs whose lease has ended, locked; those that somebody else is at are left out."""
         ...
 
@@ -334,7 +334,7 @@ class JobRepository(Protocol):
         """Makes locked RUNNING jobs PENDING again, handed to the queue, and counts a rescue."""
         ...
 
-    async def lock_expired(self, limit: int) -> list[Job]:
+    async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Answers jobs that nobody has started in their time, locked; those that somebody else is at are left out."""
         ...
 
@@ -349,11 +349,16 @@ class JobRepository(Protocol):
         """Counts charges and releases that are due, declined or blocked, as far as there are any."""
         ...
 
-    async def delete_finished(self, age: timedelta, limit: int) -> int:
-        """Deletes jobs that have been final and settled for longer than that, and answers how many.
+    async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
+        """Answers jobs that have been final and settled for longer than that, locked, in the same way."""
+        ...
 
-        Of a charged one a receipt is kept.
-        """
+    async def delete_many(self, job_ids: Collection[UUID]) -> int:
+        """Deletes locked jobs, and answers how many. Of a charged one a receipt is kept."""
+        ...
+
+    async def left_alone(self, limit: int) -> list[DataCorrupt]:
+        """Answers what chores would be at if all values of the jobs were known, up to a limit of each kind of work."""
         ...
 
 

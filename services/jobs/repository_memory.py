@@ -364,10 +364,14 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         times = [job.run_at for job in self._scheduled() if job.run_at is not None]
         return min(times) - self.now() if times else None
 
-    async def lock_lost(self, limit: int) -> list[Job]:
+    async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Looks at all of them."""
         now = self.now()
-        lost = (job for job in self._rows.values() if job.lease_expires_at is not None and job.lease_expires_at < now)
+        lost = (
+            job
+            for job in self._rows.values()
+            if job.lease_expires_at is not None and job.lease_expires_at < now and job.id not in without
+        )
         return [_bare(job) for job in lost][:limit]
 
     async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
@@ -376,7 +380,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._wait_again(job_id, rescue_count=self._rows[job_id].rescue_count + 1)
         return [_waiting(self._rows[job_id]) for job_id in job_ids]
 
-    async def lock_expired(self, limit: int) -> list[Job]:
+    async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Looks at all of them."""
         now = self.now()
         expired = (
@@ -385,6 +389,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             if job.status in (JobStatus.SCHEDULED, JobStatus.PENDING)
             and job.started_at is None
             and job.expires_at <= now
+            and job.id not in without
         )
         return [_bare(job) for job in expired][:limit]
 
@@ -415,22 +420,32 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             for status, jobs in found.items()
         }
 
-    async def delete_finished(self, age: timedelta, limit: int) -> int:
-        """Deletes them one by one."""
+    async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
+        """Looks at all of them."""
         until = self.now() - age
         settled = (BillingStatus.NOT_BILLABLE, BillingStatus.CHARGED, BillingStatus.RELEASED)
         finished = [
             job
             for job in self._rows.values()
-            if job.completed_at is not None and job.completed_at < until and job.billing_status in settled
+            if job.completed_at is not None
+            and job.completed_at < until
+            and job.billing_status in settled
+            and job.id not in without
         ]
-        finished = sorted(finished, key=lambda job: job.completed_at or until)[:limit]
+        return [job.id for job in sorted(finished, key=lambda job: job.completed_at or until)[:limit]]
+
+    async def delete_many(self, job_ids: Collection[UUID]) -> int:
+        """Deletes them one by one."""
         receipts = self._transactions.resource.tables.setdefault("receipts", {})
-        for job in finished:
-            del self._rows[job.id]
+        deleted = [self._rows.pop(job_id) for job_id in job_ids if job_id in self._rows]
+        for job in deleted:
             if job.billing_status is BillingStatus.CHARGED:
                 receipts[job.id] = job.transaction_id
-        return len(finished)
+        return len(deleted)
+
+    async def left_alone(self, limit: int) -> list[DataCorrupt]:
+        """Knows all values: they are members."""
+        return []
 
     @property
     def _paused_queues(self) -> set[str]:

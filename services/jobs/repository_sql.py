@@ -315,17 +315,17 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         wait: timedelta | None = (await self._connection.execute(housekeeping.NEXT_SCHEDULED)).scalar_one()
         return wait
 
-    async def lock_lost(self, limit: int) -> list[Job]:
+    async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Reads along the index of live jobs."""
-        return await self._lock(housekeeping.LOST, limit)
+        return await self._lock(housekeeping.LOST, limit, without)
 
     async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
         """Updates them in one statement."""
         return await self._waiting(statements.RESCUE, {"ids": list(job_ids)}) if job_ids else []
 
-    async def lock_expired(self, limit: int) -> list[Job]:
+    async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Reads along the index of jobs that may expire."""
-        return await self._lock(housekeeping.EXPIRED, limit)
+        return await self._lock(housekeeping.EXPIRED, limit, without)
 
     async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
         """Updates them in one statement, passing by rows that another replica is at."""
@@ -343,15 +343,24 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         rows = await self._connection.execute(housekeeping.COUNT_UNSETTLED)
         return {BillingStatus(status): Unsettled(jobs, overdue) for status, jobs, overdue in rows}
 
-    async def delete_finished(self, age: timedelta, limit: int) -> int:
+    async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
+        """Reads along the index of completions."""
+        return await self._ids(housekeeping.FINISHED, {"age": age, "limit": limit, "without": list(without)})
+
+    async def delete_many(self, job_ids: Collection[UUID]) -> int:
         """Deletes and keeps receipts in one statement."""
-        parameters = {"age": age, "limit": limit}
+        parameters = {"ids": list(job_ids)}
         deleted: int = (await self._connection.execute(housekeeping.DELETE_FINISHED, parameters)).scalar_one()
         return deleted
 
-    async def _lock(self, statement: Executable, limit: int) -> list[Job]:
-        found = await self._ids(statement, {"limit": limit})
-        return understood(await self._all(statements.GET_MANY_BARE, {"ids": found})) if found else []
+    async def left_alone(self, limit: int) -> list[DataCorrupt]:
+        """Looks along the indexes of the chores."""
+        rows = await self._connection.execute(housekeeping.LEFT_ALONE, {"limit": limit})
+        return [noted(_corrupt(job_id, "status, billing_status, priority", values)) for job_id, *values in rows]
+
+    async def _lock(self, statement: Executable, limit: int, without: Collection[UUID]) -> Sequence[Job | DataCorrupt]:
+        found = await self._ids(statement, {"limit": limit, "without": list(without)})
+        return await self._all(statements.GET_MANY_BARE, {"ids": found}) if found else []
 
     async def _ids(self, statement: Executable, parameters: Mapping[str, Any]) -> list[UUID]:
         return list((await self._connection.execute(statement, parameters)).scalars())

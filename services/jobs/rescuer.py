@@ -12,6 +12,7 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes, Queue
 from services.jobs.repository import JobRepository
 from services.kit.data.transactions import Transactions
+from services.kit.dividing import Batch, Batches
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +53,25 @@ class Rescuer:
         self._rescues_max = rescues_max
         self._grace = grace.total_seconds()
         self._gap = _ROUNDS_MISSED * every.total_seconds()
+        self._batches = Batches("rescuer")
         self._looked_at: float | None = None
         self._rescues_from = 0.0
 
     async def round(self) -> bool:
         """Rescue some; return whether there may be more of them."""
         # While nobody is to be rescued, a batch of none is a sign of life of the database.
-        limit = _BATCH if self._may_rescue() else 0
+        return await self._batches.next(_BATCH if self._may_rescue() else 0, self._rescue)
+
+    def _may_rescue(self) -> bool:
+        """Whether this process has seen the database for long enough that a lease can't have ended for want of it."""
+        now = monotonic()
+        if self._looked_at is None or now - self._looked_at > self._gap:
+            self._rescues_from = now + self._grace
+        return now >= self._rescues_from
+
+    async def _rescue(self, batch: Batch) -> None:
         async with self.transactions.begin():
-            lost = await self._jobs.lock_lost(limit)
+            lost = batch.take(await self._jobs.lock_lost(batch.limit, batch.without))
             hopeless = [job for job in lost if job.rescue_count >= self._rescues_max]
             message = f"its runner was lost {self._rescues_max + 1} times"
             await self._jobs.remove_many([removal(job, JobStatus.FAILED, RUNNER_LOST, message) for job in hopeless])
@@ -78,11 +89,3 @@ class Rescuer:
             )
         JOBS.labels("rescuer", "rescued").inc(len(waiting))
         JOBS.labels("rescuer", "failed").inc(len(hopeless))
-        return len(lost) == _BATCH
-
-    def _may_rescue(self) -> bool:
-        """Whether this process has seen the database for long enough that a lease can't have ended for want of it."""
-        now = monotonic()
-        if self._looked_at is None or now - self._looked_at > self._gap:
-            self._rescues_from = now + self._grace
-        return now >= self._rescues_from

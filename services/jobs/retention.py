@@ -6,6 +6,7 @@ from typing import Any
 from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
 from services.kit.data.transactions import Transactions
+from services.kit.dividing import Batch, Batches
 
 _BATCH = 500
 
@@ -23,10 +24,14 @@ class Retention:
         self.transactions = transactions
         self._jobs = jobs
         self._age = age
+        self._batches = Batches("retention")
 
     async def round(self) -> bool:
-        """Deletes some."""
+        """Delete some; return whether there may be more of them."""
+        return await self._batches.next(_BATCH, self._delete)
+
+    async def _delete(self, batch: Batch) -> None:
         async with self.transactions.begin():
-            deleted = await self._jobs.delete_finished(self._age, _BATCH)
+            batch.taken = await self._jobs.lock_finished(self._age, batch.limit, batch.without)
+            deleted = await self._jobs.delete_many(batch.taken) if batch.taken else 0
         JOBS.labels("retention", "deleted").inc(deleted)
-        return deleted == _BATCH

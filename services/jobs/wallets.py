@@ -16,7 +16,8 @@ from services.jobs.completion import Settlement
 from services.jobs.domain import Charge, Release
 from services.jobs.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.holds import Hold, HoldState, Reservation
-from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.data.corrupt import noted, understood
+from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError
 from services.kit.rpc.convert import moment, optional_id
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ _DEFINITE: Final = frozenset(
     }
 )
 _PAGE_SIZE = 1000
+_STATES = {state.value: state for state in HoldState}
 
 
 class GrpcWallets:
@@ -95,8 +97,8 @@ class GrpcWallets:
                 response = await self._stub.ListHolds(request)
             except grpc.aio.AioRpcError as error:
                 raise _failed(error) from error
-            if response.holds:
-                yield [_found(one) for one in response.holds]
+            if found := understood(map(_judged, response.holds)):
+                yield found
             if not response.next_page_token:
                 return
             request.page_token = response.next_page_token
@@ -129,7 +131,7 @@ class GrpcWallets:
             response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(wanted.hold_id)))
         except grpc.aio.AioRpcError as error:
             return _failed(error)
-        return _found(response.hold)
+        return _judged(response.hold)
 
 
 async def _each(
@@ -194,10 +196,11 @@ def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
 def _placed(wanted: Reservation, result: pb.BatchPlaceHoldsResult) -> Hold | HoldState | DomainError | None:
     """The hold, why there is none, or None if there is another one under its ID, of which more has to be known."""
     if result.HasField("response"):
-        return _found(result.response.hold)
+        return _judged(result.response.hold)
     error = error_from_status(result.error)
     if error.reason == "HOLD_NOT_ACTIVE":
-        return HoldState(error.metadata["state"])
+        state = error.metadata.get("state", "")
+        return _STATES.get(state) or noted(DataCorrupt("holds", str(wanted.hold_id), "state", state))
     if error.reason == "IDEMPOTENCY_KEY_REUSED":
         return None
     if error.reason == "WALLET_NOT_FOUND":
@@ -215,13 +218,18 @@ def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlemen
     return DependencyUnavailable("wallets")
 
 
-def _found(hold: wallet_pb2.Hold) -> Hold:
+def _judged(hold: wallet_pb2.Hold) -> Hold | DataCorrupt:
+    """The hold; a state that this release does not know spoils no other."""
+    known = hold.state in wallet_pb2.HoldState.values()
+    state = _STATES.get(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")) if known else None
+    if state is None:
+        return noted(DataCorrupt("holds", hold.id, "state", str(hold.state)))
     return Hold(
         id=UUID(hold.id),
         job_id=optional_id(hold.job_id),
         customer_id=optional_id(hold.customer_id),
         currency=hold.currency,
         amount_cents=hold.amount_cents,
-        state=HoldState(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")),
+        state=state,
         created_at=moment(hold.created_at, "created_at"),
     )

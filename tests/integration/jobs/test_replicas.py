@@ -155,7 +155,7 @@ async def test_a_receipt_of_a_charged_job_is_kept_when_it_is_deleted_and_of_no_o
         await one.jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE)
         [job] = all_understood((await one.jobs.get_many([charged])).values())
     async with one.transactions.begin():
-        assert await one.jobs.delete_finished(-MINUTE, 10) == 1
+        assert await one.jobs.delete_many(await one.jobs.lock_finished(-MINUTE, 10)) == 1
     with psycopg.connect(jobs_url) as connection:
         receipts = connection.execute(
             "SELECT job_id, customer_id, currency, cost_cents, transaction_id, completed_at FROM receipts"

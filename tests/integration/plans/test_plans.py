@@ -255,7 +255,9 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     await recorded.call("rescue", lambda: jobs.rescue_many([job.id for job in lost]))
     assert len(await recorded.call("expired", lambda: jobs.lock_expired(5))) == 5
     assert len(await recorded.call("unsettled", lambda: jobs.take_unsettled(10, MINUTE, MINUTE))) == 10
-    assert await recorded.call("retention", lambda: jobs.delete_finished(MINUTE, 500)) == 500
+    finished = await recorded.call("finished", lambda: jobs.lock_finished(MINUTE, 500))
+    assert await recorded.call("retention", lambda: jobs.delete_many(finished)) == 500
+    await recorded.call("left alone", lambda: jobs.left_alone(100))
     await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
     await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"") for job_id in waiting]))
     await recorded.call("retry", lambda: jobs.retry_many([Retry(job_id=waiting[0], hold=Reserved(uuid7(), 1, 5))]))

@@ -19,6 +19,7 @@ from services.jobs.rescuer import Rescuer
 from services.jobs.retention import Retention
 from services.jobs.run_service import RunService
 from services.jobs.settler import Settler
+from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
@@ -87,6 +88,11 @@ class World:
         await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, output_data="1")])
         self.changes.job_ids.clear()
         return job_id
+
+    async def expire(self, job_id: UUID) -> None:
+        """Has the time of a job end."""
+        async with self.transactions.begin():
+            self.work.jobs._change(job_id, expires_at=NOW)
 
     async def read(self, job_id: UUID) -> Job:
         async with self.transactions.begin():
@@ -198,8 +204,7 @@ async def test_a_charge_that_no_money_cures_is_blocked_and_not_tried_again(world
 async def test_what_is_not_known_is_tried_again_and_what_is_known_is_recorded(world: World) -> None:
     unknown, known = await world.succeeded(), await world.succeeded()
     world.wallets.unknown = {unknown}
-    with pytest.raises(DependencyUnavailable):
-        await world.settler.round()
+    await world.settler.round()
     assert (await world.read(unknown)).billing_status is BillingStatus.CHARGE_DUE
     assert (await world.read(known)).billing_status is BillingStatus.CHARGED
     world.wallets.unknown = set()
@@ -300,8 +305,7 @@ async def test_a_release_whose_outcome_is_not_known_is_tried_again_and_holds_up_
     job_id, hold_id = await failed(world)
     paid = await world.succeeded()
     world.wallets.unknown = {job_id}
-    with pytest.raises(DependencyUnavailable):
-        await world.settler.round()
+    await world.settler.round()
     assert (await world.read(job_id)).billing_status is BillingStatus.RELEASE_DUE
     assert (await world.read(paid)).billing_status is BillingStatus.CHARGED
     world.wallets.unknown = set()
@@ -319,3 +323,83 @@ async def test_a_captured_hold_of_a_job_without_success_is_loud_and_stops_nothin
     assert [one["hold_id"] for one in logs if one["log_level"] == "error"] == [str(hold_id)]
     assert (await world.read(job_id)).billing_status is BillingStatus.RELEASE_DUE
     assert (await world.read(paid)).billing_status is BillingStatus.CHARGED
+
+
+async def test_when_nothing_gets_known_the_settler_says_so_and_so_waits(world: World) -> None:
+    world.wallets.unknown = {await world.succeeded(), (await failed(world))[0]}
+    with pytest.raises(DependencyUnavailable):
+        await world.settler.round()
+
+
+async def test_charges_that_fail_as_a_whole_hold_up_no_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: object) -> list[Settlement | DomainError]:
+        raise KeyError("of a library")
+
+    await world.succeeded()
+    job_id, hold_id = await failed(world)
+    monkeypatch.setattr(world.wallets, "deduct", broken)
+    with pytest.raises(KeyError):
+        await world.settler.round()
+    assert world.wallets.released == [hold_id]
+    assert (await world.read(job_id)).billing_status is BillingStatus.RELEASED
+
+
+async def test_one_settlement_that_can_not_be_recorded_is_found_and_the_others_are_recorded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = [await world.succeeded() for _ in range(9)]
+    bad = paid[4]
+    settle_many = world.work.jobs.settle_many
+
+    async def refusing(settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta) -> None:
+        if any(one.job_id == bad for one, _ in settlements):
+            raise ConstraintViolated("of_a_later_release")
+        await settle_many(settlements, settle_after)
+
+    monkeypatch.setattr(world.work.jobs, "settle_many", refusing)
+    with capture_logs() as logs:
+        await world.settler.round()
+    statuses = {job_id: (await world.read(job_id)).billing_status for job_id in paid}
+    assert {job_id for job_id, status in statuses.items() if status is not BillingStatus.CHARGED} == {bad}
+    assert [one["job_id"] for one in logs if one["event"] == "settlement not recorded"] == [str(bad)]
+
+
+@pytest.mark.parametrize("chore", ["rescuer", "expiry", "retention"])
+async def test_one_job_that_nothing_can_be_done_for_is_set_aside_and_the_others_are_not(
+    chore: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        await (world.succeeded(estimated_cost_cents=0) if chore == "retention" else world.stored()) for _ in range(9)
+    ]
+    if chore == "rescuer":
+        for job_id in jobs:
+            await world.claimed(job_id)
+    bad = jobs[3]
+    done: set[UUID] = set()
+    # What the chore changes jobs by.
+    name = {"rescuer": "rescue_many", "expiry": "remove_many", "retention": "delete_many"}[chore]
+    change = getattr(world.work.jobs, name)
+
+    async def refusing(changed: Sequence[Any]) -> Any:
+        ids = {getattr(one, "job_id", one) for one in changed}
+        if bad in ids:
+            raise ConstraintViolated("of_a_later_release")
+        done.update(ids)
+        return await change(changed)
+
+    monkeypatch.setattr(world.work.jobs, name, refusing)
+    one_of = {
+        "rescuer": world.rescuer,
+        "expiry": world.expiry,
+        "retention": Retention(world.transactions, world.work.jobs, age=AGO),
+    }[chore]
+    if chore == "expiry":
+        for job_id in jobs:
+            await world.expire(job_id)
+    if chore == "retention":
+        await world.settler.round()
+    with capture_logs() as logs:
+        for _ in range(20):
+            await one_of.round()
+    assert done == set(jobs) - {bad}
+    assert [(one["of"], one["id"]) for one in logs if one["event"] == "set aside"] == [(chore, str(bad))]

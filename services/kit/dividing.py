@@ -1,0 +1,188 @@
+"""Work in batches, of which one bad item does not stop the others: it is found and set aside for a while."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from services.kit.data.errors import TooCostly
+from services.kit.errors import (
+    ConcurrentUpdate,
+    DatabaseUnavailable,
+    DataCorrupt,
+    DependencyUnavailable,
+    DomainError,
+    Overloaded,
+)
+
+E = TypeVar("E")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_SET_ASIDE = Counter("innosystem_set_aside", "Items that were set aside because their batch failed for them.", ["of"])
+_ASIDE = Gauge("innosystem_aside", "Items that are set aside at the moment.", ["of"])
+
+_WAIT = timedelta(seconds=10)
+_WAIT_MAX = timedelta(minutes=10)
+_KEPT_MAX = 1000
+# So that what fails for all items is not tried for each of them.
+_FAILURES_MAX = 30
+_CULPRITS_MAX = 10
+
+
+def is_nobodys_fault(error: Exception) -> bool:
+    """Whether an error says nothing about the items of a batch: to wait helps, and to divide it does not."""
+    if isinstance(error, TooCostly):
+        return False
+    return isinstance(error, DatabaseUnavailable | ConcurrentUpdate | DependencyUnavailable | Overloaded)
+
+
+async def divided(items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[object]]) -> list[tuple[T, Exception]]:
+    """Do work for a batch, and when that fails for its halves, until the culprits are alone.
+
+    Args:
+        items: What it is done for. It must be safe to do it again.
+        work: Does it for some.
+
+    Returns:
+        The culprits, and what the work failed with for each.
+
+    Raises:
+        Exception: What the work failed with, where that is nobody's fault, or everybody's.
+    """
+    culprits: list[tuple[T, Exception]] = []
+    waiting = [items] if items else []
+    while waiting:
+        some = waiting.pop()
+        try:
+            await work(some)
+        except Exception as error:
+            if is_nobodys_fault(error):
+                raise
+            if len(some) == 1:
+                culprits.append((some[0], error))
+                if len(culprits) > _CULPRITS_MAX:
+                    raise
+            else:
+                middle = len(some) // 2
+                waiting += [some[middle:], some[:middle]]
+    return culprits
+
+
+class Aside:
+    """Items that are left out of batches for a while; the wait doubles each time that one fails again.
+
+    In memory: who starts again finds out again. Of very many the oldest are forgotten first.
+
+    Args:
+        of: What they are set aside of, for logs and metrics.
+    """
+
+    def __init__(self, of: str) -> None:
+        self._of = of
+        self._tries: dict[UUID, int] = {}
+        self._until: dict[UUID, float] = {}
+
+    def put(self, item: UUID, error: Exception) -> None:
+        """Set an item aside, and say so."""
+        tries = self._tries.pop(item, 0)
+        wait = min(_WAIT * 2 ** min(tries, 10), _WAIT_MAX)
+        self._tries[item] = tries + 1
+        self._until[item] = monotonic() + wait.total_seconds()
+        if len(self._tries) > _KEPT_MAX:
+            self._forget(next(iter(self._tries)))
+        _SET_ASIDE.labels(self._of).inc()
+        defect = None if isinstance(error, DomainError) else error
+        problem = f"{type(error).__name__}: {error}"
+        log.error("set aside", of=self._of, id=str(item), problem=problem, again_after=str(wait), exc_info=defect)
+
+    def items(self) -> list[UUID]:
+        """Return those whose wait is not over."""
+        now = monotonic()
+        # What has not failed again for so long does not fail any more, or is gone.
+        for item in [one for one, until in self._until.items() if now - until > _WAIT_MAX.total_seconds()]:
+            self._forget(item)
+        waiting = [item for item, until in self._until.items() if until > now]
+        _ASIDE.labels(self._of).set(len(waiting))
+        return waiting
+
+    def _forget(self, item: UUID) -> None:
+        del self._tries[item], self._until[item]
+
+
+@dataclass
+class Batch:
+    """What is to be done at once.
+
+    Attributes:
+        limit: How many items.
+        without: Which items are not to be taken.
+        taken: The IDs of what was taken; whoever takes it says so before anything can fail.
+        corrupt: What was taken and not understood.
+    """
+
+    limit: int
+    without: Sequence[UUID]
+    taken: list[UUID] = field(default_factory=list)
+    corrupt: list[DataCorrupt] = field(default_factory=list)
+
+    def take(self, rows: Sequence[E | DataCorrupt]) -> list[E]:
+        """Note what was taken; return what is understood of it."""
+        found: list[Any] = []
+        for row in rows:
+            if isinstance(row, DataCorrupt):
+                self.corrupt.append(row)
+                self.taken.append(UUID(row.entity_id))
+            else:
+                found.append(row)
+                self.taken.append(found[-1].id)
+        return found
+
+
+class Batches:
+    """Takes one batch after the other. One that fails is tried again with half as many, until the culprit is alone.
+
+    Args:
+        of: Whose batches they are, for logs and metrics.
+    """
+
+    def __init__(self, of: str) -> None:
+        self._aside = Aside(of)
+        self._limit: int | None = None
+
+    async def next(self, size: int, work: Callable[[Batch], Awaitable[None]]) -> bool:
+        """Do the work for a batch; return whether there may be more.
+
+        Args:
+            size: How many items it is to have at most.
+            work: Takes items and does all for them in one transaction.
+
+        Raises:
+            Exception: What the work failed with, where that is nobody's fault, or everybody's.
+        """
+        for failures in range(_FAILURES_MAX):
+            limit = min(self._limit or size, size)
+            batch = Batch(limit, self._aside.items())
+            try:
+                await work(batch)
+            except Exception as error:
+                if is_nobodys_fault(error) or not batch.taken or failures == _FAILURES_MAX - 1:
+                    raise
+                if len(batch.taken) == 1:
+                    self._aside.put(batch.taken[0], error)
+                    self._limit = None
+                else:
+                    self._limit = len(batch.taken) // 2
+            else:
+                for row in batch.corrupt:
+                    self._aside.put(UUID(row.entity_id), row)
+                # Carefully: the culprit may be among those that come next.
+                self._limit = None if self._limit is None or limit == size else 2 * limit
+                return 0 < limit == len(batch.taken)
+        raise AssertionError("the last failure was raised")
