@@ -89,11 +89,6 @@ class World:
         self.changes.job_ids.clear()
         return job_id
 
-    async def expire(self, job_id: UUID) -> None:
-        """Has the time of a job end."""
-        async with self.transactions.begin():
-            self.work.jobs._change(job_id, expires_at=NOW)
-
     async def read(self, job_id: UUID) -> Job:
         async with self.transactions.begin():
             job = await self.work.jobs.get(job_id)
@@ -368,9 +363,8 @@ async def test_one_settlement_that_can_not_be_recorded_is_found_and_the_others_a
 async def test_one_job_that_nothing_can_be_done_for_is_set_aside_and_the_others_are_not(
     chore: str, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = [
-        await (world.succeeded(estimated_cost_cents=0) if chore == "retention" else world.stored()) for _ in range(9)
-    ]
+    values = {"expires_at": NOW} if chore == "expiry" else {}
+    jobs = [await (world.succeeded() if chore == "retention" else world.stored(**values)) for _ in range(9)]
     if chore == "rescuer":
         for job_id in jobs:
             await world.claimed(job_id)
@@ -388,18 +382,12 @@ async def test_one_job_that_nothing_can_be_done_for_is_set_aside_and_the_others_
         return await change(changed)
 
     monkeypatch.setattr(world.work.jobs, name, refusing)
-    one_of = {
-        "rescuer": world.rescuer,
-        "expiry": world.expiry,
-        "retention": Retention(world.transactions, world.work.jobs, age=AGO),
-    }[chore]
-    if chore == "expiry":
-        for job_id in jobs:
-            await world.expire(job_id)
+    retaining = Retention(world.transactions, world.work.jobs, age=AGO)
+    round_ = {"rescuer": world.rescuer.round, "expiry": world.expiry.round, "retention": retaining.round}[chore]
     if chore == "retention":
         await world.settler.round()
     with capture_logs() as logs:
         for _ in range(20):
-            await one_of.round()
+            await round_()
     assert done == set(jobs) - {bad}
     assert [(one["of"], one["id"]) for one in logs if one["event"] == "set aside"] == [(chore, str(bad))]
