@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.domain import JobStatus, ListKey
 from services.jobs.job_types import Priority
 from services.jobs.repository import Lane, Turns
+from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, claim, read, running, stored, succeeded, taken
 from tests.jobs_examples import LATER, NOW, new_job, new_job_type
 from tests.jobs_work import BeginJobs
@@ -242,7 +243,7 @@ async def test_scheduled_jobs_that_are_released_together_wait_in_the_order_of_th
     async with begin() as work:
         await work.jobs.release_scheduled(10)
         found = await work.jobs.get_many([one.id for one in jobs])
-    assert {job.queued_at for job in found.values()} == times
+    assert {job.queued_at for job in understood(found.values())} == times
 
 
 async def test_scheduled_jobs_are_released_up_to_a_limit(begin: BeginJobs) -> None:

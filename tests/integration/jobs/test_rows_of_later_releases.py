@@ -87,7 +87,7 @@ class World:
     def spoil(self, job_id: UUID, change: str) -> None:
         """Has a later release write something."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"UPDATE jobs SET {change} WHERE id = %s", [job_id])  # type: ignore[arg-type]
+            connection.execute(f"UPDATE jobs SET {change} WHERE id = %s", [job_id])
 
     def raw(self, job_id: UUID) -> dict[str, Any]:
         """The row as it is."""
