@@ -312,7 +312,9 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "expired": {"ix_jobs_expiring", "pk_jobs"},
         "unsettled": {"ix_jobs_unsettled", "pk_jobs"},
         "count unsettled": {"ix_jobs_blocked", "ix_jobs_unsettled"},
-        "retention": {"ix_jobs_completed_at", "pk_jobs"},
+        "finished": {"ix_jobs_completed_at"},
+        "retention": {"pk_jobs"},
+        "left alone": {"ix_jobs_active", "ix_jobs_expiring", "ix_jobs_unsettled"},
         "stats": {"ix_jobs_active", "ix_jobs_lanes", "ix_jobs_created_at", "ix_jobs_completed_at"},
         **{name: {"pk_jobs"} for name in BY_ID},
     }
