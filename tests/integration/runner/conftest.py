@@ -40,6 +40,10 @@ class World:
         await self.redis.lpush(self.key(priority), stored.job.id)
         return stored
 
+    async def push_again(self, job_id: str) -> None:
+        """Has a job that was handed back taken next."""
+        await self.redis.rpush(self.key(), job_id)
+
     async def waiting(self) -> int:
         return sum([await self.redis.llen(self.key(priority)) for priority in range(3)])
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,9 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.claim_replies_to_lose = 0
         self.completion_replies_to_lose = 0
         self.item_errors: list[status_pb2.Status] = []
+        # Has the IDs of jobs that were handed back pushed again, as the real service does.
+        self.push_again: Callable[[str], Awaitable[None]] | None = None
+        self.returned: Counter[str] = Counter()
         self.completions: Counter[str] = Counter()
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
         # Cleared, the answers to claims, renewals, or completions are held back.
@@ -213,7 +216,10 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             if stored.lease_id == each.lease_id and stored.completion is None:
                 stored.lease_id, stored.returned_because = "", each.reason
                 stored.job.attempt -= 1
+                self.returned[each.job_id] += 1
                 response.results.add(status=job_pb2.JOB_STATUS_PENDING)
+                if self.push_again is not None:
+                    await self.push_again(each.job_id)
             else:
                 response.results.add(error=status(code_pb2.ABORTED, "LEASE_LOST"))
         return response

@@ -1,19 +1,17 @@
 """The real program: it starts, says so, drains on a signal, and tells what is wrong with its settings."""
 
 import asyncio
-import json
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import until
+from tests.integration.runner.programs import Program, gone, running_program
 
 HANDLERS = """
 import logging, os, sys, time
@@ -83,69 +81,10 @@ async def will_not_be_cancelled(input):
 """
 
 
-class Program:
-    """A running `python -m innosystem.runner` and the lines it has logged."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.text: list[str] = []
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text if line.startswith("{")]
-
-    async def read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.text.append(line.decode())
-
-    def logged(self, event: str) -> bool:
-        return any(line["event"] == event for line in self.lines)
-
-    async def ended(self) -> int:
-        async with asyncio.timeout(30):
-            return await self.process.wait()
-
-
 @asynccontextmanager
-async def program(world: World, folder: Path, *more_handlers: str, **environment: str) -> AsyncIterator[Program]:
-    (folder / "handlers_of_a_test.py").write_text(HANDLERS)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "innosystem.runner",
-        "--handlers",
-        "handlers_of_a_test",
-        *more_handlers,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            "JOBS_ADDRESS": world.addresses["jobs"],
-            "WALLETS_ADDRESS": world.addresses["wallets"],
-            "REDIS_URL": world.redis_url,
-            "REDIS_KEY_PREFIX": world.key_prefix,
-            "RUNNER_PROCESSES": "1",
-            **environment,
-        },
-    )
-    running = Program(process)
-    reading = asyncio.create_task(running.read())
-    try:
-        await until(lambda: running.logged("runner_ready") or process.returncode is not None)
+async def program(world: World, folder: Path, **environment: str) -> AsyncIterator[Program]:
+    async with running_program(world, folder, HANDLERS, **environment) as running:
         yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await reading
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -215,6 +154,7 @@ async def test_log_lines_of_handlers_carry_the_job_and_its_request_id(world: Wor
 async def test_a_handler_in_a_process_is_killed_at_its_timeout_and_others_go_on(world: World, tmp_path: Path) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path) as running:
+        world.jobs.push_again = world.push_again
         hung = await world.submit("hang", {"entered": str(entered)}, timeout_seconds=0.5)
         died = await world.submit("die")
         left = await world.submit("exit")

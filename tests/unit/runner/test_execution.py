@@ -133,11 +133,11 @@ async def test_a_thread_that_takes_too_long_is_reported_when_it_ends(
                 await asyncio.sleep(0)
         assert lines[0]["event"] == "handler_overdue"
         assert not running.done()
-        assert executor.has_stuck_threads
+        assert executor.in_runner.has_running
         released.set()
 
         assert failure_of(await running).type == "TIMEOUT"
-    assert not executor.has_stuck_threads
+    assert not executor.in_runner.has_running
 
 
 async def test_a_thread_can_see_that_its_time_is_over(
@@ -280,3 +280,94 @@ async def test_an_input_that_is_not_json_fails_the_job(
     outcome = failure_of(await executor.execute(claimed("known", input_json="{")))
 
     assert outcome.type == "INVALID_INPUT_JSON"
+
+
+async def test_a_handler_that_cancels_its_own_task_fails_its_job(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    async def cancels_itself(input: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(LIMIT_SECONDS)
+
+    registry.add("cancels-itself", cancels_itself)
+    outcome = failure_of(await executor.execute(claimed("cancels-itself", timeout_seconds=60)))
+
+    assert (outcome.type, outcome.retryable) == ("CancelledError", True)
+
+
+async def test_a_coroutine_that_swallows_three_cancellations_ends_by_the_fourth(
+    registry: Registry, claimed: ClaimedJobs
+) -> None:
+    swallowed = []
+
+    async def stubborn(input: Any) -> None:
+        while len(swallowed) < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed.append(1)
+        await asyncio.Event().wait()
+
+    registry.add("stubborn", stubborn)
+    executor = Executor(registry, threads=1, processes=1, stop_seconds=1.0)
+    async with asyncio.timeout(LIMIT_SECONDS):
+        outcome = failure_of(await executor.execute(claimed("stubborn", timeout_seconds=0.01)))
+
+    assert outcome.type == "TIMEOUT"
+    assert len(swallowed) == 3
+    assert not executor.in_runner.has_running
+
+
+async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its_stack_in_the_log(
+    registry: Registry, claimed: ClaimedJobs
+) -> None:
+    go_on, stuck = asyncio.Event(), []
+
+    async def sleeps_on() -> None:
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+
+    async def stubborn(input: Any) -> None:
+        await sleeps_on()
+
+    registry.add("stubborn", stubborn)
+    executor = Executor(registry, threads=1, processes=1, stop_seconds=0.05)
+    executor.in_runner.stuck_changed = stuck.append
+    with structlog.testing.capture_logs() as lines:
+        outcome = failure_of(await executor.execute(claimed("stubborn", timeout_seconds=0.01)))
+
+    assert outcome.type == "TIMEOUT"
+    [line] = [line for line in lines if line["event"] == "handler_stuck"]
+    assert "in sleeps_on" in line["stack"]
+    assert "in stubborn" in line["stack"]
+    assert stuck == [1]
+    go_on.set()
+    async with asyncio.timeout(LIMIT_SECONDS):
+        while executor.in_runner.has_running:  # noqa: ASYNC110 - the handler sets no event after its end
+            await asyncio.sleep(0)
+    assert stuck == [1, 0]
+
+
+async def test_a_thread_that_never_stops_is_reported_and_left_behind_with_its_stack_in_the_log(
+    registry: Registry, claimed: ClaimedJobs
+) -> None:
+    go_on, stuck = threading.Event(), []
+
+    def hangs_in_here(input: Any) -> None:
+        go_on.wait(LIMIT_SECONDS * 6)
+
+    registry.add("hangs", hangs_in_here)
+    executor = Executor(registry, threads=1, processes=1, stop_seconds=0.05)
+    executor.in_runner.stuck_changed = stuck.append
+    with structlog.testing.capture_logs() as lines:
+        async with asyncio.timeout(LIMIT_SECONDS):
+            outcome = failure_of(await executor.execute(claimed("hangs", timeout_seconds=0.01)))
+
+    assert outcome.type == "TIMEOUT"
+    [line] = [line for line in lines if line["event"] == "handler_stuck"]
+    assert "in hangs_in_here" in line["stack"]
+    assert stuck == [1]
+    go_on.set()

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from innosystem.client.log_lines import flush_all
 from innosystem.runner.errors import HandlerRegistrationError
+from innosystem.runner.forks import protect_from_forks
 from innosystem.runner.logs import configure_logs
 from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.settings import RunnerSettings
@@ -63,6 +64,14 @@ def run(settings: RunnerSettings) -> int:
     except HandlerRegistrationError as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
+    if not list(default_registry):
+        modules = ", ".join(default_registry.modules) or "none was named"
+        sys.stderr.write(
+            f"There is no handler to run (modules: {modules}). Name the modules with --handlers or RUNNER_HANDLERS; "
+            'each handler needs @handler("the.id")\n'
+        )
+        return 2
+    protect_from_forks()
     if settings.runner_health_file:
         try:
             Path(settings.runner_health_file).touch()

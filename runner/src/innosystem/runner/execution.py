@@ -1,49 +1,29 @@
 """Runs a handler: in the event loop, in a thread, or in a process."""
 
 import asyncio
-import contextvars
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
+from typing import Final
 
 import structlog
 
 from innosystem.jobs.v1 import job_service_pb2, job_type_pb2
 from innosystem.runner.context import JobContext
+from innosystem.runner.guard import Guard
+from innosystem.runner.in_runner import InRunner
+from innosystem.runner.intake import ProcessIntake
 from innosystem.runner.logs import job_in_logs
-from innosystem.runner.outcome import (
-    Failed,
-    Outcome,
-    Snoozed,
-    failure,
-    parse_input,
-    raised,
-    succeeded,
-    timed_out,
-)
-from innosystem.runner.processes import ProcessPool
-from innosystem.runner.registry import Handler, Mode, Registry
+from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
+from innosystem.runner.processes import NoSuchHandler, ProcessPool
+from innosystem.runner.registry import Mode, Registry
 from innosystem.runner.stopping import StopReason, StopSignal
 
 log = structlog.get_logger()
 
 _RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
 _SHOWN_HANDLERS = 20
-
-
-def arguments(handler: Handler, parsed: Any, job: JobContext) -> Sequence[Any]:
-    """Tell what to call a handler with."""
-    return (parsed, job) if handler.takes_job else (parsed,)
-
-
-def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome:
-    """Run a `def` in this thread."""
-    try:
-        value = handler.function(*arguments(handler, parse_input(input_json), job))
-    except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
-        return raised(exc)
-    return succeeded(value)
+# A job that waits longer for a process is handed back, to runners that may have one.
+_WAIT_SECONDS: Final = 1.0
 
 
 class Executor:
@@ -56,19 +36,32 @@ class Executor:
     Args:
         registry: The handlers.
         threads: How many threads there are for handlers.
-        processes: How many processes there are for handlers.
+        processes: How many processes there are for handlers, and again for suspects.
+        stop_seconds: How long a handler has to stop once it is told to.
+
+    Attributes:
+        intake: Counts the jobs that wait for a process.
+        in_runner: Runs what needs no process.
     """
 
-    def __init__(self, registry: Registry, *, threads: int, processes: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        threads: int,
+        processes: int,
+        stop_seconds: float = 10.0,
+    ) -> None:
         self._registry = registry
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
-        self._processes = ProcessPool(processes, registry.modules)
-        self._in_threads: set[asyncio.Future[Outcome]] = set()
-
-    def can_cancel(self, claimed: job_service_pb2.ClaimedJob) -> bool:
-        """Tell whether cancelling `execute` stops the handler: one in a thread nothing can stop."""
-        handler = self._registry.get(claimed.processing_logic_id)
-        return handler is None or handler.mode is not Mode.THREAD
+        self.in_runner = InRunner(threads=threads, stop_seconds=stop_seconds)
+        self._guard = Guard()
+        self.intake = ProcessIntake()
+        pool = partial(
+            ProcessPool, processes, registry.modules, guard=self._guard, intake=self.intake, wait_seconds=_WAIT_SECONDS
+        )
+        self._processes = pool()
+        # Processes of their own: neither do suspects keep the handlers of the pool waiting, nor the other way round.
+        self._suspects = pool(reused=False)
 
     async def execute(self, claimed: job_service_pb2.ClaimedJob, stop: StopSignal | None = None) -> Outcome:
         """Run a job's handler to its end. Whatever happens in it is an outcome.
@@ -78,6 +71,7 @@ class Executor:
             stop: Tells the run when its result is not wanted any more.
 
         Raises:
+            NotBegun: The handler was not called, and won't be soon.
             asyncio.CancelledError: The handler was cancelled.
         """
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
@@ -85,8 +79,12 @@ class Executor:
         job = JobContext.of(claimed, timeout, stop)
         with job_in_logs(job):
             began = time.monotonic()
-            outcome = await self._run(claimed, job, timeout)
-            _log_outcome(outcome, stop.reason, seconds=round(time.monotonic() - began, 6))
+            try:
+                outcome = await self._run(claimed, job, timeout)
+            except asyncio.CancelledError:
+                _log_dropped(stop.reason, time.monotonic() - began)
+                raise
+            _log_outcome(outcome, stop.reason, time.monotonic() - began)
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
@@ -96,33 +94,19 @@ class Executor:
         if handler is None:
             return self._unknown(claimed.processing_logic_id)
         input_json = claimed.job.input_json
+        try:
+            if job.rescue_count and self._registry.modules:
+                # It may be what killed its runner. Alone in a process it can kill nothing else.
+                return await self._suspects.run(handler.id, input_json, job, timeout)
+            if handler.mode is Mode.PROCESS:
+                return await self._processes.run(handler.id, input_json, job, timeout)
+        except NoSuchHandler:
+            if handler.mode is Mode.PROCESS:
+                return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}")
+            log.warning("suspect_not_isolated", note="its handler is not in a module that another process can import")
         if handler.mode is Mode.COROUTINE:
-            return await _run_coroutine(handler, input_json, job, timeout)
-        if handler.mode is Mode.THREAD:
-            return await self._run_in_thread(handler, input_json, job, timeout)
-        return await self._processes.run(handler.id, input_json, job, timeout)
-
-    async def _run_in_thread(
-        self, handler: Handler, input_json: str, job: JobContext, timeout: float | None
-    ) -> Outcome:
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            contextvars.copy_context().run,
-            call_blocking,
-            handler,
-            input_json,
-            job,
-        )
-        self._in_threads.add(future)
-        future.add_done_callback(self._in_threads.discard)
-        done, _ = await asyncio.wait([future], timeout=timeout)
-        if done or timeout is None:
-            return await future
-        log.warning("handler_overdue", timeout_seconds=timeout, note="a thread can't be stopped")
-        if job.stop is not None:
-            job.stop.requested = True
-        await asyncio.wait([future])
-        return timed_out(timeout)
+            return await self.in_runner.run_coroutine(handler, input_json, job, timeout)
+        return await self.in_runner.run_in_thread(handler, input_json, job, timeout)
 
     def _unknown(self, handler_id: str) -> Failed:
         known = list(self._registry)
@@ -134,30 +118,12 @@ class Executor:
             retryable=True,
         )
 
-    @property
-    def has_stuck_threads(self) -> bool:
-        """Whether handlers still run in threads. The interpreter would wait for them at its end."""
-        return bool(self._in_threads)
-
     async def close(self) -> None:
         """Stop the processes. Threads that run go on."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.in_runner.close()
         await self._processes.close()
-
-
-async def _run_coroutine(handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            value = await handler.function(*arguments(handler, parse_input(input_json), job))
-    except BaseException as exc:
-        task = asyncio.current_task()
-        if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise
-        # A TimeoutError of the handler's own is a failure like any other.
-        return timed_out(timeout or 0.0) if limit.expired() else raised(exc)
-    # It may have caught its cancellation and returned all the same.
-    return timed_out(timeout or 0.0) if limit.expired() else succeeded(value)
+        await self._suspects.close()
+        await self._guard.close()
 
 
 def _unsupported(number: int) -> Failed:
@@ -171,9 +137,15 @@ def _unsupported(number: int) -> Failed:
     )
 
 
-def _log_outcome(outcome: Outcome, dropped: StopReason | None, *, seconds: float) -> None:
+def _log_dropped(reason: StopReason | None, seconds: float) -> None:
+    if reason is not None:
+        log.info("result_dropped", reason=reason.value, seconds=round(seconds, 6))
+
+
+def _log_outcome(outcome: Outcome, dropped: StopReason | None, seconds: float) -> None:
+    seconds = round(seconds, 6)
     if dropped is not None:
-        log.info("result_dropped", reason=dropped.value, seconds=seconds)
+        _log_dropped(dropped, seconds)
     elif isinstance(outcome, Snoozed):
         log.info("job_snoozed", snooze_seconds=outcome.seconds, seconds=seconds)
     elif isinstance(outcome, Failed):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from innosystem.jobs.v1 import job_service_pb2
+from innosystem.runner.intake import ProcessIntake
 from innosystem.runner.leases import Leases
 from innosystem.runner.queue import PoppedId
 from innosystem.runner.stopping import StopSignal
@@ -24,8 +25,8 @@ class FlyingJob:
         leased_at: When it was asked for under this lease first, by time.monotonic().
         request_id: The ID of the request that submitted it; empty before it is claimed.
         run: What runs its handler; None before.
-        can_cancel: Whether cancelling `run` stops the handler.
         stop: Tells its run that the result is not wanted any more.
+        return_reason: Why it is handed back.
         completion: Its result while that is to be reported.
         was_sent: Whether the server may have its completion.
         bytes: The size of the completion.
@@ -42,8 +43,8 @@ class FlyingJob:
     leased_at: float = 0.0
     request_id: str = ""
     run: asyncio.Task[None] | None = None
-    can_cancel: bool = False
     stop: StopSignal = field(default_factory=StopSignal)
+    return_reason: str = ""
     completion: job_service_pb2.JobCompletion | None = None
     was_sent: bool = False
     bytes: int = 0
@@ -65,14 +66,21 @@ class Flight:
     A slot is held from the pop until the handler has ended. What is finished and not reported yet
     is bounded by number and size: while the services are away, the runner stops taking jobs.
 
+    Args:
+        slots: How many handlers run at once.
+        intake: Bounds what is taken while jobs wait for processes.
+
     Attributes:
         leases: The jobs among them that run at the server, as far as the runner knows.
         has_room: Set while more jobs may be taken.
         empty: Set while there is no job that anything is still to be done for.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, intake: ProcessIntake | None = None) -> None:
         self._slots = slots
+        self._stuck = 0
+        self._intake = intake or ProcessIntake()
+        self._intake.changed = self._changed
         self._running: set[FlyingJob] = set()
         self._finished: set[FlyingJob] = set()
         # Not the runner's any more, but their handlers run on: one in a thread can't be stopped.
@@ -92,8 +100,14 @@ class Flight:
         """Tell how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
-        free = self._slots - len(self._running) - len(self._stopped)
-        return max(0, min(free, free + _UNREPORTED_JOBS_MAX - len(self._finished)))
+        free = self._slots - len(self._running) - len(self._stopped) - self._stuck
+        free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - len(self._finished)))
+        return self._intake.room(free, sum(not job.lease_id for job in self._running)) if free else 0
+
+    def stuck(self, handlers: int) -> None:
+        """Keep slots for handlers that do not stop although their runs have ended."""
+        self._stuck = handlers
+        self._changed()
 
     def enter(self, popped: PoppedId) -> FlyingJob:
         """Take a slot for an ID that was popped."""

@@ -7,23 +7,28 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from types import FrameType
 from typing import Any
+
+import uvloop
 
 from innosystem.client.log_lines import flush_all
 from innosystem.runner.context import JobContext
-from innosystem.runner.execution import call_blocking
+from innosystem.runner.forks import protect_from_forks
+from innosystem.runner.in_runner import call_blocking, call_coroutine
 from innosystem.runner.logs import configure_logs, job_in_logs
 from innosystem.runner.outcome import Outcome, failure
 from innosystem.runner.processes import LENGTH_BYTES
-from innosystem.runner.registry import default_registry
+from innosystem.runner.registry import Mode, default_registry
 
 
 def main(descriptor: int) -> None:
     """Serve the socket with this file descriptor."""
-    # Stopped by the end of its socket only: when a whole process group is told to stop, the runner
-    # still waits for the handler.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Stopped by its runner only, which still waits for the handler when all processes of a service are told to stop.
+    # Not SIG_IGN: programs that handlers start would inherit it.
+    signal.signal(signal.SIGINT, _ignore)
+    signal.signal(signal.SIGTERM, _ignore)
+    protect_from_forks()
     with socket.socket(fileno=descriptor) as connection:
         connection.set_inheritable(False)
         messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -33,9 +38,13 @@ def main(descriptor: int) -> None:
         default_registry.load(modules)
         # Without a runner there is nobody to answer to, and `_read` is about to end the process.
         with suppress(OSError):
-            _answer(connection, None)
+            _answer(connection, frozenset(default_registry))
             while True:
                 _answer(connection, _run(*messages.get()))
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    return
 
 
 def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
@@ -43,6 +52,8 @@ def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
     if handler is None:
         return failure("UNKNOWN_HANDLER", f"The process has no handler {handler_id!r}")
     with job_in_logs(job):
+        if handler.mode is Mode.COROUTINE:
+            return uvloop.run(call_coroutine(handler, input_json, job))
         return call_blocking(handler, input_json, job)
 
 
@@ -54,6 +65,9 @@ def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None
             # From the process that started this one, through a socket that nobody else has.
             messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
     flush_all()
+    if os.getpgrp() == os.getpid():
+        # With all that the handler has started. What prevents this thread from running, the runner's guard kills.
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 

@@ -169,7 +169,15 @@ def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], F
 
     Returns:
         A decorator that gives the function back as it is.
+
+    Raises:
+        HandlerRegistrationError: It was written without an ID.
     """
+    if callable(handler_id):
+        name = getattr(handler_id, "__name__", "a_function")
+        raise HandlerRegistrationError(
+            f'A handler needs the ID of its job types: write @handler("the.id") above {name!r}, not @handler alone'
+        )
 
     def register(function: Function) -> Function:
         default_registry.add(handler_id, function, process=process)

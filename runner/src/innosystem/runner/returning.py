@@ -1,6 +1,6 @@
-"""Hands jobs back that the runner can't finish because it stops."""
+"""Hands jobs back that the runner can't finish because it stops, or can't begin with."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
 log = structlog.get_logger()
-
-_REASON: Final = "runner stopping"
 
 
 class ReturnStage(ReportStage):
@@ -40,13 +38,14 @@ class ReturnStage(ReportStage):
         """Hand a batch back."""
         request = job_service_pb2.ReturnJobsRequest(
             returns=[
-                job_service_pb2.JobReturn(job_id=job.job_id, lease_id=job.lease_id, reason=_REASON) for job in batch
+                job_service_pb2.JobReturn(job_id=job.job_id, lease_id=job.lease_id, reason=job.return_reason)
+                for job in batch
             ]
         )
         response = await self._service.call(self._stub.ReturnJobs, request, for_seconds=self.seconds_left(batch))
         for job, result in zip(batch, response.results, strict=True):
             if result.HasField("status"):
-                log.info("job_returned", job_id=job.job_id, request_id=job.request_id)
+                log.info("job_returned", job_id=job.job_id, request_id=job.request_id, reason=job.return_reason)
                 self.flight.leave(job)
                 continue
             error = error_from_status(result.error)

@@ -13,7 +13,8 @@ from innosystem.runner.completing import completion_of
 from innosystem.runner.crash import crash_point
 from innosystem.runner.execution import Executor
 from innosystem.runner.flight import Flight, FlyingJob
-from innosystem.runner.outcome import failed
+from innosystem.runner.outcome import Outcome, failed
+from innosystem.runner.processes import NotBegun
 from innosystem.runner.reporting import ReportStage
 from innosystem.runner.stopping import StopReason
 
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 # Handlers that were cancelled have this long to let go, before their jobs are handed back.
 _LET_GO_SECONDS: Final = 1.0
+_STOPPING: Final = "runner stopping"
 
 
 class Runs:
@@ -63,11 +65,9 @@ class Runs:
         self._flight.leases.add(job)
         self._claimed(job)
         if self._return_until is not None:
-            job.stop.drop(StopReason.RETURNED)
-            self._return(job)
+            self._return(job, _STOPPING, self._return_until)
             return
         job.stage = "run"
-        job.can_cancel = self._executor.can_cancel(claimed)
         job.run = asyncio.create_task(self._run(job, claimed))
         self.tasks.add(job.run)
         job.run.add_done_callback(partial(self._ended, job))
@@ -76,20 +76,29 @@ class Runs:
         crash_point("runner.running")
         try:
             outcome = await self._executor.execute(claimed, job.stop)
-        except Exception as exc:
-            # A defect of ours, not of the handler: the customer still gets an answer.
-            log.exception("execution_failed", job_id=job.job_id, request_id=job.request_id)
-            outcome = failed(exc)
+        except NotBegun as exc:
+            if job.stop.reason is None:
+                self._return(job, str(exc), time.monotonic() + self._report_seconds)
+            return
         if job.stop.reason is None:
-            job.report_until = time.monotonic() + self._report_seconds
-            self._flight.finish(job, completion_of(job, outcome))
-            self._completions.enter(job)
+            self._report(job, outcome)
+
+    def _report(self, job: FlyingJob, outcome: Outcome) -> None:
+        job.report_until = time.monotonic() + self._report_seconds
+        self._flight.finish(job, completion_of(job, outcome))
+        self._completions.enter(job)
 
     def _ended(self, job: FlyingJob, task: "asyncio.Task[None]") -> None:
         # Not in the task: one that is cancelled before its first step never gets there.
         self.tasks.discard(task)
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if job.stop.reason in (StopReason.CANCELLED, StopReason.LOST):
             self._flight.leave(job)
+        elif job.stop.reason is None and error is not None:
+            # A defect of ours, not of the handler, or somebody cancelled what was not theirs. The customer still gets
+            # an answer: a job whose run has ended without one would keep its lease for ever.
+            log.error("execution_failed", job_id=job.job_id, request_id=job.request_id, exc_info=error)
+            self._report(job, failed(error))
 
     def lease_ended(self, job: FlyingJob, reason: StopReason) -> None:
         """Stop a job that the server says is not the runner's any more. Nothing is reported for it.
@@ -113,8 +122,7 @@ class Runs:
             self._flight.leave(job)
             return
         self._flight.disown(job)
-        if job.can_cancel:
-            job.run.cancel()
+        job.run.cancel()
 
     async def hand_back(self, seconds: float) -> None:
         """Stop all handlers and hand their jobs back, and those that are claimed from now on.
@@ -128,14 +136,16 @@ class Runs:
         cancelled = set()
         for job in left:
             job.stop.drop(StopReason.RETURNED)
-            if job.run is not None and job.can_cancel:
+            if job.run is not None:
                 job.run.cancel()
-                cancelled.add(job.run)
+                if not job.stop.in_thread:
+                    cancelled.add(job.run)
         if cancelled:
             await asyncio.wait(cancelled, timeout=min(_LET_GO_SECONDS, seconds / 2))
         for job in left:
-            self._return(job)
+            self._return(job, _STOPPING, self._return_until)
 
-    def _return(self, job: FlyingJob) -> None:
-        job.report_until = self._return_until or 0.0
+    def _return(self, job: FlyingJob, reason: str, until: float) -> None:
+        job.stop.drop(StopReason.RETURNED)
+        job.return_reason, job.report_until = reason, until
         self._returns.enter(job)

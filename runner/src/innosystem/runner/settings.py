@@ -1,12 +1,12 @@
 """The runner's settings: from the environment and a `.env` file in the working directory."""
 
-import os
 import re
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
 
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
@@ -24,8 +24,12 @@ class RunnerSettings(BaseSettings):
         runner_concurrency: How many handlers run at once.
         runner_queues: The queues to take jobs from, by commas.
         runner_handlers: The modules with handlers, by commas.
-        runner_processes: How many processes run the handlers registered with `process=True`.
+        runner_processes: How many processes run the handlers registered with `process=True`; the CPUs that there are
+            for the runner by default. As many may run at once for jobs whose runner was lost before.
         runner_lease_seconds: How long claimed jobs are the runner's.
+        runner_stop_seconds: How long a handler has to stop at its timeout, or when its job is cancelled. One that
+            does not is left behind: its job is reported as timed out, and a runner that has lost half of its slots so
+            drains and ends, to be started anew.
         runner_report_seconds: How long a result or a charge is sent again while a service is away.
             What is not reported by then is left to the platform.
         runner_drain_seconds: How long a runner takes to stop once it is told to: jobs get the time to
@@ -49,8 +53,9 @@ class RunnerSettings(BaseSettings):
     runner_concurrency: int = Field(default=32, ge=1, le=10_000)
     runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
     runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
-    runner_processes: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1000)
+    runner_processes: int = Field(default_factory=available_cpus, ge=1, le=1000)
     runner_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
+    runner_stop_seconds: float = Field(default=10.0, gt=0)
     runner_report_seconds: float = Field(default=600.0, ge=1)
     runner_drain_seconds: float = Field(default=25.0, ge=0)
     runner_watchdog_seconds: float = Field(default=60.0, ge=2)

@@ -12,7 +12,7 @@ class StopReason(StrEnum):
     LOST = "lost"
     """The lease ended and the job was given to others, or has ended."""
     RETURNED = "returned"
-    """The runner stops, and hands the job back."""
+    """The runner hands the job back: it stops, or could not begin with it soon."""
 
 
 @dataclass(eq=False, slots=True)
@@ -22,10 +22,12 @@ class StopSignal:
     Attributes:
         requested: Whether the handler's result is of no use any more.
         reason: Why the result is dropped; None if it is still to be reported, as a timeout is.
+        in_thread: Whether the handler is in a thread, which nothing but the handler itself ends.
     """
 
     requested: bool = False
     reason: StopReason | None = None
+    in_thread: bool = False
 
     def drop(self, reason: StopReason) -> None:
         """Have the result dropped."""

@@ -37,6 +37,10 @@ log = structlog.get_logger()
 _CANCEL_SECONDS: Final = 2.0
 
 
+class StuckHandlers(Exception):
+    """So many handlers do not stop that the runner has to be started anew."""
+
+
 class Runner:
     """One runner process. Use it in `async with Runner.open(...)`.
 
@@ -62,7 +66,9 @@ class Runner:
         self._executor = executor
         self._stopping = asyncio.Event()
         self._broken = False
-        self._flight = Flight(settings.runner_concurrency)
+        self._slots = settings.runner_concurrency
+        self._flight = Flight(self._slots, executor.intake)
+        executor.in_runner.stuck_changed = self._stuck
         jobs_service, wallets_service = Service("jobs"), Service("wallets")
         self._settle = SettleStage(service=jobs_service, stub=jobs, flight=self._flight)
         self._charge = ChargeStage(service=wallets_service, stub=wallets, flight=self._flight, settlements=self._settle)
@@ -123,6 +129,7 @@ class Runner:
                 registry,
                 threads=settings.runner_concurrency,
                 processes=settings.runner_processes,
+                stop_seconds=settings.runner_stop_seconds,
             )
             closing.push_async_callback(executor.close)
             runner = cls(
@@ -138,7 +145,7 @@ class Runner:
     @property
     def has_stuck_handlers(self) -> bool:
         """Whether handlers still run, which nothing but the end of the process stops."""
-        return self._executor.has_stuck_threads or bool(self._runs.tasks)
+        return self._executor.in_runner.has_running or bool(self._runs.tasks)
 
     def stop(self) -> None:
         """Have `run` drain and return; called again, hand all jobs back at once; once more, just return."""
@@ -183,6 +190,14 @@ class Runner:
         self._broken = True
         if not self._stopping.is_set():
             self.stop()
+
+    def _stuck(self, handlers: int) -> None:
+        """Keep the slots of handlers that do not stop, and stop the runner when it has lost half of them so."""
+        self._flight.stuck(handlers)
+        if handlers * 2 >= self._slots and not self._stopping.is_set():
+            self._break(
+                "handlers", StuckHandlers(f"{handlers} of {self._slots} slots are held by handlers that do not stop")
+            )
 
     async def _fetch(self) -> None:
         """Pop IDs as long as there is room for their jobs."""

@@ -1,0 +1,169 @@
+"""Runs handlers in the runner's own process, and has them end when their time is over."""
+
+import asyncio
+import contextvars
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import structlog
+
+from innosystem.runner.context import JobContext
+from innosystem.runner.outcome import Outcome, failed, parse_input, raised, succeeded, timed_out
+from innosystem.runner.registry import Handler
+from innosystem.runner.stacks import stack_of_task, stack_of_thread
+
+log = structlog.get_logger()
+
+# A coroutine is cancelled again after a tenth of the time that it has to stop, and then after twice as long each
+# time: what swallowed one cancellation ends by the next, and what cleans up is not disturbed at once.
+_FIRST_PAUSE: Final = 0.1
+_FORKED_STATUS: Final = 70
+
+
+def arguments(handler: Handler, parsed: Any, job: JobContext) -> Sequence[Any]:
+    """Tell what to call a handler with."""
+    return (parsed, job) if handler.takes_job else (parsed,)
+
+
+def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome:
+    """Run a `def` in this thread."""
+    process = os.getpid()
+    try:
+        return succeeded(handler.function(*arguments(handler, parse_input(input_json), job)))
+    except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
+        return raised(exc)
+    finally:
+        _end_if_forked(process)
+
+
+async def call_coroutine(handler: Handler, input_json: str, job: JobContext) -> Outcome:
+    """Run an `async def` in this task, which has to be its own: who cancels the current task must not cancel more."""
+    process = os.getpid()
+    try:
+        return succeeded(await handler.function(*arguments(handler, parse_input(input_json), job)))
+    except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
+        return raised(exc)
+    finally:
+        _end_if_forked(process)
+
+
+def _end_if_forked(process: int) -> None:
+    """End a process that a handler forked and that came back from it: it would be a second runner."""
+    if os.getpid() != process:
+        os._exit(_FORKED_STATUS)
+
+
+class InRunner:
+    """Runs `async def` in tasks and `def` in threads of this process.
+
+    A handler whose time is over, or whose job is not the runner's any more, has some seconds to stop. One that does
+    not is left alone and called stuck: its run ends without it.
+
+    Args:
+        threads: How many threads there are.
+        stop_seconds: How long a handler has to stop.
+
+    Attributes:
+        stuck_changed: Called with the number of stuck handlers when it changes.
+    """
+
+    def __init__(self, *, threads: int, stop_seconds: float) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
+        self._stop_seconds = stop_seconds
+        self.stuck_changed: Callable[[int], None] = lambda _: None
+        self._running: set[asyncio.Future[Outcome]] = set()
+        self._stuck: set[asyncio.Future[Outcome]] = set()
+
+    @property
+    def has_running(self) -> bool:
+        """Whether handlers still run; stuck ones are among them."""
+        return bool(self._running)
+
+    async def run_coroutine(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
+        """Run an `async def` in a task of its own.
+
+        Raises:
+            asyncio.CancelledError: The run was cancelled, and with it the handler.
+        """
+        name = f"handler {handler.id} of job {job.job_id}"
+        task = asyncio.create_task(call_coroutine(handler, input_json, job), name=name)
+        return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: stack_of_task(task))
+
+    async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
+        """Run a `def` in a thread. It is told that it should stop; nothing can make it.
+
+        Raises:
+            asyncio.CancelledError: The run was cancelled.
+        """
+        ident: list[int] = []
+
+        def call() -> Outcome:
+            ident.append(threading.get_ident())
+            return call_blocking(handler, input_json, job)
+
+        context = contextvars.copy_context()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
+        if job.stop is not None:
+            job.stop.in_thread = True
+        return await self._watch(
+            future, job, timeout, end=self._wait, stack=lambda: stack_of_thread(ident[0] if ident else None)
+        )
+
+    async def _watch(
+        self,
+        running: "asyncio.Future[Outcome]",
+        job: JobContext,
+        timeout: float | None,
+        *,
+        end: Callable[[Any], Any],
+        stack: Callable[[], str],
+    ) -> Outcome:
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        try:
+            await asyncio.wait([running], timeout=timeout)
+            if running.done():
+                return _outcome_of(running)
+            if job.stop is not None:
+                job.stop.requested = True
+            await end(running)
+            return timed_out(timeout or 0.0)
+        except asyncio.CancelledError:
+            await end(running)
+            raise
+        finally:
+            if not running.done():
+                log.error("handler_stuck", stop_seconds=self._stop_seconds, stack=stack())
+                self._stuck.add(running)
+                running.add_done_callback(self._not_stuck)
+                self.stuck_changed(len(self._stuck))
+
+    async def _cancel(self, task: "asyncio.Task[Outcome]") -> None:
+        pause = self._stop_seconds * _FIRST_PAUSE
+        until = time.monotonic() + self._stop_seconds
+        while not task.done() and (left := until - time.monotonic()) > 0:
+            task.cancel()
+            await asyncio.wait([task], timeout=min(pause, left))
+            pause *= 2
+
+    async def _wait(self, future: "asyncio.Future[Outcome]") -> None:
+        log.warning("handler_overdue", stop_seconds=self._stop_seconds, note="a thread can't be stopped")
+        await asyncio.wait([future], timeout=self._stop_seconds)
+
+    def _not_stuck(self, running: "asyncio.Future[Outcome]") -> None:
+        self._stuck.discard(running)
+        self.stuck_changed(len(self._stuck))
+
+    def close(self) -> None:
+        """Begin nothing more. What runs goes on."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome_of(ended: "asyncio.Future[Outcome]") -> Outcome:
+    if ended.cancelled():
+        return failed(asyncio.CancelledError())
+    return ended.result()

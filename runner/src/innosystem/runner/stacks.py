@@ -1,0 +1,35 @@
+"""Tells what a handler is doing, for the log."""
+
+import asyncio
+import sys
+import traceback
+from types import CoroutineType, FrameType, GeneratorType
+from typing import Any, Final
+
+_FRAMES_MAX: Final = 20
+
+
+def stack_of_task(task: "asyncio.Task[Any]") -> str:
+    """Tell where a coroutine waits, from the outermost `await` to the innermost."""
+    frames = traceback.StackSummary()
+    inner: Any = task.get_coro()
+    while inner is not None and len(frames) < _FRAMES_MAX:
+        frame, inner = _step(inner)
+        if frame is not None:
+            frames += traceback.extract_stack(frame, limit=1)
+    return "".join(frames.format())
+
+
+def _step(awaited: Any) -> tuple[FrameType | None, Any]:
+    """Tell the frame of something awaited, and what it awaits in turn."""
+    if isinstance(awaited, CoroutineType):
+        return awaited.cr_frame, awaited.cr_await
+    if isinstance(awaited, GeneratorType):
+        return awaited.gi_frame, awaited.gi_yieldfrom
+    return None, None
+
+
+def stack_of_thread(ident: int | None) -> str:
+    """Tell what a thread executes."""
+    frame = sys._current_frames().get(ident or 0)
+    return "" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES_MAX))
