@@ -119,6 +119,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         timeout_seconds: float = 60.0,
         request_id: str = "",
         customer_id: str = "",
+        rescue_count: int = 0,
     ) -> StoredJob:
         """Stores a PENDING job."""
         job = job_pb2.Job(
@@ -128,6 +129,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             queue="default",
             max_attempts=1,
             input_json=json.dumps(input),
+            rescue_count=rescue_count,
         )
         stored = StoredJob(job, handler_id, processor_type, timeout_seconds, request_id)
         self.jobs[job.id] = stored
