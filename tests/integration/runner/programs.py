@@ -42,7 +42,9 @@ class Program:
 
 
 @asynccontextmanager
-async def running_program(world: World, folder: Path, handlers: str, **environment: str) -> AsyncIterator[Program]:
+async def running_program(
+    world: World, folder: Path, handlers: str, *more_modules: str, **environment: str
+) -> AsyncIterator[Program]:
     """Run the program with handlers that are written to a module in this folder, and kill it at the end."""
     (folder / "handlers_of_a_test.py").write_text(handlers)
     process = await asyncio.create_subprocess_exec(
@@ -51,6 +53,7 @@ async def running_program(world: World, folder: Path, handlers: str, **environme
         "innosystem.runner",
         "--handlers",
         "handlers_of_a_test",
+        *more_modules,
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         env={

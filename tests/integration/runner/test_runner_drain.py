@@ -130,9 +130,10 @@ async def test_told_three_times_a_runner_waits_for_nothing(
 
 
 async def test_a_job_whose_handler_is_stuck_in_a_thread_is_handed_back_as_well(world: World) -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    begun, asked, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def stuck(input: Any, job: JobContext) -> None:
+        begun.set()
         limit = time.monotonic() + 30
         while not job.stop_requested() and time.monotonic() < limit:
             time.sleep(0.01)
@@ -143,7 +144,7 @@ async def test_a_job_whose_handler_is_stuck_in_a_thread_is_handed_back_as_well(w
     job = await world.submit("stuck")
     try:
         async with running(world, runner_drain_seconds=0.1) as (runner, task):
-            await until(lambda: bool(job.lease_id))
+            await until(begun.is_set)
             runner.stop()
             assert await task
             assert runner.has_stuck_handlers

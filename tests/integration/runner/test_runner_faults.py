@@ -12,7 +12,8 @@ import pytest
 
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import StoredJob, until
-from tests.integration.runner.test_runner_process import gone, program
+from tests.integration.runner.programs import gone
+from tests.integration.runner.test_runner_process import program
 
 DEAF = """
 import asyncio
@@ -111,7 +112,7 @@ async def test_a_handler_in_a_process_is_killed_and_handed_back_when_the_runner_
     world: World, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
-    async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2") as running:
+    async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2", RUNNER_PROCESSES="3") as running:
         jobs = [await world.submit("hang", {"entered": str(entered)}) for _ in range(3)]
         await until(lambda: entered.exists() and entered.read_text() != "" and all(job.lease_id for job in jobs))
         running.process.terminate()

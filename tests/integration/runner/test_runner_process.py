@@ -82,8 +82,8 @@ async def will_not_be_cancelled(input):
 
 
 @asynccontextmanager
-async def program(world: World, folder: Path, **environment: str) -> AsyncIterator[Program]:
-    async with running_program(world, folder, HANDLERS, **environment) as running:
+async def program(world: World, folder: Path, *more_modules: str, **environment: str) -> AsyncIterator[Program]:
+    async with running_program(world, folder, HANDLERS, *more_modules, **environment) as running:
         yield running
 
 
@@ -202,3 +202,18 @@ async def test_handlers_that_can_not_be_loaded_are_named(tmp_path: Path) -> None
     assert process.returncode == 2
     assert said.decode().startswith("The handlers in 'no_such_module_at_all' can't be loaded")
     assert len(said.decode().splitlines()) == 1
+
+
+async def test_a_runner_without_handlers_says_so_and_ends_with_2(tmp_path: Path) -> None:
+    (tmp_path / "nothing_in_it.py").touch()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "innosystem.runner", "--handlers", "nothing_in_it"),
+        cwd=tmp_path,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+
+    assert process.returncode == 2
+    assert "There is no handler to run" in said.decode()
+    assert "nothing_in_it" in said.decode()

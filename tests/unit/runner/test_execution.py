@@ -300,7 +300,7 @@ async def test_a_handler_that_cancels_its_own_task_fails_its_job(
 async def test_a_coroutine_that_swallows_three_cancellations_ends_by_the_fourth(
     registry: Registry, claimed: ClaimedJobs
 ) -> None:
-    swallowed = []
+    swallowed: list[int] = []
 
     async def stubborn(input: Any) -> None:
         while len(swallowed) < 3:
@@ -323,7 +323,8 @@ async def test_a_coroutine_that_swallows_three_cancellations_ends_by_the_fourth(
 async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its_stack_in_the_log(
     registry: Registry, claimed: ClaimedJobs
 ) -> None:
-    go_on, stuck = asyncio.Event(), []
+    go_on = asyncio.Event()
+    stuck: list[int] = []
 
     async def sleeps_on() -> None:
         while not go_on.is_set():
@@ -354,7 +355,8 @@ async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its
 async def test_a_thread_that_never_stops_is_reported_and_left_behind_with_its_stack_in_the_log(
     registry: Registry, claimed: ClaimedJobs
 ) -> None:
-    go_on, stuck = threading.Event(), []
+    go_on = threading.Event()
+    stuck: list[int] = []
 
     def hangs_in_here(input: Any) -> None:
         go_on.wait(LIMIT_SECONDS * 6)

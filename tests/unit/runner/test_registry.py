@@ -128,3 +128,10 @@ def test_entry_points_are_loaded(module_folder: Path, monkeypatch: pytest.Monkey
 
     assert asked == ["innosystem.handlers"]
     assert handlers.modules == ("installed_of_a_test",)
+
+
+def test_a_decorator_without_an_id_says_how_it_is_written() -> None:
+    with pytest.raises(HandlerRegistrationError, match=r'@handler\("the\.id"\) above \'greet\''):
+
+        @handler  # type: ignore[arg-type] # the mistake
+        def greet(input: object) -> None: ...

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 _START_SECONDS: Final = 60.0
 _START_ATTEMPTS: Final = 3
+_END_SECONDS: Final = 2.0
 LENGTH_BYTES: Final = 4
 # The runner's path is set before anything of ours is imported: the current directory may be on it.
 _BOOT: Final = (
@@ -108,7 +109,7 @@ class ProcessPool:
             if self._reused:
                 self._idle.append(process)
             else:
-                await process.kill()
+                await process.end()
             return outcome
         finally:
             asyncio.get_running_loop().call_later(rest_seconds, self._free.release)
@@ -138,9 +139,9 @@ class ProcessPool:
         raise NotBegun("no process could be started")
 
     async def close(self) -> None:
-        """Kill the processes that wait for work."""
+        """End the processes that wait for work."""
         while self._idle:
-            await self._idle.pop().kill()
+            await self._idle.pop().end()
 
 
 async def _run_in(
@@ -259,6 +260,14 @@ class _Process:
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
         # From our own child, through a socket that nobody else has.
         return pickle.loads(await self._reader.readexactly(length))  # noqa: S301
+
+    async def end(self) -> None:
+        """Have the process end by itself, so that it writes the lines that it has logged; kill it if it does not."""
+        self._writer.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+        await self.kill()
 
     async def kill(self) -> int:
         """End the process and all that it has started, and return its status, negative for a signal."""
