@@ -35,7 +35,6 @@ from services.jobs.repository_sql import (
     SqlJobRepository,
     SqlJobTypeRepository,
     SqlPauseRepository,
-    sql_turns,
 )
 from services.jobs.rescuer import Rescuer
 from services.jobs.retention import Retention
@@ -149,7 +148,6 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             transactions,
             jobs,
             lists,
-            sql_turns(transactions),
             window=settings.window,
             apart=timedelta(seconds=settings.reconcile_seconds),
         )

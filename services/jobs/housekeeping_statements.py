@@ -234,5 +234,5 @@ SET_QUEUE = text(
 PAUSED_QUEUES = text("SELECT name FROM queues WHERE paused")
 PAUSED_TYPES = text("SELECT id FROM job_types WHERE paused")
 
-TRY_TURN = text("SELECT pg_try_advisory_lock(hashtextextended('reconciler:' || :name, 0))")
-END_TURN = text("SELECT pg_advisory_unlock(hashtextextended('reconciler:' || :name, 0))")
+# Until the transaction ends: no lock outlives it, whatever becomes of its process or of a pooler in between.
+TRY_TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reconciler:' || :name, 0))")

@@ -68,7 +68,9 @@ class RedisLists:
         """Walks through the names of all keys: not for every day."""
         found: list[ListKey] = []
         try:
-            async for name in self._client.scan_iter(f"{_escaped(self._prefix)}jobs:*:pending", count=_SCANNED):
+            # Of keys of another type under such a name none is a list of ours.
+            pattern = f"{_escaped(self._prefix)}jobs:*:pending"
+            async for name in self._client.scan_iter(pattern, count=_SCANNED, _type="list"):
                 key = _list_key(_text(name).removeprefix(self._prefix))
                 if key is not None:
                     found.append(key)

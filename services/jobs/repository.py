@@ -310,6 +310,10 @@ class JobRepository(Protocol):
         """Answers the lists that PENDING jobs were handed over to."""
         ...
 
+    async def try_turn(self, wanted: ListKey) -> bool:
+        """Has this transaction be the only one that compares a list until it ends; False if another one is it."""
+        ...
+
     async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
         """Answers PENDING jobs that were handed to a list longer ago than that, the oldest first."""
         ...

@@ -1,7 +1,6 @@
 """Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,7 +28,6 @@ from services.jobs.domain import (
 from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
-from services.jobs.reconciler import Turn
 from services.jobs.repository import (
     JOB_TYPES,
     JOBS,
@@ -46,7 +44,6 @@ from services.jobs.statistics import queue_stats
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.transactions import Propagation
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.records import changed, made
@@ -297,6 +294,12 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Walks along the index of live jobs."""
         return await self._lists(housekeeping.HANDED_OVER_LISTS)
 
+    async def try_turn(self, wanted: ListKey) -> bool:
+        """Tries an advisory lock."""
+        name = {"name": f"{wanted.queue}:{wanted.priority.value}"}
+        mine: bool = (await self._connection.execute(housekeeping.TRY_TURN, name)).scalar_one()
+        return mine
+
     async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
         """Reads along the index of live jobs."""
         parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "before": before, "limit": limit}
@@ -448,22 +451,3 @@ class SqlAuditProgress:
     async def move(self, done_until: datetime) -> None:
         """Inserts or updates its only row."""
         await self._transactions.resource.execute(housekeeping.MOVE_AUDIT, {"until": done_until})
-
-
-def sql_turns(transactions: SqlTransactions) -> Turn:
-    """Gives one replica at a time the turn at a list, by an advisory lock that ends with its connection."""
-
-    @asynccontextmanager
-    async def turn(key: ListKey) -> AsyncIterator[bool]:
-        # Not a transaction: the lists are read meanwhile, over the network.
-        async with transactions.begin(Propagation.NOT_SUPPORTED):
-            connection = transactions.resource
-            name = {"name": f"{key.queue}:{key.priority.value}"}
-            mine: bool = (await connection.execute(housekeeping.TRY_TURN, name)).scalar_one()
-            try:
-                yield mine
-            finally:
-                if mine:
-                    await connection.execute(housekeeping.END_TURN, name)
-
-    return turn

@@ -1,25 +1,29 @@
 """What keeps replicas of the jobs service out of each other's way, on real PostgreSQL."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Settlement, ending
 from services.jobs.domain import BillingStatus, JobStatus, ListKey
 from services.jobs.job_types import Priority
-from services.jobs.reconciler import Turn
+from services.jobs.reconciler import Reconciler
 from services.jobs.repository import Claim
-from services.jobs.repository_sql import sql_turns
 from services.kit.data.corrupt import all_understood
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.jobs_lists import ListsForTests
 from tests.jobs_work import JobsWork, sql_work
 
 LIMIT_SECONDS = 15
@@ -51,34 +55,99 @@ async def succeeded(work: JobsWork, count: int, settle_after: timedelta = -MINUT
     return ids
 
 
-async def test_one_replica_at_a_time_has_the_turn_at_a_list(databases: list[Database]) -> None:
-    one, other = (sql_turns(SqlTransactions(database)) for database in databases)
-    async with one(MEDIUM) as mine, other(MEDIUM) as yours, other(ListKey("mail", Priority.LOW)) as another:
-        assert (mine, yours, another) == (True, False, True)
-    async with other(MEDIUM) as yours:
-        assert yours
+async def test_one_replica_at_a_time_has_the_turn_at_a_list(replicas: list[JobsWork]) -> None:
+    one, other = replicas
+
+    async def turns(work: JobsWork) -> Sequence[bool]:
+        return [await work.jobs.try_turn(key) for key in (MEDIUM, ListKey("mail", Priority.LOW))]
+
+    async with one.transactions.begin(read_only=True):
+        assert await one.jobs.try_turn(MEDIUM)
+        assert await asyncio.create_task(in_a_transaction(other, turns)) == [False, True]
+    assert await in_a_transaction(other, turns) == [True, True]
 
 
-async def test_a_turn_ends_with_what_was_done_in_it_also_when_that_fails(databases: list[Database]) -> None:
-    one, other = (sql_turns(SqlTransactions(database)) for database in databases)
-    with pytest.raises(ZeroDivisionError):
-        await failing(one)
-    async with other(MEDIUM) as yours:
-        assert yours
+def reconciler(work: JobsWork, lists: ListsForTests) -> Reconciler:
+    return Reconciler(work.transactions, work.jobs, lists, window=100, apart=timedelta(0))
 
 
-async def failing(turn: Turn) -> None:
-    async with turn(MEDIUM) as mine:
-        assert mine
-        raise ZeroDivisionError
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing counts as lost at the first look."""
+    monkeypatch.setattr("services.jobs.reconciler._GRACE", -MINUTE)
 
 
-async def test_in_its_turn_a_replica_may_begin_transactions(databases: list[Database]) -> None:
-    transactions = SqlTransactions(databases[0])
-    work = sql_work(transactions)
-    async with sql_turns(transactions)(MEDIUM) as mine, transactions.begin(read_only=True):
-        assert mine
-        assert await work.jobs.handed_over_lists() == []
+@pytest.mark.usefixtures("at_once")
+async def test_a_lost_id_is_pushed_again_by_a_process_with_a_single_connection_under_load(jobs_url: str) -> None:
+    settings = DatabaseSettings(url=SecretStr(jobs_url), pool_size=1)
+    database = Database.connect(settings, application_name="test-one")
+    work, lists = sql_work(SqlTransactions(database)), ListsForTests()
+    stop = asyncio.Event()
+    [lost] = await stored(work, 1)
+
+    async def load() -> None:
+        while not stop.is_set():
+            async with work.transactions.begin(read_only=True):
+                await work.jobs.get_many([lost])
+
+    busy = [asyncio.create_task(load()) for _ in range(8)]
+    async with asyncio.timeout(LIMIT_SECONDS):
+        for _ in range(10):
+            await reconciler(work, lists).round()
+    stop.set()
+    await asyncio.gather(*busy)
+    await database.close()
+    assert lists.held[MEDIUM] == [lost]
+
+
+FROZEN = """
+import asyncio, sys
+from datetime import timedelta
+from pydantic import SecretStr
+from services.jobs.domain import ListKey
+from services.jobs.job_types import Priority
+from services.kit.data.database import Database
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.settings import DatabaseSettings
+from tests.jobs_lists import ListsForTests
+from tests.jobs_work import sql_work
+
+async def main():
+    settings = DatabaseSettings(url=SecretStr(sys.argv[1]), idle_in_transaction_timeout_seconds=float(sys.argv[2]))
+    work = sql_work(SqlTransactions(Database.connect(settings, application_name="test-frozen")))
+    async with work.transactions.begin(read_only=True):
+        print(await work.jobs.try_turn(ListKey("default", Priority.MEDIUM)), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_replica_that_is_frozen_in_its_turn_loses_it_when_its_transaction_has_been_idle_for_long_enough(
+    replicas: list[JobsWork], jobs_url: str
+) -> None:
+    _, other = replicas
+    lists, idle_seconds = ListsForTests(), 5.0
+    [lost] = await stored(other, 1)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FROZEN, jobs_url, str(idle_seconds)), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert (await process.stdout.readline()).strip() == b"True"
+        process.send_signal(signal.SIGSTOP)
+        reconciling = reconciler(other, lists)
+        await reconciling.round()
+        assert lists.pushed == []
+        async with asyncio.timeout(LIMIT_SECONDS):
+            while not lists.pushed:
+                await reconciling.round()
+                await asyncio.sleep(0.1)
+    finally:
+        process.kill()
+        await process.communicate()
+    assert lists.held[MEDIUM] == [lost]
 
 
 async def test_what_one_replica_is_at_the_other_passes_by_without_waiting(replicas: list[JobsWork]) -> None:

@@ -1,11 +1,10 @@
 """The comparison of lists with the database, with lists in memory and a turn that tests give."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from services.jobs import reconciler as module
@@ -14,6 +13,7 @@ from services.jobs.domain import ListKey, NewJob, Waiting
 from services.jobs.job_types import Priority
 from services.jobs.reconciler import Reconciler
 from services.jobs.repository import Claim
+from services.kit.data.errors import TooCostly
 from services.kit.data.transactions_memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_lists import ListsForTests
@@ -40,8 +40,6 @@ class World:
         self.transactions = MemoryTransactions()
         self.work = memory_work(self.transactions)
         self.lists = ListsForTests()
-        self.taken_by_another = False
-        self.turns: list[ListKey] = []
         self.reconciler = self.another()
 
     def another(self, window: int = 100) -> Reconciler:
@@ -50,15 +48,9 @@ class World:
             self.transactions,
             self.work.jobs,
             self.lists,
-            self._turn,
             window=window,
             apart=timedelta(seconds=APART),
         )
-
-    @asynccontextmanager
-    async def _turn(self, key: ListKey) -> AsyncIterator[bool]:
-        self.turns.append(key)
-        yield not self.taken_by_another
 
     async def stored(self, count: int = 1, **values: object) -> list[NewJob]:
         """Stores jobs as handed over."""
@@ -206,15 +198,64 @@ async def test_withheld_jobs_are_not_missed(world: World, clock: Clock) -> None:
     assert world.lists.pushed == []
 
 
-async def test_one_that_has_not_the_turn_leaves_the_list_alone(world: World, clock: Clock) -> None:
+async def test_one_that_has_not_the_turn_leaves_the_list_alone(
+    world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await world.stored()
     world.lists.held[MEDIUM] = [stranger := uuid7()]
-    world.taken_by_another = True
+
+    async def taken_by_another(_: ListKey) -> bool:
+        return False
+
+    monkeypatch.setattr(world.work.jobs, "try_turn", taken_by_another)
     for _ in range(3):
         await world.reconciler.round()
         clock.now += APART
     assert world.lists.held[MEDIUM] == [stranger]
-    assert world.turns == [MEDIUM] * 3
+
+
+@pytest.mark.parametrize("error", [QueueUnavailable("WRONGTYPE"), KeyError("of a library"), TooCostly()])
+async def test_a_list_that_can_not_be_compared_hinders_no_other_and_is_told_of_once(
+    world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    [high], [mail], _ = [
+        await world.stored(**values) for values in ({"priority": Priority.HIGH}, {"queue": "mail"}, {})
+    ]
+    read = world.lists.read
+    broken = True
+
+    async def refusing(key: ListKey) -> list[UUID]:
+        if key == MEDIUM and broken:
+            raise error
+        return await read(key)
+
+    monkeypatch.setattr(world.lists, "read", refusing)
+    with capture_logs() as logs:
+        for _ in range(4):
+            await world.reconciler.round()
+            clock.now += APART
+        broken = False
+        await world.reconciler.round()
+    assert set(world.lists.pushed) == {high.id, mail.id}
+    told = [(one["event"], one["queue"], one["priority"]) for one in logs if one["event"].startswith("list ")]
+    assert told == [("list not compared", "default", "MEDIUM"), ("list compared again", "default", "MEDIUM")]
+
+
+async def test_when_no_list_answers_not_all_of_them_are_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        await world.stored(queue=f"q{number}")
+    asked: list[ListKey] = []
+
+    async def away(key: ListKey) -> list[UUID]:
+        asked.append(key)
+        raise QueueUnavailable("away")
+
+    monkeypatch.setattr(world.lists, "read", away)
+    with pytest.raises(QueueUnavailable):
+        await world.reconciler.round()
+    assert len(asked) == 5
 
 
 async def test_each_list_is_compared_with_its_own_jobs(world: World, clock: Clock) -> None:
