@@ -78,6 +78,8 @@ class WalletsForTests:
         released: The holds that were released.
         poor: The customers that have nothing.
         captured: The holds that can't be released because they were captured.
+        now: The ledger's time.
+        ahead: How far that is ahead of the jobs' database.
     """
 
     def __init__(self) -> None:
@@ -90,6 +92,7 @@ class WalletsForTests:
         self.poor: set[UUID] = set()
         self.captured: set[UUID] = set()
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.ahead = timedelta(0)
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
         self.charged.append(list(charges))
@@ -112,14 +115,17 @@ class WalletsForTests:
             if wanted.customer_id in self.poor:
                 return InsufficientFunds(0, wanted.amount_cents, wanted.currency)
             self.hold(wanted)
-        return self.holds[wanted.hold_id]
+        return self._aged(self.holds[wanted.hold_id])
 
     def hold(self, wanted: Reservation, **values: Any) -> Hold:
         """Holds money as an earlier call did it."""
         asked = {name: getattr(wanted, name) for name in ("job_id", "customer_id", "currency", "amount_cents")}
         known = {"id": wanted.hold_id, "state": HoldState.ACTIVE, "created_at": self.now(), **asked, **values}
-        self.holds[wanted.hold_id] = Hold(**known)
+        self.holds[wanted.hold_id] = self._aged(Hold(**known, age=timedelta(0)))
         return self.holds[wanted.hold_id]
+
+    def _aged(self, hold: Hold) -> Hold:
+        return replace(hold, age=self.now() - hold.created_at)
 
     async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
         return [self._release(one) for one in releases]
@@ -134,6 +140,9 @@ class WalletsForTests:
             self.holds[one.hold_id] = replace(self.holds[one.hold_id], state=HoldState.RELEASED)
         return Settlement(job_id=one.job_id, released=True)
 
+    async def clock_ahead(self) -> timedelta:
+        return self.ahead
+
     async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
         found = [one for one in self.holds.values() if one.state is HoldState.ACTIVE]
         found = [one for one in found if since <= one.created_at < until]
@@ -142,7 +151,7 @@ class WalletsForTests:
 
     def reservations(self) -> Reservations:
         """Reserves money of it."""
-        return Reservations(self, HoldTimes(orphan_after=timedelta(minutes=10)), self.now)
+        return Reservations(self, HoldTimes(orphan_after=timedelta(minutes=10)))
 
 
 class TypesForTests:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
@@ -26,7 +25,7 @@ async def main() -> None:
     database = Database.connect(database_settings, application_name="innosystem-customers")
     schema = SchemaGate.of("customers", database_settings, metadata, database)
     transactions = SqlTransactions(database)
-    service = CustomersService(transactions, SqlCustomerRepository(transactions), lambda: datetime.now(UTC))
+    service = CustomersService(transactions, SqlCustomerRepository(transactions), database.now)
     servicer = CustomerServicer(service, PageTokens(database_settings.page_token_key))
     server = Server(
         settings=server_settings,

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import redis.asyncio as redis
 from prometheus_client import REGISTRY
@@ -54,6 +54,7 @@ from services.jobs.write_off import WriteOffs
 from services.kit.background import Loop
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
+from services.kit.clocks import Skew
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
@@ -98,7 +99,8 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         customers = GrpcCustomers(CustomerServiceStub(await opened.enter_async_context(channel)))
 
         channel = connect(wallets_settings.address, deadline_seconds=wallets_settings.deadline_seconds)
-        wallets = GrpcWallets(WalletServiceStub(await opened.enter_async_context(channel)))
+        clock_skew = Skew("wallets", database_settings.clock_skew_seconds_max)
+        wallets = GrpcWallets(WalletServiceStub(await opened.enter_async_context(channel)), database.now, clock_skew)
         pubsub = await opened.enter_async_context(pubsub_client(redis_settings))
 
         transactions = SqlTransactions(database)
@@ -113,7 +115,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
         watching = Watching(transactions, jobs, pubsub, redis_settings.key_prefix)
         hold_times = HoldTimes(orphan_after=timedelta(seconds=settings.hold_orphan_seconds))
-        reservations = Reservations(wallets, hold_times, lambda: datetime.now(UTC))
+        reservations = Reservations(wallets, hold_times)
         dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=settings.window)
         service = JobsService(
             transactions,
@@ -122,7 +124,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             customers=known_customers,
             reservations=reservations,
             queue=dispatcher,
-            now=lambda: datetime.now(UTC),
+            now=database.now,
         )
         settle_after = timedelta(seconds=settings.settle_after_seconds)
         settling = asyncio.Event()

@@ -31,8 +31,7 @@ class HoldAuditor:
         jobs: The stored jobs.
         progress: Until when holds have been looked at.
         wallets: Asks the wallets service.
-        age: By then the job of a hold is stored, or never will be. All that stores jobs must be over much sooner, and
-            the clocks of the two databases may differ by the rest.
+        age: By then the job of a hold is stored, or never will be. All that stores jobs must be over much sooner.
     """
 
     def __init__(
@@ -54,6 +53,8 @@ class HoldAuditor:
         """Looks at those that have reached the age since the round before."""
         async with self.transactions.begin(read_only=True):
             since, until = await self._progress.window(self._age)
+        # Holds are stamped by the ledger's clock, and so is how far we have come.
+        until += await self._wallets.clock_ahead()
         async for holds in self._wallets.active_holds(since, until):
             await self._release(await self._orphans(holds))
             crash_point("jobs.auditor.before_progress")

@@ -5,7 +5,7 @@ price that was reserved first. A hold that no job came to is released by the hol
 the job's ID stands for the hold of its next generation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -49,7 +49,12 @@ class Reservation:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """A hold as the wallets service knows it; job and customer are None where nobody placed it."""
+    """A hold as the wallets service knows it; job and customer are None where nobody placed it.
+
+    Attributes:
+        created_at: When it was placed, by the ledger's clock.
+        age: How old it was when the wallets service answered, by that clock as well.
+    """
 
     id: UUID
     job_id: UUID | None
@@ -58,6 +63,7 @@ class Hold:
     amount_cents: int
     state: HoldState
     created_at: datetime
+    age: timedelta
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,10 @@ class Reservations:
     Args:
         wallets: The wallets service.
         times: How long a hold may be without a job.
-        now: The time.
     """
 
-    def __init__(self, wallets: HoldWallets, times: HoldTimes, now: Callable[[], datetime]) -> None:
+    def __init__(self, wallets: HoldWallets, times: HoldTimes) -> None:
         self._wallets = wallets
-        self._now = now
         self.times = times
 
     async def reserve(self, wanted: Sequence[Reservation]) -> Mapping[UUID, Reserved | DomainError]:
@@ -150,7 +154,7 @@ class Reservations:
             return _spent()
         if state is HoldState.RELEASED or isinstance(hold, HoldState):
             return None
-        if self._now() - hold.created_at > self.times.adopt_within:
+        if hold.age > self.times.adopt_within:
             return None
         same = {"customer_id": hold.customer_id == wanted.customer_id, "currency": hold.currency == wanted.currency}
         if differing := tuple(name for name, is_same in same.items() if not is_same):

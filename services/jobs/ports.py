@@ -34,6 +34,14 @@ class Wallets(HoldWallets, Protocol):
         """
         ...
 
+    async def clock_ahead(self) -> timedelta:
+        """Answers how far the ledger's clock, which stamps holds, is ahead of our database's.
+
+        Raises:
+            DependencyUnavailable: If the wallets service does not answer.
+        """
+        ...
+
     def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
         """Answers the active holds that were placed in a time, the oldest first, page by page.
 

@@ -49,7 +49,7 @@ class JobsService:
         customers: Asks the customers service.
         reservations: Reserves the price of jobs.
         queue: Takes the IDs of stored jobs.
-        now: The time.
+        now: The time of the database, by which all stored times are judged.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class JobsService:
             self._queue.put(waiting)
         if later:
             self._queue.wake(*later)
-        waits = [job.run_at - self._now() for job in created if job.status is JobStatus.SCHEDULED and job.run_at]
+        waits = [job.run_at - job.created_at for job in created if job.status is JobStatus.SCHEDULED and job.run_at]
         if waits:
             self._queue.expect(max(min(waits), timedelta(0)))
 

@@ -1,7 +1,7 @@
 """Asks the wallets service, over gRPC."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from services.jobs.completion import Settlement
 from services.jobs.domain import Charge, Release
 from services.jobs.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.holds import Hold, HoldState, Reservation
+from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
 from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError
 from services.kit.rpc.convert import moment, optional_id
@@ -44,10 +45,14 @@ class GrpcWallets:
 
     Args:
         stub: A stub of WalletService.
+        now: The time of our own database.
+        skew: Told how far the ledger's clock is ahead of that; None if nobody wants to know.
     """
 
-    def __init__(self, stub: Any) -> None:
+    def __init__(self, stub: Any, now: Callable[[], datetime], skew: Skew | None = None) -> None:
         self._stub = stub
+        self._now = now
+        self._skew = skew
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
         """Makes up to 1,000 charges in one call."""
@@ -65,7 +70,8 @@ class GrpcWallets:
             response = await self._stub.BatchPlaceHolds(
                 pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
             )
-            return [_placed(one, result) for one, result in zip(some, response.results, strict=True)]
+            now = self._time_of(response)
+            return [_placed(one, result, now) for one, result in zip(some, response.results, strict=True)]
 
         placed = await _each(wanted, call, lambda _, __: DependencyUnavailable("wallets"))
         return [
@@ -85,6 +91,14 @@ class GrpcWallets:
 
         return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))
 
+    async def clock_ahead(self) -> timedelta:
+        """Asks how far the ledger's clock is ahead of our database's."""
+        try:
+            response = await self._stub.ListHolds(pb.ListHoldsRequest(page_size=1, order_by="created_at"))
+        except grpc.aio.AioRpcError as error:
+            raise _failed(error) from error
+        return self._time_of(response) - self._now()
+
     async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
         """Lists them page by page."""
         request = pb.ListHoldsRequest(
@@ -97,7 +111,8 @@ class GrpcWallets:
                 response = await self._stub.ListHolds(request)
             except grpc.aio.AioRpcError as error:
                 raise _failed(error) from error
-            if found := understood(map(_judged, response.holds)):
+            now = self._time_of(response)
+            if found := understood(_judged(one, now) for one in response.holds):
                 yield found
             if not response.next_page_token:
                 return
@@ -131,7 +146,17 @@ class GrpcWallets:
             response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(wanted.hold_id)))
         except grpc.aio.AioRpcError as error:
             return _failed(error)
-        return _judged(response.hold)
+        return _judged(response.hold, self._time_of(response))
+
+    def _time_of(self, response: Any) -> datetime:
+        """The ledger's time; our own if it does not tell, as it did not in its first release."""
+        ours = self._now()
+        if not response.HasField("now"):
+            return ours
+        theirs = moment(response.now, "now")
+        if self._skew is not None:
+            self._skew.measured(theirs - ours)
+        return theirs
 
 
 async def _each(
@@ -193,10 +218,12 @@ def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
     )
 
 
-def _placed(wanted: Reservation, result: pb.BatchPlaceHoldsResult) -> Hold | HoldState | DomainError | None:
+def _placed(
+    wanted: Reservation, result: pb.BatchPlaceHoldsResult, now: datetime
+) -> Hold | HoldState | DomainError | None:
     """The hold, why there is none, or None if there is another one under its ID, of which more has to be known."""
     if result.HasField("response"):
-        return _judged(result.response.hold)
+        return _judged(result.response.hold, now)
     error = error_from_status(result.error)
     if error.reason == "HOLD_NOT_ACTIVE":
         state = error.metadata.get("state", "")
@@ -218,12 +245,13 @@ def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlemen
     return DependencyUnavailable("wallets")
 
 
-def _judged(hold: wallet_pb2.Hold) -> Hold | DataCorrupt:
+def _judged(hold: wallet_pb2.Hold, now: datetime) -> Hold | DataCorrupt:
     """The hold; a state that this release does not know spoils no other."""
     known = hold.state in wallet_pb2.HoldState.values()
     state = _STATES.get(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")) if known else None
     if state is None:
         return noted(DataCorrupt("holds", hold.id, "state", str(hold.state)))
+    created_at = moment(hold.created_at, "created_at")
     return Hold(
         id=UUID(hold.id),
         job_id=optional_id(hold.job_id),
@@ -231,5 +259,6 @@ def _judged(hold: wallet_pb2.Hold) -> Hold | DataCorrupt:
         currency=hold.currency,
         amount_cents=hold.amount_cents,
         state=state,
-        created_at=moment(hold.created_at, "created_at"),
+        created_at=created_at,
+        age=now - created_at,
     )

@@ -59,11 +59,6 @@ class DatabaseClock:
         self._at: datetime | None = None
         self._read_at = 0.0
 
-    @property
-    def is_known(self) -> bool:
-        """Whether it was ever asked."""
-        return self._at is not None
-
     def read(self, at: datetime, asked_at: float) -> None:
         """Notes what the database answered just now.
 
@@ -72,18 +67,15 @@ class DatabaseClock:
             asked_at: When it was asked, by `monotonic`.
         """
         answered_at = monotonic()
-        if answered_at - asked_at > _ASKED_SECONDS_MAX and self.is_known:
+        if answered_at - asked_at > _ASKED_SECONDS_MAX and self._at is not None:
             return
         self._at = at
         self._read_at = (asked_at + answered_at) / 2
-        self._skew.measured(self() - self._host())
+        self._skew.measured(self._counted_on(at) - self._host())
 
-    def __call__(self) -> datetime:
-        """The database's time.
+    def __call__(self) -> datetime | None:
+        """The database's time; None if it was never asked."""
+        return None if self._at is None else self._counted_on(self._at)
 
-        Raises:
-            RuntimeError: If it was never asked.
-        """
-        if self._at is None:
-            raise RuntimeError("the database was not asked for its time")
-        return self._at + timedelta(seconds=monotonic() - self._read_at)
+    def _counted_on(self, at: datetime) -> datetime:
+        return at + timedelta(seconds=monotonic() - self._read_at)

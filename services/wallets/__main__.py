@@ -47,7 +47,7 @@ async def main() -> None:
     conservation = Conservation(transactions, verification, books, timedelta(seconds=settings.verify_seconds))
     REGISTRY.register(ConservationCollector(conservation))
     tokens = PageTokens(database_settings.page_token_key)
-    servicer = WalletServicer(service, verification, tokens, ContractValidator())
+    servicer = WalletServicer(service, verification, tokens, ContractValidator(), database.time)
     server = Server(
         settings=server_settings,
         served=[

@@ -1,5 +1,7 @@
 """WalletService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import grpc.aio
@@ -9,7 +11,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.batches import each, merged, one
-from services.kit.rpc.convert import id_or_new, moment, required_id
+from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.validation import ContractValidator
 from services.wallets import convert, convert_holds, convert_verification
 from services.wallets.domain import DEFAULT_CURRENCY, NewWallet
@@ -21,12 +23,26 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class WalletServicer(WalletServiceServicer):
-    """WalletService."""
+    """WalletService.
+
+    Args:
+        service: The use cases.
+        verification: Those of the check.
+        tokens: Signs page tokens.
+        validator: Knows the rules of the contract.
+        time: The ledger's time; None while it is not known.
+    """
 
     def __init__(
-        self, service: WalletsService, verification: Verification, tokens: PageTokens, validator: ContractValidator
+        self,
+        service: WalletsService,
+        verification: Verification,
+        tokens: PageTokens,
+        validator: ContractValidator,
+        time: Callable[[], datetime | None],
     ) -> None:
         self._service = service
+        self._time = time
         self._verification = verification
         self._tokens = tokens
         self._validator = validator
@@ -85,7 +101,9 @@ class WalletServicer(WalletServiceServicer):
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:
         parsed = each(request.requests, "requests", self._validator, convert_holds.place)
         decisions = await merged(parsed, self._service.place_holds)
-        return pb.BatchPlaceHoldsResponse(results=[convert_holds.place_result(decision) for decision in decisions])
+        return pb.BatchPlaceHoldsResponse(
+            results=[convert_holds.place_result(decision) for decision in decisions], now=timestamp(self._time())
+        )
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
         held = one(*await self._service.release_holds([convert_holds.release(request)]))
@@ -100,7 +118,7 @@ class WalletServicer(WalletServiceServicer):
 
     async def GetHold(self, request: pb.GetHoldRequest, context: Context) -> pb.GetHoldResponse:
         hold = await self._service.get_hold(required_id(request.hold_id, "hold_id"))
-        return pb.GetHoldResponse(hold=convert.hold_message(hold))
+        return pb.GetHoldResponse(hold=convert.hold_message(hold), now=timestamp(self._time()))
 
     async def ListHolds(self, request: pb.ListHoldsRequest, context: Context) -> pb.ListHoldsResponse:
         query = self._holds.query(
@@ -113,6 +131,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.ListHoldsResponse(
             holds=[convert.hold_message(hold) for hold in page.items],
             next_page_token=self._holds.next_page_token(query, page),
+            now=timestamp(self._time()),
         )
 
     async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:

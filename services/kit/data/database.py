@@ -173,15 +173,19 @@ class Database:
         async with self.transaction() as transaction:
             await transaction.connection.execute(text("SELECT 1"))
 
+    def time(self) -> datetime | None:
+        """The database's time, counted on from when `check` was answered: without a round trip. None before."""
+        return self._probe.clock() if self._probe is not None else None
+
     def now(self) -> datetime:
-        """The database's time, as `check` has found it; without a round trip.
+        """The database's time.
 
         Raises:
-            ConnectionFailed: If `check` was never answered.
+            ConnectionFailed: If it is not known, because `check` was never answered.
         """
-        if self._probe is None or not self._probe.clock.is_known:
+        if (time := self.time()) is None:
             raise ConnectionFailed
-        return self._probe.clock()
+        return time
 
     async def close(self) -> None:
         """Closes all connections."""

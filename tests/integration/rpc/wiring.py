@@ -86,7 +86,9 @@ def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
     with _database(loop, url) as database:
         verification = Verification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
-        yield WalletServicer(wallets_service(database), verification, _TOKENS, ContractValidator())
+        yield WalletServicer(
+            wallets_service(database), verification, _TOKENS, ContractValidator(), lambda: datetime.now(UTC)
+        )
 
 
 def uncached(transactions: SqlTransactions, job_types: SqlJobTypeRepository) -> CachedJobTypes:
@@ -126,8 +128,8 @@ def jobs_servicer(
     with _database(loop, url) as database:
         channels = [loop.run(connected(address)) for address in (customers_address, wallets_address)]
         customers = GrpcCustomers(CustomerServiceStub(channels[0]))
-        wallets = GrpcWallets(WalletServiceStub(channels[1]))
-        reservations = Reservations(wallets, _HOLD_TIMES, lambda: datetime.now(UTC))
+        wallets = GrpcWallets(WalletServiceStub(channels[1]), lambda: datetime.now(UTC))
+        reservations = Reservations(wallets, _HOLD_TIMES)
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
         job_types = SqlJobTypeRepository(transactions)

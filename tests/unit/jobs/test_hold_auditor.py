@@ -109,3 +109,13 @@ async def test_a_hold_that_was_captured_since_it_was_listed_stops_nothing(world:
     world.wallets.captured = {captured.id}
     await world.auditor.round()
     assert world.wallets.released == [orphan.id]
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+async def test_how_old_holds_are_is_told_by_the_ledgers_clock(world: World, minutes: int) -> None:
+    world.wallets.ahead = ahead = timedelta(minutes=minutes)
+    world.wallets.now = lambda: datetime.now(UTC) + ahead
+    orphan, young = world.hold(OLD - ahead), world.hold(timedelta(minutes=9) - ahead)
+    await world.auditor.round()
+    assert world.wallets.released == [orphan.id]
+    assert world.wallets.holds[young.id].state is HoldState.ACTIVE

@@ -1,12 +1,15 @@
 """What the settler makes of the answers of the wallets service."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.status_pb2 import Status
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
@@ -24,13 +27,20 @@ from services.jobs.errors import InsufficientFunds as NoFunds
 from services.jobs.errors import NoWalletInCurrency
 from services.jobs.holds import Hold, HoldState, Reservation
 from services.jobs.wallets import GrpcWallets
+from services.kit.clocks import Skew
 from services.kit.data.errors import Conflict, ConnectionFailed
 from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused
+from services.kit.rpc.convert import timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.errors import HoldNotActive, InsufficientFunds, WalletNotFound
 
 CUSTOMER, HOLD, JOB, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)
+
+
+def asking(stub: Any, *, ours: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> GrpcWallets:
+    """The client of a stub, with the time of the jobs' database."""
+    return GrpcWallets(stub, lambda: ours, Skew("test ledger", 1))
 
 
 class Stub:
@@ -57,7 +67,7 @@ def refused(error: DomainError) -> BatchDeductResult:
 
 async def test_a_charge_is_asked_for_as_a_runner_would() -> None:
     stub = Stub(paid())
-    assert await GrpcWallets(stub).deduct([CHARGE]) == [Settlement(job_id=JOB, transaction_id=TRANSACTION)]
+    assert await asking(stub).deduct([CHARGE]) == [Settlement(job_id=JOB, transaction_id=TRANSACTION)]
     [asked] = stub.asked[0].requests
     assert (asked.customer_id, asked.currency, asked.amount_cents) == (str(CUSTOMER), "EUR", 7)
     assert (asked.idempotency_key, asked.hold_id, asked.job_id) == (f"job:{JOB}", str(HOLD), str(JOB))
@@ -65,7 +75,7 @@ async def test_a_charge_is_asked_for_as_a_runner_would() -> None:
 
 async def test_a_refusal_of_the_ledger_is_known_with_its_reason() -> None:
     stub = Stub(refused(InsufficientFunds(3, 7, "EUR")), refused(WalletNotFound(customer_id=CUSTOMER)))
-    outcomes = await GrpcWallets(stub).deduct([CHARGE, CHARGE])
+    outcomes = await asking(stub).deduct([CHARGE, CHARGE])
     assert outcomes == [
         Settlement(job_id=JOB, declined_reason="INSUFFICIENT_FUNDS"),
         Settlement(job_id=JOB, declined_reason="WALLET_NOT_FOUND"),
@@ -82,13 +92,13 @@ async def test_a_refusal_of_the_ledger_is_known_with_its_reason() -> None:
     ],
 )
 async def test_whatever_is_no_refusal_of_the_ledger_is_not_known(result: BatchDeductResult) -> None:
-    outcomes = await GrpcWallets(Stub(paid(), result)).deduct([CHARGE, CHARGE])
+    outcomes = await asking(Stub(paid(), result)).deduct([CHARGE, CHARGE])
     assert isinstance(outcomes[0], Settlement)
     assert isinstance(outcomes[1], DependencyUnavailable)
 
 
 async def test_nothing_is_known_of_charges_when_the_call_fails() -> None:
-    outcomes = await GrpcWallets(Stub()).deduct([CHARGE, CHARGE])
+    outcomes = await asking(Stub()).deduct([CHARGE, CHARGE])
     assert [type(one) for one in outcomes] == [DependencyUnavailable] * 2
 
 
@@ -103,7 +113,7 @@ async def test_a_charge_that_has_a_whole_batch_refused_is_found_and_the_others_a
                 raise grpc.aio.AioRpcError(grpc.StatusCode.INVALID_ARGUMENT, nothing, nothing, "not understood")
             return BatchDeductResponse(results=[paid() for _ in request.requests])
 
-    outcomes = await GrpcWallets(Picky()).deduct([CHARGE, CHARGE, culprit, CHARGE])
+    outcomes = await asking(Picky()).deduct([CHARGE, CHARGE, culprit, CHARGE])
     made = Settlement(job_id=JOB, transaction_id=TRANSACTION)
     assert outcomes == [
         made,
@@ -138,10 +148,11 @@ class HoldStub:
         self.results = results
         self.existing = existing
         self.asked: list[Any] = []
+        self.now: Timestamp | None = None
 
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest) -> pb.BatchPlaceHoldsResponse:  # noqa: N802
         self.asked.append(request)
-        return pb.BatchPlaceHoldsResponse(results=self._told())
+        return pb.BatchPlaceHoldsResponse(results=self._told(), now=self.now)
 
     async def BatchReleaseHolds(self, request: pb.BatchReleaseHoldsRequest) -> pb.BatchReleaseHoldsResponse:  # noqa: N802
         self.asked.append(request)
@@ -151,7 +162,7 @@ class HoldStub:
         self.asked.append(request)
         if self.existing is None:
             raise lost()
-        return pb.GetHoldResponse(hold=self.existing)
+        return pb.GetHoldResponse(hold=self.existing, now=self.now)
 
     async def ListHolds(self, request: pb.ListHoldsRequest) -> pb.ListHoldsResponse:  # noqa: N802
         asked = pb.ListHoldsRequest()
@@ -178,7 +189,7 @@ def not_placed(error: DomainError) -> pb.BatchPlaceHoldsResult:
 
 async def test_a_hold_is_asked_for_under_the_id_of_its_job() -> None:
     stub = HoldStub([pb.BatchPlaceHoldsResult(response=pb.PlaceHoldResponse(hold=hold()))])
-    [placed] = await GrpcWallets(stub).place_holds([RESERVATION])
+    [placed] = await asking(stub).place_holds([RESERVATION])
     assert isinstance(placed, Hold)
     assert (placed.id, placed.state, placed.created_at) == (RESERVATION.hold_id, HoldState.ACTIVE, CREATED_AT)
     [asked] = stub.asked[0].requests
@@ -194,7 +205,7 @@ async def test_why_there_is_no_hold_is_said_in_the_terms_of_jobs() -> None:
             not_placed(ConnectionFailed()),
         ]
     )
-    poor, without, unknown = await GrpcWallets(stub).place_holds([RESERVATION] * 3)
+    poor, without, unknown = await asking(stub).place_holds([RESERVATION] * 3)
     assert isinstance(poor, NoFunds)
     assert (poor.available_cents, poor.required_cents, poor.currency) == (3, 7, "EUR")
     assert isinstance(without, NoWalletInCurrency)
@@ -204,22 +215,22 @@ async def test_why_there_is_no_hold_is_said_in_the_terms_of_jobs() -> None:
 @pytest.mark.parametrize("state", [HoldState.RELEASED, HoldState.CAPTURED])
 async def test_a_hold_that_is_over_is_answered_as_such(state: HoldState) -> None:
     stub = HoldStub([not_placed(HoldNotActive(HOLD, state.value))])
-    assert await GrpcWallets(stub).place_holds([RESERVATION]) == [state]
+    assert await asking(stub).place_holds([RESERVATION]) == [state]
     assert len(stub.asked) == 1
 
 
 async def test_a_hold_with_other_parameters_under_the_id_is_looked_at() -> None:
     error = IdempotencyKeyReused(("amount_cents",))
     stub = HoldStub([not_placed(error)], hold(amount_cents=5, state=wallet_pb2.HOLD_STATE_ACTIVE))
-    [found] = await GrpcWallets(stub).place_holds([RESERVATION])
+    [found] = await asking(stub).place_holds([RESERVATION])
     assert isinstance(found, Hold)
     assert (found.amount_cents, found.state, found.created_at) == (5, HoldState.ACTIVE, CREATED_AT)
-    [unknown] = await GrpcWallets(HoldStub([not_placed(error)])).place_holds([RESERVATION])
+    [unknown] = await asking(HoldStub([not_placed(error)])).place_holds([RESERVATION])
     assert isinstance(unknown, DependencyUnavailable)
 
 
 async def test_nothing_is_known_of_holds_when_the_call_fails() -> None:
-    wallets = GrpcWallets(HoldStub([]))
+    wallets = asking(HoldStub([]))
     assert [type(one) for one in await wallets.place_holds([RESERVATION] * 2)] == [DependencyUnavailable] * 2
     assert [type(one) for one in await wallets.release_holds([RELEASE] * 2)] == [DependencyUnavailable] * 2
     with pytest.raises(DependencyUnavailable):
@@ -232,7 +243,7 @@ async def test_a_release_is_done_or_too_late_or_not_known() -> None:
         pb.BatchReleaseHoldsResult(error=to_status(HoldNotActive(HOLD, "CAPTURED"))),
         pb.BatchReleaseHoldsResult(error=to_status(ConnectionFailed())),
     ]
-    done, late, unknown = await GrpcWallets(HoldStub(results)).release_holds([RELEASE] * 3)
+    done, late, unknown = await asking(HoldStub(results)).release_holds([RELEASE] * 3)
     assert done == Settlement(job_id=JOB, released=True)
     assert isinstance(late, Captured)
     assert isinstance(unknown, DependencyUnavailable)
@@ -241,7 +252,34 @@ async def test_a_release_is_done_or_too_late_or_not_known() -> None:
 async def test_active_holds_are_listed_page_by_page_from_a_time_on() -> None:
     pages = [pb.ListHoldsResponse(holds=[hold()], next_page_token="next"), pb.ListHoldsResponse(holds=[hold()] * 2)]
     stub = HoldStub(pages)
-    found = [len(page) async for page in GrpcWallets(stub).active_holds(CREATED_AT, CREATED_AT)]
+    found = [len(page) async for page in asking(stub).active_holds(CREATED_AT, CREATED_AT)]
     assert found == [1, 2]
     assert [one.page_token for one in stub.asked] == ["", "next"]
     assert 'created_at >= "2026-01-01T00:00:00+00:00"' in stub.asked[0].filter
+
+
+@pytest.mark.parametrize("minutes", [-5, 0, 5])
+async def test_how_old_a_hold_is_is_told_by_the_clock_that_stamped_it(minutes: int) -> None:
+    stub = HoldStub([pb.BatchPlaceHoldsResult(response=pb.PlaceHoldResponse(hold=hold()))])
+    stub.now = timestamp(CREATED_AT + timedelta(seconds=1))
+    [placed] = await asking(stub, ours=CREATED_AT + timedelta(minutes=minutes)).place_holds([RESERVATION])
+    assert isinstance(placed, Hold)
+    assert placed.age == timedelta(seconds=1)
+
+
+async def test_a_ledger_that_does_not_tell_its_time_is_taken_to_have_ours() -> None:
+    stub = HoldStub([pb.BatchPlaceHoldsResult(response=pb.PlaceHoldResponse(hold=hold()))])
+    [placed] = await asking(stub, ours=CREATED_AT + timedelta(minutes=1)).place_holds([RESERVATION])
+    assert isinstance(placed, Hold)
+    assert placed.age == timedelta(minutes=1)
+    assert await asking(HoldStub([pb.ListHoldsResponse()])).clock_ahead() == timedelta(0)
+
+
+async def test_how_far_the_ledgers_clock_is_ahead_is_asked_shown_and_logged() -> None:
+    behind = pb.ListHoldsResponse()
+    behind.now.FromDatetime(CREATED_AT - timedelta(minutes=5))
+    wallets = asking(HoldStub([behind]))
+    with capture_logs() as lines:
+        assert await wallets.clock_ahead() == -timedelta(minutes=5)
+    assert REGISTRY.get_sample_value("innosystem_clock_skew_seconds", {"of": "test ledger"}) == -300
+    assert [line["ahead_seconds"] for line in lines if line["event"] == "clock skew"] == [-300]

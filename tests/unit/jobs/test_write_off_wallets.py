@@ -1,5 +1,6 @@
 """What the jobs service makes of the ledger's answers to a write-off."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import grpc
@@ -41,7 +42,7 @@ def failed(code: grpc.StatusCode, status: Status | None = None) -> grpc.aio.AioR
 
 async def test_a_write_off_names_the_charge_that_could_not_be_made() -> None:
     ledger = Ledger()
-    outcome = await GrpcWallets(ledger).write_off(CHARGE, "never paid")
+    outcome = await GrpcWallets(ledger, lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
     assert outcome == Settlement(job_id=JOB, transaction_id=TRANSACTION)
     [asked] = ledger.asked
     assert (asked.customer_id, asked.currency, asked.amount_cents) == (str(CUSTOMER), "EUR", 7)
@@ -50,7 +51,7 @@ async def test_a_write_off_names_the_charge_that_could_not_be_made() -> None:
 
 async def test_a_refused_write_off_is_known_with_its_reason() -> None:
     error = failed(grpc.StatusCode.FAILED_PRECONDITION, to_status(HoldActive(HOLD, 7)))
-    outcome = await GrpcWallets(Ledger(error)).write_off(CHARGE, "never paid")
+    outcome = await GrpcWallets(Ledger(error), lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
     assert outcome == Settlement(job_id=JOB, declined_reason="HOLD_ACTIVE")
 
 
@@ -65,4 +66,4 @@ async def test_a_refused_write_off_is_known_with_its_reason() -> None:
 )
 async def test_of_a_write_off_that_the_ledger_did_not_refuse_nothing_is_known(error: grpc.aio.AioRpcError) -> None:
     with pytest.raises(DependencyUnavailable):
-        await GrpcWallets(Ledger(error)).write_off(CHARGE, "never paid")
+        await GrpcWallets(Ledger(error), lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")

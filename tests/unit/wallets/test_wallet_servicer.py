@@ -1,5 +1,6 @@
 """WalletService as its callers see it, on the in-memory repositories."""
 
+from datetime import UTC, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -19,12 +20,13 @@ from tests.wallets_work import memory_work
 
 CONTEXT = cast("Context", None)
 VALIDATOR = ContractValidator()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def servicer() -> WalletServicer:
     work = memory_work(MemoryTransactions())
-    return WalletServicer(work.service, work.verification, PageTokens(b"0123456789abcdef"), VALIDATOR)
+    return WalletServicer(work.service, work.verification, PageTokens(b"0123456789abcdef"), VALIDATOR, lambda: NOW)
 
 
 async def funded(servicer: WalletServicer, cents: int) -> wallet_pb2.Wallet:
