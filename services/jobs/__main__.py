@@ -60,6 +60,7 @@ from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
+from services.kit.redis_connections import connect as connect_redis
 from services.kit.rpc.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
@@ -70,13 +71,13 @@ _GAUGES_EVERY = timedelta(seconds=15)
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
     """Makes a client for commands: a short limit, and one more try; a push that is sent twice is harmless."""
-    client: redis.Redis = redis.Redis.from_url(
+    return connect_redis(
         settings.url.get_secret_value(),
+        lifetime_seconds=settings.connection_lifetime_seconds,
         socket_timeout=settings.command_timeout_seconds,
         socket_connect_timeout=settings.command_timeout_seconds,
         retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), retries=1),
     )
-    return client
 
 
 async def main() -> None:  # noqa: PLR0915 - one statement for each part

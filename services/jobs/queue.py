@@ -93,8 +93,17 @@ class RedisLists:
             await pipeline.execute()
 
     async def check(self) -> None:
-        """Asks Redis for a sign of life; for health checks. Warns once of a Redis that may throw IDs away."""
-        await self._client.ping()
+        """Asks Redis whether it takes changes; for health checks. Warns once of a Redis that may throw IDs away.
+
+        Raises:
+            QueueUnavailable: If it is a replica, as after a failover: it would answer a ping.
+        """
+        role = await self._client.info("replication")
+        if role.get("role") != "master":
+            # The address may lead to another server by now.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+            master = f"{role.get('master_host')}:{role.get('master_port')}"
+            raise QueueUnavailable(f"it is a replica of {master} and takes no changes")
         if not self._looked_at_policy:
             memory = await self._client.info("memory")
             self._looked_at_policy = True

@@ -9,6 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.kit.background import Loop
+from services.kit.redis_connections import connect
 from services.kit.redis_failures import REDIS_FAILURES
 from services.kit.settings import RedisSettings
 
@@ -21,13 +22,13 @@ _BACKOFF_MAX = 2.0
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
     """Makes the client for `Subscription`: without retries, because the loop knows better what a new try needs."""
-    client: redis.Redis = redis.Redis.from_url(
+    return connect(
         settings.url.get_secret_value(),
+        lifetime_seconds=settings.connection_lifetime_seconds,
         socket_timeout=_SOCKET_TIMEOUT_SECONDS,
         socket_connect_timeout=settings.command_timeout_seconds,
         retry=Retry(NoBackoff(), 0),
     )
-    return client
 
 
 class Subscription:

@@ -89,11 +89,12 @@ class DatabaseSettings(BaseSettings):
 
 
 class RedisSettings(BaseSettings):
-    """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_KEY_PREFIX.
+    """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_CONNECTION_LIFETIME_SECONDS, REDIS_KEY_PREFIX.
 
     Attributes:
         url: Where it is: `redis://host:6379/0`, `rediss://` for TLS, or `unix:///path`.
         command_timeout_seconds: How long a command may take.
+        connection_lifetime_seconds: When a connection is replaced by a new one, to where the address leads then.
         key_prefix: Put before the names of all keys, for several platforms in one Redis.
     """
 
@@ -101,6 +102,7 @@ class RedisSettings(BaseSettings):
 
     url: Annotated[SecretStr, AfterValidator(_begins_with("redis", "rediss", "unix"))]
     command_timeout_seconds: PositiveFloat = 1
+    connection_lifetime_seconds: PositiveFloat = 60
     key_prefix: str = ""
 
 

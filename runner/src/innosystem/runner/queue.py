@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from innosystem.client import new_id
 from innosystem.runner.backoff import Backoff
+from innosystem.runner.redis_connections import connect
 
 log = structlog.get_logger()
 
@@ -21,6 +21,8 @@ _PRIORITIES: Final = 3
 _BLOCK_SECONDS: Final = 1
 # A reply may come late on a busy machine; a connection that says nothing for longer is dead.
 _REPLY_SECONDS: Final = 5.0
+# A connection is replaced after this time by one to where the address leads then.
+_CONNECTION_SECONDS: Final = 60.0
 _PUSH_BACK_ATTEMPTS: Final = 6
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN_LENGTH: Final = 80
@@ -63,14 +65,14 @@ class JobQueue:
         self._keys = list(keys)
         # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
         # next one would take others.
-        always: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": _REPLY_SECONDS}
+        always: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_connect_timeout": _REPLY_SECONDS,
+            "lifetime_seconds": _CONNECTION_SECONDS,
+        }
         self._name = f"innosystem-runner-{new_id()}"
-        self._blocking: Redis = Redis.from_url(
-            url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **always
-        )
-        self._commands: Redis = Redis.from_url(
-            url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **always
-        )
+        self._blocking = connect(url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **always)
+        self._commands = connect(url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **always)
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
 
     async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
