@@ -131,6 +131,9 @@ class ServerSettings(BaseSettings):
             their readers want.
         concurrent_calls_max: How many calls may be in flight; those beyond it are refused with OVERLOADED.
         concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
+        connection_age_seconds: After how long, give or take a tenth, a client is asked to open a new connection, for
+            which it resolves the name of the service anew: so it finds replicas that have come since. Calls that are
+            under way on the old one end there, however long they take.
         message_bytes_max: How large a request or an answer may be.
         processes: How many processes serve on the one port, for machines with several cores. The first then only
             starts and stops them.
@@ -148,6 +151,7 @@ class ServerSettings(BaseSettings):
     deadline_seconds_max: PositiveFloat = 30
     concurrent_calls_max: PositiveInt = 1000
     concurrent_streams_max: PositiveInt = 10_000
+    connection_age_seconds: PositiveFloat = 60
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
     processes: PositiveInt = 1
     reuse_port: bool = False

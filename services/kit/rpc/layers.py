@@ -16,7 +16,7 @@ from services.kit.rpc.interceptors.call import Call, streaming
 from services.kit.rpc.interceptors.concurrency import limited, limited_stream
 from services.kit.rpc.interceptors.contract import checked
 from services.kit.rpc.interceptors.deadline import timed
-from services.kit.rpc.interceptors.drain import drained
+from services.kit.rpc.interceptors.drain import drained, ended_at_drain
 from services.kit.rpc.interceptors.errors import reported
 from services.kit.rpc.interceptors.load import Load
 from services.kit.rpc.interceptors.tracing import traced
@@ -55,6 +55,8 @@ class Layers:
         """
         call = _call(handler)
         if method.startswith(_EXEMPT):
+            if handler.response_streaming:
+                call = ended_at_drain(call, self.load)
             return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
         call = checked(call, self._reader(method, handler))
         limit = limited_stream if handler.response_streaming else limited

@@ -112,6 +112,7 @@ class Server:
             for end_streams in self.on_drain:
                 end_streams()
             await health.stop()
+            calls.ending.set()
             await server.stop(self.settings.drain_seconds)
         log.info("stopped")
 
@@ -151,6 +152,8 @@ def channel_options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.message_bytes_max),
         ("grpc.max_send_message_length", settings.message_bytes_max),
+        # No grace: without one, nothing is cut off because of its connection's age.
+        ("grpc.max_connection_age_ms", max(1, round(settings.connection_age_seconds * 1000))),
         ("grpc.so_reuseport", int(settings.reuse_port)),
         # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

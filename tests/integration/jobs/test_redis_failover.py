@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
 
-from innosystem.runner.queue import JobQueue, list_keys
+from innosystem.runner.queue import JobQueue, PoppedId, list_keys
 from services.cli.embedded import EmbeddedRedis
 from services.jobs.__main__ import redis_client
 from services.jobs.dispatcher import QueueUnavailable
@@ -97,7 +97,10 @@ async def test_a_connection_is_replaced_when_its_time_is_over(address: Address) 
 
 
 async def test_a_runner_that_waits_hears_of_what_comes_to_the_new_server(address: Address) -> None:
-    queue = JobQueue(address.url, list_keys(["default"]))
+    queue = JobQueue(address.url, keys := list_keys(["default"]))
+    other = PoppedId(str(uuid4()), keys[2])
+    await queue.push_back([other])
+    assert await queue.pop(lambda: 1) == [other]
     popping = asyncio.create_task(queue.pop(lambda: 1))
     async with redis.Redis.from_url(address.old.url) as old:
         async with asyncio.timeout(10):
@@ -114,4 +117,7 @@ async def test_a_runner_that_waits_hears_of_what_comes_to_the_new_server(address
         while not (popped := await queue.pop(lambda: 1)):
             pass
     assert [one.job_id for one in popped] == [str(job.id)]
+    # Also by a connection that was idle when the server was demoted, and so was not ended by it.
+    await queue.push_back([other])
+    assert await queue.pop(lambda: 1) == [other]
     await queue.close()

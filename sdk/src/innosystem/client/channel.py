@@ -23,6 +23,7 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _KEEPALIVE_MILLISECONDS = 30_000
 _KEEPALIVE_TIMEOUT_MILLISECONDS = 10_000
 _RECONNECT_MILLISECONDS = 100
+_RESOLVE_MILLISECONDS = 1_000
 _RECONNECT_MILLISECONDS_MAX = 2_000
 
 
@@ -66,6 +67,9 @@ def connect(
             # Left to itself gRPC gives all channels of a process to one address the same connection. Where several
             # processes share a port each connection ends at one of them, and further channels would reach no other.
             "grpc.use_local_subchannel_pool": 1,
+            # Left to itself gRPC looks a name up again after half a minute at the earliest: servers ask for a new
+            # connection every minute, and by then there may be others to spread to.
+            "grpc.dns_min_time_between_resolutions_ms": _RESOLVE_MILLISECONDS,
             # Left to itself gRPC waits for up to two minutes before it looks whether a server is back.
             "grpc.initial_reconnect_backoff_ms": _RECONNECT_MILLISECONDS,
             "grpc.max_reconnect_backoff_ms": _RECONNECT_MILLISECONDS_MAX,

@@ -1,10 +1,15 @@
-"""Refuses calls that arrive after the server began to stop: another server will take them."""
+"""Refuses calls that arrive after the server began to stop, and ends streams that would outlast it."""
 
+import asyncio
 from typing import Any
+
+import grpc
 
 from services.kit.errors import Draining
 from services.kit.rpc.interceptors.call import Call, Context
 from services.kit.rpc.interceptors.load import Load
+
+_LAST_WORD_SECONDS = 0.2
 
 
 def drained(call: Call, load: Load) -> Call:
@@ -16,3 +21,24 @@ def drained(call: Call, load: Load) -> Call:
         return await call(request, context)
 
     return drained_call
+
+
+def ended_at_drain(call: Call, load: Load) -> Call:
+    """Puts the end around a stream that lasts for as long as its client wants, such as a watch of health."""
+
+    async def ended_call(request: Any, context: Context) -> Any:
+        working = asyncio.ensure_future(call(request, context))
+        ending = asyncio.ensure_future(load.ending.wait())
+        try:
+            await asyncio.wait([working, ending], return_when=asyncio.FIRST_COMPLETED)
+            # For the last word, such as that this server is NOT_SERVING from now on.
+            await asyncio.wait([working], timeout=_LAST_WORD_SECONDS)
+            if working.done():
+                return working.result()
+        finally:
+            ending.cancel()
+            working.cancel()
+            await asyncio.wait([working])
+        return await context.abort(grpc.StatusCode.UNAVAILABLE, "This server is shutting down.")
+
+    return ended_call

@@ -1,6 +1,7 @@
 """How busy the server is: what the layers that refuse calls share with the server."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -13,6 +14,7 @@ class Load:
         calls: How many calls are in flight.
         streams: How many streams are open.
         draining: Whether the server takes no new calls, because it is about to stop.
+        ending: Set when streams have to end that last as long as their clients want, such as those of health.
     """
 
     calls_max: int
@@ -20,3 +22,4 @@ class Load:
     calls: int = 0
     streams: int = 0
     draining: bool = False
+    ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from structlog.testing import capture_logs
 
 from innosystem.client import error_from
@@ -24,6 +25,7 @@ from tests.integration.kit.rpc.serving import (
     NAME,
     Customers,
     Gate,
+    health_method,
     running,
     served,
     settings,
@@ -175,6 +177,38 @@ async def test_a_server_that_drains_finishes_calls_and_says_that_it_stops_servin
     events = [line["event"] for line in lines if line["event"] in {"serving", "draining", "stopped"}]
     assert events == ["serving", "draining", "stopped"]
     assert [line["calls"] for line in lines if line["event"] == "draining"] == [1]
+
+
+async def test_a_drain_does_not_wait_for_who_watches_its_health_or_reads_the_contract(tmp_path: Path) -> None:
+    seen: list[int] = []
+    begun = asyncio.Event()
+
+    async def watch(channel: grpc.aio.Channel) -> grpc.StatusCode:
+        try:
+            async for answer in health_method(channel, "Watch")(HealthCheckRequest()):
+                seen.append(answer.status)
+                if answer.status == SERVING:
+                    begun.set()
+        except grpc.aio.AioRpcError as error:
+            return error.code()
+        return grpc.StatusCode.OK
+
+    async with run(tmp_path, Gate(), drain_seconds=3600) as (server, channel):
+        reflected = channel.stream_stream(
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            request_serializer=ServerReflectionRequest.SerializeToString,
+            response_deserializer=ServerReflectionResponse.FromString,
+        )()
+        await reflected.write(ServerReflectionRequest(list_services=""))
+        await reflected.read()
+        watching = asyncio.create_task(watch(channel))
+        async with asyncio.timeout(LIMIT_SECONDS):
+            await begun.wait()
+            server.stop()
+            # Clients of health ask the next server then; NOT_SERVING is the last that they hear of this one.
+            assert await watching is grpc.StatusCode.UNAVAILABLE
+            assert await reflected.code() is grpc.StatusCode.UNAVAILABLE
+    assert seen[-1] == NOT_SERVING
 
 
 async def test_a_drain_does_not_wait_for_ever(tmp_path: Path) -> None:
