@@ -76,7 +76,8 @@ class Subscription:
 
     async def _listen(self, subscription: PubSub) -> None:
         asked = False
-        while True:
+        # What is old may be a connection to where the address led once: the next round subscribes anew.
+        while not getattr(subscription.connection, "is_old", False):
             message = await subscription.get_message(timeout=self._poll_seconds)
             if message is not None:
                 asked = False
@@ -85,7 +86,7 @@ class Subscription:
                     self.subscribed = True
                     self._loop.recovered()
                     self._begin()
-                    log.info("subscription begun", channel=self._channel)
+                    log.debug("subscription begun", channel=self._channel)
                 elif message["type"] == "message":
                     self._receive(message["data"])
             elif asked:

@@ -35,9 +35,14 @@ def _following(kind: Any, lifetime_seconds: float) -> Any:
     class Following(kind):  # type: ignore[misc] # a class that is an argument
         _until = 0.0
 
+        @property
+        def is_old(self) -> bool:
+            """Whether it is time to replace it."""
+            return bool(self.is_connected) and monotonic() > self._until
+
         async def connect(self) -> None:
             # The pool calls it whenever it hands a connection out.
-            if self.is_connected and monotonic() > self._until:
+            if self.is_old:
                 await self.disconnect(nowait=True)
             if not self.is_connected:
                 self._until = monotonic() + lifetime_seconds

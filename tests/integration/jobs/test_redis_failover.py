@@ -18,6 +18,8 @@ from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import Priority
 from services.jobs.queue import RedisLists
+from services.kit.pubsub import Subscription
+from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.settings import RedisSettings
 
 LIST = ListKey("default", Priority.MEDIUM)
@@ -121,3 +123,18 @@ async def test_a_runner_that_waits_hears_of_what_comes_to_the_new_server(address
     await queue.push_back([other])
     assert await queue.pop(lambda: 1) == [other]
     await queue.close()
+
+
+async def test_a_subscription_hears_what_is_said_where_the_address_leads_now(address: Address) -> None:
+    settings = RedisSettings(url=SecretStr(address.url), connection_lifetime_seconds=0.2)
+    begun, heard = asyncio.Event(), asyncio.Event()
+    async with pubsub_client(settings) as client, redis.Redis.from_url(address.new.url) as new:
+        subscription = Subscription(client, "news", receive=lambda _: heard.set(), begin=begun.set, poll_seconds=0.05)
+        listening = asyncio.create_task(subscription.run())
+        async with asyncio.timeout(20):
+            await begun.wait()
+            address.move_to(address.new)
+            while not heard.is_set():
+                await new.publish("news", "moved")
+        listening.cancel()
+        await asyncio.wait([listening])
