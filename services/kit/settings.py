@@ -53,7 +53,10 @@ class DatabaseSettings(BaseSettings):
         connection_lifetime_seconds: When a connection is replaced by a new one.
         connect_timeout_seconds: How long opening a connection may take.
         statement_timeout_seconds: How long a statement may run.
-        lock_timeout_seconds: How long a statement may wait for a lock.
+        lock_timeout_seconds: How long a statement may wait for a lock. While it waits, whatever is in its batch waits
+            as well.
+        locked_row_seconds: How long a call is tried again whose row somebody else has locked: not as long as callers
+            wait.
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
         tcp_timeout_seconds: After how long without a sign of life the server's machine counts as gone.
         pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode: limits then come with
@@ -74,7 +77,8 @@ class DatabaseSettings(BaseSettings):
     connection_lifetime_seconds: PositiveFloat = 1800
     connect_timeout_seconds: PositiveFloat = 5
     statement_timeout_seconds: PositiveFloat = 30
-    lock_timeout_seconds: PositiveFloat = 10
+    lock_timeout_seconds: PositiveFloat = 0.3
+    locked_row_seconds: PositiveFloat = 3
     idle_in_transaction_timeout_seconds: PositiveFloat = 30
     tcp_timeout_seconds: PositiveFloat = 15
     pooled: bool = False

@@ -10,6 +10,7 @@ from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.locked_lane import LockTimes
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
@@ -41,6 +42,7 @@ async def main() -> None:
         SqlTransactionRepository(transactions),
         SqlHoldRepository(transactions),
         SqlLedger(transactions),
+        lock_times=LockTimes(patient_seconds=database_settings.locked_row_seconds),
     )
     books = SqlBooksReader(transactions)
     verification = Verification(transactions, books)

@@ -1,6 +1,6 @@
 """The use cases that move or reserve money."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
 from services.kit.coalescing import Coalescer
@@ -8,6 +8,7 @@ from services.kit.crash import crash_point
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
+from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.rpc.batches import one
 from services.wallets.ledger import Accepted, Decision, Held
 from services.wallets.repository import Ledger
@@ -22,12 +23,15 @@ class Bookings:
     Args:
         transactions: Where they begin.
         ledger: What changes balances and holds.
+        lock_times: How long a request waits whose wallet somebody else has locked.
     """
 
-    def __init__(self, transactions: Transactions[Any], ledger: Ledger) -> None:
+    def __init__(self, transactions: Transactions[Any], ledger: Ledger, lock_times: LockTimes = LOCK_TIMES) -> None:
         self.transactions = transactions
         self._ledger = ledger
-        self._apply: Coalescer[Request, Accepted | Held] = Coalescer("bookings", self._apply_at_once)
+        self._apply: Coalescer[Request, Accepted | Held] = Coalescer(
+            "bookings", self._apply_at_once, unlocked=self._apply_unlocked, key=_locks, times=lock_times
+        )
 
     async def credit(self, request: Credit) -> Accepted:
         """Pays money in, once a key.
@@ -37,7 +41,7 @@ class Bookings:
             IdempotencyKeyReused: If the key was used with other parameters.
             BalanceOverflow: If the balance would be too large.
         """
-        return one(*_of(Accepted, await self._apply([request])))
+        return one(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def deduct(self, request: Deduct) -> Accepted:
         """Charges a wallet, once a key, and ends the hold that reserved the money.
@@ -48,15 +52,19 @@ class Bookings:
             HoldMismatch: If the hold is one of another wallet or job.
             InsufficientFunds: If less is available.
         """
-        return one(*await self.deduct_many([request]))
+        return one(*await self.deduct_many([request], patient=True))
 
-    async def deduct_many(self, requests: Sequence[Deduct]) -> list[Accepted | DomainError]:
+    async def deduct_many(self, requests: Sequence[Deduct], *, patient: bool = False) -> list[Accepted | DomainError]:
         """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
+
+        Args:
+            requests: In order.
+            patient: Whether wallets are waited for that are locked: the other requests have to wait as well.
 
         Returns:
             A decision a request, in the same order.
         """
-        decisions = _of(Accepted, await self._apply(requests))
+        decisions = _of(Accepted, await self._apply(requests, patient=patient))
         crash_point("wallets.deduct.before_reply")
         return decisions
 
@@ -71,7 +79,7 @@ class Bookings:
             HoldActive: If the hold still reserves the money.
             BalanceOverflow: If the balance would be too large in between.
         """
-        return one(*_of(Accepted, await self._apply([request])))
+        return one(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def refund(self, request: Refund) -> Accepted:
         """Gives a charge back, whole or in part, once a key.
@@ -82,33 +90,58 @@ class Bookings:
             RefundExceedsCharge: If less is left of the charge.
             BalanceOverflow: If the balance would be too large.
         """
-        return one(*_of(Accepted, await self._apply([request])))
+        return one(*_of(Accepted, await self._apply([request], patient=True)))
 
-    async def place_holds(self, requests: Sequence[PlaceHold]) -> list[Held | DomainError]:
+    async def place_holds(self, requests: Sequence[PlaceHold], *, patient: bool = False) -> list[Held | DomainError]:
         """Reserves money in order; each request is accepted or refused alone.
+
+        `patient` is as for `deduct_many`.
 
         Returns:
             A decision a request, in the same order: `WalletNotFound`, `InsufficientFunds`, `IdempotencyKeyReused` if
             the ID was used with other parameters, and `HoldNotActive` if it was captured or released before.
         """
-        decisions = _of(Held, await self._apply(requests))
+        decisions = _of(Held, await self._apply(requests, patient=patient))
         crash_point("wallets.place_holds.before_reply")
         return decisions
 
-    async def release_holds(self, requests: Sequence[ReleaseHold]) -> list[Held | DomainError]:
+    async def release_holds(
+        self, requests: Sequence[ReleaseHold], *, patient: bool = False
+    ) -> list[Held | DomainError]:
         """Frees what is reserved, in order; each request is accepted or refused alone.
+
+        `patient` is as for `deduct_many`.
 
         Returns:
             A decision a request, in the same order: `HoldNotActive` if it was captured before.
         """
-        decisions = _of(Held, await self._apply(requests))
+        decisions = _of(Held, await self._apply(requests, patient=patient))
         crash_point("wallets.release_holds.before_reply")
         return decisions
 
     # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
     @transactional(retries=4)
     async def _apply_at_once(self, requests: Sequence[Request]) -> list[Decision]:
-        return await self._ledger.apply(requests)
+        # Whose wallet a hold is on is not known before: it may be the one that is locked.
+        blind = self._apply.knows_locked and any(isinstance(one, _UNOWNED) for one in requests)
+        wait = len(requests) == 1 or not blind
+        return await self._ledger.apply(requests, wait=wait)
+
+    @transactional(retries=4)
+    async def _apply_unlocked(self, requests: Sequence[Request]) -> list[Decision]:
+        return await self._ledger.apply(requests, wait=False)
+
+
+_UNOWNED = (ReleaseHold, Refund)
+
+
+def _locks(request: Request) -> Hashable:
+    """What a request may find locked, as far as it says so itself."""
+    if isinstance(request, ReleaseHold):
+        return request.hold_id
+    if isinstance(request, Refund):
+        return request.refunded_id or request.refunded_job_id
+    return request.owner
 
 
 def _of(kind: type[D], decisions: Sequence[Decision]) -> list[D | DomainError]:

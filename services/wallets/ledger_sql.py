@@ -6,13 +6,14 @@ from uuid import UUID
 
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import Conflict
+from services.kit.data.locks import HURRY
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.errors import DataCorrupt
+from services.kit.errors import DataCorrupt, RowLocked
 from services.wallets.domain import Hold, Transaction
 from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.requests import Request
-from services.wallets.wanted import Wanted
+from services.wallets.wanted import Named, Wanted
 
 
 class SqlLedger:
@@ -23,26 +24,33 @@ class SqlLedger:
     """
 
     def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
         self._wallets = SqlWalletRepository(transactions)
         self._statements = SqlTransactionRepository(transactions)
         self._holds = SqlHoldRepository(transactions)
 
-    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
+    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
         """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
+        if not wait:
+            # What is stored may be waited for as well: a hold of this ID, which another transaction is placing.
+            await self._transactions.resource.execute(HURRY)
         wanted = Wanted.by(requests)
-        if wanted.only_by_owner:
-            locked = await self._wallets.lock(wanted.owners)
-        else:
-            locked = await self._wallets.lock_named(wanted)
+        locked = await self._wallets.lock(wanted, wait=wait)
         ids = {wallet.owner: wallet.id for wallet in locked}
         charges, corrupt = await self._statements.charges(wanted) if wanted.names_charges else ([], {})
         now, holds, known = await self._read(wanted.placed | wanted.released, wanted.keys(ids, charges))
-        _check_locked(
-            ids.values(), charges, [hold for hold in understood(holds.values()) if hold.id in wanted.released]
-        )
-        decisions = decide(Books(locked, known, holds, charges, corrupt), requests, now)
+        if wait:
+            released = [hold for hold in understood(holds.values()) if hold.id in wanted.released]
+            _check_locked(ids.values(), charges, released)
+            free = requests
+        else:
+            others = wanted.owners - ids.keys()
+            taken = {wallet.owner for wallet in await self._wallets.of_owners(others)} if others else set()
+            names = Named(taken, set(ids.values()), holds, charges)
+            free = [request for request in requests if not names.is_locked(request)]
+        decisions = decide(Books(locked, known, holds, charges, corrupt), free, now)
         await self._write(changes(decisions), holds)
-        return decisions
+        return decisions if len(free) == len(requests) else _with_locked(requests, free, decisions)
 
     async def _read(
         self, named: Collection[UUID], keys: Collection[Key]
@@ -67,6 +75,11 @@ class SqlLedger:
             await self._holds.resolve(resolved)
         if found.wallets:
             await self._wallets.store(found.wallets)
+
+
+def _with_locked(requests: Sequence[Request], free: Sequence[Request], decisions: Sequence[Decision]) -> list[Decision]:
+    by_request = {id(request): decision for request, decision in zip(free, decisions, strict=True)}
+    return [by_request.get(id(request)) or RowLocked() for request in requests]
 
 
 def _check_locked(locked: Iterable[UUID], charges: Iterable[Charge], released: Iterable[Hold]) -> None:

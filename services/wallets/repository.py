@@ -129,12 +129,17 @@ class HoldRepository(Protocol):
 class Ledger(Protocol):
     """What changes balances and holds."""
 
-    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
+    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
         """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
 
         The wallets stay locked until the transaction ends.
 
+        Args:
+            requests: In order.
+            wait: Whether locks are waited for; else requests whose wallet is locked are decided by `RowLocked`.
+
         Raises:
             Conflict: If other transactions were in the way; nothing was written.
+            RowLocked: If a lock was waited for too long; nothing was written.
         """
         ...

@@ -59,7 +59,7 @@ class MemoryLedger:
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions
 
-    async def apply(self, requests: Sequence[Request]) -> list[Decision]:
+    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
         """Decides on all that is stored."""
         tables = self._transactions.resource.tables
         wallets = tables.setdefault(MemoryWalletRepository.table, {})

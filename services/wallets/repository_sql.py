@@ -34,23 +34,21 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
             self._select().where(columns.customer_id == owner.customer_id, columns.currency == owner.currency)
         )
 
-    async def lock(self, owners: Collection[Owner]) -> list[Wallet]:
-        """Locks the wallets that exist until the transaction ends, and answers them."""
-        parameters = {
-            "customer_id": [owner.customer_id for owner in owners],
-            "currency": [owner.currency for owner in owners],
-        }
-        return all_understood(await self._all(statements.LOCK, parameters))
+    async def of_owners(self, owners: Collection[Owner]) -> list[Wallet]:
+        """Answers the wallets that exist as they are, locked or not."""
+        return all_understood(await self._all(statements.OF_OWNERS, _by_owner(owners)))
 
-    async def lock_named(self, wanted: Wanted) -> list[Wallet]:
-        """The same for wallets that are named by holds or charges as well."""
-        parameters = {
-            "customer_id": [owner.customer_id for owner in wanted.owners],
-            "currency": [owner.currency for owner in wanted.owners],
-            "hold_ids": list(wanted.released),
-            **wanted.charges,
-        }
-        return all_understood(await self._all(statements.LOCK_NAMED, parameters))
+    async def lock(self, wanted: Wanted, *, wait: bool) -> list[Wallet]:
+        """Locks the wallets that exist until the transaction ends, and answers them.
+
+        Args:
+            wanted: Which.
+            wait: Whether those are waited for that others have locked; else they are left out.
+        """
+        if wanted.only_by_owner:
+            return all_understood(await self._all(statements.LOCK[wait], _by_owner(wanted.owners)))
+        parameters = {**_by_owner(wanted.owners), "hold_ids": list(wanted.released), **wanted.charges}
+        return all_understood(await self._all(statements.LOCK_NAMED[wait], parameters))
 
     async def store(self, changed: Sequence[Wallet]) -> None:
         """Stores what the ledger changed in locked wallets."""
@@ -133,6 +131,13 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
         parameters = _by_column(statements.RESOLVED_COLUMNS, resolved)
         parameters["hold_id"] = [hold.id for hold in resolved]
         await self._execute(statements.RESOLVE_HOLDS, parameters)
+
+
+def _by_owner(owners: Collection[Owner]) -> dict[str, list[Any]]:
+    return {
+        "customer_id": [owner.customer_id for owner in owners],
+        "currency": [owner.currency for owner in owners],
+    }
 
 
 def _by_column(columns: Iterable[str], entities: Sequence[object]) -> dict[str, list[Any]]:

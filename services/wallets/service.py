@@ -9,6 +9,7 @@ from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
 from services.kit.idempotency import check_same, digest
+from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
 from services.wallets.bookings import Bookings
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
@@ -36,6 +37,7 @@ class WalletsService(Bookings):
         statements: Their transactions.
         holds: What is reserved of them.
         ledger: What changes balances and holds.
+        lock_times: How long a request waits whose wallet somebody else has locked.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class WalletsService(Bookings):
         statements: TransactionRepository,
         holds: HoldRepository,
         ledger: Ledger,
+        *,
+        lock_times: LockTimes = LOCK_TIMES,
     ) -> None:
-        super().__init__(transactions, ledger)
+        super().__init__(transactions, ledger, lock_times)
         self._wallets = wallets
         self._statements = statements
         self._holds = holds

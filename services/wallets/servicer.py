@@ -95,7 +95,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.BatchDeductResponse(results=[convert.batch_deduct_result(decision) for decision in decisions])
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
-        held = one(*await self._service.place_holds([convert_holds.place(request)]))
+        held = one(*await self._service.place_holds([convert_holds.place(request)], patient=True))
         return convert_holds.place_response(held)
 
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:
@@ -106,7 +106,7 @@ class WalletServicer(WalletServiceServicer):
         )
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
-        held = one(*await self._service.release_holds([convert_holds.release(request)]))
+        held = one(*await self._service.release_holds([convert_holds.release(request)], patient=True))
         return convert_holds.release_response(held)
 
     async def BatchReleaseHolds(

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     CompoundSelect,
     DateTime,
+    Select,
     Table,
     Text,
     Uuid,
@@ -40,20 +41,29 @@ OF_WALLET = ("customer_id", "currency")
 
 _owners = unnest("owners", {"customer_id": Uuid, "currency": Text})
 
-#: Locks wallets in the order of their IDs, so that no two units wait for each other. The lock lets others check foreign
-#: keys to a wallet, which no charge changes.
-LOCK = Prepared(
-    select(*_columns(wallets, Wallet))
-    .join(
-        _owners,
-        and_(
-            wallets.c.customer_id == _owners.c.customer_id,
-            wallets.c.currency == _owners.c.currency,
-        ),
-    )
-    .order_by(wallets.c.id)
-    .with_for_update(key_share=True, of=wallets)
+_of_owners = select(*_columns(wallets, Wallet)).join(
+    _owners,
+    and_(
+        wallets.c.customer_id == _owners.c.customer_id,
+        wallets.c.currency == _owners.c.currency,
+    ),
 )
+
+
+def _locked(found: Select[Any], *, wait: bool) -> Prepared:
+    """In the order of their IDs, so that no two units wait for each other.
+
+    The lock lets others check foreign keys to a wallet, which no charge changes.
+    """
+    in_order = found.order_by(wallets.c.id)
+    return Prepared(in_order.with_for_update(key_share=True, of=wallets, skip_locked=not wait))
+
+
+#: Locks wallets: waiting for each, or passing by those that others have locked.
+LOCK = {wait: _locked(_of_owners, wait=wait) for wait in (True, False)}
+
+#: Reads them as they are.
+OF_OWNERS = Prepared(_of_owners)
 
 
 def _any_in(found: CompoundSelect[Any]) -> Any:
@@ -69,29 +79,26 @@ _by_job = and_(
     _charged.c.kind == TransactionKind.DEDUCTION.value,
 )
 
-#: The same for requests that name wallets by holds or charges as well. Which wallet those belong to never changes.
-LOCK_NAMED = Prepared(
-    select(*_columns(wallets, Wallet))
-    .where(
-        wallets.c.id
-        == _any_in(
-            union_all(
-                select(wallets.c.id).join(
-                    _owners,
-                    and_(
-                        wallets.c.customer_id == _owners.c.customer_id,
-                        wallets.c.currency == _owners.c.currency,
-                    ),
+_named = select(*_columns(wallets, Wallet)).where(
+    wallets.c.id
+    == _any_in(
+        union_all(
+            select(wallets.c.id).join(
+                _owners,
+                and_(
+                    wallets.c.customer_id == _owners.c.customer_id,
+                    wallets.c.currency == _owners.c.currency,
                 ),
-                select(holds.c.wallet_id).where(holds.c.id == any_of("hold_ids", Uuid)),
-                select(_charged.c.wallet_id).where(_by_id),
-                select(_charged.c.wallet_id).where(_by_job),
-            )
+            ),
+            select(holds.c.wallet_id).where(holds.c.id == any_of("hold_ids", Uuid)),
+            select(_charged.c.wallet_id).where(_by_id),
+            select(_charged.c.wallet_id).where(_by_job),
         )
     )
-    .order_by(wallets.c.id)
-    .with_for_update(key_share=True, of=wallets)
 )
+
+#: The same for requests that name wallets by holds or charges as well. Which wallet those belong to never changes.
+LOCK_NAMED = {wait: _locked(_named, wait=wait) for wait in (True, False)}
 
 _keys = unnest("keys", {"wallet_id": Uuid, "idempotency_key": Text})
 

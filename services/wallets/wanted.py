@@ -1,11 +1,12 @@
 """What a batch of requests has to know before it can be decided, collected so that it can be read at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 from uuid import UUID
 
-from services.wallets.domain import Owner
+from services.kit.errors import DataCorrupt
+from services.wallets.domain import Hold, Owner
 from services.wallets.ledger import Charge, Key
 from services.wallets.requests import LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
@@ -88,3 +89,34 @@ class Wanted:
             elif isinstance(request, Refund):
                 for charge in charges:
                     yield charge.transaction.wallet_id, request.idempotency_key
+
+
+@dataclass(frozen=True)
+class Named:
+    """Which wallets requests name, where not all of them could be locked.
+
+    Attributes:
+        taken: The owners of wallets that others have locked.
+        locked: The wallets that are locked for us.
+        holds: What is stored of the holds that the requests name.
+        charges: What is stored of the charges that they name.
+    """
+
+    taken: Collection[Owner]
+    locked: Collection[UUID]
+    holds: Mapping[UUID, Hold | DataCorrupt]
+    charges: Sequence[Charge]
+
+    def is_locked(self, request: Request) -> bool:
+        """Whether a request needs a wallet that others have locked."""
+        if isinstance(request, ReleaseHold):
+            hold = self.holds.get(request.hold_id)
+            return isinstance(hold, Hold) and hold.wallet_id is not None and hold.wallet_id not in self.locked
+        if isinstance(request, Refund):
+            charged = (one.transaction for one in self.charges)
+            return any(
+                one.wallet_id not in self.locked
+                for one in charged
+                if one.id == request.refunded_id or (request.refunded_job_id and one.job_id == request.refunded_job_id)
+            )
+        return request.owner in self.taken

@@ -235,9 +235,9 @@ class FailingLedger:
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = SqlLedger.apply
 
-        async def apply(ledger: SqlLedger, requests: list[Deduct]) -> object:
+        async def apply(ledger: SqlLedger, requests: list[Deduct], *, wait: bool = True) -> object:
             self.calls += 1
-            decisions = await real(ledger, requests)
+            decisions = await real(ledger, requests, wait=wait)
             if self.failures:
                 raise self.failures.pop()
             return decisions
