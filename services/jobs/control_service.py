@@ -13,8 +13,9 @@ from services.jobs.ports import Changes, Queue
 from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, PauseRepository
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
+from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, RowLocked
 from services.kit.query.page import ListQuery
 from services.kit.query.specification import ALWAYS, Specification
 
@@ -135,8 +136,26 @@ class ControlService:
     ) -> list[Job | DomainError]:
         if not job_ids:
             return []
+
+        async def work(wait: bool) -> list[Job | DomainError]:
+            return await self._change_at_once(job_ids, change, wanted, timeout_seconds, wait=wait)
+
+        return await waiting_briefly(work)
+
+    async def _change_at_once(
+        self,
+        job_ids: Sequence[UUID],
+        change: Callable[[dict[UUID, Job]], Any],
+        wanted: Specification,
+        timeout_seconds: float | None,
+        *,
+        wait: bool,
+    ) -> list[Job | DomainError]:
         async with self.transactions.begin(timeout_seconds=timeout_seconds):
-            locked = await self._jobs.lock_many(set(job_ids))
+            locked = await self._jobs.lock_many(set(job_ids), wait=wait)
+            # Those that exist and could not be locked: others have locked them.
+            missing = set(job_ids) - locked.keys()
+            taken = dict.fromkeys(await self._jobs.versions(missing) if missing and not wait else (), RowLocked())
             # Since a filter found them, runners may have claimed some.
             known = understood_by_key(locked)
             jobs = {key: known[key] for key in sorted(known) if wanted.matches(known[key])}
@@ -146,7 +165,7 @@ class ControlService:
             changed = [key for key, job in now.items() if job.version != jobs[key].version]
             self.transactions.after_commit(lambda: self._changes.put(changed))
         asked = [key for key in job_ids if key in jobs or key in refused or key not in locked]
-        return [refused.get(key) or now.get(key) or JobNotFound(key) for key in asked]
+        return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in asked]
 
 
 def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:

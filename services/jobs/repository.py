@@ -216,33 +216,51 @@ class JobRepository(Protocol):
         """Answers the payloads of jobs."""
         ...
 
-    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
+    async def create_many(
+        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+    ) -> dict[UUID, Job]:
         """Stores jobs and answers them without payloads; those whose ID exists are left out.
 
         PENDING ones are stored as handed to the queue, but for those of withheld lists. No two have the same ID.
 
+        Args:
+            jobs: What is to be stored.
+            withheld: The lists that take no jobs now.
+            wait: Whether locks are waited for; else jobs whose type is locked are left out.
+
         Raises:
+            RowLocked: If somebody is about to store a job under the same ID.
             StillReferenced: If a job type was deleted meanwhile.
         """
         ...
 
-    async def claim(self, claim: Claim) -> Claimed:
+    async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
         """Makes the PENDING ones RUNNING under the lease; those that run under it already are answered again.
+
+        Those that others have locked are waited for, or left where they are.
 
         Those of paused queues and types are marked as still to be handed to the queue.
         """
         ...
 
-    async def lock_many(self, job_ids: Collection[UUID]) -> Mapping[UUID, Job | DataCorrupt]:
-        """Answers those that exist without their payloads, locked until the transaction ends."""
+    async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> Mapping[UUID, Job | DataCorrupt]:
+        """Answers those that exist without their payloads, locked until the transaction ends.
+
+        Those that others have locked are waited for, or left out.
+
+        Raises:
+            RowLocked: If one was waited for too long.
+        """
         ...
 
-    async def lock_billing(self, job_ids: Collection[UUID]) -> Mapping[UUID, BillingStatus | DataCorrupt]:
+    async def lock_billing(
+        self, job_ids: Collection[UUID], *, wait: bool = True
+    ) -> Mapping[UUID, BillingStatus | DataCorrupt]:
         """Answers no more than the billing statuses of those that exist, and locks them in the same way."""
         ...
 
     async def renew(self, renewal: Renewal) -> Renewed:
-        """Has the leases of RUNNING jobs end later."""
+        """Has the leases of RUNNING jobs end later, except for those that others have locked."""
         ...
 
     async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:

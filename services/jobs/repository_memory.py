@@ -110,7 +110,9 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         found = await super().get_many(job_ids)
         return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
 
-    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
+    async def create_many(
+        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+    ) -> dict[UUID, Job]:
         """Stores those that are new."""
         now = self.now()
         fresh = [new for new in jobs if new.id not in self._rows]
@@ -124,15 +126,15 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             )
         return await self.get_many([new.id for new in fresh])
 
-    async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job]:
+    async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job]:
         """Answers them; the transaction is alone anyway."""
         return await self.get_many(job_ids)
 
-    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus]:
+    async def lock_billing(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, BillingStatus]:
         """Answers them; the transaction is alone anyway."""
         return {key: job.billing_status for key in job_ids if (job := self._rows.get(key)) is not None}
 
-    async def claim(self, claim: Claim) -> Claimed:
+    async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
         """Chooses and changes."""
         now = self.now()
         locked = await self.lock_many(claim.job_ids)

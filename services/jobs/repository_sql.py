@@ -42,6 +42,7 @@ from services.jobs.repository import (
 )
 from services.jobs.statistics import queue_stats
 from services.kit.data.corrupt import noted, understood
+from services.kit.data.locks import HURRY
 from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions_sql import SqlTransactions
@@ -106,8 +107,14 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         found = await self._execute(statements.PAYLOADS, {"ids": list(job_ids)})
         return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
-    async def create_many(self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = ()) -> dict[UUID, Job]:
+    async def create_many(
+        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+    ) -> dict[UUID, Job]:
         """Inserts them in one statement."""
+        if not wait:
+            await self._connection.execute(HURRY)
+            free = await self._execute(statements.FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
+            jobs = [job for job in jobs if (job.job_type_id,) in free]
         rows = await self._execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
         new = {job.id: job for job in jobs}
         return {
@@ -125,18 +132,20 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             for job_id, created_at, queued_at, dispatched_at in rows
         }
 
-    async def lock_many(self, job_ids: Collection[UUID]) -> dict[UUID, Job | DataCorrupt]:
+    async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job | DataCorrupt]:
         """Locks them in the order of their IDs, so that two batches can't wait for each other."""
-        return await self._by_id(statements.LOCK_MANY, {"ids": list(job_ids)})
+        return await self._by_id(statements.LOCK_MANY[wait], {"ids": list(job_ids)})
 
-    async def lock_billing(self, job_ids: Collection[UUID]) -> dict[UUID, BillingStatus | DataCorrupt]:
+    async def lock_billing(
+        self, job_ids: Collection[UUID], *, wait: bool = True
+    ) -> dict[UUID, BillingStatus | DataCorrupt]:
         """Locks them in the same order, and reads two columns."""
-        rows = await self._execute(statements.LOCK_BILLING, {"ids": list(job_ids)})
+        rows = await self._execute(statements.LOCK_BILLING[wait], {"ids": list(job_ids)})
         return {job_id: _billing_status(job_id, status) for job_id, status in rows}
 
-    async def claim(self, claim: Claim) -> Claimed:
+    async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
         """Locks, chooses, changes, reads."""
-        rows = await self._execute(statements.LOCK_FOR_CLAIM, {"ids": claim.job_ids})
+        rows = await self._execute(statements.LOCK_FOR_CLAIM[wait], {"ids": claim.job_ids})
         locked: dict[UUID, Job] = {}
         paused: set[UUID] = set()
         versions: dict[UUID, int] = {}
@@ -213,14 +222,15 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         return known is not None and known.version >= version
 
     async def renew(self, renewal: Renewal) -> Renewed:
-        """Updates them in one statement."""
-        parameters = {
-            "lease_ids": list(renewal.lease_ids),
-            "job_ids": list(renewal.job_ids),
-            "lease": renewal.lease,
-        }
-        rows = await self._execute(statements.RENEW, parameters)
-        return Renewed(frozenset(job_id for job_id, _ in rows), rows[0][1] if rows else None)
+        """Locks, compares, updates."""
+        wanted = {"job_id": list(renewal.job_ids), "lease": renewal.lease}
+        rows = await self._execute(statements.LOCK_LEASED, wanted)
+        leases, running = set(renewal.lease_ids), JobStatus.RUNNING.value
+        kept = [job_id for job_id, status, lease_id, _ in rows if status == running and lease_id in leases]
+        if not kept:
+            return Renewed(frozenset(), None)
+        await self._execute(statements.RENEW, {"job_id": kept, "lease": renewal.lease})
+        return Renewed(frozenset(kept), rows[0][3])
 
     async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
         """Updates them in one statement."""

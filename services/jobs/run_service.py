@@ -1,9 +1,12 @@
 """What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from asyncio import sleep
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -27,12 +30,16 @@ from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
+from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DataCorrupt, DomainError
+from services.kit.errors import DataCorrupt, DomainError, RowLocked
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+# A renewal does not wait for rows that are locked, so it tries them again: most are free in a moment.
+_RENEWAL_PAUSES = (0.0, 0.05, 0.2)
 
 
 @dataclass(frozen=True)
@@ -108,32 +115,55 @@ class RunService:
         self._changes = changes
         self._wake_settler = wake_settler
         self._settle_after = settle_after
-        self._completions = Coalescer("completions", self._complete)
-        self._settlements = Coalescer("settlements", self._settle)
+        self._completions = Coalescer(
+            "completions",
+            self._complete,
+            unlocked=partial(self._complete, wait=False),
+            key=attrgetter("job_id"),
+            size=attrgetter("output_bytes"),
+        )
+        self._settlements = Coalescer(
+            "settlements", self._settle, unlocked=partial(self._settle, wait=False), key=attrgetter("job_id")
+        )
 
     async def claim(self, claim: Claim) -> Claimed:
         """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs."""
-        async with self.transactions.begin():
-            claimed = await self._jobs.claim(claim)
-            self._changed(one.job.id for one in claimed.jobs)
+
+        async def work(wait: bool) -> Claimed:
+            async with self.transactions.begin():
+                claimed = await self._jobs.claim(claim, wait=wait)
+                self._changed(one.job.id for one in claimed.jobs)
+            return claimed
+
+        claimed = await waiting_briefly(work)
         crash_point("jobs.claim.before_reply")
         for error in claimed.corrupt:
             log.error("jobs left waiting", reason=error.reason, problem=error.message)
         return claimed
 
     async def renew(self, renewal: Renewal) -> Kept:
-        """Has the leases of a runner's jobs end later, and names the jobs that it has to stop."""
-        async with self.transactions.begin():
-            renewed = await self._jobs.renew(renewal)
-            missing = set(renewal.job_ids) - renewed.job_ids
-            found = understood_by_key(await self._jobs.get_many(missing)) if missing else {}
-        ends = {
-            job_id: LeaseEnd.CANCELLED
-            if job_id in found and found[job_id].status is JobStatus.CANCELLED
-            else LeaseEnd.LOST
-            for job_id in missing
-        }
-        return Kept(ends, renewed.lease_expires_at)
+        """Has the leases of a runner's jobs end later, and names the jobs that it has to stop.
+
+        A job whose row somebody else keeps locked is not one of those, though its lease is not renewed: the next
+        renewal may find it free.
+        """
+        ends: dict[UUID, LeaseEnd] = {}
+        expires_at: datetime | None = None
+        left = set(renewal.job_ids)
+        for pause_seconds in _RENEWAL_PAUSES:
+            await sleep(pause_seconds)
+            async with self.transactions.begin():
+                renewed = await self._jobs.renew(replace(renewal, job_ids=list(left)))
+                missing = left - renewed.job_ids
+                found = understood_by_key(await self._jobs.get_many(missing)) if missing else {}
+            expires_at = expires_at or renewed.lease_expires_at
+            left = {key for key, job in found.items() if job.lease_id in renewal.lease_ids}
+            ends.update((key, _lease_end(found.get(key))) for key in missing - left)
+            if not left:
+                break
+        else:
+            log.warning("leases not renewed: their jobs are locked", job_ids=[str(job_id) for job_id in left])
+        return Kept(ends, expires_at)
 
     async def complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
         """Records how runs ended; status and the charge that is due are stored together.
@@ -146,10 +176,12 @@ class RunService:
         """
         return await self._completions(completions)
 
-    async def _complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
+    async def _complete(self, completions: Sequence[Completion], *, wait: bool = True) -> list[Recorded | DomainError]:
         types = await self._types_of_failures(completions)
+        job_ids = {one.job_id for one in completions}
         async with self.transactions.begin():
-            locked = await self._jobs.lock_many({one.job_id for one in completions})
+            locked = await self._jobs.lock_many(job_ids, wait=wait)
+            taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
             chosen: dict[UUID, tuple[Completion, Ending]] = {}
             for one in completions:
@@ -165,7 +197,10 @@ class RunService:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
         crash_point("jobs.complete.before_reply")
         jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
-        return [_recorded(one, jobs.get(one.job_id) or locked.get(one.job_id)) for one in completions]
+        return [
+            taken.get(one.job_id) or _recorded(one, jobs.get(one.job_id) or locked.get(one.job_id))
+            for one in completions
+        ]
 
     async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
         """Has jobs wait again that their runner can't finish; no attempt is used up.
@@ -173,8 +208,13 @@ class RunService:
         Returns:
             Their statuses now, aligned with the returns.
         """
+        return await waiting_briefly(partial(self._give_back, returns))
+
+    async def _give_back(self, returns: Sequence[Return], wait: bool) -> list[JobStatus | DomainError]:
+        job_ids = {one.job_id for one in returns}
         async with self.transactions.begin():
-            locked = await self._jobs.lock_many({one.job_id for one in returns})
+            locked = await self._jobs.lock_many(job_ids, wait=wait)
+            taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
             chosen: dict[UUID, tuple[UUID, UUID, bytes]] = {}
             for one in returns:
@@ -187,7 +227,10 @@ class RunService:
         for one in returns:
             if one.job_id in chosen:
                 log.info("job handed back", job_id=str(one.job_id), reason=one.reason)
-        return [_returned(one, locked.get(one.job_id), fresh=one.job_id in chosen) for one in returns]
+        return [
+            taken.get(one.job_id) or _returned(one, locked.get(one.job_id), fresh=one.job_id in chosen)
+            for one in returns
+        ]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
         """Records what became of charges; what can't change any more stays as it is.
@@ -199,9 +242,13 @@ class RunService:
         """
         return await self._settlements(settlements)
 
-    async def _settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
+    async def _settle(
+        self, settlements: Sequence[Settlement], *, wait: bool = True
+    ) -> list[BillingStatus | DomainError]:
+        job_ids = {one.job_id for one in settlements}
         async with self.transactions.begin():
-            now = dict(await self._jobs.lock_billing({one.job_id for one in settlements}))
+            now = dict(await self._jobs.lock_billing(job_ids, wait=wait))
+            taken = await self._taken(job_ids - now.keys(), wait=wait)
             chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
             for one in settlements:
                 before = now.get(one.job_id)
@@ -215,7 +262,12 @@ class RunService:
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
                 log.warning("charge refused", job_id=str(one.job_id), reason=one.declined_reason)
-        return [now.get(one.job_id, JobNotFound(one.job_id)) for one in settlements]
+        return [taken.get(one.job_id) or now.get(one.job_id, JobNotFound(one.job_id)) for one in settlements]
+
+    async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
+        """Of jobs that could not be locked those that exist: others have locked them. Who waits gets all that exist."""
+        found = await self._jobs.versions(missing) if missing and not wait else ()
+        return dict.fromkeys(found, RowLocked())
 
     def _changed(self, job_ids: Iterable[UUID]) -> None:
         ids = list(job_ids)
@@ -231,6 +283,11 @@ class RunService:
             jobs = understood_by_key(await self._jobs.get_many(failed))
         types = await self._job_types.resolve({job.job_type_id for job in jobs.values()})
         return {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
+
+
+def _lease_end(job: Job | None) -> LeaseEnd:
+    cancelled = job is not None and job.status is JobStatus.CANCELLED
+    return LeaseEnd.CANCELLED if cancelled else LeaseEnd.LOST
 
 
 def _recorded(completion: Completion, job: Job | DataCorrupt | None) -> Recorded | DomainError:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Interval,
     LargeBinary,
+    Select,
     Text,
     Update,
     Uuid,
@@ -48,6 +49,7 @@ _CHARGE_DUE = BillingStatus.CHARGE_DUE.value
 _DECLINED = BillingStatus.DECLINED.value
 _RELEASE_DUE = BillingStatus.RELEASE_DUE.value
 _SETTLE_AFTER = bindparam("settle_after", type_=Interval)
+_LEASE = bindparam("lease", type_=Interval)
 
 # A run that does not count: the job waits again where it was, handed over, as if it had not been claimed.
 _WAITING_AGAIN: dict[str, Any] = {
@@ -226,34 +228,35 @@ def _retry() -> Update:
     )
 
 
-def _renew() -> Update:
-    # Locked in the order of the IDs first, as every batch does it.
-    kept = (
-        select(jobs.c.id)
-        .where(
-            jobs.c.id == any_of("job_ids", Uuid),
-            jobs.c.status == JobStatus.RUNNING.value,
-            jobs.c.lease_id == any_of("lease_ids", Uuid),
-        )
-        .order_by(jobs.c.id)
-        .with_for_update()
-        .cte("kept")
-    )
+def _locked(found: Select[Any], *, wait: bool) -> Prepared:
+    """In the order of the IDs, so that two batches can't wait for each other."""
+    return Prepared(found.order_by(jobs.c.id).with_for_update(of=jobs, skip_locked=not wait))
+
+
+def _leased() -> Select[Any]:
+    # By the key alone: a condition on status or lease could be looked for in the index of the live jobs, and all of
+    # them would be read for each ID. Which of the jobs run under which lease is compared where that takes no plan.
+    wanted = unnest("wanted", {"job_id": Uuid})
     return (
-        update(jobs)
-        .where(jobs.c.id == kept.c.id)
-        .values(lease_expires_at=func.now() + bindparam("lease", type_=Interval))
-        .returning(jobs.c.id, jobs.c.lease_expires_at)
+        select(jobs.c.id, jobs.c.status, jobs.c.lease_id, (func.now() + _LEASE).label("until"))
+        .join(wanted, jobs.c.id == wanted.c.job_id)
+        .order_by(jobs.c.id)
+        .with_for_update(of=jobs, skip_locked=True)
     )
+
+
+def _renew() -> Update:
+    kept = unnest("kept", {"job_id": Uuid})
+    return update(jobs).where(jobs.c.id == kept.c.job_id).values(lease_expires_at=func.now() + _LEASE)
 
 
 def _withhold() -> Update:
-    # Locked in the order of the IDs first, as every batch does it.
+    # Whoever has locked one of them is about to change it; what is left handed over is found by the reconciler.
     waiting = (
         select(jobs.c.id)
         .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
         .order_by(jobs.c.id)
-        .with_for_update()
+        .with_for_update(skip_locked=True)
         .cte("waiting")
     )
     return update(jobs).where(jobs.c.id == waiting.c.id).values(dispatched_at=null())
@@ -292,16 +295,10 @@ RESOLVE = Prepared(
     )
 )
 WAITING = (jobs.c.id, jobs.c.queue, jobs.c.priority, jobs.c.queued_at)
-# In the order of the IDs, so that two batches can't wait for each other.
-LOCK_MANY = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)).order_by(jobs.c.id).with_for_update())
-LOCK_BILLING = Prepared(
-    select(jobs.c.id, jobs.c.billing_status)
-    .where(jobs.c.id == any_of("ids", Uuid))
-    .order_by(jobs.c.id)
-    .with_for_update()
-)
+_bare = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
+_billing = select(jobs.c.id, jobs.c.billing_status).where(jobs.c.id == any_of("ids", Uuid))
 # The same for a claim, which has to know the time, what is paused, and whether the job types are as they were.
-LOCK_FOR_CLAIM = Prepared(
+_for_claim = (
     select(
         *BARE,
         func.now().label("now"),
@@ -310,18 +307,28 @@ LOCK_FOR_CLAIM = Prepared(
     )
     .join(job_types, job_types.c.id == jobs.c.job_type_id)
     .where(jobs.c.id == any_of("ids", Uuid))
-    .order_by(jobs.c.id)
-    .with_for_update(of=jobs)
 )
+# Waiting for each row, or passing by those that others have locked.
+LOCK_MANY = {wait: _locked(_bare, wait=wait) for wait in (True, False)}
+LOCK_BILLING = {wait: _locked(_billing, wait=wait) for wait in (True, False)}
+LOCK_FOR_CLAIM = {wait: _locked(_for_claim, wait=wait) for wait in (True, False)}
+# Jobs as renewals need them; those that others have locked are left out.
+LOCK_LEASED = Prepared(_leased(), fresh=True)
 GET_MANY_BARE = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)))
 VERSIONS = Prepared(select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid)))
 # Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers of the others what is not known.
 INSERT = Prepared(_insert())
+# Finds the job types that a new job can refer to without waiting for anybody.
+FREE_TYPES = Prepared(
+    select(job_types.c.id)
+    .where(job_types.c.id == any_of("ids", Uuid))
+    .with_for_update(read=True, key_share=True, skip_locked=True)
+)
 # Ends the runs of RUNNING jobs.
 COMPLETE = Prepared(_complete())
 # Stores what became of charges.
 SETTLE = Prepared(_settle())
-RENEW = Prepared(_renew())
+RENEW = Prepared(_renew(), fresh=True)
 RETURN = Prepared(_return())
 # Makes PENDING jobs RUNNING under a lease, and answers what locking them has not told.
 CLAIM = Prepared(

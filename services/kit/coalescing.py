@@ -155,7 +155,7 @@ class Coalescer(Generic[T, R]):
         self._sizes.observe(len(items))
         try:
             # What is said and asked on the way carries the request ID of the first of them.
-            work = asyncio.create_task(self._done(items, wait=wait), context=batch[0].call.context)
+            work = asyncio.create_task(self._done(items, wait=wait), context=batch[0].call.context.copy())
             results = list(await work)
         except BaseException as error:  # noqa: BLE001 - it is handed to the callers, who raise it
             await self._failed(batch, error, wait=wait)

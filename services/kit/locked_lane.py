@@ -138,7 +138,7 @@ class LockedLane(Generic[T, R]):
             return
         self._waiting.append(part)
         if self._run is None:
-            self._run = asyncio.get_running_loop().create_task(self._work(), context=part.call.context)
+            self._run = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
         try:

@@ -24,16 +24,20 @@ class Prepared:
 
     Args:
         statement: The statement. Lists are handed over as arrays (`services.kit.data.arrays`), not as `IN`.
+        fresh: Whether it is planned at each execution: a plan that is kept was made for the table as it was then, which
+            may have been empty. For statements over long lists, beside which planning costs nothing.
 
     Attributes:
         text: Its SQL, with the driver's placeholders.
         operation: `select`, `insert`, `update` or `delete`; `other` if that can't be told.
     """
 
-    def __init__(self, statement: ClauseElement) -> None:
+    def __init__(self, statement: ClauseElement, *, fresh: bool = False) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)
         self.text: str = compiled.string
         self.operation = next((one for one in _OPERATIONS if getattr(statement, f"is_{one}", False)), "other")
+        # None leaves it to the driver, which prepares what it meets again.
+        self.prepare = False if fresh else None
         processors = compiled._bind_processors
         self._fixed: dict[str, Any] = {}
         # What is asked for at each execution: its name in the SQL, and what is done with the value.
@@ -64,7 +68,7 @@ async def execute(connection: AsyncConnection, prepared: Prepared, parameters: M
     Returns:
         The rows, none where the statement answers none.
     """
-    cursor = await driver_of(connection).execute(prepared.text, prepared.bound(parameters))
+    cursor = await driver_of(connection).execute(prepared.text, prepared.bound(parameters), prepare=prepared.prepare)
     if cursor.pgresult is None or cursor.pgresult.status != ExecStatus.TUPLES_OK:
         return ()
     return await cursor.fetchall()
