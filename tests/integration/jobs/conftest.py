@@ -18,7 +18,8 @@ def jobs_url(fresh_database: Callable[[str], str]) -> str:
 @pytest.fixture
 async def databases(jobs_url: str) -> AsyncIterator[list[Database]]:
     """The pools of two processes on it."""
-    settings = DatabaseSettings(url=SecretStr(jobs_url))
+    # What these tests have wait for one another has as much time as the machine takes.
+    settings = DatabaseSettings(url=SecretStr(jobs_url), lock_timeout_seconds=10)
     pools = [Database.connect(settings, application_name=f"test-{n}") for n in range(2)]
     yield pools
     for pool in pools:

@@ -1,13 +1,14 @@
 """A job whose row somebody else keeps locked, and the thousand beside it in each batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
@@ -20,6 +21,7 @@ from services.jobs.run_service import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import RowLocked
+from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, nobody, sql_work
 
@@ -85,14 +87,16 @@ class World:
 
 
 @pytest.fixture
-async def world(databases: list[Database]) -> World:
-    made = World(databases[0])
+async def world(jobs_url: str) -> AsyncIterator[World]:
+    database = Database.connect(DatabaseSettings(url=SecretStr(jobs_url)), application_name="test")
+    made = World(database)
     await made.submit()
-    return made
+    yield made
+    await database.close()
 
 
 @pytest.fixture
-def locked(jobs_url: str, world: World) -> Callable[[], "contextmanager[None]"]:
+def locked(jobs_url: str, world: World) -> Callable[[], AbstractContextManager[None]]:
     """Keeps one of the jobs locked, as a session does that somebody left open; the others do not wait for it."""
 
     @contextmanager
@@ -106,7 +110,7 @@ def locked(jobs_url: str, world: World) -> Callable[[], "contextmanager[None]"]:
     return locked
 
 
-Locked = Callable[[], "contextmanager[None]"]
+Locked = Callable[[], AbstractContextManager[None]]
 
 
 def only_the_locked_one_is_refused(world: World, results: Sequence[object]) -> None:
