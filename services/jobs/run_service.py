@@ -262,7 +262,7 @@ class RunService:
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
                 log.warning("charge refused", job_id=str(one.job_id), reason=one.declined_reason)
-        return [taken.get(one.job_id) or now.get(one.job_id, JobNotFound(one.job_id)) for one in settlements]
+        return [taken.get(one.job_id) or now.get(one.job_id) or JobNotFound(one.job_id) for one in settlements]
 
     async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
         """Of jobs that could not be locked those that exist: others have locked them. Who waits gets all that exist."""

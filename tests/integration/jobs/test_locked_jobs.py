@@ -18,6 +18,7 @@ from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.repository import Claim, Renewal
 from services.jobs.rescuer import Rescuer
 from services.jobs.run_service import LeaseEnd, Recorded, Return, RunService
+from services.kit.data.corrupt import understood_by_key
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import RowLocked
@@ -83,7 +84,7 @@ class World:
 
     async def stored(self) -> dict[UUID, Job]:
         async with self.work.transactions.begin(read_only=True):
-            return await self.work.jobs.get_many(self.ids)
+            return understood_by_key(await self.work.jobs.get_many(self.ids))
 
 
 @pytest.fixture
