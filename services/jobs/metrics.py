@@ -11,3 +11,4 @@ LEFT_ALONE = Gauge(
     "innosystem_jobs_left_alone",
     "Jobs that are due for a chore and have a value this release does not know (up to a hundred of each kind of work).",
 )
+UNRELEASED = Gauge("innosystem_jobs_unreleased_holds", "Holds that the hold auditor could not release yet.")

@@ -234,6 +234,17 @@ hold_audit = Table(
     time_column("done_until", nullable=False),
 )
 
+# Holds that no job needs and that could not be released when the hold auditor came by: it tries them again.
+unreleased_holds = Table(
+    "unreleased_holds",
+    metadata,
+    Column("hold_id", Uuid, primary_key=True),
+    Column("job_id", Uuid, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    time_column("next_try_at", nullable=False),
+)
+Index("ix_unreleased_holds_next_try_at", unreleased_holds.c.next_try_at)
+
 # What is kept of a charged job when the job is deleted, so that the books can be compared for ever.
 receipts = Table(
     "receipts",

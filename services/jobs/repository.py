@@ -8,7 +8,18 @@ from uuid import UUID
 
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
-from services.jobs.domain import BillingStatus, ClaimedJob, Due, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
+from services.jobs.domain import (
+    BillingStatus,
+    ClaimedJob,
+    Due,
+    Job,
+    JobStatus,
+    ListKey,
+    NewJob,
+    QueueStats,
+    Release,
+    Waiting,
+)
 from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import (
@@ -409,4 +420,20 @@ class AuditProgress(Protocol):
 
     async def move(self, done_until: datetime) -> None:
         """Notes until when holds have been looked at; never back."""
+        ...
+
+    async def keep(self, unreleased: Sequence[Release], wait: timedelta) -> None:
+        """Notes holds that could not be released, to be tried again after a wait."""
+        ...
+
+    async def take(self, limit: int, wait: timedelta, longest: timedelta) -> list[Release]:
+        """Answers those whose next try has come. Each is put off by a wait that doubles, up to the longest."""
+        ...
+
+    async def forget(self, hold_ids: Collection[UUID]) -> None:
+        """Removes those of which nothing is to be done any more."""
+        ...
+
+    async def count(self) -> int:
+        """Answers how many are left."""
         ...

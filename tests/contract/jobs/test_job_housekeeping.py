@@ -385,3 +385,20 @@ async def test_the_billing_statuses_of_those_that_exist_are_read_under_a_lock(be
     async with begin() as work:
         found = await work.jobs.lock_billing([waiting.id, done.id, uuid7()])
     assert found == {waiting.id: BillingStatus.UNHELD, done.id: BillingStatus.CHARGE_DUE}
+
+
+async def test_holds_that_could_not_be_released_are_taken_again_after_longer_and_longer(begin: BeginJobs) -> None:
+    first, second = (Release(hold_id=uuid7(), job_id=uuid7()) for _ in range(2))
+    async with begin() as work:
+        await work.progress.keep([first, second], -MINUTE)
+        await work.progress.keep([first], MINUTE)
+        assert await work.progress.count() == 2
+        assert len(await work.progress.take(1, MINUTE, HOUR)) == 1
+        assert len(await work.progress.take(5, MINUTE, HOUR)) == 1
+        assert await work.progress.take(5, MINUTE, HOUR) == []
+        await work.progress.forget([first.hold_id])
+        assert await work.progress.count() == 1
+        await work.progress.forget([])
+        await work.progress.forget([second.hold_id])
+        await work.progress.keep([], MINUTE)
+        assert await work.progress.count() == 0

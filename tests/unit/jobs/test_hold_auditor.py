@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from uuid_utils.compat import uuid7
@@ -12,7 +12,7 @@ from services.jobs.domain import UNSETTLED, BillingStatus
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.errors import DependencyUnavailable
+from services.kit.errors import DataCorrupt
 from tests.jobs_examples import new_job, new_job_type
 from tests.jobs_work import WalletsForTests, memory_work
 
@@ -91,17 +91,60 @@ async def test_holds_that_were_looked_at_are_not_looked_at_again(world: World) -
     assert asked[1][0] == asked[0][1]
 
 
-async def test_what_is_not_known_to_be_released_is_looked_at_again(world: World) -> None:
-    first, second = world.hold(OLD + timedelta(minutes=1)), world.hold()
-    assert second.job_id is not None
-    world.wallets.unknown = {second.job_id}
-    with pytest.raises(DependencyUnavailable):
-        await world.auditor.round()
-    assert await world.done_until() == first.created_at
-    world.wallets.unknown = set()
+async def test_a_hold_that_can_not_be_released_hinders_no_other_and_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, bad, last = (world.hold(OLD + timedelta(minutes=minutes)) for minutes in (3, 2, 1))
+    assert bad.job_id is not None
+    world.wallets.unknown = {bad.job_id}
     await world.auditor.round()
-    assert set(world.wallets.released) == {first.id, second.id}
-    assert await world.done_until() > second.created_at
+    assert world.wallets.released == [first.id, last.id]
+    assert await world.done_until() > last.created_at
+    # What is left is stored, and so not lost with the process.
+    again = HoldAuditor(world.transactions, world.work.jobs, world.work.progress, world.wallets, age=AGE)
+    world.wallets.unknown = set()
+    await again.round()
+    assert bad.id not in world.wallets.released, "it has its wait first"
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    monkeypatch.setattr(world.work.progress, "_now", lambda: later)
+    await again.round()
+    assert world.wallets.released == [first.id, last.id, bad.id]
+    async with world.transactions.begin():
+        assert await world.work.progress.count() == 0
+
+
+async def test_a_hold_whose_job_came_after_all_is_not_tried_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = world.hold()
+    assert hold.job_id is not None
+    world.wallets.unknown = {hold.job_id}
+    await world.auditor.round()
+    await world.job(hold)
+    world.wallets.unknown = set()
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    monkeypatch.setattr(world.work.progress, "_now", lambda: later)
+    await world.auditor.round()
+    assert world.wallets.released == []
+    async with world.transactions.begin():
+        assert await world.work.progress.count() == 0
+
+
+async def test_the_hold_of_a_job_that_is_not_understood_is_left_until_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold, orphan = world.hold(), world.hold()
+    assert hold.job_id is not None
+    corrupt = DataCorrupt("jobs", str(hold.job_id), "billing_status", "CHARGE_LATER")
+
+    async def get_many(_: object) -> dict[UUID | None, DataCorrupt]:
+        return {hold.job_id: corrupt}
+
+    monkeypatch.setattr(world.work.jobs, "get_many", get_many)
+    await world.auditor.round()
+    assert world.wallets.released == [orphan.id]
+    async with world.transactions.begin():
+        assert await world.work.progress.count() == 1
 
 
 async def test_a_hold_that_was_captured_since_it_was_listed_stops_nothing(world: World) -> None:
