@@ -39,12 +39,14 @@ from services.jobs.repository_sql import (
 from services.jobs.rescuer import Rescuer
 from services.jobs.retention import Retention
 from services.jobs.run_service import RunService
+from services.jobs.schema_checks import SchemaChecks
 from services.jobs.service import JobsService
 from services.jobs.servicer import JobServicer
 from services.jobs.settings import (
     CustomersClientSettings,
     HousekeepingSettings,
     JobsServerSettings,
+    SchemaSettings,
     WalletsClientSettings,
 )
 from services.jobs.settler import Settler
@@ -118,6 +120,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         hold_times = HoldTimes(orphan_after=timedelta(seconds=settings.hold_orphan_seconds))
         reservations = Reservations(wallets, hold_times)
         dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=settings.window)
+        checks = SchemaChecks(load(SchemaSettings, "JOBS_SCHEMA_").cpu_seconds_max)
         service = JobsService(
             transactions,
             jobs,
@@ -126,6 +129,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             reservations=reservations,
             queue=dispatcher,
             now=database.now,
+            checks=checks,
         )
         settle_after = timedelta(seconds=settings.settle_after_seconds)
         settling = asyncio.Event()
@@ -183,7 +187,8 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         job_servicer = JobServicer(
             service, runs, control, watching, write_offs=write_offs, validator=ContractValidator(), tokens=tokens
         )
-        job_type_servicer = JobTypeServicer(JobTypeService(transactions, job_types, known_types, dispatcher), tokens)
+        job_types_service = JobTypeService(transactions, job_types, known_types, dispatcher, checks)
+        job_type_servicer = JobTypeServicer(job_types_service, tokens)
         server = Server(
             settings=server_settings,
             served=[

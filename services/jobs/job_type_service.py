@@ -5,12 +5,13 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
-from services.jobs import schemas
 from services.jobs.caching import CachedJobTypes
 from services.jobs.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.ports import Queue
 from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
+from services.jobs.schema_checks import SchemaChecks
+from services.jobs.schemas import InvalidSchema
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -27,15 +28,22 @@ class JobTypeService:
         job_types: The stored job types.
         known: What submissions know of them.
         queue: Is told when jobs may be handed over again.
+        checks: Checks schemas.
     """
 
     def __init__(
-        self, transactions: Transactions[Any], job_types: JobTypeRepository, known: CachedJobTypes, queue: Queue
+        self,
+        transactions: Transactions[Any],
+        job_types: JobTypeRepository,
+        known: CachedJobTypes,
+        queue: Queue,
+        checks: SchemaChecks | None = None,
     ) -> None:
         self.transactions = transactions
         self._job_types = job_types
         self._known = known
         self._queue = queue
+        self._checks = checks or SchemaChecks()
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Stores a job type.
@@ -48,8 +56,11 @@ class JobTypeService:
             JobTypeNameTaken: If another job type has the name.
             IdempotencyKeyReused: If the ID was used with other parameters.
         """
-        _check(new)
         parameters = _parameters(new)
+        _check(new)
+        # A repeated call is answered as the first was, also if this release would not take its schema any more.
+        if new.input_schema is not None and not await self._is_stored(new.id):
+            await self._check_schema(new.input_schema)
         try:
             async with self.transactions.begin():
                 if (known := await self._job_types.get(new.id)) is None:
@@ -97,6 +108,8 @@ class JobTypeService:
             InvalidField: If no runner runs such jobs, or the schema can't be used.
             EtagMismatch: If the etag is not the present one.
         """
+        if schema := changes.get("input_schema"):
+            await self._check_schema(schema)
         try:
             async with self.transactions.begin():
                 job_type = await self._existing(job_type_id, etag)
@@ -138,6 +151,17 @@ class JobTypeService:
         except StillReferenced as error:
             raise JobTypeInUse(job_type_id) from error
 
+    async def _is_stored(self, job_type_id: UUID) -> bool:
+        async with self.transactions.begin(read_only=True):
+            return await self._job_types.get(job_type_id) is not None
+
+    async def _check_schema(self, schema: str) -> None:
+        """Not in a transaction: it may take a second."""
+        try:
+            await self._checks.check_schema(schema)
+        except InvalidSchema as error:
+            raise InvalidField.of("job_type.input_schema_json", str(error)) from None
+
     async def _existing(self, job_type_id: UUID, etag: str) -> JobType:
         job_type = await self._job_types.get(job_type_id)
         if job_type is None:
@@ -153,11 +177,6 @@ def _check(job_type: NewJobType) -> None:
         raise InvalidField.of("job_type.processor_type", f"must be one that runners of this release run: {runnable}")
     if job_type.retry_max_backoff < job_type.retry_initial_backoff:
         raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
-    if job_type.input_schema is not None:
-        try:
-            schemas.validator(job_type.input_schema)
-        except schemas.InvalidSchema as error:
-            raise InvalidField.of("job_type.input_schema_json", str(error)) from None
 
 
 def _parameters(new: NewJobType) -> dict[str, object]:

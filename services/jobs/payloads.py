@@ -1,6 +1,5 @@
 """What a `jsonb` column can hold, checked before PostgreSQL is asked, so that one bad item can't spoil a batch."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,10 @@ BYTES_MAX = 1024 * 1024
 DIGITS_MAX = 1000
 
 # PostgreSQL prints numbers with all their digits, so `1e300` takes three hundred bytes, and it refuses those of more
-# than 16,383 decimals. Numbers that could be such (also in strings: it is only a first look) are measured one by one.
+# than 16,383 decimals. Texts with numbers that could be such (also in strings: it is only a first look) are measured.
 _LONG_NUMBER = re.compile(rf"[0-9][eE][+-]?[0-9]|[0-9]{{{DIGITS_MAX}}}")
+# A string, which may look like numbers inside, or a number.
+_TOKENS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?')
 _EXPONENT_DIGITS_MAX = 5
 _NUL = "\\u0000"
 
@@ -22,7 +23,7 @@ class NotStorable(ValueError):
 
 
 class TooLarge(ValueError):
-    """The payload is larger than `BYTES_MAX`."""
+    """The payload is larger than `BYTES_MAX`; its size as far as it was measured."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{size} bytes")
@@ -61,9 +62,7 @@ def check(text: str) -> Payload:
     if _NUL in text and _has_nul(value):
         raise NotStorable("it holds the character NUL (\\u0000), which PostgreSQL can't store")
     if _LONG_NUMBER.search(text):
-        size += _growth_by_numbers(text)
-        if size > BYTES_MAX:
-            raise TooLarge(size)
+        size += _growth_by_numbers(text, BYTES_MAX - size)
     # `jsonb` prints a space after each colon and comma.
     return Payload(text, size + text.count(",") + text.count(":"))
 
@@ -80,28 +79,26 @@ def parse(text: str) -> Any:
         raise NotStorable(f"it is not valid JSON: {error}") from None
 
 
-def _growth_by_numbers(text: str) -> int:
+def _growth_by_numbers(text: str, room: int) -> int:
+    """By how much the numbers grow, which is looked at no longer than there is room."""
     growth = 0
-
-    def measure(token: str) -> None:
-        nonlocal growth
-        growth += max(0, _printed_length(token) - len(token))
-
-    try:
-        json.loads(text, parse_float=measure, parse_int=measure)
-    except RecursionError:
-        raise NotStorable("it is nested too deeply") from None
+    for token in _TOKENS.finditer(text):
+        if token.lastindex is None:
+            continue
+        whole, fraction, exponent = token.groups("")
+        length = _printed_length(token, len(whole), len(fraction), int(exponent[: _EXPONENT_DIGITS_MAX + 1] or 0))
+        if exponent:
+            growth += max(0, length - len(token[0]))
+        if growth > room:
+            raise TooLarge(BYTES_MAX - room + growth)
     return growth
 
 
-def _printed_length(token: str) -> int:
-    mantissa, _, exponent_text = token.lower().partition("e")
-    whole, _, fraction = mantissa.lstrip("-").partition(".")
-    exponent = int(exponent_text[: _EXPONENT_DIGITS_MAX + 1] or 0)
-    digits_before = max(1, len(whole) + exponent)
-    digits_after = max(0, len(fraction) - exponent)
+def _printed_length(token: re.Match[str], whole: int, fraction: int, exponent: int) -> int:
+    digits_before = max(1, whole + exponent)
+    digits_after = max(0, fraction - exponent)
     if max(digits_before, digits_after) > DIGITS_MAX:
-        raise NotStorable(f"the number {token[:20]} has more than {DIGITS_MAX} digits")
+        raise NotStorable(f"the number {token[0][:20]} has more than {DIGITS_MAX} digits")
     return digits_before + digits_after + 2
 
 

@@ -8,27 +8,31 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from services.jobs.admission import Admissions, Unchecked, with_large_inputs_checked
 from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
-from services.jobs.errors import CustomerInactive, CustomerNotFound, JobNotFound, JobTypeNotFound
+from services.jobs.errors import JobNotFound
 from services.jobs.holds import Reservation, Reservations, Reserved
 from services.jobs.job_types import JobType
-from services.jobs.payloads import Payload
 from services.jobs.ports import Customers, JobTypes, Queue
 from services.jobs.repository import JobRepository
-from services.jobs.submission import Submission, admitted, checked_input
+from services.jobs.schema_checks import SchemaChecks
+from services.jobs.submission import Submission
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import DataCorrupt, DomainError
+from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError
 from services.kit.idempotency import check_same
 from services.kit.query.page import ListQuery, Page
 from services.kit.records import changed
+from services.kit.time_slice import TimeSlice
 
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 # What a job takes in a message besides payloads, labels and error.
 _FIXED_BYTES_MAX = 1024
+# How often an input is checked with a schema that has changed when that is done.
+_CHECKS_MAX = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class JobsService:
         reservations: Reserves the price of jobs.
         queue: Takes the IDs of stored jobs.
         now: The time of the database, by which all stored times are judged.
+        checks: Checks inputs with the schemas of their types.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class JobsService:
         reservations: Reservations,
         queue: Queue,
         now: Callable[[], datetime],
+        checks: SchemaChecks | None = None,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
@@ -70,6 +76,7 @@ class JobsService:
         self._reservations = reservations
         self._queue = queue
         self._now = now
+        self._checks = checks or SchemaChecks()
         self._submissions = Coalescer("submissions", self._submit)
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
@@ -88,9 +95,27 @@ class JobsService:
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too much is waiting to be stored.
         """
-        return await self._submissions(submissions)
+        results = await self._submissions(await with_large_inputs_checked(submissions))
+        for _ in range(_CHECKS_MAX):
+            unchecked = {at: result for at, result in enumerate(results) if isinstance(result, Unchecked)}
+            if not unchecked:
+                break
+            # Outside of the batch: nobody else waits for what takes long.
+            checked = {at: await self._checked(one) for at, one in unchecked.items()}
+            good = [one for one in checked.values() if isinstance(one, Submission)]
+            again = iter(await self._submissions(good))
+            for at, one in checked.items():
+                results[at] = next(again) if isinstance(one, Submission) else one
+        # Else the schema changed each time while an input was checked with it.
+        return [result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate() for result in results]
 
-    async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
+    async def _checked(self, one: Unchecked) -> Submission | DomainError:
+        try:
+            return replace(one.submission, verdict=await self._checks.check(one.schema, one.text))
+        except DomainError as error:
+            return error
+
+    async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | Unchecked | DomainError]:
         # At the same time: each is a way to somebody else.
         known, types, active = await asyncio.gather(
             self._stored_before(submissions),
@@ -98,8 +123,12 @@ class JobsService:
             self._customers.active({one.customer_id for one in submissions}),
         )
         fresh = [one for one in submissions if one.job_id not in known]
-        admissions = _Admissions(types, active, self._now())
-        outcomes = [None if one.job_id in known else admissions.judge(one) for one in submissions]
+        admissions = Admissions(types, active, self._now(), self._checks)
+        outcomes: list[NewJob | Unchecked | DomainError | None] = []
+        time_slice = TimeSlice()
+        for one in submissions:
+            outcomes.append(None if one.job_id in known else admissions.judge(one))
+            await time_slice.rest()
         wanted: dict[UUID, NewJob] = {}
         for job in outcomes:
             if isinstance(job, NewJob):
@@ -195,45 +224,6 @@ class JobsService:
 
 
 @dataclass(frozen=True)
-class _Admissions:
-    """What a batch of submissions is judged by."""
-
-    types: Mapping[UUID | str, JobType | DomainError]
-    active: Mapping[UUID, bool | DomainError]
-    now: datetime
-
-    def judge(self, submission: Submission) -> NewJob | DomainError:
-        """The job to store, or why it is refused."""
-        try:
-            payload = checked_input(submission)
-            self._check_customer(submission.customer_id)
-            job_type = self._job_type(submission.job_type)
-            return self._admitted(submission, job_type, payload)
-        except DomainError as error:
-            return error
-
-    def _check_customer(self, customer_id: UUID) -> None:
-        active = self.active.get(customer_id)
-        if isinstance(active, DomainError):
-            raise active
-        if active is None:
-            raise CustomerNotFound(customer_id)
-        if not active:
-            raise CustomerInactive(customer_id)
-
-    def _job_type(self, wanted: UUID | str) -> JobType:
-        job_type = self.types.get(wanted)
-        if job_type is None:
-            raise JobTypeNotFound(str(wanted))
-        if isinstance(job_type, DomainError):
-            raise job_type
-        return job_type
-
-    def _admitted(self, submission: Submission, job_type: JobType, payload: Payload) -> NewJob:
-        return admitted(submission, job_type, payload, now=self.now)
-
-
-@dataclass(frozen=True)
 class _Stored:
     """The jobs of a batch that are stored now: those by this call, and those by another one that was faster."""
 
@@ -243,17 +233,17 @@ class _Stored:
 
 def _results(
     submissions: Sequence[Submission],
-    outcomes: Sequence[NewJob | DomainError | None],
+    outcomes: Sequence[NewJob | Unchecked | DomainError | None],
     known: Mapping[UUID, Job | DataCorrupt],
     stored: _Stored,
-) -> list[Submitted | DomainError]:
+) -> list[Submitted | Unchecked | DomainError]:
     created = dict(stored.created)
     answered = {**known, **stored.found}
-    results: list[Submitted | DomainError] = []
+    results: list[Submitted | Unchecked | DomainError] = []
     for one, outcome in zip(submissions, outcomes, strict=True):
         if (job := answered.get(one.job_id)) is not None:
             results.append(_repeated(one, job))
-        elif isinstance(outcome, DomainError):
+        elif isinstance(outcome, Unchecked | DomainError):
             results.append(outcome)
         else:
             # The first of those that have this ID: it is the one that was stored.

@@ -12,6 +12,18 @@ class JobsServerSettings(ServerSettings):
     listen_address: str = "127.0.0.1:50053"
 
 
+class SchemaSettings(BaseSettings):
+    """How inputs are checked with the schemas of job types.
+
+    Attributes:
+        cpu_seconds_max: How much computing time a check of one input, or of one schema, may take.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    cpu_seconds_max: PositiveFloat = 1
+
+
 class CustomersClientSettings(BaseSettings):
     """How the customers service is reached: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import jsonschema_rs
-
 from services.jobs import payloads
 from services.jobs.domain import JobStatus, NewJob, billing_at_admission
 from services.jobs.errors import (
@@ -16,8 +14,8 @@ from services.jobs.errors import (
     PriceAboveMaximum,
 )
 from services.jobs.job_types import JobType, Priority
-from services.jobs.schemas import validator
-from services.kit.errors import InvalidField
+from services.jobs.schema_checks import Verdict
+from services.kit.errors import DomainError, InvalidField
 from services.kit.idempotency import digest
 
 #: How far in the future a job may be scheduled.
@@ -33,6 +31,8 @@ class Submission:
         priority: None for the job type's default.
         max_cost_cents: The highest price the client agrees to; None for any.
         request_id: The request that brought it, for logs.
+        checked: What came of checking the input, if that was done before.
+        verdict: What came of checking it with the job type's schema, if that was done before.
     """
 
     job_id: UUID
@@ -45,6 +45,8 @@ class Submission:
     max_cost_cents: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
+    checked: payloads.Payload | DomainError | None = None
+    verdict: Verdict | None = None
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -88,7 +90,6 @@ def admitted(
     Raises:
         JobTypeDisabled: If the job type is disabled.
         PriceAboveMaximum: If it costs more than the client agrees to.
-        InvalidInputJson: If the input does not satisfy the job type's schema.
         InvalidField: If a time can't be kept.
     """
     if not job_type.enabled:
@@ -102,7 +103,6 @@ def admitted(
         raise InvalidField.of("run_at", f"must be at most {HORIZON.days} days from now")
     if submission.expires_at is not None and submission.expires_at <= begins_at:
         raise InvalidField.of("expires_at", "must be after run_at" if later else "must be in the future")
-    _check_schema(job_type, payload)
     priority = job_type.default_priority if submission.priority is None else submission.priority
     return NewJob(
         id=submission.job_id,
@@ -125,13 +125,11 @@ def admitted(
     )
 
 
-def _check_schema(job_type: JobType, payload: payloads.Payload) -> None:
-    if job_type.input_schema is None:
-        return
-    try:
-        validator(job_type.input_schema).validate(payloads.parse(payload.text))
-    except jsonschema_rs.ValidationError as error:
-        place = "/".join(str(step) for step in error.instance_path) or "the whole input"
-        raise InvalidInputJson(
-            f"it does not satisfy the input schema of {job_type.name} at {place}: {error.message}"
-        ) from None
+def check_verdict(job_type: JobType, verdict: Verdict) -> None:
+    """Checks that an input satisfies the job type's schema.
+
+    Raises:
+        InvalidInputJson: If it does not.
+    """
+    if verdict.problem is not None:
+        raise InvalidInputJson(f"it does not satisfy the input schema of {job_type.name} {verdict.problem}")

@@ -13,6 +13,7 @@ from services.jobs.settings import (
     CustomersClientSettings,
     HousekeepingSettings,
     JobsServerSettings,
+    SchemaSettings,
     WalletsClientSettings,
 )
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
@@ -34,6 +35,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (WalletsClientSettings, "WALLETS_"),
     (VerificationSettings, "WALLETS_"),
     (HousekeepingSettings, "JOBS_"),
+    (SchemaSettings, "JOBS_SCHEMA_"),
     (RunnerSettings, ""),
 ]
 

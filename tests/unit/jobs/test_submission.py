@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from services.jobs.domain import BillingStatus, JobStatus, NewJob
-from services.jobs.errors import InputTooLarge, InvalidInputJson, JobTypeDisabled, PriceAboveMaximum
+from services.jobs.errors import InputTooLarge, JobTypeDisabled, PriceAboveMaximum
 from services.jobs.job_types import JobType, Priority
 from services.jobs.payloads import BYTES_MAX
 from services.jobs.submission import HORIZON, Submission, admitted, checked_input
@@ -90,15 +90,6 @@ def test_a_job_for_now_or_before_waits_at_once(run_at: datetime) -> None:
 def test_a_job_may_not_expire_before_it_may_run(expires_at: datetime) -> None:
     with pytest.raises(InvalidField, match="run_at"):
         admit(None, run_at=NOW + 2 * MINUTE, expires_at=expires_at)
-
-
-def test_an_input_must_satisfy_the_schema_and_the_error_says_where_it_does_not() -> None:
-    job_type = stored_job_type(input_schema=SCHEMA)
-    assert admit(job_type).input_data == '{"n": 1}'
-    with pytest.raises(InvalidInputJson, match="at n:"):
-        admit(job_type, input_json='{"n": "one"}')
-    with pytest.raises(InvalidInputJson, match="the whole input"):
-        admit(job_type, input_json="{}")
 
 
 def test_an_input_of_one_byte_too_many_is_too_large() -> None:

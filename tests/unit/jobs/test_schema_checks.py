@@ -1,0 +1,109 @@
+"""Checks in a process of their own: bounded in time and memory, and nobody else waits for them."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from services.jobs.schema_checks import SchemaChecks
+from services.jobs.schemas import InvalidSchema
+
+HEAVY = json.dumps({"items": {"allOf": [{"minimum": -one} for one in range(100)]}})
+MANY = "[" + ",".join(["1"] * 300_000) + "]"
+# What an older release has stored: this one would not take it.
+DOUBLING = json.dumps(
+    {
+        "$defs": {
+            **{f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(40)},
+            "d40": {"type": "string"},
+        },
+        "$ref": "#/$defs/d0",
+    }
+)
+
+
+async def longest_gap(work: Callable[[], Any]) -> float:
+    """Does work and answers for how long the event loop did nothing else meanwhile, at most."""
+    gap, last, done = 0.0, monotonic(), False
+
+    async def tick() -> None:
+        nonlocal gap, last
+        while not done:
+            await asyncio.sleep(0.001)
+            gap, last = max(gap, monotonic() - last), monotonic()
+
+    ticking = asyncio.create_task(tick())
+    try:
+        await work()
+    finally:
+        done = True
+        await ticking
+    return gap
+
+
+async def test_a_small_input_is_checked_at_once_when_the_schema_is_known() -> None:
+    checks, schema = SchemaChecks(), '{"type": "integer"}'
+    assert checks.at_once(schema, "1") is None
+    assert (await checks.check(schema, "1")).problem is None
+    verdict = checks.at_once(schema, '"one"')
+    assert verdict is not None
+    assert verdict.problem == 'at the whole input: "one" is not of type "integer"'
+
+
+async def test_a_large_input_is_checked_while_the_event_loop_goes_on() -> None:
+    checks = SchemaChecks(cpu_seconds_max=30)
+    await checks.check(HEAVY, "[1]")
+
+    async def work() -> None:
+        assert (await checks.check(HEAVY, MANY)).problem is None
+
+    assert checks.at_once(HEAVY, MANY) is None
+    began_at = monotonic()
+    gap = await longest_gap(work)
+    assert gap < (monotonic() - began_at) / 2
+
+
+async def test_a_check_that_takes_too_long_is_given_up_and_the_next_one_is_done() -> None:
+    checks = SchemaChecks(cpu_seconds_max=0.2)
+    verdict = await checks.check(DOUBLING, '"x"')
+    assert "more time or memory" in str(verdict.problem)
+    assert (await checks.check('{"type": "integer"}', '"one"')).problem is not None
+    assert (await checks.check('{"type": "integer"}', "1")).problem is None
+
+
+async def test_a_schema_that_takes_too_long_to_compile_or_is_too_heavy_is_refused() -> None:
+    with pytest.raises(InvalidSchema, match="references multiply"):
+        await SchemaChecks().check_schema(DOUBLING)
+    patterns = {f"p{one}": {"pattern": rf"^(\w{{1,{400 + one}}}){{1,20}}$"} for one in range(100)}
+    with pytest.raises(InvalidSchema, match="time or memory"):
+        await SchemaChecks(cpu_seconds_max=0.1).check_schema(json.dumps({"properties": patterns}))
+    with pytest.raises(InvalidSchema, match="JSON object"):
+        await SchemaChecks().check_schema('"text"')
+    await SchemaChecks().check_schema("true")
+
+
+async def test_a_check_whose_process_was_ended_by_somebody_else_is_done_by_another() -> None:
+    checks = SchemaChecks(cpu_seconds_max=30)
+    await checks.check(HEAVY, MANY)
+    process = checks._worker._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (await checks.check(HEAVY, MANY)).problem is None
+
+
+async def test_a_caller_that_leaves_does_not_mix_up_the_answers_of_others() -> None:
+    checks = SchemaChecks(cpu_seconds_max=30)
+    await checks.check(HEAVY, "[1]")
+    leaving = asyncio.create_task(checks.check(HEAVY, MANY))
+    await asyncio.sleep(0)
+    staying = asyncio.create_task(checks.check(HEAVY, MANY.replace("1", '"a"', 1).replace("1]", "-5000]")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert str((await staying).problem).startswith("at 299999: ")
+    assert (await checks.check(HEAVY, MANY)).problem is None
