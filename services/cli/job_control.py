@@ -12,7 +12,9 @@ from services.cli.output import print_json, print_message, print_messages
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
-    from innosystem.jobs.v1.job_service_pb2 import JobResult
+    from innosystem.jobs.v1.job_service_pb2 import BatchCancelJobsResponse, BatchRetryJobsResponse, JobResult
+
+    Changed = BatchCancelJobsResponse | BatchRetryJobsResponse
 
 _BATCH = 1000
 _COLUMNS = ("id", "status", "billing_status", "attempt", "queue", "created_at")
@@ -20,9 +22,9 @@ _WATCHED = ("status", "billing_status", "attempt", "started_at", "completed_at",
 
 Ids = Annotated[str, Parameter(name="ID", help="UUIDs of jobs.")]
 All = Annotated[
-    int, Parameter(name="--limit", show_default=False, help="How many to change at most; by default all that match.")
+    int, Parameter(name="--limit", show_default=False, help="How many to try at most; by default all that match.")
 ]
-Send = Callable[["Innosystem", dict[str, Any]], Awaitable[Sequence["JobResult"]]]
+Send = Callable[["Innosystem", dict[str, Any]], Awaitable["Changed"]]
 
 
 async def cancel(*ids: Ids, filter: Filter = "", reason: str = "", limit: All = 0, as_json: Json = False) -> int:
@@ -33,8 +35,8 @@ async def cancel(*ids: Ids, filter: Filter = "", reason: str = "", limit: All = 
     """
     from innosystem.jobs.v1.job_service_pb2 import BatchCancelJobsRequest
 
-    async def send(client: "Innosystem", jobs: dict[str, Any]) -> Sequence["JobResult"]:
-        return (await client.jobs.BatchCancelJobs(BatchCancelJobsRequest(**jobs, reason=reason))).results
+    async def send(client: "Innosystem", jobs: dict[str, Any]) -> "Changed":
+        return await client.jobs.BatchCancelJobs(BatchCancelJobsRequest(**jobs, reason=reason))
 
     return await _change(send, ids, filter, limit, as_json=as_json)
 
@@ -43,8 +45,8 @@ async def retry(*ids: Ids, filter: Filter = "", limit: All = 0, as_json: Json = 
     """Have FAILED and CANCELLED jobs run again, named by their IDs or by a filter; exit with 1 if one could not be."""
     from innosystem.jobs.v1.job_service_pb2 import BatchRetryJobsRequest
 
-    async def send(client: "Innosystem", jobs: dict[str, Any]) -> Sequence["JobResult"]:
-        return (await client.jobs.BatchRetryJobs(BatchRetryJobsRequest(**jobs))).results
+    async def send(client: "Innosystem", jobs: dict[str, Any]) -> "Changed":
+        return await client.jobs.BatchRetryJobs(BatchRetryJobsRequest(**jobs))
 
     return await _change(send, ids, filter, limit, as_json=as_json)
 
@@ -94,14 +96,15 @@ async def _change(send: Send, ids: tuple[str, ...], filter: str, limit: int, *, 
     results: list[JobResult] = []
     async with platform() as client:
         for start in range(0, len(ids), _BATCH):
-            results += await send(client, {"ids": JobIds(job_ids=ids[start : start + _BATCH])})
+            results += (await send(client, {"ids": JobIds(job_ids=ids[start : start + _BATCH])})).results
+        wanted = JobFilter(filter=filter)
         while filter and (not limit or len(results) < limit):
-            size = min(_BATCH, limit - len(results)) if limit else _BATCH
-            found = await send(client, {"filter": JobFilter(filter=filter, limit=size)})
-            results += found
-            # What a filter finds and can't be changed would be found again for ever.
-            if len(found) < size or not any(result.HasField("job") for result in found):
+            wanted.limit = min(_BATCH, limit - len(results)) if limit else _BATCH
+            response = await send(client, {"filter": wanted})
+            results += response.results
+            if not response.next_page_token:
                 break
+            wanted.page_token = response.next_page_token
     return _print(results, as_json=as_json)
 
 

@@ -1,7 +1,6 @@
 """CustomerService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
 
 from typing import Any
-from uuid import UUID
 
 import grpc.aio
 
@@ -12,6 +11,8 @@ from services.customers.repository import CUSTOMERS
 from services.customers.service import CustomersService
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
+from services.kit.rpc.answers import fit, page_that_fits
+from services.kit.rpc.batches import an_id, answered
 from services.kit.rpc.convert import id_or_new, masked, require_set, required_id
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -39,8 +40,10 @@ class CustomerServicer(CustomerServiceServicer):
     async def BatchGetCustomers(
         self, request: pb.BatchGetCustomersRequest, context: Context
     ) -> pb.BatchGetCustomersResponse:
-        found = await self._service.get_many([UUID(one) for one in request.customer_ids])
-        return pb.BatchGetCustomersResponse(results=[customer_result(one) for one in found])
+        results = await answered(
+            request.customer_ids, "customer_ids", parse=an_id, work=self._service.get_many, answer=customer_result
+        )
+        return pb.BatchGetCustomersResponse(results=fit(results))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
         query = self._lists.query(
@@ -50,10 +53,8 @@ class CustomerServicer(CustomerServiceServicer):
             page_token=request.page_token,
         )
         page = await self._service.list_page(query)
-        return pb.ListCustomersResponse(
-            customers=[customer_message(customer) for customer in page.items],
-            next_page_token=self._lists.next_page_token(query, page),
-        )
+        customers, token = page_that_fits(self._lists, query, page, customer_message)
+        return pb.ListCustomersResponse(customers=customers, next_page_token=token)
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Context) -> pb.UpdateCustomerResponse:
         paths = masked(request.update_mask, ("name", "email"))

@@ -10,17 +10,18 @@ from services.jobs.domain import Job, JobStatus
 from services.jobs.errors import JobNotFound
 from services.jobs.holds import Reservations
 from services.jobs.ports import Changes, Queue
-from services.jobs.repository import CREATED_AT, JOBS, STATUS, JobRepository, PauseRepository
+from services.jobs.repository import STATUS, JobRepository, PauseRepository
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError, RowLocked
-from services.kit.query.page import ListQuery
+from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 
-_CANCELLABLE = (JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING)
-_RETRYABLE = (JobStatus.FAILED, JobStatus.CANCELLED)
+#: Which jobs of those that a filter finds are taken back, and which are run again.
+CANCELLABLE = STATUS.is_in((JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING))
+RETRYABLE = STATUS.is_in((JobStatus.FAILED, JobStatus.CANCELLED))
 
 
 class ControlService:
@@ -78,11 +79,6 @@ class ControlService:
 
         return await self._change(job_ids, change, wanted)
 
-    async def cancel_matching(self, wanted: Specification, limit: int, reason: str) -> list[Job | DomainError]:
-        """Takes back those that meet a condition and are not final, the oldest first."""
-        wanted &= STATUS.is_in(_CANCELLABLE)
-        return await self.cancel(await self._matching(wanted, limit), reason, wanted=wanted)
-
     async def retry(self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS) -> list[Job | DomainError]:
         """Has final jobs run again, at the frozen price; those that are not final are answered as they are.
 
@@ -110,22 +106,16 @@ class ControlService:
 
         return await self._change(job_ids, change, wanted, until - monotonic())
 
-    async def retry_matching(self, wanted: Specification, limit: int) -> list[Job | DomainError]:
-        """Has those run again that meet a condition and are FAILED or CANCELLED, the oldest first."""
-        wanted &= STATUS.is_in(_RETRYABLE)
-        return await self.retry(await self._matching(wanted, limit), wanted=wanted)
+    async def matching(self, query: ListQuery) -> Page[Job]:
+        """Answers the jobs that a query finds, to be changed then."""
+        async with self.transactions.begin(read_only=True):
+            return await self._jobs.list_page(query)
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
         """Pauses or resumes a queue."""
         async with self.transactions.begin():
             await self._pauses.set_queue(name, paused=paused)
             self.transactions.after_commit(self._queue.wake)
-
-    async def _matching(self, wanted: Specification, limit: int) -> list[UUID]:
-        query = ListQuery(JOBS.made_unique([CREATED_AT.ascending()]), wanted, page_size=limit)
-        async with self.transactions.begin(read_only=True):
-            page = await self._jobs.list_page(query)
-        return [job.id for job in page.items]
 
     async def _change(
         self,

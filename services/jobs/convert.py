@@ -1,6 +1,6 @@
 """Between the messages of the jobs contract and the domain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,11 @@ from services.jobs.run_service import Kept, Recorded, Return
 from services.jobs.service import Submitted
 from services.jobs.submission import Submission
 from services.kit.errors import DomainError
+from services.kit.rpc.answers import narrow_result
 from services.kit.rpc.convert import duration, id_or_new, moment, numbers, optional_id, timestamp
 from services.kit.rpc.status import to_status
 
+_NO_ID_MAX = 64
 _ERROR_TYPE_MAX = 200
 _ERROR_MESSAGE_MAX = 10_000
 
@@ -68,6 +70,11 @@ def job_ids(texts: Iterable[str]) -> list[UUID]:
         except ValueError:
             continue
     return ids
+
+
+def no_ids(texts: Iterable[str]) -> list[str]:
+    """What is not a UUID, once each, and cut: a longer one is no job's, and not worth repeating."""
+    return [text[:_NO_ID_MAX] for text in dict.fromkeys(texts) if not job_ids([text])]
 
 
 def completion(message: pb.JobCompletion) -> Completion:
@@ -121,8 +128,11 @@ def settlement(message: pb.JobSettlement) -> Settlement:
     )
 
 
-def job_message(job: Job) -> job_pb2.Job:
-    """The job as clients see it."""
+def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> job_pb2.Job:
+    """The job as clients see it; whether it has its payloads was decided when it was read."""
+    if view == job_pb2.JOB_VIEW_NARROW:
+        status, billing_status = _STATUSES[job.status], _BILLING_STATUSES[job.billing_status]
+        return job_pb2.Job(id=str(job.id), status=status, billing_status=billing_status, etag=job.etag)
     return job_pb2.Job(
         id=str(job.id),
         customer_id=str(job.customer_id),
@@ -154,6 +164,10 @@ def job_message(job: Job) -> job_pb2.Job:
     )
 
 
+def _narrow(job: job_pb2.Job) -> job_pb2.Job:
+    return job_pb2.Job(id=job.id, status=job.status, billing_status=job.billing_status, etag=job.etag)
+
+
 def _error_message(error: JobError) -> job_pb2.JobError:
     return job_pb2.JobError(
         type=error.type,
@@ -164,16 +178,34 @@ def _error_message(error: JobError) -> job_pb2.JobError:
     )
 
 
-def submitted_message(submitted: Submitted) -> pb.CreateJobResponse:
+def submitted_message(
+    submitted: Submitted, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+) -> pb.CreateJobResponse:
     """The answer to a submission."""
-    return pb.CreateJobResponse(job=job_message(submitted.job), replayed=submitted.replayed)
+    return pb.CreateJobResponse(job=job_message(submitted.job, view), replayed=submitted.replayed)
 
 
-def submission_result(result: Submitted | DomainError) -> pb.BatchCreateJobsResult:
+def submission_result(
+    result: Submitted | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+) -> pb.BatchCreateJobsResult:
     """The answer to a submission in a batch."""
     if isinstance(result, DomainError):
         return pb.BatchCreateJobsResult(error=to_status(result))
-    return pb.BatchCreateJobsResult(response=submitted_message(result))
+    return pb.BatchCreateJobsResult(response=submitted_message(result, view), view=_said(view))
+
+
+def narrow_submission_result(result: pb.BatchCreateJobsResult) -> None:
+    """Leaves out of the answer to a submission what its caller can do without."""
+    if result.HasField("error"):
+        narrow_result(result)
+        return
+    result.response.job.CopyFrom(_narrow(result.response.job))
+    result.view = job_pb2.JOB_VIEW_NARROW
+
+
+def _said(view: "job_pb2.JobView.ValueType") -> "job_pb2.JobView.ValueType":
+    """The view as results tell it: only if it is not the usual one."""
+    return view if view == job_pb2.JOB_VIEW_NARROW else job_pb2.JOB_VIEW_UNSPECIFIED
 
 
 def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
@@ -214,19 +246,34 @@ def settlement_result(result: Any) -> pb.JobSettlementResult:
     return pb.JobSettlementResult(billing_status=_BILLING_STATUSES[result])
 
 
-def job_result(result: Job | DomainError) -> pb.JobResult:
+def job_result(result: Job | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> pb.JobResult:
     """The answer to a change of one job in a batch."""
     if isinstance(result, DomainError):
         return pb.JobResult(error=to_status(result))
-    return pb.JobResult(job=job_message(result))
+    return pb.JobResult(job=job_message(result, view), view=_said(view))
 
 
-def kept_message(kept: Kept) -> pb.RenewLeasesResponse:
-    """The answer to a renewal."""
+def narrow_job_result(result: pb.JobResult) -> None:
+    """Leaves out of the answer to a change of one job what its caller can do without."""
+    if result.HasField("error"):
+        narrow_result(result)
+        return
+    result.job.CopyFrom(_narrow(result.job))
+    result.view = job_pb2.JOB_VIEW_NARROW
+
+
+def kept_message(kept: Kept, no_jobs: Sequence[str]) -> pb.RenewLeasesResponse:
+    """The answer to a renewal.
+
+    Args:
+        kept: What was renewed and what was not.
+        no_jobs: What can't be a job: nobody has a lease of it.
+    """
+    ends = [(str(job_id), f"LEASE_END_{end.value}") for job_id, end in kept.not_renewed.items()]
     return pb.RenewLeasesResponse(
         not_renewed=[
-            pb.NotRenewed(job_id=str(job_id), reason=pb.LeaseEnd.Value(f"LEASE_END_{end.value}"))
-            for job_id, end in kept.not_renewed.items()
+            pb.NotRenewed(job_id=text, reason=pb.LeaseEnd.Value(name))
+            for text, name in (*ends, *((text, "LEASE_END_LOST") for text in no_jobs))
         ],
         lease_expires_at=timestamp(kept.lease_expires_at),
     )

@@ -9,6 +9,9 @@ from uuid import UUID
 
 from services.jobs.job_types import Priority, ProcessorType
 
+#: What a job takes in a message at most besides the texts of payloads, labels and error; also one that is claimed.
+FIXED_BYTES_MAX = 2048
+
 
 class JobStatus(StrEnum):
     """Where a job is in its life; the contract says what each means."""

@@ -18,6 +18,7 @@ from services.jobs.job_type_service import JobTypeService
 from services.jobs.repository import JOB_TYPES
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
+from services.kit.rpc.answers import page_that_fits
 from services.kit.rpc.convert import masked, require_set, required_id
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,10 +49,8 @@ class JobTypeServicer(JobTypeServiceServicer):
             page_token=request.page_token,
         )
         page = await self._service.list_page(query)
-        return pb.ListJobTypesResponse(
-            job_types=[job_type_message(job_type) for job_type in page.items],
-            next_page_token=self._lists.next_page_token(query, page),
-        )
+        job_types, token = page_that_fits(self._lists, query, page, job_type_message)
+        return pb.ListJobTypesResponse(job_types=job_types, next_page_token=token)
 
     async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:
         paths = masked(request.update_mask, CHANGEABLE)

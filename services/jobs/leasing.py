@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from services.jobs.completion import holds_lease
-from services.jobs.domain import ClaimedJob, Job, JobStatus
+from services.jobs.domain import FIXED_BYTES_MAX, ClaimedJob, Job, JobStatus
 from services.jobs.job_types import JobType
 from services.jobs.repository import Claim
 
@@ -51,7 +51,7 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now
             continue
         if job.status is JobStatus.PENDING and job.started_at is None and job.expires_at <= now:
             continue
-        size = job.input_bytes + job.notes_bytes
+        size = FIXED_BYTES_MAX + job.input_bytes + job.notes_bytes
         if job.status is JobStatus.RUNNING:
             repeated.append(job_id)
         elif size <= room or not (granted or repeated):

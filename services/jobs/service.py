@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.admission import Admissions, Unchecked, with_large_inputs_checked
-from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
+from services.jobs.domain import FIXED_BYTES_MAX, BillingStatus, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.errors import JobNotFound
 from services.jobs.holds import Reservation, Reservations, Reserved
 from services.jobs.job_types import JobType
@@ -28,9 +28,7 @@ from services.kit.query.page import ListQuery, Page
 from services.kit.records import changed
 from services.kit.time_slice import TimeSlice
 
-PAGE_BYTES_MAX = 8 * 1024 * 1024
-# What a job takes in a message besides payloads, labels and error.
-_FIXED_BYTES_MAX = 1024
+PAGE_BYTES_MAX = 4_000_000
 # How often an input is checked with a schema that has changed when that is done.
 _CHECKS_MAX = 3
 
@@ -283,7 +281,7 @@ def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | Domai
 def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:
     size = 0
     for count, job in enumerate(jobs):
-        size += _FIXED_BYTES_MAX + job.notes_bytes
+        size += FIXED_BYTES_MAX + job.notes_bytes
         if full:
             size += job.input_bytes + job.output_bytes
         if size > PAGE_BYTES_MAX and count:

@@ -1,8 +1,9 @@
 """JobService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,16 +13,20 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs import convert
-from services.jobs.control_service import ControlService
+from services.jobs.control_service import CANCELLABLE, RETRYABLE, ControlService
+from services.jobs.domain import Job
 from services.jobs.repository import JOBS, Claim, Renewal
 from services.jobs.run_service import RunService
-from services.jobs.service import PAGE_BYTES_MAX, JobsService
+from services.jobs.service import JobsService
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
-from services.kit.query.filter import parse_filter
+from services.kit.errors import DomainError
+from services.kit.parts import in_parts
 from services.kit.query.listing import Lists
-from services.kit.query.page import PageTokens
-from services.kit.rpc.batches import each, merged, one
+from services.kit.query.page import ListQuery, PageTokens
+from services.kit.query.specification import Specification
+from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit, page_that_fits
+from services.kit.rpc.batches import an_id, answered, answers, checked, one
 from services.kit.rpc.validation import ContractValidator
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -30,7 +35,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 _FILTERED_MAX = 1000
 _DEFAULT_LEASE = timedelta(seconds=60)
 _FULL = job_pb2.JobView.JOB_VIEW_FULL
-_BASIC = job_pb2.JobView.JOB_VIEW_BASIC
+
+# Changes jobs that are named by their IDs.
+Change = Callable[..., Coroutine[Any, Any, list[Job | DomainError]]]
 
 
 class JobServicer(JobServiceServicer):
@@ -60,13 +67,19 @@ class JobServicer(JobServiceServicer):
         return convert.submitted_message(one(result))
 
     async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
-        parsed = each(request.requests, "requests", self._validator, convert.submission)
-        results = await merged(parsed, self._jobs.submit)
-        return pb.BatchCreateJobsResponse(results=[convert.submission_result(result) for result in results])
+        results = await answered(
+            request.requests,
+            "requests",
+            parse=checked(self._validator, convert.submission),
+            work=self._jobs.submit,
+            answer=partial(convert.submission_result, view=request.view),
+        )
+        return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        job = await self._jobs.get(UUID(request.job_id), full=request.view != _BASIC)
-        return pb.GetJobResponse(job=convert.job_message(job))
+        view = request.view or _FULL
+        job = await self._jobs.get(UUID(request.job_id), full=view == _FULL)
+        return pb.GetJobResponse(job=convert.job_message(job, view))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         full = request.view == _FULL
@@ -78,35 +91,51 @@ class JobServicer(JobServiceServicer):
             parameters={"full": str(full)},
         )
         page = await self._jobs.list_page(query, full=full)
-        return pb.ListJobsResponse(
-            jobs=[convert.job_message(job) for job in page.items],
-            next_page_token=self._lists.next_page_token(query, page),
-        )
+        message = partial(convert.job_message, view=request.view)
+        jobs, token = page_that_fits(self._lists, query, page, message)
+        return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         [result] = await self._control.cancel([UUID(request.job_id)], request.reason)
         return pb.CancelJobResponse(job=convert.job_message(one(result)))
 
     async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, context: Context) -> pb.BatchCancelJobsResponse:
-        if request.WhichOneof("jobs") == "ids":
-            results = await self._control.cancel(convert.job_ids(request.ids.job_ids), request.reason)
-        else:
-            wanted = parse_filter(request.filter.filter, JOBS)
-            limit = request.filter.limit or _FILTERED_MAX
-            results = await self._control.cancel_matching(wanted, limit, request.reason)
-        return pb.BatchCancelJobsResponse(results=[convert.job_result(result) for result in results])
+        change = partial(self._control.cancel, reason=request.reason)
+        results, token = await self._changed(request, CANCELLABLE, change)
+        return pb.BatchCancelJobsResponse(results=results, next_page_token=token)
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
         [result] = await self._control.retry([UUID(request.job_id)])
         return pb.RetryJobResponse(job=convert.job_message(one(result)))
 
     async def BatchRetryJobs(self, request: pb.BatchRetryJobsRequest, context: Context) -> pb.BatchRetryJobsResponse:
+        results, token = await self._changed(request, RETRYABLE, self._control.retry)
+        return pb.BatchRetryJobsResponse(results=results, next_page_token=token)
+
+    async def _changed(
+        self, request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest, changeable: Specification, change: Change
+    ) -> tuple[Sequence[pb.JobResult], str]:
+        """Changes the jobs that a request names by IDs or by a filter; the token leads to the next of the filter."""
+        answer, token = partial(convert.job_result, view=request.view), ""
         if request.WhichOneof("jobs") == "ids":
-            results = await self._control.retry(convert.job_ids(request.ids.job_ids))
+            results = await answered(request.ids.job_ids, "ids.job_ids", parse=an_id, work=change, answer=answer)
         else:
-            wanted = parse_filter(request.filter.filter, JOBS)
-            results = await self._control.retry_matching(wanted, request.filter.limit or _FILTERED_MAX)
-        return pb.BatchRetryJobsResponse(results=[convert.job_result(result) for result in results])
+            query = self._named(request.filter, changeable, request.DESCRIPTOR.name)
+            page = await self._control.matching(query)
+            token = self._lists.next_page_token(query, page)
+            wanted = partial(change, wanted=query.specification)
+            results = answers(await in_parts([job.id for job in page.items], wanted), answer)
+        return fit(results, convert.narrow_job_result), token
+
+    def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str) -> ListQuery:
+        return self._lists.query(
+            filter=jobs.filter,
+            order_by="created_at",
+            page_size=jobs.limit or _FILTERED_MAX,
+            page_token=jobs.page_token,
+            scope=changeable,
+            parameters={"call": call},
+        )
 
     async def WriteOffJob(self, request: pb.WriteOffJobRequest, context: Context) -> pb.WriteOffJobResponse:
         job = await self._write_offs.write_off(UUID(request.job_id), request.reason)
@@ -136,7 +165,7 @@ class JobServicer(JobServiceServicer):
             runner_id=UUID(request.runner_id),
             lease_id=UUID(request.lease_id),
             lease=lease,
-            bytes_max=PAGE_BYTES_MAX,
+            bytes_max=ANSWER_BYTES_MAX,
         )
         claimed = await self._runs.claim(claim)
         return pb.ClaimJobsResponse(
@@ -145,9 +174,11 @@ class JobServicer(JobServiceServicer):
         )
 
     async def CompleteJobs(self, request: pb.CompleteJobsRequest, context: Context) -> pb.CompleteJobsResponse:
-        parsed = each(request.completions, "completions", self._validator, convert.completion)
-        results = await merged(parsed, self._runs.complete)
-        return pb.CompleteJobsResponse(results=[convert.completion_result(result) for result in results])
+        parse = checked(self._validator, convert.completion)
+        results = await answered(
+            request.completions, "completions", parse=parse, work=self._runs.complete, answer=convert.completion_result
+        )
+        return pb.CompleteJobsResponse(results=fit(results))
 
     async def RenewLeases(self, request: pb.RenewLeasesRequest, context: Context) -> pb.RenewLeasesResponse:
         renewal = Renewal(
@@ -155,14 +186,19 @@ class JobServicer(JobServiceServicer):
             job_ids=convert.job_ids(request.job_ids),
             lease=request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE,
         )
-        return convert.kept_message(await self._runs.renew(renewal))
+        kept = await self._runs.renew(renewal)
+        return convert.kept_message(kept, convert.no_ids(request.job_ids))
 
     async def ReturnJobs(self, request: pb.ReturnJobsRequest, context: Context) -> pb.ReturnJobsResponse:
-        parsed = each(request.returns, "returns", self._validator, convert.job_return)
-        results = await merged(parsed, self._runs.give_back)
-        return pb.ReturnJobsResponse(results=[convert.return_result(result) for result in results])
+        parse = checked(self._validator, convert.job_return)
+        results = await answered(
+            request.returns, "returns", parse=parse, work=self._runs.give_back, answer=convert.return_result
+        )
+        return pb.ReturnJobsResponse(results=fit(results))
 
     async def SettleJobs(self, request: pb.SettleJobsRequest, context: Context) -> pb.SettleJobsResponse:
-        parsed = each(request.settlements, "settlements", self._validator, convert.settlement)
-        results = await merged(parsed, self._runs.settle)
-        return pb.SettleJobsResponse(results=[convert.settlement_result(result) for result in results])
+        parse = checked(self._validator, convert.settlement)
+        results = await answered(
+            request.settlements, "settlements", parse=parse, work=self._runs.settle, answer=convert.settlement_result
+        )
+        return pb.SettleJobsResponse(results=fit(results))

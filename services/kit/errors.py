@@ -71,9 +71,13 @@ class InvalidField(DomainError):
         """Makes the error for one field."""
         return cls((FieldViolation(field, description),))
 
-    def within(self, prefix: str) -> "InvalidField":
-        """Makes the same error for a message that stands somewhere in a request, such as at `requests[3].`."""
-        return InvalidField(tuple(FieldViolation(prefix + one.field, one.description) for one in self.violations))
+    def within(self, path: str) -> "InvalidField":
+        """Makes the same error for what stands somewhere in a request, such as at `requests[3]`."""
+        return InvalidField(
+            tuple(
+                FieldViolation(f"{path}.{one.field}" if one.field else path, one.description) for one in self.violations
+            )
+        )
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -194,6 +198,14 @@ class DataCorrupt(DomainError):
     entity_id: str
     field: str
     value: str
+
+
+@dataclass(eq=False)
+class Unforeseen(DomainError):
+    """Something went wrong inside the service; see its log.
+
+    It has no reason: it stands for an exception that nobody foresaw, in the answer to one item of a batch.
+    """
 
 
 def explained(error: BaseException) -> str:

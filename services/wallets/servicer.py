@@ -10,7 +10,8 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.kit.rpc.batches import each, merged, one
+from services.kit.rpc.answers import fit, page_that_fits
+from services.kit.rpc.batches import answered, checked, one
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.validation import ContractValidator
 from services.wallets import convert, convert_holds, convert_verification
@@ -76,10 +77,8 @@ class WalletServicer(WalletServiceServicer):
             page_token=request.page_token,
         )
         page = await self._service.list_page(query)
-        return pb.ListWalletsResponse(
-            wallets=[convert.wallet_message(wallet) for wallet in page.items],
-            next_page_token=self._wallets.next_page_token(query, page),
-        )
+        wallets, token = page_that_fits(self._wallets, query, page, convert.wallet_message)
+        return pb.ListWalletsResponse(wallets=wallets, next_page_token=token)
 
     async def Credit(self, request: pb.CreditRequest, context: Context) -> pb.CreditResponse:
         accepted = await self._service.credit(convert.credit(request))
@@ -90,20 +89,26 @@ class WalletServicer(WalletServiceServicer):
         return convert.deduct_response(accepted)
 
     async def BatchDeduct(self, request: pb.BatchDeductRequest, context: Context) -> pb.BatchDeductResponse:
-        parsed = each(request.requests, "requests", self._validator, convert.deduct)
-        decisions = await merged(parsed, self._service.deduct_many)
-        return pb.BatchDeductResponse(results=[convert.batch_deduct_result(decision) for decision in decisions])
+        parse = checked(self._validator, convert.deduct)
+        results = await answered(
+            request.requests,
+            "requests",
+            parse=parse,
+            work=self._service.deduct_many,
+            answer=convert.batch_deduct_result,
+        )
+        return pb.BatchDeductResponse(results=fit(results))
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
         held = one(*await self._service.place_holds([convert_holds.place(request)], patient=True))
         return convert_holds.place_response(held)
 
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:
-        parsed = each(request.requests, "requests", self._validator, convert_holds.place)
-        decisions = await merged(parsed, self._service.place_holds)
-        return pb.BatchPlaceHoldsResponse(
-            results=[convert_holds.place_result(decision) for decision in decisions], now=timestamp(self._time())
+        parse = checked(self._validator, convert_holds.place)
+        results = await answered(
+            request.requests, "requests", parse=parse, work=self._service.place_holds, answer=convert_holds.place_result
         )
+        return pb.BatchPlaceHoldsResponse(results=fit(results), now=timestamp(self._time()))
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
         held = one(*await self._service.release_holds([convert_holds.release(request)], patient=True))
@@ -112,9 +117,15 @@ class WalletServicer(WalletServiceServicer):
     async def BatchReleaseHolds(
         self, request: pb.BatchReleaseHoldsRequest, context: Context
     ) -> pb.BatchReleaseHoldsResponse:
-        parsed = each(request.requests, "requests", self._validator, convert_holds.release)
-        decisions = await merged(parsed, self._service.release_holds)
-        return pb.BatchReleaseHoldsResponse(results=[convert_holds.release_result(decision) for decision in decisions])
+        parse = checked(self._validator, convert_holds.release)
+        results = await answered(
+            request.requests,
+            "requests",
+            parse=parse,
+            work=self._service.release_holds,
+            answer=convert_holds.release_result,
+        )
+        return pb.BatchReleaseHoldsResponse(results=fit(results))
 
     async def GetHold(self, request: pb.GetHoldRequest, context: Context) -> pb.GetHoldResponse:
         hold = await self._service.get_hold(required_id(request.hold_id, "hold_id"))
@@ -128,11 +139,8 @@ class WalletServicer(WalletServiceServicer):
             page_token=request.page_token,
         )
         page = await self._service.list_holds(query)
-        return pb.ListHoldsResponse(
-            holds=[convert.hold_message(hold) for hold in page.items],
-            next_page_token=self._holds.next_page_token(query, page),
-            now=timestamp(self._time()),
-        )
+        holds, token = page_that_fits(self._holds, query, page, convert.hold_message)
+        return pb.ListHoldsResponse(holds=holds, next_page_token=token, now=timestamp(self._time()))
 
     async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:
         accepted = await self._service.refund(convert.refund(request))
@@ -159,10 +167,10 @@ class WalletServicer(WalletServiceServicer):
             parameters={"wallet": str(reference)},
         )
         wallet, page = await self._service.list_transactions(reference, query)
-        return pb.ListTransactionsResponse(
-            transactions=[convert.transaction_message(one, wallet) for one in page.items],
-            next_page_token=self._transactions.next_page_token(query, page),
+        transactions, token = page_that_fits(
+            self._transactions, query, page, lambda one: convert.transaction_message(one, wallet)
         )
+        return pb.ListTransactionsResponse(transactions=transactions, next_page_token=token)
 
     async def GetTransaction(self, request: pb.GetTransactionRequest, context: Context) -> pb.GetTransactionResponse:
         wallet, transaction = await self._service.get_transaction(required_id(request.transaction_id, "transaction_id"))

@@ -1,46 +1,79 @@
-"""Batches: each item succeeds or fails alone, and the results are aligned with the items."""
+"""Batches: each item succeeds or fails alone, whatever is wrong with it, and the results are aligned with the items."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
 
 from services.kit.errors import DomainError, InvalidField
+from services.kit.parts import in_parts, unforeseen
+from services.kit.query.values import parse_uuid
 from services.kit.rpc.validation import ContractValidator
+from services.kit.time_slice import TimeSlice
 
 M = TypeVar("M", bound=Message)
+I = TypeVar("I")  # noqa: E741 - an item, as T is what becomes of it
 T = TypeVar("T")
 R = TypeVar("R")
+A = TypeVar("A", bound=Message)
+
+# What is larger takes milliseconds to read, which the event loop does not wait for.
+_LARGE_BYTES = 64 * 1024
 
 
-def each(
-    messages: Iterable[M], field: str, validator: ContractValidator, parse: Callable[[M], T]
-) -> list[T | DomainError]:
-    """Checks each item against the contract and parses it.
+async def answered(
+    items: Iterable[I],
+    field: str,
+    *,
+    parse: Callable[[I], T],
+    work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]],
+    answer: Callable[[R | DomainError], A],
+) -> list[A]:
+    """Answers a batch: reads each item, does the work for the good ones, and makes the answers.
+
+    An exception that nobody foresaw is answered as the INTERNAL error of the item that it belongs to, wherever it
+    happens. So it must be safe to do the work again.
 
     Args:
-        messages: The items.
+        items: The items.
         field: The name of the field they are in, for messages.
-        validator: Knows the rules of the contract.
         parse: Makes the use case's argument out of an item; may raise a `DomainError`.
+        work: Answers a result for each argument, in the same order.
+        answer: Makes the message of a result.
+
+    Returns:
+        The answers, aligned with the items.
+    """
+    parsed = await each(items, field, parse)
+    return answers(await merged(parsed, work), answer)
+
+
+def answers(results: Iterable[R | DomainError], answer: Callable[[R | DomainError], A]) -> list[A]:
+    """Makes the message of each result; one that can't be made is the error of that item."""
+    return [_guarded(answer, result) for result in results]
+
+
+async def each(items: Iterable[I], field: str, parse: Callable[[I], T]) -> list[T | DomainError]:
+    """Reads each item.
 
     Returns:
         What was parsed, or why it could not be.
     """
     parsed: list[T | DomainError] = []
-    for position, message in enumerate(messages):
-        try:
-            validator.check(message)
-            parsed.append(parse(message))
-        except InvalidField as error:
-            parsed.append(error.within(f"{field}[{position}]."))
-        except DomainError as error:
-            parsed.append(error)
+    time_slice = TimeSlice()
+    for position, item in enumerate(items):
+        if isinstance(item, Message) and item.ByteSize() > _LARGE_BYTES:
+            parsed.append(await asyncio.to_thread(_parsed, item, f"{field}[{position}]", parse))
+        else:
+            parsed.append(_parsed(item, f"{field}[{position}]", parse))
+        await time_slice.rest()
     return parsed
 
 
 async def merged(
-    parsed: Sequence[T | DomainError], work: Callable[[list[T]], Awaitable[Sequence[R]]]
+    parsed: Sequence[T | DomainError], work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
 ) -> list[R | DomainError]:
     """Does the work for the items that are good, and puts the results between the errors of the others.
 
@@ -49,8 +82,30 @@ async def merged(
         work: Answers a result for each item, in the same order.
     """
     good = [item for item in parsed if not isinstance(item, DomainError)]
-    results = iter(await work(good) if good else ())
+    results = iter(await in_parts(good, work))
     return [item if isinstance(item, DomainError) else next(results) for item in parsed]
+
+
+def checked(validator: ContractValidator, parse: Callable[[M], T]) -> Callable[[M], T]:
+    """Puts the check against the contract before the parsing of a message."""
+
+    def check_and_parse(message: M) -> T:
+        validator.check(message)
+        return parse(message)
+
+    return check_and_parse
+
+
+def an_id(text: str) -> UUID:
+    """The UUID that an item of a list of IDs is.
+
+    Raises:
+        InvalidField: If it is none.
+    """
+    found = parse_uuid(text)
+    if found is None:
+        raise InvalidField.of("", "must be a valid UUID")
+    return found
 
 
 def one(result: R | DomainError) -> R:
@@ -62,3 +117,21 @@ def one(result: R | DomainError) -> R:
     if isinstance(result, DomainError):
         raise result
     return result
+
+
+def _parsed(item: I, path: str, parse: Callable[[I], T]) -> T | DomainError:
+    try:
+        return parse(item)
+    except InvalidField as error:
+        return error.within(path)
+    except DomainError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - it is logged, and told
+        return unforeseen(error, path)
+
+
+def _guarded(answer: Callable[[R | DomainError], A], result: R | DomainError) -> A:
+    try:
+        return answer(result)
+    except Exception as error:  # noqa: BLE001 - it is logged, and told
+        return answer(unforeseen(error, "answer"))

@@ -13,9 +13,10 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
+from innosystem.client import request_id
 from innosystem.options.v1 import options_pb2
 from innosystem.options.v1.error_reason_pb2 import ErrorReason
-from services.kit.errors import DomainError, FieldViolation
+from services.kit.errors import DomainError, FieldViolation, Unforeseen
 
 DOMAIN = "innosystem"
 
@@ -47,6 +48,8 @@ def to_status(error: DomainError) -> Status:
 
     It is never larger than `STATUS_BYTES_MAX`: long texts are cut, and of very many violations the first are told.
     """
+    if isinstance(error, Unforeseen):
+        return internal(request_id.get())
     code = code_of(error.reason)
     status = Status(code=code.value[0], message=_short(error.message, _MESSAGE_BYTES_MAX))
     for detail in _details(error, code):
@@ -58,11 +61,11 @@ def to_status(error: DomainError) -> Status:
     return status
 
 
-def internal(request_id: str) -> Status:
+def internal(of_request: str) -> Status:
     """What callers get for an error that nobody foresaw: nothing of the error itself, and where to look for it."""
     code: int = grpc.StatusCode.INTERNAL.value[0]
     status = Status(code=code, message="Something went wrong inside the service; see its log.")
-    status.details.append(_packed(error_details_pb2.RequestInfo(request_id=request_id)))
+    status.details.append(_packed(error_details_pb2.RequestInfo(request_id=of_request)))
     return status
 
 

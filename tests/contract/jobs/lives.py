@@ -29,7 +29,9 @@ async def stored(begin: BeginJobs, count: int = 1, *, withheld: bool = False, **
     return new
 
 
-def claim(jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 1000, lease: timedelta = MINUTE) -> Claim:
+def claim(
+    jobs: list[NewJob], lease_id: UUID | None = None, bytes_max: int = 1_000_000, lease: timedelta = MINUTE
+) -> Claim:
     """A claim of the jobs."""
     return Claim([job.id for job in jobs], RUNNER, lease_id or uuid7(), lease, bytes_max)
 

@@ -7,7 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Failure, Settlement
-from services.jobs.domain import BillingStatus, JobStatus
+from services.jobs.domain import FIXED_BYTES_MAX, BillingStatus, JobStatus
 from services.jobs.job_types import Priority
 from services.jobs.repository import CREATED_AT, JOBS, STATUS
 from services.kit.data.corrupt import understood_by_key
@@ -102,8 +102,8 @@ async def test_the_same_claim_again_answers_the_same_jobs(begin: BeginJobs) -> N
 async def test_jobs_that_do_not_fit_are_deferred_and_stay_pending(begin: BeginJobs) -> None:
     new = await stored(begin, 3, input_bytes=600)
     async with begin() as work:
-        claimed = await work.jobs.claim(claim(new, bytes_max=1000))
-        rest = await work.jobs.claim(claim(new[1:], bytes_max=1200))
+        claimed = await work.jobs.claim(claim(new, bytes_max=1000 + FIXED_BYTES_MAX))
+        rest = await work.jobs.claim(claim(new[1:], bytes_max=1200 + 2 * FIXED_BYTES_MAX))
     assert [one.job.id for one in claimed.jobs] == [new[0].id]
     assert claimed.deferred == (new[1].id, new[2].id)
     assert [one.job.id for one in rest.jobs] == [new[1].id, new[2].id]

@@ -17,7 +17,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import (
 )
 from services.customers.servicer import CustomerServicer
 from tests.integration.rpc.loop_thread import LoopThread
-from tests.integration.rpc.refusals import Refused, Stored, details
+from tests.integration.rpc.refusals import Refused, Stored, details, fields
 from tests.integration.rpc.wiring import customers_servicer
 
 SERVICE = "customers"
@@ -340,4 +340,6 @@ def test_many_customers_are_answered_in_the_order_of_their_ids_and_those_that_ar
     many = pb.BatchGetCustomersRequest(customer_ids=[unknown] * 1001)
     refused(stub.BatchGetCustomers, many, "BATCH_TOO_LARGE")
     refused.field(stub.BatchGetCustomers, pb.BatchGetCustomersRequest(), "customer_ids")
-    refused.field(stub.BatchGetCustomers, pb.BatchGetCustomersRequest(customer_ids=["no"]), "customer_ids[0]")
+    no_id, found = stub.BatchGetCustomers(pb.BatchGetCustomersRequest(customer_ids=["no", ada.id])).results
+    assert fields(details(no_id.error, "INVALID_FIELD")) == ["customer_ids[0]"]
+    assert found.customer.id == ada.id

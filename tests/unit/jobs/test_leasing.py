@@ -2,7 +2,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from services.jobs.domain import Job, JobError, JobStatus
+from services.jobs.domain import FIXED_BYTES_MAX, Job, JobError, JobStatus
 from services.jobs.leasing import Choice
 from services.jobs.leasing import choose as choose_at
 from services.jobs.repository import Claim
@@ -11,8 +11,9 @@ from tests.jobs_examples import LATER, MINUTE, NOW, stored_job
 A, B, C, LEASE, OTHER, RUNNER = (UUID(int=number) for number in range(1, 7))
 
 
-def claim(*job_ids: UUID, bytes_max: int = 100) -> Claim:
-    return Claim(job_ids, RUNNER, LEASE, MINUTE, bytes_max)
+def claim(*job_ids: UUID, jobs: int = 3) -> Claim:
+    """Has room for so many jobs with texts of a hundred bytes together."""
+    return Claim(job_ids, RUNNER, LEASE, MINUTE, jobs * FIXED_BYTES_MAX + 100)
 
 
 def choose(wish: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID] = (), now: datetime = NOW) -> Choice:
@@ -45,25 +46,25 @@ def test_a_job_that_runs_under_this_lease_is_answered_again() -> None:
 
 def test_what_does_not_fit_is_deferred_and_smaller_ones_behind_it_are_granted() -> None:
     jobs = {A: stored_job(id=A, input_bytes=60), B: stored_job(id=B, input_bytes=60), C: stored_job(id=C)}
-    choice = choose(claim(A, B, C), jobs)
+    choice = choose(claim(A, B, C, jobs=2), jobs)
     assert (choice.granted, choice.deferred) == ((A, C), (B,))
 
 
 def test_one_job_always_fits() -> None:
     jobs = {A: stored_job(id=A, input_bytes=1000), B: stored_job(id=B)}
-    choice = choose(claim(A, B), jobs)
+    choice = choose(claim(A, B, jobs=1), jobs)
     assert (choice.granted, choice.deferred) == ((A,), (B,))
 
 
 def test_labels_count_as_well() -> None:
     jobs = {A: stored_job(id=A, labels={"k": "v" * 90}), B: stored_job(id=B, input_bytes=10)}
-    choice = choose(claim(A, B), jobs)
+    choice = choose(claim(A, B, jobs=2), jobs)
     assert (choice.granted, choice.deferred) == ((A,), (B,))
 
 
 def test_paused_jobs_are_withheld_and_make_room_for_others() -> None:
     jobs = {A: stored_job(id=A, input_bytes=90), B: stored_job(id=B, input_bytes=90)}
-    choice = choose(claim(A, B), jobs, paused={A})
+    choice = choose(claim(A, B, jobs=1), jobs, paused={A})
     assert (choice.withheld, choice.granted, choice.deferred) == ((A,), (B,), ())
 
 
@@ -83,5 +84,5 @@ def test_a_job_that_was_started_in_its_time_may_be_started_again_after_it() -> N
 
 def test_what_the_last_error_says_counts_as_well() -> None:
     error = JobError("E", "x" * 90, retryable=True, attempt=1, at=NOW)
-    choice = choose(claim(A, B), {A: stored_job(id=A, error=error), B: stored_job(id=B, input_bytes=20)})
+    choice = choose(claim(A, B, jobs=2), {A: stored_job(id=A, error=error), B: stored_job(id=B, input_bytes=20)})
     assert (choice.granted, choice.deferred) == ((A,), (B,))

@@ -23,9 +23,9 @@ def nested(depth: int, leaf: Any = "x") -> Any:
     return value
 
 
-DEEPER = {"type": "object", "properties": {"a": NODE}, "required": ["a"]}
+DEEPER: dict[str, Any] = {"type": "object", "properties": {"a": NODE}, "required": ["a"]}
 # Each takes the library's own description of an error more than a minute, or more memory than there is.
-MULTIPLYING = {
+MULTIPLYING: dict[str, dict[str, Any]] = {
     "oneOf": {"oneOf": [DEEPER, DEEPER | {"properties": {"a": NODE, "b": {}}}, {"type": "number"}]},
     "anyOf": {"anyOf": [DEEPER | {"required": ["b"]}, DEEPER | {"required": ["c"]}, {"type": "number"}]},
     "allOf": {"allOf": [{"properties": {"a": NODE}}, {"properties": {"a": NODE}}], "type": ["object", "number"]},

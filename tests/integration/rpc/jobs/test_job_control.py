@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
@@ -12,7 +13,7 @@ from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.jobs.test_job_submission import at
 from tests.integration.rpc.jobs.world import Lists, World
-from tests.integration.rpc.refusals import Refused, Stored, details
+from tests.integration.rpc.refusals import Refused, Stored, details, fields
 
 LIMIT_SECONDS = 10
 CANCELLED, FAILED, PENDING = job_pb2.JOB_STATUS_CANCELLED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_PENDING
@@ -166,6 +167,51 @@ def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_the
     assert world.get(done.id).status == job_pb2.JOB_STATUS_SUCCEEDED
 
 
+def test_an_id_that_is_none_fails_alone(world: World) -> None:
+    job = world.job()
+    ids = pb.JobIds(job_ids=["nonsense", job.id, "x" * 100_000])
+    cancelled = world.jobs.BatchCancelJobs(pb.BatchCancelJobsRequest(ids=ids)).results
+    world.settle()
+    retried = world.jobs.BatchRetryJobs(pb.BatchRetryJobsRequest(ids=ids)).results
+    for results in (cancelled, retried):
+        assert [one.WhichOneof("result") for one in results] == ["error", "job", "error"]
+        assert fields(details(results[0].error, "INVALID_FIELD")) == ["ids.job_ids[0]"]
+        assert fields(details(results[2].error, "INVALID_FIELD")) == ["ids.job_ids[2]"]
+
+
+def test_a_filter_leads_past_the_jobs_that_can_not_be_changed(world: World) -> None:
+    queue = world.job_type(queue="past", standard_cost_cents=100)
+    poor, rich = world.customer(cents=100), world.customer()
+    refused_ones = []
+    for _ in range(4):
+        refused_ones.append(world.job(job_type=queue.name, customer_id=poor).id)
+        cancel(world, refused_ones[-1])
+        world.released(refused_ones[-1])
+    good = [world.job(job_type=queue.name, customer_id=rich).id for _ in range(3)]
+    for job_id in good:
+        cancel(world, job_id)
+    world.settle()
+    # The poor customer can pay for none of them any more.
+    world.job(job_type=queue.name, customer_id=poor)
+    request = pb.BatchRetryJobsRequest(filter=pb.JobFilter(filter='queue = "past"', limit=2))
+
+    answers = [world.jobs.BatchRetryJobs(request)]
+    assert [details(one.error, "INSUFFICIENT_FUNDS").reason for one in answers[0].results] == ["INSUFFICIENT_FUNDS"] * 2
+    again = world.jobs.BatchRetryJobs(request)
+    assert [one.error.message for one in again.results] == [one.error.message for one in answers[0].results]
+    while answers[-1].next_page_token:
+        request.filter.page_token = answers[-1].next_page_token
+        answers.append(world.jobs.BatchRetryJobs(request))
+
+    results = [one for answer in answers for one in answer.results]
+    assert [one.WhichOneof("result") for one in results] == ["error"] * 4 + ["job"] * 3
+    assert [one.job.id for one in results[4:]] == good
+    assert {world.get(job_id).status for job_id in good} == {PENDING}
+    request.filter.filter = 'queue = "other"'
+    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
+        world.jobs.BatchRetryJobs(request)
+
+
 def test_batches_that_say_too_little_or_too_much_are_refused(world: World, refused: Refused) -> None:
     for method, request in (
         (world.jobs.BatchCancelJobs, pb.BatchCancelJobsRequest),
@@ -176,7 +222,8 @@ def test_batches_that_say_too_little_or_too_much_are_refused(world: World, refus
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"', limit=1001)), "filter.limit")
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"', limit=-1)), "filter.limit")
         refused(method, request(filter=pb.JobFilter(filter="nonsense =")), "INVALID_FILTER")
-        refused.field(method, request(ids=pb.JobIds(job_ids=["nonsense"])), "ids.job_ids[0]")
+        refused(method, request(filter=pb.JobFilter(filter='queue = "a"', page_token="nonsense")), "INVALID_PAGE_TOKEN")
+        refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"'), view=job_pb2.JOB_VIEW_FULL), "view")
 
 
 def test_a_paused_queue_withholds_its_jobs_until_it_is_resumed(world: World, lists: Lists, stored: Stored) -> None:

@@ -69,9 +69,7 @@ def test_a_renewal_of_nothing_has_no_end(world: World) -> None:
     [
         ({"runner_id": "nonsense"}, "runner_id"),
         ({"lease_ids": []}, "lease_ids"),
-        ({"lease_ids": ["nonsense"]}, "lease_ids[0]"),
         ({"job_ids": []}, "job_ids"),
-        ({"job_ids": ["nonsense"]}, "job_ids[0]"),
         ({"lease": Duration(nanos=1)}, "lease"),
         ({"lease": Duration(seconds=3601)}, "lease"),
     ],
@@ -81,6 +79,16 @@ def test_a_renewal_with_a_bad_field_is_refused(
 ) -> None:
     good = {"runner_id": str(uuid4()), "lease_ids": [str(uuid4())], "job_ids": [str(uuid4())]}
     refused.field(world.jobs.RenewLeases, pb.RenewLeasesRequest(**{**good, **values}), field)
+
+
+def test_what_is_no_id_is_not_renewed_and_the_others_are(world: World) -> None:
+    job, lease_id = world.running()
+    response = renew(world, [lease_id, "nonsense"], [job.id, "nonsense", "x" * 100, "nonsense"])
+    assert [(one.job_id, one.reason) for one in response.not_renewed] == [
+        ("nonsense", pb.LEASE_END_LOST),
+        ("x" * 64, pb.LEASE_END_LOST),
+    ]
+    assert response.HasField("lease_expires_at")
 
 
 def test_a_returned_job_waits_again_at_the_head_of_its_queue_and_no_attempt_is_used_up(

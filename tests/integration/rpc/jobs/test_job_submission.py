@@ -293,7 +293,7 @@ def test_a_job_that_is_not_there_is_not_found(world: World, refused: Refused) ->
         error = refused(world.jobs.GetJob, pb.GetJobRequest(job_id=unknown, view=view), "JOB_NOT_FOUND")
         assert error.metadata == {"job_id": unknown}
     refused.field(world.jobs.GetJob, pb.GetJobRequest(job_id="nonsense"), "job_id")
-    refused.field(world.jobs.GetJob, pb.GetJobRequest(job_id=unknown, view=3), "view")  # type: ignore[arg-type] # unknown
+    refused.field(world.jobs.GetJob, pb.GetJobRequest(job_id=unknown, view=4), "view")  # type: ignore[arg-type] # unknown
 
 
 def test_the_bad_items_of_a_batch_do_not_harm_their_neighbours(world: World, stored: Stored) -> None:
