@@ -25,6 +25,7 @@ class Kind(StrEnum):
     UNSETTLED_OVERDUE = "unsettled_overdue"
     STUCK_JOB = "stuck_jobs"
     INCONSISTENT_JOB = "inconsistent_jobs"
+    NOT_UNDERSTOOD = "jobs_not_understood"
     DECLINED = "declined"
     BLOCKED = "blocked"
 

@@ -45,7 +45,21 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
                 THEN 'it has been due since ' || to_char(completed_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
         END
     END AS overdue,
-    next_try_at IS NULL AS untried
+    next_try_at IS NULL AS untried,
+    CASE
+        WHEN status NOT IN ('SCHEDULED', 'PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')
+            THEN 'status ' || status
+        WHEN billing_status NOT IN ('NOT_BILLABLE', 'HELD', 'UNHELD', 'CHARGE_DUE', 'CHARGED', 'RELEASE_DUE',
+            'RELEASED', 'DECLINED', 'CHARGE_BLOCKED') THEN 'billing_status ' || billing_status
+        WHEN priority NOT BETWEEN 0 AND 2 THEN 'priority ' || priority
+        WHEN jsonb_typeof(labels) <> 'object' OR labels @? '$.* ? (@.type() != "string")' THEN 'labels'
+        WHEN jsonb_typeof(error -> 'type') IS DISTINCT FROM 'string'
+            OR jsonb_typeof(error -> 'message') IS DISTINCT FROM 'string'
+            OR jsonb_typeof(error -> 'attempt') IS DISTINCT FROM 'number'
+            OR NOT error ? 'retryable'
+            OR jsonb_typeof(error -> 'at') IS DISTINCT FROM 'string' THEN
+            CASE WHEN error IS NOT NULL THEN 'error' END
+    END AS unknown
 FROM jobs
 """
 _RECEIPT = "SELECT job_id, customer_id, currency, cost_cents, transaction_id FROM receipts\n"

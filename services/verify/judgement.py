@@ -15,6 +15,10 @@ _CHARGED_SOON = "CHARGE_DUE"
 
 def judge_job(job: JobLine) -> Iterator[Finding]:
     """Finds what a job says of itself that can't be, or should be over."""
+    if job.unknown is not None:
+        # By rules that are not its own nothing else can be said of it.
+        yield _of(job, Kind.NOT_UNDERSTOOD, f"has a value that this release does not understand: {job.unknown}")
+        return
     if job.disagreement is not None:
         yield _of(job, Kind.INCONSISTENT_JOB, f"is {_state(job)}, which does not fit its {job.disagreement}")
     if job.stuck is not None:
@@ -62,6 +66,9 @@ def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
     """Finds out whether money is reserved for nothing."""
     if not hold.active or (job is not None and job.hold_id == hold.hold_id and job.billing_status in UNSETTLED):
         return None
+    if job is not None and job.unknown is not None:
+        # A later release may need it.
+        return None
     if job is None:
         reason = f"the job {hold.job_id} does not exist"
     elif job.hold_id != hold.hold_id:
@@ -103,6 +110,8 @@ def _judge_surplus(job: JobLine | None, made: Sequence[Deduction]) -> Iterator[F
     if job is None:
         description = f"neither job nor receipt exists, and it was charged {_listed(made)}"
         yield Finding(Kind.CHARGE_WITHOUT_JOB, "job", made[0].job_id, description)
+        return
+    if job.unknown is not None:
         return
     if len(made) > 1:
         yield _of(job, Kind.DOUBLE_CHARGE, f"is {_state(job)}, and was charged {len(made)} times: {_listed(made)}")

@@ -17,6 +17,7 @@ class JobLine(NamedTuple):
         stuck: What should have happened to it minutes ago; None if nothing.
         overdue: Why its charge or release is overdue; None if it is not.
         untried: Whether it has no time of a next try.
+        unknown: What this release does not understand of it; None if it understands all.
     """
 
     job_id: UUID
@@ -31,6 +32,7 @@ class JobLine(NamedTuple):
     stuck: str | None
     overdue: str | None
     untried: bool
+    unknown: str | None = None
 
 
 class Receipt(NamedTuple):

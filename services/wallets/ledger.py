@@ -96,7 +96,7 @@ class Books:
         written: The transactions under the wallets' IDs and the requests' keys.
         holds: Those the requests name, as far as they exist.
         charges: The transactions that refunds name, by ID or by job.
-        corrupt: Those of them that are not understood, by their own IDs and their jobs'.
+        corrupt: Those of them that are not understood, by ID. Of a job only those are looked for that are understood.
     """
 
     wallets: Iterable[Wallet]
@@ -280,9 +280,8 @@ def _charge(desk: _Desk, request: Refund) -> Charge:
             raise InvalidField.of("job_id", f"was charged to {len(of_job)} wallets; name the transaction instead")
         found = next(iter(of_job), None)
     if found is None:
-        for named in (request.refunded_id, request.refunded_job_id):
-            if named is not None and named in desk.corrupt:
-                raise desk.corrupt[named]
+        if request.refunded_id is not None and request.refunded_id in desk.corrupt:
+            raise desk.corrupt[request.refunded_id]
         raise TransactionNotFound(request.refunded_id, request.refunded_job_id)
     return found
 

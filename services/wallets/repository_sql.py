@@ -75,14 +75,14 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
         return now, {(row[wallet_at], row[key_at]): self._decoded(row) for row in rows}
 
     async def charges(self, wanted: Wanted) -> tuple[list[Charge], dict[UUID, DataCorrupt]]:
-        """Answers the transactions that refunds name, and what is not understood by its own ID and its job's."""
+        """Answers the transactions that refunds name, and by ID what is not understood of them."""
         charges: list[Charge] = []
         corrupt: dict[UUID, DataCorrupt] = {}
-        id_at, job_at = self._names.index("id"), self._names.index("job_id")
+        id_at = self._names.index("id")
         for *values, refunded_cents in await self._execute(statements.CHARGES, wanted.charges):
             transaction = self._decoded(values)
             if isinstance(transaction, DataCorrupt):
-                corrupt[values[id_at]] = corrupt[values[job_at]] = transaction
+                corrupt[values[id_at]] = transaction
             else:
                 # A sum of bigints is a numeric.
                 charges.append(Charge(transaction, int(refunded_cents)))

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
@@ -19,7 +20,7 @@ from services.jobs.repository import Claim
 from services.jobs.watching import Watching
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.errors import Draining
+from services.kit.errors import DataCorrupt, Draining
 from services.kit.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
@@ -245,3 +246,22 @@ async def test_a_stream_that_is_left_leaves_nothing_behind(processes: Processes)
     # Changes of jobs that nobody watches are not kept.
     await one.cancel(job_id)
     assert one.watching._changed == set()
+
+
+async def test_a_job_that_is_not_understood_any_more_ends_its_own_stream_and_the_others_are_told(
+    processes: Processes, jobs_url: str
+) -> None:
+    one, other = await processes.start(), await processes.start(OFTEN)
+    bad, good = await one.stored(), await one.stored()
+    spoiled, stream = Stream(other, bad), Stream(other, good)
+    for each in (spoiled, stream):
+        await each.next()
+    with psycopg.connect(jobs_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_priority_known")
+        connection.execute("UPDATE jobs SET priority = 7, version = version + 1 WHERE id = %s", [bad])
+    await one.claim(good)
+    assert (await stream.next()).status is JobStatus.RUNNING
+    with pytest.raises(DataCorrupt):
+        await spoiled.next()
+    with pytest.raises(DataCorrupt):
+        await Stream(other, bad).next()

@@ -198,6 +198,32 @@ async def test_a_job_that_contradicts_itself_is_found_where_no_constraint_keeps_
     assert finding.description.endswith(f"does not fit its {column}")
 
 
+@pytest.mark.parametrize(
+    ("change", "unknown"),
+    [
+        ("status = 'SUSPENDED'", "status SUSPENDED"),
+        ("billing_status = 'CHARGE_LATER'", "billing_status CHARGE_LATER"),
+        ("priority = 7", "priority 7"),
+        ("labels = '{\"n\": 1}'", "labels"),
+        ("labels = '[]'", "labels"),
+        ("error = '{}'", "error"),
+        ("error = '[]'", "error"),
+        ("""error = '{"type": 1, "message": "", "attempt": 1, "retryable": true, "at": ""}'""", "error"),
+    ],
+)
+@pytest.mark.usefixtures("wallet_id")
+async def test_a_job_with_a_value_that_a_later_release_wrote_is_named(
+    platform: Platform, customer_id: UUID, change: str, unknown: str
+) -> None:
+    for check in ("status_known", "billing_status_known", "priority_known"):
+        platform.jobs.execute(f"ALTER TABLE jobs DROP CONSTRAINT ck_jobs_{check}".encode())
+    job_id = platform.job(customer_id)
+    platform.jobs.execute(f"UPDATE jobs SET {change} WHERE id = %s".encode(), (job_id,))
+    finding = only(await platform.verified(), Kind.NOT_UNDERSTOOD)
+    assert finding.id == job_id
+    assert finding.description.endswith(f"does not understand: {unknown}")
+
+
 async def test_a_job_that_is_over_and_still_held_contradicts_itself(
     platform: Platform, customer_id: UUID, wallet_id: UUID
 ) -> None:

@@ -180,3 +180,10 @@ def test_only_declined_and_blocked_jobs_are_exceptions() -> None:
         "CHARGE_BLOCKED": Kind.BLOCKED,
         "HELD": None,
     }
+
+
+def test_of_a_job_that_is_not_understood_nothing_else_is_said_and_its_hold_stays() -> None:
+    job = job_line(billing_status="CHARGE_LATER", hold_id=hold_line().hold_id, unknown="billing_status", stuck="long")
+    assert [finding.kind for finding in judge_job(job)] == [Kind.NOT_UNDERSTOOD]
+    assert judge_hold(hold_line(job_id=job.job_id), job) is None
+    assert not kinds(job, None, deduction())
