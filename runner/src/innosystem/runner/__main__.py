@@ -7,11 +7,10 @@ import os
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
-import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
@@ -22,13 +21,12 @@ from innosystem.client.log_lines import flush_all
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.forks import protect_from_forks
 from innosystem.runner.logs import configure_logs
+from innosystem.runner.loop_watch import LoopWatch
 from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.settings import RunnerSettings
 from innosystem.runner.worker import Runner
 
 log = structlog.get_logger()
-
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if every job was finished or handed back, 1 if some were left or the runner
-        broke, 2 if it could not start.
+        broke, 2 if it could not start. A runner whose event loop is blocked ends with 3, without returning.
     """
     given = {key: value for key, value in vars(_parse(arguments)).items() if value is not None}
     try:
@@ -83,10 +81,14 @@ def run(settings: RunnerSettings) -> int:
 
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     """Run jobs; answer the exit status."""
-    async with Runner.open(settings, registry) as runner:
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, runner.stop)
+    async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
+        watch = LoopWatch(
+            limit_seconds=settings.runner_blocked_seconds,
+            drain_seconds=settings.runner_drain_seconds,
+            stop=runner.stop,
+        )
+        closing.enter_context(watch.watching())
+        runner.queue.excused = watch.was_blocked
         # What is loaded stays: the collector of garbage need not look through it again and again.
         gc.collect()
         gc.freeze()

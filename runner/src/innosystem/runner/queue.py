@@ -10,6 +10,7 @@ import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from innosystem.client import new_id
 from innosystem.runner.backoff import Backoff
@@ -53,7 +54,11 @@ def list_keys(queues: Sequence[str], prefix: str = "") -> list[str]:
 
 
 class JobQueue:
-    """The lists that a runner serves. It reconnects by itself, for ever."""
+    """The lists that a runner serves. It reconnects by itself, for ever.
+
+    Attributes:
+        excused: Tells whether a reply that seems late may have come in time, and was not read.
+    """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
         """Describe the lists; nothing is opened before the first call.
@@ -74,6 +79,7 @@ class JobQueue:
         self._blocking = connect(url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **always)
         self._commands = connect(url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **always)
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
+        self.excused: Callable[[], bool] = lambda: False
 
     async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
         """Wait for an ID, a second at most, and take more with it.
@@ -148,6 +154,9 @@ class JobQueue:
             self._backoff.reset()
 
     async def _failed(self, exc: Exception) -> None:
+        if isinstance(exc, TimeoutError | RedisTimeoutError) and self.excused():
+            log.info("redis_reply_not_read", note="the event loop was blocked")
+            return
         if not self._backoff.failures:
             log.warning("redis_unavailable", error=f"{type(exc).__name__}: {exc}")
         await asyncio.sleep(self._backoff.next_seconds())

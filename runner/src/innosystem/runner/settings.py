@@ -30,6 +30,8 @@ class RunnerSettings(BaseSettings):
         runner_stop_seconds: How long a handler has to stop at its timeout, or when its job is cancelled. One that
             does not is left behind: its job is reported as timed out, and a runner that has lost half of its slots so
             drains and ends, to be started anew.
+        runner_blocked_seconds: How long a handler may block the event loop before the runner ends with status 3, so
+            that its jobs run elsewhere.
         runner_report_seconds: How long a result or a charge is sent again while a service is away.
             What is not reported by then is left to the platform.
         runner_drain_seconds: How long a runner takes to stop once it is told to: jobs get the time to
@@ -56,6 +58,7 @@ class RunnerSettings(BaseSettings):
     runner_processes: int = Field(default_factory=available_cpus, ge=1, le=1000)
     runner_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     runner_stop_seconds: float = Field(default=10.0, gt=0)
+    runner_blocked_seconds: float = Field(default=60.0, ge=1)
     runner_report_seconds: float = Field(default=600.0, ge=1)
     runner_drain_seconds: float = Field(default=25.0, ge=0)
     runner_watchdog_seconds: float = Field(default=60.0, ge=2)

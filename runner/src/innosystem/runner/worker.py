@@ -62,7 +62,7 @@ class Runner:
         wallets: "WalletServiceAsyncStub",
     ) -> None:
         self.runner_id = str(new_id())
-        self._queue = queue
+        self.queue = queue
         self._executor = executor
         self._stopping = asyncio.Event()
         self._broken = False
@@ -205,10 +205,10 @@ class Runner:
             if not self._flight.room():
                 await self._flight.has_room.wait()
                 continue
-            popped = await self._queue.pop(self._flight.room)
+            popped = await self.queue.pop(self._flight.room)
             self._watchdog.polled()
             if self._stopping.is_set():
-                await self._queue.push_back(popped)
+                await self.queue.push_back(popped)
                 return
             for each in popped:
                 self._claim.put(self._flight.enter(each))
@@ -219,5 +219,5 @@ class Runner:
             # It may be the very part that does not come to an end.
             fetching.cancel()
         else:
-            await self._queue.wake()
+            await self.queue.wake()
         await asyncio.wait([fetching])
