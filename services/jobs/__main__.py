@@ -59,6 +59,7 @@ from services.kit.cache.metrics import CacheCollector
 from services.kit.clocks import Skew
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.locked_lane import LockTimes
 from services.kit.migrations.startup import SchemaGate
 from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
@@ -130,6 +131,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             queue=dispatcher,
             now=database.now,
             checks=checks,
+            lock_times=LockTimes(patient_seconds=database_settings.locked_row_seconds),
         )
         settle_after = timedelta(seconds=settings.settle_after_seconds)
         settling = asyncio.Event()

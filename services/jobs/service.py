@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -22,8 +24,9 @@ from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError
+from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, RowLocked
 from services.kit.idempotency import check_same
+from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
 from services.kit.records import changed
 from services.kit.time_slice import TimeSlice
@@ -66,6 +69,7 @@ class JobsService:
         queue: Queue,
         now: Callable[[], datetime],
         checks: SchemaChecks | None = None,
+        lock_times: LockTimes = LOCK_TIMES,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
@@ -75,15 +79,36 @@ class JobsService:
         self._queue = queue
         self._now = now
         self._checks = checks or SchemaChecks()
-        self._submissions = Coalescer("submissions", self._submit)
+        self._submissions: Coalescer[Submission, Submitted | _Admitted | Unchecked] = Coalescer(
+            "submissions",
+            self._submit,
+            unlocked=partial(self._submit, wait=False),
+            key=attrgetter("job_id"),
+            size=lambda one: len(one.input_json),
+            times=lock_times,
+        )
+        self._paid: Coalescer[_Admitted, Submitted] = Coalescer(
+            "paid submissions",
+            self._reserve_and_store,
+            unlocked=partial(self._reserve_and_store, wait=False),
+            key=lambda one: one.submission.customer_id,
+            size=lambda one: len(one.submission.input_json),
+            times=lock_times,
+        )
 
-    async def submit(self, submissions: Sequence[Submission]) -> list[Submitted | DomainError]:
+    async def submit(
+        self, submissions: Sequence[Submission], *, patient: bool = False
+    ) -> list[Submitted | DomainError]:
         """Reserves the price of jobs, stores them and hands them to the queue; each alone succeeds or fails.
 
         Concurrent calls share their transactions.
 
         A hold stays when its job could not be stored: somebody else may be about to store it under the same ID. Who
         submits the job again finds it, and otherwise the hold auditor releases it.
+
+        Args:
+            submissions: The jobs.
+            patient: Whether to wait for wallets that are locked: the other submissions have to wait as well.
 
         Returns:
             The results, aligned with the submissions.
@@ -93,7 +118,7 @@ class JobsService:
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too much is waiting to be stored.
         """
-        results = await self._submissions(await with_large_inputs_checked(submissions))
+        results = await self._submissions(await with_large_inputs_checked(submissions), patient=patient)
         for _ in range(_CHECKS_MAX):
             unchecked = {at: result for at, result in enumerate(results) if isinstance(result, Unchecked)}
             if not unchecked:
@@ -101,11 +126,13 @@ class JobsService:
             # Outside of the batch: nobody else waits for what takes long.
             checked = {at: await self._checked(one) for at, one in unchecked.items()}
             good = [one for one in checked.values() if isinstance(one, Submission)]
-            again = iter(await self._submissions(good))
+            again = iter(await self._submissions(good, patient=patient))
             for at, one in checked.items():
                 results[at] = next(again) if isinstance(one, Submission) else one
-        # Else the schema changed each time while an input was checked with it.
-        return [result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate() for result in results]
+        held = [one for one in results if isinstance(one, _Admitted)]
+        # Apart from the others: who needs no money does not wait for the wallets service.
+        stored = iter(await self._paid(held, patient=patient))
+        return [_answer(next(stored) if isinstance(one, _Admitted) else one) for one in results]
 
     async def _checked(self, one: Unchecked) -> Submission | DomainError:
         try:
@@ -113,37 +140,45 @@ class JobsService:
         except DomainError as error:
             return error
 
-    async def _submit(self, submissions: Sequence[Submission]) -> list[Submitted | Unchecked | DomainError]:
+    async def _submit(
+        self, submissions: Sequence[Submission], *, wait: bool = True
+    ) -> "list[Submitted | _Admitted | Unchecked | DomainError]":
+        """Answers what is stored or refused, and stores what needs no money; what is admitted needs some."""
         # At the same time: each is a way to somebody else.
         known, types, active = await asyncio.gather(
             self._stored_before(submissions),
             self._job_types.resolve({one.job_type for one in submissions}),
             self._customers.active({one.customer_id for one in submissions}),
         )
-        fresh = [one for one in submissions if one.job_id not in known]
+        kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
         admissions = Admissions(types, active, self._now(), self._checks)
-        outcomes: list[NewJob | Unchecked | DomainError | None] = []
+        outcomes: list[Submitted | _Admitted | Unchecked | DomainError] = []
         time_slice = TimeSlice()
         for one in submissions:
-            outcomes.append(None if one.job_id in known else admissions.judge(one))
+            if (job := known.get(one.job_id)) is not None:
+                outcomes.append(_repeated(one, job))
+            else:
+                outcome = admissions.judge(one)
+                if isinstance(outcome, NewJob):
+                    outcomes.append(_Admitted(one, outcome, kinds[outcome.job_type_id]))
+                else:
+                    outcomes.append(outcome)
             await time_slice.rest()
-        wanted: dict[UUID, NewJob] = {}
-        for job in outcomes:
-            if isinstance(job, NewJob):
-                # Of those that have the same ID the first is the one to store.
-                wanted.setdefault(job.id, job)
+        free = [one for one in outcomes if isinstance(one, _Admitted) and not one.needs_hold]
+        wanted = _first_of_each(free)
         until = monotonic() + self._reservations.times.store_within.total_seconds()
-        reserved = await self._reserve(wanted.values())
-        new = [job for job in reserved.values() if isinstance(job, NewJob)]
-        outcomes = [reserved[job.id] if isinstance(job, NewJob) else job for job in outcomes]
-        kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
-        try:
-            stored = await self._store(wanted.keys(), new, self._withheld(new, kinds), until)
-        except StillReferenced as error:
-            # A job type was deleted since it was read: who repeats the call is told so.
-            self._job_types.forget({one.job_type for one in fresh})
-            raise Conflict from error
-        return _results(submissions, outcomes, known, stored)
+        stored = iter(await self._store(free, wanted, until, wait=wait))
+        return [next(stored) if isinstance(one, _Admitted) and not one.needs_hold else one for one in outcomes]
+
+    async def _reserve_and_store(
+        self, admitted: "Sequence[_Admitted]", *, wait: bool = True
+    ) -> list[Submitted | DomainError]:
+        wanted = _first_of_each(admitted)
+        until = monotonic() + self._reservations.times.store_within.total_seconds()
+        reserved = await self._reservations.reserve([_reservation(job) for job in wanted.values()])
+        crash_point("jobs.submit.before_insert")
+        held = {key: _held(job, reserved.get(key)) for key, job in wanted.items()}
+        return await self._store(admitted, held, until, wait=wait)
 
     async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
         async with self.transactions.begin():
@@ -151,32 +186,33 @@ class JobsService:
             found = await self._jobs.versions({one.job_id for one in submissions})
             return await self._jobs.get_many(found.keys()) if found else {}
 
-    async def _reserve(self, wanted: Collection[NewJob]) -> dict[UUID, NewJob | DomainError]:
-        """The jobs as they are to be stored, each with its hold, or why there is none."""
-        reservations = [_reservation(job) for job in wanted if job.billing_status is BillingStatus.HELD]
-        reserved = await self._reservations.reserve(reservations)
-        if reservations:
-            crash_point("jobs.submit.before_insert")
-        return {job.id: _held(job, reserved.get(job.id)) for job in wanted}
-
-    def _withheld(self, new: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[ListKey]:
-        """The lists that take none of these jobs now."""
-        wanted = {(ListKey(job.queue, job.priority), job.job_type_id) for job in new}
-        return {key for key, kind in wanted if self._queue.withholds(key, kinds[kind])}
-
     async def _store(
-        self, wanted: Collection[UUID], new: Sequence[NewJob], withheld: Collection[ListKey], until: float
-    ) -> "_Stored":
-        if not wanted:
-            return _Stored({}, {})
-        async with self.transactions.begin(timeout_seconds=until - monotonic()):
-            created = await self._jobs.create_many(new, withheld) if new else {}
-            # Those left out may have been stored by another call a moment ago: with the money that now is missing, too.
-            missing = set(wanted) - created.keys()
-            found = await self._jobs.get_many(missing) if missing else {}
-            self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
+        self,
+        admitted: "Sequence[_Admitted]",
+        outcomes: Mapping[UUID, NewJob | DomainError],
+        until: float,
+        *,
+        wait: bool,
+    ) -> list[Submitted | DomainError]:
+        """Stores those that nothing speaks against, and answers what became of each."""
+        if not admitted:
+            return []
+        new = [job for job in outcomes.values() if isinstance(job, NewJob)]
+        lists = {ListKey(one.job.queue, one.job.priority): one.kind for one in admitted}
+        withheld = {key for key, kind in lists.items() if self._queue.withholds(key, kind)}
+        try:
+            async with self.transactions.begin(timeout_seconds=until - monotonic()):
+                created = await self._jobs.create_many(new, withheld, wait=wait) if new else {}
+                # Those left out may have been stored by another call a moment ago: with the money that now is missing.
+                missing = outcomes.keys() - created.keys()
+                found = await self._jobs.get_many(missing) if missing else {}
+                self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
+        except StillReferenced as error:
+            # A job type was deleted since it was read: who repeats the call is told so.
+            self._job_types.forget({one.submission.job_type for one in admitted})
+            raise Conflict from error
         crash_point("jobs.submit.before_push")
-        return _Stored(created, found)
+        return _results(admitted, outcomes, created, found)
 
     def _hand_over(self, created: Sequence[Job]) -> None:
         waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created if job.dispatched_at]
@@ -222,31 +258,53 @@ class JobsService:
 
 
 @dataclass(frozen=True)
-class _Stored:
-    """The jobs of a batch that are stored now: those by this call, and those by another one that was faster."""
+class _Admitted:
+    """A submission that is to be stored, and the job that it becomes."""
 
-    created: Mapping[UUID, Job]
-    found: Mapping[UUID, Job | DataCorrupt]
+    submission: Submission
+    job: NewJob
+    kind: JobType
+
+    @property
+    def needs_hold(self) -> bool:
+        return self.job.billing_status is BillingStatus.HELD
+
+
+def _answer(result: "Submitted | _Admitted | Unchecked | DomainError") -> Submitted | DomainError:
+    # Else the schema changed each time while an input was checked with it.
+    return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
+
+
+def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, NewJob]:
+    """Of those that have the same ID the first is the one to store."""
+    wanted: dict[UUID, NewJob] = {}
+    for one in admitted:
+        wanted.setdefault(one.job.id, one.job)
+    return wanted
 
 
 def _results(
-    submissions: Sequence[Submission],
-    outcomes: Sequence[NewJob | Unchecked | DomainError | None],
-    known: Mapping[UUID, Job | DataCorrupt],
-    stored: _Stored,
-) -> list[Submitted | Unchecked | DomainError]:
-    created = dict(stored.created)
-    answered = {**known, **stored.found}
-    results: list[Submitted | Unchecked | DomainError] = []
-    for one, outcome in zip(submissions, outcomes, strict=True):
-        if (job := answered.get(one.job_id)) is not None:
-            results.append(_repeated(one, job))
-        elif isinstance(outcome, Unchecked | DomainError):
+    admitted: Sequence[_Admitted],
+    outcomes: Mapping[UUID, NewJob | DomainError],
+    created: Mapping[UUID, Job],
+    found: Mapping[UUID, Job | DataCorrupt],
+) -> list[Submitted | DomainError]:
+    """What became of each: stored by this call, by another one that was faster, or neither."""
+    answered = dict(found)
+    results: list[Submitted | DomainError] = []
+    for one in admitted:
+        job_id = one.job.id
+        outcome = outcomes[job_id]
+        if (job := answered.get(job_id)) is not None:
+            results.append(_repeated(one.submission, job))
+        elif isinstance(outcome, DomainError):
             results.append(outcome)
-        else:
+        elif job_id in created:
             # The first of those that have this ID: it is the one that was stored.
-            answered[one.job_id] = job = created[one.job_id]
-            results.append(Submitted(job, replayed=False))
+            answered[job_id] = created[job_id]
+            results.append(Submitted(created[job_id], replayed=False))
+        else:
+            results.append(RowLocked())
     return results
 
 

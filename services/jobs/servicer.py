@@ -63,7 +63,7 @@ class JobServicer(JobServiceServicer):
         self._lists = Lists(JOBS, tokens)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
-        [result] = await self._jobs.submit([convert.submission(request)])
+        [result] = await self._jobs.submit([convert.submission(request)], patient=True)
         return convert.submitted_message(one(result))
 
     async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:

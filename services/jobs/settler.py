@@ -17,7 +17,7 @@ from services.jobs.run_service import RunService
 from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
 from services.kit.dividing import divided
-from services.kit.errors import DataCorrupt, DomainError
+from services.kit.errors import DataCorrupt, DomainError, RowLocked
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +113,8 @@ class Settler:
             else:
                 put_off.append((one.job_id, error))
         JOBS.labels("settler", "put_off").inc(len(put_off))
-        if len(put_off) == asked and put_off:
+        # A wallet that is locked says nothing about the others.
+        if len(put_off) == asked and put_off and not isinstance(put_off[0][1], RowLocked):
             raise put_off[0][1]
         if put_off:
             job_ids = [str(job_id) for job_id, _ in put_off[:_NAMED_MAX]]

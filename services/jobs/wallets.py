@@ -18,7 +18,7 @@ from services.jobs.errors import HoldNotActive, InsufficientFunds, NoWalletInCur
 from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
-from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError
+from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked
 from services.kit.rpc.convert import moment, optional_id
 
 T = TypeVar("T")
@@ -201,7 +201,12 @@ def _charged(charge: Charge, result: pb.BatchDeductResult) -> Settlement | Domai
     error = error_from_status(result.error)
     if error.code in _DEFINITE and error.reason:
         return _refusal(charge, error.reason)
-    return DependencyUnavailable("wallets")
+    return _open(error)
+
+
+def _open(error: InnosystemError) -> DomainError:
+    """Why nothing is known yet, or nothing was done: a wallet that is locked is not a service that is away."""
+    return RowLocked() if error.reason == "ROW_LOCKED" else DependencyUnavailable("wallets")
 
 
 def _refusal(charge: Charge, reason: str) -> Settlement:
@@ -234,15 +239,16 @@ def _placed(
         return NoWalletInCurrency(wanted.customer_id, wanted.currency)
     if error.reason == "INSUFFICIENT_FUNDS":
         return InsufficientFunds(int(error.metadata["available_cents"]), wanted.amount_cents, wanted.currency)
-    return DependencyUnavailable("wallets")
+    return _open(error)
 
 
 def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlement | DomainError:
     if result.HasField("response"):
         return Settlement(job_id=release.job_id, released=True)
-    if error_from_status(result.error).reason == "HOLD_NOT_ACTIVE":
+    error = error_from_status(result.error)
+    if error.reason == "HOLD_NOT_ACTIVE":
         return HoldNotActive(release.hold_id)
-    return DependencyUnavailable("wallets")
+    return _open(error)
 
 
 def _judged(hold: wallet_pb2.Hold, now: datetime) -> Hold | DataCorrupt:
