@@ -35,9 +35,9 @@ class LockTimes:
     """
 
     patient_seconds: float = 3.0
-    impatient_seconds: float = 0.3
+    impatient_seconds: float = 0.15
     known_seconds: float = 1.0
-    pause_seconds: float = 0.1
+    pause_seconds: float = 0.05
 
 
 LOCK_TIMES = LockTimes()
@@ -166,15 +166,15 @@ class LockedLane(Generic[T, R]):
                 await self._serve(batch, wait=False)
 
     def _wait_in_line(self) -> None:
-        """Has the row that was longest not waited for waited for, beside the rounds."""
-        if self._in_line is not None or not self._waiting:
+        """Has the row that was longest not waited for waited for, beside the rounds; only patient callers have time."""
+        first = next((part for part in self._waiting if part.call.patient and not part.is_over), None)
+        if self._in_line is not None or first is None:
             return
-        key = self._key_of(self._waiting[0])
-        parts = [part for part in self._waiting if self._key_of(part) == key]
-        self._waiting = deque(part for part in self._waiting if self._key_of(part) != key)
-        parts = [part for part in parts if not part.is_over]
-        if parts:
-            self._in_line = asyncio.get_running_loop().create_task(self._line(deque(parts)))
+        key = self._key_of(first)
+        parts = deque(part for part in self._waiting if part.call.patient and self._key_of(part) == key)
+        taken = set(map(id, parts))
+        self._waiting = deque(part for part in self._waiting if id(part) not in taken)
+        self._in_line = asyncio.get_running_loop().create_task(self._line(parts))
 
     async def _line(self, parts: deque[Part[T, R]]) -> None:
         try:
