@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
-from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import ListKey, Waiting
+from services.jobs.lists import QueueUnavailable
 
 LIMIT_SECONDS = 10
 
@@ -17,6 +17,7 @@ class ListsForTests:
     Attributes:
         held: What each list holds, what is taken next first.
         pushed: All IDs that were ever pushed.
+        broken: The lists that can't be used.
         attempts: How often something was to be pushed.
         refusals: How often it was asked for something while it was away.
         longest: How long a list has been at most.
@@ -26,6 +27,7 @@ class ListsForTests:
         self.held: dict[ListKey, list[UUID]] = defaultdict(list)
         self.pushed: list[UUID] = []
         self.available = True
+        self.broken: set[ListKey] = set()
         self.attempts = 0
         self.refusals = 0
         self.longest = 0
@@ -34,6 +36,7 @@ class ListsForTests:
     async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
         self.attempts += 1
         self._check()
+        jobs = [job for job in jobs if not self._refuses(job.list)]
         for job in reversed(jobs) if first else jobs:
             held = self.held[job.list]
             held.insert(0 if first else len(held), job.id)
@@ -44,7 +47,7 @@ class ListsForTests:
 
     async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
         self._check()
-        return {key: len(self.held[key]) for key in keys}
+        return {key: len(self.held[key]) for key in keys if not self._refuses(key)}
 
     async def names(self) -> list[ListKey]:
         self._check()
@@ -58,6 +61,13 @@ class ListsForTests:
         self._check()
         self.held[key] = [one for one in self.held[key] if one not in job_ids]
 
+    async def take_back(self, key: ListKey, count: int) -> list[UUID]:
+        self._check()
+        self.happened.set()
+        kept = max(len(self.held[key]) - count, 0)
+        self.held[key], found = self.held[key][:kept], self.held[key][kept:]
+        return found
+
     def taken(self, key: ListKey, count: int = 1) -> list[UUID]:
         """Takes what is to be run next, as a runner does."""
         found, self.held[key] = self.held[key][:count], self.held[key][count:]
@@ -69,6 +79,10 @@ class ListsForTests:
             while not condition():
                 self.happened.clear()
                 await self.happened.wait()
+
+    def _refuses(self, key: ListKey) -> bool:
+        self.refusals += key in self.broken
+        return key in self.broken
 
     def _check(self) -> None:
         self.happened.set()

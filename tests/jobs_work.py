@@ -1,6 +1,6 @@
 """A test's transaction on jobs and job types."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, ListKey, Release, Waiting
+from services.jobs.domain import Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.errors import HoldNotActive, InsufficientFunds
 from services.jobs.holds import Hold, HoldState, HoldTimes, Reservation, Reservations
 from services.jobs.job_types import JobType
@@ -38,14 +38,16 @@ class QueueForTests:
     """A queue that only keeps what it is told."""
 
     def __init__(self) -> None:
-        self.withheld: set[ListKey] = set()
+        self.full: set[ListKey] = set()
         self.jobs: list[Waiting] = []
         self.first: list[Waiting] = []
         self.woken = 0
         self.expected: list[timedelta] = []
 
-    def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
-        return wanted in self.withheld or job_type.paused
+    def withheld(self, jobs: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[UUID]:
+        return {
+            job.id for job in jobs if ListKey(job.queue, job.priority) in self.full or kinds[job.job_type_id].paused
+        }
 
     def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:
         (self.first if first else self.jobs).extend(jobs)

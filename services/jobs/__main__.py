@@ -20,13 +20,14 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.caching import CachedCustomers, CachedJobTypes
 from services.jobs.control_service import ControlService
 from services.jobs.customers import GrpcCustomers
-from services.jobs.dispatcher import Dispatcher, QueueUnavailable
+from services.jobs.dispatcher import Dispatcher
 from services.jobs.expiry import Expiry
 from services.jobs.gauges import Gauges
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import HoldTimes, Reservations
 from services.jobs.job_type_service import JobTypeService
 from services.jobs.job_type_servicer import JobTypeServicer
+from services.jobs.lists import QueueUnavailable
 from services.jobs.models import metadata
 from services.jobs.queue import RedisLists
 from services.jobs.reconciler import Reconciler

@@ -7,88 +7,38 @@ not answer are all just "not handed over yet". An ID that is pushed twice is har
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextvars import Context, copy_context
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import structlog
 
-from services.jobs.domain import ListKey, Waiting
+from services.jobs.domain import ListKey, NewJob, Waiting
+from services.jobs.feeding import Feed
 from services.jobs.job_types import JobType
-from services.jobs.metrics import JOBS
+from services.jobs.lists import Lists, QueueUnavailable
+from services.jobs.metrics import LOST_NOTES
 from services.jobs.ports import Changes
-from services.jobs.repository import JobRepository, Lane, PauseRepository
-from services.kit.background import together
+from services.jobs.repository import JobRepository, PauseRepository
+from services.jobs.scheduler import Scheduler
+from services.jobs.window import Window
+from services.kit.background import Loop, end, together
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 
 log = structlog.get_logger(__name__)
 
 _BATCH = 1000
-_BACKOFF_MIN = 0.2
-_BACKOFF_MAX = 5.0
+_BACKOFF_SECONDS_MAX = 5.0
 # How often the database is asked for what other replicas, also dead ones, have left to be handed over.
 _POLL_SECONDS = 2.0
-# How often a full list is looked at that more jobs wait for.
-_FULL_POLL_SECONDS = 0.2
-_DUE_POLL_SECONDS = 0.02
-# Finding out that all jobs of a list are of paused types takes a look at each. Who resumes one wakes its replica.
-_PAUSED_POLL_SECONDS = 15.0
-# A list is fed when so much of its window is free: feeding single IDs would cost a statement each.
-_ROOM_MIN = 0.1
-
-
-class QueueUnavailable(Exception):
-    """The queue did not take the IDs, or did not say so in time."""
-
-
-class Lists(Protocol):
-    """The lists that runners take IDs from."""
-
-    async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
-        """Adds jobs, each to the list of its queue and priority, in this order; `first` for before all others.
-
-        Returns:
-            How long the lists are now.
-
-        Raises:
-            QueueUnavailable: If it is not known that all were added.
-        """
-        ...
-
-    async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
-        """Answers how long lists are.
-
-        Raises:
-            QueueUnavailable: If there was no answer.
-        """
-        ...
-
-    async def names(self) -> list[ListKey]:
-        """Answers all lists that hold anything, also those that no job waits in.
-
-        Raises:
-            QueueUnavailable: If there was no answer.
-        """
-        ...
-
-    async def read(self, key: ListKey) -> list[UUID]:
-        """Answers all IDs of a list; what is no ID is left out.
-
-        Raises:
-            QueueUnavailable: If there was no answer.
-        """
-        ...
-
-    async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
-        """Removes IDs from a list.
-
-        Raises:
-            QueueUnavailable: If it is not known that all were removed.
-        """
-        ...
+# What waits to be pushed while neither the queue nor the database answers. More is left to the reconciler.
+_NOTED_MAX = 50_000
+# So many lists are fed at once: each takes a connection to the database.
+_FED_AT_ONCE = 2
 
 
 class Dispatcher:
@@ -117,176 +67,152 @@ class Dispatcher:
         self._jobs = jobs
         self._pauses = pauses
         self._lists = lists
-        self._changes = changes
         self._window = window
         self._noted: dict[bool, list[Waiting]] = {False: [], True: []}
         self._noted_any = asyncio.Event()
-        self._left_any = asyncio.Event()
-        self._lengths: dict[ListKey, int] = {}
-        # Lists that jobs are still to be handed to: newer ones must not overtake them.
-        self._behind: set[ListKey] = set()
+        self._feeds: dict[ListKey, Feed] = {}
+        self._feeding: list[asyncio.Task[None]] = []
+        self._context: Context | None = None
+        self._slots = asyncio.Semaphore(_FED_AT_ONCE)
         self._paused_queues: set[str] = set()
         self._paused_types: set[UUID] = set()
-        self._due_at: float | None = None
-        # Whose turn is next in a list that has more lanes than have had theirs.
-        self._next_lanes: dict[ListKey, Lane] = {}
-        # When lists are looked at again in which nothing but jobs of paused types was left.
-        self._paused_until: dict[ListKey, float] = {}
+        self._scheduler = Scheduler(transactions, jobs, changes, self.wake)
+        known = (QueueUnavailable,)
+        every = timedelta(seconds=_POLL_SECONDS)
+        self._pushing = Loop("pushing", self._push, known=known, backoff_seconds_max=_BACKOFF_SECONDS_MAX)
+        self._looking = Loop("dispatcher", self._look, every=every, backoff_seconds_max=_BACKOFF_SECONDS_MAX)
+        self._reporting = Loop("dispatcher report", self._report, every=every)
 
-    def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
-        """Whether a job is to be stored as still to be handed over. A claim looks at pauses again."""
-        return (
-            wanted in self._behind
-            or self._lengths.get(wanted, 0) >= self._window
-            or wanted.queue in self._paused_queues
-            or job_type.paused
-            or job_type.id in self._paused_types
-        )
+    def withheld(self, jobs: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[UUID]:
+        """Return which jobs are to be stored as still to be handed over. A claim looks at pauses again."""
+        paused = self._paused_types | {kind.id for kind in kinds.values() if kind.paused}
+        withheld = {job.id for job in jobs if job.job_type_id in paused} if paused else set()
+        lists: dict[ListKey, list[NewJob]] = defaultdict(list)
+        for job in jobs:
+            lists[ListKey(job.queue, job.priority)].append(job)
+        now = asyncio.get_running_loop().time()
+        for key, wanted in lists.items():
+            feed = self._feed(key)
+            all_of_them = feed.behind or key.queue in self._paused_queues
+            beyond = wanted if all_of_them else feed.window.beyond(wanted, now)
+            withheld.update(job.id for job in beyond)
+        return withheld
 
     def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:
-        """Notes jobs that were stored as handed over; they are pushed at once, but nobody waits for it."""
-        self._noted[first].extend(jobs)
+        """Note jobs that were stored as handed over; they are pushed at once, but nobody waits for it."""
+        noted = self._noted[first]
+        room = max(_NOTED_MAX - len(noted), 0)
+        if len(jobs) > room:
+            LOST_NOTES.inc(len(jobs) - room)
+            log.warning("jobs left to the reconciler", jobs=len(jobs) - room)
+        noted.extend(jobs[:room])
         self._noted_any.set()
 
     def wake(self, *lists: ListKey) -> None:
-        """Notes that jobs were stored that are still to be handed over; without lists, that this may hold for any."""
-        self._behind.update(lists)
-        for key in lists or tuple(self._paused_until):
-            self._paused_until.pop(key, None)
-        self._left_any.set()
+        """Note that jobs were stored that are still to be handed over; without lists, that this may hold for any."""
+        for key in lists:
+            self._feed(key).wake()
+        if not lists:
+            self._looking.woken.set()
 
     def expect(self, wait: timedelta) -> None:
-        """Notes that a job is to be handed over after this time."""
-        due_at = asyncio.get_running_loop().time() + wait.total_seconds()
-        if self._due_at is None or due_at < self._due_at:
-            self._due_at = due_at
-            self._left_any.set()
+        """Note that a job is to be handed over after this time."""
+        self._scheduler.expect(wait)
 
     async def run(self) -> None:
-        """Pushes and feeds until it is cancelled."""
-        await together(_again_and_again("push", self._push), _again_and_again("feed", self._feed))
+        """Push and feed until it is cancelled."""
+        loops = (self._pushing, self._looking, self._reporting, self._scheduler.loop)
+        self._context = copy_context()
+        for feed in self._feeds.values():
+            self._begin(feed)
+        try:
+            await together(*(loop.run() for loop in loops))
+        finally:
+            self._context = None
+            await end(self._feeding)
 
     async def flush(self) -> None:
-        """Pushes what was noted, once, before the process ends. What fails is found by the reconciler."""
+        """Push what was noted, once, before the process ends. What fails is found by the reconciler."""
         try:
             await self._push_noted()
         except (QueueUnavailable, DomainError) as error:
             log.warning("queue behind", problem=str(error))
 
+    def excluded(self, key: ListKey) -> Collection[UUID] | None:
+        """Return the job types that a list is not to be fed with now; None if it is not to be fed at all."""
+        return None if key.queue in self._paused_queues else self._paused_types
+
+    def _feed(self, key: ListKey) -> Feed:
+        feed = self._feeds.get(key)
+        if feed is None:
+            window = Window(self._window, asyncio.get_running_loop().time())
+            feed = Feed(
+                key,
+                window,
+                self.transactions,
+                self._jobs,
+                self._lists,
+                excluded=self.excluded,
+                slots=self._slots,
+            )
+            self._feeds[key] = feed
+            self._begin(feed)
+        return feed
+
+    def _begin(self, feed: Feed) -> None:
+        """Have a list fed by a task of its own."""
+        if self._context is not None:
+            # In the context of `run`: whoever needs the list first may be in a transaction.
+            self._feeding.append(asyncio.create_task(feed.loop.run(), context=self._context.copy()))
+
+    async def _look(self) -> None:
+        """Look at what is still to be handed over, and at what is paused."""
+        async with self.transactions.begin(read_only=True):
+            left = await self._jobs.withheld_lists()
+            self._paused_queues = await self._pauses.paused_queues()
+            self._paused_types = await self._pauses.paused_types()
+        for key in left:
+            self._feed(key).wake()
+        for feed in self._feeds.values():
+            if feed.window.needs_looks:
+                feed.look()
+
+    async def _report(self) -> None:
+        for feed in self._feeds.values():
+            feed.report()
+
     async def _push(self) -> None:
         await self._noted_any.wait()
-        self._noted_any.clear()
         await self._push_noted()
+        if not any(self._noted.values()):
+            self._noted_any.clear()
 
     async def _push_noted(self) -> None:
-        """Pushes what was just stored; what the queue does not take is marked in the database instead."""
+        """Push what was just stored; what the queue does not take is marked in the database instead."""
         for first, noted in self._noted.items():
             while batch := noted[:_BATCH]:
                 try:
-                    self._lengths.update(await self._lists.push(batch, first=first))
+                    lengths = await self._lists.push(batch, first=first)
                 except QueueUnavailable:
-                    self._noted_any.set()
                     await self._withhold(noted)
                     raise
+                refused = self._pushed(batch, lengths)
                 del noted[: len(batch)]
+                await self._withhold(refused)
+
+    def _pushed(self, batch: Sequence[Waiting], lengths: Mapping[ListKey, int]) -> list[Waiting]:
+        """Note how long lists are now; return what was refused by its list."""
+        now = asyncio.get_running_loop().time()
+        by_list: dict[ListKey, list[Waiting]] = defaultdict(list)
+        for waiting in batch:
+            by_list[waiting.list].append(waiting)
+        for key, length in lengths.items():
+            self._feed(key).window.pushed(len(by_list.pop(key)), length, now)
+        return [waiting for refused in by_list.values() for waiting in refused]
 
     async def _withhold(self, noted: list[Waiting]) -> None:
         while batch := noted[:_BATCH]:
             async with self.transactions.begin():
                 await self._jobs.withhold([waiting.id for waiting in batch])
-            self.wake(*(waiting.list for waiting in batch))
+            self.wake(*{waiting.list for waiting in batch})
             del noted[: len(batch)]
-
-    async def _feed(self) -> None:
-        """Hands over what is still to be handed over, as far as there is room; then waits for more of it."""
-        self._left_any.clear()
-        loop = asyncio.get_running_loop()
-        async with self.transactions.begin():
-            released = await self._jobs.release_scheduled(_BATCH)
-            self.transactions.after_commit(lambda: self._changes.put(released))
-            next_due = await self._jobs.next_scheduled()
-            behind = await self._jobs.withheld_lists()
-            self._paused_queues = await self._pauses.paused_queues()
-            self._paused_types = await self._pauses.paused_types()
-        if released:
-            JOBS.labels("scheduler", "released").inc(len(released))
-            self._paused_until.clear()
-        behind = [key for key in behind if self._paused_until.get(key, 0.0) <= loop.time()]
-        self._behind = set(behind)
-        # One that is due already is in the hands of another replica.
-        self._due_at = None if next_due is None else loop.time() + max(next_due.total_seconds(), _DUE_POLL_SECONDS)
-        waits = await self._feed_lists(behind)
-        if len(released) == _BATCH:
-            return
-        until = loop.time() + _POLL_SECONDS if self._due_at is None else min(loop.time() + _POLL_SECONDS, self._due_at)
-        if waits:
-            # Submissions go on noting that jobs are left while a list is full: that is known.
-            await asyncio.sleep(_FULL_POLL_SECONDS)
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
-                await self._left_any.wait()
-
-    async def _feed_lists(self, behind: Sequence[ListKey]) -> bool:
-        """Feeds lists; answers whether one of them is full and more jobs wait for it."""
-        if not behind:
-            return False
-        self._lengths.update(await self._lists.lengths(behind))
-        waits = False
-        for key in behind:
-            room = self._window - self._lengths[key]
-            while room >= max(1, self._window * _ROOM_MIN):
-                taken = await self._take(key, min(room, _BATCH))
-                if not taken:
-                    # All that is left is paused. From now on jobs are handed over at once again: as long as they are
-                    # not, each submission leaves something behind.
-                    self._behind.discard(key)
-                    if self._paused_types:
-                        self._paused_until[key] = asyncio.get_running_loop().time() + _PAUSED_POLL_SECONDS
-                    break
-                await self._hand_over(taken)
-                JOBS.labels("dispatcher", "handed_over").inc(len(taken))
-                room -= len(taken)
-            else:
-                waits = True
-        return waits
-
-    async def _take(self, key: ListKey, limit: int) -> Sequence[Waiting]:
-        """Takes the turns that are next in a list; none only if nobody has any."""
-        while True:
-            first = self._next_lanes.pop(key, None)
-            async with self.transactions.begin():
-                turns = await self._jobs.take_withheld(key, limit, first=first, excluded=self.excluded(key))
-            if turns.following is not None:
-                self._next_lanes[key] = turns.following
-            if turns.jobs or (first is None and turns.following is None):
-                return turns.jobs
-
-    def excluded(self, key: ListKey) -> Collection[UUID]:
-        """The job types that a list is not to be fed with now."""
-        return self._paused_types
-
-    async def _hand_over(self, taken: Sequence[Waiting]) -> None:
-        try:
-            self._lengths.update(await self._lists.push(taken))
-        except QueueUnavailable:
-            async with self.transactions.begin():
-                await self._jobs.withhold([waiting.id for waiting in taken])
-            raise
-
-
-async def _again_and_again(name: str, work: Any) -> None:
-    """Works until it is cancelled. A failure is logged when it begins and when it is made up for."""
-    backoff_seconds = 0.0
-    while True:
-        try:
-            await work()
-        except (QueueUnavailable, DomainError) as error:
-            if not backoff_seconds:
-                log.warning("queue behind", work=name, problem=str(error))
-            backoff_seconds = min(max(2 * backoff_seconds, _BACKOFF_MIN), _BACKOFF_MAX)
-            await asyncio.sleep(backoff_seconds)
-            continue
-        if backoff_seconds:
-            log.info("queue caught up", work=name)
-            backoff_seconds = 0.0

@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, ListKey, Release, Waiting
+from services.jobs.domain import Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.holds import Hold, HoldWallets
 from services.jobs.job_types import JobType
 from services.kit.errors import DomainError
@@ -77,8 +77,13 @@ class JobTypes(Protocol):
 class Queue(Protocol):
     """Takes the IDs of waiting jobs to where runners find them. Never fails and never makes a caller wait."""
 
-    def withholds(self, wanted: ListKey, job_type: JobType) -> bool:
-        """Whether jobs of a type are not to be handed to a list now: it is full, or something is paused."""
+    def withheld(self, jobs: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[UUID]:
+        """Return which jobs are not to be handed over now: a list is full, a customer has many in it, it is paused.
+
+        Args:
+            jobs: That are about to be stored.
+            kinds: Their types.
+        """
         ...
 
     def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:

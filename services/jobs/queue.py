@@ -10,9 +10,10 @@ from uuid import UUID
 import redis.asyncio as redis
 import structlog
 
-from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import DEFAULT_QUEUE, Priority
+from services.jobs.lists import QueueUnavailable
+from services.jobs.metrics import LIST_FAILURES
 from services.kit.redis_failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 _KEEPS_ALL = "noeviction"
 _LIST_NAME = re.compile(r"jobs:((?P<queue>[^:]+):)?p(?P<priority>[0-2]):pending")
 _SCANNED = 1000
+# What Redis says of a key that somebody has used for something else. It is about this one list.
+_OTHER_TYPE = "WRONGTYPE"
 
 
 def list_name(queue: str, priority: int) -> str:
@@ -40,9 +43,11 @@ class RedisLists:
         self._client = client
         self._prefix = prefix
         self._looked_at_policy = False
+        # Lists that are known to be of no use, and were logged.
+        self._refused: set[ListKey] = set()
 
     async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
-        """Adds jobs to their lists, one command a list, in one round trip.
+        """Add jobs to their lists, one command a list, in one round trip.
 
         Raises:
             QueueUnavailable: If Redis did not confirm. Pushing again is harmless.
@@ -55,14 +60,14 @@ class RedisLists:
             for key, ids in lists.items():
                 add = pipeline.rpush if first else pipeline.lpush
                 add(self._name(key), *ids)
-            return dict(zip(lists, await pipeline.execute(), strict=True))
+            return self._judged(list(lists), await pipeline.execute(raise_on_error=False))
 
     async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
-        """Asks in one round trip."""
+        """Ask in one round trip."""
         async with self._pipeline() as pipeline:
             for key in keys:
                 pipeline.llen(self._name(key))
-            return dict(zip(keys, await pipeline.execute(), strict=True))
+            return self._judged(keys, await pipeline.execute(raise_on_error=False))
 
     async def names(self) -> list[ListKey]:
         """Walks through the names of all keys: not for every day."""
@@ -92,6 +97,13 @@ class RedisLists:
                 pipeline.lrem(self._name(key), 0, str(job_id))
             await pipeline.execute()
 
+    async def take_back(self, key: ListKey, count: int) -> list[UUID]:
+        """Pop them where they are pushed. What is no ID is gone with them."""
+        async with self._pipeline() as pipeline:
+            pipeline.lpop(self._name(key), count)
+            [values] = await pipeline.execute()
+        return [job_id for value in values or () if (job_id := _job_id(value)) is not None]
+
     async def check(self) -> None:
         """Asks Redis whether it takes changes; for health checks. Warns once of a Redis that may throw IDs away.
 
@@ -116,6 +128,21 @@ class RedisLists:
 
     def _name(self, key: ListKey) -> str:
         return self._prefix + list_name(key.queue, key.priority)
+
+    def _judged(self, keys: Sequence[ListKey], lengths: Sequence[int | Exception]) -> dict[ListKey, int]:
+        """Leave out the lists that Redis refused for themselves; an error that concerns all of Redis is raised."""
+        judged: dict[ListKey, int] = {}
+        for key, length in zip(keys, lengths, strict=True):
+            if not isinstance(length, Exception):
+                judged[key] = length
+            elif str(length).startswith(_OTHER_TYPE):
+                LIST_FAILURES.labels(key.queue, key.priority.name).inc()
+                if key not in self._refused:
+                    log.error("list can't be used", list=self._name(key), problem=str(length))
+            else:
+                raise length
+        self._refused = (self._refused - judged.keys()) | (set(keys) - judged.keys())
+        return judged
 
     @asynccontextmanager
     async def _pipeline(self) -> AsyncIterator[Any]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import structlog
 
-from services.jobs.dispatcher import Lists, QueueUnavailable
 from services.jobs.domain import JobStatus, ListKey, Waiting
+from services.jobs.lists import Lists, QueueUnavailable
 from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
 from services.kit.data.corrupt import understood_by_key

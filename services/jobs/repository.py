@@ -228,15 +228,15 @@ class JobRepository(Protocol):
         ...
 
     async def create_many(
-        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+        self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
         """Stores jobs and answers them without payloads; those whose ID exists are left out.
 
-        PENDING ones are stored as handed to the queue, but for those of withheld lists. No two have the same ID.
+        PENDING ones are stored as handed to the queue, but for those that are withheld. No two have the same ID.
 
         Args:
             jobs: What is to be stored.
-            withheld: The lists that take no jobs now.
+            withheld: The jobs that are not to be handed over now.
             wait: Whether locks are waited for; else jobs whose type is locked are left out.
 
         Raises:

@@ -111,7 +111,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
 
     async def create_many(
-        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+        self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
         """Stores those that are new."""
         now = self.now()
@@ -120,7 +120,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
         for new in fresh:
             values = {field.name: getattr(new, field.name) for field in fields(new)}
-            handed_over = new.status is JobStatus.PENDING and ListKey(new.queue, new.priority) not in withheld
+            handed_over = new.status is JobStatus.PENDING and new.id not in withheld
             self._rows[new.id] = Job(
                 **values, created_at=now, queued_at=now, dispatched_at=now if handed_over else None
             )

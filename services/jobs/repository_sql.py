@@ -108,7 +108,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
     async def create_many(
-        self, jobs: Sequence[NewJob], withheld: Collection[ListKey] = (), *, wait: bool = True
+        self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
         """Inserts them in one statement."""
         if not wait:

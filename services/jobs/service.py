@@ -198,8 +198,7 @@ class JobsService:
         if not admitted:
             return []
         new = [job for job in outcomes.values() if isinstance(job, NewJob)]
-        lists = {ListKey(one.job.queue, one.job.priority): one.kind for one in admitted}
-        withheld = {key for key, kind in lists.items() if self._queue.withholds(key, kind)}
+        withheld = self._queue.withheld(new, {one.kind.id: one.kind for one in admitted})
         try:
             async with self.transactions.begin(timeout_seconds=until - monotonic()):
                 created = await self._jobs.create_many(new, withheld, wait=wait) if new else {}

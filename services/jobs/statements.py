@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
-from services.jobs.domain import BillingStatus, Job, JobStatus, ListKey, NewJob
+from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.job_types import JobType
 from services.jobs.models import job_types, jobs, queues
 from services.jobs.repository import Claim
@@ -358,14 +358,12 @@ RESCUE = Prepared(
 )
 
 
-def insert_parameters(new: Sequence[NewJob], withheld: Collection[ListKey]) -> Parameters:
+def insert_parameters(new: Sequence[NewJob], withheld: Collection[UUID]) -> Parameters:
     """The parameters of `INSERT`."""
     ordered = sorted(new, key=attrgetter("id.int"))
     return {
         **{name: list(map(attrgetter(name), ordered)) for name in _INSERTED},
-        "handed_over": [
-            job.status is JobStatus.PENDING and ListKey(job.queue, job.priority) not in withheld for job in ordered
-        ],
+        "handed_over": [job.status is JobStatus.PENDING and job.id not in withheld for job in ordered],
     }
 
 

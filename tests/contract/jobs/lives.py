@@ -24,7 +24,7 @@ async def stored(begin: BeginJobs, count: int = 1, *, withheld: bool = False, **
     async with begin() as work:
         job_type = await work.job_types.create(new_job_type())
         new = [new_job(job_type.id, **values) for _ in range(count)]
-        await work.jobs.create_many(new, {ListKey(job.queue, job.priority) for job in new} if withheld else ())
+        await work.jobs.create_many(new, {job.id for job in new} if withheld else ())
         await work.commit()
     return new
 

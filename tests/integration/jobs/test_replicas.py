@@ -41,7 +41,7 @@ async def stored(work: JobsWork, count: int, *, withheld: bool = False, **values
     async with work.transactions.begin():
         job_type = await work.job_types.create(new_job_type())
         jobs = [new_job(job_type.id, **values) for _ in range(count)]
-        await work.jobs.create_many(jobs, {MEDIUM} if withheld else ())
+        await work.jobs.create_many(jobs, {job.id for job in jobs} if withheld else ())
     return [job.id for job in jobs]
 
 

@@ -11,9 +11,11 @@ from uuid import UUID
 import pytest
 
 from services.jobs import dispatcher as module
+from services.jobs import feeding, scheduler, window
 from services.jobs.dispatcher import Dispatcher
 from services.jobs.domain import JobStatus, ListKey, NewJob, Waiting
 from services.jobs.job_types import JobType, Priority
+from services.kit import background
 from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions import Definition, Opened
 from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
@@ -45,6 +47,7 @@ class World:
         self.work = memory_work(self.transactions)
         self.lists = ListsForTests()
         self.changes = ChangesForTests()
+        self.types: dict[UUID, JobType] = {}
         self.dispatcher = Dispatcher(
             self.transactions, self.work.jobs, self.work.pauses, self.lists, self.changes, window=window
         )
@@ -52,24 +55,32 @@ class World:
     async def job_type(self, **values: Any) -> JobType:
         """Stores a job type."""
         async with self.transactions.begin():
-            return await self.work.job_types.create(new_job_type(**values))
+            job_type = await self.work.job_types.create(new_job_type(**values))
+        self.types[job_type.id] = job_type
+        return job_type
 
     async def stored(self, count: int = 1, *, withheld: bool = False, **values: Any) -> list[NewJob]:
         """Stores jobs of which the dispatcher does not know."""
         job_type_id = values.pop("job_type_id", None) or (await self.job_type()).id
         jobs = [new_job(job_type_id, **values) for _ in range(count)]
         async with self.transactions.begin():
-            await self.work.jobs.create_many(jobs, {MEDIUM} if withheld else ())
+            await self.work.jobs.create_many(jobs, {job.id for job in jobs} if withheld else ())
         return jobs
 
-    async def submit(self, count: int, job_type: JobType) -> list[UUID]:
+    def withholds(self, key: ListKey, job_type: JobType) -> bool:
+        """Whether a job of somebody who has no other is withheld."""
+        job = new_job(job_type.id, queue=key.queue, priority=key.priority)
+        return bool(self.dispatcher.withheld([job], {job_type.id: job_type}))
+
+    async def submit(self, count: int, job_type: JobType, **values: Any) -> list[UUID]:
         """Stores jobs and tells the dispatcher of them, as a submission does."""
-        withheld = self.dispatcher.withholds(MEDIUM, job_type)
-        jobs = await self.stored(count, withheld=withheld, job_type_id=job_type.id)
+        jobs = [new_job(job_type.id, **values) for _ in range(count)]
+        withheld = self.dispatcher.withheld(jobs, {job_type.id: job_type})
+        async with self.transactions.begin():
+            await self.work.jobs.create_many(jobs, withheld)
         if withheld:
             self.dispatcher.wake(MEDIUM)
-        else:
-            self.dispatcher.put(waiting(jobs))
+        self.dispatcher.put(waiting([job for job in jobs if job.id not in withheld]))
         return [job.id for job in jobs]
 
     async def paused(self, job_type: JobType, *, paused: bool) -> JobType:
@@ -120,11 +131,16 @@ def waiting(jobs: Sequence[NewJob]) -> list[Waiting]:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(module, "_BACKOFF_MIN", 0.001)
-    monkeypatch.setattr(module, "_BACKOFF_MAX", 0.01)
-    monkeypatch.setattr(module, "_FULL_POLL_SECONDS", 0.005)
+    monkeypatch.setattr(background, "_BACKOFF_SECONDS_MIN", 0.001)
+    monkeypatch.setattr(module, "_BACKOFF_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(feeding, "_BACKOFF_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(window, "_PAUSE_SECONDS_MIN", 0.005)
+    monkeypatch.setattr(window, "_PAUSE_SECONDS_MAX", 0.005)
+    # Nobody takes anything at a rate of its own here.
+    monkeypatch.setattr(window, "_MEASURED_SECONDS", 60.0)
     # Nothing that is told may wait for the next look at what nobody has told.
     monkeypatch.setattr(module, "_POLL_SECONDS", 60.0)
+    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 60.0)
     return World()
 
 
@@ -137,7 +153,7 @@ async def test_what_is_noted_is_pushed_in_its_order(world: World) -> None:
 
 
 async def test_all_that_is_withheld_is_handed_over_at_the_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BATCH", 2)
+    monkeypatch.setattr(feeding, "_BATCH", 2)
     jobs = await world.stored(5, withheld=True)
     async with world.running():
         await world.until(lambda: len(world.lists.pushed) >= 5)
@@ -222,13 +238,13 @@ async def test_a_list_is_fed_up_to_its_window_and_on_when_there_is_room(world: W
     assert len(world.lists.pushed) == 25
 
 
-async def test_a_list_that_is_nearly_full_is_not_fed_one_by_one(world: World) -> None:
+async def test_a_list_is_not_fed_one_by_one(world: World) -> None:
     world = World(window=100)
     await world.stored(200, withheld=True)
     async with world.running():
         await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
         attempts = world.lists.attempts
-        world.lists.taken(MEDIUM, 9)
+        world.lists.taken(MEDIUM, 49)
         for _ in range(5):
             await asyncio.sleep(0.01)
         assert world.lists.attempts == attempts
@@ -243,8 +259,8 @@ async def test_jobs_are_withheld_when_their_list_is_full(world: World) -> None:
     async with world.running():
         await world.submit(3, job_type)
         await world.until(lambda: len(world.lists.held[MEDIUM]) == 3)
-        assert world.dispatcher.withholds(MEDIUM, job_type)
-        assert not world.dispatcher.withholds(ListKey("default", Priority.HIGH), job_type)
+        assert world.withholds(MEDIUM, job_type)
+        assert not world.withholds(ListKey("default", Priority.HIGH), job_type)
 
 
 async def test_newer_jobs_do_not_overtake_those_that_are_still_to_be_handed_over(world: World) -> None:
@@ -272,8 +288,8 @@ async def test_room_in_a_list_belongs_to_those_that_are_still_to_be_handed_over(
     async with world.running():
         await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
         world.lists.taken(MEDIUM, 5)
-        await world.eventually(lambda: world.dispatcher._lengths[MEDIUM] == 95)
-        assert world.dispatcher.withholds(MEDIUM, job_type)
+        await world.eventually(lambda: world.dispatcher._feeds[MEDIUM].window._length == 95)
+        assert world.withholds(MEDIUM, job_type)
 
 
 async def test_when_a_list_has_caught_up_jobs_are_handed_over_at_once_again_without_a_pause(world: World) -> None:
@@ -285,16 +301,16 @@ async def test_when_a_list_has_caught_up_jobs_are_handed_over_at_once_again_with
         for count in range(6, 60):
             await world.submit(1, job_type)
             await world.until(lambda count=count: len(world.lists.pushed) == count)  # type: ignore[misc] # bound now
-            if not world.dispatcher.withholds(MEDIUM, job_type):
+            if not world.withholds(MEDIUM, job_type):
                 break
-        assert not world.dispatcher.withholds(MEDIUM, job_type)
+        assert not world.withholds(MEDIUM, job_type)
 
 
 async def test_jobs_of_a_paused_type_are_withheld_and_those_of_others_are_not(world: World) -> None:
     paused, other = await world.job_type(), await world.job_type()
     async with world.running():
         paused = await world.paused(paused, paused=True)
-        await world.eventually(lambda: world.dispatcher.withholds(MEDIUM, replace(paused, paused=False)))
+        await world.eventually(lambda: world.withholds(MEDIUM, replace(paused, paused=False)))
         withheld = await world.submit(2, paused)
         submitted = await world.submit(2, other)
         await world.until(lambda: len(world.lists.pushed) == 2)
@@ -308,7 +324,7 @@ async def test_jobs_of_a_paused_queue_are_withheld_until_it_is_resumed(world: Wo
     job_type = await world.job_type()
     async with world.running():
         await world.paused_queue(paused=True)
-        await world.eventually(lambda: world.dispatcher.withholds(MEDIUM, job_type))
+        await world.eventually(lambda: world.withholds(MEDIUM, job_type))
         withheld = await world.submit(3, job_type)
         other = await world.stored(1, queue="mail")
         world.dispatcher.put(waiting(other))
@@ -325,7 +341,7 @@ async def test_a_job_for_later_is_handed_over_when_its_time_has_come_and_not_bef
     async with world.running():
         # By then it has looked, and looks again only when it is told to.
         await world.eventually(lambda: world.lists.pushed == [before.id])
-        await world.eventually(lambda: not world.dispatcher.withholds(MEDIUM, job_type))
+        await world.eventually(lambda: not world.withholds(MEDIUM, job_type))
         run_at = datetime.now(UTC) + timedelta(seconds=0.3)
         [job] = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
         world.dispatcher.expect(timedelta(seconds=0.3))
@@ -348,6 +364,7 @@ async def test_what_other_processes_have_left_is_found_without_being_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    world = World()
     async with world.running():
         await asyncio.sleep(0.05)
         [job] = await world.stored(1, withheld=True)

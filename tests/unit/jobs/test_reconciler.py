@@ -8,9 +8,9 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from services.jobs import reconciler as module
-from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import ListKey, NewJob, Waiting
 from services.jobs.job_types import Priority
+from services.jobs.lists import QueueUnavailable
 from services.jobs.reconciler import Reconciler
 from services.jobs.repository import Claim
 from services.kit.data.errors import TooCostly
