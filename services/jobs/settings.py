@@ -46,7 +46,7 @@ class HousekeepingSettings(BaseSettings):
     """What keeps jobs moving, such as JOBS_WINDOW.
 
     Attributes:
-        window: How many IDs a Redis list is to hold at most.
+        window: How many IDs a Redis list is to hold at most. It holds as many as runners take in about a second.
         housekeeping_seconds: How often lost runners, expired jobs and charges that are due are looked for.
         reconcile_seconds: How often the lists are compared with the database, and how long it takes until an ID that is
             missing counts as lost.
