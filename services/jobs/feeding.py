@@ -102,7 +102,7 @@ class Feed:
         self.window.saw(length, _now())
         if not length and self._fed:
             self.window.starved()
-        if excess := self.window.excess(length):
+        if excess := self.window.excess(length, _now()):
             length -= await self._take_back(excess)
             self.behind = True
         return await self._top_up(length, excluded)

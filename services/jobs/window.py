@@ -21,6 +21,8 @@ _RATE_FIRST = 1000.0
 _LENGTH_MIN = 16
 # A longer list is taken back from, so that a list that was filled for fast jobs is not in the way of slow ones.
 _EXCESS = 4
+# Not before it has been so for a while: what one replica takes back looks to the others as if runners had taken it.
+_EXCESS_SECONDS = 5.0
 # Beyond this nobody's jobs are handed over at once. Handing them over later costs a statement for each thousand.
 _CEILING = 16
 # So many jobs a customer may have in a list that holds enough already. Those that have few need no turns.
@@ -45,6 +47,7 @@ class Window:
         self._measured_from = now
         # How long the list would be by now if nobody had taken anything since.
         self._untaken = 0
+        self._excess_since: float | None = None
         self._shares = _Shares()
 
     @property
@@ -64,7 +67,10 @@ class Window:
         if length <= 0:
             # It may have been empty for long: they take no less than that.
             self._rate = max(self._rate, rate)
-        elif _MEASURED_SECONDS <= elapsed <= _MEASURED_SECONDS_MAX:
+        elif _MEASURED_SECONDS <= elapsed <= _MEASURED_SECONDS_MAX and (
+            # Only a list that is nearly empty has to hold more.
+            rate < self._rate or length <= self.target // 4
+        ):
             kept = 0.5 ** (elapsed / _MEASURED_SECONDS)
             self._rate = kept * self._rate + (1 - kept) * rate
         if length <= 0 or elapsed >= _MEASURED_SECONDS:
@@ -85,9 +91,14 @@ class Window:
         """How many IDs are to be fed: none before half are gone, because feeding single IDs costs a statement each."""
         return self.target - length if length <= self.target // 2 else 0
 
-    def excess(self, length: int) -> int:
-        """How many IDs are to be taken back while others wait for their turn."""
-        return length - self.target if length > _EXCESS * self.target else 0
+    def excess(self, length: int, now: float) -> int:
+        """How many IDs are to be taken back, so that others have their turn."""
+        if length <= _EXCESS * self.target:
+            self._excess_since = None
+            return 0
+        if self._excess_since is None:
+            self._excess_since = now
+        return length - self.target if now - self._excess_since >= _EXCESS_SECONDS else 0
 
     def taken_back(self, count: int) -> None:
         """Note that jobs were taken back, which no runner has taken."""

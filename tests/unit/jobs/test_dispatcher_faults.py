@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from services.jobs import dispatcher as module
-from services.jobs import feeding
+from services.jobs import feeding, window
 from services.jobs.domain import JobStatus, ListKey
 from services.jobs.job_types import Priority
 from tests.jobs_examples import NOW
@@ -136,7 +136,10 @@ async def test_jobs_that_wait_although_there_is_room_are_shown_and_logged_once(
     assert told == ["jobs wait although their list has room", "jobs are handed over again"]
 
 
-async def test_a_list_that_holds_too_much_is_taken_back_from_and_fed_in_turns(world: World) -> None:
+async def test_a_list_that_holds_too_much_is_taken_back_from_and_fed_in_turns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "_EXCESS_SECONDS", 0.0)
     job_type = await world.job_type()
     many, few = UUID(int=1), UUID(int=2)
     async with world.running():

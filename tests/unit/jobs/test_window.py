@@ -46,7 +46,16 @@ def test_a_list_is_to_hold_what_is_taken_in_about_a_second(rate: float) -> None:
 def test_a_list_that_is_emptied_slowly_is_to_hold_few_and_what_it_held_before_is_too_much() -> None:
     window = emptied(0.5, 10)
     assert window.target == 16
-    assert (window.excess(17), window.excess(1000)) == (0, 984)
+    assert [window.excess(1000, now) for now in (10.0, 14.0, 15.0)] == [0, 0, 984]
+    assert [window.excess(64, 16.0), window.excess(1000, 17.0)] == [0, 0], "it begins anew"
+
+
+def test_what_another_replica_takes_back_does_not_look_like_fast_runners() -> None:
+    window = emptied(0.5, 10)
+    window.saw(1000, 10.2)
+    for now in (10.4, 10.6, 10.8):
+        window.saw(16, now)
+    assert window.target == 16
 
 
 def test_a_list_is_never_to_hold_more_than_the_most() -> None:
