@@ -138,8 +138,9 @@ class Dispatcher:
         except (QueueUnavailable, DomainError) as error:
             log.warning("queue behind", problem=str(error))
 
-    def excluded(self, key: ListKey) -> Collection[UUID] | None:
-        """Return the job types that a list is not to be fed with now; None if it is not to be fed at all."""
+    async def excluded(self, key: ListKey) -> Collection[UUID] | None:
+        """Read which job types a list is not to be fed with now; None if it is not to be fed at all."""
+        await self._read_pauses()
         return None if key.queue in self._paused_queues else self._paused_types
 
     def _feed(self, key: ListKey) -> Feed:
@@ -169,13 +170,16 @@ class Dispatcher:
         """Look at what is still to be handed over, and at what is paused."""
         async with self.transactions.begin(read_only=True):
             left = await self._jobs.withheld_lists()
-            self._paused_queues = await self._pauses.paused_queues()
-            self._paused_types = await self._pauses.paused_types()
+            await self._read_pauses()
         for key in left:
             self._feed(key).wake()
         for feed in self._feeds.values():
             if feed.window.needs_looks:
                 feed.look()
+
+    async def _read_pauses(self) -> None:
+        self._paused_queues = await self._pauses.paused_queues()
+        self._paused_types = await self._pauses.paused_types()
 
     async def _report(self) -> None:
         for feed in self._feeds.values():

@@ -1,7 +1,7 @@
 """Hands over to one list what is still to be handed over, in turns, as the list is emptied."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +32,7 @@ class Feed:
         transactions: Where they begin.
         jobs: The stored jobs.
         lists: Where runners take IDs from.
-        excluded: What is not to be fed now: IDs of job types; None for nothing at all.
+        excluded: Tells, in a transaction, the job types that a list is not to be fed with now; None for nothing at all.
         slots: Bounds how many lists are fed at once.
 
     Attributes:
@@ -47,7 +47,7 @@ class Feed:
         jobs: JobRepository,
         lists: Lists,
         *,
-        excluded: Callable[[ListKey], Collection[UUID] | None],
+        excluded: Callable[[ListKey], Awaitable[Collection[UUID] | None]],
         slots: asyncio.Semaphore,
     ) -> None:
         self.key = key
@@ -96,16 +96,13 @@ class Feed:
 
     async def _feed(self, length: int) -> bool:
         """Bring the list to its length; return whether more may be left."""
-        excluded = self._excluded(self.key)
-        if excluded is None:
-            return False
         self.window.saw(length, _now())
         if not length and self._fed:
             self.window.starved()
         if excess := self.window.excess(length, _now()):
             length -= await self._take_back(excess)
             self.behind = True
-        return await self._top_up(length, excluded)
+        return await self._top_up(length)
 
     async def _length(self) -> int:
         lengths = await self._lists.lengths([self.key])
@@ -123,11 +120,14 @@ class Feed:
         JOBS.labels("dispatcher", "taken_back").inc(len(taken))
         return len(taken)
 
-    async def _top_up(self, length: int, excluded: Collection[UUID]) -> bool:
+    async def _top_up(self, length: int) -> bool:
         """Feed the list as far as there is room; return whether more may be left. Without room that is not asked."""
         while room := self.window.room(length):
             first, self._next = self._next, None
             async with self._slots, self.transactions.begin():
+                excluded = await self._excluded(self.key)
+                if excluded is None:
+                    return False
                 turns = await self._jobs.take_withheld(self.key, min(room, _BATCH), first=first, excluded=excluded)
             self._next = turns.following
             if turns.jobs:

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 from innosystem.runner.queue import JobQueue, PoppedId, list_keys
 from services.cli.embedded import EmbeddedRedis
 from services.jobs.__main__ import redis_client
-from services.jobs.dispatcher import QueueUnavailable
 from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import Priority
+from services.jobs.lists import QueueUnavailable
 from services.jobs.queue import RedisLists
 from services.kit.pubsub import Subscription
 from services.kit.pubsub import redis_client as pubsub_client
