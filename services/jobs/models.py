@@ -217,6 +217,14 @@ Index(
 )
 # Charges that an operator has to look at. There should be none.
 Index("ix_jobs_blocked", jobs.c.id, postgresql_where=text("billing_status = 'CHARGE_BLOCKED'"))
+# The dead letters. A job that succeeds never comes here.
+Index(
+    "ix_jobs_dead",
+    jobs.c.status,
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=text("status IN ('FAILED', 'CANCELLED')"),
+)
 # GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
 

@@ -25,6 +25,7 @@ from services.jobs.domain import (
     Release,
     Waiting,
 )
+from services.jobs.filters import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
 from services.jobs.models import job_types, jobs
@@ -40,6 +41,7 @@ from services.jobs.repository import (
     Turns,
     Unsettled,
 )
+from services.jobs.searching import select_live
 from services.jobs.statistics import queue_stats
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.locks import HURRY
@@ -47,6 +49,8 @@ from services.kit.data.prepared import Prepared
 from services.kit.data.repository_sql import SqlRepository
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
+from services.kit.query.page import ListQuery, Page
+from services.kit.query.specification import Comparison
 from services.kit.records import changed, made
 
 # What a stored job has beside the new one until anything happens to it.
@@ -88,6 +92,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     entity = Job
     resource = JOBS
     columns = statements.BARE
+    indexed = frozenset({"id", "customer_id"})
 
     def __init__(self, transactions: SqlTransactions) -> None:
         super().__init__(transactions)
@@ -101,6 +106,19 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     async def get(self, entity_id: UUID) -> Job | None:
         """Answers the job with its payloads."""
         return await self._one(statements.GET_WHOLE, {"entity_id": entity_id})
+
+    async def list_page(self, query: ListQuery) -> Page[Job]:
+        """Return a page. Live jobs are few beside history, so a search among them does not end before all were seen."""
+        live = only_live(query.specification)
+        if not live or query.ordering[0].field.attribute in INDEXED_ORDERS:
+            page = await super().list_page(query)
+            if not live or len(page.items) == query.page_size or page.next_cursor is None:
+                return page
+        return Page.cut(await self._all(select_live(query, self.columns)), query)
+
+    def _leads(self, comparison: Comparison) -> bool:
+        # Those that ended without success have an index of their own.
+        return super()._leads(comparison) or only_dead(comparison)
 
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
         """Reads the payloads alone."""

@@ -13,6 +13,7 @@ from uuid import UUID
 from services.jobs.admission import Admissions, Unchecked, with_large_inputs_checked
 from services.jobs.domain import FIXED_BYTES_MAX, BillingStatus, Job, JobStatus, ListKey, NewJob, QueueStats, Waiting
 from services.jobs.errors import JobNotFound
+from services.jobs.filters import check_order
 from services.jobs.holds import Reservation, Reservations, Reserved
 from services.jobs.job_types import JobType
 from services.jobs.ports import Customers, JobTypes, Queue
@@ -240,7 +241,12 @@ class JobsService:
 
     @transactional(read_only=True)
     async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
-        """Answers a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message."""
+        """Return a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message.
+
+        Raises:
+            InvalidOrderBy: If all jobs there ever were would have to be sorted for it.
+        """
+        check_order(query)
         page = await self._jobs.list_page(query)
         items = _fitting(page.items, full=full)
         if full:

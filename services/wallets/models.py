@@ -184,3 +184,6 @@ Index("ix_holds_active", holds.c.created_at, holds.c.id, postgresql_where=holds.
 
 # What is reserved of a wallet: the sum that must be its pending charges. As small as the one before.
 Index("ix_holds_active_wallet_id", holds.c.wallet_id, postgresql_where=holds.c.state == "ACTIVE")
+
+# The holds of a job: what was reserved for it, and what became of that.
+Index("ix_holds_job_id", holds.c.job_id, postgresql_where=holds.c.job_id.is_not(None))

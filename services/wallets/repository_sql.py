@@ -63,6 +63,7 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
     table = wallet_transactions
     entity = Transaction
     resource = TRANSACTIONS
+    indexed = frozenset({"wallet_id", "job_id"})
 
     async def known(self, keys: Collection[Key]) -> tuple[datetime, dict[Key, Transaction | DataCorrupt]]:
         """Answers the database's time, and the transactions that were written under these keys."""
@@ -108,6 +109,7 @@ class SqlHoldRepository(SqlRepository[Hold, Hold]):
     entity = Hold
     resource = HOLDS
     columns = statements.HOLD_COLUMNS
+    indexed = frozenset({"id", "job_id"})
 
     async def named(self, ids: Collection[UUID]) -> tuple[datetime, dict[UUID, Hold | DataCorrupt]]:
         """Answers the database's time, and those that exist."""

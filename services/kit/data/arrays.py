@@ -11,7 +11,21 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Integer, Text, Uuid, bindparam, cast, column, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Integer,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -118,15 +132,17 @@ def _array(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnEl
 
 
 def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
-    """Makes the other side of a comparison that holds for any of many values.
+    """Return the other side of a comparison that holds for any of many values.
 
-    It is used as in `table.c.id == any_of("ids", Uuid)`.
+    It is used as in `table.c.id == any_of("ids", Uuid)`. The values are a subquery, which is executed once whatever the
+    plan is. An array as such would be made from its text again for each row wherever it is not the key of an index: on
+    300,000 rows without one, 50 values took nine seconds in place of 0.1.
 
     Args:
         name: The parameter, which takes a list when the statement is executed.
         kind: The SQL type of a value.
     """
-    return func.any(_array(name, kind))
+    return any_(select(func.unnest(_array(name, kind))).scalar_subquery())
 
 
 def unnest(name: str, types: Types) -> TableValuedAlias:

@@ -16,13 +16,14 @@ from services.kit.data.dialects import DIALECTS
 from services.kit.data.dialects.types import now
 from services.kit.data.errors import Conflict
 from services.kit.data.prepared import Prepared, Row
+from services.kit.data.search import Search
 from services.kit.data.tables import audit_log
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import sql
-from services.kit.query.page import PAGE_SIZE_MAX, ListQuery, Page
+from services.kit.query.page import PAGE_SIZE_MAX, Cursor, ListQuery, Page
 from services.kit.query.resource import Resource
-from services.kit.query.specification import Specification
+from services.kit.query.specification import Comparison, Operator, Specification
 from services.kit.records import made
 
 E = TypeVar("E")
@@ -43,6 +44,8 @@ class SqlRepository(Generic[E, N]):
         entity: The stored class.
         resource: What can be filtered and sorted.
         columns: What is read of a row, one for each field of the entity; a class may name its own.
+        indexed: The columns whose values an index has together, in the order of the list. Named by repositories of
+            tables that grow for ever, on PostgreSQL: a filter on anything else looks at a bounded number of rows.
         audited: Whether changes through `create`, `update` and `delete` are written to the audit trail as well.
     """
 
@@ -51,6 +54,7 @@ class SqlRepository(Generic[E, N]):
     resource: ClassVar[Resource]
 
     columns: ClassVar[tuple[ColumnElement[Any], ...]]
+    indexed: ClassVar[frozenset[str] | None] = None
     audited: ClassVar[bool] = False
 
     _members: ClassVar[Mapping[str, Mapping[Any, Enum]]]
@@ -89,7 +93,14 @@ class SqlRepository(Generic[E, N]):
         return await self._by_id(self._get_many[self._transactions.dialect.name], {"ids": list(ids)})
 
     async def list_page(self, query: ListQuery) -> Page[E]:
-        """Answers a page. Rows that are not understood are left out, and never what a list ends at."""
+        """Return a page. Rows that are not understood are left out, and never what a list ends at.
+
+        Of a table that grows for ever a bounded number of rows is looked at for it.
+        """
+        if self.indexed is not None:
+            search = Search.of(self.table, query, self._leads)
+            if not search.is_bounded:
+                return await self._searched(search, query)
         cursor, step = query.cursor, query.page_size
         while True:
             asked = replace(query, cursor=cursor, page_size=step)
@@ -100,8 +111,25 @@ class SqlRepository(Generic[E, N]):
             if found or not more:
                 return Page.cut(found, query, more=more)
             # A token can't hold what is not understood: the page begins behind it, and may be far.
-            last = dict(zip(self._names, rows[step - 1], strict=True))
-            cursor, step = tuple(last[order.field.attribute] for order in query.ordering), PAGE_SIZE_MAX
+            cursor, step = self._cursor(rows[step - 1], query), PAGE_SIZE_MAX
+
+    async def _searched(self, search: Search, query: ListQuery) -> Page[E]:
+        rows = list(await self._rows(search.found(self.columns)))
+        found = tuple(understood(map(self._decoded, rows[: query.page_size])))
+        if len(rows) > query.page_size:
+            return Page(found, self._cursor(rows[query.page_size - 1], query))
+        looked_at = list(await self._rows(search.last(self.columns)))
+        return Page(found, self._cursor(looked_at[0], query) if looked_at else None)
+
+    def _cursor(self, row: Sequence[Any], query: ListQuery) -> Cursor:
+        """Where the next page starts when this row was the last to be looked at, whether it is understood or not."""
+        stored = dict(zip(self._names, row, strict=True))
+        names = [order.field.attribute for order in query.ordering]
+        return tuple(self._members[name][stored[name]] if name in self._members else stored[name] for name in names)
+
+    def _leads(self, comparison: Comparison) -> bool:
+        """Whether an index has the rows of a comparison together, in the order of the list."""
+        return comparison.operator is Operator.EQUAL and comparison.operand.attribute in (self.indexed or ())
 
     async def create(self, new: N) -> E:
         """Stores an entity."""

@@ -47,6 +47,10 @@ class ListQuery:
     cursor: Cursor | None = None
     binding: bytes = b""
 
+    def cursor_after(self, entity: object) -> Cursor:
+        """Return where the next page starts when this entity was the last to be looked at."""
+        return tuple(order.field.read(entity) for order in self.ordering)
+
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
@@ -72,7 +76,7 @@ class Page(Generic[T]):
         items = tuple(entities[: query.page_size])
         if not items or not (more or len(entities) > query.page_size):
             return cls(items, None)
-        return cls(items, tuple(order.field.read(items[-1]) for order in query.ordering))
+        return cls(items, query.cursor_after(items[-1]))
 
 
 class PageTokens:

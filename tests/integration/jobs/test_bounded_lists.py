@@ -1,0 +1,152 @@
+"""However long the history is, a page looks at a bounded number of jobs; the pages together have all, in order."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from services.jobs.control import removal
+from services.jobs.domain import Job, JobStatus
+from services.jobs.filters import check_order
+from services.jobs.job_types import Priority
+from services.jobs.repository import JOBS
+from services.kit.data import search
+from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.errors import InvalidOrderBy
+from services.kit.query.filter import parse_filter
+from services.kit.query.order import parse_order_by
+from services.kit.query.page import ListQuery
+from tests.conftest import OpenDatabase
+from tests.jobs_examples import new_job, new_job_type
+from tests.jobs_work import JobsWork, sql_work
+
+LOOKED_AT_MAX = 4
+COUNT = 30
+FILTERS = (
+    "",
+    'queue = "rare"',
+    'labels.team = "blue"',
+    "labels:team",
+    "status = FAILED",
+    'status = FAILED AND queue = "rare"',
+    "status = FAILED OR status = CANCELLED",
+    "status = PENDING",
+    'status = PENDING AND queue = "rare"',
+    "status = SCHEDULED OR status = RUNNING OR status = PENDING",
+    "NOT status = PENDING",
+    "priority = LOW",
+    "created_at > 2000-01-01T00:00:00Z AND priority = LOW",
+    "created_at < 2000-01-01T00:00:00Z",
+    'queue = "nobodys"',
+)
+ORDERS = ("", "created_at", "id", "id desc")
+
+
+@pytest.fixture
+async def work(rolled_back: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> JobsWork:
+    monkeypatch.setattr(search, "LOOKED_AT_MAX", LOOKED_AT_MAX)
+    return sql_work(SqlTransactions(await rolled_back("jobs")))
+
+
+async def filled(work: JobsWork) -> list[Job]:
+    """Jobs of several kinds; the first ones are history, those that wait came last."""
+    job_type = await work.job_types.create(new_job_type())
+    made = [
+        new_job(
+            job_type.id,
+            queue="rare" if number % 7 == 3 else "default",
+            priority=Priority.LOW if number % 5 == 0 else Priority.HIGH,
+            labels={"team": "blue"} if number % 6 == 1 else {},
+        )
+        for number in range(COUNT)
+    ]
+    jobs = await work.jobs.create_many(made)
+    ended = [jobs[one.id] for one in made[: COUNT // 2]]
+    statuses = (JobStatus.FAILED, JobStatus.CANCELLED)
+    await work.jobs.remove_many([removal(job, statuses[at % 3 == 0], "ERROR", "no") for at, job in enumerate(ended)])
+    return list((await work.jobs.get_many([one.id for one in made])).values())
+
+
+async def walked(work: JobsWork, query: ListQuery) -> tuple[list[UUID], int]:
+    """The jobs of all pages, and how many pages there were."""
+    found: list[UUID] = []
+    for pages in range(1, 2 * COUNT):
+        page = await work.jobs.list_page(query)
+        assert len(page.items) <= query.page_size
+        found += [job.id for job in page.items]
+        if page.next_cursor is None:
+            return found, pages
+        query = replace(query, cursor=page.next_cursor)
+    raise AssertionError("the pages have no end")
+
+
+def expected(jobs: Sequence[Job], query: ListQuery) -> list[UUID]:
+    matching = [job for job in jobs if query.specification.matches(job)]
+    for order in reversed(query.ordering):
+        matching.sort(key=order.field.read, reverse=order.descending)
+    return [job.id for job in matching]
+
+
+@pytest.mark.parametrize("order_by", ORDERS)
+@pytest.mark.parametrize("text", FILTERS)
+async def test_the_pages_of_a_bounded_search_have_all_that_match_in_order(
+    work: JobsWork, text: str, order_by: str
+) -> None:
+    async with work.transactions.begin():
+        jobs = await filled(work)
+        query = ListQuery(parse_order_by(order_by, JOBS), parse_filter(text, JOBS), page_size=2)
+
+        found, _ = await walked(work, query)
+
+        assert found == expected(jobs, query)
+
+
+async def test_a_search_that_finds_nothing_among_the_rows_of_a_page_says_where_to_go_on(work: JobsWork) -> None:
+    async with work.transactions.begin():
+        await filled(work)
+        query = ListQuery(JOBS.default_ordering, parse_filter('queue = "nobodys"', JOBS), page_size=50)
+
+        page = await work.jobs.list_page(query)
+        _, pages = await walked(work, query)
+
+        assert page.items == ()
+        assert page.next_cursor is not None
+        assert pages == COUNT // LOOKED_AT_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "text", ['status = PENDING AND queue = "nobodys"', 'status = RUNNING AND labels.team = "blue"']
+)
+async def test_a_search_among_live_jobs_ends_with_its_first_page(work: JobsWork, text: str) -> None:
+    async with work.transactions.begin():
+        await filled(work)
+
+        page = await work.jobs.list_page(ListQuery(JOBS.default_ordering, parse_filter(text, JOBS)))
+
+        assert (page.items, page.next_cursor) == ((), None)
+
+
+async def test_live_jobs_behind_a_long_history_are_found_at_once_the_oldest_first(work: JobsWork) -> None:
+    async with work.transactions.begin():
+        jobs = await filled(work)
+        oldest = ListQuery(parse_order_by("created_at", JOBS), parse_filter("status = PENDING", JOBS), page_size=3)
+
+        page = await work.jobs.list_page(oldest)
+
+        assert [job.id for job in page.items] == expected(jobs, oldest)[:3]
+
+
+def test_an_order_that_all_jobs_would_have_to_be_sorted_for_is_refused_with_its_reason() -> None:
+    by_priority = parse_order_by("priority", JOBS)
+
+    for text in ("", "status = FAILED", 'queue = "default"', "status = PENDING OR status = FAILED"):
+        with pytest.raises(InvalidOrderBy, match="customer_id"):
+            check_order(ListQuery(by_priority, parse_filter(text, JOBS)))
+    for text in (
+        'customer_id = "0198c0de-0000-7000-8000-000000000001"',
+        "status = PENDING",
+        "status != FAILED AND status = RUNNING",
+    ):
+        check_order(ListQuery(by_priority, parse_filter(text, JOBS)))
+    check_order(ListQuery(JOBS.default_ordering, parse_filter("", JOBS)))
