@@ -230,7 +230,7 @@ class JobRepository(Protocol):
     async def create_many(
         self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
-        """Stores jobs and answers them without payloads; those whose ID exists are left out.
+        """Store jobs and return them without payloads; those whose ID exists, or was charged and deleted, are left out.
 
         PENDING ones are stored as handed to the queue, but for those that are withheld. No two have the same ID.
 

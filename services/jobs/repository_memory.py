@@ -115,7 +115,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     ) -> dict[UUID, Job]:
         """Stores those that are new."""
         now = self.now()
-        fresh = [new for new in jobs if new.id not in self._rows]
+        receipts = self._transactions.resource.tables.get("receipts", {})
+        fresh = [new for new in jobs if new.id not in self._rows and new.id not in receipts]
         if any(new.job_type_id not in self._types for new in fresh):
             raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
         for new in fresh:

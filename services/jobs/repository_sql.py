@@ -41,7 +41,7 @@ from services.jobs.repository import (
     Turns,
     Unsettled,
 )
-from services.jobs.searching import select_live
+from services.jobs.live_statements import select_live
 from services.jobs.statistics import queue_stats
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.locks import HURRY

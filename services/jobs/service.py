@@ -25,7 +25,7 @@ from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
-from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, RowLocked
+from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
 from services.kit.idempotency import check_same
 from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
@@ -212,7 +212,7 @@ class JobsService:
             self._job_types.forget({one.submission.job_type for one in admitted})
             raise Conflict from error
         crash_point("jobs.submit.before_push")
-        return _results(admitted, outcomes, created, found)
+        return _results(admitted, outcomes, created, found, waited=wait)
 
     def _hand_over(self, created: Sequence[Job]) -> None:
         waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created if job.dispatched_at]
@@ -293,6 +293,8 @@ def _results(
     outcomes: Mapping[UUID, NewJob | DomainError],
     created: Mapping[UUID, Job],
     found: Mapping[UUID, Job | DataCorrupt],
+    *,
+    waited: bool,
 ) -> list[Submitted | DomainError]:
     """What became of each: stored by this call, by another one that was faster, or neither."""
     answered = dict(found)
@@ -309,7 +311,9 @@ def _results(
             answered[job_id] = created[job_id]
             results.append(Submitted(created[job_id], replayed=False))
         else:
-            results.append(RowLocked())
+            # Left out although nothing was locked: there is a receipt, so the job of this ID was charged, and deleted
+            # since. Its new hold finds no job.
+            results.append(IdempotencyKeyReused(("job_id",)) if waited else RowLocked())
     return results
 
 

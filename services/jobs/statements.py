@@ -37,7 +37,7 @@ from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.job_types import JobType
-from services.jobs.models import job_types, jobs, queues
+from services.jobs.models import job_types, jobs, queues, receipts
 from services.jobs.repository import Claim
 from services.kit.data.arrays import any_of, unnest
 from services.kit.data.prepared import Prepared
@@ -91,9 +91,11 @@ def _insert() -> Insert:
     rows = unnest("new", {**_INSERTED, "handed_over": Boolean})
     values = [cast(rows.c[name], JSONB) if name in _JSON_TEXT else rows.c[name] for name in _INSERTED]
     handed_over_at = case((rows.c.handed_over, func.now()))
+    # A job that was charged and deleted would be run again, and its second charge be a replay of the first.
+    is_new = ~exists().where(receipts.c.job_id == rows.c.id)
     return (
         insert(jobs)
-        .from_select([*_INSERTED, "dispatched_at"], select(*values, handed_over_at))
+        .from_select([*_INSERTED, "dispatched_at"], select(*values, handed_over_at).where(is_new))
         .on_conflict_do_nothing(index_elements=[jobs.c.id])
         .returning(jobs.c.id, jobs.c.created_at, jobs.c.queued_at, jobs.c.dispatched_at)
     )
@@ -316,7 +318,8 @@ LOCK_FOR_CLAIM = {wait: _locked(_for_claim, wait=wait) for wait in (True, False)
 LOCK_LEASED = Prepared(_leased(), fresh=True)
 GET_MANY_BARE = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)))
 VERSIONS = Prepared(select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid)))
-# Inserts jobs as handed to the queue, leaves out those whose ID exists, and answers of the others what is not known.
+# Inserts jobs as handed to the queue, leaves out those whose ID exists or has a receipt, and returns of the others what
+# is not known.
 INSERT = Prepared(_insert())
 # Finds the job types that a new job can refer to without waiting for anybody.
 FREE_TYPES = Prepared(

@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
+from services.kit.background import Loop
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.locked_lane import LockTimes
@@ -21,11 +22,14 @@ from services.wallets.ledger_sql import SqlLedger
 from services.wallets.metrics import ConservationCollector
 from services.wallets.models import metadata
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.retention import HoldRetention
 from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
-from services.wallets.settings import VerificationSettings, WalletsServerSettings
+from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
+
+_RETENTION_EVERY = timedelta(minutes=1)
 
 
 async def main() -> None:
@@ -33,21 +37,27 @@ async def main() -> None:
     server_settings = load(WalletsServerSettings, "WALLETS_")
     database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
     settings = load(VerificationSettings, "WALLETS_")
+    retention_settings = load(RetentionSettings, "WALLETS_")
     database = Database.connect(database_settings, application_name="innosystem-wallets")
     schema = SchemaGate.of("wallets", database_settings, metadata, database)
     transactions = SqlTransactions(database)
+    holds = SqlHoldRepository(transactions)
     service = WalletsService(
         transactions,
         SqlWalletRepository(transactions),
         SqlTransactionRepository(transactions),
-        SqlHoldRepository(transactions),
+        holds,
         SqlLedger(transactions),
         lock_times=LockTimes(patient_seconds=database_settings.locked_row_seconds),
     )
+    retention = HoldRetention(transactions, holds, age=timedelta(days=retention_settings.holds_retention_days))
+    loops = [Loop("hold retention", retention.round, every=_RETENTION_EVERY).run]
     books = SqlBooksReader(transactions)
     verification = Verification(transactions, books)
     conservation = Conservation(transactions, verification, books, timedelta(seconds=settings.verify_seconds))
     REGISTRY.register(ConservationCollector(conservation))
+    if settings.verify_seconds:
+        loops.append(conservation.run)
     tokens = PageTokens(database_settings.page_token_key)
     servicer = WalletServicer(service, verification, tokens, ContractValidator(), database.time)
     server = Server(
@@ -59,7 +69,7 @@ async def main() -> None:
             )
         ],
         required={"database": schema.check},
-        background=[schema.before(conservation.run)] if settings.verify_seconds else [],
+        background=[schema.before(loop) for loop in loops],
     )
     try:
         await server.run()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from prometheus_client import Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -9,6 +10,8 @@ from prometheus_client.registry import Collector
 from services.wallets.conservation import Conservation, Report
 
 _PREFIX = "innosystem_wallets_"
+
+HOLDS_DELETED = Counter(f"{_PREFIX}holds_deleted", "Holds that were deleted because they ended long ago.")
 
 
 class ConservationCollector(Collector):

@@ -1,7 +1,7 @@
 """What the use cases ask of stored wallets. On SQLAlchemy and in memory; one contract suite runs on both."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -123,6 +123,10 @@ class HoldRepository(Protocol):
 
     async def list_page(self, query: ListQuery) -> Page[Hold]:
         """Answers a page of holds."""
+        ...
+
+    async def delete_ended(self, age: timedelta, limit: int) -> int:
+        """Delete holds that ended longer ago than this, the oldest first; return how many."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.kit.data.repository_memory import MemoryRepository, Unique
@@ -51,6 +51,15 @@ class MemoryHoldRepository(MemoryRepository[Hold, Hold]):
     entity = Hold
     resource = HOLDS
     unique = ()
+
+    async def delete_ended(self, age: timedelta, limit: int) -> int:
+        """Delete them one by one."""
+        until = datetime.now(UTC) - age
+        ended = [hold for hold in self._rows.values() if hold.resolved_at is not None and hold.resolved_at < until]
+        ended = sorted(ended, key=lambda hold: (hold.created_at, hold.id))[:limit]
+        for hold in ended:
+            del self._rows[hold.id]
+        return len(ended)
 
 
 class MemoryLedger:

@@ -1,6 +1,6 @@
 """Settings of the wallets service."""
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kit.settings import ServerSettings
@@ -22,3 +22,15 @@ class VerificationSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     verify_seconds: float = Field(default=300, ge=0)
+
+
+class RetentionSettings(BaseSettings):
+    """How long holds are kept that have ended: WALLETS_HOLDS_RETENTION_DAYS.
+
+    Attributes:
+        holds_retention_days: Longer than JOBS_RETENTION_DAYS: as long as there is a job, its hold can be looked up.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    holds_retention_days: PositiveFloat = 90

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import (
     CompoundSelect,
     DateTime,
+    Interval,
     Select,
     Table,
     Text,
@@ -224,3 +225,15 @@ SEQUENCE_AT = text(
     SELECT max(low) FROM search
     """
 ).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("at", type_=DateTime(timezone=True)))
+
+#: Deletes holds that ended long ago, by the index of all holds by age: active ones that are as old are few.
+DELETE_ENDED_HOLDS = text(
+    """
+    WITH ended AS MATERIALIZED (
+        SELECT id FROM holds
+        WHERE created_at < now() - :age AND resolved_at < now() - :age
+        ORDER BY created_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM holds USING ended WHERE holds.id = ended.id
+    """
+).bindparams(bindparam("age", type_=Interval()))

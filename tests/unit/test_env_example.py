@@ -17,7 +17,7 @@ from services.jobs.settings import (
     WalletsClientSettings,
 )
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
-from services.wallets.settings import VerificationSettings, WalletsServerSettings
+from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 
 TEXT = (Path(__file__).parents[2] / ".env.example").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", TEXT, flags=re.MULTILINE))
@@ -34,6 +34,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (CustomersClientSettings, "CUSTOMERS_"),
     (WalletsClientSettings, "WALLETS_"),
     (VerificationSettings, "WALLETS_"),
+    (RetentionSettings, "WALLETS_"),
     (HousekeepingSettings, "JOBS_"),
     (SchemaSettings, "JOBS_SCHEMA_"),
     (RunnerSettings, ""),

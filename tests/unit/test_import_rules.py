@@ -37,6 +37,7 @@ DATABASE_FILES = (
     "models.py",
     "statements.py",
     "housekeeping_statements.py",
+    "live_statements.py",
 )
 
 

@@ -16,7 +16,7 @@ from services.jobs.job_types import DEFAULT_EXPIRES_AFTER
 from services.jobs.repository import Renewal, Unsettled
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, claim, complete, read, running, settled, stored, succeeded
-from tests.jobs_examples import LATER, MINUTE, NOW
+from tests.jobs_examples import LATER, MINUTE, NOW, new_job
 from tests.jobs_work import BeginJobs, JobsWork
 
 LONG_AGO = -timedelta(hours=1)
@@ -327,21 +327,14 @@ async def test_jobs_that_are_over_and_settled_are_deleted_when_they_are_old_enou
     assert left.keys() == {due.id, declined.id, waiting.id, at_work.id}
 
 
-async def test_a_job_that_was_deleted_may_be_submitted_and_charged_and_deleted_again(begin: BeginJobs) -> None:
-    [new] = await stored(begin)
-    for _ in range(2):
-        wish = claim([new])
-        async with begin() as work:
-            await work.jobs.create_many([new])
-            await work.jobs.claim(wish)
-            await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, output_data="1"))
-            await work.commit()
-        await settled(begin, new.id, BillingStatus.CHARGED)
-        async with begin() as work:
-            assert await deleted(work, 10) == 1
-            await work.commit()
+async def test_a_job_that_was_charged_and_deleted_is_not_stored_again_under_its_id(begin: BeginJobs) -> None:
+    charged = await succeeded(begin)
+    free = await succeeded(begin, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
+    await settled(begin, charged.id, BillingStatus.CHARGED)
     async with begin() as work:
-        assert await work.jobs.get(new.id) is None
+        assert await deleted(work, 10) == 2
+        again = [new_job(charged.job_type_id, id=charged.id), new_job(free.job_type_id, id=free.id)]
+        assert (await work.jobs.create_many(again)).keys() == {free.id}
 
 
 async def test_a_batch_of_completions_gives_each_job_its_own_end(begin: BeginJobs) -> None:

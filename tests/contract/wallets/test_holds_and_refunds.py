@@ -242,3 +242,20 @@ async def test_books_in_order_add_up_however_they_are_cut_into_pages(
     found = await verified(begin, limit)
     assert (found.wallets, found.transactions, found.active_holds, found.offenders) == (4, 6, 3, [])
     assert found.trials["EUR"] == Trial(balance_cents=145, pending_cents=30, funding_cents=220, revenue_cents=-75)
+
+
+async def test_holds_that_ended_long_ago_are_deleted_and_active_ones_stay(
+    begin: BeginWallets, service: WalletsService
+) -> None:
+    wallet = await funded(service, 100)
+    placed = [place(wallet.owner, 10) for _ in range(3)]
+    await service.place_holds(placed)
+    await service.release_holds([ReleaseHold(hold_id=placed[0].hold_id)])
+    await service.deduct(charge(placed[1], 10))
+
+    async with begin() as work:
+        assert await work.holds.delete_ended(timedelta(minutes=1), 10) == 0
+        assert [await work.holds.delete_ended(-timedelta(minutes=1), 1) for _ in range(3)] == [1, 1, 0]
+
+        left = [hold.id for hold in (await work.holds.list_page(LISTED.query())).items]
+        assert left == [placed[2].hold_id]

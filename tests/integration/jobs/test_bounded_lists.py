@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -84,7 +85,7 @@ async def walked(work: JobsWork, query: ListQuery) -> tuple[list[UUID], int]:
 def expected(jobs: Sequence[Job], query: ListQuery) -> list[UUID]:
     matching = [job for job in jobs if query.specification.matches(job)]
     for order in reversed(query.ordering):
-        matching.sort(key=order.field.read, reverse=order.descending)
+        matching.sort(key=lambda job: cast("Any", order.field.read(job)), reverse=order.descending)
     return [job.id for job in matching]
 
 

@@ -5,6 +5,7 @@ plan.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.database import Database
 from services.kit.data.prepared import Prepared, Row
 from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
 from services.wallets.domain import HoldState, Owner
@@ -113,6 +115,12 @@ RULES = {
     "ix_jobs_withheld",
     # Nobody asks for an entry of the audit trail by its ID; replicas and backups tell rows apart by it.
     "pk_audit_log",
+}
+# What operators look for, in a history that has none of it.
+SEARCHES = {
+    "dead letters": "status = FAILED",
+    "live jobs of a queue": 'queue = "wrong" AND (status = PENDING OR status = RUNNING OR status = SCHEDULED)',
+    "a label": 'labels.team = "blue"',
 }
 # What is done to jobs that are named.
 BY_ID = (
@@ -279,6 +287,9 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     customer = JOBS.by_name["customer_id"]
     mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
     await recorded.call("list of a customer", lambda: jobs.list_page(mine))
+    for name, text in SEARCHES.items():
+        query = ListQuery(JOBS.default_ordering, parse_filter(text, JOBS))
+        await recorded.call(name, partial(jobs.list_page, query))
 
     ids = await look_after_jobs(recorded, work)
     await recorded.call("get", lambda: jobs.get(ids[0]))
@@ -302,6 +313,15 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "list": {"ix_jobs_created_at"},
         "list on": {"ix_jobs_created_at"},
         "list of a customer": {"ix_jobs_customer_id"},
+        "dead letters": {"ix_jobs_dead"},
+        "a label": {"ix_jobs_created_at", "pk_jobs"},
+        "live jobs of a queue": {
+            "ix_jobs_active",
+            "ix_jobs_lanes",
+            "ix_jobs_scheduled",
+            "ix_jobs_created_at",
+            "pk_jobs",
+        },
         "handed over lists": {"ix_jobs_active"},
         "withheld lists": {"ix_jobs_lanes"},
         "take withheld": {"ix_jobs_lanes", "pk_jobs"},
@@ -382,6 +402,9 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     hold = page_of_holds.items[0]
     oldest = ListQuery((CREATED_AT.ascending(), ID.ascending()), STATE.is_(HoldState.ACTIVE))
     await recorded.call("oldest holds", lambda: work.holds.list_page(oldest))
+    of_a_job = ListQuery(HOLDS.default_ordering, HOLDS.by_name["job_id"].is_(uuid7()))
+    await recorded.call("holds of a job", lambda: work.holds.list_page(of_a_job))
+    assert await recorded.call("retention", lambda: work.holds.delete_ended(-MINUTE, 10)) == 10
     await recorded.call("get a hold", lambda: work.holds.get(hold.id))
     await recorded.call("release", lambda: work.ledger.apply([ReleaseHold(hold_id=hold.id)]))
     charge = statement.items[1]
@@ -407,6 +430,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "write off": {owner, key, "pk_wallets"},
         "list holds": {"ix_holds_created_at", "pk_wallets"},
         "oldest holds": {"ix_holds_active", "pk_wallets"},
+        "holds of a job": {"ix_holds_job_id", "pk_wallets"},
+        "retention": {"ix_holds_created_at", "pk_holds"},
         "get a hold": {"pk_holds", "pk_wallets"},
         "release": named,
         "refund": {"ix_wallet_transactions_refunds", key, *named},
