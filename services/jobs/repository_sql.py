@@ -114,7 +114,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             page = await super().list_page(query)
             if not live or len(page.items) == query.page_size or page.next_cursor is None:
                 return page
-        return Page.cut(await self._all(select_live(query, self.columns)), query)
+        return self._page(list(await self._rows(select_live(query, self.columns))), query)
 
     def _leads(self, comparison: Comparison) -> bool:
         # Those that ended without success have an index of their own.

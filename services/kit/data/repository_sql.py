@@ -114,12 +114,16 @@ class SqlRepository(Generic[E, N]):
             cursor, step = self._cursor(rows[step - 1], query), PAGE_SIZE_MAX
 
     async def _searched(self, search: Search, query: ListQuery) -> Page[E]:
-        rows = list(await self._rows(search.found(self.columns)))
-        found = tuple(understood(map(self._decoded, rows[: query.page_size])))
-        if len(rows) > query.page_size:
-            return Page(found, self._cursor(rows[query.page_size - 1], query))
+        page = self._page(list(await self._rows(search.found(self.columns))), query)
+        if page.next_cursor is not None:
+            return page
         looked_at = list(await self._rows(search.last(self.columns)))
-        return Page(found, self._cursor(looked_at[0], query) if looked_at else None)
+        return Page(page.items, self._cursor(looked_at[0], query) if looked_at else None)
+
+    def _page(self, rows: Sequence[Sequence[Any]], query: ListQuery) -> Page[E]:
+        """A page of rows, of which one too many means a next page."""
+        found = tuple(understood(map(self._decoded, rows[: query.page_size])))
+        return Page(found, self._cursor(rows[query.page_size - 1], query) if len(rows) > query.page_size else None)
 
     def _cursor(self, row: Sequence[Any], query: ListQuery) -> Cursor:
         """Where the next page starts when this row was the last to be looked at, whether it is understood or not."""

@@ -13,6 +13,7 @@ from services.jobs.filters import check_order
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS
 from services.kit.data import search
+from services.kit.data.corrupt import understood
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import InvalidOrderBy
 from services.kit.query.filter import parse_filter
@@ -66,7 +67,7 @@ async def filled(work: JobsWork) -> list[Job]:
     ended = [jobs[one.id] for one in made[: COUNT // 2]]
     statuses = (JobStatus.FAILED, JobStatus.CANCELLED)
     await work.jobs.remove_many([removal(job, statuses[at % 3 == 0], "ERROR", "no") for at, job in enumerate(ended)])
-    return list((await work.jobs.get_many([one.id for one in made])).values())
+    return understood((await work.jobs.get_many([one.id for one in made])).values())
 
 
 async def walked(work: JobsWork, query: ListQuery) -> tuple[list[UUID], int]:
