@@ -28,6 +28,7 @@ from services.jobs.domain import (
 from services.jobs.filters import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.job_types import JobType, NewJobType, Priority
 from services.jobs.leasing import choose, claimed_job
+from services.jobs.live_statements import select_live
 from services.jobs.models import job_types, jobs
 from services.jobs.repository import (
     JOB_TYPES,
@@ -41,7 +42,6 @@ from services.jobs.repository import (
     Turns,
     Unsettled,
 )
-from services.jobs.live_statements import select_live
 from services.jobs.statistics import queue_stats
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.locks import HURRY
