@@ -11,7 +11,7 @@ from services.jobs.control import removal
 from services.jobs.domain import Job, JobStatus
 from services.jobs.filters import check_order
 from services.jobs.job_types import Priority
-from services.jobs.repository import JOBS
+from services.jobs.repository import JOBS, STATUS
 from services.kit.data import search
 from services.kit.data.corrupt import understood
 from services.kit.data.transactions_sql import SqlTransactions
@@ -88,6 +88,22 @@ def expected(jobs: Sequence[Job], query: ListQuery) -> list[UUID]:
     for order in reversed(query.ordering):
         matching.sort(key=lambda job: cast("Any", order.field.read(job)), reverse=order.descending)
     return [job.id for job in matching]
+
+
+RETRYABLE = STATUS.is_in((JobStatus.FAILED, JobStatus.CANCELLED))
+
+
+@pytest.mark.parametrize("order_by", ORDERS)
+@pytest.mark.parametrize("text", FILTERS)
+async def test_so_have_the_pages_of_jobs_to_run_again(work: JobsWork, text: str, order_by: str) -> None:
+    async with work.transactions.begin():
+        jobs = await filled(work)
+        wanted = parse_filter(text, JOBS) & RETRYABLE
+        query = ListQuery(parse_order_by(order_by, JOBS), wanted, page_size=2)
+
+        found, _ = await walked(work, query)
+
+        assert found == expected(jobs, query)
 
 
 @pytest.mark.parametrize("order_by", ORDERS)
