@@ -113,6 +113,9 @@ RULES = {
     "pk_receipts",
     # The release before this one takes turns along it.
     "ix_jobs_withheld",
+    # Holds that could not be released: nearly always none.
+    "pk_unreleased_holds",
+    "ix_unreleased_holds_next_try_at",
     # Nobody asks for an entry of the audit trail by its ID; replicas and backups tell rows apart by it.
     "pk_audit_log",
 }
