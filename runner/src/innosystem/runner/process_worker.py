@@ -1,5 +1,6 @@
 """The other end of `processes`: runs handlers, one at a time, until its socket closes."""
 
+import contextvars
 import os
 import pickle
 import queue
@@ -54,7 +55,8 @@ def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
     with job_in_logs(job):
         if handler.mode is Mode.COROUTINE:
             return uvloop.run(call_coroutine(handler, input_json, job))
-        return call_blocking(handler, input_json, job)
+        # As in a thread of the runner: what the handler sets is gone with its job.
+        return contextvars.copy_context().run(call_blocking, handler, input_json, job)
 
 
 def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None:
