@@ -107,3 +107,44 @@ async def test_a_redis_that_says_nothing_is_noticed_within_seconds(
     await queue.close()
     silent.set()
     black_hole.close()
+
+
+async def test_a_key_that_is_no_list_keeps_the_jobs_of_no_other_list(
+    own: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("innosystem.runner.queue._ASIDE_SECONDS", 0.2)
+    await own.redis.set(own.key(0), "not a list")
+    async with own.running():
+        await work(own)
+        await own.redis.delete(own.key(2))
+        await own.redis.hset(own.key(2), "not", "a list")
+        await work(own)
+        await own.redis.delete(own.key(0))
+        urgent = await own.submit("echo", 1, priority=0)
+        await until(lambda: urgent.done)
+        await work(own)
+
+    named = [(line["event"], line["list"]) for line in lines if "list" in line]
+    assert ("not_a_list", own.key(0)) in named
+    assert ("not_a_list", own.key(2)) in named
+    assert ("list_served_again", own.key(0)) in named
+    assert len(named) == len(set(named))
+    assert changes(lines) == []
+
+
+async def test_a_runner_of_which_no_key_is_a_list_waits_and_ends_well(own: World) -> None:
+    for priority in range(3):
+        await own.redis.set(own.key(priority), "not a list")
+    with structlog.testing.capture_logs() as lines:
+        async with own.running():
+            await until(lambda: [line["event"] for line in lines].count("not_a_list") == 3)
+
+
+async def test_rubbish_of_any_length_in_a_list_is_dropped(own: World, lines: list[EventDict]) -> None:
+    await own.redis.lpush(own.key(), b"\xff\xfe", "x" * 10_000_000, "", "5" * 36)
+    async with own.running():
+        await work(own)
+
+    dropped = [line["value"] for line in lines if line["event"] == "not_a_job_id"]
+    assert len(dropped) == 4
+    assert max(map(len, dropped)) == 80

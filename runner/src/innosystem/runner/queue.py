@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from innosystem.client import new_id
@@ -25,6 +26,9 @@ _REPLY_SECONDS: Final = 5.0
 # A connection is replaced after this time by one to where the address leads then.
 _CONNECTION_SECONDS: Final = 60.0
 _PUSH_BACK_ATTEMPTS: Final = 6
+# How long a key is not served that holds something else than a list.
+_ASIDE_SECONDS: Final = 10.0
+_WRONG_TYPE: Final = "WRONGTYPE"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN_LENGTH: Final = 80
 # uvloop answers RuntimeError to writing on a connection that has just been broken; redis-py passes it on.
@@ -68,6 +72,8 @@ class JobQueue:
             keys: The lists, the most important first.
         """
         self._keys = list(keys)
+        # Until when keys are left out that are no lists: one of them would fail each BRPOP of all.
+        self._aside: dict[str, float] = {}
         # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
         # next one would take others.
         always: dict[str, Any] = {
@@ -92,19 +98,41 @@ class JobQueue:
         """
         popped: list[PoppedId] = []
         try:
-            first = await self._blocking.brpop(self._keys, timeout=_BLOCK_SECONDS)
+            keys = await self._served()
+            first = await self._blocking.brpop(keys, timeout=_BLOCK_SECONDS) if keys else None
             if first is not None:
                 key = _text(first[0])
                 popped += _valid([first[1]], key)
-                await self._pop_more(popped, key, room() - 1)
+                # The lists before the one that BRPOP answered were empty a moment ago.
+                await self._pop_more(popped, keys[keys.index(key) :], room() - 1)
+            elif not keys:
+                await asyncio.sleep(_BLOCK_SECONDS)
             self._answered()
         except _AWAY as exc:
             await self._failed(exc)
         return popped
 
-    async def _pop_more(self, popped: list[PoppedId], first_key: str, wanted: int) -> None:
-        # The lists before the one that BRPOP answered were empty a moment ago.
-        for key in self._keys[self._keys.index(first_key) :]:
+    async def _served(self) -> list[str]:
+        """Tell which keys to pop from: those that are no lists are looked at again after a while."""
+        now = time.monotonic()
+        for key, until in list(self._aside.items()):
+            if now >= until:
+                await self._look_at(key)
+        return [key for key in self._keys if key not in self._aside]
+
+    async def _look_at(self, key: str) -> None:
+        """Leave a key out if it is no list, and say so once; take it in again if it is one, or nothing."""
+        kind = _text(await self._commands.type(key))
+        if kind in ("list", "none"):
+            if self._aside.pop(key, None) is not None:
+                log.info("list_served_again", list=key)
+            return
+        if key not in self._aside:
+            log.error("not_a_list", list=key, type=kind, note="its jobs wait; the other lists are served")
+        self._aside[key] = time.monotonic() + _ASIDE_SECONDS
+
+    async def _pop_more(self, popped: list[PoppedId], keys: Sequence[str], wanted: int) -> None:
+        for key in keys:
             if wanted <= 0:
                 return
             values = await self._commands.rpop(key, wanted)
@@ -140,7 +168,7 @@ class JobQueue:
             try:
                 await self._commands.rpush(key, *job_ids)
             except _AWAY as exc:
-                if attempt == _PUSH_BACK_ATTEMPTS:
+                if attempt == _PUSH_BACK_ATTEMPTS or str(exc).startswith(_WRONG_TYPE):
                     log.error("push_back_failed", list=key, job_ids=job_ids, error=str(exc))  # noqa: TRY400
                     return
                 await asyncio.sleep(backoff.next_seconds())
@@ -157,6 +185,14 @@ class JobQueue:
         if isinstance(exc, TimeoutError | RedisTimeoutError) and self.excused():
             log.info("redis_reply_not_read", note="the event loop was blocked")
             return
+        if isinstance(exc, ResponseError) and str(exc).startswith(_WRONG_TYPE):
+            try:
+                for key in self._keys:
+                    await self._look_at(key)
+            except _AWAY as later:
+                exc = later
+            else:
+                return
         if not self._backoff.failures:
             log.warning("redis_unavailable", error=f"{type(exc).__name__}: {exc}")
         await asyncio.sleep(self._backoff.next_seconds())
@@ -171,11 +207,12 @@ def _valid(values: Sequence[bytes | str], key: str) -> list[PoppedId]:
     """Keep what are UUIDs; log and drop the rest, which nobody could claim."""
     ids = []
     for value in values:
-        text = _text(value).lower()
+        # It may be of any length.
+        text = _text(value[:_SHOWN_LENGTH]).lower()
         if _UUID.fullmatch(text):
             ids.append(PoppedId(text, key))
         else:
-            log.warning("not_a_job_id", list=key, value=text[:_SHOWN_LENGTH])
+            log.warning("not_a_job_id", list=key, value=text)
     return ids
 
 
