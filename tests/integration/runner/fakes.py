@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,9 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         # Has the IDs of jobs that were handed back pushed again, as the real service does.
         self.push_again: Callable[[str], Awaitable[None]] | None = None
         self.returned: Counter[str] = Counter()
+        # Calls that ask for one of these wait, as they do for a row that somebody has locked.
+        self.locked: set[str] = set()
+        self.unlocked = asyncio.Event()
         self.completions: Counter[str] = Counter()
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
         # Cleared, the answers to claims, renewals, or completions are held back.
@@ -135,9 +138,15 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.jobs[job.id] = stored
         return stored
 
+    async def wait_for_locks(self, job_ids: Iterable[str]) -> None:
+        """Waits as long as one of the jobs is locked."""
+        if self.locked.intersection(job_ids):
+            await self.unlocked.wait()
+
     async def ClaimJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches["claim"] += 1
+        await self.wait_for_locks(request.job_ids)
         response = job_service_pb2.ClaimJobsResponse()
         for job_id in request.job_ids:
             stored = self.jobs.get(job_id)
@@ -165,6 +174,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
     async def CompleteJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches["complete"] += 1
+        await self.wait_for_locks(each.job_id for each in request.completions)
         response = job_service_pb2.CompleteJobsResponse()
         for completion in request.completions:
             result = response.results.add()
@@ -193,6 +203,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
     async def RenewLeases(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches["renew"] += 1
+        await self.wait_for_locks(request.job_ids)
         self.renewals.append(request)
         response = job_service_pb2.RenewLeasesResponse()
         for job_id in request.job_ids:
@@ -229,6 +240,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
     async def SettleJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches["settle"] += 1
+        await self.wait_for_locks(each.job_id for each in request.settlements)
         response = job_service_pb2.SettleJobsResponse()
         for settlement in request.settlements:
             self.jobs[settlement.job_id].settlement = settlement
@@ -246,6 +258,12 @@ def _charge(job: job_pb2.Job) -> job_service_pb2.Charge:
     )
 
 
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
     """A ledger that charges once for a key. Customers in `poor` have no money."""
@@ -256,10 +274,13 @@ class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
     replies_to_lose: int = 0
     item_errors: list[status_pb2.Status] = field(default_factory=list)
     batches: int = 0
+    # Cleared, nothing is done or answered.
+    answering: asyncio.Event = field(default_factory=_set)
 
     async def BatchDeduct(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches += 1
+        await self.answering.wait()
         response = wallet_service_pb2.BatchDeductResponse()
         for deduct in request.requests:
             result = response.results.add()

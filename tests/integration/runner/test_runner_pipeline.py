@@ -231,10 +231,10 @@ async def test_services_that_are_away_for_a_while_delay_jobs_and_are_logged_once
     world.jobs.outage.on = world.wallets.outage.on = True
     jobs = [await world.submit("echo", n) for n in range(50)]
     with structlog.testing.capture_logs() as lines:
-        async with world.running():
-            await until(lambda: world.jobs.outage.refused_calls > 7)
+        async with world.running(runner_charge_seconds=60):
+            await until(lambda: "jobs" in [line.get("service") for line in lines])
             world.jobs.outage.on = False
-            await until(lambda: world.wallets.outage.refused_calls > 7)
+            await until(lambda: "wallets" in [line.get("service") for line in lines])
             assert all(job.settlement is None for job in jobs)
             world.wallets.outage.on = False
             await world.all_done()

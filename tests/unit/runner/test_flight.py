@@ -74,6 +74,16 @@ async def test_results_that_nobody_takes_stop_the_runner_by_their_number() -> No
     assert flight.room() == 1
 
 
+async def test_charges_that_can_not_be_made_do_not_stop_the_runner() -> None:
+    flight = Flight(slots=10)
+    for _ in range(5000):
+        job = flight.enter(popped())
+        flight.finish(job, completion())
+        flight.forget_result(job)
+
+    assert (flight.room(), flight.settling) == (10, 5000)
+
+
 async def test_results_that_nobody_takes_stop_the_runner_by_their_size() -> None:
     flight = Flight(slots=10)
     large = completion("x" * 1024 * 1024)

@@ -1,8 +1,12 @@
 """All leases are renewed in requests within the bounds of the contract, and only by the run that has them."""
 
+from collections.abc import Sequence
+
+import pytest
+
 from innosystem.client import new_id
 from innosystem.runner.flight import FlyingJob
-from innosystem.runner.leases import JOBS_MAX, LEASES_MAX, Leases, renewals
+from innosystem.runner.leases import JOBS_MAX, Answer, Batch, Leases, batches, renew_divided
 from innosystem.runner.queue import PoppedId
 
 
@@ -12,38 +16,63 @@ def leased(lease_id: str, job_id: str = "") -> FlyingJob:
     return job
 
 
-def test_the_jobs_of_one_claim_are_renewed_in_one_request_that_names_their_lease_once() -> None:
-    jobs = [leased("b"), leased("a"), leased("b")]
+def test_requests_are_of_a_bounded_size_and_the_jobs_of_a_lease_are_together() -> None:
+    jobs = [leased(f"{n % 3}") for n in range(JOBS_MAX * 2 + 1)]
 
-    (renewal,) = renewals(jobs)
+    split = list(batches(jobs))
 
-    assert sorted(renewal.lease_ids) == ["a", "b"]
-    assert {job.job_id for job in renewal.jobs} == {job.job_id for job in jobs}
-
-
-def test_a_request_has_at_most_as_many_leases_as_the_contract_says() -> None:
-    jobs = [leased(f"{n:05}") for n in range(LEASES_MAX * 2 + 1)]
-
-    split = list(renewals(jobs))
-
-    assert [len(renewal.lease_ids) for renewal in split] == [LEASES_MAX, LEASES_MAX, 1]
-    assert [job for renewal in split for job in renewal.jobs] == jobs
+    assert [len(batch) for batch in split] == [JOBS_MAX, JOBS_MAX, 1]
+    assert [job.lease_id for batch in split for job in batch] == sorted(job.lease_id for job in jobs)
+    assert list(batches([])) == []
 
 
-def test_a_request_has_at_most_as_many_jobs_as_the_contract_says_and_all_their_leases() -> None:
-    jobs = [leased(f"{n // 900:05}") for n in range(JOBS_MAX + 900)]
+class Service:
+    """Answers requests unless they ask for a job that is locked, or nobody is there."""
 
-    split = list(renewals(jobs))
+    def __init__(self, *locked: FlyingJob, away: bool = False, silent: bool = False) -> None:
+        self.locked = set(locked)
+        self.away = away
+        self.silent = silent
+        self.asked = 0
+        self.renewed: list[FlyingJob] = []
 
-    assert [len(renewal.jobs) for renewal in split] == [JOBS_MAX, 900]
-    for renewal in split:
-        assert set(renewal.lease_ids) == {job.lease_id for job in renewal.jobs}
-        assert len(renewal.lease_ids) == len(set(renewal.lease_ids))
-    assert [job for renewal in split for job in renewal.jobs] == jobs
+    def send(self, batches: Sequence[Batch], divided: bool) -> list[Answer]:
+        assert divided is bool(self.asked)
+        self.asked += len(batches)
+        return [self.answer(batch) for batch in batches]
+
+    def answer(self, batch: Batch) -> Answer:
+        if self.away:
+            return Answer.AWAY
+        if self.silent or self.locked.intersection(batch):
+            return Answer.HELD_UP
+        self.renewed += batch
+        return Answer.RENEWED
 
 
-def test_there_is_nothing_to_send_for_no_jobs() -> None:
-    assert list(renewals([])) == []
+@pytest.mark.parametrize("count", [1, 2, 30, 1000, 3001])
+def test_all_leases_are_renewed_but_of_those_jobs_that_are_locked(count: int) -> None:
+    jobs = [leased(str(n)) for n in range(count)]
+    service = Service(jobs[0], jobs[-1], jobs[count // 2])
+
+    left = renew_divided(list(batches(jobs)), service.send)
+
+    assert set(left) == service.locked
+    assert len(left) == len(service.locked)
+    assert set(service.renewed) == set(jobs) - service.locked
+    assert len(service.renewed) == len(set(service.renewed))
+    assert service.asked < 120
+
+
+@pytest.mark.parametrize(("service", "asked"), [(Service(away=True), 4), (Service(silent=True), 4 + 8)])
+def test_a_service_that_is_away_is_not_asked_for_ever_smaller_parts(service: Service, asked: int) -> None:
+    jobs = [leased(str(n)) for n in range(3500)]
+
+    left = renew_divided(list(batches(jobs)), service.send)
+
+    assert set(left) == set(jobs)
+    assert len(left) == len(jobs)
+    assert service.asked == asked
 
 
 def test_an_earlier_run_of_a_job_does_not_take_the_lease_of_a_later_one_away() -> None:

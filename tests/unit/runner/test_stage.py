@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from grpc import StatusCode
 
 from innosystem.runner import stage as stages
-from innosystem.runner.calls import Refused, Unreachable
+from innosystem.runner.calls import HeldUp, Refused, Unreachable
 from innosystem.runner.stage import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Stage
 
 LIMIT_SECONDS = 10
@@ -25,17 +26,32 @@ class Recording(Stage[int]):
         self.sent: list[list[int]] = []
         self.unwanted: set[int] = set()
         self.given_up: list[tuple[list[int], Exception]] = []
+        self.put_asides: list[int] = []
+        self.abandoned: list[int] = []
+        self.holds_up: set[int] = set()
+        self.under_way = self.under_way_max = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.check: Callable[[list[int]], None] = lambda batch: None
 
-    async def send(self, batch: list[int]) -> None:
+    async def send(self, batch: list[int], *, suspect: bool) -> None:
         self.sent.append(batch)
+        self.under_way += 1
+        self.under_way_max = max(self.under_way_max, self.under_way)
         await self.gate.wait()
+        self.under_way -= 1
         self.check(batch)
+        if self.holds_up.intersection(batch):
+            raise HeldUp(StatusCode.DEADLINE_EXCEEDED, "", "too slow")
 
     async def give_up(self, batch: list[int], error: Exception) -> None:
         self.given_up.append((batch, error))
+
+    async def put_aside(self, item: int, error: HeldUp) -> None:
+        self.put_asides.append(item)
+
+    def abandon(self, items: list[int]) -> None:
+        self.abandoned += items
 
     def is_wanted(self, item: int) -> bool:
         return item not in self.unwanted
@@ -73,7 +89,7 @@ class Clock:
             await pause(0)
 
         monkeypatch.setattr(stages, "time", SimpleNamespace(monotonic=lambda: self.seconds))
-        monkeypatch.setattr(stages, "asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(stages, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
 
 @pytest.mark.parametrize(("took", "rested"), [(0.01, 0.02), (10.0, 0.05)])
@@ -164,9 +180,9 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     assert [2] in stage.sent
 
 
-@pytest.mark.parametrize("error", [Unreachable(StatusCode.UNAVAILABLE, "", "away"), RuntimeError("a defect")])
-async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on(error: Exception) -> None:
+async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on() -> None:
     stage = Recording()
+    error = Unreachable(StatusCode.UNAVAILABLE, "", "away")
 
     def fail_once(batch: list[int]) -> None:
         if batch == [1, 2]:
@@ -181,6 +197,88 @@ async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on(error: Excep
         await until(lambda: [3] in stage.sent)
 
     assert stage.given_up == [([1, 2], error)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect"), asyncio.CancelledError()])
+async def test_whatever_is_raised_in_a_batch_its_items_are_let_go_of_and_the_stage_goes_on(
+    error: BaseException,
+) -> None:
+    stage = Recording()
+
+    def fail_once(batch: list[int]) -> None:
+        if batch == [1, 2]:
+            raise error
+
+    stage.check = fail_once
+    stage.put(1)
+    stage.put(2)
+    async with running(stage):
+        await until(lambda: stage.abandoned == [1, 2])
+        stage.put(3)
+        await until(lambda: [3] in stage.sent)
+
+    assert stage.given_up == []
+
+
+async def test_items_are_let_go_of_if_not_even_giving_them_up_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Recording()
+
+    def fail(batch: list[int]) -> None:
+        raise Unreachable(StatusCode.UNAVAILABLE, "", "away")
+
+    async def give_up(batch: list[int], error: Exception) -> None:
+        raise RuntimeError
+
+    stage.check = fail
+    monkeypatch.setattr(stage, "give_up", give_up)
+    stage.put(1)
+    async with running(stage):
+        await until(lambda: stage.abandoned == [1])
+        stage.put(2)
+        await until(lambda: stage.abandoned == [1, 2])
+
+
+async def test_a_batch_that_is_held_up_is_divided_until_the_culprit_is_alone() -> None:
+    stage = Recording()
+    stage.holds_up = {3}
+    for item in range(8):
+        stage.put(item)
+    async with running(stage):
+        await until(lambda: bool(stage.put_asides))
+        await until(lambda: [4, 5, 6, 7] in stage.sent)
+
+    assert stage.put_asides == [3]
+    assert stage.sent == [list(range(8)), [0, 1, 2, 3], [4, 5, 6, 7], [0, 1], [2, 3], [2], [3]]
+    assert stage.given_up == []
+
+
+async def test_what_arrives_while_a_batch_takes_long_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_PATIENCE_SECONDS", 0.01)
+    stage = Recording()
+    stage.gate.clear()
+    async with running(stage):
+        for item in range(4):
+            stage.put(item)
+            await until(partial(stage.sent.__contains__, [item]))
+        # Nor are there any number of them.
+        stage.put(4)
+        stage.gate.set()
+        await until(lambda: [4] in stage.sent)
+    assert stage.under_way_max == 4
+
+
+async def test_what_was_held_up_is_sent_again_alone_and_while_other_batches_are_under_way() -> None:
+    stage = Recording()
+    stage.gate.clear()
+    async with running(stage):
+        stage.put(1)
+        await until(lambda: stage.sent == [[1]])
+        stage.put_alone_later(2, 0)
+        stage.put_alone_later(3, 0)
+        stage.put(4)
+        await until(lambda: stage.sent == [[1], [2], [3]])
+        stage.gate.set()
+        await until(lambda: stage.sent == [[1], [2], [3], [4]])
 
 
 async def test_what_has_lost_its_meaning_while_it_waited_is_not_sent() -> None:

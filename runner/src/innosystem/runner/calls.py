@@ -14,6 +14,11 @@ from innosystem.runner.backoff import Backoff
 log = structlog.get_logger()
 
 _ATTEMPT_SECONDS: Final = 10.0
+# For a request that was divided: it is small, and others may be in it that are held up by one.
+_SUSPECT_SECONDS: Final = 3.0
+_ATTEMPT_SECONDS_MIN: Final = 0.5
+# After so many attempts a part of the request is suspected: the first one may have met a replica that hangs.
+_SILENCES_MAX: Final = 2
 # A request may be at fault for these, but so may be a server that has trouble of its own.
 _SUSPICIOUS: Final = frozenset({StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS})
 _SUSPICIOUS_ATTEMPTS: Final = 3
@@ -51,6 +56,10 @@ class Unreachable(CallFailed):
     """The service did not answer in the time there was. The request may have been carried out."""
 
 
+class HeldUp(CallFailed):
+    """There is no answer for so long that a part of the request may hold up the rest. It may have been carried out."""
+
+
 class Refused(CallFailed):
     """The service refuses the request, and would refuse it again."""
 
@@ -73,6 +82,7 @@ class Service:
         *,
         for_seconds: float,
         hopeless: Callable[[], bool] = lambda: False,
+        suspect: bool = False,
     ) -> Response:
         """Call a method that is safe to repeat until it answers.
 
@@ -81,27 +91,36 @@ class Service:
             request: What to send, each time the same.
             for_seconds: How long to go on.
             hopeless: Asked before each repeat: whether to give up right away.
+            suspect: Whether the request was held up before: then it is waited for only once, and not for long.
 
         Raises:
             Unreachable: The time is up.
+            HeldUp: The request should be divided, or what it asks for put aside for a while.
             Refused: The service refuses the request.
         """
         until = time.monotonic() + for_seconds
         backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
-        suspicions = 0
+        suspicions, silences = 0, int(suspect)
         metadata = (("x-request-id", str(new_id())),)
         while True:
+            limit = _SUSPECT_SECONDS if suspect else _ATTEMPT_SECONDS
+            limit = min(limit, max(_ATTEMPT_SECONDS_MIN, until - time.monotonic()))
             try:
-                response = await method(request, timeout=_ATTEMPT_SECONDS, metadata=metadata)
+                response = await method(request, timeout=limit, metadata=metadata)
             except aio.AioRpcError as exc:
                 wait = backoff.next_seconds()
                 suspicions += exc.code() in _SUSPICIOUS
                 failure = _judge(exc, suspicions)
                 if isinstance(failure, Refused):
                     raise failure from exc
-                self._note_away(failure)
+                locked = failure.code is StatusCode.ABORTED
+                if not locked and not suspect:
+                    self._note_away(failure)
                 if hopeless() or time.monotonic() + wait > until:
                     raise failure from exc
+                silences += failure.code is StatusCode.DEADLINE_EXCEEDED
+                if locked or silences >= _SILENCES_MAX:
+                    raise HeldUp(failure.code, failure.reason, str(failure)) from exc
                 await asyncio.sleep(wait)
             else:
                 self._note_back()

@@ -3,6 +3,7 @@
 If the runner dies in between, the jobs service makes the same charge under the same key.
 """
 
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+SETTLING_JOBS_MAX: Final = 4000
+# During an outage each job is left: one line for many.
+_SAY_SECONDS: Final = 10.0
 # The ledger has looked at the charge and says no. Anything else is about the call or the caller.
 _DEFINITE: Final = frozenset(
     {
@@ -35,13 +39,50 @@ _DEFINITE: Final = frozenset(
 )
 
 
-class ChargeStage(ReportStage):
+class SettlementStage(ReportStage):
+    """Reports what the settler of the jobs service would do as well, only later.
+
+    So the runner does not wait for long, and keeps a bounded number of such jobs: an outage of the
+    wallets service, however long, must not stop it.
+
+    Args:
+        flight: The jobs in the runner's hands.
+        seconds: How long a job is tried in this stage.
+    """
+
+    def __init__(self, flight: Flight, seconds: float) -> None:
+        super().__init__(flight)
+        self._seconds = seconds
+        self._left = 0
+        self._said_at = float("-inf")
+
+    def enter(self, job: FlyingJob) -> None:
+        """Have a job reported, unless too many wait for that already."""
+        job.report_until = time.monotonic() + self._seconds
+        if self.flight.settling > SETTLING_JOBS_MAX:
+            self.drop([job], "too many wait")
+        else:
+            super().enter(job)
+
+    def drop(self, jobs: list[FlyingJob], error: str) -> None:
+        """Leave jobs to the settler."""
+        self.abandon(jobs)
+        self._left += len(jobs)
+        log.debug("left_to_settler", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)
+        if time.monotonic() - self._said_at > _SAY_SECONDS:
+            self._said_at = time.monotonic()
+            log.warning("left_to_settler", stage=self.name, jobs=self._left, error=error)
+            self._left = 0
+
+
+class ChargeStage(SettlementStage):
     """Sends BatchDeduct, with what the jobs service said is to be charged.
 
     Args:
         service: The wallets service.
         stub: Its stub.
         flight: The jobs in the runner's hands.
+        seconds: How long a job is tried in this stage.
         settlements: The stage that records what became of the charges.
     """
 
@@ -53,25 +94,30 @@ class ChargeStage(ReportStage):
         service: Service,
         stub: "WalletServiceAsyncStub",
         flight: Flight,
+        seconds: float,
         settlements: ReportStage,
     ) -> None:
-        super().__init__(flight)
+        super().__init__(flight, seconds)
         self._service = service
         self._stub = stub
         self._settlements = settlements
 
-    async def send(self, batch: list[FlyingJob]) -> None:
+    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
         """Charge a batch."""
         request = wallet_service_pb2.BatchDeductRequest(
             requests=[_deduction(job.charge) for job in batch if job.charge is not None]
         )
         crash_point("runner.before_charge")
-        response = await self._service.call(self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch))
-        for job, result in zip(batch, response.results, strict=True):
-            if result.HasField("response"):
-                self._charged(job, result.response)
-            else:
-                self._not_charged(job, error_from_status(result.error))
+        response = await self._service.call(
+            self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch), suspect=suspect
+        )
+        self.deal_with(batch, response.results, self._answered)
+
+    def _answered(self, job: FlyingJob, result: wallet_service_pb2.BatchDeductResult) -> None:
+        if result.HasField("response"):
+            self._charged(job, result.response)
+        else:
+            self._not_charged(job, error_from_status(result.error))
 
     def _charged(self, job: FlyingJob, response: wallet_service_pb2.DeductResponse) -> None:
         log.debug(
@@ -119,35 +165,40 @@ def _deduction(charge: job_service_pb2.Charge) -> wallet_service_pb2.DeductReque
     )
 
 
-class SettleStage(ReportStage):
+class SettleStage(SettlementStage):
     """Sends SettleJobs.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         flight: The jobs in the runner's hands.
+        seconds: How long a job is tried in this stage.
     """
 
     name = "settle"
 
-    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight) -> None:
-        super().__init__(flight)
+    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight, seconds: float) -> None:
+        super().__init__(flight, seconds)
         self._service = service
         self._stub = stub
 
-    async def send(self, batch: list[FlyingJob]) -> None:
+    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
         """Record what became of the charges of a batch."""
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
         )
         crash_point("runner.before_settle")
-        response = await self._service.call(self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch))
-        for job, result in zip(batch, response.results, strict=True):
-            if not result.HasField("error"):
-                self.flight.leave(job)
-                continue
-            error = error_from_status(result.error)
-            if may_pass(error):
-                self.again(job, error)
-            else:
-                self.drop([job], str(error))
+        response = await self._service.call(
+            self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
+        )
+        self.deal_with(batch, response.results, self._answered)
+
+    def _answered(self, job: FlyingJob, result: job_service_pb2.JobSettlementResult) -> None:
+        if not result.HasField("error"):
+            self.flight.leave(job)
+            return
+        error = error_from_status(result.error)
+        if may_pass(error):
+            self.again(job, error)
+        else:
+            self.drop([job], str(error))

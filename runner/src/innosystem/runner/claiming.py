@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.calls import Refused, Service
+from innosystem.runner.calls import HeldUp, Refused, Service
 from innosystem.runner.crash import crash_point
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.queue import JobQueue
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _CLAIM_SECONDS: Final = 60.0
+_ALONE_ATTEMPTS: Final = 3
+# After an answer in which no job had room, or none.
+_DEFERRED_SECONDS: Final = 0.5
 # From here on what a call costs by itself is little beside what its jobs cost.
 _LARGE: Final = 50
 
@@ -66,36 +69,62 @@ class ClaimStage(Stage[FlyingJob]):
         self._start = start
         self._stopping = stopping
 
-    async def send(self, batch: list[FlyingJob]) -> None:
+    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
         """Claim a batch, start what is claimed, put what was deferred into the next batch."""
         if self._stopping():
             # Deferred before: others can run them now.
             await self._give_back(batch)
             return
         asked = self._without_duplicates(batch)
-        # One lease ID for all attempts of this call: if a reply is lost, the next is the same.
-        lease_id, asked_at = str(new_id()), time.monotonic()
+        lease_id, asked_at = self._lease_of(batch)
         request = job_service_pb2.ClaimJobsRequest(
             job_ids=asked, runner_id=self._runner_id, lease_id=lease_id, lease=self._lease
         )
         crash_point("runner.before_claim")
         response = await self._service.call(
-            self._stub.ClaimJobs, request, for_seconds=_CLAIM_SECONDS, hopeless=self._stopping
+            self._stub.ClaimJobs, request, for_seconds=_CLAIM_SECONDS, hopeless=self._stopping, suspect=suspect
         )
         for claimed in response.jobs:
             job = asked.pop(claimed.job.id, None)
             if job is not None:
                 job.lease_id, job.leased_at, job.request_id = lease_id, asked_at, claimed.request_id
-                self._start(job, claimed)
+                self._begin_run(job, claimed)
         for job_id in response.deferred_job_ids:
             job = asked.pop(job_id, None)
             if job is not None:
-                self.put(job)
+                self._defer(job, some_came=bool(response.jobs))
         if asked:
             # Duplicates, jobs cancelled meanwhile, IDs of nobody: there is nothing to run.
             log.debug("not_pending", job_ids=list(asked))
-        for job in asked.values():
+        self.abandon(list(asked.values()))
+
+    def _lease_of(self, batch: list[FlyingJob]) -> tuple[str, float]:
+        """Tell under which lease ID a batch is claimed, and since when.
+
+        It is one for all attempts, also those of a batch that was divided: if a reply was lost, the next is the same.
+        """
+        asked_as, asked_at = batch[0].asked_as, batch[0].asked_at
+        if not asked_as:
+            asked_as, asked_at = str(new_id()), time.monotonic()
+            for job in batch:
+                job.asked_as, job.asked_at = asked_as, asked_at
+        return asked_as, asked_at
+
+    def _begin_run(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
+        try:
+            self._start(job, claimed)
+        except Exception:
+            # A defect of ours: the job is rescued when its lease has ended, and the others run.
+            log.exception("run_not_begun", job_id=job.job_id, request_id=job.request_id)
             self._flight.leave(job)
+
+    def _defer(self, job: FlyingJob, *, some_came: bool) -> None:
+        """Claim a job with the next batch, which the last one had no room for."""
+        job.asked_as = ""
+        if some_came:
+            self.put(job)
+        else:
+            self.put_later(job, _DEFERRED_SECONDS)
 
     def rests_after(self, batch: list[FlyingJob]) -> bool:
         """Tell whether waiting a little would make a larger batch.
@@ -120,14 +149,29 @@ class ClaimStage(Stage[FlyingJob]):
         The ID that the service refuses is dropped: put back, it would come again at once. The
         platform pushes it again when it is due.
         """
-        # After a defect in `send` some may run already: those have a lease.
-        left = [job for job in batch if not job.lease_id]
         if isinstance(error, Refused):
-            log.error("claim_refused", job_ids=[job.job_id for job in left], error=str(error))
-            for job in left:
-                self._flight.leave(job)
+            log.error("claim_refused", job_ids=[job.job_id for job in batch], error=str(error))
+            self.abandon(batch)
         else:
-            await self._give_back(left)
+            await self._give_back(batch)
+
+    async def put_aside(self, item: FlyingJob, error: HeldUp) -> None:
+        """Claim a job a few times more, alone; then leave its ID to the platform, which pushes it again.
+
+        Put back, it would hold up another runner at once.
+        """
+        if item.retries < _ALONE_ATTEMPTS:
+            item.retries += 1
+            self.put_alone_later(item, _DEFERRED_SECONDS)
+            return
+        log.warning("claim_held_up", job_id=item.job_id, error=str(error))
+        self._flight.leave(item)
+
+    def abandon(self, items: list[FlyingJob]) -> None:
+        """Let go of IDs that do not run: the platform pushes them again, or rescues what was claimed."""
+        for job in items:
+            if job.run is None:
+                self._flight.leave(job)
 
     async def give_back_waiting(self) -> None:
         """Put the IDs back that are not being claimed yet."""

@@ -66,7 +66,7 @@ class CompleteStage(ReportStage):
         """Tell the bytes of the result, and of what frames it in the batch."""
         return item.bytes + 8
 
-    async def send(self, batch: list[FlyingJob]) -> None:
+    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
         """Report a batch."""
         request = job_service_pb2.CompleteJobsRequest(
             completions=[job.completion for job in batch if job.completion is not None]
@@ -74,15 +74,19 @@ class CompleteStage(ReportStage):
         crash_point("runner.before_complete")
         for job in batch:
             job.was_sent = True
-        response = await self._service.call(self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch))
-        for job, result in zip(batch, response.results, strict=True):
-            if job.gone:
-                # It was cancelled meanwhile, so there is neither a charge to make nor anything to report.
-                continue
-            if result.HasField("recorded"):
-                self._recorded(job, result.recorded)
-            else:
-                self._not_recorded(job, result)
+        response = await self._service.call(
+            self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
+        )
+        self.deal_with(batch, response.results, self._answered)
+
+    def _answered(self, job: FlyingJob, result: job_service_pb2.JobCompletionResult) -> None:
+        if job.gone:
+            # It was cancelled meanwhile, so there is neither a charge to make nor anything to report.
+            return
+        if result.HasField("recorded"):
+            self._recorded(job, result.recorded)
+        else:
+            self._not_recorded(job, result)
 
     def _recorded(self, job: FlyingJob, recorded: job_service_pb2.RecordedCompletion) -> None:
         self.flight.forget_result(job)

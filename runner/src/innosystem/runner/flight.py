@@ -21,6 +21,8 @@ class FlyingJob:
     Attributes:
         popped: Its ID and its list.
         stage: Where it is, for the log.
+        asked_as: The lease ID that it is to be claimed under; empty before.
+        asked_at: When that was asked for first, by time.monotonic().
         lease_id: The lease it is claimed under; empty before.
         leased_at: When it was asked for under this lease first, by time.monotonic().
         request_id: The ID of the request that submitted it; empty before it is claimed.
@@ -39,6 +41,8 @@ class FlyingJob:
 
     popped: PoppedId
     stage: str = "claiming"
+    asked_as: str = ""
+    asked_at: float = 0.0
     lease_id: str = ""
     leased_at: float = 0.0
     request_id: str = ""
@@ -64,7 +68,8 @@ class Flight:
     """Bounds what is in the runner's hands.
 
     A slot is held from the pop until the handler has ended. What is finished and not reported yet
-    is bounded by number and size: while the services are away, the runner stops taking jobs.
+    is bounded by number and size: while the jobs service is away, the runner stops taking jobs. Charges
+    bound nothing here: `SettlementStage` leaves those to the settler that can't be made.
 
     Args:
         slots: How many handlers run at once.
@@ -86,6 +91,7 @@ class Flight:
         # Not the runner's any more, but their handlers run on: one in a thread can't be stopped.
         self._stopped: set[FlyingJob] = set()
         self._finished_bytes = 0
+        self._unreported = 0
         self.leases = Leases()
         self.has_room = asyncio.Event()
         self.empty = asyncio.Event()
@@ -101,13 +107,18 @@ class Flight:
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
         free = self._slots - len(self._running) - len(self._stopped) - self._stuck
-        free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - len(self._finished)))
+        free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
         return self._intake.room(free, sum(not job.lease_id for job in self._running)) if free else 0
 
     def stuck(self, handlers: int) -> None:
         """Keep slots for handlers that do not stop although their runs have ended."""
         self._stuck = handlers
         self._changed()
+
+    @property
+    def settling(self) -> int:
+        """How many jobs there are whose results the server has, and whose charges are still to be made or recorded."""
+        return len(self._finished) - self._unreported
 
     def enter(self, popped: PoppedId) -> FlyingJob:
         """Take a slot for an ID that was popped."""
@@ -123,6 +134,7 @@ class Flight:
         """
         self._running.discard(job)
         self._finished.add(job)
+        self._unreported += job.completion is None
         self._finished_bytes -= job.bytes
         job.completion, job.bytes = completion, completion.ByteSize()
         self._finished_bytes += job.bytes
@@ -138,6 +150,7 @@ class Flight:
     def forget_result(self, job: FlyingJob) -> None:
         """Let go of a result that the server has. The job does not run there any more."""
         self.leases.remove(job)
+        self._unreported -= job.completion is not None
         self._finished_bytes -= job.bytes
         job.completion, job.bytes = None, 0
         self._changed()

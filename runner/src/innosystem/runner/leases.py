@@ -1,15 +1,17 @@
 """The leases that the runner holds, and the requests that renew them."""
 
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum, auto
+from itertools import chain
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from innosystem.runner.flight import FlyingJob
 
-LEASES_MAX: Final = 1_000
-JOBS_MAX: Final = 10_000
+# Requests that the service answers well within their limit; the contract allows 10,000 jobs and 1,000 leases.
+JOBS_MAX: Final = 1_000
+_PARTS: Final = 8
 
 
 class Leases:
@@ -44,28 +46,57 @@ class Leases:
             return list(self._jobs.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """What one RenewLeases asks for.
+Batch: TypeAlias = "list[FlyingJob]"
 
-    Attributes:
-        lease_ids: The leases, each once.
-        jobs: The jobs under them.
+
+class Answer(Enum):
+    """What became of a request that renews leases."""
+
+    RENEWED = auto()
+    """It was answered."""
+    HELD_UP = auto()
+    """It was not: a part of it may be what holds it up, or is refused."""
+    AWAY = auto()
+    """Nobody was there to answer."""
+
+
+def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], bool], list[Answer]]) -> Batch:
+    """Renew the leases of batches of jobs; what holds up others is divided from them.
+
+    A service that answers nothing at all is away, and not held up: one batch is divided to find that out.
+
+    Args:
+        batches: The jobs.
+        send: Sends a request for each batch and tells what became of it. Also told whether they were divided.
+
+    Returns:
+        The jobs whose leases are not renewed.
     """
+    left: Batch = []
+    answered = divided = False
+    while batches:
+        answers = send(batches, divided)
+        answered = answered or Answer.RENEWED in answers
+        suspects: list[Batch] = []
+        for batch, answer in zip(batches, answers, strict=True):
+            if answer is Answer.HELD_UP and len(batch) > 1 and (answered or not divided):
+                suspects.append(batch)
+            elif answer is not Answer.RENEWED:
+                left += batch
+        if not answered:
+            left += chain.from_iterable(suspects[1:])
+            suspects = suspects[:1]
+        batches, divided = [part for batch in suspects for part in _parts(batch)], True
+    return left
 
-    lease_ids: list[str]
-    jobs: "list[FlyingJob]"
+
+def batches(jobs: "Iterable[FlyingJob]") -> Iterator[Batch]:
+    """Split jobs into batches of a bounded size, those of one lease together."""
+    ordered = sorted(jobs, key=lambda job: job.lease_id)
+    for begin in range(0, len(ordered), JOBS_MAX):
+        yield ordered[begin : begin + JOBS_MAX]
 
 
-def renewals(jobs: "Iterable[FlyingJob]") -> Iterator[Renewal]:
-    """Split jobs into as few requests as the contract's bounds allow. A lease may be in two of them."""
-    leases: dict[str, None] = {}
-    chosen: list[FlyingJob] = []
-    for job in sorted(jobs, key=lambda job: job.lease_id):
-        if len(chosen) == JOBS_MAX or (len(leases) == LEASES_MAX and job.lease_id not in leases):
-            yield Renewal(list(leases), chosen)
-            leases, chosen = {}, []
-        leases[job.lease_id] = None
-        chosen.append(job)
-    if chosen:
-        yield Renewal(list(leases), chosen)
+def _parts(batch: Batch) -> list[Batch]:
+    size = -(-len(batch) // _PARTS)
+    return [batch[begin : begin + size] for begin in range(0, len(batch), size)]

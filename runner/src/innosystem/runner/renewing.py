@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import grpc
@@ -11,21 +11,34 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import new_id
+from innosystem.client.service_config import service_config
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.runner.backoff import Backoff
 from innosystem.runner.calls import CHANNEL_OPTIONS
 from innosystem.runner.flight import FlyingJob
-from innosystem.runner.leases import Leases, Renewal, renewals
+from innosystem.runner.leases import Answer, Batch, Leases, batches, renew_divided
 from innosystem.runner.stopping import StopReason
 
 log = structlog.get_logger()
 
 _CALL_SECONDS_MAX: Final = 5.0
 _CALL_SECONDS_MIN: Final = 0.5
+# For a request that was divided: it is small.
+_DIVIDED_SECONDS: Final = 1.0
+_REQUESTS_MAX: Final = 16
 _JOIN_SECONDS: Final = 2.0
-# Its connection is its own: the one of the other calls may be the one that is stuck.
-_OPTIONS: Final = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+_OPTIONS: Final = (
+    *CHANNEL_OPTIONS,
+    # Its connections are its own: those of the other calls may be the ones that are stuck.
+    ("grpc.use_local_subchannel_pool", 1),
+    # As the SDK has it: requests go round all replicas, also those that come later. One that hangs answers none of
+    # them, and would be chosen again and again otherwise.
+    ("grpc.service_config", service_config()),
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
 
 _REASONS: Final = {
     job_service_pb2.LEASE_END_CANCELLED: StopReason.CANCELLED,
@@ -74,7 +87,8 @@ class LeaseRenewer:
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._renewed_at = time.monotonic()
-        self._said_overdue = False
+        self._failed: Batch = []
+        self._said_overdue = self._said_failure = False
         self._thread = threading.Thread(target=self._run, name="renew-leases", daemon=True)
 
     def start(self, ended: LeaseEnded) -> None:
@@ -101,56 +115,86 @@ class LeaseRenewer:
 
     def _run(self) -> None:
         try:
-            due = time.monotonic() + self._every_seconds
+            due = retry_at = time.monotonic() + self._every_seconds
             while not self._closing.is_set():
-                self._wake.wait(max(0.0, due - time.monotonic()))
+                next_at = max(min(due, retry_at), time.monotonic())
+                woken = self._wake.wait(max(0.0, next_at - time.monotonic()))
                 self._wake.clear()
-                if not self._closing.is_set():
-                    due = self._renew_all(due)
-        except Exception as exc:  # noqa: BLE001 - a runner that does not renew must not go on unnoticed
+                if self._closing.is_set():
+                    return
+                began = time.monotonic()
+                if began - next_at > self._every_seconds:
+                    late = round(began - next_at, 3)
+                    log.warning("renewal_late", seconds=late, note="something holds the interpreter's lock")
+                if woken or began >= due:
+                    due = began + self._every_seconds
+                    self._renew_all(began)
+                else:
+                    self._renew([*batches(self._still_leased(self._failed))], began)
+                retry_at = time.monotonic() + self._backoff.next_seconds() if self._failed else due
+        except BaseException as exc:  # noqa: BLE001 - a runner that does not renew must not go on unnoticed
             self._in_loop(self._broken, exc)
 
-    def _renew_all(self, due: float) -> float:
-        """Renew all leases, and tell when to do it again."""
-        began = time.monotonic()
-        if began - due > self._every_seconds:
-            log.warning("renewal_late", seconds=round(began - due, 3), note="something holds the interpreter's lock")
-        # One that fails has no part in the others.
-        answered = [self._renew(renewal) for renewal in renewals(self._leases.snapshot())]
-        if all(answered):
-            self._note_success(began)
-            return began + self._every_seconds
-        self._note_failure(began)
-        return time.monotonic() + self._backoff.next_seconds()
+    def _renew_all(self, began: float) -> None:
+        """Renew all leases, those apart that could not be renewed last."""
+        failed = self._still_leased(self._failed)
+        others = set(self._leases.snapshot()).difference(failed)
+        self._renew([*batches(others), *batches(failed)], began)
 
-    def _renew(self, renewal: Renewal) -> bool:
-        """Send one request, and tell whether it was answered."""
-        if self._closing.is_set():
-            return False
-        request = job_service_pb2.RenewLeasesRequest(
+    def _still_leased(self, jobs: Batch) -> Batch:
+        return [job for job in jobs if self._leases.get(job.job_id) is job]
+
+    def _renew(self, wanted: list[Batch], began: float) -> None:
+        self._failed = renew_divided(wanted, self._send_all)
+        if self._failed:
+            self._note_failure(began)
+        else:
+            self._note_success(began)
+
+    def _send_all(self, wanted: Sequence[Batch], divided: bool) -> list[Answer]:
+        """Send a request for each batch, some at a time, and tell what became of them."""
+        seconds = min(_DIVIDED_SECONDS, self._call_seconds) if divided else self._call_seconds
+        answers: list[Answer] = []
+        for begin in range(0, len(wanted), _REQUESTS_MAX):
+            some = wanted[begin : begin + _REQUESTS_MAX]
+            stub = JobServiceStub(self._channel)
+            try:
+                metadata = (("x-request-id", str(new_id())),)
+                calls = [
+                    stub.RenewLeases.future(self._request(batch), timeout=seconds, metadata=metadata) for batch in some
+                ]
+            except ValueError:
+                # The channel was closed meanwhile; if it was not, the request is at fault.
+                if not self._closing.is_set():
+                    raise
+                return [Answer.AWAY] * len(wanted)
+            answers += [self._answer(batch, call) for batch, call in zip(some, calls, strict=True)]
+        if Answer.RENEWED not in answers and Answer.HELD_UP in answers and not self._closing.is_set():
+            # A connection that says nothing may be dead without knowing: the next try gets a new one.
+            self._channel.close()
+            self._channel = self._connect()
+        return answers
+
+    def _request(self, batch: Batch) -> job_service_pb2.RenewLeasesRequest:
+        return job_service_pb2.RenewLeasesRequest(
             runner_id=self._runner_id,
-            lease_ids=renewal.lease_ids,
+            lease_ids=sorted({job.lease_id for job in batch}),
             lease=self._lease,
-            job_ids=[job.job_id for job in renewal.jobs],
+            job_ids=[job.job_id for job in batch],
         )
+
+    def _answer(self, batch: Batch, call: "grpc.Future[job_service_pb2.RenewLeasesResponse]") -> Answer:
+        """Wait for an answer, and have the jobs stopped that it names."""
         try:
-            response = JobServiceStub(self._channel).RenewLeases(
-                request, timeout=self._call_seconds, metadata=(("x-request-id", str(new_id())),)
-            )
-        except grpc.RpcError as exc:
-            self._failed(exc)
-            return False
-        except ValueError:
-            # The channel was closed meanwhile; if it was not, the request is at fault.
-            if self._closing.is_set():
-                return False
-            raise
+            response = call.result()
+        except (grpc.RpcError, grpc.FutureCancelledError) as exc:
+            return self._failure(exc)
         ends = {each.job_id: _REASONS.get(each.reason, StopReason.LOST) for each in response.not_renewed}
         # The very runs that were asked for: the same job may run here again by now, under another lease.
-        ended = [(job, ends[job.job_id]) for job in renewal.jobs if job.job_id in ends]
+        ended = [(job, ends[job.job_id]) for job in batch if job.job_id in ends]
         if ended:
             self._in_loop(self._tell, ended)
-        return True
+        return Answer.RENEWED
 
     def _tell(self, ended: list[tuple[FlyingJob, StopReason]]) -> None:
         for job, reason in ended:
@@ -165,22 +209,20 @@ class LeaseRenewer:
             # The loop was closed under our hands, and the runner with it.
             log.debug("loop_closed")
 
-    def _failed(self, exc: grpc.RpcError) -> None:
-        if self._closing.is_set():
-            return
+    def _failure(self, exc: grpc.RpcError | grpc.FutureCancelledError) -> Answer:
+        if self._closing.is_set() or not isinstance(exc, grpc.Call):
+            return Answer.AWAY
         code = exc.code()
-        if not self._backoff.failures:
+        if not self._said_failure:
+            self._said_failure = True
             log.warning("leases_not_renewed", error=f"{code.name}: {exc.details()}")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            # A connection that says nothing may be dead without knowing: the next try gets a new one.
-            self._channel.close()
-            self._channel = self._connect()
+        return Answer.AWAY if code is grpc.StatusCode.UNAVAILABLE else Answer.HELD_UP
 
     def _note_success(self, began: float) -> None:
         if self._backoff.failures:
             log.info("leases_renewed_again", failures=self._backoff.failures)
         self._backoff.reset()
-        self._renewed_at, self._said_overdue = began, False
+        self._renewed_at, self._said_overdue, self._said_failure = began, False, False
 
     def _note_failure(self, began: float) -> None:
         seconds = began - self._renewed_at
@@ -189,7 +231,7 @@ class LeaseRenewer:
             log.error(
                 "leases_overdue",
                 seconds=round(seconds, 3),
-                jobs=len(self._leases.snapshot()),
+                jobs=len(self._failed),
                 note="handlers go on: the jobs service decides whose the jobs are",
             )
 

@@ -1,17 +1,21 @@
 """What the stages have in common that report: results, charges, settlements."""
 
 import time
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import structlog
 from grpc import StatusCode
 
 from innosystem.client import InnosystemError
 from innosystem.runner.backoff import Backoff
+from innosystem.runner.calls import CallFailed, HeldUp
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.stage import Stage
 
 log = structlog.get_logger()
+
+Result = TypeVar("Result")
 
 _PASSING: Final = frozenset(
     {
@@ -54,15 +58,32 @@ class ReportStage(Stage[FlyingJob]):
         """Tell whether the runner has not let go of a job meanwhile."""
         return not item.gone
 
-    def again(self, job: FlyingJob, error: InnosystemError) -> None:
-        """Report a job once more after a failure of its own, as long as there is time."""
+    def again(self, job: FlyingJob, error: InnosystemError | CallFailed) -> None:
+        """Report a job once more after a failure of its own, as long as there is time.
+
+        One that is held up by something, such as a locked row, is sent without others: it is not to hold them up.
+        """
         if time.monotonic() > job.report_until:
             self.drop([job], str(error))
             return
         backoff = Backoff(first_seconds=0.02, longest_seconds=2.0)
         backoff.failures = job.retries
         job.retries += 1
-        self.put_later(job, backoff.next_seconds())
+        alone = isinstance(error, HeldUp) or error.code is StatusCode.ABORTED
+        (self.put_alone_later if alone else self.put_later)(job, backoff.next_seconds())
+
+    def deal_with(
+        self, batch: list[FlyingJob], results: Sequence[Result], deal: Callable[[FlyingJob, Result], None]
+    ) -> None:
+        """Deal with the result of each job of a batch; one that can't be dealt with costs its own job alone."""
+        if len(results) != len(batch):
+            raise ValueError(f"{len(results)} results for {len(batch)} jobs")
+        for job, result in zip(batch, results, strict=True):
+            try:
+                deal(job, result)
+            except Exception:
+                log.exception("result_not_understood", stage=self.name, job_id=job.job_id, request_id=job.request_id)
+                self.flight.leave(job)
 
     def seconds_left(self, batch: list[FlyingJob]) -> float:
         """Tell how long a batch may be sent again: as long as the youngest of its jobs may."""
@@ -72,8 +93,16 @@ class ReportStage(Stage[FlyingJob]):
         """Leave jobs to the platform, which rescues and settles them."""
         self.drop(batch, str(error))
 
+    async def put_aside(self, item: FlyingJob, error: HeldUp) -> None:
+        """Report a job again that could not be reported even alone."""
+        self.again(item, error)
+
+    def abandon(self, items: list[FlyingJob]) -> None:
+        """Let go of jobs: what still runs is rescued when its lease has ended."""
+        for job in items:
+            self.flight.leave(job)
+
     def drop(self, jobs: list[FlyingJob], error: str) -> None:
         """Let go of jobs that can't be reported, and name them in the log."""
+        self.abandon(jobs)
         log.error("report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)
-        for job in jobs:
-            self.flight.leave(job)

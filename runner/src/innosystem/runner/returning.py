@@ -34,7 +34,7 @@ class ReturnStage(ReportStage):
         self._stub = stub
         self.failed = False
 
-    async def send(self, batch: list[FlyingJob]) -> None:
+    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
         """Hand a batch back."""
         request = job_service_pb2.ReturnJobsRequest(
             returns=[
@@ -42,19 +42,23 @@ class ReturnStage(ReportStage):
                 for job in batch
             ]
         )
-        response = await self._service.call(self._stub.ReturnJobs, request, for_seconds=self.seconds_left(batch))
-        for job, result in zip(batch, response.results, strict=True):
-            if result.HasField("status"):
-                log.info("job_returned", job_id=job.job_id, request_id=job.request_id, reason=job.return_reason)
-                self.flight.leave(job)
-                continue
-            error = error_from_status(result.error)
-            if may_pass(error):
-                self.again(job, error)
-            else:
-                # It was cancelled, or rescued: there is nothing to hand back.
-                log.warning("return_refused", job_id=job.job_id, request_id=job.request_id, reason=error.reason)
-                self.flight.leave(job)
+        response = await self._service.call(
+            self._stub.ReturnJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
+        )
+        self.deal_with(batch, response.results, self._answered)
+
+    def _answered(self, job: FlyingJob, result: job_service_pb2.JobReturnResult) -> None:
+        if result.HasField("status"):
+            log.info("job_returned", job_id=job.job_id, request_id=job.request_id, reason=job.return_reason)
+            self.flight.leave(job)
+            return
+        error = error_from_status(result.error)
+        if may_pass(error):
+            self.again(job, error)
+        else:
+            # It was cancelled, or rescued: there is nothing to hand back.
+            log.warning("return_refused", job_id=job.job_id, request_id=job.request_id, reason=error.reason)
+            self.flight.leave(job)
 
     def drop(self, jobs: list[FlyingJob], error: str) -> None:
         """Let go of jobs that could not be handed back: they are rescued when their leases end."""

@@ -32,8 +32,9 @@ class RunnerSettings(BaseSettings):
             drains and ends, to be started anew.
         runner_blocked_seconds: How long a handler may block the event loop before the runner ends with status 3, so
             that its jobs run elsewhere.
-        runner_report_seconds: How long a result or a charge is sent again while a service is away.
-            What is not reported by then is left to the platform.
+        runner_report_seconds: How long a result is sent again while the jobs service is away. What is not
+            reported by then is left to the platform.
+        runner_charge_seconds: How long a charge is tried, and recorded, before it is left to the settler.
         runner_drain_seconds: How long a runner takes to stop once it is told to: jobs get the time to
             finish, and those that do not are handed back, for which the last fifth of it is kept (at
             least a second, at most five).
@@ -60,6 +61,7 @@ class RunnerSettings(BaseSettings):
     runner_stop_seconds: float = Field(default=10.0, gt=0)
     runner_blocked_seconds: float = Field(default=60.0, ge=1)
     runner_report_seconds: float = Field(default=600.0, ge=1)
+    runner_charge_seconds: float = Field(default=5.0, ge=0.5)
     runner_drain_seconds: float = Field(default=25.0, ge=0)
     runner_watchdog_seconds: float = Field(default=60.0, ge=2)
     runner_health_file: str = ""

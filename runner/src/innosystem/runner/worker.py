@@ -1,10 +1,11 @@
 """The runner: pops, claims, runs, completes, charges and settles, all at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
 
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 # What is cancelled at the end has this long to let go.
 _CANCEL_SECONDS: Final = 2.0
+# These parts are to end when the runner stops.
+_OF_TAKING: Final = ("fetch", "watchdog")
 
 
 class StuckHandlers(Exception):
@@ -66,12 +69,21 @@ class Runner:
         self._executor = executor
         self._stopping = asyncio.Event()
         self._broken = False
+        self._ending = False
+        self._parts: dict[str, asyncio.Task[None]] = {}
         self._slots = settings.runner_concurrency
         self._flight = Flight(self._slots, executor.intake)
         executor.in_runner.stuck_changed = self._stuck
         jobs_service, wallets_service = Service("jobs"), Service("wallets")
-        self._settle = SettleStage(service=jobs_service, stub=jobs, flight=self._flight)
-        self._charge = ChargeStage(service=wallets_service, stub=wallets, flight=self._flight, settlements=self._settle)
+        charge_seconds = settings.runner_charge_seconds
+        self._settle = SettleStage(service=jobs_service, stub=jobs, flight=self._flight, seconds=charge_seconds)
+        self._charge = ChargeStage(
+            service=wallets_service,
+            stub=wallets,
+            flight=self._flight,
+            seconds=charge_seconds,
+            settlements=self._settle,
+        )
         self._complete = CompleteStage(service=jobs_service, stub=jobs, flight=self._flight, charges=self._charge)
         self._return = ReturnStage(service=jobs_service, stub=jobs, flight=self._flight)
         self._renewer = LeaseRenewer(
@@ -160,29 +172,36 @@ class Runner:
         Returns:
             Whether every job was finished or handed back within the drain time, and nothing broke.
         """
-        parts = [
-            asyncio.create_task(stage.run(), name=stage.name)
-            for stage in (self._claim, self._complete, self._return, self._charge, self._settle)
-        ]
-        fetching = asyncio.create_task(self._fetch(), name="fetch")
-        watching = asyncio.create_task(self._watchdog.run(), name="watchdog")
-        for task in (fetching, watching, *parts):
-            task.add_done_callback(self._ended)
+        stages = (self._claim, self._complete, self._return, self._charge, self._settle)
+        parts = {"fetch": self._fetch, "watchdog": self._watchdog.run, **{each.name: each.run for each in stages}}
+        for name, run in parts.items():
+            self._start(name, run)
         self._renewer.start(self._runs.lease_ended)
         try:
             await self._stopping.wait()
-            watching.cancel()
-            drained = await self._drain.run(self._stop_taking(fetching))
+            self._parts["watchdog"].cancel()
+            drained = await self._drain.run(self._stop_taking())
         finally:
-            left = [fetching, watching, *parts, *self._runs.tasks]
+            self._ending = True
+            left = [*self._parts.values(), *self._runs.tasks]
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_CANCEL_SECONDS)
         return drained and not self._broken
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._break(task.get_name(), error)
+    def _start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._parts[name] = asyncio.create_task(run(), name=name)
+        task.add_done_callback(partial(self._ended, run))
+
+    def _ended(self, run: Callable[[], Coroutine[Any, Any, None]], task: "asyncio.Task[None]") -> None:
+        name = task.get_name()
+        if not task.cancelled():
+            if (error := task.exception()) is not None:
+                self._break(name, error)
+        elif not self._ending and not (self._stopping.is_set() and name in _OF_TAKING):
+            # By a handler that cancels whatever it finds, say: nobody else has it begin again.
+            log.error("part_cancelled", part=name)
+            self._start(name, run)
 
     def _break(self, part: str, error: BaseException) -> None:
         """Stop the runner when a part of it breaks: one that is deaf is worse than none."""
@@ -213,8 +232,9 @@ class Runner:
             for each in popped:
                 self._claim.put(self._flight.enter(each))
 
-    async def _stop_taking(self, fetching: "asyncio.Task[None]") -> None:
+    async def _stop_taking(self) -> None:
         await self._claim.give_back_waiting()
+        fetching = self._parts["fetch"]
         if self._broken:
             # It may be the very part that does not come to an end.
             fetching.cancel()

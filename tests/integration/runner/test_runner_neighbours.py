@@ -1,0 +1,120 @@
+"""What is wrong with one job, or with the wallets service, does no harm to other jobs."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.integration.runner.conftest import World
+from tests.integration.runner.fakes import until
+
+
+async def echo(input: Any) -> Any:
+    return input
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner that waits for calls as long as a test can."""
+    monkeypatch.setattr("innosystem.runner.calls._ATTEMPT_SECONDS", 0.5)
+    monkeypatch.setattr("innosystem.runner.calls._SUSPECT_SECONDS", 0.3, raising=False)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_results_beside_one_whose_row_is_locked_are_reported(world: World) -> None:
+    finish = asyncio.Event()
+
+    async def work(_: Any) -> None:
+        await finish.wait()
+
+    world.registry.add("work", work)
+    async with world.running():
+        jobs = [await world.submit("work") for _ in range(20)]
+        await until(lambda: all(job.lease_id for job in jobs))
+        world.jobs.locked.add(jobs[7].job.id)
+        # All results are in one batch.
+        finish.set()
+        await until(lambda: all(job.done for job in jobs if job is not jobs[7]))
+        later = [await world.submit("work") for _ in range(20)]
+        await until(lambda: all(job.done for job in later))
+        assert not jobs[7].done
+        world.jobs.locked.clear()
+        await until(lambda: jobs[7].done)
+
+    assert set(world.wallets.charged) == {f"job:{each}" for each in world.jobs.jobs}
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: World) -> None:
+    world.registry.add("echo", echo)
+    bad = world.jobs.add("echo")
+    jobs = [world.jobs.add("echo") for _ in range(20)]
+    world.jobs.locked.add(bad.job.id)
+    await world.redis.lpush(world.key(), jobs[0].job.id, bad.job.id, *(job.job.id for job in jobs[1:]))
+    async with world.running() as runner:
+        await until(lambda: all(job.done for job in jobs))
+        later = await world.submit("echo", 1)
+        await until(lambda: later.done)
+        await until(lambda: not runner._flight.jobs)
+
+    # Its ID is left to the platform, and no run of it has begun.
+    assert bad.completion is None
+    assert await world.waiting() == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_claim_that_hangs_does_not_stop_the_runner(world: World) -> None:
+    world.registry.add("echo", echo)
+    world.jobs.claiming.clear()
+    async with world.running():
+        job = await world.submit("echo", 1)
+        await until(lambda: job.lease_id != "")
+        claimed_as = job.lease_id
+        world.jobs.claiming.set()
+        await until(lambda: job.done)
+
+    # A claim whose answer was lost is repeated as the same claim.
+    assert job.lease_id == claimed_as
+
+
+async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: World) -> None:
+    finish = asyncio.Event()
+
+    async def work(_: Any) -> None:
+        await finish.wait()
+
+    world.registry.add("work", work)
+    async with world.running(runner_lease_seconds=6):
+        jobs = [await world.submit("work") for _ in range(20)]
+        await until(lambda: all(len(job.renewed_at) >= 1 for job in jobs))
+        world.jobs.locked.add(jobs[7].job.id)
+        locked_at, renewed = time.monotonic(), len(jobs[7].renewed_at)
+        others = [job for job in jobs if job is not jobs[7]]
+        await until(lambda: all(len(job.renewed_at) >= 4 for job in others))
+        assert len(jobs[7].renewed_at) == renewed
+        assert all(gap < 6 for job in others for gap in map(float.__sub__, job.renewed_at[1:], job.renewed_at))
+        assert time.monotonic() - locked_at < 12
+        world.jobs.locked.clear()
+        await until(lambda: len(jobs[7].renewed_at) > renewed)
+        finish.set()
+
+
+@pytest.mark.parametrize("how", ["away", "silent"])
+async def test_a_runner_goes_on_while_the_wallets_service_is_away(world: World, how: str) -> None:
+    world.registry.add("echo", echo)
+    if how == "away":
+        world.wallets.outage.on = True
+    else:
+        world.wallets.answering.clear()
+    jobs = [world.jobs.add("echo", number) for number in range(6000)]
+    await world.redis.lpush(world.key(), *(job.job.id for job in jobs))
+    async with world.running(runner_concurrency=200, runner_charge_seconds=1, runner_drain_seconds=5) as runner:
+        await until(lambda: all(job.completion is not None for job in jobs), limit_seconds=60)
+        # What the settler is going to charge is not kept.
+        await until(lambda: not runner._flight.jobs)
+        assert world.wallets.charged == {}
+        world.wallets.outage.on = False
+        world.wallets.answering.set()
+        job = await world.submit("echo", 1)
+        await until(lambda: job.done)
