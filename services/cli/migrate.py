@@ -28,7 +28,7 @@ _ALL: tuple[Service, ...] = ("customers", "wallets", "jobs")
 
 
 @app.command
-def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds: LockTimeout = 5) -> None:
+def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds: LockTimeout = 0.2) -> None:
     """Apply what is pending.
 
     Args:

@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
 from services.kit.migrations.locking import Limits, MigrationsBusy
+from services.kit.settings import DatabaseSettings
 from tests.migration.trees import FILL, TABLE, Tree
 
 LIMIT_SECONDS = 30
@@ -137,7 +138,7 @@ def test_pending_sql_is_printed_and_can_be_run_and_nothing_is_changed(tree: Tree
     tree.add("with outside_transaction():", "    op.execute('CREATE INDEX CONCURRENTLY ON things (name)')")
     printed = tree.on(empty_database).sql()
     assert tree.on(empty_database).current() is None
-    assert printed.startswith("SET lock_timeout = 5000;")
+    assert printed.startswith("SET lock_timeout = 200;")
     for part in ("CREATE TABLE things", "Again and again", "LIMIT 100", "CREATE INDEX CONCURRENTLY", "'r3'"):
         assert part in printed
     with psycopg.connect(empty_database, autocommit=True) as connection:
@@ -145,3 +146,8 @@ def test_pending_sql_is_printed_and_can_be_run_and_nothing_is_changed(tree: Tree
             connection.execute(statement)
     assert tree.on(empty_database).current() == "r3"
     assert tree.on(empty_database).sql() == ""
+
+
+def test_a_migration_holds_up_the_traffic_for_less_than_the_services_wait_for_a_lock() -> None:
+    services = DatabaseSettings.model_fields["lock_timeout_seconds"].default
+    assert Limits().lock_timeout_seconds < services

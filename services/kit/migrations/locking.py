@@ -27,17 +27,18 @@ class Limits:
 
     Attributes:
         lock_timeout_seconds: How long a statement waits for a lock on a table. Whatever comes to that table after it
-            waits behind it, so this is for how long a migration can hold up the traffic.
+            waits behind it, so this is for how long a migration can hold up the traffic: shorter than the services wait
+            for a lock themselves, or they would refuse calls meanwhile.
         statement_timeout_seconds: How long a statement may run.
         attempts: How often a revision that got no lock, or that met a deadlock, is tried in all.
         retry_seconds: The pause after the first try; it doubles with each.
         turn_seconds: How long to wait for another process that is migrating the same database.
     """
 
-    lock_timeout_seconds: float = 5
+    lock_timeout_seconds: float = 0.2
     statement_timeout_seconds: float = 300
-    attempts: int = 5
-    retry_seconds: float = 1
+    attempts: int = 50
+    retry_seconds: float = 0.2
     turn_seconds: float = 600
 
     def settings(self) -> dict[str, int]:
