@@ -87,13 +87,12 @@ class World:
                 self.credit(customer_id, cents, currency)
         return customer_id
 
-    def credit(self, customer_id: str, cents: int, currency: str = "EUR") -> None:
-        """Pays money in."""
-        self.wallets.Credit(
-            wallets_pb.CreditRequest(
-                customer_id=customer_id, currency=currency, amount_cents=cents, idempotency_key=str(uuid4())
-            )
+    def credit(self, customer_id: str, cents: int, currency: str = "EUR") -> str:
+        """Pays money in; answers the ID of the transaction."""
+        request = wallets_pb.CreditRequest(
+            customer_id=customer_id, currency=currency, amount_cents=cents, idempotency_key=str(uuid4())
         )
+        return self.wallets.Credit(request).transaction.id
 
     def wallet(self, customer_id: str, currency: str = "EUR") -> wallet_pb2.Wallet:
         """Reads a wallet."""
