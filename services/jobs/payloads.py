@@ -1,5 +1,6 @@
 """What a `jsonb` column can hold, checked before PostgreSQL is asked, so that one bad item can't spoil a batch."""
 
+import gc
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import orjson
 
 BYTES_MAX = 1024 * 1024
 DIGITS_MAX = 1000
+_LARGE = 64 * 1024
 
 # PostgreSQL prints numbers with all their digits, so `1e300` takes three hundred bytes, and it refuses those of more
 # than 16,383 decimals. Texts with numbers that could be such (also in strings: it is only a first look) are measured.
@@ -73,10 +75,17 @@ def parse(text: str) -> Any:
     Raises:
         NotStorable: If it is not JSON.
     """
+    # What is parsed has no cycles; looking for some takes longer than the parsing, while everybody waits.
+    collects = len(text) > _LARGE and gc.isenabled()
+    if collects:
+        gc.disable()
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise NotStorable(f"it is not valid JSON: {error}") from None
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _growth_by_numbers(text: str, room: int) -> int:
