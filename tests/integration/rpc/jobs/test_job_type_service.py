@@ -255,7 +255,9 @@ def test_a_processor_type_in_a_row_that_nobody_knows_is_a_clear_error(
                 "field": "processor_type",
                 "value": "QUANTUM",
             }
-        refused(world.job_types.ListJobTypes, pb.ListJobTypesRequest(), "DATA_CORRUPT")
+        listed = world.job_types.ListJobTypes(pb.ListJobTypesRequest(page_size=1000)).job_types
+        assert listed
+        assert job_type.id not in {one.id for one in listed}
         refused(world.job_types.UpdateJobType, update(job_type, "name", name="x"), "DATA_CORRUPT")
     finally:
         stored.execute("UPDATE job_types SET processor_type = 'ASYNC' WHERE id = %s", job_type.id)
