@@ -2,12 +2,21 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from grpc import aio
 
+from innosystem.jobs.v1 import job_service_pb2_grpc
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
+from tests.integration.runner.fakes import FakeJobs, until
+
+
+class Hanging(FakeJobs):
+    """A replica that does not get to renew leases."""
+
+    async def RenewLeases(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        await asyncio.Event().wait()
 
 
 async def echo(input: Any) -> Any:
@@ -98,6 +107,29 @@ async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: World) -
         world.jobs.locked.clear()
         await until(lambda: len(jobs[7].renewed_at) > renewed)
         finish.set()
+
+
+async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: World) -> None:
+    finish = asyncio.Event()
+
+    async def work(_: Any) -> None:
+        await finish.wait()
+
+    world.registry.add("work", work)
+    healthy, hanging = world.addresses["jobs"], aio.server()
+    replica: Hanging = cast("Any", Hanging)()
+    replica.jobs = world.jobs.jobs
+    job_service_pb2_grpc.add_JobServiceServicer_to_server(replica, hanging)
+    port = hanging.add_insecure_port("127.0.0.1:0")
+    await hanging.start()
+    # The one that hangs is the first of the addresses.
+    world.addresses["jobs"] = f"ipv4:127.0.0.1:{port},{healthy}"
+    async with world.running(runner_lease_seconds=6):
+        jobs = [await world.submit("work") for _ in range(20)]
+        await until(lambda: all(len(job.renewed_at) >= 4 for job in jobs), limit_seconds=60)
+        finish.set()
+        await world.all_done()
+    await hanging.stop(None)
 
 
 @pytest.mark.parametrize("how", ["away", "silent"])

@@ -27,6 +27,7 @@ _CALL_SECONDS_MIN: Final = 0.5
 # For a request that was divided: it is small.
 _DIVIDED_SECONDS: Final = 1.0
 _REQUESTS_MAX: Final = 16
+_SILENCES_MAX: Final = 2
 _JOIN_SECONDS: Final = 2.0
 _OPTIONS: Final = (
     *CHANNEL_OPTIONS,
@@ -88,6 +89,7 @@ class LeaseRenewer:
         self._wake = threading.Event()
         self._renewed_at = time.monotonic()
         self._failed: Batch = []
+        self._silences = 0
         self._said_overdue = self._said_failure = False
         self._thread = threading.Thread(target=self._run, name="renew-leases", daemon=True)
 
@@ -169,11 +171,22 @@ class LeaseRenewer:
                     raise
                 return [Answer.AWAY] * len(wanted)
             answers += [self._answer(batch, call) for batch, call in zip(some, calls, strict=True)]
-        if Answer.RENEWED not in answers and Answer.HELD_UP in answers and not self._closing.is_set():
-            # A connection that says nothing may be dead without knowing: the next try gets a new one.
+        if Answer.RENEWED in answers:
+            self._silences = 0
+        elif Answer.HELD_UP in answers and not self._closing.is_set():
+            self._note_silence()
+        return answers
+
+    def _note_silence(self) -> None:
+        """Give up connections that say nothing: they may be dead without knowing.
+
+        Not at once: the next request goes to another replica, and through a new channel it might go to the same.
+        """
+        self._silences += 1
+        if self._silences >= _SILENCES_MAX:
+            self._silences = 0
             self._channel.close()
             self._channel = self._connect()
-        return answers
 
     def _request(self, batch: Batch) -> job_service_pb2.RenewLeasesRequest:
         return job_service_pb2.RenewLeasesRequest(
