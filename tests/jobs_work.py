@@ -1,6 +1,6 @@
 """A test's transaction on jobs and job types."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,11 +9,11 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, ListKey, NewJob, Release, Waiting
+from services.jobs.domain import Backlog, Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.errors import HoldNotActive, InsufficientFunds
 from services.jobs.holds import Hold, HoldState, HoldTimes, Reservation, Reservations
 from services.jobs.job_types import JobType
-from services.jobs.repository import AuditProgress, JobRepository, JobTypeRepository, PauseRepository
+from services.jobs.repository import AuditProgress, Claim, Claimed, JobRepository, JobTypeRepository, PauseRepository
 from services.jobs.repository_memory import (
     MemoryAuditProgress,
     MemoryJobRepository,
@@ -21,6 +21,9 @@ from services.jobs.repository_memory import (
     MemoryPauseRepository,
 )
 from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.unserved import UnservedRepository
+from services.jobs.unserved_memory import MemoryUnserved
+from services.jobs.unserved_sql import SqlUnserved
 from services.kit.data.transactions import Transactions
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.data.transactions_sql import SqlTransactions
@@ -67,6 +70,19 @@ class ChangesForTests:
 
     def put(self, job_ids: Collection[UUID]) -> None:
         self.job_ids.extend(job_ids)
+
+
+class UnservedForTests:
+    """Keeps what runners had no handler for."""
+
+    def __init__(self) -> None:
+        self.backlogs: list[Backlog] = []
+
+    def claimed(self, claim: Claim, claimed: Claimed) -> None:
+        self.backlogs.extend(claimed.unserved)
+
+    def refused(self, backlogs: Iterable[Backlog]) -> None:
+        self.backlogs.extend(backlogs)
 
 
 class WalletsForTests:
@@ -179,12 +195,15 @@ class JobsWork(Work):
         job_types: JobTypeRepository,
         pauses: PauseRepository,
         progress: AuditProgress,
+        *,
+        unserved: UnservedRepository,
     ) -> None:
         super().__init__(transactions)
         self.jobs = jobs
         self.job_types = job_types
         self.pauses = pauses
         self.progress = progress
+        self.unserved = unserved
 
 
 BeginJobs = Begin[JobsWork]
@@ -198,6 +217,7 @@ def memory_work(transactions: MemoryTransactions) -> JobsWork:
         MemoryJobTypeRepository(transactions),
         MemoryPauseRepository(transactions),
         MemoryAuditProgress(transactions, lambda: datetime.now(UTC)),
+        unserved=MemoryUnserved(transactions),
     )
 
 
@@ -209,4 +229,5 @@ def sql_work(transactions: SqlTransactions) -> JobsWork:
         SqlJobTypeRepository(transactions),
         SqlPauseRepository(transactions),
         SqlAuditProgress(transactions),
+        unserved=SqlUnserved(transactions),
     )

@@ -1,6 +1,8 @@
 """`innosystem queue`."""
 
-from typing import Annotated
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -8,12 +10,16 @@ from services.cli.connect import platform
 from services.cli.options import Json
 from services.cli.output import print_messages
 
+if TYPE_CHECKING:
+    from innosystem.jobs.v1.job_service_pb2 import QueueStats
+
 _COLUMNS = (
     "queue",
     "priority",
     "waiting",
     "dispatched",
     "running",
+    "unserved",
     "oldest_age",
     "submitted_per_second",
     "completed_per_second",
@@ -37,6 +43,23 @@ async def show(*names: str, as_json: Json = False) -> None:
     async with platform() as client:
         stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
     print_messages(stats.queues, _COLUMNS, as_json=as_json, nothing="No jobs wait or run.")
+    if not as_json:
+        for line in _unserved(stats.queues):
+            print(line)
+
+
+def _unserved(queues: "Iterable[QueueStats]") -> list[str]:
+    """Say what waits for a runner that has the handler, a line a queue."""
+    jobs: Counter[str] = Counter()
+    handlers: dict[str, set[str]] = {}
+    for one in queues:
+        if one.unserved:
+            jobs[one.queue] += one.unserved
+            handlers.setdefault(one.queue, set()).update(one.unserved_handlers)
+    return [
+        f"{count} jobs wait in {queue} for handlers that no runner has: {', '.join(sorted(handlers[queue]))}"
+        for queue, count in sorted(jobs.items())
+    ]
 
 
 @app.command

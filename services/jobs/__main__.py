@@ -51,6 +51,8 @@ from services.jobs.settings import (
     WalletsClientSettings,
 )
 from services.jobs.settler import Settler
+from services.jobs.unserved import UnservedJobs
+from services.jobs.unserved_sql import SqlUnserved
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
@@ -70,6 +72,7 @@ from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 
 _RETENTION_EVERY = timedelta(minutes=1)
+_UNSERVED_EVERY = timedelta(seconds=0.5)
 _GAUGES_EVERY = timedelta(seconds=15)
 
 
@@ -134,6 +137,13 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             checks=checks,
             lock_times=LockTimes(patient_seconds=database_settings.locked_row_seconds),
         )
+        unserved = UnservedJobs(
+            transactions,
+            SqlUnserved(transactions),
+            jobs,
+            dispatcher,
+            wait_max=timedelta(seconds=settings.unserved_wait_seconds),
+        )
         settle_after = timedelta(seconds=settings.settle_after_seconds)
         settling = asyncio.Event()
         runs = RunService(
@@ -142,8 +152,10 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             job_types=known_types,
             queue=dispatcher,
             changes=watching,
+            unserved=unserved,
             wake_settler=settling.set,
             settle_after=settle_after,
+            deaths=settings.deaths,
         )
         control = ControlService(
             transactions,
@@ -167,7 +179,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             jobs,
             dispatcher,
             watching,
-            rescues_max=settings.rescues_max,
+            deaths=settings.deaths,
             every=every,
             grace=timedelta(seconds=settings.rescue_grace_seconds),
         )
@@ -183,6 +195,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             Loop("reconciler", reconciler.round, every=reconciling, known=(QueueUnavailable,)),
             Loop("hold auditor", auditor.round, every=hold_times.orphan_after / 20),
             Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
+            Loop("unserved", unserved.round, every=_UNSERVED_EVERY),
             Loop("retention", retention.round, every=_RETENTION_EVERY),
         ]
         tokens = PageTokens(database_settings.page_token_key)

@@ -10,11 +10,13 @@ from functools import cached_property
 from hashlib import blake2b
 from uuid import UUID
 
+from services.jobs.deaths import PROCESS_DIED, DeathRules
 from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.job_types import NewJobType
 from services.kit.records import changed
 
 SNOOZES_MAX = 100
+_DEFAULT_RULES = DeathRules()
 _JITTER = 0.2
 
 _RELEASING = {BillingStatus.HELD: BillingStatus.RELEASE_DUE, BillingStatus.UNHELD: BillingStatus.RELEASED}
@@ -82,6 +84,7 @@ class Ending:
     Attributes:
         attempt: The attempts it has used up.
         failure: What is kept as the job's error; None if the run did not fail.
+        deaths: The ends of runners, and of its own process, that count against it.
         run_after: After which time it is run again; only when SCHEDULED.
     """
 
@@ -90,6 +93,7 @@ class Ending:
     cost_cents: int | None = None
     attempt: int
     snooze_count: int
+    deaths: int = 0
     failure: Failure | None = None
     run_after: timedelta | None = None
 
@@ -120,17 +124,22 @@ def backoff(job_type: NewJobType, attempt: int) -> timedelta:
     return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
 
 
-def ending(job: Job, completion: Completion, job_type: NewJobType | None = None) -> Ending:
+def ending(
+    job: Job, completion: Completion, job_type: NewJobType | None = None, rules: DeathRules = _DEFAULT_RULES
+) -> Ending:
     """What a RUNNING job becomes. The price is the one frozen at admission: no runner names it.
 
     Args:
         job: The job.
         completion: How its run ended.
         job_type: Says how long failed jobs wait; needed where attempts are left.
+        rules: How often the job's own process may die.
     """
     if completion.snooze is not None:
         return _snoozed(job, completion.snooze)
     if completion.failure is not None:
+        if completion.failure.type == PROCESS_DIED and completion.failure.retryable:
+            return _died(job, completion.failure, rules)
         return _failed(job, completion.failure, job_type)
     charged = job.billing_status in _CHARGING
     return Ending(
@@ -139,6 +148,7 @@ def ending(job: Job, completion: Completion, job_type: NewJobType | None = None)
         cost_cents=job.estimated_cost_cents if charged else 0,
         attempt=job.attempt,
         snooze_count=job.snooze_count,
+        deaths=job.deaths,
     )
 
 
@@ -152,8 +162,24 @@ def _failed(job: Job, failure: Failure, job_type: NewJobType | None) -> Ending:
         billing_status=job.billing_status if again else released(job.billing_status),
         attempt=job.attempt,
         snooze_count=job.snooze_count,
+        deaths=job.deaths,
         failure=failure,
         run_after=wait if again else None,
+    )
+
+
+def _died(job: Job, failure: Failure, rules: DeathRules) -> Ending:
+    """A job whose own process has died: certainly of it, or of what it was given. No attempt is used up."""
+    deaths = job.deaths + 1
+    again = deaths <= rules.deaths_max
+    return Ending(
+        status=JobStatus.SCHEDULED if again else JobStatus.FAILED,
+        billing_status=job.billing_status if again else released(job.billing_status),
+        attempt=job.attempt - 1 if again else job.attempt,
+        snooze_count=job.snooze_count,
+        deaths=deaths,
+        failure=failure,
+        run_after=rules.pause(deaths) if again else None,
     )
 
 
@@ -166,6 +192,7 @@ def _snoozed(job: Job, wait: timedelta) -> Ending:
         billing_status=job.billing_status,
         attempt=job.attempt - 1,
         snooze_count=job.snooze_count + 1,
+        deaths=job.deaths,
         run_after=wait,
     )
 
@@ -179,6 +206,7 @@ def ended(job: Job, completion: Completion, end: Ending) -> Job:
         cost_cents=end.cost_cents,
         attempt=end.attempt,
         snooze_count=end.snooze_count,
+        deaths=end.deaths,
         completed_lease_id=completion.lease_id,
         completion_digest=completion.digest,
     )

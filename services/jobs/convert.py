@@ -111,7 +111,7 @@ def _failure(message: pb.JobCompletion) -> Failure:
 
 def job_return(message: pb.JobReturn) -> Return:
     """The job that a runner hands back. The rules of the contract were checked before."""
-    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason)
+    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served)
 
 
 def _storable(text: str, length_max: int) -> str:
@@ -298,4 +298,6 @@ def stats_message(stats: QueueStats) -> pb.QueueStats:
         oldest_age=duration(stats.oldest_age) if stats.oldest_age is not None else None,
         submitted_per_second=stats.submitted_per_second,
         completed_per_second=stats.completed_per_second,
+        unserved=stats.unserved,
+        unserved_handlers=stats.unserved_handlers,
     )

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from services.jobs.domain import ListKey, NewJob, Waiting
+from services.jobs.domain import Backlog, ListKey, NewJob, Waiting
 from services.jobs.feeding import Feed
 from services.jobs.job_types import JobType
 from services.jobs.lists import Lists, QueueUnavailable
@@ -76,6 +76,8 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(_FED_AT_ONCE)
         self._paused_queues: set[str] = set()
         self._paused_types: set[UUID] = set()
+        # What is fed apart, because runners have no handler for it.
+        self._unserved: set[Backlog] = set()
         self._scheduler = Scheduler(transactions, jobs, changes, self.wake)
         known = (QueueUnavailable,)
         every = timedelta(seconds=_POLL_SECONDS)
@@ -87,6 +89,8 @@ class Dispatcher:
         """Return which jobs are to be stored as still to be handed over. A claim looks at pauses again."""
         paused = self._paused_types | {kind.id for kind in kinds.values() if kind.paused}
         withheld = {job.id for job in jobs if job.job_type_id in paused} if paused else set()
+        if self._unserved:
+            withheld.update(job.id for job in jobs if Backlog(job.queue, job.job_type_id) in self._unserved)
         lists: dict[ListKey, list[NewJob]] = defaultdict(list)
         for job in jobs:
             lists[ListKey(job.queue, job.priority)].append(job)
@@ -141,7 +145,9 @@ class Dispatcher:
     async def excluded(self, key: ListKey) -> Collection[UUID] | None:
         """Read which job types a list is not to be fed with now; None if it is not to be fed at all."""
         await self._read_pauses()
-        return None if key.queue in self._paused_queues else self._paused_types
+        if key.queue in self._paused_queues:
+            return None
+        return self._paused_types | {job_type_id for queue, job_type_id in self._unserved if queue == key.queue}
 
     def _feed(self, key: ListKey) -> Feed:
         feed = self._feeds.get(key)
@@ -180,6 +186,7 @@ class Dispatcher:
     async def _read_pauses(self) -> None:
         self._paused_queues = await self._pauses.paused_queues()
         self._paused_types = await self._pauses.paused_types()
+        self._unserved = await self._pauses.unserved()
 
     async def _report(self) -> None:
         for feed in self._feeds.values():

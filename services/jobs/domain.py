@@ -97,6 +97,7 @@ class Job(NewJob):
         attempt: The runs that failed, and the present one.
         rescue_count: The runs whose runner vanished.
         snooze_count: The runs that asked to be run again later.
+        deaths: The ends of runners, and of its own process, that count against it.
         version: Counts the changes; the etag.
     """
 
@@ -108,6 +109,7 @@ class Job(NewJob):
     attempt: int = 0
     rescue_count: int = 0
     snooze_count: int = 0
+    deaths: int = 0
     created_at: datetime
     queued_at: datetime
     dispatched_at: datetime | None = None
@@ -194,6 +196,13 @@ class ListKey(NamedTuple):
     priority: Priority
 
 
+class Backlog(NamedTuple):
+    """The waiting jobs of one type in one queue."""
+
+    queue: str
+    job_type_id: UUID
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
     """Counts of one priority of one queue.
@@ -202,6 +211,8 @@ class QueueStats:
         paused: Whether the queue is paused.
         oldest_age: How long the oldest waiting job has waited; None if none waits.
         submitted_per_second: Over the last minute; so is completed_per_second.
+        unserved: How many of the waiting ones need a handler that no runner has.
+        unserved_handlers: These handlers.
     """
 
     queue: str
@@ -213,6 +224,8 @@ class QueueStats:
     oldest_age: timedelta | None
     submitted_per_second: float
     completed_per_second: float
+    unserved: int = 0
+    unserved_handlers: tuple[str, ...] = ()
 
 
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})

@@ -73,6 +73,7 @@ TAKE_WITHHELD = text(
          FROM jobs
          WHERE status = 'PENDING' AND dispatched_at IS NULL AND queue = :queue AND priority = :priority
              AND (job_type_id, customer_id) >= (CAST(:first_type AS uuid), CAST(:first_customer AS uuid))
+             AND job_type_id <= CAST(:last_type AS uuid)
          ORDER BY job_type_id, customer_id LIMIT 1)
         UNION ALL
         SELECT following.job_type_id, following.customer_id,
@@ -84,6 +85,7 @@ TAKE_WITHHELD = text(
                     lanes.job_type_id,
                     CASE WHEN lanes.job_type_id = ANY(CAST(:excluded AS uuid[]))
                         THEN uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff' ELSE lanes.customer_id END)
+                AND job_type_id <= CAST(:last_type AS uuid)
             ORDER BY job_type_id, customer_id LIMIT 1) AS following
         WHERE lanes.number <= CAST(:limit AS int)
     ), live AS MATERIALIZED (
@@ -137,7 +139,10 @@ RELEASE_SCHEDULED = text(
         ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     -- It has waited since its time came: with the time of now, jobs that are released together would lose their order.
-    UPDATE jobs SET status = 'PENDING', queued_at = run_at, dispatched_at = NULL, version = version + 1
+    UPDATE jobs SET status = 'PENDING',
+        -- One whose runner was lost has its place in the queue.
+        queued_at = CASE WHEN rescue_count > 0 THEN queued_at ELSE run_at END,
+        dispatched_at = NULL, version = version + 1
     FROM due WHERE jobs.id = due.id
     RETURNING jobs.id
     """
@@ -247,6 +252,17 @@ TAKE_UNRELEASED = text(
 )
 FORGET_UNRELEASED = text("DELETE FROM unreleased_holds WHERE hold_id = ANY(:hold_ids)")
 COUNT_UNRELEASED = text("SELECT count(*) FROM unreleased_holds")
+LOSE_RUNS = text(
+    """
+    WITH old AS MATERIALIZED (
+        SELECT ctid FROM lost_runs WHERE lost_at < now() - interval '1 hour' LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ), forgotten AS (
+        DELETE FROM lost_runs WHERE ctid IN (SELECT ctid FROM old)
+    )
+    INSERT INTO lost_runs (runner_id, jobs)
+    SELECT * FROM unnest(CAST(:runner_ids AS uuid[]), CAST(:jobs AS int[]))
+    """
+)
 
 SET_QUEUE = text(
     """
@@ -256,6 +272,7 @@ SET_QUEUE = text(
 )
 PAUSED_QUEUES = text("SELECT name FROM queues WHERE paused")
 PAUSED_TYPES = text("SELECT id FROM job_types WHERE paused")
+UNSERVED = text("SELECT queue, job_type_id FROM unserved_types")
 
 # Until the transaction ends: no lock outlives it, whatever becomes of its process or of a pooler in between.
 TRY_TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reconciler:' || :name, 0))")

@@ -20,15 +20,23 @@ class Choice:
         repeated: Jobs that run under the lease already, because the call is a repeated one.
         deferred: PENDING jobs that did not fit into the answer.
         withheld: PENDING jobs of paused queues and types.
+        unserved: PENDING jobs that the runner has no handler for.
     """
 
     granted: tuple[UUID, ...]
     repeated: tuple[UUID, ...]
     deferred: tuple[UUID, ...]
     withheld: tuple[UUID, ...]
+    unserved: tuple[UUID, ...] = ()
 
 
-def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now: datetime) -> Choice:
+def choose(
+    claim: Claim,
+    jobs: Mapping[UUID, Job],
+    paused: Collection[UUID],
+    now: datetime,
+    foreign: Collection[UUID] = (),
+) -> Choice:
     """Chooses in the order of the claim until the answer is full; one job always fits.
 
     Args:
@@ -36,11 +44,13 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now
         jobs: Those that exist, locked.
         paused: Those whose queue or type is paused.
         now: The database's time: a job that has expired is not started any more.
+        foreign: The job types that the runner has no handler for. A job that runs under the lease is its all the same.
     """
     granted: list[UUID] = []
     repeated: list[UUID] = []
     deferred: list[UUID] = []
     withheld: list[UUID] = []
+    unserved: list[UUID] = []
     room = claim.bytes_max
     for job_id in dict.fromkeys(claim.job_ids):
         job = jobs.get(job_id)
@@ -51,6 +61,9 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now
             continue
         if job.status is JobStatus.PENDING and job.started_at is None and job.expires_at <= now:
             continue
+        if job.status is JobStatus.PENDING and job.job_type_id in foreign:
+            unserved.append(job_id)
+            continue
         size = FIXED_BYTES_MAX + job.input_bytes + job.notes_bytes
         if job.status is JobStatus.RUNNING:
             repeated.append(job_id)
@@ -60,7 +73,12 @@ def choose(claim: Claim, jobs: Mapping[UUID, Job], paused: Collection[UUID], now
             deferred.append(job_id)
             continue
         room -= size
-    return Choice(tuple(granted), tuple(repeated), tuple(deferred), tuple(withheld))
+    return Choice(tuple(granted), tuple(repeated), tuple(deferred), tuple(withheld), tuple(unserved))
+
+
+def foreign_types(claim: Claim, job_types: Mapping[UUID, JobType]) -> set[UUID]:
+    """The job types among these that the claiming runner has no handler for."""
+    return {key for key, kind in job_types.items() if not claim.serves(kind.processing_logic_id)}
 
 
 def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:

@@ -26,3 +26,4 @@ LIST_FAILURES = Counter(
     "How often Redis refused to use a list, because there is something else under its name.",
     ["queue", "priority"],
 )
+UNSERVED = Gauge("innosystem_jobs_unserved", "Waiting jobs whose handler no runner has.", ["queue", "handler"])

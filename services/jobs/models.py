@@ -89,6 +89,8 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("rescue_count", Integer, nullable=False, server_default=text("0")),
     Column("snooze_count", Integer, nullable=False, server_default=text("0")),
+    # Of the rescues, and of the deaths of its own process, those that count against the job (services/jobs/rescue.py).
+    Column("deaths", Integer, nullable=False, server_default=text("0")),
     Column("labels", JSONB, nullable=False, server_default=text("'{}'")),
     Column("request_id", Text, nullable=False, server_default=text("''")),
     bytes_column("request_digest", nullable=False),
@@ -235,6 +237,34 @@ queues = Table(
     Column("name", Text(collation="C"), primary_key=True),
     Column("paused", Boolean, nullable=False),
     updated_at(),
+)
+
+# Types whose waiting jobs a runner refused because it has no handler for them, by queue: they are fed to the queue a
+# few at a time until runners take them all (services/jobs/unserved.py). There is a row only while this is so.
+unserved_types = Table(
+    "unserved_types",
+    metadata,
+    Column("queue", Text(collation="C"), primary_key=True),
+    Column("job_type_id", Uuid, ForeignKey("job_types.id", ondelete="CASCADE"), primary_key=True),
+    time_column("refused_at", nullable=False, default_now=True),
+    # When a runner was last seen that has the handler.
+    time_column("served_at", nullable=True),
+    # When jobs are fed next, and after which wait they were fed last.
+    time_column("feed_at", nullable=False, default_now=True),
+    Column("wait", Interval, nullable=False, server_default=text("'0'")),
+    # What became of those that were fed since.
+    Column("refused", Integer, nullable=False, server_default=text("0")),
+    Column("granted", Integer, nullable=False, server_default=text("0")),
+)
+
+# How many jobs were taken from a runner that was lost, for an hour: the leases of one runner do not all end at once,
+# and a job that is found late must not look as if it had been alone. It is so small that it needs no index.
+lost_runs = Table(
+    "lost_runs",
+    metadata,
+    Column("runner_id", Uuid, nullable=False),
+    Column("jobs", Integer, nullable=False),
+    time_column("lost_at", nullable=False, default_now=True),
 )
 
 # Until when all holds have been looked at for jobs that never came. It has one row.

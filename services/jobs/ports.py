@@ -1,14 +1,15 @@
 """What the use cases need from outside of the database. One implementation each, and fakes in tests."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, ListKey, NewJob, Release, Waiting
+from services.jobs.domain import Backlog, Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.holds import Hold, HoldWallets
 from services.jobs.job_types import JobType
+from services.jobs.repository import Claim, Claimed
 from services.kit.errors import DomainError
 
 
@@ -104,4 +105,16 @@ class Changes(Protocol):
 
     def put(self, job_ids: Collection[UUID]) -> None:
         """Tells of jobs that have changed."""
+        ...
+
+
+class Unserved(Protocol):
+    """Is told which jobs runners have no handler for. Never fails and never waits."""
+
+    def claimed(self, claim: Claim, claimed: Claimed) -> None:
+        """Is told of a claim and what became of it."""
+        ...
+
+    def refused(self, backlogs: Iterable[Backlog]) -> None:
+        """Is told of jobs that were handed back because their runner can't run them."""
         ...

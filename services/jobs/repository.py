@@ -1,6 +1,6 @@
 """What the use cases ask of stored jobs and job types: on SQLAlchemy and in memory, one contract suite for both."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -9,6 +9,7 @@ from uuid import UUID
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
+    Backlog,
     BillingStatus,
     ClaimedJob,
     Due,
@@ -21,6 +22,7 @@ from services.jobs.domain import (
     Waiting,
 )
 from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.jobs.rescue import Rescue
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import (
     BooleanField,
@@ -92,6 +94,8 @@ class Claim:
 
     Attributes:
         bytes_max: How many bytes of input and labels may be answered; the first job is answered whatever its size.
+        handlers: The handlers that the runner has; none means that it does not say, and gets any job.
+        queues: The queues that it takes jobs from; none means that it does not say.
     """
 
     job_ids: Sequence[UUID]
@@ -99,6 +103,16 @@ class Claim:
     lease_id: UUID
     lease: timedelta
     bytes_max: int
+    handlers: Set[str] = frozenset()
+    queues: Set[str] = frozenset()
+
+    def serves(self, handler: str) -> bool:
+        """Whether jobs of this handler may be given to the runner."""
+        return not self.handlers or handler in self.handlers
+
+    def has(self, handler: str, queue: str) -> bool:
+        """Whether the runner has said that it runs jobs of this handler from this queue."""
+        return handler in self.handlers and (not self.queues or queue in self.queues)
 
 
 @dataclass(frozen=True)
@@ -107,11 +121,13 @@ class Claimed:
 
     Attributes:
         corrupt: Why jobs were left as they are: their own row is not understood, or that of their job type.
+        unserved: The backlogs of jobs left PENDING because the runner has no handler for them, one for each job.
     """
 
     jobs: tuple[ClaimedJob, ...]
     deferred: tuple[UUID, ...]
     corrupt: tuple[DataCorrupt, ...] = ()
+    unserved: tuple[Backlog, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,7 +266,8 @@ class JobRepository(Protocol):
 
         Those that others have locked are waited for, or left where they are.
 
-        Those of paused queues and types are marked as still to be handed to the queue.
+        Those of paused queues and types, and those that the runner does not serve, are marked as still to be handed to
+        the queue.
         """
         ...
 
@@ -323,7 +340,13 @@ class JobRepository(Protocol):
         ...
 
     async def take_withheld(
-        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+        self,
+        wanted: ListKey,
+        limit: int,
+        *,
+        first: Lane | None = None,
+        excluded: Collection[UUID] = (),
+        only: UUID | None = None,
     ) -> Turns:
         """Marks PENDING jobs of one list as handed over: up to a limit, in turns.
 
@@ -332,6 +355,7 @@ class JobRepository(Protocol):
             limit: How many jobs at most, and how many lanes.
             first: The lane to begin with; None for the first of all. Lanes before it have no turn.
             excluded: The job types that are not to be handed over now.
+            only: The only job type that is to be handed over; then `first` is not asked for.
         """
         ...
 
@@ -363,8 +387,19 @@ class JobRepository(Protocol):
         """Answers RUNNING jobs whose lease has ended, locked; those that somebody else is at are left out."""
         ...
 
-    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
-        """Makes locked RUNNING jobs PENDING again, handed to the queue, and counts a rescue."""
+    async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
+        """Counts the jobs of runners that were just begun: those that still seem to run, and those noted as lost."""
+        ...
+
+    async def note_lost(self, losses: Mapping[UUID, int]) -> None:
+        """Notes for an hour how many jobs that were just begun runners have lost."""
+        ...
+
+    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
+        """Has locked RUNNING jobs wait again, and counts a rescue; answers those that are handed to the queue at once.
+
+        The others are SCHEDULED.
+        """
         ...
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
@@ -408,6 +443,10 @@ class PauseRepository(Protocol):
 
     async def paused_types(self) -> set[UUID]:
         """Answers the IDs of the paused job types."""
+        ...
+
+    async def unserved(self) -> set[Backlog]:
+        """Answers the backlogs that are fed apart, because runners have refused their jobs."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Jobs and job types in memory, for tests."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from uuid import UUID
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
+    Backlog,
     BillingStatus,
     Charge,
     Due,
@@ -23,7 +24,7 @@ from services.jobs.domain import (
     Waiting,
 )
 from services.jobs.job_types import JobType, NewJobType, Priority
-from services.jobs.leasing import choose, claimed_job
+from services.jobs.leasing import choose, claimed_job, foreign_types
 from services.jobs.repository import (
     JOB_TYPE_ID_CONSTRAINT,
     JOB_TYPE_IN_USE_CONSTRAINT,
@@ -39,7 +40,10 @@ from services.jobs.repository import (
     Turns,
     Unsettled,
 )
+from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
+from services.jobs.unserved import with_unserved
+from services.jobs.unserved_memory import MemoryUnserved
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repository_memory import MemoryRepository, Unique
 from services.kit.data.transactions_memory import MemoryTransactions
@@ -140,8 +144,9 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         now = self.now()
         locked = await self.lock_many(claim.job_ids)
         paused = {key for key, job in locked.items() if self._is_paused(job)}
-        choice = choose(claim, locked, paused, now)
-        await self.withhold(choice.withheld)
+        kinds = {job.job_type_id: self._types[job.job_type_id] for job in locked.values()}
+        choice = choose(claim, locked, paused, now, foreign_types(claim, kinds))
+        await self.withhold([*choice.withheld, *choice.unserved])
         for job_id in choice.granted:
             self._change(
                 job_id,
@@ -157,6 +162,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         return Claimed(
             tuple(claimed_job(job, self._types[job.job_type_id]) for job in running),
             choice.deferred,
+            unserved=tuple(Backlog(locked[key].queue, locked[key].job_type_id) for key in choice.unserved),
         )
 
     async def renew(self, renewal: Renewal) -> Renewed:
@@ -195,6 +201,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 cost_cents=ending.cost_cents,
                 attempt=ending.attempt,
                 snooze_count=ending.snooze_count,
+                deaths=ending.deaths,
                 run_at=job.run_at if ending.run_after is None else now + ending.run_after,
                 completed_at=None if again else now,
                 dispatched_at=None,
@@ -253,6 +260,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 hold_generation=one.hold.generation if one.hold else job.hold_generation,
                 attempt=0,
                 rescue_count=0,
+                deaths=0,
                 snooze_count=0,
                 run_at=None,
                 queued_at=now,
@@ -290,7 +298,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             for (queue, priority), row in counted.items()
             if any(row.values())
         )
-        return queue_stats(rows, queues, int(_WINDOW.total_seconds()))
+        stats = queue_stats(rows, queues, int(_WINDOW.total_seconds()))
+        return with_unserved(stats, await MemoryUnserved(self._transactions, self.now).counts())
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Changes those that are PENDING."""
@@ -305,12 +314,20 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         return sorted({_waiting(job).list for job in self._withheld() if job.queue not in paused})
 
     async def take_withheld(
-        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+        self,
+        wanted: ListKey,
+        limit: int,
+        *,
+        first: Lane | None = None,
+        excluded: Collection[UUID] = (),
+        only: UUID | None = None,
     ) -> Turns:
         """Lets the lanes take turns."""
         lanes: dict[Lane, list[Job]] = defaultdict(list)
         for job in sorted(self._withheld(), key=lambda job: (job.queued_at, job.id)):
             lane = Lane(job.job_type_id, job.customer_id)
+            if only is not None and job.job_type_id != only:
+                continue
             if _waiting(job).list == wanted and job.job_type_id not in excluded and (first is None or lane >= first):
                 lanes[lane].append(job)
         names = sorted(lanes)
@@ -363,7 +380,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         now = self.now()
         due = [job for job in self._scheduled() if job.run_at is not None and job.run_at <= now][:limit]
         for job in due:
-            self._change(job.id, status=JobStatus.PENDING, queued_at=job.run_at, dispatched_at=None)
+            queued_at = job.queued_at if job.rescue_count else job.run_at
+            self._change(job.id, status=JobStatus.PENDING, queued_at=queued_at, dispatched_at=None)
         return [job.id for job in due]
 
     async def next_scheduled(self) -> timedelta | None:
@@ -381,11 +399,33 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         )
         return [_bare(job) for job in lost][:limit]
 
-    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
+    async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
+        """Looks at all of them."""
+        counted = Counter(self._lost_runs)
+        counted.update(
+            job.runner_id
+            for job in self._rows.values()
+            if job.runner_id is not None
+            and job.started_at is not None
+            and job.lease_expires_at is not None
+            and job.lease_expires_at - job.started_at < short
+        )
+        return {one: counted[one] for one in runner_ids}
+
+    async def note_lost(self, losses: Mapping[UUID, int]) -> None:
+        """Adds them up."""
+        for runner_id, count in losses.items():
+            self._lost_runs[runner_id] = self._lost_runs.get(runner_id, 0) + count
+
+    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
         """Changes them one by one."""
-        for job_id in job_ids:
-            self._wait_again(job_id, rescue_count=self._rows[job_id].rescue_count + 1)
-        return [_waiting(self._rows[job_id]) for job_id in job_ids]
+        for one in rescues:
+            job = self._rows[one.job_id]
+            later: dict[str, Any] = {}
+            if one.wait is not None:
+                later = {"status": JobStatus.SCHEDULED, "run_at": self.now() + one.wait, "dispatched_at": None}
+            self._wait_again(one.job_id, rescue_count=job.rescue_count + 1, deaths=one.deaths, **later)
+        return [_waiting(self._rows[one.job_id]) for one in rescues if one.wait is None]
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Looks at all of them."""
@@ -467,6 +507,10 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     def _tries(self) -> dict[UUID, int]:
         return self._transactions.resource.tables.setdefault("tries", {})
 
+    @property
+    def _lost_runs(self) -> dict[UUID, int]:
+        return self._transactions.resource.tables.setdefault("lost_runs", {})
+
     def _is_paused(self, job: Job) -> bool:
         return job.queue in self._paused_queues or self._types[job.job_type_id].paused
 
@@ -477,14 +521,13 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         return [job for job in self._rows.values() if job.status is JobStatus.SCHEDULED]
 
     def _wait_again(self, job_id: UUID, **changes: Any) -> None:
+        waiting = {"status": JobStatus.PENDING, "dispatched_at": self.now()}
         self._change(
             job_id,
-            status=JobStatus.PENDING,
             attempt=self._rows[job_id].attempt - 1,
-            dispatched_at=self.now(),
             lease_id=None,
             lease_expires_at=None,
-            **changes,
+            **{**waiting, **changes},
         )
 
     def _change(self, job_id: UUID, **changes: Any) -> None:
@@ -523,6 +566,10 @@ class MemoryPauseRepository:
     async def paused_types(self) -> set[UUID]:
         """Looks at all of them."""
         return {key for key, one in self._transactions.resource.tables.get("job_types", {}).items() if one.paused}
+
+    async def unserved(self) -> set[Backlog]:
+        """Looks at all of them."""
+        return set(self._transactions.resource.tables.get("unserved_types", {}))
 
 
 class MemoryAuditProgress:

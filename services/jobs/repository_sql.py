@@ -1,5 +1,6 @@
 """Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from services.jobs import statements
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
+    Backlog,
     BillingStatus,
     Charge,
     Due,
@@ -27,7 +29,7 @@ from services.jobs.domain import (
 )
 from services.jobs.filters import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.job_types import JobType, NewJobType, Priority
-from services.jobs.leasing import choose, claimed_job
+from services.jobs.leasing import choose, claimed_job, foreign_types
 from services.jobs.live_statements import select_live
 from services.jobs.models import job_types, jobs
 from services.jobs.repository import (
@@ -42,7 +44,10 @@ from services.jobs.repository import (
     Turns,
     Unsettled,
 )
+from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
+from services.jobs.unserved import with_unserved
+from services.jobs.unserved_sql import SqlUnserved
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.locks import HURRY
 from services.kit.data.prepared import Prepared
@@ -55,9 +60,9 @@ from services.kit.records import changed, made
 
 # What a stored job has beside the new one until anything happens to it.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
-_FIRST_LANE = Lane(UUID(int=0), UUID(int=0))
 _BILLING_STATUSES = {status.value: status for status in BillingStatus}
 _PRIORITIES = {priority.value: priority for priority in Priority}
+_FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
@@ -182,9 +187,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             return Claimed((), ())
         types, unusable = await self._types(versions)
         known = {k: job for k, job in locked.items() if job.job_type_id in types}
-        choice = choose(claim, known, paused, now)
-        if choice.withheld:
-            await self.withhold(choice.withheld)
+        choice = choose(claim, known, paused, now, foreign_types(claim, types))
+        if choice.withheld or choice.unserved:
+            await self.withhold([*choice.withheld, *choice.unserved])
         running = await self._start(claim, [locked[job_id] for job_id in choice.granted])
         if choice.repeated:
             repeated = await self._all(statements.GET_MANY_WHOLE, {"ids": list(choice.repeated)})
@@ -197,6 +202,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             ),
             deferred=choice.deferred,
             corrupt=(*corrupt, *unusable),
+            unserved=tuple(Backlog(locked[job_id].queue, locked[job_id].job_type_id) for job_id in choice.unserved),
         )
 
     async def _start(self, claim: Claim, granted: Sequence[Job]) -> dict[UUID, Job]:
@@ -286,10 +292,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         return dict(rows)
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Counts in one statement."""
+        """Counts in one statement, and what no runner serves in another."""
         parameters = {"queues": list(queues), "window": statements.STATS_WINDOW_SECONDS}
         counted = await self._connection.execute(statements.STATS, parameters)
-        return queue_stats(counted.mappings(), queues, statements.STATS_WINDOW_SECONDS)
+        stats = queue_stats(counted.mappings(), queues, statements.STATS_WINDOW_SECONDS)
+        return with_unserved(stats, await SqlUnserved(self._transactions).counts())
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:
         """Updates them in one statement."""
@@ -300,10 +307,16 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         return await self._lists(housekeeping.WITHHELD_LISTS)
 
     async def take_withheld(
-        self, wanted: ListKey, limit: int, *, first: Lane | None = None, excluded: Collection[UUID] = ()
+        self,
+        wanted: ListKey,
+        limit: int,
+        *,
+        first: Lane | None = None,
+        excluded: Collection[UUID] = (),
+        only: UUID | None = None,
     ) -> Turns:
         """Updates them in one statement, passing by rows that another replica is at."""
-        begin = first or _FIRST_LANE
+        begin = first or (_FIRST_LANE if only is None else Lane(only, _FIRST_LANE.customer_id))
         parameters = {
             "queue": wanted.queue,
             "priority": wanted.priority.value,
@@ -311,6 +324,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             "excluded": list(excluded),
             "first_type": begin.job_type_id,
             "first_customer": begin.customer_id,
+            "last_type": only or _LAST_TYPE,
             "whole": first is None,
         }
         rows = (await self._connection.execute(housekeeping.TAKE_WITHHELD, parameters)).all()
@@ -350,9 +364,29 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Reads along the index of live jobs."""
         return await self._lock(housekeeping.LOST, limit, without)
 
-    async def rescue_many(self, job_ids: Collection[UUID]) -> list[Waiting]:
+    async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
+        """Reads along the index of live jobs."""
+        counted: Counter[UUID] = Counter()
+        parameters = {"runner_ids": list(runner_ids), "short": short}
+        for runner_id, count in await self._execute(statements.BEGUN, parameters):
+            counted[runner_id] += count
+        return counted
+
+    async def note_lost(self, losses: Mapping[UUID, int]) -> None:
+        """Inserts a row for each runner, and deletes old ones."""
+        parameters = {"runner_ids": list(losses), "jobs": list(losses.values())}
+        await self._connection.execute(housekeeping.LOSE_RUNS, parameters)
+
+    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
         """Updates them in one statement."""
-        return await self._waiting(statements.RESCUE, {"ids": list(job_ids)}) if job_ids else []
+        if not rescues:
+            return []
+        rows = await self._execute(statements.RESCUE, statements.rescue_parameters(rescues))
+        return [
+            Waiting(job_id, queue, Priority(priority), queued_at)
+            for job_id, queue, priority, queued_at, status in rows
+            if status == JobStatus.PENDING
+        ]
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Reads along the index of jobs that may expire."""
@@ -462,6 +496,11 @@ class SqlPauseRepository:
     async def paused_types(self) -> set[UUID]:
         """Reads the table, which is small."""
         return set((await self._transactions.resource.execute(housekeeping.PAUSED_TYPES)).scalars())
+
+    async def unserved(self) -> set[Backlog]:
+        """Reads the table, which is small."""
+        rows = await self._transactions.resource.execute(housekeeping.UNSERVED)
+        return {Backlog(queue, job_type_id) for queue, job_type_id in rows}
 
 
 class SqlAuditProgress:

@@ -1,16 +1,22 @@
 """Rescues jobs whose runner is lost."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
+from random import uniform
 from time import monotonic
 from typing import Any
+from uuid import UUID
 
 import structlog
 
-from services.jobs.control import RUNNER_LOST, removal
-from services.jobs.domain import JobStatus
+from services.jobs.deaths import DeathRules
+from services.jobs.domain import Job, Waiting
 from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes, Queue
 from services.jobs.repository import JobRepository
+from services.jobs.rescue import Rescue, rescued, short_losses
 from services.kit.data.transactions import Transactions
 from services.kit.dividing import Batch, Batches
 
@@ -19,6 +25,9 @@ log = structlog.get_logger(__name__)
 _BATCH = 500
 # Rounds that take long are no outage.
 _ROUNDS_MISSED = 3
+# So many jobs at once are handed over over this time. If this process ends meanwhile, the reconciler finds the others.
+_TOGETHER = 2
+_APART_SECONDS = 1.0
 
 
 class Rescuer:
@@ -29,7 +38,7 @@ class Rescuer:
         jobs: The stored jobs.
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
-        rescues_max: How often a job may lose its runner; then it is FAILED.
+        deaths: How often a job may be suspected of having ended its runner, and how long it waits.
         every: How often a round is to be.
         grace: For how long nobody is rescued after the start, and after rounds were missed: the runners could not renew
             their leases either, and get the time to do so.
@@ -42,7 +51,7 @@ class Rescuer:
         queue: Queue,
         changes: Changes,
         *,
-        rescues_max: int,
+        deaths: DeathRules,
         every: timedelta,
         grace: timedelta,
     ) -> None:
@@ -50,7 +59,7 @@ class Rescuer:
         self._jobs = jobs
         self._queue = queue
         self._changes = changes
-        self._rescues_max = rescues_max
+        self._deaths = deaths
         self._grace = grace.total_seconds()
         self._gap = _ROUNDS_MISSED * every.total_seconds()
         self._batches = Batches("rescuer")
@@ -72,20 +81,43 @@ class Rescuer:
     async def _rescue(self, batch: Batch) -> None:
         async with self.transactions.begin():
             lost = batch.take(await self._jobs.lock_lost(batch.limit, batch.without))
-            hopeless = [job for job in lost if job.rescue_count >= self._rescues_max]
-            message = f"its runner was lost {self._rescues_max + 1} times"
-            await self._jobs.remove_many([removal(job, JobStatus.FAILED, RUNNER_LOST, message) for job in hopeless])
-            waiting = await self._jobs.rescue_many({job.id for job in lost} - {job.id for job in hopeless})
+            begun = await self._begun(lost)
+            rescues, removals = rescued(lost, begun, self._deaths)
+            await self._jobs.remove_many(removals)
+            waiting = await self._jobs.rescue_many(rescues)
             if lost:
-                self.transactions.after_commit(lambda: self._queue.put(waiting, first=True))
+                self.transactions.after_commit(lambda: self._hand_over(waiting, rescues, apart=len(lost) > _TOGETHER))
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in lost]))
         self._looked_at = monotonic()
+        failed = {one.job_id for one in removals}
         for job in lost:
             log.warning(
-                "job rescued" if job not in hopeless else "job given up",
+                "job given up" if job.id in failed else "job rescued",
                 job_id=str(job.id),
                 runner_id=str(job.runner_id),
                 rescues=job.rescue_count,
+                deaths=job.deaths,
             )
-        JOBS.labels("rescuer", "rescued").inc(len(waiting))
-        JOBS.labels("rescuer", "failed").inc(len(hopeless))
+        JOBS.labels("rescuer", "rescued").inc(len(rescues))
+        JOBS.labels("rescuer", "failed").inc(len(removals))
+
+    async def _begun(self, lost: Sequence[Job]) -> Mapping[UUID, int]:
+        """How many jobs that were just begun the runners of these had, here and in rounds before."""
+        losses = short_losses(lost, self._deaths)
+        if not losses:
+            return {}
+        begun = await self._jobs.begun(losses.keys(), self._deaths.short)
+        await self._jobs.note_lost(losses)
+        return begun
+
+    def _hand_over(self, waiting: Sequence[Waiting], rescues: Sequence[Rescue], *, apart: bool) -> None:
+        """Has rescued jobs taken before all others; those of one runner not at once, or the next one takes them all."""
+        waits = [one.wait for one in rescues if one.wait is not None]
+        if waits:
+            self._queue.expect(min(waits))
+        if not apart:
+            self._queue.put(waiting, first=True)
+            return
+        loop = asyncio.get_running_loop()
+        for one in waiting:
+            loop.call_later(uniform(0, _APART_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311

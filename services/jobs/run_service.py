@@ -22,10 +22,11 @@ from services.jobs.completion import (
     is_repeated,
     settled,
 )
-from services.jobs.domain import BillingStatus, Charge, Job, JobStatus, charge_due
+from services.jobs.deaths import DeathRules
+from services.jobs.domain import Backlog, BillingStatus, Charge, Job, JobStatus, charge_due
 from services.jobs.errors import JobNotFound, LeaseLost
 from services.jobs.job_types import JobType
-from services.jobs.ports import Changes, JobTypes, Queue
+from services.jobs.ports import Changes, JobTypes, Queue, Unserved
 from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
@@ -35,6 +36,7 @@ from services.kit.data.transactions import Transactions
 from services.kit.errors import DataCorrupt, DomainError, RowLocked
 
 T = TypeVar("T")
+_DEATHS = DeathRules()
 
 log = structlog.get_logger(__name__)
 
@@ -72,11 +74,16 @@ class Kept:
 
 @dataclass(frozen=True)
 class Return:
-    """A job that its runner hands back."""
+    """A job that its runner hands back.
+
+    Attributes:
+        not_served: Whether the runner can't run it at all: it is another's.
+    """
 
     job_id: UUID
     lease_id: UUID
     reason: str = ""
+    not_served: bool = False
 
     @property
     def completion(self) -> Completion:
@@ -93,8 +100,10 @@ class RunService:
         job_types: Say how long failed jobs wait.
         queue: Takes the IDs of jobs that wait again.
         changes: Is told of jobs that have changed.
+        unserved: Is told what runners have no handler for.
         wake_settler: Is called when holds are to be released.
         settle_after: After which time the settler makes a charge that the runner has not made.
+        deaths: How often a job's own process may die.
     """
 
     def __init__(
@@ -105,16 +114,20 @@ class RunService:
         job_types: JobTypes,
         queue: Queue,
         changes: Changes,
+        unserved: Unserved,
         wake_settler: Callable[[], None],
         settle_after: timedelta,
+        deaths: DeathRules = _DEATHS,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
         self._job_types = job_types
         self._queue = queue
         self._changes = changes
+        self._unserved = unserved
         self._wake_settler = wake_settler
         self._settle_after = settle_after
+        self._deaths = deaths
         self._completions = Coalescer(
             "completions",
             self._complete,
@@ -127,7 +140,10 @@ class RunService:
         )
 
     async def claim(self, claim: Claim) -> Claimed:
-        """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs."""
+        """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs.
+
+        A claim of no jobs only tells which handlers a runner has.
+        """
 
         async def work(wait: bool) -> Claimed:
             async with self.transactions.begin():
@@ -135,7 +151,8 @@ class RunService:
                 self._changed(one.job.id for one in claimed.jobs)
             return claimed
 
-        claimed = await waiting_briefly(work)
+        claimed = await waiting_briefly(work) if claim.job_ids else Claimed((), ())
+        self._unserved.claimed(claim, claimed)
         crash_point("jobs.claim.before_reply")
         for error in claimed.corrupt:
             log.error("jobs left waiting", reason=error.reason, problem=error.message)
@@ -187,7 +204,7 @@ class RunService:
             for one in completions:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id):
-                    chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id))))
+                    chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id), self._deaths)))
             await self._jobs.complete_many(_in_order(chosen), self._settle_after)
             self._changed(chosen)
             if any(end.billing_status is BillingStatus.RELEASE_DUE for _, end in chosen.values()):
@@ -222,8 +239,15 @@ class RunService:
                 if job is not None and holds_lease(job, one.lease_id):
                     chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest))
             waiting = await self._jobs.return_many(_in_order(chosen))
+            # Taken next, they would come back to a runner that can't run them.
+            apart = {one.job_id for one in returns if one.not_served and one.job_id in chosen}
+            if apart:
+                await self._jobs.withhold(apart)
             self._changed(chosen)
-            self.transactions.after_commit(lambda: self._queue.put(waiting, first=True))
+            self.transactions.after_commit(
+                lambda: self._queue.put([one for one in waiting if one.id not in apart], first=True)
+            )
+        self._unserved.refused(Backlog(jobs[key].queue, jobs[key].job_type_id) for key in apart)
         for one in returns:
             if one.job_id in chosen:
                 log.info("job handed back", job_id=str(one.job_id), reason=one.reason)

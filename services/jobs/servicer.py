@@ -166,6 +166,8 @@ class JobServicer(JobServiceServicer):
             lease_id=UUID(request.lease_id),
             lease=lease,
             bytes_max=ANSWER_BYTES_MAX,
+            handlers=frozenset(request.handlers),
+            queues=frozenset(request.queues),
         )
         claimed = await self._runs.claim(claim)
         return pb.ClaimJobsResponse(

@@ -1,8 +1,11 @@
 """Settings of the jobs service."""
 
+from datetime import timedelta
+
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.jobs.deaths import DeathRules
 from services.kit.settings import ServerSettings
 
 
@@ -56,7 +59,13 @@ class HousekeepingSettings(BaseSettings):
             the job.
         rescue_grace_seconds: For how long no job is rescued after the start or an outage: runners renew their leases
             first.
-        rescues_max: How often a job may lose its runner; then it is FAILED.
+        rescues_max: How often a job may be suspected of having ended its runner, or end its own process; by the next
+            time it is FAILED.
+        rescue_short_seconds: A run of this length is above suspicion when its runner is lost.
+        rescue_wait_seconds: How long a job waits when its runner was lost soon after it was started, once more; it
+            doubles each time.
+        rescue_wait_max_seconds: How long it waits at most.
+        unserved_wait_seconds: How long jobs whose handler no runner has wait at most until some are tried again.
         retention_days: How long jobs are kept that are over and settled.
     """
 
@@ -69,4 +78,18 @@ class HousekeepingSettings(BaseSettings):
     hold_orphan_seconds: PositiveFloat = 600
     rescue_grace_seconds: float = Field(default=10, ge=0)
     rescues_max: int = Field(default=5, ge=0)
+    rescue_short_seconds: PositiveFloat = 600
+    rescue_wait_seconds: PositiveFloat = 5
+    rescue_wait_max_seconds: PositiveFloat = 900
+    unserved_wait_seconds: PositiveFloat = 15
     retention_days: PositiveFloat = 30
+
+    @property
+    def deaths(self) -> DeathRules:
+        """What counts against jobs whose runner is lost."""
+        return DeathRules(
+            deaths_max=self.rescues_max,
+            short=timedelta(seconds=self.rescue_short_seconds),
+            wait=timedelta(seconds=self.rescue_wait_seconds),
+            wait_max=timedelta(seconds=self.rescue_wait_max_seconds),
+        )

@@ -29,6 +29,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -37,8 +38,9 @@ from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.job_types import JobType
-from services.jobs.models import job_types, jobs, queues, receipts
+from services.jobs.models import job_types, jobs, lost_runs, queues, receipts
 from services.jobs.repository import Claim
+from services.jobs.rescue import Rescue
 from services.kit.data.arrays import any_of, unnest
 from services.kit.data.prepared import Prepared
 
@@ -118,6 +120,7 @@ def _complete() -> Update:
             "cost_cents": BigInteger,
             "attempt": Integer,
             "snooze_count": Integer,
+            "deaths": Integer,
             "run_after": Interval,
         },
     )
@@ -141,6 +144,7 @@ def _complete() -> Update:
             cost_cents=done.c.cost_cents,
             attempt=done.c.attempt,
             snooze_count=done.c.snooze_count,
+            deaths=done.c.deaths,
             run_at=func.coalesce(func.now() + done.c.run_after, jobs.c.run_at),
             completed_at=case((done.c.run_after.is_(None), func.now())),
             dispatched_at=null(),
@@ -214,6 +218,7 @@ def _retry() -> Update:
             settle_attempts=0,
             attempt=0,
             rescue_count=0,
+            deaths=0,
             snooze_count=0,
             run_at=null(),
             queued_at=func.now(),
@@ -250,6 +255,26 @@ def _leased() -> Select[Any]:
 def _renew() -> Update:
     kept = unnest("kept", {"job_id": Uuid})
     return update(jobs).where(jobs.c.id == kept.c.job_id).values(lease_expires_at=func.now() + _LEASE)
+
+
+def _rescue() -> Update:
+    rescued = unnest("rescued", {"job_id": Uuid, "deaths": Integer, "wait": Interval})
+    at_once = rescued.c.wait.is_(None)
+    return (
+        update(jobs)
+        .where(jobs.c.id == rescued.c.job_id, jobs.c.status == JobStatus.RUNNING.value)
+        .values(
+            **{
+                **_WAITING_AGAIN,
+                "status": case((at_once, _PENDING), else_=JobStatus.SCHEDULED.value),
+                "dispatched_at": case((at_once, func.now())),
+                "run_at": func.coalesce(func.now() + rescued.c.wait, jobs.c.run_at),
+                "rescue_count": jobs.c.rescue_count + 1,
+                "deaths": rescued.c.deaths,
+            }
+        )
+        .returning(*WAITING, jobs.c.status)
+    )
 
 
 def _withhold() -> Update:
@@ -352,12 +377,22 @@ CLAIM = Prepared(
 WITHHOLD = Prepared(_withhold())
 REMOVE = Prepared(_remove())
 RETRY = Prepared(_retry())
-# Makes RUNNING jobs whose runner is lost wait again.
-RESCUE = Prepared(
-    update(jobs)
-    .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == JobStatus.RUNNING.value)
-    .values(**_WAITING_AGAIN, rescue_count=jobs.c.rescue_count + 1)
-    .returning(*WAITING)
+# Makes RUNNING jobs whose runner is lost wait again: in the queue, or until their time comes.
+RESCUE = Prepared(_rescue())
+# How many jobs that were just begun a runner had: those that still seem to run, and those taken from it before.
+BEGUN = Prepared(
+    union_all(
+        select(jobs.c.runner_id, func.count().label("jobs"))
+        .where(
+            jobs.c.status == JobStatus.RUNNING.value,
+            jobs.c.runner_id == any_of("runner_ids", Uuid),
+            jobs.c.lease_expires_at - jobs.c.started_at < bindparam("short", type_=Interval),
+        )
+        .group_by(jobs.c.runner_id),
+        select(lost_runs.c.runner_id, func.sum(lost_runs.c.jobs))
+        .where(lost_runs.c.runner_id == any_of("runner_ids", Uuid))
+        .group_by(lost_runs.c.runner_id),
+    )
 )
 
 
@@ -387,6 +422,7 @@ def complete_parameters(endings: Sequence[tuple[Completion, Ending]], settle_aft
         "cost_cents": [end.cost_cents for _, _, end in rows],
         "attempt": [end.attempt for _, _, end in rows],
         "snooze_count": [end.snooze_count for _, _, end in rows],
+        "deaths": [end.deaths for _, _, end in rows],
         "run_after": [end.run_after for _, _, end in rows],
         "settle_after": settle_after,
     }
@@ -410,6 +446,15 @@ def retry_parameters(retries: Sequence[Retry]) -> Parameters:
         "billing_status": [one.billing_status.value for one in retries],
         "hold_id": [one.hold and one.hold.hold_id for one in retries],
         "hold_generation": [one.hold and one.hold.generation for one in retries],
+    }
+
+
+def rescue_parameters(rescues: Sequence[Rescue]) -> Parameters:
+    """The parameters of `RESCUE`."""
+    return {
+        "job_id": [one.job_id for one in rescues],
+        "deaths": [one.deaths for one in rescues],
+        "wait": [one.wait for one in rescues],
     }
 
 

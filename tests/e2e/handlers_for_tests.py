@@ -1,6 +1,8 @@
 """Handlers that the end-to-end tests run."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +43,12 @@ async def waits(value: Any) -> Any:
     while not (folder / "go").exists():  # noqa: ASYNC110 - a file can only be looked for
         await asyncio.sleep(0.02)
     return value["n"]
+
+
+@handler("e2e.poison")
+async def poison(value: Any) -> None:
+    """Kills the process that it runs in, once so many others have begun."""
+    folder = Path(value["folder"])
+    while len(list(folder.glob("begun-*"))) < value["others"]:  # noqa: ASYNC110, ASYNC240 - files can only be looked for
+        await asyncio.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGKILL)

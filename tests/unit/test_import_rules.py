@@ -18,6 +18,9 @@ DOMAIN_FILES = (
     "ledger.py",
     "completion.py",
     "control.py",
+    "deaths.py",
+    "rescue.py",
+    "unserved.py",
     "control_service.py",
     "housekeeping.py",
     "leasing.py",
@@ -38,6 +41,7 @@ DATABASE_FILES = (
     "statements.py",
     "housekeeping_statements.py",
     "live_statements.py",
+    "unserved_sql.py",
 )
 
 

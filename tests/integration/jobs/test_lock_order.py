@@ -11,13 +11,23 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Failure, Settlement
 from services.jobs.control_service import ControlService
+from services.jobs.deaths import DeathRules
 from services.jobs.repository import Claim, Renewal
 from services.jobs.rescuer import Rescuer
 from services.jobs.run_service import Return, RunService
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, nobody, sql_work
+from tests.jobs_work import (
+    ChangesForTests,
+    JobsWork,
+    QueueForTests,
+    TypesForTests,
+    UnservedForTests,
+    WalletsForTests,
+    nobody,
+    sql_work,
+)
 
 JOBS = 300
 ROUNDS = 5
@@ -37,6 +47,7 @@ class Process:
             job_types=TypesForTests(),
             queue=QueueForTests(),
             changes=changes,
+            unserved=UnservedForTests(),
             wake_settler=nobody,
             settle_after=timedelta(0),
         )
@@ -54,7 +65,7 @@ class Process:
             jobs,
             QueueForTests(),
             changes,
-            rescues_max=1000,
+            deaths=DeathRules(deaths_max=1000, wait=timedelta(0)),
             every=timedelta(seconds=1),
             grace=timedelta(0),
         )

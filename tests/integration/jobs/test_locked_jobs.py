@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Settlement
 from services.jobs.control_service import ControlService
+from services.jobs.deaths import DeathRules
 from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.repository import Claim, Renewal
 from services.jobs.rescuer import Rescuer
@@ -24,7 +25,16 @@ from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import RowLocked
 from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, JobsWork, QueueForTests, TypesForTests, WalletsForTests, nobody, sql_work
+from tests.jobs_work import (
+    ChangesForTests,
+    JobsWork,
+    QueueForTests,
+    TypesForTests,
+    UnservedForTests,
+    WalletsForTests,
+    nobody,
+    sql_work,
+)
 
 OTHERS = 1000
 # A lock is waited for for 0.3 s, and a thousand jobs take their time on a machine that has other tests to run.
@@ -44,6 +54,7 @@ class World:
             job_types=TypesForTests(),
             queue=queue,
             changes=changes,
+            unserved=UnservedForTests(),
             wake_settler=nobody,
             settle_after=timedelta(0),
         )
@@ -57,7 +68,13 @@ class World:
             wake_settler=nobody,
         )
         self.rescuer = Rescuer(
-            transactions, jobs, queue, changes, rescues_max=9, every=timedelta(seconds=1), grace=timedelta(0)
+            transactions,
+            jobs,
+            queue,
+            changes,
+            deaths=DeathRules(),
+            every=timedelta(seconds=1),
+            grace=timedelta(0),
         )
         self.ids: list[UUID] = []
 

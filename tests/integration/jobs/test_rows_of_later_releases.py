@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.completion import Completion, Settlement
 from services.jobs.control_service import ControlService
+from services.jobs.deaths import DeathRules
 from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.expiry import Expiry
 from services.jobs.gauges import Gauges
@@ -32,6 +33,7 @@ from tests.jobs_work import (
     ChangesForTests,
     QueueForTests,
     TypesForTests,
+    UnservedForTests,
     WalletsForTests,
     nobody,
     sql_work,
@@ -58,12 +60,25 @@ class World:
         self.work = sql_work(self.transactions)
         self.changes, self.queue, self.wallets = ChangesForTests(), QueueForTests(), WalletsForTests()
         common: Any = {"queue": self.queue, "changes": self.changes, "wake_settler": nobody}
-        self.runs = RunService(self.transactions, self.work.jobs, job_types=TypesForTests(), settle_after=AGO, **common)
+        self.runs = RunService(
+            self.transactions,
+            self.work.jobs,
+            job_types=TypesForTests(),
+            unserved=UnservedForTests(),
+            settle_after=AGO,
+            **common,
+        )
         self.control = ControlService(
             self.transactions, self.work.jobs, self.work.pauses, reservations=self.wallets.reservations(), **common
         )
         self.rescuer = Rescuer(
-            self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=5, every=MINUTE, grace=timedelta(0)
+            self.transactions,
+            self.work.jobs,
+            self.queue,
+            self.changes,
+            deaths=DeathRules(deaths_max=5),
+            every=MINUTE,
+            grace=timedelta(0),
         )
         self.expiry = Expiry(self.transactions, self.work.jobs, self.changes)
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=AGO)

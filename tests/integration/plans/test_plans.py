@@ -23,6 +23,7 @@ from services.jobs.domain import BillingStatus, JobStatus, ListKey
 from services.jobs.holds import Reserved
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS, Claim, Renewal
+from services.jobs.rescue import Rescue
 from services.kit.data.audit import AUDIT_LOG
 from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.database import Database
@@ -111,6 +112,8 @@ RULES = {
     # One row of a queue; the same. And one receipt of a job.
     "pk_queues",
     "pk_receipts",
+    # One type in one queue; the table is empty but for what no runner serves.
+    "pk_unserved_types",
     # The release before this one takes turns along it.
     "ix_jobs_withheld",
     # Holds that could not be released: nearly always none.
@@ -263,7 +266,9 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
     assert len(lost) == 5
-    await recorded.call("rescue", lambda: jobs.rescue_many([job.id for job in lost]))
+    rescues = [Rescue(job_id=job.id, deaths=0) for job in lost]
+    await recorded.call("begun", lambda: jobs.begun({uuid7()}, MINUTE))
+    await recorded.call("rescue", lambda: jobs.rescue_many(rescues))
     assert len(await recorded.call("expired", lambda: jobs.lock_expired(5))) == 5
     assert len(await recorded.call("unsettled", lambda: jobs.take_unsettled(10, MINUTE, MINUTE))) == 10
     finished = await recorded.call("finished", lambda: jobs.lock_finished(MINUTE, 500))
@@ -347,10 +352,11 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
             indexes.remove("ix_jobs_withheld")
             indexes.add("ix_jobs_lanes")
     # The tables of paused queues and of job types are so small that reading them whole is cheaper.
-    read = {name: used[name] - {"all of queues", "all of job_types"} for name in meant}
+    read = {name: used[name] - {"all of queues", "all of job_types", "all of unserved_types"} for name in meant}
     assert read == meant
     assert "pk_jobs" in used["claim"]
     # Jobs that run or are in a list are few: where only those are meant, they may be looked through as well.
+    assert used["begun"] <= {"ix_jobs_active", "all of lost_runs"}
     assert used["rescue"] | used["renew"] | used["still handed over"] <= {"ix_jobs_active", "pk_jobs"}
     assert not [name for name, indexes in used.items() if "all of jobs" in indexes]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES

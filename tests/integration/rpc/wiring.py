@@ -45,7 +45,7 @@ from services.wallets.servicer import WalletServicer
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
 from tests.integration.rpc.loop_thread import LoopThread
-from tests.jobs_work import QueueForTests, nobody
+from tests.jobs_work import QueueForTests, UnservedForTests, nobody
 
 _HOLD_TIMES = HoldTimes(orphan_after=timedelta(minutes=10))
 # No test wants the settler to make a charge.
@@ -146,6 +146,7 @@ def jobs_servicer(
             job_types=known,
             queue=dispatcher,
             changes=watching,
+            unserved=UnservedForTests(),
             wake_settler=nobody,
             settle_after=_SETTLE_AFTER,
         )

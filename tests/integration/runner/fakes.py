@@ -39,6 +39,7 @@ class StoredJob:
     renewed_at: list[float] = field(default_factory=list)
     is_cancelled: bool = False
     returned_because: str = ""
+    not_served: bool = False
     completion: job_service_pb2.JobCompletion | None = None
     settlement: job_service_pb2.JobSettlement | None = None
 
@@ -104,6 +105,8 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.locked: set[str] = set()
         self.unlocked = asyncio.Event()
         self.completions: Counter[str] = Counter()
+        self.claims: list[job_service_pb2.ClaimJobsRequest] = []
+        self.announced: list[tuple[list[str], list[str]]] = []
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
         # Cleared, the answers to claims, renewals, or completions are held back.
         self.claiming = asyncio.Event()
@@ -144,8 +147,12 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             await self.unlocked.wait()
 
     async def ClaimJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
+        if not request.job_ids:
+            self.announced.append((list(request.handlers), list(request.queues)))
+            return job_service_pb2.ClaimJobsResponse()
         await self.outage.check(context)
         self.batches["claim"] += 1
+        self.claims.append(request)
         await self.wait_for_locks(request.job_ids)
         response = job_service_pb2.ClaimJobsResponse()
         for job_id in request.job_ids:
@@ -227,7 +234,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         for each in request.returns:
             stored = self.jobs[each.job_id]
             if stored.lease_id == each.lease_id and stored.completion is None:
-                stored.lease_id, stored.returned_because = "", each.reason
+                stored.lease_id, stored.returned_because, stored.not_served = "", each.reason, each.not_served
                 stored.job.attempt -= 1
                 self.returned[each.job_id] += 1
                 response.results.add(status=job_pb2.JOB_STATUS_PENDING)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_type_pb2
-from innosystem.runner import JobError
+from innosystem.runner import JobError, runs
 from innosystem.runner.worker import Runner
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import status, until
@@ -133,21 +133,34 @@ async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> No
     assert f"job:{bad.job.id}" not in world.wallets.charged
 
 
-async def test_an_unknown_handler_and_an_unknown_processor_type_fail_their_jobs(
-    world: World,
+async def test_what_a_runner_can_not_run_it_hands_back_for_others_and_fails_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "_REFUSED_SECONDS", 0.0)
     unknown = await world.submit("nobody.knows")
     webhook = await world.submit("echo", processor_type=job_type_pb2.PROCESSOR_TYPE_WEBHOOK)
     number = await world.submit("echo", processor_type=99)
     good = await world.submit("echo", 1)
     async with world.running():
-        await world.all_done()
+        await until(lambda: all(job.not_served for job in (unknown, webhook, number)) and good.done)
 
-    assert unknown.error.type == "UNKNOWN_HANDLER"
-    assert "nobody.knows" in unknown.error.message
-    assert "echo" in unknown.error.message
-    assert webhook.error.type == number.error.type == "UNSUPPORTED_PROCESSOR_TYPE"
     assert good.output == 1
+    for job in (unknown, webhook, number):
+        assert (job.completion, job.lease_id, job.job.attempt) == (None, "", 0)
+
+
+async def test_a_runner_says_what_it_serves_when_it_claims_and_also_while_it_has_nothing_to_claim(world: World) -> None:
+    async def add(input: Any) -> Any:
+        return input
+
+    world.registry.add("add", add)
+    async with world.running(runner_queues=("default", "night")):
+        await until(lambda: bool(world.jobs.announced))
+        await world.submit("add", 1)
+        await world.all_done()
+    said = (sorted(world.registry), ["default", "night"])
+    assert world.jobs.announced[0] == said
+    assert [(list(claim.handlers), list(claim.queues)) for claim in world.jobs.claims] == [said]
 
 
 async def test_garbage_strangers_and_duplicates_in_the_lists_do_no_harm(world: World) -> None:

@@ -13,8 +13,9 @@ import pytest
 from services.jobs import dispatcher as module
 from services.jobs import feeding, scheduler, window
 from services.jobs.dispatcher import Dispatcher
-from services.jobs.domain import JobStatus, ListKey, NewJob, Waiting
+from services.jobs.domain import Backlog, JobStatus, ListKey, NewJob, Waiting
 from services.jobs.job_types import JobType, Priority
+from services.jobs.unserved import Note
 from services.kit import background
 from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions import Definition, Opened
@@ -318,6 +319,21 @@ async def test_jobs_of_a_paused_type_are_withheld_and_those_of_others_are_not(wo
         await world.paused(paused, paused=False)
         await world.until(lambda: len(world.lists.pushed) == 4)
     assert set(world.lists.pushed[2:]) == set(withheld)
+
+
+async def test_jobs_that_runners_have_refused_are_left_to_be_fed_apart_and_those_of_others_are_not(
+    world: World,
+) -> None:
+    refused, other = await world.job_type(), await world.job_type()
+    async with world.transactions.begin():
+        await world.work.unserved.note([Note(Backlog("default", refused.id), refused=1)])
+    async with world.running():
+        await world.eventually(lambda: world.withholds(MEDIUM, refused))
+        withheld = await world.submit(2, refused)
+        pushed = await world.submit(2, other)
+        await world.until(lambda: len(world.lists.pushed) == 2)
+    assert await world.withheld() == set(withheld)
+    assert world.lists.pushed == pushed
 
 
 async def test_jobs_of_a_paused_queue_are_withheld_until_it_is_resumed(world: World) -> None:

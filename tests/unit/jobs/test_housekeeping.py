@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs import expiry, rescuer, retention, settler
 from services.jobs.completion import Completion, Failure, Settlement
+from services.jobs.deaths import DeathRules
 from services.jobs.domain import BillingStatus, Charge, Job, JobStatus
 from services.jobs.expiry import Expiry
 from services.jobs.repository import Claim
@@ -28,12 +30,14 @@ from tests.jobs_work import (
     ChangesForTests,
     QueueForTests,
     TypesForTests,
+    UnservedForTests,
     WalletsForTests,
     memory_work,
     nobody,
 )
 
 AGO = -timedelta(seconds=1)
+DEATHS = DeathRules(deaths_max=2)
 
 
 class Clock:
@@ -57,6 +61,7 @@ class World:
             job_types=TypesForTests(),
             queue=self.queue,
             changes=self.changes,
+            unserved=UnservedForTests(),
             wake_settler=nobody,
             settle_after=settle_after,
         )
@@ -67,7 +72,7 @@ class World:
     def new_rescuer(self, *, grace: timedelta, every: timedelta = MINUTE) -> Rescuer:
         """The rescuer of a process that has just started."""
         return Rescuer(
-            self.transactions, self.work.jobs, self.queue, self.changes, rescues_max=2, every=every, grace=grace
+            self.transactions, self.work.jobs, self.queue, self.changes, deaths=DEATHS, every=every, grace=grace
         )
 
     async def stored(self, **values: Any) -> UUID:
@@ -88,6 +93,14 @@ class World:
         await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, output_data="1")])
         self.changes.job_ids.clear()
         return job_id
+
+    async def released(self, job_id: UUID) -> None:
+        """Has the time of a job come that is SCHEDULED."""
+        async with self.transactions.begin() as transaction:
+            rows = transaction._resource.tables["jobs"]
+            if rows[job_id].status is JobStatus.SCHEDULED:
+                rows[job_id] = replace(rows[job_id], run_at=datetime.now(UTC) + AGO)
+            await self.work.jobs.release_scheduled(10)
 
     async def read(self, job_id: UUID) -> Job:
         async with self.transactions.begin():
@@ -123,15 +136,63 @@ async def test_a_job_whose_lease_lasts_is_left_however_long_it_takes(world: Worl
 async def test_a_job_that_loses_its_runner_too_often_has_failed_and_costs_nothing(world: World) -> None:
     job_id = await world.stored()
     for _ in range(3):
-        assert (await world.read(job_id)).status is JobStatus.PENDING
+        await world.claimed(job_id)
+        await world.rescuer.round()
+        await world.released(job_id)
+    job = await world.read(job_id)
+    assert (job.status, job.billing_status) == (JobStatus.FAILED, BillingStatus.RELEASED)
+    assert (job.rescue_count, job.deaths) == (2, 2)
+    assert job.error is not None
+    assert job.error.type == "RUNNER_LOST"
+    assert job.error.message.startswith("its runner was lost 3 times")
+    assert world.changes.job_ids[-1] == job_id
+
+
+async def test_a_job_that_loses_its_runner_again_waits_for_a_while(world: World) -> None:
+    job_id = await world.stored()
+    for _ in range(2):
         await world.claimed(job_id)
         await world.rescuer.round()
     job = await world.read(job_id)
-    assert (job.status, job.billing_status, job.rescue_count) == (JobStatus.FAILED, BillingStatus.RELEASED, 2)
-    assert job.error is not None
-    assert (job.error.type, job.error.message) == ("RUNNER_LOST", "its runner was lost 3 times")
-    assert len(world.queue.first) == 2
-    assert world.changes.job_ids[-1] == job_id
+    assert (job.status, job.rescue_count, job.dispatched_at) == (JobStatus.SCHEDULED, 2, None)
+    assert [one.id for one in world.queue.first] == [job_id]
+    assert DEATHS.wait / 2 <= min(world.queue.expected) <= DEATHS.wait * 1.5
+    await world.released(job_id)
+    assert (await world.read(job_id)).queued_at == job.queued_at
+
+
+async def test_jobs_that_died_together_are_all_run_again_and_none_pays_for_it(world: World) -> None:
+    job_ids = [await world.stored() for _ in range(8)]
+    for _ in range(20):
+        await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000))
+        await world.rescuer.round()
+        for job_id in job_ids:
+            await world.released(job_id)
+    jobs = [await world.read(job_id) for job_id in job_ids]
+    assert {(job.status, job.attempt, job.rescue_count, job.deaths) for job in jobs} == {(JobStatus.PENDING, 0, 20, 0)}
+
+
+async def test_a_job_that_is_found_late_does_not_look_as_if_it_had_been_alone(world: World) -> None:
+    runner, job_ids = uuid7(), [await world.stored() for _ in range(4)]
+    for job_id, lease in zip(job_ids, (AGO, AGO, AGO, MINUTE), strict=True):
+        await world.runs.claim(Claim([job_id], runner, uuid7(), lease, 10_000_000))
+    await world.rescuer.round()
+    async with world.transactions.begin() as transaction:
+        rows = transaction._resource.tables["jobs"]
+        rows[job_ids[3]] = replace(rows[job_ids[3]], lease_expires_at=datetime.now(UTC) + AGO)
+    await world.rescuer.round()
+    assert [(job.rescue_count, job.deaths) for job in [await world.read(job_id) for job_id in job_ids]] == [(1, 0)] * 4
+
+
+async def test_jobs_of_one_runner_are_not_handed_over_beside_one_another(world: World) -> None:
+    job_ids = [await world.stored() for _ in range(8)]
+    await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000))
+    await world.rescuer.round()
+    assert world.queue.first == []
+    async with asyncio.timeout(10):
+        while len(world.queue.first) < 8:  # noqa: ASYNC110 - timers set no event
+            await asyncio.sleep(0.01)
+    assert sorted(one.id for one in world.queue.first) == sorted(job_ids)
 
 
 @pytest.mark.parametrize("values", [{}, {"status": JobStatus.SCHEDULED, "run_at": NOW + MINUTE}])

@@ -16,6 +16,8 @@ def stage(*, room: bool) -> ClaimStage:
         stub=nothing,
         runner_id="",
         lease_seconds=60,
+        handlers=(),
+        queues=(),
         flight=flight,
         queue=nothing,
         start=nothing,

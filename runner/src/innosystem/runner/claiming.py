@@ -1,7 +1,7 @@
 """Claims jobs whose IDs were popped."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -37,6 +37,8 @@ class ClaimStage(Stage[FlyingJob]):
         stub: Its stub.
         runner_id: The UUID of this runner's process.
         lease_seconds: How long the jobs are the runner's.
+        handlers: The handlers that the runner has: it is given no other jobs.
+        queues: The queues that it takes jobs from.
         flight: The jobs in the runner's hands.
         queue: Where IDs go back to that can't be claimed.
         start: Runs a claimed job.
@@ -53,6 +55,8 @@ class ClaimStage(Stage[FlyingJob]):
         stub: "JobServiceAsyncStub",
         runner_id: str,
         lease_seconds: float,
+        handlers: Sequence[str],
+        queues: Sequence[str],
         flight: Flight,
         queue: JobQueue,
         start: Callable[[FlyingJob, job_service_pb2.ClaimedJob], None],
@@ -64,6 +68,8 @@ class ClaimStage(Stage[FlyingJob]):
         self._runner_id = runner_id
         self._lease = Duration()
         self._lease.FromMilliseconds(int(lease_seconds * 1000))
+        self._handlers = handlers
+        self._queues = queues
         self._flight = flight
         self._queue = queue
         self._start = start
@@ -78,7 +84,12 @@ class ClaimStage(Stage[FlyingJob]):
         asked = self._without_duplicates(batch)
         lease_id, asked_at = self._lease_of(batch)
         request = job_service_pb2.ClaimJobsRequest(
-            job_ids=asked, runner_id=self._runner_id, lease_id=lease_id, lease=self._lease
+            job_ids=asked,
+            runner_id=self._runner_id,
+            lease_id=lease_id,
+            lease=self._lease,
+            handlers=self._handlers,
+            queues=self._queues,
         )
         crash_point("runner.before_claim")
         response = await self._service.call(
@@ -94,8 +105,8 @@ class ClaimStage(Stage[FlyingJob]):
             if job is not None:
                 self._defer(job, some_came=bool(response.jobs))
         if asked:
-            # Duplicates, jobs cancelled meanwhile, IDs of nobody: there is nothing to run.
-            log.debug("not_pending", job_ids=list(asked))
+            # Duplicates, jobs cancelled meanwhile, IDs of nobody, jobs that this runner has no handler for.
+            log.debug("not_claimed", job_ids=list(asked))
         self.abandon(list(asked.values()))
 
     def _lease_of(self, batch: list[FlyingJob]) -> tuple[str, float]:

@@ -21,7 +21,6 @@ from innosystem.runner.stopping import StopReason, StopSignal
 log = structlog.get_logger()
 
 _RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
-_SHOWN_HANDLERS = 20
 # A job that waits longer for a process is handed back, to runners that may have one.
 _WAIT_SECONDS: Final = 1.0
 
@@ -63,6 +62,19 @@ class Executor:
         # Processes of their own: neither do suspects keep the handlers of the pool waiting, nor the other way round.
         self._suspects = pool(reused=False)
 
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """The IDs of all handlers."""
+        return tuple(self._registry)
+
+    def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str:
+        """Tell why a job can't be run here, whoever else can; empty if it can."""
+        if claimed.processor_type not in _RUNNABLE:
+            return f"this runner can't run {_type_name(claimed.processor_type)}"
+        if claimed.processing_logic_id not in self._registry:
+            return f"this runner has no handler {claimed.processing_logic_id!r}"
+        return ""
+
     async def execute(self, claimed: job_service_pb2.ClaimedJob, stop: StopSignal | None = None) -> Outcome:
         """Run a job's handler to its end. Whatever happens in it is an outcome.
 
@@ -71,6 +83,7 @@ class Executor:
             stop: Tells the run when its result is not wanted any more.
 
         Raises:
+            LookupError: The job can't be run here: `refusal` says why.
             NotBegun: The handler was not called, and won't be soon.
             asyncio.CancelledError: The handler was cancelled.
         """
@@ -88,11 +101,9 @@ class Executor:
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
-        if claimed.processor_type not in _RUNNABLE:
-            return _unsupported(claimed.processor_type)
         handler = self._registry.get(claimed.processing_logic_id)
         if handler is None:
-            return self._unknown(claimed.processing_logic_id)
+            raise LookupError(claimed.processing_logic_id)
         input_json = claimed.job.input_json
         try:
             if job.rescue_count and self._registry.modules:
@@ -108,16 +119,6 @@ class Executor:
             return await self.in_runner.run_coroutine(handler, input_json, job, timeout)
         return await self.in_runner.run_in_thread(handler, input_json, job, timeout)
 
-    def _unknown(self, handler_id: str) -> Failed:
-        known = list(self._registry)
-        names = ", ".join(known[:_SHOWN_HANDLERS]) or "none"
-        more = f" and {len(known) - _SHOWN_HANDLERS} more" if len(known) > _SHOWN_HANDLERS else ""
-        return failure(
-            "UNKNOWN_HANDLER",
-            f"This runner has no handler {handler_id!r}. It has: {names}{more}",
-            retryable=True,
-        )
-
     async def close(self) -> None:
         """Stop the processes. Threads that run go on."""
         self.in_runner.close()
@@ -126,15 +127,11 @@ class Executor:
         await self._guard.close()
 
 
-def _unsupported(number: int) -> Failed:
+def _type_name(number: int) -> str:
     try:
-        name = job_type_pb2.ProcessorType.Name(number)  # type: ignore[arg-type] # any number comes
+        return job_type_pb2.ProcessorType.Name(number)  # type: ignore[arg-type] # any number comes
     except ValueError:
-        name = f"number {number}"
-    return failure(
-        "UNSUPPORTED_PROCESSOR_TYPE",
-        f"This runner runs PROCESSOR_TYPE_SYNC and PROCESSOR_TYPE_ASYNC, not {name}",
-    )
+        return f"a processor type of number {number}"
 
 
 def _log_dropped(reason: StopReason | None, seconds: float) -> None:

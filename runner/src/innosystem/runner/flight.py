@@ -36,6 +36,7 @@ class FlyingJob:
         settlement: What became of the charge.
         report_until: When reporting is given up, by time.monotonic().
         retries: How often an item-level failure had it sent again in its stage.
+        not_served: Whether it is handed back because the runner can't run it.
         gone: Whether the runner has let go of it: then nothing is sent for it any more.
     """
 
@@ -56,6 +57,7 @@ class FlyingJob:
     settlement: job_service_pb2.JobSettlement | None = None
     report_until: float = 0.0
     retries: int = 0
+    not_served: bool = False
     gone: bool = False
 
     @property

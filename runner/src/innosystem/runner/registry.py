@@ -13,6 +13,8 @@ from innosystem.runner.errors import HandlerRegistrationError
 
 ENTRY_POINT_GROUP: Final = "innosystem.handlers"
 _ID_LENGTH_MAX: Final = 200
+# Each claim names them all.
+_HANDLERS_MAX: Final = 1000
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -80,7 +82,7 @@ class Registry:
             process: Whether to run it in a process of its own.
 
         Raises:
-            HandlerRegistrationError: The ID is taken, or the function can't be a handler.
+            HandlerRegistrationError: The ID is taken, the function can't be a handler, or there are too many.
         """
         if not 1 <= len(handler_id) <= _ID_LENGTH_MAX:
             raise HandlerRegistrationError(f"A handler's ID has 1 to 200 characters: {handler_id!r}")
@@ -88,6 +90,8 @@ class Registry:
         taken = self._handlers.get(handler_id)
         if taken is not None:
             raise HandlerRegistrationError(f"The handler {handler_id!r} is registered twice: as {taken} and as {added}")
+        if len(self._handlers) == _HANDLERS_MAX:
+            raise HandlerRegistrationError(f"A runner has at most {_HANDLERS_MAX} handlers, and {handler_id!r} is more")
         self._handlers[handler_id] = added
 
     def load(self, modules: Iterable[str], *, with_entry_points: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Hands jobs back that the runner can't finish because it stops, or can't begin with."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
 log = structlog.get_logger()
+
+_REASON_LENGTH_MAX: Final = 200
 
 
 class ReturnStage(ReportStage):
@@ -38,7 +40,12 @@ class ReturnStage(ReportStage):
         """Hand a batch back."""
         request = job_service_pb2.ReturnJobsRequest(
             returns=[
-                job_service_pb2.JobReturn(job_id=job.job_id, lease_id=job.lease_id, reason=job.return_reason)
+                job_service_pb2.JobReturn(
+                    job_id=job.job_id,
+                    lease_id=job.lease_id,
+                    reason=job.return_reason[:_REASON_LENGTH_MAX],
+                    not_served=job.not_served,
+                )
                 for job in batch
             ]
         )

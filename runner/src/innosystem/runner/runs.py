@@ -23,6 +23,9 @@ log = structlog.get_logger()
 # Handlers that were cancelled have this long to let go, before their jobs are handed back.
 _LET_GO_SECONDS: Final = 1.0
 _STOPPING: Final = "runner stopping"
+# A job that can't be run here is kept for so long before it is handed back: a service of an older release, which does
+# not know that it is for others, would have it come back at once.
+_REFUSED_SECONDS: Final = 5.0
 
 
 class Runs:
@@ -68,7 +71,8 @@ class Runs:
             self._return(job, _STOPPING, self._return_until)
             return
         job.stage = "run"
-        job.run = asyncio.create_task(self._run(job, claimed))
+        refusal = self._executor.refusal(claimed)
+        job.run = asyncio.create_task(self._refuse(job, refusal) if refusal else self._run(job, claimed))
         self.tasks.add(job.run)
         job.run.add_done_callback(partial(self._ended, job))
 
@@ -82,6 +86,13 @@ class Runs:
             return
         if job.stop.reason is None:
             self._report(job, outcome)
+
+    async def _refuse(self, job: FlyingJob, reason: str) -> None:
+        """Hand a job back that this runner can't run, for others."""
+        log.warning("job_not_served", job_id=job.job_id, request_id=job.request_id, reason=reason)
+        await asyncio.sleep(_REFUSED_SECONDS)
+        job.not_served = True
+        self._return(job, reason, time.monotonic() + self._report_seconds)
 
     def _report(self, job: FlyingJob, outcome: Outcome) -> None:
         job.report_until = time.monotonic() + self._report_seconds

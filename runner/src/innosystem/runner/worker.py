@@ -11,6 +11,7 @@ import structlog
 
 from innosystem.client import connect, new_id
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.runner.announcing import Announcer
 from innosystem.runner.calls import CHANNEL_OPTIONS, Service
 from innosystem.runner.charging import ChargeStage, SettleStage
 from innosystem.runner.claiming import ClaimStage
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 # What is cancelled at the end has this long to let go.
 _CANCEL_SECONDS: Final = 2.0
 # These parts are to end when the runner stops.
-_OF_TAKING: Final = ("fetch", "watchdog")
+_OF_TAKING: Final = ("fetch", "watchdog", "announce")
 
 
 class StuckHandlers(Exception):
@@ -106,10 +107,19 @@ class Runner:
             stub=jobs,
             runner_id=self.runner_id,
             lease_seconds=settings.runner_lease_seconds,
+            handlers=executor.handlers,
+            queues=settings.runner_queues,
             flight=self._flight,
             queue=queue,
             start=self._runs.start,
             stopping=self._stopping.is_set,
+        )
+        self._announcer = Announcer(
+            service=jobs_service,
+            stub=jobs,
+            runner_id=self.runner_id,
+            handlers=executor.handlers,
+            queues=settings.runner_queues,
         )
         self._watchdog = Watchdog(
             limit_seconds=settings.runner_watchdog_seconds,
@@ -173,13 +183,19 @@ class Runner:
             Whether every job was finished or handed back within the drain time, and nothing broke.
         """
         stages = (self._claim, self._complete, self._return, self._charge, self._settle)
-        parts = {"fetch": self._fetch, "watchdog": self._watchdog.run, **{each.name: each.run for each in stages}}
+        parts = {
+            "fetch": self._fetch,
+            "watchdog": self._watchdog.run,
+            "announce": self._announcer.run,
+            **{each.name: each.run for each in stages},
+        }
         for name, run in parts.items():
             self._start(name, run)
         self._renewer.start(self._runs.lease_ended)
         try:
             await self._stopping.wait()
             self._parts["watchdog"].cancel()
+            self._parts["announce"].cancel()
             drained = await self._drain.run(self._stop_taking())
         finally:
             self._ending = True

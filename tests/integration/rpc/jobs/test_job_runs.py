@@ -103,7 +103,8 @@ def test_jobs_beyond_four_megabytes_are_deferred_and_not_claimed(world: World) -
 @pytest.mark.parametrize(
     ("values", "field"),
     [
-        ({"job_ids": []}, "job_ids"),
+        ({"handlers": ["x" * 201]}, "handlers[0]"),
+        ({"queues": ["x" * 51]}, "queues[0]"),
         ({"runner_id": "nonsense"}, "runner_id"),
         ({"lease_id": ""}, "lease_id"),
         ({"lease": Duration(nanos=1)}, "lease"),

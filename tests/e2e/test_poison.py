@@ -1,0 +1,85 @@
+"""A job that kills its runner, beside jobs that have done nothing."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from innosystem.jobs.v1 import job_service_pb2
+from tests.chaos.verifying import verify
+from tests.e2e.processes import Process, eventually
+from tests.e2e.stack import SERVICES, Stack, new_job
+
+HANDLERS = "tests.e2e.handlers_for_tests"
+INNOCENTS = 7
+SOON = {
+    "JOBS_HOUSEKEEPING_SECONDS": "0.2",
+    "JOBS_RESCUE_GRACE_SECONDS": "0",
+    "JOBS_RESCUE_WAIT_SECONDS": "0.1",
+    "JOBS_RESCUE_WAIT_MAX_SECONDS": "1",
+}
+
+
+@pytest.fixture
+def running(tmp_path: Path, fresh_database: Callable[[str], str], redis_url: str) -> Iterator[Stack]:
+    """The services; runners come and go with the test."""
+    urls = {service: fresh_database(service) for service in SERVICES}
+    stack = Stack(tmp_path, urls, redis_url, key_prefix=f"{uuid4()}:")
+    stack.start("customers", "wallets")
+    stack.start("jobs", **SOON)
+    yield stack
+    stack.close()
+
+
+class Runners:
+    """One runner after the other: whenever one has died, the next is started, as an orchestrator does it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.started: list[Process] = []
+        self.look()
+
+    def look(self) -> None:
+        if not self.started or not self.started[-1].running:
+            settings = {"RUNNER_LEASE_SECONDS": "2", "RUNNER_PROCESSES": str(INNOCENTS + 1)}
+            self.started.append(self._stack.start_runner(HANDLERS, **settings))
+
+
+def rows(stack: Stack, columns: str) -> dict[str, tuple[object, ...]]:
+    """What the database says of each job."""
+    with psycopg.connect(stack.database_urls["jobs"]) as jobs:
+        found = jobs.execute(f"SELECT id::text, {columns} FROM jobs").fetchall()
+    return {job_id: tuple(values) for job_id, *values in found}
+
+
+def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without_an_attempt_lost(
+    running: Stack, tmp_path: Path
+) -> None:
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    customer_id = running.paying_customer()
+    waits, kills = running.job_type("e2e.waits"), running.job_type("e2e.poison")
+    innocents = [new_job(customer_id, waits, json.dumps({"folder": str(folder), "n": n})) for n in range(INNOCENTS)]
+    killer = new_job(customer_id, kills, json.dumps({"folder": str(folder), "others": INNOCENTS}))
+    batch = job_service_pb2.BatchCreateJobsRequest(requests=[*innocents, killer])
+    running.jobs.BatchCreateJobs(batch, timeout=15)
+    runners = Runners(running)
+
+    def failed() -> bool:
+        runners.look()
+        return rows(running, "status")[killer.job_id] == ("FAILED",)
+
+    eventually(failed, limit_seconds=90)
+    (folder / "go").touch()
+    eventually(lambda: {status for status, *_ in rows(running, "status").values()} == {"SUCCEEDED", "FAILED"})
+
+    after = rows(running, "status, attempt, deaths, rescue_count > 0, error->>'type'")
+    assert {after[one.job_id] for one in innocents} == {("SUCCEEDED", 1, 0, True, None)}
+    assert after[killer.job_id][0] == "FAILED"
+    assert after[killer.job_id][4] == "PROCESS_DIED"
+    assert verify(running.database_urls) == []
+    # It has killed one runner. From then on it was alone in a process of its own.
+    assert len(runners.started) == 2
