@@ -62,6 +62,11 @@ test-dialects: setup ## Run the data toolkit's tests on PostgreSQL, SQLite and M
 	$(BIN)/python scripts/get_mariadb.py
 	$(PYTEST) tests/dialects
 
+.PHONY: test-pgbouncer
+test-pgbouncer: setup ## Run the tests of pooled connections, and get PgBouncer if it is missing
+	$(BIN)/python scripts/get_pgbouncer.py
+	$(PYTEST) tests/integration/kit/test_pgbouncer.py
+
 .PHONY: test-all
 test-all: setup ## Run all tests
 	$(PYTEST)

@@ -7,12 +7,14 @@ needs for itself alone, in the same message that begins it: that costs no round 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, generators
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
 
-C = TypeVar("C", bound=type[AsyncConnection[Any]] | type[Connection[Any]])
+C = TypeVar("C", bound=type[AsyncConnection[Any]])
 
 
-def limited_in_transactions(kind: C, settings: Mapping[str, str]) -> C:
+def limited_in_transactions(kind: C, settings: Mapping[str, Any]) -> C:
     """Makes a kind of the driver's connections whose transactions begin with some settings.
 
     Args:
@@ -22,8 +24,13 @@ def limited_in_transactions(kind: C, settings: Mapping[str, str]) -> C:
     after = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()).encode()
 
     class Limited(kind):  # type: ignore[valid-type,misc] # a class that is an argument
-        def _get_tx_start_command(self) -> bytes:
-            begin: bytes = super()._get_tx_start_command()
-            return begin + after
+        def _start_query(self) -> Any:
+            # As the driver's own, which takes no more than one answer to what begins a transaction.
+            if self.autocommit or self.pgconn.transaction_status != TransactionStatus.IDLE:
+                return
+            self.pgconn.send_query(self._get_tx_start_command() + after)
+            for answer in (yield from generators.execute(self.pgconn)):
+                if answer.status != ExecStatus.COMMAND_OK:
+                    raise error_from_result(answer)
 
     return Limited  # type: ignore[return-value] # it is a subclass
