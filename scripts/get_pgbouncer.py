@@ -20,7 +20,7 @@ PACKAGE = "pgbouncer"
 # The first release of Debian whose PgBouncer keeps prepared statements.
 SUITE = "trixie"
 # What a program is made of. The scripts of the package, and what only those need, are left out.
-LIBRARIES = re.compile(r"(lib(?!.*-perl).*|zlib1g|pgbouncer)")
+LIBRARIES = re.compile(r"(lib(?!.*perl).*|zlib1g|pgbouncer)")
 LIMIT_SECONDS = 600
 HELP = f"""
 There is no PgBouncer for the tests of pooled connections, which are left out. Any of these will do:

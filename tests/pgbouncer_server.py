@@ -106,8 +106,7 @@ def _installed() -> Sequence[str]:
     loaders = sorted((INSTALLED / "usr" / "lib").glob("*/ld-linux*.so.*"))
     if not program.exists() or not loaders:
         return []
-    libraries = sorted({str(one.parent) for one in (INSTALLED / "usr" / "lib").rglob("*.so*")})
-    return [str(loaders[0]), "--library-path", os.pathsep.join(libraries), str(program)]
+    return [str(loaders[0]), "--library-path", str(loaders[0].parent), str(program)]
 
 
 def _version(command: Sequence[str]) -> tuple[int, int]:
