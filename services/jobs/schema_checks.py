@@ -21,7 +21,7 @@ import orjson
 import structlog
 
 from services.jobs.payloads import parse
-from services.jobs.schema_worker import LENGTH, write
+from services.jobs.schema_worker import LENGTH, framed
 from services.jobs.schemas import InvalidSchema, Schema
 from services.kit.errors import Overloaded
 
@@ -146,21 +146,29 @@ class _Worker:
         self._ended: weakref.finalize[Any, Any] | None = None
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
-        """Asks; None if the process ended over it, twice (somebody else may have ended it) or because of its time."""
+        """Asks; None if the process ended over it, twice (somebody else may have ended it) or because of its time.
+
+        Raises:
+            Overloaded: If it stood still instead, twice: that says nothing about the question.
+        """
+        hung = False
         for _ in range(2):
             process = self._running()
             try:
-                write(cast("BinaryIO", process.stdin), question)
-                return self._answer(process)
-            except (OSError, EOFError):
+                return self._answer(process, framed(question))
+            except (OSError, EOFError) as error:
                 self._end()
+                hung = isinstance(error, TimeoutError)
             if process.returncode == -signal.SIGPROF:
                 break
+        if hung:
+            raise Overloaded
         return None
 
-    def _answer(self, process: "subprocess.Popen[bytes]") -> dict[str, Any]:
-        answers = cast("BinaryIO", process.stdout).fileno()
+    def _answer(self, process: "subprocess.Popen[bytes]", question: bytes) -> dict[str, Any]:
+        questions, answers = (cast("BinaryIO", pipe).fileno() for pipe in (process.stdin, process.stdout))
         until = monotonic() + self._cpu_seconds_max * _PATIENCE
+        _write(questions, question, until)
         [length] = LENGTH.unpack(_read(answers, LENGTH.size, until))
         answer: dict[str, Any] = orjson.loads(_read(answers, length, until))
         return answer
@@ -169,6 +177,8 @@ class _Worker:
         if self._process is None:
             command = [sys.executable, "-m", "services.jobs.schema_worker", str(self._cpu_seconds_max)]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # A question may be more than fits into the pipe, and nobody may read it.
+            os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
             self._ended = weakref.finalize(self, _kill, self._process)
         return self._process
 
@@ -188,12 +198,27 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
                 pipe.close()
 
 
+def _write(file: int, data: bytes, until: float) -> None:
+    left = memoryview(data)
+    while left:
+        _wait(file, select.POLLOUT, until)
+        left = left[os.write(file, left) :]
+
+
 def _read(file: int, size: int, until: float) -> bytes:
     found = b""
     while len(found) < size:
-        ready, _, _ = select.select([file], [], [], max(until - monotonic(), 0))
-        part = os.read(file, size - len(found)) if ready else b""
+        _wait(file, select.POLLIN, until)
+        part = os.read(file, size - len(found))
         if not part:
             raise EOFError
         found += part
     return found
+
+
+def _wait(file: int, event: int, until: float) -> None:
+    # Not `select.select`, which refuses files beyond the first 1,024 of a process.
+    poll = select.poll()
+    poll.register(file, event)
+    if not poll.poll(max(until - monotonic(), 0) * 1000):
+        raise TimeoutError

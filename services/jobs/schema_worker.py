@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from time import process_time
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
 
@@ -40,14 +40,14 @@ def main(cpu_seconds_max: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds_max)
         answer = _answered(question)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        write(sys.stdout.buffer, answer)
+        sys.stdout.buffer.write(framed(answer))
+        sys.stdout.buffer.flush()
 
 
-def write(stream: BinaryIO, message: Mapping[str, Any]) -> None:
-    """Writes a message as the process reads them."""
+def framed(message: Mapping[str, Any]) -> bytes:
+    """Return a message as both sides read it: its length, and JSON."""
     text = orjson.dumps(message)
-    stream.write(LENGTH.pack(len(text)) + text)
-    stream.flush()
+    return LENGTH.pack(len(text)) + text
 
 
 def _answered(question: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from time import monotonic
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from services.jobs import schema_checks
 from services.jobs.schema_checks import SchemaChecks
 from services.jobs.schemas import InvalidSchema
+from services.kit.errors import Overloaded
 
 HEAVY = json.dumps({"items": {"allOf": [{"minimum": -one} for one in range(100)]}})
 MANY = "[" + ",".join(["1"] * 300_000) + "]"
@@ -107,3 +110,40 @@ async def test_a_caller_that_leaves_does_not_mix_up_the_answers_of_others() -> N
     leaving.cancel()
     assert str((await staying).problem).startswith("at 299999: ")
     assert (await checks.check(HEAVY, MANY)).problem is None
+
+
+async def test_a_process_that_stands_still_is_replaced_also_when_it_takes_no_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schema_checks, "_PATIENCE", 0.5)
+    checks = SchemaChecks(cpu_seconds_max=10)
+    await checks.check(HEAVY, "[1]")
+    process = checks._worker._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        # More than fits into the pipe.
+        async with asyncio.timeout(30):
+            assert (await checks.check(HEAVY, MANY)).problem is None
+    finally:
+        process.kill()
+
+
+async def test_a_process_that_stands_still_says_nothing_about_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = SchemaChecks()
+    await checks.check(HEAVY, "[1]")
+    monkeypatch.setattr(schema_checks, "_PATIENCE", 0)
+    with pytest.raises(Overloaded):
+        await checks.check(HEAVY, MANY)
+
+
+async def test_inputs_are_checked_also_in_a_process_that_has_more_than_a_thousand_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert (await SchemaChecks(cpu_seconds_max=30).check(HEAVY, MANY)).problem is None
+    finally:
+        for one in opened:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
