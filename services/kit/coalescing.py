@@ -180,11 +180,13 @@ class Coalescer(Generic[T, R]):
             raise error
         left = [part for part in batch if not part.is_over]
         locked = isinstance(error, RowLocked)
-        if not _is_away(error) and (len(left) > 1 or (locked and left and len(left[0]) > 1)):
+        divisible = len(left) > 1 or (locked and left and len(left[0]) > 1)
+        # What one is told that is left alone may be the fault of those whose callers have gone away meanwhile.
+        if not _is_away(error) and (divisible or 0 < len(left) < len(batch)):
             self._bisected.inc()
             try:
-                for half in halved(left):
-                    await self._serve(half, wait=wait and not locked)
+                for some in halved(left) if divisible else [left]:
+                    await self._serve(some, wait=wait and not locked)
             except BaseException as end:
                 _fail(left, end)
                 raise

@@ -234,6 +234,20 @@ async def test_a_call_that_is_cancelled_while_its_batch_is_under_way_harms_no_ne
     assert work.batches == [[1], [2, 3]]
 
 
+async def test_a_call_that_breaks_a_batch_and_is_cancelled_meanwhile_fails_no_neighbour() -> None:
+    work = Work()
+    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    first = asyncio.create_task(coalescer([1]))
+    await settle()
+    second, third = (asyncio.create_task(coalescer([number])) for number in (POISON, 3))
+    await settle()
+    work.go.set()
+    await first
+    second.cancel()
+    assert await third == [6]
+    assert work.batches == [[1], [POISON, 3], [3]]
+
+
 async def test_a_deadline_of_one_call_is_its_own() -> None:
     work = Work()
     coalescer = Coalescer("test", work, budget=Budget(at_once=1))
