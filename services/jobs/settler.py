@@ -17,7 +17,7 @@ from services.jobs.run_service import RunService
 from services.kit.crash import crash_point
 from services.kit.data.transactions import Transactions
 from services.kit.dividing import divided
-from services.kit.errors import DataCorrupt, DomainError, RowLocked
+from services.kit.errors import DomainError, RowLocked
 
 log = structlog.get_logger(__name__)
 
@@ -96,12 +96,15 @@ class Settler:
             log.error("settlement not recorded", job_id=str(settlement.job_id), problem=str(error), exc_info=error)
 
     async def _settle(self, known: Sequence[Settlement]) -> None:
+        recorded: list[Settlement] = []
         for settlement, outcome in zip(known, await self._runs.settle(known), strict=True):
-            if isinstance(outcome, DataCorrupt):
+            if isinstance(outcome, DomainError):
                 log.error("settlement not recorded", job_id=str(settlement.job_id), problem=str(outcome))
-        JOBS.labels("settler", "charged").inc(sum(one.transaction_id is not None for one in known))
-        JOBS.labels("settler", "released").inc(sum(one.released for one in known))
-        JOBS.labels("settler", "refused").inc(sum(bool(one.declined_reason) for one in known))
+            else:
+                recorded.append(settlement)
+        JOBS.labels("settler", "charged").inc(sum(one.transaction_id is not None for one in recorded))
+        JOBS.labels("settler", "released").inc(sum(one.released for one in recorded))
+        JOBS.labels("settler", "refused").inc(sum(bool(one.declined_reason) for one in recorded))
 
     @staticmethod
     def _report(failed: Sequence[tuple[Due, DomainError]], asked: int) -> None:

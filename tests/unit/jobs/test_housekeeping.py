@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
@@ -23,7 +24,7 @@ from services.jobs.run_service import RunService
 from services.jobs.settler import Settler
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.errors import DependencyUnavailable, DomainError, RowLocked
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
 from tests.jobs_work import (
     TRANSACTION,
@@ -38,6 +39,12 @@ from tests.jobs_work import (
 
 AGO = -timedelta(seconds=1)
 DEATHS = DeathRules(deaths_max=2)
+
+
+def charged() -> float:
+    """How many charges were counted."""
+    labels = {"chore": "settler", "done": "charged"}
+    return REGISTRY.get_sample_value("innosystem_jobs_housekeeping_jobs_total", labels) or 0
 
 
 class Clock:
@@ -418,6 +425,26 @@ async def test_one_settlement_that_can_not_be_recorded_is_found_and_the_others_a
     statuses = {job_id: (await world.read(job_id)).billing_status for job_id in paid}
     assert {job_id for job_id, status in statuses.items() if status is not BillingStatus.CHARGED} == {bad}
     assert [one["job_id"] for one in logs if one["event"] == "settlement not recorded"] == [str(bad)]
+
+
+async def test_a_settlement_whose_job_is_locked_is_not_counted_as_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = [await world.succeeded() for _ in range(2)]
+    settle = world.runs.settle
+
+    async def locked(settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
+        first, *others = settlements
+        return [RowLocked(), *await settle(others)]
+
+    monkeypatch.setattr(world.runs, "settle", locked)
+    before = charged()
+    with capture_logs() as logs:
+        await world.settler.round()
+    left = [job_id for job_id in paid if (await world.read(job_id)).billing_status is BillingStatus.CHARGE_DUE]
+    assert len(left) == 1
+    assert charged() == before + 1
+    assert [one["job_id"] for one in logs if one["event"] == "settlement not recorded"] == [str(left[0])]
 
 
 @pytest.mark.parametrize("chore", ["rescuer", "expiry", "retention"])
