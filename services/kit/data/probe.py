@@ -9,6 +9,9 @@ from services.kit.data.dialects import Dialect, dialect_named
 from services.kit.data.errors import DatabaseReadOnly
 from services.kit.settings import DatabaseSettings, StartupError
 
+# A database has whole milliseconds.
+_ROUNDED_SECONDS = 0.001
+
 
 class Probe:
     """Asks again and again; for health checks.
@@ -43,10 +46,11 @@ class Probe:
                 # The address may lead to another server by now.
                 await connection.invalidate()
                 raise DatabaseReadOnly
-        if condition.statement_timeout_seconds not in (None, self._limit_seconds):
+        found = condition.statement_timeout_seconds
+        if found is not None and abs(found - self._limit_seconds) > _ROUNDED_SECONDS:
             raise StartupError(
                 f"the limits of this service don't reach the database: statement_timeout is "
-                f"{condition.statement_timeout_seconds:g} s there, not {self._limit_seconds:g} s. "
+                f"{found:g} s there, not {self._limit_seconds:g} s. "
                 "If a pooler such as PgBouncer stands between, set ..._DATABASE_POOLED=true"
             )
 

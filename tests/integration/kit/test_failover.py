@@ -252,3 +252,8 @@ async def test_limits_reach_the_server(connect: Connect) -> None:
         ask = text("SELECT current_setting('statement_timeout'), current_setting('idle_session_timeout')")
         assert tuple((await transaction.connection.execute(ask)).one()) == ("7s", "30min")
     await database.check()
+
+
+@pytest.mark.parametrize("seconds", [2.01, 1.2345])
+async def test_limits_that_are_no_round_numbers_are_the_same_there(connect: Connect, seconds: float) -> None:
+    await connect(statement_timeout_seconds=seconds).check()

@@ -44,7 +44,7 @@ class PostgreSql(Dialect):
             # A standby is no server for us, also not where the address leads to one after a failover.
             "target_session_attrs": "read-write",
             **_vanished_after(settings.tcp_timeout_seconds),
-            **_limited(settings, {name: f"{int(seconds * 1000)}" for name, seconds in limits.items()}),
+            **_limited(settings, {name: _milliseconds(seconds) for name, seconds in limits.items()}),
         }
 
     async def condition(self, connection: AsyncConnection) -> ServerCondition:
@@ -114,8 +114,13 @@ def _limited(settings: DatabaseSettings, limits: dict[str, str]) -> dict[str, An
     if settings.pooled:
         return {"async_creator_fn": limited_in_transactions(DriverConnection, limits).connect}
     # Of a client that has vanished the server keeps nothing for longer than we would use it.
-    limits["idle_session_timeout"] = f"{int(settings.connection_lifetime_seconds * 1000)}"
+    limits["idle_session_timeout"] = _milliseconds(settings.connection_lifetime_seconds)
     return {"options": " ".join(f"-c {name}={value}" for name, value in limits.items())}
+
+
+def _milliseconds(seconds: float) -> str:
+    # 0 would mean that there is no limit.
+    return str(max(1, round(seconds * 1000)))
 
 
 def _map(column: ColumnElement[Any]) -> Any:
