@@ -14,7 +14,7 @@ from services.jobs.repository import STATUS, JobRepository, PauseRepository
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions import Isolation, Transactions
 from services.kit.errors import DomainError, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
@@ -108,7 +108,7 @@ class ControlService:
 
     async def matching(self, query: ListQuery) -> Page[Job]:
         """Answers the jobs that a query finds, to be changed then."""
-        async with self.transactions.begin(read_only=True):
+        async with self.transactions.begin(read_only=True, isolation=Isolation.REPEATABLE_READ):
             return await self._jobs.list_page(query)
 
     async def set_queue(self, name: str, *, paused: bool) -> None:

@@ -24,7 +24,7 @@ from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions import Isolation, Transactions
 from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
 from services.kit.idempotency import check_same
 from services.kit.locked_lane import LOCK_TIMES, LockTimes
@@ -239,7 +239,7 @@ class JobsService:
             raise job
         return job
 
-    @transactional(read_only=True)
+    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
     async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
         """Return a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message.
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions import Isolation, Transactions
 from services.kit.idempotency import check_same, digest
 from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
@@ -109,7 +109,7 @@ class WalletsService(Bookings):
         """Answers a page of wallets."""
         return await self._wallets.list_page(query)
 
-    @transactional(read_only=True)
+    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
     async def list_transactions(self, reference: WalletReference, query: ListQuery) -> tuple[Wallet, Page[Transaction]]:
         """Answers a page of a wallet's statement, and the wallet.
 
@@ -144,7 +144,7 @@ class WalletsService(Bookings):
             raise HoldNotFound(hold_id)
         return hold
 
-    @transactional(read_only=True)
+    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
     async def list_holds(self, query: ListQuery) -> Page[Hold]:
         """Answers a page of holds."""
         return await self._holds.list_page(query)

@@ -4,6 +4,9 @@ What a filter asks for is found by an index, or by looking at rows in the order 
 as the table is large, and keep a connection busy for all that time. So it ends after `LOOKED_AT_MAX` rows: the page may
 have fewer entities than were asked for, or none, and has a cursor as long as there is more to look at (as AIP-158
 allows it).
+
+What is found and where looking ended are two statements, which must see the same rows: whoever lists begins a
+transaction that is REPEATABLE READ.
 """
 
 from collections.abc import Callable, Collection, Sequence

@@ -1,27 +1,41 @@
 """However long the history is, a page looks at a bounded number of jobs; the pages together have all, in order."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from services.jobs.control import removal
+from services.jobs.control_service import ControlService
 from services.jobs.domain import Job, JobStatus
 from services.jobs.filters import check_order
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS, STATUS
+from services.jobs.service import JobsService
 from services.kit.data import search
 from services.kit.data.corrupt import understood
+from services.kit.data.database import Database
+from services.kit.data.search import Search
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import InvalidOrderBy
 from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
-from services.kit.query.page import ListQuery
+from services.kit.query.page import ListQuery, Page
 from tests.conftest import OpenDatabase
-from tests.jobs_examples import new_job, new_job_type
-from tests.jobs_work import JobsWork, sql_work
+from tests.jobs_examples import NOW, new_job, new_job_type
+from tests.jobs_work import (
+    ChangesForTests,
+    JobsWork,
+    QueueForTests,
+    TypesForTests,
+    WalletsForTests,
+    nobody,
+    sql_work,
+)
 
 LOOKED_AT_MAX = 4
 COUNT = 30
@@ -153,6 +167,69 @@ async def test_live_jobs_behind_a_long_history_are_found_at_once_the_oldest_firs
         page = await work.jobs.list_page(oldest)
 
         assert [job.id for job in page.items] == expected(jobs, oldest)[:3]
+
+
+List = Callable[[ListQuery], Awaitable[Page[Job]]]
+
+
+def listed(work: JobsWork) -> List:
+    """As clients list jobs."""
+    service = JobsService(
+        work.transactions,
+        work.jobs,
+        job_types=TypesForTests(),
+        customers=cast("Any", None),
+        reservations=WalletsForTests().reservations(),
+        queue=QueueForTests(),
+        now=lambda: NOW,
+    )
+    return partial(service.list_page, full=False)
+
+
+def matching(work: JobsWork) -> List:
+    """As jobs are found that a filter names to be changed."""
+    return ControlService(
+        work.transactions,
+        work.jobs,
+        work.pauses,
+        reservations=WalletsForTests().reservations(),
+        queue=QueueForTests(),
+        changes=ChangesForTests(),
+        wake_settler=nobody,
+    ).matching
+
+
+@pytest.mark.parametrize("use_case", [listed, matching])
+async def test_what_is_deleted_while_a_page_is_made_hides_no_other_job(
+    databases: list[Database], jobs_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[[JobsWork], List]
+) -> None:
+    monkeypatch.setattr(search, "LOOKED_AT_MAX", LOOKED_AT_MAX)
+    work = sql_work(SqlTransactions(databases[0]))
+    async with work.transactions.begin():
+        jobs = await filled(work)
+    query = ListQuery(parse_order_by("created_at", JOBS), parse_filter('labels.team = "blue"', JOBS))
+    last = Search.last
+
+    def last_after_some_were_deleted(one: Search, columns: Any) -> Any:
+        cursor = one.walks[0].cursor
+        with psycopg.connect(jobs_url) as other:
+            other.execute(
+                "DELETE FROM jobs WHERE id IN"
+                " (SELECT id FROM jobs WHERE id > %s AND labels = '{}' ORDER BY id LIMIT 3)",
+                [cursor[-1] if cursor else UUID(int=0)],
+            )
+        return last(one, columns)
+
+    monkeypatch.setattr(Search, "last", last_after_some_were_deleted)
+    found: list[UUID] = []
+    while True:
+        page = await use_case(work)(query)
+        found += [job.id for job in page.items]
+        if page.next_cursor is None:
+            break
+        query = replace(query, cursor=page.next_cursor)
+
+    assert found == expected(jobs, query)
 
 
 def test_an_order_that_all_jobs_would_have_to_be_sorted_for_is_refused_with_its_reason() -> None:

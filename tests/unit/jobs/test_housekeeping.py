@@ -434,7 +434,7 @@ async def test_a_settlement_whose_job_is_locked_is_not_counted_as_made(
     settle = world.runs.settle
 
     async def locked(settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
-        first, *others = settlements
+        _, *others = settlements
         return [RowLocked(), *await settle(others)]
 
     monkeypatch.setattr(world.runs, "settle", locked)
