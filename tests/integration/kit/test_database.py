@@ -144,7 +144,8 @@ async def test_a_pool_without_a_free_connection_is_given_up(connect: Callable[..
 
 
 async def test_a_deadlock_is_a_conflict_for_one_of_the_two(connect: Callable[..., Database]) -> None:
-    database = connect()
+    # A deadlock is looked for after a second; no lock is to be given up before.
+    database = connect(lock_timeout_seconds=10)
     both = asyncio.Barrier(2)
 
     async def update(*ids: int) -> str:
