@@ -14,6 +14,7 @@ from services.jobs.ports import Customers
 from services.jobs.repository import JobTypeRepository
 from services.kit.cache.cache import Cache
 from services.kit.cache.strategy import Strategy
+from services.kit.coalescing import Coalescer
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
@@ -22,7 +23,7 @@ Wanted = UUID | str
 
 
 class CachedCustomers:
-    """The customers service, asked only for customers that were not active a moment ago.
+    """The customers service, asked only for customers that were not active a moment ago, and once for many of them.
 
     Args:
         customers: Asks it.
@@ -31,6 +32,7 @@ class CachedCustomers:
 
     def __init__(self, customers: Customers, settings: CacheSettings) -> None:
         self._customers = customers
+        self._asked: Coalescer[UUID, bool | None] = Coalescer("customers", self._ask)
         self.cache: Cache[UUID, bool | DomainError] = Cache(
             "jobs.customers",
             size=settings.size,
@@ -41,7 +43,15 @@ class CachedCustomers:
 
     async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
         """Answers as `Customers.active` does."""
-        return await self.cache.get_many(customer_ids, self._customers.active)
+        return await self.cache.get_many(customer_ids, self._load)
+
+    async def _load(self, customer_ids: Sequence[UUID]) -> Mapping[UUID, bool | DomainError]:
+        answers = await self._asked(customer_ids)
+        return {one: answer for one, answer in zip(customer_ids, answers, strict=True) if answer is not None}
+
+    async def _ask(self, customer_ids: Sequence[UUID]) -> list[bool | DomainError | None]:
+        found = await self._customers.active(set(customer_ids))
+        return [found.get(one) for one in customer_ids]
 
 
 class CachedJobTypes:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.jobs.admission import Admissions, Unchecked, with_large_inputs_checked
@@ -80,12 +80,12 @@ class JobsService:
         self._queue = queue
         self._now = now
         self._checks = checks or SchemaChecks()
-        self._submissions: Coalescer[Submission, Submitted | _Admitted | Unchecked] = Coalescer(
+        self._submissions: Coalescer[_Asked, Submitted | _Admitted | Unchecked] = Coalescer(
             "submissions",
             self._submit,
             unlocked=partial(self._submit, wait=False),
-            key=attrgetter("job_id"),
-            size=lambda one: len(one.input_json),
+            key=attrgetter("submission.job_id"),
+            size=lambda one: len(one.submission.input_json),
             times=lock_times,
         )
         self._paid: Coalescer[_Admitted, Submitted] = Coalescer(
@@ -119,7 +119,13 @@ class JobsService:
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too much is waiting to be stored.
         """
-        results = await self._submissions(await with_large_inputs_checked(submissions), patient=patient)
+        # Before the batch: whoever has to ask the customers service waits for it alone.
+        active = await self._customers.active({one.customer_id for one in submissions})
+
+        def asked(some: Sequence[Submission]) -> list[_Asked]:
+            return [_Asked(one, active.get(one.customer_id)) for one in some]
+
+        results = await self._submissions(asked(await with_large_inputs_checked(submissions)), patient=patient)
         for _ in range(_CHECKS_MAX):
             unchecked = {at: result for at, result in enumerate(results) if isinstance(result, Unchecked)}
             if not unchecked:
@@ -127,7 +133,7 @@ class JobsService:
             # Outside of the batch: nobody else waits for what takes long.
             checked = {at: await self._checked(one) for at, one in unchecked.items()}
             good = [one for one in checked.values() if isinstance(one, Submission)]
-            again = iter(await self._submissions(good, patient=patient))
+            again = iter(await self._submissions(asked(good), patient=patient))
             for at, one in checked.items():
                 results[at] = next(again) if isinstance(one, Submission) else one
         held = [one for one in results if isinstance(one, _Admitted)]
@@ -142,14 +148,13 @@ class JobsService:
             return error
 
     async def _submit(
-        self, submissions: Sequence[Submission], *, wait: bool = True
+        self, asked: "Sequence[_Asked]", *, wait: bool = True
     ) -> "list[Submitted | _Admitted | Unchecked | DomainError]":
         """Answers what is stored or refused, and stores what needs no money; what is admitted needs some."""
-        # At the same time: each is a way to somebody else.
-        known, types, active = await asyncio.gather(
-            self._stored_before(submissions),
-            self._job_types.resolve({one.job_type for one in submissions}),
-            self._customers.active({one.customer_id for one in submissions}),
+        submissions = [one.submission for one in asked]
+        active = {one.submission.customer_id: one.active for one in asked if one.active is not None}
+        known, types = await asyncio.gather(
+            self._stored_before(submissions), self._job_types.resolve({one.job_type for one in submissions})
         )
         kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
         admissions = Admissions(types, active, self._now(), self._checks)
@@ -260,6 +265,13 @@ class JobsService:
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts what waits and runs, per queue and priority; of all queues if none is named."""
         return await self._jobs.stats(queues)
+
+
+class _Asked(NamedTuple):
+    """A submission, and whether its customer is active; None if there is no such customer."""
+
+    submission: Submission
+    active: bool | DomainError | None
 
 
 @dataclass(frozen=True)

@@ -80,3 +80,22 @@ def test_while_the_wallets_service_hangs_free_jobs_and_repeated_calls_are_answer
             assert all(one.result() is not None for one in waiting)
     finally:
         stack.processes["wallets"].send(signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_while_the_customers_service_hangs_jobs_of_customers_who_are_known_are_accepted(stack: Stack) -> None:
+    stack.start("customers", "wallets")
+    stack.start("jobs", WALLETS_ADDRESS=stack.addresses["wallets"], JOBS_CACHE_TTL_SECONDS="60")
+    known, stranger = stack.paying_customer(), stack.paying_customer()
+    job_type = stack.job_type("echo")
+    submit(stack, new_job(known, job_type))
+    stack.processes["customers"].send(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            waiting = [pool.submit(refusal, partial(submit, stack, new_job(stranger, job_type))) for _ in range(6)]
+            seconds = [took(partial(submit, stack, new_job(known, job_type))) for _ in range(5)]
+            assert max(seconds) < 1.0
+            assert not any(one.done() for one in waiting)
+            assert {getattr(one.result(), "reason", "accepted") for one in waiting} == {"DEPENDENCY_UNAVAILABLE"}
+    finally:
+        stack.processes["customers"].send(signal.SIGCONT)
