@@ -26,6 +26,8 @@ _CALL_SECONDS_MAX: Final = 5.0
 _CALL_SECONDS_MIN: Final = 0.5
 # For a request that was divided: it is small.
 _DIVIDED_SECONDS: Final = 1.0
+# Such a request is sent as often at the same time, each time to another replica.
+_COPIES: Final = 2
 _REQUESTS_MAX: Final = 16
 _SILENCES_MAX: Final = 2
 _JOIN_SECONDS: Final = 2.0
@@ -46,6 +48,7 @@ _REASONS: Final = {
     job_service_pb2.LEASE_END_LOST: StopReason.LOST,
 }
 
+Call: TypeAlias = "grpc.Future[job_service_pb2.RenewLeasesResponse]"
 LeaseEnded: TypeAlias = Callable[[FlyingJob, StopReason], None]
 
 
@@ -78,7 +81,8 @@ class LeaseRenewer:
         self._lease = Duration()
         self._lease.FromMilliseconds(int(lease_seconds * 1000))
         self._every_seconds = lease_seconds / 3
-        self._call_seconds = max(_CALL_SECONDS_MIN, min(_CALL_SECONDS_MAX, self._every_seconds))
+        # A replica that hangs costs one call: another one is asked well before the lease is over.
+        self._call_seconds = max(_CALL_SECONDS_MIN, min(_CALL_SECONDS_MAX, self._every_seconds / 2))
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=min(2.0, self._every_seconds))
         self._leases = leases
         self._broken = broken
@@ -162,15 +166,22 @@ class LeaseRenewer:
             stub = JobServiceStub(self._channel)
             try:
                 metadata = (("x-request-id", str(new_id())),)
+                # One after the other, so that the copies of a request go to different replicas: where requests only
+                # went round, the same jobs could come to the one that hangs each time.
                 calls = [
-                    stub.RenewLeases.future(self._request(batch), timeout=seconds, metadata=metadata) for batch in some
+                    [
+                        stub.RenewLeases.future(request, timeout=seconds, metadata=metadata)
+                        for _ in range(_COPIES if divided else 1)
+                    ]
+                    for batch in some
+                    for request in [self._request(batch)]
                 ]
             except ValueError:
                 # The channel was closed meanwhile; if it was not, the request is at fault.
                 if not self._closing.is_set():
                     raise
                 return [Answer.AWAY] * len(wanted)
-            answers += [self._answer(batch, call) for batch, call in zip(some, calls, strict=True)]
+            answers += [self._first_answer(batch, copies) for batch, copies in zip(some, calls, strict=True)]
         if Answer.RENEWED in answers:
             self._silences = 0
         elif Answer.HELD_UP in answers and not self._closing.is_set():
@@ -196,7 +207,18 @@ class LeaseRenewer:
             job_ids=[job.job_id for job in batch],
         )
 
-    def _answer(self, batch: Batch, call: "grpc.Future[job_service_pb2.RenewLeasesResponse]") -> Answer:
+    def _first_answer(
+        self, batch: Batch, copies: "Sequence[grpc.Future[job_service_pb2.RenewLeasesResponse]]"
+    ) -> Answer:
+        """Return the answer of one of the copies that was renewed; else what became of the last."""
+        answer = Answer.AWAY
+        for call in copies:
+            answer = self._answer(batch, call)
+            if answer is Answer.RENEWED:
+                break
+        return answer
+
+    def _answer(self, batch: Batch, call: "Call") -> Answer:
         """Wait for an answer, and have the jobs stopped that it names."""
         try:
             response = call.result()
