@@ -140,6 +140,8 @@ class Reconciler:
             and job.status is JobStatus.PENDING
             and job.dispatched_at is not None
         ]
+        if not waiting:
+            return
         await self._lists.push(waiting, first=True)
         JOBS.labels("reconciler", "pushed_again").inc(len(waiting))
         log.info("jobs pushed again", **_named(key), jobs=len(waiting))

@@ -186,8 +186,9 @@ class SqlRepository(Generic[E, N]):
         return (await self._connection.execute(statement)).scalar_one()
 
     async def _locked(self, entity_id: UUID) -> E | None:
-        # Locked, or what is written down as the state before may not be what is changed.
-        return await self._one(self._get.with_for_update(), {"entity_id": entity_id})
+        # Locked, or what is written down as the state before may not be what is changed. Who only refers to the row,
+        # such as with a new job to its type, does not wait for it.
+        return await self._one(self._get.with_for_update(key_share=True), {"entity_id": entity_id})
 
     async def _audit(self, before: E | None, after: E | None) -> None:
         written = audit.entry(self.table.name, self._transactions.transaction_id, before, after)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -60,6 +61,17 @@ async def submitted(database: Database, job_type: str, count: int) -> list[UUID]
     results = await service(database, QueueForTests()).submit(batch)
     assert all(isinstance(one, Submitted) for one in results)
     return [one.job_id for one in batch]
+
+
+async def test_a_job_type_that_is_being_changed_holds_up_no_submission(databases: list[Database], job_type: str) -> None:
+    work = sql_work(SqlTransactions(databases[0]))
+    # As by a process that froze in the middle of it.
+    async with work.transactions.begin():
+        known = await work.job_types.get_by_name(job_type)
+        assert known is not None
+        await work.job_types.update(replace(known, paused=True))
+        async with asyncio.timeout(5):
+            await submitted(databases[1], job_type, 1)
 
 
 async def claimed(database: Database, job_ids: Sequence[UUID], lease_id: UUID) -> Claimed:

@@ -141,6 +141,24 @@ async def test_what_is_claimed_or_withheld_between_the_comparison_and_the_push_i
     assert world.lists.pushed == [lost.id]
 
 
+async def test_when_all_that_is_missing_was_claimed_meanwhile_nothing_is_said_of_a_push(
+    world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [claimed] = await world.stored()
+    await world.reconciler.round()
+    clock.now += APART
+    push_again = Reconciler._push_again
+
+    async def later(self: Reconciler, key: ListKey, job_ids: list[UUID]) -> None:
+        await world.claimed(claimed.id)
+        await push_again(self, key, job_ids)
+
+    monkeypatch.setattr(Reconciler, "_push_again", later)
+    with capture_logs() as logs:
+        await world.reconciler.round()
+    assert [one for one in logs if one["event"] == "jobs pushed again"] == []
+
+
 async def test_what_came_back_to_its_list_was_never_lost(world: World, clock: Clock) -> None:
     jobs = await world.stored()
     await world.reconciler.round()
