@@ -175,13 +175,16 @@ class Watching:
 
     async def _tell_changed(self) -> None:
         self._changed_any.clear()
-        changed = self._changed & self._watchers.keys()
+        # What changes while they are read is told next.
+        changed, self._changed = self._changed & self._watchers.keys(), set()
         if not changed:
-            self._changed.clear()
             return
-        async with self.transactions.begin(read_only=True):
-            jobs = await self._jobs.get_many(changed)
-        self._changed -= changed
+        try:
+            async with self.transactions.begin(read_only=True):
+                jobs = await self._jobs.get_many(changed)
+        except BaseException:
+            self._changed |= changed
+            raise
         for job_id in changed:
             for watcher in self._watchers.get(job_id, ()):
                 watcher.tell(jobs.get(job_id))

@@ -63,7 +63,9 @@ async def submitted(database: Database, job_type: str, count: int) -> list[UUID]
     return [one.job_id for one in batch]
 
 
-async def test_a_job_type_that_is_being_changed_holds_up_no_submission(databases: list[Database], job_type: str) -> None:
+async def test_a_job_type_that_is_being_changed_holds_up_no_submission(
+    databases: list[Database], job_type: str
+) -> None:
     work = sql_work(SqlTransactions(databases[0]))
     # As by a process that froze in the middle of it.
     async with work.transactions.begin():
