@@ -1,7 +1,7 @@
 """One stream of states of a job, and what changes while they are read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, cast
@@ -62,7 +62,7 @@ async def test_a_change_that_comes_while_the_job_is_read_is_told_next(
     watching, work, job_id, states = watched
     get_many = work.jobs.get_many
 
-    async def changed_right_after(ids: Iterable[UUID]) -> dict[UUID, Job | DataCorrupt]:
+    async def changed_right_after(ids: Iterable[UUID]) -> Mapping[UUID, Job | DataCorrupt]:
         found = await get_many(ids)
         monkeypatch.setattr(work.jobs, "get_many", get_many)
         await work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
