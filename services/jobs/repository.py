@@ -355,7 +355,7 @@ class JobRepository(Protocol):
             limit: How many jobs at most, and how many lanes.
             first: The lane to begin with; None for the first of all. Lanes before it have no turn.
             excluded: The job types that are not to be handed over now.
-            only: The only job type that is to be handed over; then `first` is not asked for.
+            only: The only job type that is to be handed over; a `first` lane is one of it.
         """
         ...
 

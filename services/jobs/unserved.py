@@ -20,7 +20,7 @@ from services.jobs.domain import Backlog, ListKey, QueueStats, Waiting
 from services.jobs.job_types import Priority
 from services.jobs.metrics import JOBS, UNSERVED
 from services.jobs.ports import Queue
-from services.jobs.repository import Claim, Claimed, JobRepository
+from services.jobs.repository import Claim, Claimed, JobRepository, Lane
 from services.kit.data.transactions import Transactions
 
 log = structlog.get_logger(__name__)
@@ -184,6 +184,7 @@ class UnservedJobs:
         self._refused: Counter[Backlog] = Counter()
         self._granted: Counter[Backlog] = Counter()
         self._served: set[Backlog] = set()
+        self._next: dict[tuple[Backlog, ListKey], Lane] = {}
         self._looked_at = -_IDLE_SECONDS
         self._told_at = -_TOLD_EVERY_SECONDS
 
@@ -243,9 +244,20 @@ class UnservedJobs:
         taken: list[Waiting] = []
         for priority in Priority:
             if len(taken) < limit:
-                key = ListKey(backlog.queue, priority)
-                turns = await self._jobs.take_withheld(key, limit - len(taken), only=backlog.job_type_id)
-                taken += turns.jobs
+                taken += await self._take_turns(backlog, ListKey(backlog.queue, priority), limit - len(taken))
+        return taken
+
+    async def _take_turns(self, backlog: Backlog, key: ListKey, limit: int) -> list[Waiting]:
+        """Goes on with the customer whose turn is next: each has one before anybody has a second one."""
+        first = self._next.pop((backlog, key), None)
+        turns = await self._jobs.take_withheld(key, limit, first=first, only=backlog.job_type_id)
+        taken = list(turns.jobs)
+        if first is not None and turns.following is None and len(taken) < limit:
+            # All after it have had theirs: it is the first ones' again.
+            turns = await self._jobs.take_withheld(key, limit - len(taken), only=backlog.job_type_id)
+            taken += turns.jobs
+        if turns.following is not None:
+            self._next[backlog, key] = turns.following
         return taken
 
     def _hand_over(self, taken: Sequence[Waiting]) -> None:

@@ -8,6 +8,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.domain import Backlog, Job, JobStatus, NewJob
 from services.jobs.job_types import Priority
+from services.jobs.repository import Lane
 from services.jobs.unserved import BacklogState, Count, Note
 from tests.contract.jobs.lives import DEFAULT, claim, read
 from tests.jobs_examples import MINUTE, new_job, new_job_type
@@ -138,6 +139,23 @@ async def test_the_jobs_of_one_type_are_taken_alone_up_to_a_limit_and_in_turns(b
     customers = {job.id: job.customer_id for job in jobs}
     assert sorted(customers[one.id] for one in four.jobs) == sorted([*mine, *mine])
     assert none.jobs == []
+
+
+async def test_the_turns_of_one_type_go_on_where_they_ended(begin: BeginJobs) -> None:
+    mine = sorted(uuid7() for _ in range(5))
+    async with begin() as work:
+        kinds = [await work.job_types.create(new_job_type()) for _ in range(3)]
+        jobs = [new_job(kind.id, customer_id=one) for kind in kinds for one in mine for _ in range(3)]
+        await work.jobs.create_many(jobs, {job.id for job in jobs})
+        await work.commit()
+    wanted = sorted(kind.id for kind in kinds)[1]
+    async with begin() as work:
+        three = await work.jobs.take_withheld(DEFAULT, 3, only=wanted)
+        two = await work.jobs.take_withheld(DEFAULT, 3, first=three.following, only=wanted)
+    customers = {job.id: job.customer_id for job in jobs if job.job_type_id == wanted}
+    assert [sorted(customers[one.id] for one in turns.jobs) for turns in (three, two)] == [mine[:3], mine[3:]]
+    assert three.following == Lane(wanted, mine[3])
+    assert two.following is None
 
 
 async def test_neither_a_paused_queue_nor_a_paused_type_is_fed(begin: BeginJobs) -> None:

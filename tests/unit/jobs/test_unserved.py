@@ -179,6 +179,25 @@ async def test_beside_runners_that_refuse_the_others_get_all_and_little_goes_rou
     assert world.claims["old"] - before <= tries_max * len(jobs)
 
 
+async def test_all_customers_of_a_backlog_have_their_turn_however_many_jobs_the_first_ones_have(world: World) -> None:
+    async with world.transactions.begin():
+        kind = await world.work.job_types.create(new_job_type(processing_logic_id="new"))
+        jobs = [new_job(kind.id, customer_id=customer) for customer in (uuid7() for _ in range(50)) for _ in range(20)]
+        await world.work.jobs.create_many(jobs)
+    customers = {job.id: job.customer_id for job in jobs}
+    await world.claim(jobs, "old")
+    seen = set()
+    for _ in range(5):
+        await world.claim([], "new")
+        world.clock.pass_by(HALF)
+        await world.unserved.round()
+        first, *others = world.popped()
+        seen |= {customers[job.id] for job in (first, *others)}
+        await world.claim([first], "new")
+        await world.claim(others, "old")
+    assert len(seen) == 50
+
+
 async def test_when_all_runners_serve_it_the_backlog_is_the_dispatchers_again(world: World) -> None:
     jobs = await world.submit(3)
     await world.claim(jobs, "old")
