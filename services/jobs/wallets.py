@@ -123,6 +123,7 @@ class GrpcWallets:
 
         Raises:
             DependencyUnavailable: If it is not known what became of it.
+            RowLocked: If somebody else has locked the wallet.
         """
         request = pb.WriteOffRequest(
             customer_id=str(charge.customer_id),
@@ -181,7 +182,8 @@ async def _each(
 
 def _failed(error: grpc.aio.AioRpcError) -> DomainError:
     log.warning("wallets service failed", code=error.code().name, problem=error.details())
-    return DependencyUnavailable("wallets")
+    known = error_from(error)
+    return DependencyUnavailable("wallets") if known is None else _open(known)
 
 
 def _deduction(charge: Charge) -> pb.DeductRequest:

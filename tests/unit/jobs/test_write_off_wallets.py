@@ -13,7 +13,7 @@ from services.jobs.completion import Settlement
 from services.jobs.domain import Charge
 from services.jobs.wallets import GrpcWallets
 from services.kit.data.errors import ConnectionFailed
-from services.kit.errors import DependencyUnavailable
+from services.kit.errors import DependencyUnavailable, RowLocked
 from services.kit.rpc.status import to_status
 from services.wallets.errors import HoldActive
 
@@ -66,4 +66,10 @@ async def test_a_refused_write_off_is_known_with_its_reason() -> None:
 )
 async def test_of_a_write_off_that_the_ledger_did_not_refuse_nothing_is_known(error: grpc.aio.AioRpcError) -> None:
     with pytest.raises(DependencyUnavailable):
+        await GrpcWallets(Ledger(error), lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
+
+
+async def test_a_wallet_that_is_locked_is_no_service_that_is_away() -> None:
+    error = failed(grpc.StatusCode.ABORTED, to_status(RowLocked()))
+    with pytest.raises(RowLocked):
         await GrpcWallets(Ledger(error), lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
