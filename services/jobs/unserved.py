@@ -206,30 +206,42 @@ class UnservedJobs:
 
     async def round(self) -> bool:
         """Stores what was noted and feeds the backlogs that are due; returns that there is no more to do at once."""
-        notes, over, fed = self._take_notes(), [], 0
+        notes, over = self._take_notes(), []
         if not notes and not self._backlogs and monotonic() - self._looked_at < _IDLE_SECONDS:
             return False
         self._looked_at = monotonic()
         async with self.transactions.begin():
             if notes:
                 await self._stored.note(notes)
-            for state in await self._stored.due(_BACKLOGS):
-                feeding = next_feeding(state, self._wait_max)
-                taken = await self._take(state.backlog, feeding.limit)
-                fed += len(taken)
-                self._hand_over(taken)
-                if is_over(state, len(taken)):
-                    await self._stored.drop(state.backlog)
-                    over.append(state.backlog)
-                else:
-                    await self._stored.fed(state.backlog, feeding.wait)
+            due = [(state, next_feeding(state, self._wait_max)) for state in await self._stored.due(_BACKLOGS)]
+            for state, feeding in due:
+                await self._stored.fed(state.backlog, feeding.wait)
             backlogs = await self._stored.backlogs()
-        self._backlogs = backlogs
+        problem: Exception | None = None
+        for state, feeding in due:
+            try:
+                if await self._feed(state, feeding.limit):
+                    over.append(state.backlog)
+            except Exception as error:  # noqa: BLE001 - raised when the others have been fed
+                problem = problem or error
+        self._backlogs = {backlog: handler for backlog, handler in backlogs.items() if backlog not in over}
         if over:
             self._queue.wake(*(ListKey(backlog.queue, priority) for backlog in over for priority in Priority))
-        JOBS.labels("unserved", "handed_over").inc(fed)
         await self._tell()
+        if problem is not None:
+            raise problem
         return False
+
+    async def _feed(self, state: BacklogState, limit: int) -> bool:
+        """Feed one backlog, whatever becomes of the others; return whether it needs no care any more."""
+        async with self.transactions.begin():
+            taken = await self._take(state.backlog, limit)
+            self._hand_over(taken)
+            over = is_over(state, len(taken))
+            if over:
+                await self._stored.drop(state.backlog)
+        JOBS.labels("unserved", "handed_over").inc(len(taken))
+        return over
 
     def _take_notes(self) -> list[Note]:
         """What was noted, once: if the round fails with it, the next claims tell the same again."""

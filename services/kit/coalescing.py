@@ -157,6 +157,8 @@ class Coalescer(Generic[T, R]):
             # What is said and asked on the way carries the request ID of the first of them.
             work = asyncio.create_task(self._done(items, wait=wait), context=batch[0].call.context.copy())
             results = list(await work)
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(results)} results for {len(items)} items")
         except BaseException as error:  # noqa: BLE001 - it is handed to the callers, who raise it
             await self._failed(batch, error, wait=wait)
             return

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from services.kit.data.database import Database
-from services.kit.data.errors import AlreadyExists, PoolExhausted, TimedOut, TransactionMisused, UnexpectedRollback
+from services.kit.data.errors import AlreadyExists, LockTimedOut, PoolExhausted, TransactionMisused, UnexpectedRollback
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Isolation, Propagation
 from services.kit.query.specification import ALWAYS
@@ -129,7 +129,7 @@ async def test_beside_one_that_has_changed_something_sqlite_lets_no_other_change
                 await world.add("inner")
 
     if world.dialect == "sqlite":
-        with pytest.raises(TimedOut):
+        with pytest.raises(LockTimedOut):
             await change_twice()
         assert await world.kept() == set()
     else:

@@ -24,7 +24,7 @@ def stack(tmp_path: Path, fresh_database: Callable[[str], str]) -> Iterator[Stac
 
 
 def read(stack: Stack) -> dict[str, float]:
-    """The metrics of the books, by what is after the prefix and by currency."""
+    """The gauges of the books, by what is after the prefix and by currency."""
     address = stack.processes["wallets"].logged("metrics")["address"]
     with urlopen(f"http://{address}/metrics", timeout=10) as answer:
         text = answer.read().decode()
@@ -32,7 +32,9 @@ def read(stack: Stack) -> dict[str, float]:
         ":".join([sample.name.removeprefix("innosystem_wallets_"), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
-        if sample.name.startswith("innosystem_wallets_")
+        if family.type == "gauge"
+        and sample.name.startswith("innosystem_wallets_")
+        and not sample.name.endswith("_created")
     }
 
 

@@ -121,7 +121,7 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     assert time.monotonic() - began < 5
 
     assert {own_stack.job(job_id).status for job_id in submitted} == {job_pb2.JOB_STATUS_PENDING}
-    own_stack.processes["jobs"].logged("queue behind")
+    own_stack.processes["jobs"].logged("background work fails", loop="pushing")
     assert own_stack.health("jobs", NAMES["jobs"]) == "SERVING"
     stats = job_service_pb2.GetQueueStatsRequest(queues=["default"])
     eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 0, 0])
@@ -129,7 +129,7 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     with redis.Redis.from_url(servers.redis.url, decode_responses=True) as client:
         eventually(lambda: waiting(client, own_stack) == set(submitted))
     eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 5, 0])
-    own_stack.processes["jobs"].logged("queue caught up")
+    own_stack.processes["jobs"].logged("background work goes on", loop="pushing")
 
 
 def test_a_restarted_jobs_service_pushes_again_what_redis_has_lost(stack: Stack) -> None:

@@ -129,7 +129,8 @@ class SqlRepository(Generic[E, N]):
         """Where the next page starts when this row was the last to be looked at, whether it is understood or not."""
         stored = dict(zip(self._names, row, strict=True))
         names = [order.field.attribute for order in query.ordering]
-        return tuple(self._members[name][stored[name]] if name in self._members else stored[name] for name in names)
+        # A value that is not understood is one to go on behind as well.
+        return tuple(self._members.get(name, {}).get(stored[name], stored[name]) for name in names)
 
     def _leads(self, comparison: Comparison) -> bool:
         """Whether an index has the rows of a comparison together, in the order of the list."""

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,6 +16,7 @@ from services.jobs.repository import Claim
 from services.jobs.unserved import CALM, SEEN, BacklogState, Feeding, UnservedJobs, is_over, next_feeding
 from services.jobs.unserved_memory import MemoryUnserved
 from services.kit.data.corrupt import understood
+from services.kit.data.errors import TooCostly
 from services.kit.data.transactions_memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import QueueForTests, memory_work
@@ -248,3 +250,24 @@ async def test_a_replica_without_backlogs_asks_the_database_rarely(
         world.clock.pass_by(HALF)
         await world.unserved.round()
     assert begun <= 3
+
+
+async def test_a_backlog_that_can_not_be_fed_hinders_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, fine = await world.submit(5, "broken"), await world.submit(5, "fine")
+    await world.claim([*broken, *fine], "old")
+    take = world.work.jobs.take_withheld
+
+    async def taken(*arguments: Any, **named: Any) -> Any:
+        found = await take(*arguments, **named)
+        if {job.id for job in found.jobs} & {job.id for job in broken}:
+            raise TooCostly
+        return found
+
+    monkeypatch.setattr(world.work.jobs, "take_withheld", taken)
+    fed: set[UUID] = set()
+    for _ in range(10):
+        world.clock.pass_by(LONGEST)
+        with pytest.raises(TooCostly):
+            await world.unserved.round()
+        fed |= {job.id for job in world.popped()}
+    assert fed == {job.id for job in fine}
