@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dotenv import dotenv_values
 
-from services.cli.errors import ServiceUnreachable
+from services.cli.errors import CommandError, ServiceUnreachable
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -32,6 +32,17 @@ def addresses() -> dict[str, str]:
     """Tells where the services are: CUSTOMERS_ADDRESS, WALLETS_ADDRESS and JOBS_ADDRESS, or the local stack."""
     given = environment()
     return {service: given.get(f"{service.upper()}_ADDRESS", default) for service, default in _DEFAULTS.items()}
+
+
+def pooled(service: str, settings: Mapping[str, str]) -> bool:
+    """Tells whether a pooler stands before the database of a service: JOBS_DATABASE_POOLED and so on."""
+    from pydantic import TypeAdapter, ValidationError
+
+    variable = f"{service.upper()}_DATABASE_POOLED"
+    try:
+        return TypeAdapter(bool).validate_python(settings.get(variable, False))
+    except ValidationError as error:
+        raise CommandError(f"{variable} is neither true nor false") from error
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from services.cli.connect import environment
+from services.cli.connect import environment, pooled
 from services.cli.errors import CommandError
 from services.cli.options import Json, Service
 from services.cli.output import NOTHING, print_json, print_table
@@ -142,7 +142,9 @@ def _of(service: Service | None) -> list["Migrations"]:
         verb = "is" if len(missing) == 1 else "are"
         raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
     return [
-        Migrations(name, url, import_module(f"services.{name}.models").metadata) for name, url in urls.items() if url
+        Migrations(name, url, import_module(f"services.{name}.models").metadata, pooled=pooled(name, environment()))
+        for name, url in urls.items()
+        if url
     ]
 
 

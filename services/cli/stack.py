@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from services.cli.child import Child, StackError
-from services.cli.connect import environment
+from services.cli.connect import environment, pooled
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from services.cli.embedded.errors import with_log
 from services.cli.readiness import until_serving
@@ -166,7 +166,8 @@ class Stack:
 
         for service in SERVICES:
             models = importlib.import_module(f"services.{service}.models")
-            Migrations(service, self._settings[f"{service.upper()}_DATABASE_URL"], models.metadata).up()
+            url = self._settings[f"{service.upper()}_DATABASE_URL"]
+            Migrations(service, url, models.metadata, pooled=pooled(service, self._settings)).up()
 
     async def _start_service(self, service: str) -> None:
         self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"

@@ -60,7 +60,7 @@ class DatabaseSettings(BaseSettings):
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
         tcp_timeout_seconds: After how long without a sign of life the server's machine counts as gone.
         pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode: limits then come with
-            each transaction.
+            each transaction, and migrations take turns by a row.
         clock_skew_seconds_max: How far the clocks of this machine and of other databases may be from that of this one;
             beyond it is logged. It changes nothing: times are the database's.
         slow_query_seconds: A statement that takes longer is logged.

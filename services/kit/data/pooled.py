@@ -7,21 +7,23 @@ needs for itself alone, in the same message that begins it: that costs no round 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from psycopg import AsyncConnection, generators
+from psycopg import AsyncConnection, Connection, generators
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
-C = TypeVar("C", bound=type[AsyncConnection[Any]])
+C = TypeVar("C", bound=type[AsyncConnection[Any]] | type[Connection[Any]])
 
 
-def limited_in_transactions(kind: C, settings: Mapping[str, Any]) -> C:
+def limited_in_transactions(kind: C, settings: Mapping[str, Any], then: str = "") -> C:
     """Makes a kind of the driver's connections whose transactions begin with some settings.
 
     Args:
         kind: The driver's own kind.
         settings: Names and values, neither of them foreign.
+        then: A statement without an answer that follows them; if it fails, the transaction does.
     """
-    after = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in settings.items()).encode()
+    statements = [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()] + ([then] if then else [])
+    after = "".join(f"; {statement}" for statement in statements).encode()
 
     class Limited(kind):  # type: ignore[valid-type,misc] # a class that is an argument
         def _start_query(self) -> Any:

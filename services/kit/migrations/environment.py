@@ -6,6 +6,7 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
 from services.kit.data.tables import JsonText
+from services.kit.migrations.locking import TURNS
 
 
 def run_environment() -> None:
@@ -21,6 +22,7 @@ def run_environment() -> None:
         "compare_type": True,
         "compare_server_default": True,
         "render_item": _render,
+        "include_name": lambda name, kind, _: (kind, name) != ("table", TURNS),
     }
     if context.is_offline_mode():
         context.configure(dialect_name="postgresql", literal_binds=True, **options)

@@ -13,8 +13,15 @@ from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 
-_LOCK = "innosystem migrations"
+#: The table with whose turn it is where sessions are lent out (`lease.py`).
+TURNS = "alembic_turn"
+#: The advisory lock of who migrates; releases before this one know no other.
+LOCK = "innosystem migrations"
+
 _POLL_SECONDS = 0.1
+
+_TURNS_EVER = text(f"SELECT to_regclass('{TURNS}') IS NOT NULL")
+_TURN_TAKEN = text(f"SELECT EXISTS (SELECT FROM {TURNS} WHERE expires_at > clock_timestamp())")  # noqa: S608
 
 
 class MigrationsBusy(Exception):
@@ -33,6 +40,7 @@ class Limits:
         attempts: How often a revision that got no lock, or that met a deadlock, is tried in all.
         retry_seconds: The pause after the first try; it doubles with each.
         turn_seconds: How long to wait for another process that is migrating the same database.
+        lease_seconds: How long a process that migrates through a pooler keeps its turn without a sign of life.
     """
 
     lock_timeout_seconds: float = 0.2
@@ -40,6 +48,7 @@ class Limits:
     attempts: int = 50
     retry_seconds: float = 0.2
     turn_seconds: float = 600
+    lease_seconds: float = 30
 
     def settings(self) -> dict[str, int]:
         """PostgreSQL's settings for a session, in milliseconds."""
@@ -60,19 +69,28 @@ def turn(connection: Connection, limits: Limits) -> Iterator[None]:
     Raises:
         MigrationsBusy: If the turn did not come in time.
     """
-    deadline = time.monotonic() + limits.turn_seconds
-    while not _ask(connection, "pg_try_advisory_lock"):
-        if time.monotonic() > deadline:
-            raise MigrationsBusy(
-                f"another process has been migrating this database for more than {limits.turn_seconds:g} s"
-            )
-        time.sleep(_POLL_SECONDS)
+    until_ours(lambda: _take(connection), limits)
     try:
         yield
     finally:
         if not connection.invalidated:
             connection.rollback()
             _ask(connection, "pg_advisory_unlock")
+
+
+def until_ours(take: Callable[[], bool], limits: Limits) -> None:
+    """Tries to take the turn, again and again.
+
+    Raises:
+        MigrationsBusy: If it did not come in time.
+    """
+    deadline = time.monotonic() + limits.turn_seconds
+    while not take():
+        if time.monotonic() > deadline:
+            raise MigrationsBusy(
+                f"another process has been migrating this database for more than {limits.turn_seconds:g} s"
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def tried_again(action: Callable[[], T], connection: Connection, limits: Limits) -> T:
@@ -95,7 +113,16 @@ def _in_the_way(error: Exception) -> bool:
     return isinstance(error, DBAPIError) and isinstance(error.orig, pg.LockNotAvailable | pg.DeadlockDetected)
 
 
+def _take(connection: Connection) -> bool:
+    """Takes the lock, and gives it back if a process behind a pooler has its turn: those can't keep the lock."""
+    if not _ask(connection, "pg_try_advisory_lock"):
+        return False
+    free = not connection.scalar(_TURNS_EVER) or not connection.scalar(_TURN_TAKEN)
+    connection.commit()
+    return free or not _ask(connection, "pg_advisory_unlock")
+
+
 def _ask(connection: Connection, function: str) -> bool:
-    answer = bool(connection.execute(text(f"SELECT {function}(hashtext(:lock))"), {"lock": _LOCK}).scalar_one())
+    answer = bool(connection.execute(text(f"SELECT {function}(hashtext(:lock))"), {"lock": LOCK}).scalar_one())
     connection.commit()
     return answer

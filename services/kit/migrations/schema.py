@@ -11,11 +11,14 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, MetaData, text
 
-# Alembic's own table is not in the models.
-_TABLES = """
+from services.kit.migrations.locking import TURNS
+
+# Alembic's own table and that of the turns are not in the models.
+_TABLES = f"""
 SELECT c.oid, c.relname AS name, c.reloptions AS parameters FROM pg_class c
-WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
-"""
+WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p')
+    AND c.relname NOT IN ('alembic_version', '{TURNS}')
+"""  # noqa: S608
 _COLUMNS = f"""
 SELECT t.name || '.' || a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
     pg_get_expr(d.adbin, d.adrelid, true) AS value, a.attidentity::text AS identity, a.attgenerated::text AS generated,

@@ -63,7 +63,13 @@ class SchemaGate:
             from services.kit.migrations.tree import Migrations
 
             url = settings.url.get_secret_value()
-            return Migrations(service, url, metadata, connect_timeout_seconds=settings.connect_timeout_seconds)
+            return Migrations(
+                service,
+                url,
+                metadata,
+                connect_timeout_seconds=settings.connect_timeout_seconds,
+                pooled=settings.pooled,
+            )
 
         async def at_head() -> bool:
             try:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from alembic import op
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import PendingRollbackError
 
 _PASSES_MAX = 10
@@ -17,7 +18,8 @@ def outside_transaction() -> Iterator[None]:
     """Runs what PostgreSQL refuses in a transaction, or what should not be one; each statement commits by itself.
 
     For CREATE INDEX CONCURRENTLY and VALIDATE CONSTRAINT: neither is in the way of the traffic, so they may wait for
-    locks and run for as long as they need.
+    locks and run for as long as they need. Through a pooler nothing can be set for them: they have the limits of the
+    role or the database, which are none unless an operator has set some.
 
         with outside_transaction():
             op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_jobs_queue")  # what an interrupted run left is not valid
@@ -26,11 +28,13 @@ def outside_transaction() -> Iterator[None]:
     Raises:
         CommandError: If the revision has changed something before: an interruption would leave it half done.
     """
-    with _step_of_its_own():
-        for name in ("lock_timeout", "statement_timeout"):
+    with _step_of_its_own() as context:
+        # The session may be somebody else's with the next statement.
+        names = () if _pooled(context) else ("lock_timeout", "statement_timeout")
+        for name in names:
             op.execute(f"SET {name} = 0")
         yield
-        for name in ("lock_timeout", "statement_timeout"):
+        for name in names:
             op.execute(f"RESET {name}")
 
 
@@ -77,13 +81,27 @@ def in_batches(table: str, *, change: str, where: str, key: str = "id", rows: in
 def _pass(connection: Connection, rows: int, batch: Callable[[bool], str]) -> int:
     """Goes through the table once and answers how many rows were changed."""
     changed = 0
-    found = connection.execute(text(batch(False)), {"rows": rows}).one()
+    found = _changed(connection, batch(False), rows=rows)
     while found.changed:
         if found.remaining:
             raise CommandError("a row still has to be changed after it was changed: this would go on for ever")
         changed += found.changed
-        found = connection.execute(text(batch(True)), {"rows": rows, "last": found.last}).one()
+        found = _changed(connection, batch(True), rows=rows, last=found.last)
     return changed
+
+
+def _changed(connection: Connection, batch: str, **parameters: Any) -> Row[Any]:
+    """Changes a batch in a transaction that begins as every other: through a pooler, limits come with that only."""
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = False
+    try:
+        found = connection.execute(text(batch), parameters).one()
+        connection.exec_driver_sql("COMMIT")
+    finally:
+        if not driver.closed:
+            driver.rollback()
+            driver.autocommit = True
+    return found
 
 
 def _batch(table: str, change: str, where: str, key: str, *, after: bool) -> str:
@@ -98,6 +116,10 @@ def _batch(table: str, change: str, where: str, key: str, *, after: bool) -> str
 SELECT count(*) AS changed, count(*) FILTER (WHERE again) AS remaining,
     (array_agg(done_key ORDER BY done_key DESC))[1] AS last
 FROM done"""  # noqa: S608
+
+
+def _pooled(context: MigrationContext) -> bool:
+    return not context.as_sql and bool(op.get_bind().get_execution_options().get("pooled"))
 
 
 @contextmanager

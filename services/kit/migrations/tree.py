@@ -12,10 +12,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, create_engine, make_url
+from psycopg import Connection as DriverConnection
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
+from services.kit.data.pooled import limited_in_transactions
 from services.kit.migrations import schema
+from services.kit.migrations.lease import Lease
 from services.kit.migrations.locking import Limits, tried_again, turn
 
 
@@ -32,6 +35,7 @@ class Migrations:
         metadata: Its tables as the code expects them.
         limits: How long migrations wait, and how often they try.
         connect_timeout_seconds: How long opening a connection may take.
+        pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode.
     """
 
     service: str
@@ -39,6 +43,7 @@ class Migrations:
     metadata: MetaData
     limits: Limits = field(default_factory=Limits)
     connect_timeout_seconds: float = 10
+    pooled: bool = False
 
     @property
     def versions(self) -> Path:
@@ -116,23 +121,47 @@ class Migrations:
         """The rules that the linter leaves out for a revision, which names them in `lint_exclude`."""
         return tuple(getattr(self._scripts().get_revision(revision).module, "lint_exclude", ()))
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        options = " ".join(f"-c {name}={value}" for name, value in self.limits.settings().items())
+    def _engine(self, fence: str = "") -> Engine:
+        """Makes connections with the limits; through a pooler, these and a fence come with each transaction."""
+        arguments: dict[str, Any] = {
+            "application_name": f"innosystem-migrate-{self.service}",
+            "connect_timeout": max(2, round(self.connect_timeout_seconds)),
+        }
+        settings = self.limits.settings()
+        if self.pooled:
+            arguments["prepare_threshold"] = None
+        else:
+            arguments["options"] = " ".join(f"-c {name}={value}" for name, value in settings.items())
         engine = create_engine(
             make_url(self.url).set(drivername="postgresql+psycopg"),
             poolclass=NullPool,
-            connect_args={
-                "application_name": f"innosystem-migrate-{self.service}",
-                "connect_timeout": max(2, round(self.connect_timeout_seconds)),
-                "options": options,
-            },
+            connect_args=arguments,
+            execution_options={"pooled": self.pooled},
         )
-        with engine.connect() as connection:
+        if self.pooled:
+            kind = limited_in_transactions(DriverConnection, settings, fence)
+            event.listen(engine, "do_connect", lambda _dialect, _record, given, named: kind.connect(*given, **named))
+        return engine
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._engine().connect() as connection:
             yield connection
 
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        if self.pooled:
+            with (
+                Lease(self._engine(), self.limits).held() as lease,
+                lease.fenced(self._engine(lease.fence)) as connection,
+            ):
+                yield connection
+        else:
+            with self._connection() as connection, turn(connection, self.limits):
+                yield connection
+
     def _run(self, action: Callable[[Config], object]) -> None:
-        with self._connection() as connection, turn(connection, self.limits):
+        with self._turn() as connection:
             tried_again(lambda: action(self._config(connection)), connection, self.limits)
 
     def _scripts(self) -> ScriptDirectory:

@@ -2,20 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
 
+from services.cli.__main__ import main
+from services.customers.models import metadata as customers
 from services.kit.data.database import Database
 from services.kit.data.errors import ConnectionFailed, LockTimedOut, TimedOut
 from services.kit.data.prepared import Prepared
+from services.kit.migrations.locking import TURNS, Limits, MigrationsBusy
+from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings, StartupError
 from tests import pgbouncer_server
-from tests.conftest import PostgresServer
+from tests.conftest import SERVICES, PostgresServer, migrations
+from tests.migration.trees import FILL, FREEZE, TABLE, Tree, expire_turn
 
 PROGRAM = pgbouncer_server.find()
 pytestmark = pytest.mark.skipif(
@@ -47,6 +57,19 @@ def through(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterato
 @pytest.fixture
 def direct(fresh_database: Callable[[str], str]) -> str:
     return fresh_database("customers")
+
+
+@pytest.fixture
+def empty(postgres: PostgresServer) -> Iterator[str]:
+    name = f"empty_{uuid4().hex}"
+    postgres.create_database(name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    return Tree(tmp_path, monkeypatch)
 
 
 Connect = Callable[..., Database]
@@ -132,3 +155,124 @@ async def test_a_pooler_that_is_not_told_of_is_refused_with_the_reason_or_found_
         database = connect(through(direct), pooled=False)
         with pytest.raises(StartupError, match="DATABASE_POOLED=true"):
             await database.check()
+
+
+QUICK = Limits(lock_timeout_seconds=0.1, attempts=2, retry_seconds=0.05, turn_seconds=0.3)
+COLUMN = "op.execute('ALTER TABLE things ADD COLUMN color text')"
+INDEX = (
+    "with outside_transaction():",
+    "    op.execute('DROP INDEX CONCURRENTLY IF EXISTS ix_things_name')",
+    f"    {FREEZE}",
+    "    op.execute('CREATE INDEX CONCURRENTLY ix_things_name ON things (name)')",
+)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_go_from_nothing_to_the_head_and_back_and_leave_nothing_in_a_session(
+    through: Callable[[str], str], empty: str, service: str
+) -> None:
+    pooled = replace(migrations(service, through(empty)), pooled=True)
+    pooled.up()
+    assert pooled.pending() == pooled.differences() == []
+    pooled.down("-1")
+    assert len(pooled.pending()) == 1
+    with psycopg.connect(through(empty), autocommit=True) as other:
+        ask = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
+        assert other.execute(ask).fetchone() == ("0", "0")
+        assert other.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+        assert other.execute(f"SELECT count(*) FROM {TURNS}".encode()).fetchone() == (0,)
+
+
+def test_migrators_through_a_pooler_and_beside_it_take_turns(
+    through: Callable[[str], str], empty: str, tree: Tree
+) -> None:
+    tree.add(TABLE, FILL)
+    tree.add(*INDEX)
+    tree.add("in_batches('things', change=\"name = 'thing ' || id\", where='name IS NULL', rows=100)")
+    with ThreadPoolExecutor(6) as pool:
+        migrators = [tree.on(through(empty), pooled=True) if number % 3 else tree.on(empty) for number in range(6)]
+        for done in [pool.submit(each.up) for each in migrators]:
+            done.result(60)
+    assert tree.on(empty).current() == "r3"
+    with psycopg.connect(empty) as other:
+        assert other.execute("SELECT count(name), count(DISTINCT xmin::text) FROM things").fetchone() == (2500, 25)
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_things_name'::regclass"
+        assert other.execute(valid).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("change", [COLUMN, "in_batches('things', change=\"name = 'x'\", where='name IS NULL')"])
+def test_a_migration_waits_for_locks_no_longer_than_its_limit(
+    through: Callable[[str], str], empty: str, tree: Tree, change: str
+) -> None:
+    tree.add(TABLE, "op.execute('INSERT INTO things VALUES (1)')")
+    tree.on(through(empty), pooled=True).up()
+    tree.add(change)
+    with psycopg.connect(empty) as other:
+        other.execute("SELECT FROM things FOR UPDATE")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            tree.on(through(empty), QUICK, pooled=True).up()
+    tree.on(through(empty), QUICK, pooled=True).up()
+    assert tree.on(empty).current() == "r2"
+
+
+def test_the_turn_of_a_migrator_that_dies_ends_with_its_lease(
+    through: Callable[[str], str], empty: str, tree: Tree
+) -> None:
+    tree.add(TABLE)
+    tree.add(*INDEX)
+    with tree.frozen(through(empty)):
+        pass
+    with pytest.raises(MigrationsBusy):
+        tree.on(through(empty), QUICK, pooled=True).up()
+    expire_turn(empty)
+    tree.on(through(empty), QUICK, pooled=True).up()
+    assert tree.on(empty).current() == "r2"
+
+
+def test_the_turn_of_a_migrator_that_dies_in_a_transaction_comes_back_as_well(
+    through: Callable[[str], str], empty: str, tree: Tree
+) -> None:
+    tree.add(TABLE)
+    tree.add(COLUMN, FREEZE)
+    with tree.frozen(through(empty)):
+        expire_turn(empty)
+        with pytest.raises(MigrationsBusy):
+            tree.on(through(empty), QUICK, pooled=True).up()
+    tree.on(through(empty), pooled=True).up()
+    assert tree.on(empty).current() == "r2"
+
+
+def test_one_session_is_too_few_for_a_migration_which_says_so(postgres: PostgresServer, empty: str, tree: Tree) -> None:
+    tree.add(TABLE)
+    with pooler(postgres, "session", default_pool_size=1) as through:
+        one = replace(tree.on(through(empty), pooled=True), connect_timeout_seconds=2)
+        with pytest.raises(OperationalError, match="timeout"):
+            one.up()
+    tree.on(empty).up()
+    assert tree.on(empty).current() == "r1"
+
+
+def test_the_command_and_the_start_of_a_service_migrate_through_a_pooler(
+    through: Callable[[str], str], empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUSTOMERS_DATABASE_URL", through(empty))
+    assert main(["migrate", "up", "customers"]) == 1
+    assert "unsupported startup parameter" in capsys.readouterr().err
+
+    monkeypatch.setenv("CUSTOMERS_DATABASE_POOLED", "perhaps")
+    assert main(["migrate", "up", "customers"]) == 1
+    assert capsys.readouterr().err == "innosystem: CUSTOMERS_DATABASE_POOLED is neither true nor false\n"
+
+    monkeypatch.setenv("CUSTOMERS_DATABASE_POOLED", "true")
+    assert main(["migrate", "up", "customers", "--to", "+1"]) == 0
+
+    async def start() -> None:
+        settings = DatabaseSettings(url=SecretStr(through(empty)), pooled=True, schema_check="migrate")
+        database = Database.connect(settings, application_name="test")
+        try:
+            await SchemaGate.of("customers", settings, customers, database).check()
+        finally:
+            await database.close()
+
+    asyncio.run(start())
+    assert main(["migrate", "check", "customers"]) == 0
