@@ -179,7 +179,11 @@ def test_migrations_go_from_nothing_to_the_head_and_back_and_leave_nothing_in_a_
     with psycopg.connect(through(empty), autocommit=True) as other:
         ask = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
         assert other.execute(ask).fetchone() == ("0", "0")
-        assert other.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+        locks = (
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
+        )
+        assert other.execute(locks).fetchone() == (0,)
         assert other.execute(f"SELECT count(*) FROM {TURNS}".encode()).fetchone() == (0,)
 
 
