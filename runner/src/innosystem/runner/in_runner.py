@@ -90,7 +90,7 @@ class InRunner:
             asyncio.CancelledError: The run was cancelled, and with it the handler.
         """
         name = f"handler {handler.id} of job {job.job_id}"
-        task = asyncio.create_task(call_coroutine(handler, input_json, job), name=name)
+        task = asyncio.get_running_loop().create_task(call_coroutine(handler, input_json, job), name=name)
         return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: stack_of_task(task))
 
     async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
@@ -123,9 +123,8 @@ class InRunner:
         stack: Callable[[], str],
     ) -> Outcome:
         self._running.add(running)
-        running.add_done_callback(self._running.discard)
         try:
-            await asyncio.wait([running], timeout=timeout)
+            await _ended_within(timeout, running)
             if running.done():
                 return _outcome_of(running)
             if job.stop is not None:
@@ -136,7 +135,9 @@ class InRunner:
             await end(running)
             raise
         finally:
-            if not running.done():
+            if running.done():
+                self._running.discard(running)
+            else:
                 log.error("handler_stuck", stop_seconds=self._stop_seconds, stack=stack())
                 self._stuck.add(running)
                 running.add_done_callback(self._not_stuck)
@@ -155,12 +156,32 @@ class InRunner:
         await asyncio.wait([future], timeout=self._stop_seconds)
 
     def _not_stuck(self, running: "asyncio.Future[Outcome]") -> None:
+        self._running.discard(running)
         self._stuck.discard(running)
         self.stuck_changed(len(self._stuck))
 
     def close(self) -> None:
         """Begin nothing more. What runs goes on."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _ended_within(seconds: float | None, running: "asyncio.Future[Outcome]") -> None:
+    """Wait as `asyncio.wait` does, with less CPU: each job goes through here."""
+    loop = running.get_loop()
+    ended = loop.create_future()
+
+    def end(*_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    running.add_done_callback(end)
+    timer = None if seconds is None else loop.call_later(seconds, end)
+    try:
+        await ended
+    finally:
+        running.remove_done_callback(end)
+        if timer is not None:
+            timer.cancel()
 
 
 def _outcome_of(ended: "asyncio.Future[Outcome]") -> Outcome:
