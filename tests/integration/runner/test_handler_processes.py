@@ -270,6 +270,17 @@ async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_befor
     assert job.output == os.getpid()
 
 
+async def test_a_job_may_be_run_again_whose_handler_a_process_does_not_have(world: World) -> None:
+    """Its module was replaced while the runner ran: a runner that was started since has what is right."""
+    world.registry.add("gone", len, process=True)
+    world.registry.load(["json"])
+    job = await world.submit("gone")
+    async with world.running():
+        await until(lambda: job.done)
+
+    assert (job.error.type, job.error.retryable) == ("UNKNOWN_HANDLER", True)
+
+
 def test_there_are_as_many_processes_as_the_container_may_use(tmp_path: Path) -> None:
     assert available_cpus(tmp_path) == len(os.sched_getaffinity(0))
     (tmp_path / "cpu.max").write_text("50000 100000\n")

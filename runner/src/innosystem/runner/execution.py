@@ -113,7 +113,8 @@ class Executor:
                 return await self._processes.run(handler.id, input_json, job, timeout)
         except NoSuchHandler:
             if handler.mode is Mode.PROCESS:
-                return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}")
+                # Its module has changed since this runner was started: others may have the handler.
+                return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}", retryable=True)
             log.warning("suspect_not_isolated", note="its handler is not in a module that another process can import")
         if handler.mode is Mode.COROUTINE:
             return await self.in_runner.run_coroutine(handler, input_json, job, timeout)
