@@ -11,7 +11,8 @@ from tests.integration.runner.fakes import StoredJob, until
 from tests.integration.runner.programs import Program, running_program
 
 HANDLERS = """
-import asyncio, contextvars, ctypes, locale, logging, os, signal, socket, sys, threading, time, uvloop, warnings
+import asyncio, contextvars, ctypes, locale, logging, os, signal, socket, sys, tempfile, threading, time, uvloop
+import warnings
 from innosystem.runner import handler
 
 variable = contextvars.ContextVar("variable", default="as before")
@@ -31,6 +32,11 @@ def see_umask():
     os.umask(umask)
     return umask
 
+def lose_directory():
+    directory = tempfile.mkdtemp()
+    os.chdir(directory)
+    os.rmdir(directory)
+
 def drop_logging():
     logging.getLogger().handlers.clear()
     logging.disable()
@@ -43,7 +49,7 @@ CHANGES = {
     "sys.path": (lambda: sys.path.append("/changed"), lambda: "/changed" in sys.path),
     "recursion limit": (lambda: sys.setrecursionlimit(2345), sys.getrecursionlimit),
     "warnings": (lambda: warnings.simplefilter("error"), lambda: warnings.filters[0][0]),
-    "locale": (lambda: locale.setlocale(locale.LC_ALL, "C") and None, lambda: locale.setlocale(locale.LC_ALL)),
+    "locale": (lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8") and None, lambda: locale.setlocale(locale.LC_ALL)),
     "logging": (lambda: logging.getLogger().setLevel(7), lambda: logging.getLogger().level),
     "event loop policy": (set_loop_policy, lambda: type(asyncio.get_event_loop_policy()).__module__),
     "context variables": (lambda: variable.set("changed") and None, variable.get),
@@ -58,6 +64,7 @@ DEEDS = {
     "close stdout": lambda: sys.stdout.close(),
     "close descriptor 1": lambda: os.close(1),
     "drop logging": drop_logging,
+    "lose directory": lose_directory,
     "os._exit": lambda: os._exit(7),
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
@@ -82,12 +89,12 @@ handler("process", process=True)(lambda input: act(input))
 
 MODES = ["coroutine", "thread", "process"]
 CHANGES = [
-    "working directory",
     "environment",
     "umask",
     "sys.path",
     "recursion limit",
     "warnings",
+    "locale",
     "logging",
     "event loop policy",
 ]
@@ -127,6 +134,21 @@ async def test_what_a_handler_changes_stays_changed_in_its_own_process_only(
                 assert (await ran(world, other, look=change)).output == before[change, other], change
         await ran(world, mode, change="context variables")
         assert (await ran(world, mode, look="context variables")).output == "as before"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_changed_working_directory_is_that_of_no_handler_in_a_process(
+    world: World, tmp_path: Path, mode: str
+) -> None:
+    async with running_program(world, tmp_path, HANDLERS):
+        # Before there is a process, and so that it can't be started where the runner is now.
+        await ran(world, mode, do="lose directory")
+        assert (await ran(world, "process", look="working directory")).output == str(tmp_path)
+        await ran(world, mode, change="working directory")
+        assert (await ran(world, "process", look="working directory")).output == str(tmp_path)
+        assert (await ran(world, "thread", look="working directory")).output == (
+            str(tmp_path) if mode == "process" else "/"
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -40,8 +41,12 @@ def main(descriptor: int) -> None:
         # Without a runner there is nobody to answer to, and `_read` is about to end the process.
         with suppress(OSError):
             _answer(connection, frozenset(default_registry))
+            directory = Path.cwd()
             while True:
-                _answer(connection, _run(*messages.get()))
+                message = messages.get()
+                # The handler before may have changed it.
+                os.chdir(directory)
+                _answer(connection, _run(*message))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -76,8 +76,9 @@ class ProcessPool:
         reused: bool = True,
     ) -> None:
         self._modules = list(modules)
-        # A handler in a thread may change the directory.
-        self._path = [entry or str(Path.cwd()) for entry in sys.path]
+        # A handler in a thread may change the directory, and remove the one that it has changed to.
+        self._directory = str(Path.cwd())
+        self._path = [entry or self._directory for entry in sys.path]
         self._guard = guard
         self._intake = intake
         self._wait_seconds = wait_seconds
@@ -132,7 +133,7 @@ class ProcessPool:
             await process.kill()
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
-                return await _Process.start(self._modules, self._path, self._guard)
+                return await _Process.start(self._modules, self._path, self._directory, self._guard)
             except (EOFError, OSError) as exc:
                 log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
         # No handler has seen the job yet: it must not pay for that.
@@ -140,8 +141,8 @@ class ProcessPool:
 
     async def close(self) -> None:
         """End the processes that wait for work."""
-        while self._idle:
-            await self._idle.pop().end()
+        ending, self._idle = self._idle, []
+        await asyncio.gather(*(process.end() for process in ending))
 
 
 async def _run_in(
@@ -176,7 +177,7 @@ def _how_it_ended(status: int) -> str:
     return f"was ended by {name}" + (f": {hint}" if hint else "")
 
 
-async def _spawn(connection: socket.socket, path: list[str]) -> asyncio.subprocess.Process:
+async def _spawn(connection: socket.socket, path: list[str], directory: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -184,6 +185,7 @@ async def _spawn(connection: socket.socket, path: list[str]) -> asyncio.subproce
         str(connection.fileno()),
         json.dumps(path),
         pass_fds=[connection.fileno()],
+        cwd=directory,
         stdin=asyncio.subprocess.DEVNULL,
         # What the handler starts is in this process's group and can be killed with it. And Ctrl-C in a terminal reaches
         # the runner alone, which lets handlers finish.
@@ -214,12 +216,12 @@ class _Process:
         self.lingered = False
 
     @classmethod
-    async def start(cls, modules: list[str], path: list[str], guard: Guard) -> Self:
+    async def start(cls, modules: list[str], path: list[str], directory: str, guard: Guard) -> Self:
         """Start a process and wait until it has imported the handlers."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                process = await _spawn(theirs, path)
+                process = await _spawn(theirs, path, directory)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except BaseException:
             # Cancelled, perhaps: the process, if there is one, ends by itself when its socket closes.
@@ -263,7 +265,9 @@ class _Process:
 
     async def end(self) -> None:
         """Have the process end by itself, so that it writes the lines that it has logged; kill it if it does not."""
-        self._writer.close()
+        # Not closed only: a process that a handler forked may hold this end open.
+        with suppress(OSError):
+            self._writer.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
                 await self._process.wait()
