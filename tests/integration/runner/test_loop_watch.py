@@ -1,5 +1,8 @@
 """A handler that blocks the event loop is named, and does not keep the runner and its jobs for ever."""
 
+import asyncio
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -82,11 +85,27 @@ async def test_a_blocked_loop_does_not_keep_a_runner_that_is_told_to_stop_beyond
         assert time.monotonic() - began >= 2
 
 
+async def test_a_runner_that_was_frozen_for_longer_than_its_loop_may_be_blocked_goes_on(
+    world: World, tmp_path: Path
+) -> None:
+    entered = tmp_path / "entered"
+    async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="1.5") as running:
+        os.kill(running.process.pid, signal.SIGSTOP)
+        # The time that it is frozen is what is tested.
+        await asyncio.sleep(3)
+        os.kill(running.process.pid, signal.SIGCONT)
+        job = await world.submit("blocks", {"entered": str(entered), "seconds": 0})
+        await until(lambda: job.done)
+        assert running.process.returncode is None
+
+
 async def test_a_handler_that_holds_the_interpreters_lock_for_too_long_ends_the_runner(
     world: World, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
-    async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="2") as running:
+    async with running_program(
+        world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="2", RUNNER_LEASE_SECONDS="2"
+    ) as running:
         await world.submit("holds-the-lock", {"entered": str(entered)})
         await until(entered.exists)
         assert await running.ended() == 1

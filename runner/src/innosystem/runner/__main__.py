@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
-import uvloop
 from pydantic import ValidationError
 
 from innosystem.client.log_lines import flush_all
@@ -22,6 +21,7 @@ from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.forks import protect_from_forks
 from innosystem.runner.logs import configure_logs
 from innosystem.runner.loop_watch import LoopWatch
+from innosystem.runner.main_loop import Left, run_to_end
 from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.settings import RunnerSettings
 from innosystem.runner.worker import Runner
@@ -76,14 +76,16 @@ def run(settings: RunnerSettings) -> int:
         except OSError as exc:
             sys.stderr.write(f"RUNNER_HEALTH_FILE: {exc}\n")
             return 2
-    return uvloop.run(_serve(settings, default_registry))
+    return run_to_end(_serve(settings, default_registry))
 
 
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     """Run jobs; answer the exit status."""
+    left = Left()
     async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
         watch = LoopWatch(
             limit_seconds=settings.runner_blocked_seconds,
+            lease_seconds=settings.runner_lease_seconds,
             drain_seconds=settings.runner_drain_seconds,
             stop=runner.stop,
         )
@@ -106,6 +108,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         log.error("handlers_abandoned", note="handlers run on, which nothing else can stop")
         flush_all()
         os._exit(status)
+    left.end_with(status)
     return status
 
 

@@ -70,6 +70,8 @@ class Guard:
     async def close(self) -> None:
         """End it; groups that it still knows are killed."""
         if self._pipe is not None:
+            # A process that a handler forked may hold this end open: closing it alone may end nothing.
+            self._tell("end\n")
             os.close(self._pipe)
             self._pipe = None
         if self._process is not None:

@@ -1,7 +1,7 @@
 """Kills the process groups of handlers once their runner is gone. Run as a script; imports nothing of ours.
 
-The runner writes `+<group>` and `-<group>`, a line each. It is gone when it has closed its end, or is not the parent
-any more: a process that a handler forked may hold that end open.
+The runner writes `+<group>` and `-<group>`, a line each, and `end`. It is gone when it has closed its end, or is not
+the parent any more: a process that a handler forked may hold that end open.
 """
 
 import os
@@ -19,7 +19,8 @@ def main(descriptor: int, runner: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
     rest = b""
-    while os.getppid() == runner:
+    ending = False
+    while not ending and os.getppid() == runner:
         if not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
             continue
         read = os.read(descriptor, 4096)
@@ -27,7 +28,9 @@ def main(descriptor: int, runner: int) -> None:
             break
         *lines, rest = (rest + read).split(b"\n")
         for line in lines:
-            if line.startswith(b"+"):
+            if line == b"end":
+                ending = True
+            elif line.startswith(b"+"):
                 groups.add(int(line[1:]))
             else:
                 groups.discard(int(line[1:]))

@@ -40,17 +40,22 @@ class LoopWatch:
     process, so that leases end and jobs run elsewhere. So does one that blocks the end of the runner for longer than
     its drain. Only time in which this thread itself ran counts: a process that was frozen is not to blame.
 
-    Where the interpreter's lock is held for longer than the limit this thread can't run either. Then the traceback of
-    all threads goes to standard error, and the process ends with status 1.
+    Where the interpreter's lock is held this thread can't run either. After a limit of its own the traceback of all
+    threads goes to standard error, and the process ends with status 1. That limit counts the time in which the process
+    was frozen, too, so it is as long as a lease: nothing renews meanwhile, and no job is kept.
 
     Args:
         limit_seconds: How long the loop may be blocked.
+        lease_seconds: How long the runner's leases last.
         drain_seconds: How long it may be once the runner was told to stop.
         stop: Called in the loop at each signal to stop.
     """
 
-    def __init__(self, *, limit_seconds: float, drain_seconds: float, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, *, limit_seconds: float, lease_seconds: float, drain_seconds: float, stop: Callable[[], None]
+    ) -> None:
         self._limit_seconds = limit_seconds
+        self._lock_seconds = max(limit_seconds, lease_seconds)
         self._drain_seconds = drain_seconds
         self._stop = stop
         self._loop = asyncio.get_running_loop()
@@ -62,6 +67,7 @@ class LoopWatch:
         self._stop_at: float | None = None
         self._said = False
         self._armed_at = float("-inf")
+        self._earlier = -1
         self._theirs, self._ours = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="watch-loop", daemon=True)
 
@@ -70,21 +76,33 @@ class LoopWatch:
         """Watch meanwhile, and take the signals. In the main thread only, in which the loop runs."""
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
-        # Written to at once in whatever the main thread is; a signal handler has to wait until that is Python again.
-        earlier = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        self._take_signals()
         for number in _STOP_SIGNALS:
-            signal.signal(number, _leave_to_thread)
+            signal.signal(number, self._in_python)
         self._arm(time.monotonic())
         self._thread.start()
         try:
             yield self
         finally:
             self._closing.set()
-            signal.set_wakeup_fd(earlier)
+            signal.set_wakeup_fd(self._earlier)
             self._thread.join()
             faulthandler.cancel_dump_traceback_later()
             self._ours.close()
             self._theirs.close()
+
+    def _take_signals(self) -> bool:
+        """Have signals come to the thread, and tell whether they did not: uvloop takes them when it begins to run."""
+        # Written to at once in whatever the main thread is; a signal handler has to wait until that is Python again.
+        earlier = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        if earlier == self._theirs.fileno():
+            return False
+        self._earlier = earlier
+        return True
+
+    def _in_python(self, number: int, frame: FrameType | None) -> None:
+        if not self._closing.is_set() and self._take_signals():
+            self._receive(bytes([number]))
 
     def was_blocked(self) -> bool:
         """Tell whether the loop was blocked a moment ago: what is late now may be so for that reason."""
@@ -107,7 +125,7 @@ class LoopWatch:
 
     def _arm(self, now: float) -> None:
         """Have the process end after the limit, by a thread without Python, unless this is called again before."""
-        faulthandler.dump_traceback_later(self._limit_seconds, exit=True, file=_STANDARD_ERROR)
+        faulthandler.dump_traceback_later(self._lock_seconds, exit=True, file=_STANDARD_ERROR)
         self._armed_at = now
 
     def _look(self, now: float, seconds: float) -> None:
@@ -143,7 +161,5 @@ class LoopWatch:
 
     def _answer(self) -> None:
         self._answered = True
-
-
-def _leave_to_thread(number: int, frame: FrameType | None) -> None:
-    return
+        if not self._closing.is_set():
+            self._take_signals()
