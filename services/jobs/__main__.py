@@ -104,11 +104,18 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
         client = await opened.enter_async_context(redis_client(redis_settings))
         lists = RedisLists(client, redis_settings.key_prefix)
         channel = connect(customers_settings.address, deadline_seconds=customers_settings.deadline_seconds)
-        customers = GrpcCustomers(CustomerServiceStub(await opened.enter_async_context(channel)))
+        customers = GrpcCustomers(
+            CustomerServiceStub(await opened.enter_async_context(channel)), customers_settings.deadline_seconds
+        )
 
         channel = connect(wallets_settings.address, deadline_seconds=wallets_settings.deadline_seconds)
         clock_skew = Skew("wallets", database_settings.clock_skew_seconds_max)
-        wallets = GrpcWallets(WalletServiceStub(await opened.enter_async_context(channel)), database.now, clock_skew)
+        wallets = GrpcWallets(
+            WalletServiceStub(await opened.enter_async_context(channel)),
+            database.now,
+            clock_skew,
+            wallets_settings.deadline_seconds,
+        )
         pubsub = await opened.enter_async_context(pubsub_client(redis_settings))
 
         transactions = SqlTransactions(database)

@@ -19,6 +19,7 @@ from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
 from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked
+from services.kit.rpc.attempts import answered
 from services.kit.rpc.convert import moment, optional_id
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ _DEFINITE: Final = frozenset(
     }
 )
 _PAGE_SIZE = 1000
+# Of the time of a call. A ledger that has much to do may need seconds: it is not asked for the same again at once.
+_SHARES: Final = (0.2, 0.3, 0.5)
 _STATES = {state.value: state for state in HoldState}
 
 
@@ -47,10 +50,14 @@ class GrpcWallets:
         stub: A stub of WalletService.
         now: The time of our own database.
         skew: Told how far the ledger's clock is ahead of that; None if nobody wants to know.
+        deadline_seconds: How long a batch call may take.
     """
 
-    def __init__(self, stub: Any, now: Callable[[], datetime], skew: Skew | None = None) -> None:
+    def __init__(
+        self, stub: Any, now: Callable[[], datetime], skew: Skew | None = None, deadline_seconds: float = 10.0
+    ) -> None:
         self._stub = stub
+        self._attempts = [share * deadline_seconds for share in _SHARES]
         self._now = now
         self._skew = skew
 
@@ -58,7 +65,8 @@ class GrpcWallets:
         """Makes up to 1,000 charges in one call."""
 
         async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
-            response = await self._stub.BatchDeduct(pb.BatchDeductRequest(requests=[_deduction(one) for one in some]))
+            request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
+            response = await answered(self._stub.BatchDeduct, request, self._attempts)
             return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
@@ -67,9 +75,8 @@ class GrpcWallets:
         """Places up to 1,000 holds in one call; asks for those that exist and are active with other parameters."""
 
         async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
-            response = await self._stub.BatchPlaceHolds(
-                pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
-            )
+            request = pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
+            response = await answered(self._stub.BatchPlaceHolds, request, self._attempts)
             now = self._time_of(response)
             return [_placed(one, result, now) for one, result in zip(some, response.results, strict=True)]
 
@@ -86,7 +93,7 @@ class GrpcWallets:
             request = pb.BatchReleaseHoldsRequest(
                 requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
             )
-            response = await self._stub.BatchReleaseHolds(request)
+            response = await answered(self._stub.BatchReleaseHolds, request, self._attempts)
             return [_released(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))

@@ -32,7 +32,9 @@ class Stub:
         self.away = away
         self.asked: list[int] = []
 
-    async def BatchGetCustomers(self, request: BatchGetCustomersRequest) -> BatchGetCustomersResponse:  # noqa: N802
+    async def BatchGetCustomers(
+        self, request: BatchGetCustomersRequest, timeout: float | None = None
+    ) -> BatchGetCustomersResponse:
         self.asked.append(len(request.customer_ids))
         if self.away:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())

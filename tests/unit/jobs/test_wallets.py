@@ -50,7 +50,9 @@ class Stub:
         self.results = results
         self.asked: list[BatchDeductRequest] = []
 
-    async def BatchDeduct(self, request: BatchDeductRequest) -> BatchDeductResponse:  # noqa: N802 - as the contract has it
+    async def BatchDeduct(  # noqa: N802 - as the contract has it
+        self, request: BatchDeductRequest, timeout: float | None = None
+    ) -> BatchDeductResponse:
         self.asked.append(request)
         if not self.results:
             raise grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, grpc.aio.Metadata(), grpc.aio.Metadata())
@@ -106,7 +108,7 @@ async def test_a_charge_that_has_a_whole_batch_refused_is_found_and_the_others_a
     culprit = Charge(CUSTOMER, "EUR", 0, None, UUID(int=99))
 
     class Picky(Stub):
-        async def BatchDeduct(self, request: BatchDeductRequest) -> BatchDeductResponse:  # noqa: N802
+        async def BatchDeduct(self, request: BatchDeductRequest, timeout: float | None = None) -> BatchDeductResponse:  # noqa: N802
             self.asked.append(request)
             if any(one.job_id == str(culprit.job_id) for one in request.requests):
                 nothing = grpc.aio.Metadata()
@@ -150,11 +152,15 @@ class HoldStub:
         self.asked: list[Any] = []
         self.now: Timestamp | None = None
 
-    async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest) -> pb.BatchPlaceHoldsResponse:  # noqa: N802
+    async def BatchPlaceHolds(
+        self, request: pb.BatchPlaceHoldsRequest, timeout: float | None = None
+    ) -> pb.BatchPlaceHoldsResponse:
         self.asked.append(request)
         return pb.BatchPlaceHoldsResponse(results=self._told(), now=self.now)
 
-    async def BatchReleaseHolds(self, request: pb.BatchReleaseHoldsRequest) -> pb.BatchReleaseHoldsResponse:  # noqa: N802
+    async def BatchReleaseHolds(
+        self, request: pb.BatchReleaseHoldsRequest, timeout: float | None = None
+    ) -> pb.BatchReleaseHoldsResponse:
         self.asked.append(request)
         return pb.BatchReleaseHoldsResponse(results=self._told())
 
