@@ -32,7 +32,7 @@ class Stub:
         self.away = away
         self.asked: list[int] = []
 
-    async def BatchGetCustomers(
+    async def BatchGetCustomers(  # noqa: N802
         self, request: BatchGetCustomersRequest, timeout: float | None = None
     ) -> BatchGetCustomersResponse:
         self.asked.append(len(request.customer_ids))

@@ -152,13 +152,13 @@ class HoldStub:
         self.asked: list[Any] = []
         self.now: Timestamp | None = None
 
-    async def BatchPlaceHolds(
+    async def BatchPlaceHolds(  # noqa: N802
         self, request: pb.BatchPlaceHoldsRequest, timeout: float | None = None
     ) -> pb.BatchPlaceHoldsResponse:
         self.asked.append(request)
         return pb.BatchPlaceHoldsResponse(results=self._told(), now=self.now)
 
-    async def BatchReleaseHolds(
+    async def BatchReleaseHolds(  # noqa: N802
         self, request: pb.BatchReleaseHoldsRequest, timeout: float | None = None
     ) -> pb.BatchReleaseHoldsResponse:
         self.asked.append(request)
