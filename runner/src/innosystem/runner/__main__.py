@@ -82,7 +82,8 @@ def run(settings: RunnerSettings) -> int:
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     """Run jobs; answer the exit status."""
     left = Left()
-    async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
+    # Watched until its connections are closed, too: the thread that renews leases lives as long.
+    async with AsyncExitStack() as closing, Runner.open(settings, registry) as runner:
         watch = LoopWatch(
             limit_seconds=settings.runner_blocked_seconds,
             lease_seconds=settings.runner_lease_seconds,
