@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from tests.chaos.load import JOBS_PER_SECOND
-from tests.chaos.run import FAULT_EVERY_SECONDS, Result, run
+from tests.chaos.run import FAULT_EVERY_SECONDS, NEIGHBOURS_SECONDS, Result, run
 
 _COMPLAINTS_SHOWN = 50
 
@@ -28,6 +28,7 @@ def main() -> int:
         say=lambda line: print(line, flush=True),
         jobs_per_second=arguments.jobs_per_second,
         fault_every_seconds=arguments.fault_every_seconds,
+        neighbours_seconds=arguments.neighbours_seconds,
     )
     try:
         result = asyncio.run(running)
@@ -69,6 +70,12 @@ def _parse() -> argparse.Namespace:
         help="how many jobs are submitted; beyond the usual rate they are quick ones",
     )
     parser.add_argument("--fault-every-seconds", type=float, default=FAULT_EVERY_SECONDS, help="the mean pause")
+    parser.add_argument(
+        "--neighbours-seconds",
+        type=float,
+        default=NEIGHBOURS_SECONDS,
+        help="how long neighbours are measured under each trouble, before the faults; 0 for not at all",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder when all is well too")
     return parser.parse_args()
 

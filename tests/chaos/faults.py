@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-SERVICE_REPLICAS = tuple(f"{service}-{index}" for service in ("customers", "wallets", "jobs") for index in range(2))
+SERVICES = ("customers", "wallets", "jobs")
+SERVICE_REPLICAS = tuple(f"{service}-{index}" for service in SERVICES for index in range(2))
 RUNNERS = ("runner-0", "runner-1", "runner-2")
 LINKS = ("redis", "postgres-customers", "postgres-wallets", "postgres-jobs", *SERVICE_REPLICAS)
 # What jobs go through most of all is hit most often.
@@ -21,11 +22,13 @@ class Sort:
         targets: What it may hit.
         seconds: The shortest and the longest time that it lasts.
         copies: How often it is in the deck that the schedule is dealt from.
+        once: Whether a run has it exactly once, beside the deck, for at most a fifth of the run.
     """
 
     targets: tuple[str, ...]
     seconds: tuple[float, float] = (0, 0)
     copies: int = 1
+    once: bool = False
 
 
 SORTS: Mapping[str, Sort] = MappingProxyType(
@@ -50,6 +53,17 @@ SORTS: Mapping[str, Sort] = MappingProxyType(
         "push duplicates": Sort(targets=("redis",)),
         "push unknown IDs": Sort(targets=("redis",)),
         "push rubbish": Sort(targets=("redis",)),
+        # Longer than a lease and than any limit on waiting for a lock.
+        "lock a row": Sort(targets=("wallets", "jobs"), seconds=(3.5, 9), copies=2),
+        # Longer than the deadlines of those who call it.
+        "freeze a replica for long": Sort(targets=SERVICE_REPLICAS, seconds=(8, 14)),
+        "fail Redis over": Sort(targets=("redis",), copies=2),
+        "reconnect to a read-only PostgreSQL": Sort(targets=SERVICES, seconds=(0.5, 3)),
+        "write a value of a later release": Sort(targets=("jobs",), seconds=(3, 8)),
+        "put a foreign key under a list's name": Sort(targets=("redis",), seconds=(2, 6)),
+        "submit a poison job": Sort(targets=("runners",)),
+        "stop the wallets service": Sort(targets=("wallets",), seconds=(120, 120), copies=0, once=True),
+        "flood by one customer": Sort(targets=("jobs",), seconds=(60, 60), copies=0, once=True),
     }
 )
 
@@ -90,16 +104,23 @@ def schedule(seed: int, *, for_seconds: float, every_seconds: float, quiet_secon
         if not deck:
             deck = [name for name, sort in SORTS.items() for _ in range(sort.copies)]
             chance.shuffle(deck)
-        name = deck.pop()
-        sort = SORTS[name]
-        dealt.append(
-            Fault(
-                at_seconds=round(at, 3),
-                sort=name,
-                target=chance.choice(sort.targets),
-                seconds=round(chance.uniform(*sort.seconds), 3),
-                chance=chance.random(),
-            )
-        )
+        dealt.append(_dealt(deck.pop(), at, chance))
         at += chance.uniform(0.2, 1.8) * every_seconds
-    return dealt
+    # One after the other, each in a part of the run of its own.
+    once = [name for name, sort in SORTS.items() if sort.once and for_seconds > quiet_seconds]
+    chance.shuffle(once)
+    for place, name in enumerate(once):
+        fault = _dealt(name, quiet_seconds + (for_seconds - quiet_seconds) * place / len(once), chance)
+        dealt.append(replace(fault, seconds=min(fault.seconds, for_seconds / 5)))
+    return sorted(dealt, key=lambda fault: fault.at_seconds)
+
+
+def _dealt(name: str, at_seconds: float, chance: random.Random) -> Fault:
+    sort = SORTS[name]
+    return Fault(
+        at_seconds=round(at_seconds, 3),
+        sort=name,
+        target=chance.choice(sort.targets),
+        seconds=round(chance.uniform(*sort.seconds), 3),
+        chance=chance.random(),
+    )

@@ -1,6 +1,7 @@
 """What becomes of jobs that were accepted: some are taken back, some are run again, some are watched."""
 
 import asyncio
+from functools import partial
 
 import grpc
 
@@ -12,7 +13,14 @@ from innosystem.jobs.v1.job_pb2 import (
     JOB_STATUS_UNSPECIFIED,
     JobStatus,
 )
-from innosystem.jobs.v1.job_service_pb2 import CancelJobRequest, GetJobRequest, RetryJobRequest, WatchJobRequest
+from innosystem.jobs.v1.job_service_pb2 import (
+    BatchCancelJobsRequest,
+    CancelJobRequest,
+    GetJobRequest,
+    JobFilter,
+    RetryJobRequest,
+    WatchJobRequest,
+)
 from tests.chaos.calls import CALL_SECONDS, PAUSE_SECONDS, Calls, read
 from tests.chaos.money import Money
 from tests.chaos.oracle import INSUFFICIENT_FUNDS
@@ -21,6 +29,7 @@ from tests.chaos.submissions import Submission
 # How often somebody looks whether a job has ended, or whether there is money now.
 LATER_SECONDS = 1.0
 
+_BATCH = 1000
 _WATCH_SECONDS = 30.0
 _WITHOUT_SUCCESS = (JOB_STATUS_FAILED, JOB_STATUS_CANCELLED)
 
@@ -52,6 +61,18 @@ class Followers:
                 submission.cancellation = "too late"
             else:
                 self.complaints.append(f"{submission.job_id} could not be taken back: {error}")
+
+    async def cancel_all(self, customer_id: str) -> None:
+        """Cancel the waiting jobs of a customer, batch by batch, until there are none."""
+        waiting = JobFilter(filter=f'customer_id = "{customer_id}" AND status = PENDING', limit=_BATCH)
+        while True:
+            request = BatchCancelJobsRequest(filter=waiting, reason="chaos")
+            answer = await self._calls.until_answered(
+                partial(self._clients.jobs.BatchCancelJobs, request, timeout=CALL_SECONDS)
+            )
+            if not answer.next_page_token:
+                return
+            waiting.page_token = answer.next_page_token
 
     async def run_again(self, submission: Submission) -> None:
         """Has a job run again once it has ended without success."""

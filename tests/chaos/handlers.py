@@ -1,6 +1,8 @@
 """The handlers of the load. Each notes down when it begins, returns, raises or is stopped."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from typing import Any
 
 from innosystem.runner import JobContext, JobError, Snooze, handler
 from tests.chaos.kinds import expected_output
-from tests.chaos.notes import BEGUN, RAISED, RETURNED, STOPPED, note
+from tests.chaos.notes import BEGUN, KILLS, RAISED, RETURNED, STOPPED, note
 
 
 @contextmanager
@@ -106,3 +108,11 @@ async def waits(value: Any, job: JobContext) -> Any:
         while not Path(value["until"]).exists():  # noqa: ASYNC110, ASYNC240 - a file can only be looked for, and that takes no time
             await asyncio.sleep(0.02)
         return expected_output(value)
+
+
+@handler("chaos.kills")
+async def kills(_: Any, job: JobContext) -> Any:
+    """Kill the process that runs it."""
+    note(KILLS, job.job_id, job.attempt)
+    with noted(job):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,7 +17,10 @@ import redis
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_service_pb2
 from tests.chaos.faults import Fault
+from tests.chaos.kinds import POISON
+from tests.chaos.load import Load
 from tests.chaos.platform import Platform
+from tests.chaos.row_faults import locked_row, with_later_value
 from tests.e2e.processes import eventually
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ _END_BACKENDS = (
 _DELAY_SECONDS = 0.25
 _CALL_SECONDS = 5
 _LATE_TRIES = 5
+# A hundred thousand jobs in the minute that a run of some length has for it.
+_FLOOD_PER_SECOND = 1700
 
 
 class Inflictor:
@@ -50,13 +55,14 @@ class Inflictor:
         complaints: What should not have been possible.
     """
 
-    def __init__(self, platform: Platform, jobs: "JobServiceAsyncStub") -> None:
-        """Takes the platform, and a client of the jobs service for completions that come late."""
+    def __init__(self, platform: Platform, jobs: "JobServiceAsyncStub", load: Load) -> None:
+        """Takes the platform, a client of the jobs service for completions that come late, and who submits jobs."""
         self.done: Counter[str] = Counter()
         self.late_completions: Counter[str] = Counter()
         self.complaints: list[str] = []
         self._platform = platform
         self._jobs = jobs
+        self._load = load
         self._server_turns = {"postgres": asyncio.Lock(), "redis": asyncio.Lock()}
         self._link_turns = {name: asyncio.Lock() for name in platform.links}
         self._ways: Mapping[str, Callable[[Fault], Awaitable[None]]] = {
@@ -79,6 +85,15 @@ class Inflictor:
             "push duplicates": self._push_duplicates,
             "push unknown IDs": self._push_unknown,
             "push rubbish": self._push_rubbish,
+            "lock a row": self._lock_row,
+            "freeze a replica for long": self._freeze,
+            "fail Redis over": self._fail_redis_over,
+            "reconnect to a read-only PostgreSQL": self._reconnect_read_only,
+            "write a value of a later release": self._write_later_value,
+            "put a foreign key under a list's name": self._put_foreign_key,
+            "submit a poison job": self._submit_poison,
+            "stop the wallets service": self._stop_service,
+            "flood by one customer": self._flood,
         }
 
     async def inflict(self, fault: Fault) -> None:
@@ -86,6 +101,54 @@ class Inflictor:
         with suppress(redis.RedisError, psycopg.OperationalError):
             await self._ways[fault.sort](fault)
             self.done[fault.sort] += 1
+
+    async def _lock_row(self, fault: Fault) -> None:
+        async with locked_row(self._platform.postgres.url(fault.target), fault.target):
+            await asyncio.sleep(fault.seconds)
+
+    async def _write_later_value(self, fault: Fault) -> None:
+        async with with_later_value(self._platform.postgres.url("jobs")):
+            await asyncio.sleep(fault.seconds)
+
+    async def _reconnect_read_only(self, fault: Fault) -> None:
+        async with self._server_turns["postgres"]:
+            await asyncio.to_thread(self._platform.make_read_only, fault.target)
+            await asyncio.sleep(fault.seconds)
+            await asyncio.to_thread(self._platform.make_writable, fault.target)
+
+    async def _fail_redis_over(self, _: Fault) -> None:
+        async with self._server_turns["redis"]:
+            await asyncio.to_thread(self._platform.fail_redis_over)
+
+    async def _put_foreign_key(self, fault: Fault) -> None:
+        """A key of another type, as another program may write it that uses the same Redis."""
+        name = LISTS[int(fault.chance * len(LISTS))]
+
+        def replace(client: "redis.Redis") -> None:
+            client.delete(name)
+            client.set(name, "foreign")
+
+        await asyncio.to_thread(self._redis, replace)
+        await asyncio.sleep(fault.seconds)
+        await asyncio.to_thread(self._redis, lambda client: client.delete(name))
+
+    async def _submit_poison(self, _: Fault) -> None:
+        self._load.submit(POISON)
+
+    async def _stop_service(self, fault: Fault) -> None:
+        members = [member for name, member in self._platform.members.items() if name.startswith(fault.target)]
+        async with AsyncExitStack() as turns:
+            for member in members:
+                await turns.enter_async_context(member.turn)
+                await member.kill()
+            await asyncio.sleep(fault.seconds)
+            for member in members:
+                member.start()
+
+    async def _flood(self, fault: Fault) -> None:
+        await self._load.submit_flood(round(fault.seconds * _FLOOD_PER_SECOND))
+        await asyncio.sleep(fault.seconds)
+        await self._load.cancel_flood()
 
     async def _kill(self, fault: Fault) -> None:
         member = self._platform.members[fault.target]
@@ -125,7 +188,7 @@ class Inflictor:
         if (pid := server.pid) is not None:
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not server.running)
-        shutil.rmtree(self._platform.folder / "redis")
+        shutil.rmtree(self._platform.redis_data)
 
     async def _empty_redis(self, _: Fault) -> None:
         await asyncio.to_thread(self._redis, lambda client: client.flushall())

@@ -9,6 +9,16 @@ from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, PROCESSOR_TYPE
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
 NOBODYS_QUEUE = "nobody"
 """A queue that no runner takes jobs from."""
+QUICK = "quick"
+"""Jobs that are over as soon as they run."""
+FREE = "free"
+"""The same, at no price."""
+POISON = "poison"
+"""Jobs that kill the process that runs them."""
+DEATHS_MAX = 8
+"""How often a job may be suspected of a death: only those that cause them come that far."""
+FLOOD = "flood"
+"""Jobs that one customer submits by the ten thousands, and cancels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +66,8 @@ class Kind:
 
 
 _ALL = (
-    Kind(name="quick", handler="chaos.answers", weight=16),
-    Kind(name="free", handler="chaos.answers", cost_cents=0, weight=4),
+    Kind(name=QUICK, handler="chaos.answers", weight=16),
+    Kind(name=FREE, handler="chaos.answers", cost_cents=0, weight=4),
     # Longer than a lease of the runners: it lives by renewals.
     Kind(name="slow", handler="chaos.takes", cost_cents=7, seconds=(0.5, 6), weight=4),
     Kind(name="thread", handler="chaos.thread", processor_type=PROCESSOR_TYPE_SYNC, seconds=(0, 3)),
@@ -83,6 +93,12 @@ _ALL = (
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=3),
     Kind(name="taken-back-scheduled", handler="chaos.answers", waits_seconds=(1, 4), cancelled=True,
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=1),
+    # These two come by faults.
+    Kind(name=POISON, handler="chaos.kills", ends=frozenset({FAILED}), weight=0, runs=DEATHS_MAX + 1,
+         error_types=frozenset({"RUNNER_LOST", "PROCESS_DIED"})),
+    # They take slots rather than the machine.
+    Kind(name=FLOOD, handler="chaos.takes", cost_cents=0, weight=0, seconds=(0.1, 0.3),
+         ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"})),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -11,9 +11,10 @@ import grpc
 from innosystem.client import Innosystem, InnosystemError, error_from_status
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
+from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
 from tests.chaos.calls import CALL_SECONDS, PAUSE_SECONDS, Calls, read
 from tests.chaos.following import LATER_SECONDS, Followers
-from tests.chaos.kinds import KINDS
+from tests.chaos.kinds import FLOOD, KINDS, QUICK
 from tests.chaos.money import Money
 from tests.chaos.submissions import Generator, Submission, job_type
 
@@ -22,6 +23,8 @@ JOBS_PER_SECOND = 12.0
 
 _TICK_SECONDS = 0.5
 _TOP_UP_SECONDS = 4.0
+_FLOOD_BATCH = 500
+_FLOOD_TASKS = 2
 
 
 class Load:
@@ -43,7 +46,7 @@ class Load:
         self._random = random.Random(seed)
         mixed = min(jobs_per_second, JOBS_PER_SECOND)
         self._mixed_per_tick, self._quick_per_tick = mixed * _TICK_SECONDS, (jobs_per_second - mixed) * _TICK_SECONDS
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._calls = Calls()
         self._money = Money(clients, self._calls)
         self._followers = Followers(clients, self._calls, self._money)
@@ -88,6 +91,50 @@ class Load:
                 task.cancel()
             await asyncio.gather(submitting, paying, return_exceptions=True)
 
+    def submit(self, kind: str) -> None:
+        """Submit one job of a kind."""
+        submission = self._generator.next(kind=kind)
+        self.submissions[submission.job_id] = submission
+        self._spawn(self._create(submission))
+
+    @property
+    def neighbour(self) -> str:
+        """The customer whom no fault is meant for."""
+        return self._money.neighbour
+
+    def neighbours_job(self, kind: str) -> Submission:
+        """Make a job of that customer."""
+        submission = self._generator.next(kind=kind, customer_id=self._money.neighbour)
+        submission.watched = submission.run_again = False
+        self.submissions[submission.job_id] = submission
+        return submission
+
+    def repeat(self, submission: Submission) -> None:
+        """Go on submitting a job whose first call had no answer."""
+        submission.tries += 1
+        self._spawn(self._create(submission))
+
+    def repeat_credit(self, request: CreditRequest) -> None:
+        """Go on paying in until that is answered."""
+        self._spawn(self._money.pay(request))
+
+    async def submit_flood(self, count: int) -> None:
+        """Submit many jobs of one customer."""
+        flood = [self._generator.next(kind=FLOOD, customer_id=self._money.flooding) for _ in range(count)]
+        self.submissions.update((one.job_id, one) for one in flood)
+        batches = [flood[start : start + _FLOOD_BATCH] for start in range(0, count, _FLOOD_BATCH)]
+
+        async def submit_in_turn() -> None:
+            while batches:
+                await self._create_batch(batches.pop())
+
+        tasks = [self._spawn(submit_in_turn()) for _ in range(_FLOOD_TASKS)]
+        await asyncio.wait(tasks)
+
+    async def cancel_flood(self) -> None:
+        """Cancel those of them that have not begun."""
+        await asyncio.wait([self._spawn(self._followers.cancel_all(self._money.flooding))])
+
     async def finish(self) -> None:
         """Waits until all calls are answered, and pays in what is missing for that."""
         while self._tasks:
@@ -107,7 +154,7 @@ class Load:
             made = [self._generator.next() for _ in range(int(mixed_due))]
             mixed_due %= 1
             if self._quick_per_tick:
-                made += [self._generator.next(quick=True) for _ in range(int(quick_due))]
+                made += [self._generator.next(kind=QUICK) for _ in range(int(quick_due))]
                 quick_due %= 1
                 self._random.shuffle(made)
             self.submissions.update((one.job_id, one) for one in made)
@@ -119,10 +166,11 @@ class Load:
                 self._spawn(self._create_batch(made[alone:]))
             await asyncio.sleep(_TICK_SECONDS)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Awaitable[None]) -> "asyncio.Future[None]":
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: "asyncio.Future[None]") -> None:
         self._tasks.discard(task)

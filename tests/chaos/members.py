@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from subprocess import TimeoutExpired
 from typing import Any
@@ -23,7 +23,13 @@ class Member:
     """
 
     def __init__(
-        self, name: str, module: str, *arguments: str, environment: Callable[[], Mapping[str, str]], folder: Path
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        environment: Callable[[], Mapping[str, str]],
+        folder: Path,
+        killed: Callable[[], Set[int]] = frozenset,
     ) -> None:
         """Describes it.
 
@@ -33,7 +39,9 @@ class Member:
             arguments: Its command line.
             environment: Its settings, asked for with each start.
             folder: Where it works.
+            killed: The processes that a handler has killed, which is no fault of theirs.
         """
+        self._killed = killed
         self.name = name
         self.turn = asyncio.Lock()
         self.complaints: list[str] = []
@@ -98,8 +106,10 @@ class Member:
         """Starts it again if it has ended by itself, and complains."""
         if self.turn.locked() or self.process.running:
             return
-        said = (self.process.errors or self.process.output)[-500:]
-        self.complaints.append(f"{self.name} ended by itself with {self.process.wait()}: {said}")
+        status = self.process.wait()
+        if status != -signal.SIGKILL or self.process.pid not in self._killed():
+            said = (self.process.errors or self.process.output)[-500:]
+            self.complaints.append(f"{self.name} ended by itself with {status}: {said}")
         self.start()
 
     def lines(self, event: str, **values: Any) -> list[dict[str, Any]]:
@@ -109,12 +119,19 @@ class Member:
     def defects(self) -> list[str]:
         """What its processes wrote that only a defect makes them write."""
         found = [f"{self.name}: {error}" for process in self.history if (error := _traceback(process.errors))]
-        for event in _DEFECTS:
-            found += [f"{self.name}: {event}: {str(line)[:1500]}" for line in self.lines(event)]
+        for event, values in _DEFECTS.items():
+            found += [f"{self.name}: {event}: {str(line)[:1500]}" for line in self.lines(event, **values)]
         return found
 
 
-_DEFECTS = ("unexpected error", "runner_broken", "execution_failed")
+# Loops log at this level what they did not foresee.
+_DEFECTS: Mapping[str, Mapping[str, str]] = {
+    "unexpected error": {},
+    "unexpected error in a batch": {},
+    "background work fails": {"level": "error"},
+    "runner_broken": {},
+    "execution_failed": {},
+}
 
 
 def _traceback(text: str) -> str:

@@ -23,6 +23,8 @@ class Money:
 
     Attributes:
         customers: Their IDs, by name.
+        flooding: The ID of one more, whose jobs cost nothing, and are very many.
+        neighbour: The ID of one more, who is rich, and whom no fault is meant for.
         credited_cents: What was paid in, by customer.
     """
 
@@ -30,17 +32,20 @@ class Money:
         self._clients = clients
         self._calls = calls
         self.customers = {name: str(uuid4()) for name in CUSTOMERS}
+        self.flooding, self.neighbour = str(uuid4()), str(uuid4())
         self.credited_cents: Counter[str] = Counter()
         # What is missing for the jobs of the customer who pays in, by job ID; paid is forgotten.
         self._missing_cents: dict[str, int] = {}
 
     async def prepare(self) -> None:
         """Makes customers and wallets."""
-        for name, customer_id in self.customers.items():
+        others = {"flooding": self.flooding, "neighbour": self.neighbour}
+        for name, customer_id in {**self.customers, **others}.items():
             customer = CreateCustomerRequest(customer_id=customer_id, name=name, email=f"{customer_id}@example.com")
             await self._clients.customers.CreateCustomer(customer)
+        for name, customer_id in {**self.customers, "neighbour": self.neighbour}.items():
             await self._clients.wallets.CreateWallet(CreateWalletRequest(customer_id=customer_id))
-            await self._credit(customer_id, CUSTOMERS[name])
+            await self._credit(customer_id, CUSTOMERS.get(name, RICH_CENTS))
 
     @property
     def may_be_refused(self) -> frozenset[str]:
@@ -75,7 +80,11 @@ class Money:
         request = CreditRequest(
             customer_id=customer_id, currency="EUR", amount_cents=cents, idempotency_key=str(uuid4())
         )
-        self.credited_cents[customer_id] += cents
+        await self.pay(request)
+
+    async def pay(self, request: CreditRequest) -> None:
+        """Pay in until that is answered. What may have arrived already is counted once, by its key."""
+        self.credited_cents[request.customer_id] += request.amount_cents
         credit = asyncio.ensure_future(
             self._calls.until_answered(lambda: self._clients.wallets.Credit(request, timeout=CALL_SECONDS))
         )

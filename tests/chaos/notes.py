@@ -12,6 +12,8 @@ PLACE = "CHAOS_NOTES"
 """The environment variable that names the file."""
 
 BEGUN, RETURNED, RAISED, STOPPED = "begun", "returned", "raised", "stopped"
+KILLS = "kills"
+"""Noted by a handler that is about to kill its process."""
 
 
 def note(what: str, job_id: str, attempt: int) -> None:
@@ -30,19 +32,29 @@ class Notes:
 
     Attributes:
         counts: How often each thing was noted, by job.
+        killed: The processes that a handler was about to kill.
+        begun_at: When a job's handler was first called, by job; seconds since 1970.
     """
 
     counts: Mapping[str, Counter[str]] = field(default_factory=dict)
+    killed: frozenset[int] = frozenset()
+    begun_at: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "Notes":
         """Reads it; a file that is not there yet has no lines."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        killed: set[int] = set()
+        begun_at: dict[str, float] = {}
         if path.exists():
             for line in path.read_text().splitlines():
                 entry = json.loads(line)
                 counts[entry["job"]][entry["what"]] += 1
-        return cls(dict(counts))
+                if entry["what"] == KILLS:
+                    killed.add(entry["pid"])
+                elif entry["what"] == BEGUN:
+                    begun_at.setdefault(entry["job"], entry["at"])
+        return cls(dict(counts), frozenset(killed), begun_at)
 
     def executions(self, job_id: str) -> int:
         """How often a handler was called for a job."""

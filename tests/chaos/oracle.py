@@ -13,7 +13,6 @@ from tests.chaos.submissions import Submission
 CHARGED, NOT_BILLABLE, RELEASED = "CHARGED", "NOT_BILLABLE", "RELEASED"
 ACTIVE, CAPTURED = "ACTIVE", "CAPTURED"
 INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
-RUNNER_LOST = "RUNNER_LOST"
 DEDUCTION, CREDIT = "DEDUCTION", "CREDIT"
 
 
@@ -26,7 +25,6 @@ class Evidence:
         credited_cents: What was paid in, by customer.
         may_be_refused: The customers whose jobs may be refused for want of money.
         handed_back: How often runners said that they hand a job back, by job ID.
-        rescues_max: How many rescues a job survives.
     """
 
     books: Books
@@ -35,7 +33,6 @@ class Evidence:
     notes: Notes
     may_be_refused: Set[str] = frozenset()
     handed_back: Mapping[str, int] = field(default_factory=dict)
-    rescues_max: int = 5
 
 
 def complaints(evidence: Evidence) -> list[str]:
@@ -107,10 +104,6 @@ def _known(evidence: Evidence) -> Iterator[tuple[Submission, JobRow]]:
 def _about_ends(evidence: Evidence) -> Iterator[str]:
     for submission, job in _known(evidence):
         kind, name = submission.kind, f"{job.job_id} ({submission.kind.name})"
-        if job.status == FAILED and job.error_type == RUNNER_LOST:
-            if job.rescue_count < evidence.rescues_max:
-                yield f"{name} was given up after {job.rescue_count} rescues"
-            continue
         if job.status not in kind.ends:
             yield f"{name} ended {job.status} ({job.error_type})"
         elif job.status == SUCCEEDED and job.output != expected_output(submission.inputs):

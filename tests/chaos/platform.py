@@ -3,26 +3,30 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import psutil
+import redis
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.chaos.kinds import DEATHS_MAX
 from tests.chaos.members import LISTENS, READY, Member
-from tests.chaos.notes import PLACE
+from tests.chaos.notes import PLACE, Notes
 from tests.chaos.proxy import Link, Upstream
+from tests.chaos.row_faults import allow_later_value, connect
 from tests.conftest import migrations
 
 SERVICES = ("customers", "wallets", "jobs")
 REPLICAS = 2
 RUNNERS = 3
 LEASE_SECONDS = 3
-RESCUES_MAX = 25
 WINDOW = 20
 """How many IDs a list of Redis has: few, so that jobs are withheld all the time."""
 HANDLERS = "tests.chaos.handlers"
 
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 _WATCH_SECONDS = 0.5
 _POSTGRES_SOCKET = ".s.PGSQL.5432"
 
@@ -31,7 +35,9 @@ _JOBS_SETTINGS = {
     "JOBS_SETTLE_AFTER_SECONDS": "1",
     "JOBS_RESCUE_GRACE_SECONDS": "2",
     "JOBS_RECONCILE_SECONDS": "1",
-    "JOBS_RESCUES_MAX": str(RESCUES_MAX),
+    "JOBS_RESCUES_MAX": str(DEATHS_MAX),
+    "JOBS_RESCUE_WAIT_SECONDS": "0.3",
+    "JOBS_RESCUE_WAIT_MAX_SECONDS": "2",
     # A submission has a twentieth of it to store its job, also where everything shares two cores. What is under way at
     # half of it must be over by then, through links that stand still for six seconds.
     "JOBS_HOLD_ORPHAN_SECONDS": "60",
@@ -43,6 +49,29 @@ _RUNNER_SETTINGS = {
     "RUNNER_DRAIN_SECONDS": "4",
     "LOG_LEVEL": "DEBUG",
 }
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A Redis server, and the folder of its data."""
+
+    server: EmbeddedRedis
+    data: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> "RedisServer":
+        """Describe the server of a folder."""
+        return cls(EmbeddedRedis(folder), folder / "redis")
+
+    def start(self) -> None:
+        """Start the server."""
+        self.data.parent.mkdir(exist_ok=True)
+        self.server.start()
+
+
+def redis_client(server: EmbeddedRedis) -> "redis.Redis":
+    """Connect to a server directly."""
+    return redis.Redis.from_url(server.url, socket_timeout=5)
 
 
 class Platform:
@@ -58,7 +87,8 @@ class Platform:
         self.folder = folder
         self._window = window
         self.postgres = EmbeddedPostgres(folder)
-        self.redis = EmbeddedRedis(folder)
+        # The primary, and one that takes over when the address is moved to it.
+        self._redis_servers = [RedisServer.of(folder), RedisServer.of(folder / "redis-standby")]
         self.notes = folder / "notes.jsonl"
         self.links: dict[str, Link] = {}
         self.members: dict[str, Member] = {}
@@ -84,6 +114,29 @@ class Platform:
     def database_urls(self) -> Mapping[str, str]:
         """The databases, without a proxy in between."""
         return {service: self.postgres.url(service) for service in SERVICES}
+
+    @property
+    def redis(self) -> EmbeddedRedis:
+        """The Redis that the address leads to."""
+        return self._redis_servers[0].server
+
+    @property
+    def redis_data(self) -> Path:
+        """The folder of its data."""
+        return self._redis_servers[0].data
+
+    def fail_redis_over(self) -> None:
+        """Move the address to an empty primary; connections to the old one stay open, and it takes no writes."""
+        old, new = self._redis_servers
+        new.start()
+        with redis_client(new.server) as client:
+            client.replicaof("NO", "ONE")
+            client.flushall()
+        self._redis_servers = [new, old]
+        if old.server.running:
+            with redis_client(old.server) as client:
+                # Nobody is there: it stays a replica without a primary.
+                client.replicaof("127.0.0.1", "1")
 
     @property
     def runners(self) -> list[Member]:
@@ -118,11 +171,28 @@ class Platform:
         for link in self.links.values():
             link.heal()
         await asyncio.to_thread(self.postgres.start)
+        await asyncio.to_thread(self.make_writable, *SERVICES)
         await asyncio.to_thread(self.redis.start)
         for member in self.members.values():
             member.thaw()
             if not member.process.running:
                 member.start()
+
+    def make_read_only(self, database: str) -> None:
+        """Have the sessions of a database that begin from now on take no writes, and end all others.
+
+        Those sessions stay so, also after `make_writable`: as with a standby that services have reconnected to.
+        """
+        with connect(self.postgres.url("postgres")) as connection:
+            connection.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on".encode())
+            connection.commit()
+            connection.execute(_END_SESSIONS, [database])
+
+    def make_writable(self, *databases: str) -> None:
+        """Have the sessions of databases that begin from now on take writes."""
+        with connect(self.postgres.url("postgres")) as connection:
+            for database in databases:
+                connection.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only".encode())
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._start_servers)
@@ -149,6 +219,7 @@ class Platform:
         for service in SERVICES:
             self.postgres.create_database(service)
             migrations(service, self.postgres.url(service)).up()
+        allow_later_value(self.postgres.url("jobs"))
 
     async def _stop(self) -> None:
         for member in self.members.values():
@@ -157,14 +228,20 @@ class Platform:
         for link in self.links.values():
             await link.stop()
         await asyncio.to_thread(self.postgres.stop, "immediate")
-        await asyncio.to_thread(self.redis.stop)
+        for one in self._redis_servers:
+            await asyncio.to_thread(one.server.stop)
 
     def _add_link(self, name: str, upstream: Callable[[], Upstream]) -> None:
         self.links[name] = Link(name, upstream)
 
     def _add_member(self, name: str, module: str, *arguments: str) -> None:
         member = Member(
-            name, module, *arguments, environment=lambda: self._environment(name), folder=self._member_folder(name)
+            name,
+            module,
+            *arguments,
+            environment=lambda: self._environment(name),
+            folder=self._member_folder(name),
+            killed=lambda: Notes.read(self.notes).killed,
         )
         self.members[name] = member
         member.start()

@@ -19,14 +19,16 @@ from tests.chaos.faults import Fault, schedule
 from tests.chaos.figures import Figures, figures
 from tests.chaos.inflicting import Inflictor
 from tests.chaos.load import JOBS_PER_SECOND, Load
+from tests.chaos.neighbours import neighbours
 from tests.chaos.notes import Notes
 from tests.chaos.oracle import Evidence, complaints, unfinished
-from tests.chaos.platform import RESCUES_MAX, WINDOW, Platform
+from tests.chaos.platform import WINDOW, Platform
 from tests.chaos.verifying import verify
 
 # The last thing that happens is that holds without a job are released.
 REST_SECONDS_MAX = 150.0
 FAULT_EVERY_SECONDS = 2.0
+NEIGHBOURS_SECONDS = 12.0
 
 _LOOK_SECONDS = 1.0
 
@@ -61,6 +63,7 @@ async def run(
     say: Callable[[str], None],
     jobs_per_second: float = JOBS_PER_SECOND,
     fault_every_seconds: float = FAULT_EVERY_SECONDS,
+    neighbours_seconds: float = 0,
 ) -> Result:
     """Runs the platform under load and faults, and judges it.
 
@@ -71,6 +74,7 @@ async def run(
         say: Is told what happens.
         jobs_per_second: How many jobs are submitted.
         fault_every_seconds: The mean time between two faults.
+        neighbours_seconds: How long neighbours are measured under each trouble before; 0 for not at all.
     """
     faults = schedule(seed, for_seconds=for_seconds, every_seconds=fault_every_seconds)
     (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults], indent=1))
@@ -81,11 +85,14 @@ async def run(
         say(f"the platform runs in {folder}; {len(faults)} faults in {for_seconds:g} s")
         load = Load(clients, seed=seed, jobs_per_second=jobs_per_second)
         await load.prepare()
+        broken: list[str] = []
         async with connect(platform.target("jobs")) as channel:
-            inflictor = Inflictor(platform, JobServiceStub(channel))
+            inflictor = Inflictor(platform, JobServiceStub(channel), load)
             watching = asyncio.create_task(platform.watch())
             async with load.running():
-                broken = await _inflict(inflictor, faults, say, for_seconds)
+                if neighbours_seconds:
+                    broken += await neighbours(platform, load, say, seconds=neighbours_seconds)
+                broken += await _inflict(inflictor, faults, say, for_seconds)
             await platform.mend()
             say("the faults are over and everything runs again")
             rest_seconds, left = await _rest(platform, load)
@@ -152,7 +159,6 @@ def _judge(platform: Platform, load: Load, inflictor: Inflictor) -> Result:
         notes=Notes.read(platform.notes),
         may_be_refused=load.may_be_refused,
         handed_back=_handed_back(platform),
-        rescues_max=RESCUES_MAX,
     )
     members = platform.members.values()
     found = [

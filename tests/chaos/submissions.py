@@ -73,14 +73,18 @@ class Generator:
     prefix: str = ""
     _count: int = field(default=0, init=False)
 
-    def next(self, *, quick: bool = False) -> Submission:
-        """Makes one; a quick one is over as soon as it runs."""
+    def next(self, *, kind: str = "", customer_id: str = "") -> Submission:
+        """Makes one, of a kind and a customer by chance if none is named."""
+        return self._of(KINDS[kind] if kind else self._any_kind(), customer_id or self.random.choice(self.customers))
+
+    def _any_kind(self) -> Kind:
         kinds = list(KINDS.values())
-        [kind] = [KINDS["quick"]] if quick else self.random.choices(kinds, [kind.weight for kind in kinds])
+        return self.random.choices(kinds, [kind.weight for kind in kinds])[0]
+
+    def _of(self, kind: Kind, customer_id: str) -> Submission:
         self._count += 1
         inputs = {"n": self._count, "seconds": round(self.random.uniform(*kind.seconds), 3)}
         job_id = str(UUID(int=self.random.getrandbits(128), version=4))
-        customer_id = self.random.choice(self.customers)
         request = job_service_pb2.CreateJobRequest(
             job_id=job_id,
             customer_id=customer_id,
@@ -94,8 +98,8 @@ class Generator:
         if kind.expires_seconds is not None:
             request.expires_at.FromDatetime(now + timedelta(seconds=kind.expires_seconds))
         cancel_after = self.random.uniform(0, 5) if kind.cancelled else None
-        run_again = kind.may_run_again and self.random.random() < _RUN_AGAIN
-        watched = not run_again and self.random.random() < _WATCHED
+        run_again = kind.weight > 0 and kind.may_run_again and self.random.random() < _RUN_AGAIN
+        watched = kind.weight > 0 and not run_again and self.random.random() < _WATCHED
         return Submission(
             job_id, kind, customer_id, inputs, request, cancel_after, watched=watched, run_again=run_again
         )

@@ -1,5 +1,7 @@
 """The schedule of faults is made by its seed alone, and leaves no sort of fault out."""
 
+from itertools import pairwise
+
 from tests.chaos.faults import SORTS, schedule
 
 
@@ -13,9 +15,20 @@ def test_another_seed_deals_others() -> None:
 
 def test_a_deck_has_every_sort_of_fault() -> None:
     deck = sum(sort.copies for sort in SORTS.values())
-    dealt = schedule(7, for_seconds=10 * deck, every_seconds=2)[:deck]
+    dealt = [one for one in schedule(7, for_seconds=10 * deck, every_seconds=2) if not SORTS[one.sort].once][:deck]
 
-    assert {fault.sort for fault in dealt} == set(SORTS)
+    assert {fault.sort for fault in dealt} == {name for name, sort in SORTS.items() if sort.copies}
+
+
+def test_what_comes_once_comes_once_in_a_part_of_the_run_of_its_own() -> None:
+    once = {name for name, sort in SORTS.items() if sort.once}
+
+    dealt = [fault for fault in schedule(7, for_seconds=300, every_seconds=2) if fault.sort in once]
+
+    assert {fault.sort for fault in dealt} == once
+    assert len(dealt) == len(once)
+    assert all(before.at_seconds + before.seconds <= after.at_seconds for before, after in pairwise(dealt))
+    assert max(fault.seconds for fault in dealt) == 60
 
 
 def test_faults_come_in_order_and_in_time_and_hit_what_they_are_for() -> None:
@@ -28,5 +41,5 @@ def test_faults_come_in_order_and_in_time_and_hit_what_they_are_for() -> None:
     assert 100 < len(dealt) < 225
     for fault in dealt:
         shortest, longest = SORTS[fault.sort].seconds
-        assert shortest <= fault.seconds <= longest
+        assert min(shortest, 60) <= fault.seconds <= longest
         assert fault.target in SORTS[fault.sort].targets

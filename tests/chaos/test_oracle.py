@@ -296,7 +296,7 @@ def _see_another_end(case: Case) -> None:
         (_changed("paid", billing_status="CHARGE_BLOCKED"), "paid (quick) is SUCCEEDED and CHARGE_BLOCKED"),
         (_changed("paid", output_json='{"n": 2}'), "paid (quick) has the output"),
         (_changed("failed", error_type="TIMEOUT"), "failed (fails) ended FAILED with the error TIMEOUT"),
-        (_changed("failed", error_type="RUNNER_LOST"), "was given up after 0 rescues"),
+        (_changed("failed", error_type="RUNNER_LOST"), "failed (fails) ended FAILED with the error RUNNER_LOST"),
         (_changed("paid", transaction_id="t-other"), "names the transaction t-other"),
         (_changed("paid", cost_cents=4), "costs 3, says 4"),
         (_charge_twice, "paid (quick) was charged 2 times"),
@@ -386,8 +386,9 @@ def test_executions_beyond_the_first_are_explained_by_rescues_and_then_by_what_w
     assert found == Counter({"rescued": 1, "handed back": 1, "unexplained": 1})
 
 
-def test_a_job_that_lost_its_runner_too_often_may_be_given_up(case: Case) -> None:
-    case.change("failed", error_type="RUNNER_LOST", rescue_count=5)
+def test_a_job_that_kills_its_runners_may_be_given_up(case: Case) -> None:
+    for job_id, error_type in (("lost", "RUNNER_LOST"), ("died", "PROCESS_DIED")):
+        case.submit(job_id, "poison", status="FAILED", billing_status="RELEASED", error_type=error_type, rescue_count=9)
 
     assert complaints(case.evidence) == []
 

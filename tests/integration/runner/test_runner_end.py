@@ -15,7 +15,6 @@ from tests.integration.runner.programs import gone, running_program
 HANDLERS = """
 import asyncio, multiprocessing, os, pathlib, signal, subprocess, sys, threading, time
 from innosystem.runner import handler
-from redis.asyncio import Redis
 
 kept = []
 
@@ -65,11 +64,6 @@ async def exits_in_callback(input):
 async def stops_loop(input):
     asyncio.get_running_loop().stop()
     await asyncio.sleep(0.1)
-
-@handler("blocks the end")
-async def blocks_end(input):
-    # As if a task of a handler blocked the loop at that very moment.
-    Redis.aclose = lambda client: time.sleep(600)
 
 @handler("blocks")
 async def blocks(entered):
@@ -161,16 +155,6 @@ async def test_a_handler_that_ends_the_event_loop_ends_neither_the_runner_nor_it
         # What tells the runner to stop still comes through a loop that is blocked.
         await world.submit("blocks", str(entered))
         await until(entered.exists)
-        running.process.terminate()
-        assert await running.ended() == 3
-
-
-async def test_a_loop_that_is_blocked_while_the_runner_closes_keeps_neither_it_nor_its_leases(
-    world: World, tmp_path: Path
-) -> None:
-    async with running_program(world, tmp_path, HANDLERS, RUNNER_DRAIN_SECONDS="2") as running:
-        job = await world.submit("blocks the end")
-        await until(lambda: job.done)
         running.process.terminate()
         assert await running.ended() == 3
 

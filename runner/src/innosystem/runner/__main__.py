@@ -82,8 +82,7 @@ def run(settings: RunnerSettings) -> int:
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     """Run jobs; answer the exit status."""
     left = Left()
-    # Watched until its connections are closed, too: the thread that renews leases lives as long.
-    async with AsyncExitStack() as closing, Runner.open(settings, registry) as runner:
+    async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
         watch = LoopWatch(
             limit_seconds=settings.runner_blocked_seconds,
             lease_seconds=settings.runner_lease_seconds,
