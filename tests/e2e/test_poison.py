@@ -81,5 +81,5 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
     assert after[killer.job_id][0] == "FAILED"
     assert after[killer.job_id][4] == "PROCESS_DIED"
     assert verify(running.database_urls) == []
-    # It has killed one runner. From then on it was alone in a process of its own.
-    assert len(runners.started) == 2
+    # It has killed two runners. From then on it was alone in a process of its own.
+    assert len(runners.started) == 3

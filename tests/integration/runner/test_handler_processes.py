@@ -222,7 +222,7 @@ async def test_a_job_whose_runner_was_lost_before_runs_in_a_process_that_runs_no
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         jobs = []
         for _ in range(2):
-            jobs.append(await world.submit(handler, rescue_count=1))
+            jobs.append(await world.submit(handler, rescue_count=2))
             await world.all_done()
 
     places = [job.output for job in jobs]
@@ -235,7 +235,7 @@ async def test_a_job_that_kills_its_runner_kills_nothing_else_the_next_time(worl
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         beside = await world.submit("wait", {"begun": str(begun), "go_on": str(go_on)}, timeout_seconds=600)
         await until(begun.exists)
-        killer = await world.submit("crash-in-loop", str(tmp_path / "crashed"), rescue_count=1)
+        killer = await world.submit("crash-in-loop", str(tmp_path / "crashed"), rescue_count=2)
         await until(lambda: killer.done)
         go_on.touch()
         await until(lambda: beside.done)
@@ -250,7 +250,7 @@ async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World,
         files = {"begun": str(begun), "go_on": str(tmp_path / "never")}
         await world.submit("wait", files, timeout_seconds=600)
         await until(begun.exists)
-        suspect = await world.submit("where", rescue_count=1)
+        suspect = await world.submit("where", rescue_count=2)
         await until(lambda: suspect.done)
         assert suspect.output
 
@@ -263,7 +263,7 @@ async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_befor
     world.registry.add("where", where)
     # A module was loaded, and the handler is not in it.
     world.registry.load(["json"])
-    job = await world.submit("where", rescue_count=1)
+    job = await world.submit("where", rescue_count=2)
     async with world.running():
         await until(lambda: job.done)
 

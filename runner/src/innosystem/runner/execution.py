@@ -25,6 +25,11 @@ _RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_
 _WAIT_SECONDS: Final = 1.0
 
 
+# All jobs of a runner are lost with it, and nearly all are innocent: a node that goes away makes none a suspect, for
+# which there are only so many processes.
+_SUSPECTED_FROM: Final = 2
+
+
 class Executor:
     """Runs the handlers of claimed jobs.
 
@@ -106,8 +111,8 @@ class Executor:
             raise LookupError(claimed.processing_logic_id)
         input_json = claimed.job.input_json
         try:
-            if job.rescue_count and self._registry.modules:
-                # It may be what killed its runner. Alone in a process it can kill nothing else.
+            if job.rescue_count >= _SUSPECTED_FROM and self._registry.modules:
+                # It may be what killed its runners. Alone in a process it can kill nothing else.
                 return await self._suspects.run(handler.id, input_json, job, timeout)
             if handler.mode is Mode.PROCESS:
                 return await self._processes.run(handler.id, input_json, job, timeout)
