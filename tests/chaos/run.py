@@ -64,6 +64,7 @@ async def run(
     jobs_per_second: float = JOBS_PER_SECOND,
     fault_every_seconds: float = FAULT_EVERY_SECONDS,
     neighbours_seconds: float = 0,
+    neighbours_patience: float = 1,
 ) -> Result:
     """Runs the platform under load and faults, and judges it.
 
@@ -75,6 +76,7 @@ async def run(
         jobs_per_second: How many jobs are submitted.
         fault_every_seconds: The mean time between two faults.
         neighbours_seconds: How long neighbours are measured under each trouble before; 0 for not at all.
+        neighbours_patience: What their limits are multiplied by.
     """
     faults = schedule(seed, for_seconds=for_seconds, every_seconds=fault_every_seconds)
     (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults], indent=1))
@@ -91,7 +93,9 @@ async def run(
             watching = asyncio.create_task(platform.watch())
             async with load.running():
                 if neighbours_seconds:
-                    broken += await neighbours(platform, load, say, seconds=neighbours_seconds)
+                    broken += await neighbours(
+                        platform, load, say, seconds=neighbours_seconds, patience=neighbours_patience
+                    )
                 broken += await _inflict(inflictor, faults, say, for_seconds)
             await platform.mend()
             say("the faults are over and everything runs again")

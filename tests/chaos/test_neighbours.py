@@ -11,7 +11,9 @@ from tests.chaos.run import run
 from tests.chaos.troubles import ALL_PROBES, TROUBLES
 
 SEED = 20261128
-SECONDS = 5.0
+SECONDS = 4.0
+# Other tests run beside it, now and then: what is to be seen is a call that fails or waits for the trouble to be over.
+PATIENCE = 5.0
 
 
 def samples(*seconds: float, error: str = "") -> Sequence[Sample]:
@@ -60,7 +62,9 @@ def test_each_trouble_has_neighbours_that_are_measured() -> None:
 async def test_neighbours_do_not_notice_that_one_thing_is_bad() -> None:
     folder = new_folder(SEED)
 
-    result = await run(folder, seed=SEED, for_seconds=0, say=print, neighbours_seconds=SECONDS)
+    result = await run(
+        folder, seed=SEED, for_seconds=0, say=print, neighbours_seconds=SECONDS, neighbours_patience=PATIENCE
+    )
 
     report(result, folder)
     assert not result.complaints, result.line
