@@ -255,6 +255,22 @@ async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World,
         assert suspect.output
 
 
+async def test_suspects_that_are_more_than_there_are_processes_for_wait_for_nobody(
+    world: World, tmp_path: Path
+) -> None:
+    begun, go_on = tmp_path / "begun", tmp_path / "go_on"
+    async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
+        files = {"begun": str(begun), "go_on": str(go_on)}
+        alone = await world.submit("wait", files, timeout_seconds=600, rescue_count=2)
+        await until(begun.exists)
+        others = [await world.submit("where-async", rescue_count=2) for _ in range(5)]
+        await until(lambda: all(one.done for one in others))
+        assert {one.output for one in others} == {running.process.pid}
+        assert not any(one.returned_because for one in others)
+        go_on.touch()
+        await until(lambda: alone.done)
+
+
 async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_before(world: World) -> None:
     async def where(input: object) -> int:
         await asyncio.sleep(0)

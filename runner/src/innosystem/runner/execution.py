@@ -111,8 +111,10 @@ class Executor:
             raise LookupError(claimed.processing_logic_id)
         input_json = claimed.job.input_json
         try:
-            if job.rescue_count >= _SUSPECTED_FROM and self._registry.modules:
-                # It may be what killed its runners. Alone in a process it can kill nothing else.
+            suspected = job.rescue_count >= _SUSPECTED_FROM and bool(self._registry.modules)
+            # It may be what killed its runners. Alone in a process it can kill nothing else. Where there are too many of
+            # them most are innocent, and run as ever: waiting would keep back all jobs behind them.
+            if suspected and self._suspects.has_room:
                 return await self._suspects.run(handler.id, input_json, job, timeout)
             if handler.mode is Mode.PROCESS:
                 return await self._processes.run(handler.id, input_json, job, timeout)

@@ -87,6 +87,11 @@ class ProcessPool:
         self._backoff = Backoff(first_seconds=1.0, longest_seconds=30.0)
         self._idle: list[_Process] = []
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a job would have a process without waiting for another one's end."""
+        return not self._free.locked()
+
     async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a handler in a process. The time counts from when a process is there for it.
 
