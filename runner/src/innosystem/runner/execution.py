@@ -112,8 +112,8 @@ class Executor:
         input_json = claimed.job.input_json
         try:
             suspected = job.rescue_count >= _SUSPECTED_FROM and bool(self._registry.modules)
-            # It may be what killed its runners. Alone in a process it can kill nothing else. Where there are too many of
-            # them most are innocent, and run as ever: waiting would keep back all jobs behind them.
+            # It may be what killed its runners. Alone in a process it can kill nothing else. Where there are many, most
+            # are innocent: those beyond the processes run as ever, or all jobs behind them would be kept back.
             if suspected and self._suspects.has_room:
                 return await self._suspects.run(handler.id, input_json, job, timeout)
             if handler.mode is Mode.PROCESS:
