@@ -43,8 +43,8 @@ _END_BACKENDS = (
 _DELAY_SECONDS = 0.25
 _CALL_SECONDS = 5
 _LATE_TRIES = 5
-# A hundred thousand jobs in the minute that a run of some length has for it.
-_FLOOD_PER_SECOND = 1700
+# A hundred thousand jobs in the minute that a run of five minutes has for it, and far fewer in a short run.
+_FLOOD = 28
 
 
 class Inflictor:
@@ -146,7 +146,7 @@ class Inflictor:
                 member.start()
 
     async def _flood(self, fault: Fault) -> None:
-        await self._load.submit_flood(round(fault.seconds * _FLOOD_PER_SECOND))
+        await self._load.submit_flood(round(fault.seconds**2 * _FLOOD))
         await asyncio.sleep(fault.seconds)
         await self._load.cancel_flood()
 

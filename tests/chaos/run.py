@@ -23,6 +23,7 @@ from tests.chaos.neighbours import neighbours
 from tests.chaos.notes import Notes
 from tests.chaos.oracle import Evidence, complaints, unfinished
 from tests.chaos.platform import WINDOW, Platform
+from tests.chaos.troubles import TROUBLES, Trouble
 from tests.chaos.verifying import verify
 
 # The last thing that happens is that holds without a job are released.
@@ -65,6 +66,7 @@ async def run(
     fault_every_seconds: float = FAULT_EVERY_SECONDS,
     neighbours_seconds: float = 0,
     neighbours_patience: float = 1,
+    troubles: Sequence[Trouble] = TROUBLES,
 ) -> Result:
     """Runs the platform under load and faults, and judges it.
 
@@ -77,6 +79,7 @@ async def run(
         fault_every_seconds: The mean time between two faults.
         neighbours_seconds: How long neighbours are measured under each trouble before; 0 for not at all.
         neighbours_patience: What their limits are multiplied by.
+        troubles: Under which.
     """
     faults = schedule(seed, for_seconds=for_seconds, every_seconds=fault_every_seconds)
     (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults], indent=1))
@@ -94,7 +97,12 @@ async def run(
             async with load.running():
                 if neighbours_seconds:
                     broken += await neighbours(
-                        platform, load, say, seconds=neighbours_seconds, patience=neighbours_patience
+                        platform,
+                        load,
+                        say,
+                        seconds=neighbours_seconds,
+                        patience=neighbours_patience,
+                        troubles=troubles,
                     )
                 broken += await _inflict(inflictor, faults, say, for_seconds)
             await platform.mend()

@@ -262,7 +262,11 @@ class _Process:
             EOFError, OSError: The process is gone.
         """
         payload = pickle.dumps(message)
-        self._writer.write(len(payload).to_bytes(LENGTH_BYTES) + payload)
+        try:
+            self._writer.write(len(payload).to_bytes(LENGTH_BYTES) + payload)
+        except RuntimeError as exc:
+            # As uvloop says that it is closed.
+            raise EOFError(str(exc)) from exc
         await self._writer.drain()
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
         # From our own child, through a socket that nobody else has.
@@ -271,7 +275,8 @@ class _Process:
     async def end(self) -> None:
         """Have the process end by itself, so that it writes the lines that it has logged; kill it if it does not."""
         # Not closed only: a process that a handler forked may hold this end open.
-        with suppress(OSError):
+        # And one that has ended already has closed it: uvloop says that by a RuntimeError.
+        with suppress(OSError, RuntimeError):
             self._writer.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(_END_SECONDS):
