@@ -33,21 +33,24 @@ class Admissions:
 
     Attributes:
         types: The job types that they name.
-        active: Whether their customers are.
         now: The time.
         checks: Checks inputs with schemas.
     """
 
     types: Mapping[UUID | str, JobType | DomainError]
-    active: Mapping[UUID, bool | DomainError]
     now: datetime
     checks: SchemaChecks
 
-    def judge(self, submission: Submission) -> NewJob | Unchecked | DomainError:
-        """The job to store, or why it is refused or can't be said yet."""
+    def judge(self, submission: Submission, active: bool | DomainError | None) -> NewJob | Unchecked | DomainError:
+        """Return the job to store, or why it is refused or can't be said yet.
+
+        Args:
+            submission: What is judged.
+            active: Whether its customer is; None if there is none.
+        """
         try:
             payload = _payload(submission)
-            self._check_customer(submission.customer_id)
+            _check_customer(submission.customer_id, active)
             job_type = self._job_type(submission.job_type)
             job = admitted(submission, job_type, payload, now=self.now)
             return self._unchecked(submission, job_type, payload) or job
@@ -66,15 +69,6 @@ class Admissions:
         check_verdict(job_type, verdict)
         return None
 
-    def _check_customer(self, customer_id: UUID) -> None:
-        active = self.active.get(customer_id)
-        if isinstance(active, DomainError):
-            raise active
-        if active is None:
-            raise CustomerNotFound(customer_id)
-        if not active:
-            raise CustomerInactive(customer_id)
-
     def _job_type(self, wanted: UUID | str) -> JobType:
         job_type = self.types.get(wanted)
         if job_type is None:
@@ -82,6 +76,15 @@ class Admissions:
         if isinstance(job_type, DomainError):
             raise job_type
         return job_type
+
+
+def _check_customer(customer_id: UUID, active: bool | DomainError | None) -> None:
+    if isinstance(active, DomainError):
+        raise active
+    if active is None:
+        raise CustomerNotFound(customer_id)
+    if not active:
+        raise CustomerInactive(customer_id)
 
 
 async def with_large_inputs_checked(submissions: Sequence[Submission]) -> Sequence[Submission]:

@@ -20,6 +20,7 @@ from services.jobs.ports import Customers, JobTypes, Queue
 from services.jobs.repository import JobRepository
 from services.jobs.schema_checks import SchemaChecks
 from services.jobs.submission import Submission
+from services.kit.brief_wait import BriefWait
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
@@ -33,8 +34,10 @@ from services.kit.records import changed
 from services.kit.time_slice import TimeSlice
 
 PAGE_BYTES_MAX = 4_000_000
-# How often an input is checked with a schema that has changed when that is done.
-_CHECKS_MAX = 3
+# How often what takes long is done for a submission: a schema may have changed when an input was checked with it.
+_TRIES_MAX = 4
+# In this time the wallets service knows which wallets are locked, and answers the others.
+_LOCKED_SECONDS = 0.75
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class JobsService:
         self._queue = queue
         self._now = now
         self._checks = checks or SchemaChecks()
-        self._submissions: Coalescer[_Asked, Submitted | _Admitted | Unchecked] = Coalescer(
+        self._submissions: Coalescer[_Asked, Submitted | _Admitted | _Unasked | Unchecked] = Coalescer(
             "submissions",
             self._submit,
             unlocked=partial(self._submit, wait=False),
@@ -96,6 +99,8 @@ class JobsService:
             size=lambda one: len(one.submission.input_json),
             times=lock_times,
         )
+        self._asking = BriefWait()
+        self._paying = BriefWait(_LOCKED_SECONDS)
 
     async def submit(
         self, submissions: Sequence[Submission], *, patient: bool = False
@@ -119,72 +124,111 @@ class JobsService:
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too much is waiting to be stored.
         """
-        # Before the batch: whoever has to ask the customers service waits for it alone.
-        active = await self._customers.active({one.customer_id for one in submissions})
-
-        def asked(some: Sequence[Submission]) -> list[_Asked]:
-            return [_Asked(one, active.get(one.customer_id)) for one in some]
-
-        results = await self._submissions(asked(await with_large_inputs_checked(submissions)), patient=patient)
-        for _ in range(_CHECKS_MAX):
-            unchecked = {at: result for at, result in enumerate(results) if isinstance(result, Unchecked)}
-            if not unchecked:
+        ready = await with_large_inputs_checked(submissions)
+        asked = await self._asked(ready) if self._asking.is_over else [_Asked(one) for one in ready]
+        results = await self._submissions(asked, patient=patient)
+        for _ in range(_TRIES_MAX):
+            unready = {at: one for at, one in enumerate(results) if isinstance(one, _Unasked | Unchecked)}
+            if not unready:
                 break
-            # Outside of the batch: nobody else waits for what takes long.
-            checked = {at: await self._checked(one) for at, one in unchecked.items()}
-            good = [one for one in checked.values() if isinstance(one, Submission)]
-            again = iter(await self._submissions(asked(good), patient=patient))
-            for at, one in checked.items():
-                results[at] = next(again) if isinstance(one, Submission) else one
-        held = [one for one in results if isinstance(one, _Admitted)]
-        # Apart from the others: who needs no money does not wait for the wallets service.
-        stored = iter(await self._paid(held, patient=patient))
-        return [_answer(next(stored) if isinstance(one, _Admitted) else one) for one in results]
+            made = dict(zip(unready, await self._made_ready([*unready.values()]), strict=True))
+            again = iter(
+                await self._submissions([one for one in made.values() if isinstance(one, _Asked)], patient=patient)
+            )
+            for at, one in made.items():
+                results[at] = next(again) if isinstance(one, _Asked) else one
+        return [_answer(one) for one in await self._with_money(results, patient=patient)]
 
-    async def _checked(self, one: Unchecked) -> Submission | DomainError:
+    async def _made_ready(self, unready: "Sequence[_Unasked | Unchecked]") -> "list[_Asked | DomainError]":
+        """Do what takes too long for a batch, where nobody else waits for it."""
+        asked = iter(await self._asked([one.submission for one in unready if isinstance(one, _Unasked)]))
+        return [next(asked) if isinstance(one, _Unasked) else await self._checked(one) for one in unready]
+
+    async def _asked(self, submissions: Sequence[Submission]) -> "list[_Asked]":
+        with self._asking.by_itself():
+            active = await self._customers.active({one.customer_id for one in submissions})
+        return [_Asked(one, active) for one in submissions]
+
+    async def _checked(self, one: Unchecked) -> "_Asked | DomainError":
         try:
-            return replace(one.submission, verdict=await self._checks.check(one.schema, one.text))
+            return _Asked(replace(one.submission, verdict=await self._checks.check(one.schema, one.text)))
         except DomainError as error:
             return error
 
-    async def _submit(
-        self, asked: "Sequence[_Asked]", *, wait: bool = True
-    ) -> "list[Submitted | _Admitted | Unchecked | DomainError]":
-        """Answers what is stored or refused, and stores what needs no money; what is admitted needs some."""
+    async def _with_money(self, results: "Sequence[_Result]", *, patient: bool) -> "list[_Result]":
+        """Reserve and store what the batch has left, apart from those who need no money."""
+        held = [one for one in results if isinstance(one, _Admitted)]
+        if not held:
+            return list(results)
+        with self._paying.by_itself():
+            stored = iter(await self._paid(held, patient=patient))
+        return [next(stored) if isinstance(one, _Admitted) else one for one in results]
+
+    async def _submit(self, asked: "Sequence[_Asked]", *, wait: bool = True) -> "list[_Result]":
+        """Store what can be stored at once; the rest is refused, or left to its callers."""
+        until = self._store_until()
         submissions = [one.submission for one in asked]
-        active = {one.submission.customer_id: one.active for one in asked if one.active is not None}
-        known, types = await asyncio.gather(
-            self._stored_before(submissions), self._job_types.resolve({one.job_type for one in submissions})
+        known, types, active = await asyncio.gather(
+            self._stored_before(submissions),
+            self._job_types.resolve({one.job_type for one in submissions}),
+            self._active(asked),
         )
+        outcomes = await self._judged(asked, known, types, active)
+        jobs = _first_of_each([one for one in outcomes if isinstance(one, _Admitted)])
+        paid = {key: job for key, job in jobs.items() if job.billing_status is BillingStatus.HELD}
+        held = (await self._paying.result_of(lambda: self._held(paid)) if paid else None) or {}
+        # A wallet that is locked is waited for apart, by its customer's jobs.
+        left = {key for key in paid if isinstance(held.get(key, RowLocked()), RowLocked)}
+        wanted = {key: held.get(key, job) for key, job in jobs.items() if key not in left}
+        ready = [one for one in outcomes if isinstance(one, _Admitted) and one.job.id not in left]
+        stored = iter(await self._store(ready, wanted, until, wait=wait))
+        return [next(stored) if isinstance(one, _Admitted) and one.job.id not in left else one for one in outcomes]
+
+    async def _active(self, asked: "Sequence[_Asked]") -> Mapping[UUID, bool | DomainError] | None:
+        """Whether customers are active; None if it takes long to ask."""
+        unknown = {one.submission.customer_id for one in asked if one.active is None}
+        return await self._asking.result_of(lambda: self._customers.active(unknown)) if unknown else {}
+
+    async def _judged(
+        self,
+        asked: "Sequence[_Asked]",
+        known: Mapping[UUID, Job | DataCorrupt],
+        types: Mapping[UUID | str, JobType | DomainError],
+        active: Mapping[UUID, bool | DomainError] | None,
+    ) -> "list[_Result]":
         kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
-        admissions = Admissions(types, active, self._now(), self._checks)
-        outcomes: list[Submitted | _Admitted | Unchecked | DomainError] = []
+        admissions = Admissions(types, self._now(), self._checks)
+        outcomes: list[_Result] = []
         time_slice = TimeSlice()
-        for one in submissions:
-            if (job := known.get(one.job_id)) is not None:
-                outcomes.append(_repeated(one, job))
+        for submission, told in asked:
+            customers = active if told is None else told
+            if (job := known.get(submission.job_id)) is not None:
+                outcomes.append(_repeated(submission, job))
+            elif customers is None:
+                outcomes.append(_Unasked(submission))
             else:
-                outcome = admissions.judge(one)
+                outcome = admissions.judge(submission, customers.get(submission.customer_id))
                 if isinstance(outcome, NewJob):
-                    outcomes.append(_Admitted(one, outcome, kinds[outcome.job_type_id]))
+                    outcomes.append(_Admitted(submission, outcome, kinds[outcome.job_type_id]))
                 else:
                     outcomes.append(outcome)
             await time_slice.rest()
-        free = [one for one in outcomes if isinstance(one, _Admitted) and not one.needs_hold]
-        wanted = _first_of_each(free)
-        until = monotonic() + self._reservations.times.store_within.total_seconds()
-        stored = iter(await self._store(free, wanted, until, wait=wait))
-        return [next(stored) if isinstance(one, _Admitted) and not one.needs_hold else one for one in outcomes]
+        return outcomes
 
     async def _reserve_and_store(
         self, admitted: "Sequence[_Admitted]", *, wait: bool = True
     ) -> list[Submitted | DomainError]:
-        wanted = _first_of_each(admitted)
-        until = monotonic() + self._reservations.times.store_within.total_seconds()
-        reserved = await self._reservations.reserve([_reservation(job) for job in wanted.values()])
+        until = self._store_until()
+        return await self._store(admitted, await self._held(_first_of_each(admitted)), until, wait=wait)
+
+    def _store_until(self) -> float:
+        return monotonic() + self._reservations.times.store_within.total_seconds()
+
+    async def _held(self, jobs: Mapping[UUID, NewJob]) -> dict[UUID, NewJob | DomainError]:
+        """Reserve the prices of jobs."""
+        reserved = await self._reservations.reserve([_reservation(job) for job in jobs.values()])
         crash_point("jobs.submit.before_insert")
-        held = {key: _held(job, reserved.get(key)) for key, job in wanted.items()}
-        return await self._store(admitted, held, until, wait=wait)
+        return {key: _held(job, reserved.get(key)) for key, job in jobs.items()}
 
     async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
         async with self.transactions.begin():
@@ -268,10 +312,17 @@ class JobsService:
 
 
 class _Asked(NamedTuple):
-    """A submission, and whether its customer is active; None if there is no such customer."""
+    """A submission, and which customers are active if that was asked before."""
 
     submission: Submission
-    active: bool | DomainError | None
+    active: Mapping[UUID, bool | DomainError] | None = None
+
+
+@dataclass(frozen=True)
+class _Unasked:
+    """A submission whose customer has to be asked for outside of a batch, because it takes long."""
+
+    submission: Submission
 
 
 @dataclass(frozen=True)
@@ -282,13 +333,13 @@ class _Admitted:
     job: NewJob
     kind: JobType
 
-    @property
-    def needs_hold(self) -> bool:
-        return self.job.billing_status is BillingStatus.HELD
+
+# What a batch makes of a submission. What is no answer is left to its caller.
+_Result = Submitted | _Admitted | _Unasked | Unchecked | DomainError
 
 
-def _answer(result: "Submitted | _Admitted | Unchecked | DomainError") -> Submitted | DomainError:
-    # Else the schema changed each time while an input was checked with it.
+def _answer(result: _Result) -> Submitted | DomainError:
+    # Else it was asked or checked in vain each time, because the job type changed meanwhile.
     return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
 
 

@@ -234,6 +234,6 @@ DELETE_ENDED_HOLDS = text(
         WHERE created_at < now() - :age AND resolved_at < now() - :age
         ORDER BY created_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
     )
-    DELETE FROM holds USING ended WHERE holds.id = ended.id
+    DELETE FROM holds WHERE id = ANY(ARRAY(SELECT id FROM ended))
     """
 ).bindparams(bindparam("age", type_=Interval()))

@@ -23,7 +23,7 @@ WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 # What several processes write to one pipe is not mixed up as long as no write is larger than this.
 _WRITE_BYTES_MAX: Final = select.PIPE_BUF
 # Between writes, so that at any rate of lines the event loop is interrupted this often at most.
-_REST_SECONDS: Final = 0.005
+_REST_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 1.0
 
 
