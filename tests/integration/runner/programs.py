@@ -72,9 +72,10 @@ async def running_program(
         await until(lambda: running.logged("runner_ready") or process.returncode is not None)
         yield running
     finally:
-        if process.returncode is None:
+        # `kill` asks for the status of one that has just ended, and whoever waits for it would be told 255.
+        if not gone(process.pid):
             process.kill()
-            await process.wait()
+        await process.wait()
         await reading
 
 
