@@ -32,6 +32,17 @@ TARGET: Final = 0.9
 
 _PAGE = 10
 _LISTS_A_RUN = 100
+# What operators look for, in a history that has next to none of it: the worst case for whoever has to look for it. What
+# no index leads to is looked for among a bounded number of rows a page.
+_SEARCHES: Final = {
+    "dead_letters": "status = FAILED",
+    "live_jobs_of_a_queue": 'queue = "wrong" AND (status = PENDING OR status = RUNNING OR status = SCHEDULED)',
+    "label": 'labels.team = "blue"',
+    "failed_jobs_of_a_customer": 'customer_id = "{customer}" AND status = FAILED',
+    "uncharged_of_long_ago": 'billing_status = CHARGE_DUE AND created_at < "2020-01-01T00:00:00Z"',
+    "finished_of_long_ago": 'completed_at < "2020-01-01T00:00:00Z"',
+}
+_SEARCHES_A_RUN = 20
 _TURNS_MIN = 3
 # Of the history, so much is over its time when retention is measured.
 _DUE = 0.02
@@ -114,6 +125,8 @@ async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
     finished = await _in_turns(empty, full, max(plan.runs, _TURNS_MIN), _finish)
     full.say("first pages of ListJobs in turns")
     listed = await _list(empty, full, plan.runs * _LISTS_A_RUN)
+    full.say("searches")
+    searched = await _search(full, plan.runs * _SEARCHES_A_RUN)
     full.say("retention")
     retention = await _retention_ms(full, kept * (1 - _DUE))
     compared = [
@@ -125,11 +138,13 @@ async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
     figures = {
         "history_jobs": float(rows),
         **{row.key: row.ratio for row in compared},
+        **{f"history_{name}_ms": median(times) for name, times in searched.items()},
+        **{f"history_{name}_ms_at_most": max(times) for name, times in searched.items()},
         "history_retention_ms_per_1000": retention,
         "history_table_bytes_per_job": table / rows,
         "history_indexes_bytes_per_job": indexes / rows,
     }
-    return History(compared, figures, {"finished": finished, "listed": listed})
+    return History(compared, figures, {"finished": finished, "listed": listed, "searched": searched})
 
 
 _Turns = list[tuple[tuple[float, float], tuple[float, float]]]
@@ -174,6 +189,19 @@ async def _lists_a_second(place: Arena, query: str) -> float:
     if not (await place.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=query))).jobs:
         raise CommandError("a page of jobs is empty")
     return 1 / (time.monotonic() - began)
+
+
+async def _search(place: Arena, calls: int) -> dict[str, list[float]]:
+    """Milliseconds that the first page takes of what is next to never there."""
+    found: dict[str, list[float]] = {name: [] for name in _SEARCHES}
+    for number in range(calls + 1):
+        for name, query in _SEARCHES.items():
+            wanted = query.format(customer=place.customers[number % len(place.customers)])
+            began = time.monotonic()
+            await place.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=wanted))
+            found[name].append((time.monotonic() - began) * 1e3)
+    # The first of each finds nothing in memory.
+    return {name: times[1:] for name, times in found.items()}
 
 
 async def _retention_ms(place: Arena, age: timedelta) -> float:
