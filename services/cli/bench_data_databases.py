@@ -4,18 +4,15 @@ import asyncio
 import importlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote, urlsplit
-from uuid import uuid4
 
 import psycopg
-from psycopg import sql
 
 from services.cli.connect import environment
 from services.cli.embedded import EmbeddedPostgres
-from services.cli.errors import CommandError
+from services.cli.own_databases import own_database
 from services.cli.stopping import finished
 
 _SERVICES = ("customers", "wallets", "jobs")
@@ -50,10 +47,10 @@ def _make_all(opened: ExitStack) -> Mapping[str, str]:
     embedded = None if all(servers.values()) else _embedded(opened)
     urls: dict[str, str] = {}
     for service, server in servers.items():
-        name = f"innosystem_bench_{service}_{uuid4().hex}"
         if server:
-            urls[service] = _make_on(server, name, f"{service.upper()}_DATABASE_URL", opened)
+            urls[service] = own_database(f"{service.upper()}_DATABASE_URL", server, f"bench_{service}", opened)
         elif embedded:
+            name = f"innosystem_bench_{service}"
             embedded.create_database(name)
             urls[service] = embedded.url(name)
         Migrations(service, urls[service], importlib.import_module(f"services.{service}.models").metadata).up()
@@ -66,31 +63,3 @@ def _embedded(opened: ExitStack) -> EmbeddedPostgres:
         del os.environ[name]
     folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True))
     return opened.enter_context(EmbeddedPostgres(Path(folder)))
-
-
-def _make_on(server: str, name: str, variable: str, opened: ExitStack) -> str:
-    address = urlsplit(server)
-    query = f"?{address.query}" if address.query else ""
-
-    def url(path: str) -> str:
-        return f"postgresql://{address.netloc}{path}{query}"
-
-    own = url(f"/{quote(name)}")
-    identifier = sql.Identifier(name)
-    execute = _executor(url(address.path), variable)
-    execute(sql.SQL("CREATE DATABASE {}").format(identifier))
-    opened.callback(execute, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
-    return own
-
-
-def _executor(url: str, variable: str) -> Callable[[sql.Composed], None]:
-    def execute(statement: sql.Composed) -> None:
-        try:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(statement)
-        except psycopg.Error as error:
-            # Nothing of the address: there may be a password in it.
-            reason = " ".join(str(error).split())
-            raise CommandError(f"can't make or drop a database on the server of {variable}: {reason}") from error
-
-    return execute

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,11 +28,13 @@ from services.cli.demo_work import (
 )
 from services.cli.errors import CommandError
 from services.cli.output import console, print_table
-from services.cli.stack import Stack
+from services.cli.own_databases import own_database
+from services.cli.stack import SERVICES, Stack
 from services.cli.stopping import until_stopped
 
 _MOST_COMPLEX = 10
 _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
+_SERVERS = frozenset({"REDIS_URL", *(f"{service.upper()}_DATABASE_POOLED" for service in SERVICES)})
 
 
 @dataclass(frozen=True)
@@ -72,28 +74,37 @@ async def demo(
 ) -> int:
     """Run jobs on real input, charge them to three wallets and check the books.
 
-    The input is the source files of Python's standard library. The stack is the demo's own, on free ports. The exit
-    status is 1 if a check fails.
+    The input is the source files of Python's standard library. The stack is the demo's own, on free ports, and so are
+    its databases: on servers that *_DATABASE_URL name it makes new ones, and drops them at the end. What is in others
+    is not touched. The exit status is 1 if a check fails.
     """
     if json is not None and not json.parent.is_dir():
         raise CommandError(f"{json}: there is no folder {json.parent}")
-    with _folder(folder) as used:
-        result = await until_stopped(_run(Stack(used, settings=_own_settings()), jobs))
+    with _folder(folder) as used, _own_settings() as settings:
+        result = await until_stopped(_run(Stack(used, settings=settings), jobs))
     _print(result)
     if json is not None:
         _write(json, result.summary())
     return 1 if result.findings.problems else 0
 
 
-def _own_settings() -> Mapping[str, str]:
-    """Takes databases and a Redis from the environment, if it names any, and nothing set for other processes."""
-    given = {
-        name: value
-        for name, value in environment().items()
-        if not name.startswith(_SETTINGS) or name.endswith(("_DATABASE_URL", "REDIS_URL"))
-    }
-    # In a Redis that others use, the demo has lists of its own. What is set here counts, whatever a .env says.
-    return {**given, "RUNNER_QUEUES": "default", "REDIS_KEY_PREFIX": f"demo-{new_id()}:"}
+@contextmanager
+def _own_settings() -> Iterator[Mapping[str, str]]:
+    """Takes servers from the environment, if it names any, and nothing that others have on them.
+
+    A platform's own settings may be in force where a demo is tried: its jobs must not meet the demo's runner, nor its
+    customers the demo's. So there are databases and lists of the demo's own, whatever the settings name.
+    """
+    given = environment()
+    settings = {name: value for name, value in given.items() if not name.startswith(_SETTINGS) or name in _SERVERS}
+    # What is set here counts, whatever a .env says.
+    settings |= {"RUNNER_QUEUES": "default", "REDIS_KEY_PREFIX": f"demo-{new_id()}:"}
+    with ExitStack() as opened:
+        for service in SERVICES:
+            variable = f"{service.upper()}_DATABASE_URL"
+            if server := given.get(variable):
+                settings[variable] = own_database(variable, server, f"demo_{service}", opened)
+        yield settings
 
 
 @contextmanager

@@ -5,18 +5,20 @@ All IDs are fixed, so that seeding again finds what is there, and examples can n
 
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import grpc
+from cyclopts import Parameter
 
 from innosystem.client import Innosystem, error_from
 from innosystem.customers.v1.customer_pb2 import Customer
-from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest, GetCustomerRequest
+from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest, GetCustomerRequest, ListCustomersRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_SYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest, GetJobTypeRequest
 from innosystem.wallets.v1.wallet_pb2 import Wallet
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest, GetWalletRequest, WalletOwner
 from services.cli.connect import platform
+from services.cli.errors import CommandError
 from services.cli.options import Json
 from services.cli.output import print_json
 
@@ -96,15 +98,29 @@ class Seeded:
     made: list[str] = field(default_factory=list)
 
 
-async def seed(platform: Innosystem) -> Seeded:
+class OthersAreHere(CommandError):
+    """A platform has customers that are no examples: invented ones, with invented money, are not put beside them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this platform has customers of its own, such as {name!r}: the examples would stand beside them, with "
+            "money that nobody paid. --beside-others makes them all the same"
+        )
+
+
+async def seed(platform: Innosystem, *, beside_others: bool = False) -> Seeded:
     """Makes what is missing. Doing it again changes nothing.
 
     Args:
         platform: A client of the services.
+        beside_others: Whether to make the examples also where there are other customers.
 
     Raises:
+        OthersAreHere: There are, and an example is missing.
         grpc.RpcError: A service can't be reached, or refuses: somebody else has the email of a customer, say.
     """
+    if not beside_others:
+        await _stay_away_from_others(platform)
     seeded = Seeded()
     for job_type in _JOB_TYPES:
         seeded.job_types.append(await _job_type(platform, job_type, seeded.made))
@@ -115,10 +131,19 @@ async def seed(platform: Innosystem) -> Seeded:
     return seeded
 
 
-async def seed_command(*, as_json: Json = False) -> None:
-    """Make the job types and customers to try things with. Doing it again changes nothing."""
+async def seed_command(
+    *,
+    beside_others: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Make them also on a platform that has other customers.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the job types and customers to try things with. Doing it again changes nothing.
+
+    The customers get money that nobody paid. A platform that has other customers is left alone.
+    """
     async with platform() as client:
-        seeded = await seed(client)
+        seeded = await seed(client, beside_others=beside_others)
     if as_json:
         customers = [vars(each) for each in seeded.customers]
         print_json({"job_types": seeded.job_types, "customers": customers, "made": seeded.made})
@@ -138,6 +163,17 @@ def print_seeded(seeded: Seeded) -> None:
     print("Made: " + ", ".join(seeded.made) if seeded.made else "All of it was there.")
 
 
+async def _stay_away_from_others(platform: Innosystem) -> None:
+    examples = {each.customer_id for each in _CUSTOMERS}
+    found = [await _existing_customer(platform, customer_id) for customer_id in examples]
+    if all(found):
+        return
+    listed = await platform.customers.ListCustomers(ListCustomersRequest(page_size=len(examples) + 1))
+    for customer in listed.customers:
+        if customer.id not in examples:
+            raise OthersAreHere(customer.name)
+
+
 async def _job_type(platform: Innosystem, wanted: JobType, made: list[str]) -> JobType:
     found = await _if_any(platform.job_types.GetJobType(GetJobTypeRequest(name=wanted.name)), "JOB_TYPE_NOT_FOUND")
     if found:
@@ -148,14 +184,19 @@ async def _job_type(platform: Innosystem, wanted: JobType, made: list[str]) -> J
 
 
 async def _customer(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) -> tuple[Customer, str]:
-    request = GetCustomerRequest(customer_id=wanted.customer_id)
-    if found := await _if_any(platform.customers.GetCustomer(request), "CUSTOMER_NOT_FOUND"):
-        return found.customer, ""
+    if found := await _existing_customer(platform, wanted.customer_id):
+        return found, ""
     response = await platform.customers.CreateCustomer(
         CreateCustomerRequest(customer_id=wanted.customer_id, name=wanted.name, email=wanted.email)
     )
     made.append(f"customer {wanted.name}")
     return response.customer, response.api_key
+
+
+async def _existing_customer(platform: Innosystem, customer_id: str) -> Customer | None:
+    call = platform.customers.GetCustomer(GetCustomerRequest(customer_id=customer_id))
+    found = await _if_any(call, "CUSTOMER_NOT_FOUND")
+    return found.customer if found else None
 
 
 async def _wallet(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) -> Wallet:

@@ -9,11 +9,12 @@ from cyclopts import Parameter
 
 from innosystem.client import Innosystem
 from services.cli.options import Json
-from services.cli.seed import SOURCE_STATS, Seeded, seed
+from services.cli.seed import SOURCE_STATS, OthersAreHere, Seeded, seed
 from services.cli.stack import HANDLERS, Stack
 from services.cli.stopping import until_stopped
 
 _FOLDER = Path(".innosystem")
+_NO_EXAMPLES = ("", "No examples were made: these databases have other customers.")
 _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 
 
@@ -43,7 +44,7 @@ async def up(
 async def _stay(stack: Stack, *, as_json: bool) -> None:
     async with stack:
         async with Innosystem(**stack.addresses) as platform:
-            seeded = await seed(platform)
+            seeded = await _seeded(platform)
         if as_json:
             print(json.dumps(stack.addresses), flush=True)
         else:
@@ -51,8 +52,26 @@ async def _stay(stack: Stack, *, as_json: bool) -> None:
         await stack.watch()
 
 
-def _greeting(stack: Stack, seeded: Seeded) -> Sequence[str]:
-    jobs = stack.addresses["jobs"]
+async def _seeded(platform: Innosystem) -> Seeded | None:
+    """Makes the examples, but not in databases that others have customers in."""
+    try:
+        return await seed(platform)
+    except OthersAreHere:
+        return None
+
+
+def _greeting(stack: Stack, seeded: Seeded | None) -> Sequence[str]:
+    return [
+        *(f"{name:<10} {address}" for name, address in stack.addresses.items()),
+        *(f"{child.name:<10} running" for child in stack.children if child.name not in stack.addresses),
+        *(_examples(stack.addresses["jobs"], seeded) if seeded else _NO_EXAMPLES),
+        "",
+        f"For other processes, such as a runner in another terminal: set -a; . {stack.settings_file}; set +a",
+        "Ctrl-C stops everything; the data stays.",
+    ]
+
+
+def _examples(jobs: str, seeded: Seeded) -> Sequence[str]:
     request = json.dumps(
         {
             "job_id": "01990000-0000-7000-8000-000000000001",
@@ -62,8 +81,6 @@ def _greeting(stack: Stack, seeded: Seeded) -> Sequence[str]:
         }
     )
     return [
-        *(f"{name:<10} {address}" for name, address in stack.addresses.items()),
-        *(f"{child.name:<10} running" for child in stack.children if child.name not in stack.addresses),
         *(
             f"API key of {one.customer.name}, shown only this once: {one.api_key}"
             for one in seeded.customers
@@ -75,7 +92,4 @@ def _greeting(stack: Stack, seeded: Seeded) -> Sequence[str]:
         f"  grpcurl -plaintext -d '{request}' {jobs} innosystem.jobs.v1.JobService/CreateJob",
         f'  grpcurl -plaintext -d \'{{"job_id": "01990000-0000-7000-8000-000000000001"}}\' {jobs}'
         " innosystem.jobs.v1.JobService/GetJob",
-        "",
-        f"For other processes, such as a runner in another terminal: set -a; . {stack.settings_file}; set +a",
-        "Ctrl-C stops everything; the data stays.",
     ]

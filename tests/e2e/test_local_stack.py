@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
+from dotenv import dotenv_values
+from redis import Redis
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.e2e.processes import PROJECT, eventually
@@ -35,13 +38,33 @@ def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Po
     )
 
 
-def started(folder: Path, cwd: Path, **settings: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+def started(folder: Path, cwd: Path, *arguments: str, **settings: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
     """Starts a stack; answers it and its addresses once it is up."""
-    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", cwd=cwd, **settings)
+    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", *arguments, cwd=cwd, **settings)
     assert stack.stdout is not None
     line = stack.stdout.readline()
     assert line, stack.communicate(timeout=60)
     return stack, json.loads(line)
+
+
+def ran(cwd: Path, settings: dict[str, str], *arguments: str) -> str:
+    """Runs a command that must succeed; answers what it printed."""
+    process = command(*arguments, cwd=cwd, **settings)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 0, printed + said
+    return printed
+
+
+def everything(folder: Path, cwd: Path, settings: dict[str, str]) -> tuple[list[str], set[str], list[tuple[str]]]:
+    """What a platform has: what its lists say, its keys in Redis, and the databases of its server."""
+    nouns = ("customers", "wallets", "jobs", "job-types")
+    lists = [ran(cwd, settings, noun, "list", "--json") for noun in nouns]
+    with (
+        Redis.from_url(settings["REDIS_URL"]) as redis,
+        psycopg.connect(EmbeddedPostgres(folder).url("postgres")) as db,
+    ):
+        keys = {key.decode() for key in redis.scan_iter()}
+        return lists, keys, database.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
 
 
 def ended(process: subprocess.Popen[str]) -> int:
@@ -175,6 +198,27 @@ def test_the_demo_checks_its_books_and_writes_its_figures_whatever_other_runners
     for customer in ("Ada", "Grace", "Paul"):
         assert customer in printed
     assert list(tmp_path.iterdir()) == [figures]
+
+
+def test_a_demo_where_a_platform_is_set_up_leaves_all_of_it_alone(folder: Path, tmp_path: Path) -> None:
+    stack, _ = started(folder, tmp_path, "--runners", "0")
+    platform = {name: str(value) for name, value in dotenv_values(folder / "stack.env").items()}
+    ran(
+        tmp_path,
+        platform,
+        *["job-types", "create", "--name", "biz", "--processor-type", "SYNC", "--standard-cost-cents", "5"],
+    )
+    line = {"job_type": "biz", "customer_id": "01990000-0000-7000-8000-000000000201", "input": {}}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(line))
+    ran(tmp_path, platform, "submit", "jobs.jsonl")
+    before = everything(folder, tmp_path, platform)
+
+    demo = command("demo", "--jobs", "30", cwd=tmp_path, **platform)
+    printed, said = demo.communicate(timeout=280)
+    assert demo.returncode == 0, printed + said
+    assert everything(folder, tmp_path, platform) == before
+    stack.terminate()
+    assert ended(stack) == 0
 
 
 def test_the_bench_measures_pickup_and_writes_its_figures(tmp_path: Path) -> None:
