@@ -64,7 +64,7 @@ def everything(folder: Path, cwd: Path, settings: dict[str, str]) -> tuple[list[
         psycopg.connect(EmbeddedPostgres(folder).url("postgres")) as db,
     ):
         keys = {key.decode() for key in redis.scan_iter()}
-        return lists, keys, database.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
+        return lists, keys, db.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
 
 
 def ended(process: subprocess.Popen[str]) -> int:
