@@ -17,6 +17,7 @@ from services.cli.bench_data import data
 from services.cli.bench_history import history
 from services.cli.bench_profile import profile
 from services.cli.errors import CommandError
+from services.cli.money import WHOLE
 from services.cli.output import logs_on_stderr, print_table
 from services.cli.stopping import until_stopped
 
@@ -41,6 +42,7 @@ async def bench(
     ] = False,
     runs: Annotated[
         int | None,
+        WHOLE,
         Parameter(validator=validators.Number(gte=1), help="How often each is repeated; figures are medians."),
     ] = None,
     peers: Annotated[bool, Parameter(help="Measure dramatiq, taskiq, celery and procrastinate as well.")] = True,

@@ -13,11 +13,12 @@ from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter, validators
 
+from services.cli.money import WHOLE
 from services.cli.output import logs_on_stderr, print_table
 from services.cli.stopping import until_stopped
 
 Seconds: TypeAlias = Annotated[float, Parameter(validator=validators.Number(gt=0))]
-Runs: TypeAlias = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Runs: TypeAlias = Annotated[int, WHOLE, Parameter(validator=validators.Number(gte=1))]
 
 
 def data(

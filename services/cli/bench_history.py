@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from services.cli.money import WHOLE
 from services.cli.output import logs_on_stderr, print_table
 from services.cli.stopping import until_stopped
 
@@ -24,10 +25,12 @@ _JOBS = 5_000_000
 async def history(
     *,
     jobs: Annotated[
-        int, Parameter(validator=validators.Number(gte=10_000), help="How many finished jobs there are before.")
+        int, WHOLE, Parameter(validator=validators.Number(gte=10_000), help="How many finished jobs there are before.")
     ] = _JOBS,
     runs: Annotated[
-        int, Parameter(validator=validators.Number(gte=3), help="How often each is repeated; figures are medians.")
+        int,
+        WHOLE,
+        Parameter(validator=validators.Number(gte=3), help="How often each is repeated; figures are medians."),
     ] = 5,
     quick: Annotated[
         bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")

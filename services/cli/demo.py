@@ -27,10 +27,13 @@ from services.cli.demo_work import (
     submit,
 )
 from services.cli.errors import CommandError
+from services.cli.money import WHOLE
 from services.cli.output import console, print_table
 from services.cli.own_databases import own_database
+from services.cli.seed import CURRENCY
 from services.cli.stack import SERVICES, Stack
 from services.cli.stopping import until_stopped
+from services.kit.currencies import money
 
 _MOST_COMPLEX = 10
 _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
@@ -67,6 +70,7 @@ async def demo(
     *,
     jobs: Annotated[
         int | None,
+        WHOLE,
         Parameter(validator=validators.Number(gte=1), help="How many jobs to submit at most; all files if not given."),
     ] = None,
     json: Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")] = None,
@@ -170,7 +174,7 @@ def _lines(name: str, jobs: int) -> Callable[[int], None]:
 
 def _print(result: Result) -> None:
     summary = result.summary()
-    print(f"\n{summary['jobs_submitted']} jobs at {PRICE_CENTS} cents in {result.seconds:.1f} s\n")
+    print(f"\n{summary['jobs_submitted']} jobs at {money(PRICE_CENTS, CURRENCY)} in {result.seconds:.1f} s\n")
     print_table(
         ["customer", "accepted", "refused", "succeeded", "failed", "charged", "before", "after"],
         [
@@ -179,7 +183,7 @@ def _print(result: Result) -> None:
                 *(str(len(ids)) for ids in (one.submitted, one.refused)),
                 *(str(number) for number in (one.count("SUCCEEDED"), one.count("FAILED"))),
                 str(one.count_billing("CHARGED")),
-                *(f"{cents / 100:.2f} EUR" for cents in (one.balance_before_cents, one.balance_after_cents)),
+                *(money(cents, CURRENCY) for cents in (one.balance_before_cents, one.balance_after_cents)),
             ]
             for one in result.books
         ],

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from services.cli.connect import platform
 from services.cli.errors import CommandError
+from services.cli.money import WHOLE
 from services.cli.options import Filter, Json
 from services.cli.output import print_json, print_message, print_messages
 
@@ -22,12 +23,19 @@ _WATCHED = ("status", "billing_status", "attempt", "started_at", "completed_at",
 
 Ids = Annotated[str, Parameter(name="ID", help="UUIDs of jobs.")]
 All = Annotated[
-    int, Parameter(name="--limit", show_default=False, help="How many to try at most; by default all that match.")
+    int | None,
+    WHOLE,
+    Parameter(
+        name="--limit",
+        validator=validators.Number(gte=1),
+        show_default=False,
+        help="How many to try at most; by default all that match.",
+    ),
 ]
 Send = Callable[["Innosystem", dict[str, Any]], Awaitable["Changed"]]
 
 
-async def cancel(*ids: Ids, filter: Filter = "", reason: str = "", limit: All = 0, as_json: Json = False) -> int:
+async def cancel(*ids: Ids, filter: Filter = "", reason: str = "", limit: All = None, as_json: Json = False) -> int:
     """Take jobs back, named by their IDs or by a filter; exit with 1 if one could not be.
 
     Args:
@@ -41,7 +49,7 @@ async def cancel(*ids: Ids, filter: Filter = "", reason: str = "", limit: All = 
     return await _change(send, ids, filter, limit, as_json=as_json)
 
 
-async def retry(*ids: Ids, filter: Filter = "", limit: All = 0, as_json: Json = False) -> int:
+async def retry(*ids: Ids, filter: Filter = "", limit: All = None, as_json: Json = False) -> int:
     """Have FAILED and CANCELLED jobs run again, named by their IDs or by a filter; exit with 1 if one could not be."""
     from innosystem.jobs.v1.job_service_pb2 import BatchRetryJobsRequest
 
@@ -88,7 +96,7 @@ async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Jso
                 print("  ".join(f"{name} {value}" for name, value in shown if value != "-"), flush=True)
 
 
-async def _change(send: Send, ids: tuple[str, ...], filter: str, limit: int, *, as_json: bool) -> int:
+async def _change(send: Send, ids: tuple[str, ...], filter: str, limit: int | None, *, as_json: bool) -> int:
     from innosystem.jobs.v1.job_service_pb2 import JobFilter, JobIds
 
     if bool(ids) == bool(filter):

@@ -6,7 +6,8 @@ from cyclopts import App, Parameter
 
 from services.cli.connect import platform
 from services.cli.listing import collect
-from services.cli.options import Cents, Filter, Json, Limit, OrderBy, PriorityName
+from services.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money
+from services.cli.options import Filter, Json, Limit, OrderBy, PriorityName
 from services.cli.output import print_message, print_messages
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ _COLUMNS = (
     "processing_logic_id",
     "processor_type",
     "standard_cost_cents",
-    "currency",
     "queue",
     "enabled",
     "paused",
@@ -100,13 +100,14 @@ async def create(
     *,
     name: str,
     processor_type: Literal["SYNC", "ASYNC"],
-    standard_cost_cents: Cents,
+    standard_cost: Amount = None,
+    standard_cost_cents: Cents = None,
     processing_logic_id: str = "",
-    currency: str = "EUR",
+    currency: CurrencyCode = None,
     description: str = "",
     queue: str = "default",
     default_priority: PriorityName = "MEDIUM",
-    max_attempts: int = 1,
+    max_attempts: Annotated[int, WHOLE] = 1,
     job_type_id: str = "",
     as_json: Json = False,
 ) -> None:
@@ -115,9 +116,10 @@ async def create(
     Args:
         name: What jobs are submitted as, such as `python.source-stats`.
         processor_type: SYNC for a blocking function, ASYNC for a coroutine.
-        standard_cost_cents: The price of one job, in the currency's minor unit; 0 if jobs are free.
+        standard_cost: The price of one job with its currency, such as 0.05EUR; 0EUR if jobs are free.
+        standard_cost_cents: The same in the currency's minor unit, a whole number: 5.
         processing_logic_id: The handler that runners call; by default the name.
-        currency: The ISO 4217 code of the price.
+        currency: The currency of these; by default EUR.
         description: For people.
         queue: The queue its jobs wait in.
         default_priority: The priority of jobs that are submitted without one.
@@ -127,14 +129,15 @@ async def create(
     from innosystem.jobs.v1.job_type_pb2 import JobType, Priority, ProcessorType
     from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 
+    price = given_money("--standard-cost", standard_cost, standard_cost_cents, currency)
     job_type = JobType(
         id=job_type_id,
         name=name,
         description=description,
         processing_logic_id=processing_logic_id or name,
         processor_type=ProcessorType.Value(f"PROCESSOR_TYPE_{processor_type}"),
-        standard_cost_cents=standard_cost_cents,
-        currency=currency,
+        standard_cost_cents=price.cents,
+        currency=price.currency,
         queue=queue,
         default_priority=Priority.Value(f"PRIORITY_{default_priority}"),
         max_attempts=max_attempts,

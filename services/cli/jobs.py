@@ -23,7 +23,6 @@ _COLUMNS = (
     "priority",
     "estimated_cost_cents",
     "cost_cents",
-    "currency",
     "created_at",
 )
 _FULL_COLUMNS = (*_COLUMNS, "input_json", "output_json", "error")

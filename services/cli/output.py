@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NOTHING = "-"
+_CENTS = "_cents"
 # Wide enough for every row, where no terminal says how wide it is.
 _PIPE_WIDTH = 2000
 _SECONDS_DECIMALS = 1
@@ -75,7 +76,8 @@ def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_jso
     if as_json:
         print_json(list(messages))
     elif messages:
-        print_table([_title(field) for field in fields], [[cell(each, name) for name in fields] for each in messages])
+        titles = [_column(messages[0], field) for field in fields]
+        print_table(titles, [[cell(each, name) for name in fields] for each in messages])
     else:
         print(nothing)
 
@@ -85,7 +87,7 @@ def print_message(message: Message, *, as_json: bool) -> None:
     if as_json:
         print_json(message)
     else:
-        print_pairs({_title(field.name): cell(message, field.name) for field in message.DESCRIPTOR.fields})
+        print_pairs({_column(message, field.name): cell(message, field.name) for field in message.DESCRIPTOR.fields})
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -134,6 +136,8 @@ def cell(message: Message, name: str) -> str:
     value = getattr(message, name)
     if field.is_repeated:
         return _map(value) if isinstance(value, Mapping) else ", ".join(map(str, value)) or NOTHING
+    if _is_money(message, name):
+        return _money(value, message.currency)  # type: ignore[attr-defined]
     if field.enum_type is not None:
         return _enum_name(field.enum_type.values_by_number, value)
     if field.message_type is not None:
@@ -161,6 +165,22 @@ def _shown_message(value: Message) -> str:
 
 def _map(value: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value[key]}" for key in sorted(value)) or NOTHING
+
+
+def _is_money(message: Message, name: str) -> bool:
+    """Tell whether a field is an amount of the currency that its message names."""
+    return name.endswith(_CENTS) and "currency" in message.DESCRIPTOR.fields_by_name
+
+
+def _money(cents: int, currency: str) -> str:
+    # Read when there is money to show: it takes its time.
+    from services.kit.currencies import money
+
+    return money(cents, currency)
+
+
+def _column(message: Message, field: str) -> str:
+    return _title(field.removesuffix(_CENTS) if _is_money(message, field) else field)
 
 
 def _title(field: str) -> str:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from services.cli.money import WHOLE
+
 
 def run(
     *,
@@ -11,7 +13,7 @@ def run(
     queue: Annotated[
         list[str] | None, Parameter(help="Queues to serve, the most important first.", consume_multiple=True)
     ] = None,
-    concurrency: Annotated[int | None, Parameter(help="How many handlers run at once.")] = None,
+    concurrency: Annotated[int | None, WHOLE, Parameter(help="How many handlers run at once.")] = None,
 ) -> int:
     """Run a runner in this process, until SIGTERM or Ctrl-C. What is not given comes from the environment and .env."""
     from innosystem.runner.__main__ import main

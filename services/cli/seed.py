@@ -20,7 +20,8 @@ from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, Credit
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.options import Json
-from services.cli.output import print_json
+from services.cli.output import cell, print_json
+from services.kit.currencies import money
 
 CURRENCY: Final = "EUR"
 SOURCE_STATS: Final = "python.source-stats"
@@ -154,10 +155,10 @@ async def seed_command(
 def print_seeded(seeded: Seeded) -> None:
     """Prints what there is, for people."""
     for job_type in seeded.job_types:
-        print(f"job type {job_type.name}: {job_type.standard_cost_cents} cents {job_type.currency} a job")
+        print(f"job type {job_type.name}: {cell(job_type, 'standard_cost_cents')} a job")
     for each in seeded.customers:
         print(f"customer {each.customer.name}: {each.customer.id}")
-        print(f"  wallet {each.wallet.id}: {each.wallet.current_balance_cents} cents {each.wallet.currency}")
+        print(f"  wallet {each.wallet.id}: {cell(each.wallet, 'current_balance_cents')}")
         if each.api_key:
             print(f"  API key, shown only this once: {each.api_key}")
     print("Made: " + ", ".join(seeded.made) if seeded.made else "All of it was there.")
@@ -218,7 +219,7 @@ async def _wallet(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) 
         )
     )
     if not response.replayed:
-        made.append(f"credit of {wanted.credit_cents} cents for {wanted.name}")
+        made.append(f"credit of {money(wanted.credit_cents, CURRENCY)} for {wanted.name}")
     return response.wallet
 
 

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from services.cli.money import WHOLE
+
 
 def serve(
     service: Literal["customers", "wallets", "jobs"],
     *,
-    processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    processes: Annotated[int | None, WHOLE, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> None:
     """Serve customers, wallets or jobs, until SIGTERM or Ctrl-C.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from innosystem.client import Innosystem
+from services.cli.money import WHOLE
 from services.cli.options import Json
 from services.cli.seed import SOURCE_STATS, OthersAreHere, Seeded, seed
 from services.cli.stack import HANDLERS, Stack
@@ -21,10 +22,10 @@ _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 async def up(
     *,
     folder: Annotated[Path, Parameter(help="Where data and logs are kept between starts.")] = _FOLDER,
-    customers_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["customers"],
-    wallets_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["wallets"],
-    jobs_port: Annotated[int, Parameter(help="0 for a free one.")] = _PORTS["jobs"],
-    runners: Annotated[int, Parameter(help="How many runners to start.")] = 1,
+    customers_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["customers"],
+    wallets_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["wallets"],
+    jobs_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["jobs"],
+    runners: Annotated[int, WHOLE, Parameter(help="How many runners to start.")] = 1,
     handlers: Annotated[
         list[str] | None, Parameter(help="Modules with handlers, besides the example.", consume_multiple=True)
     ] = None,

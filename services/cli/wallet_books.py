@@ -9,13 +9,15 @@ from cyclopts import Parameter
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.listing import collect
-from services.cli.options import Cents, Filter, Json, Limit, OrderBy
-from services.cli.output import print_json, print_message, print_messages, print_pairs
+from services.cli.money import Amount, Cents, Money
+from services.cli.options import Filter, Json, Limit, OrderBy
+from services.cli.output import cell, print_json, print_message, print_messages, print_pairs
 
 if TYPE_CHECKING:
-    from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerResponse
+    from innosystem.client import Innosystem
+    from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest, VerifyLedgerResponse
 
-_HOLD_COLUMNS = ("id", "wallet_id", "job_id", "amount_cents", "currency", "state", "created_at", "resolved_at")
+_HOLD_COLUMNS = ("id", "wallet_id", "job_id", "amount_cents", "state", "created_at", "resolved_at")
 _SUMS = (
     "wallets",
     "transactions",
@@ -47,7 +49,9 @@ async def refund(
     *,
     transaction_id: Annotated[str, Parameter(show_default=False)] = "",
     job_id: Annotated[str, Parameter(show_default=False)] = "",
-    amount_cents: Cents = 0,
+    amount: Amount = None,
+    amount_cents: Cents = None,
+    everything: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     description: str = "",
     as_json: Json = False,
@@ -57,7 +61,9 @@ async def refund(
     Args:
         transaction_id: The UUID of the deduction. Give it, or the job.
         job_id: The job that was charged.
-        amount_cents: What to give back; 0 for all that is left.
+        amount: What to give back, with the currency of the charge, such as 7.50EUR or 500JPY.
+        amount_cents: The same in the currency's minor unit, a whole number: 750.
+        everything: Give back all that is left of the charge.
         idempotency_key: Refunds once, however often the command is given with the same key. By default a new one,
             which is printed before the money is moved.
         description: A note for the statement.
@@ -67,22 +73,44 @@ async def refund(
 
     if bool(transaction_id) == bool(job_id):
         raise CommandError("name the charge by --transaction-id or by --job-id")
+    cents = amount.cents if amount else amount_cents
+    # In the request 0 means all that is left. On the command line that is a word, and 0 a mistake.
+    if [amount is not None, amount_cents is not None, everything].count(True) != 1 or cents == 0:
+        raise CommandError("say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left")
     if not idempotency_key:
         idempotency_key = f"cli:{new_id()}"
         # Before the call: whoever gets no answer repeats the command with this key, and refunds no second time.
         sys.stderr.write(f"--idempotency-key {idempotency_key}\n")
-    request = RefundRequest(amount_cents=amount_cents, idempotency_key=idempotency_key, description=description)
+    request = RefundRequest(amount_cents=cents or 0, idempotency_key=idempotency_key, description=description)
     if job_id:
         request.job_id = job_id
     else:
         request.transaction_id = transaction_id
     async with platform() as client:
+        if amount is not None:
+            await _check_currency(client, request, amount)
         response = await client.wallets.Refund(request)
     if as_json:
         print_json(response)
         return
     print_message(response.transaction, as_json=False)
-    print(f"\nThe balance is {response.wallet.current_balance_cents} cents {response.wallet.currency}.")
+    print(f"\nThe balance is {cell(response.wallet, 'current_balance_cents')}.")
+    if response.replayed:
+        print("Nothing was given back now: this key was used before, for the transaction above.")
+
+
+async def _check_currency(client: "Innosystem", request: "RefundRequest", amount: Money) -> None:
+    """Refund in no other currency than the one of the charge, in which the request is understood."""
+    from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
+    from innosystem.wallets.v1.wallet_service_pb2 import GetTransactionRequest
+
+    if request.job_id:
+        currency = (await client.jobs.GetJob(GetJobRequest(job_id=request.job_id))).job.currency
+    else:
+        wanted = GetTransactionRequest(transaction_id=request.transaction_id)
+        currency = (await client.wallets.GetTransaction(wanted)).transaction.currency
+    if currency != amount.currency:
+        raise CommandError(f"the charge is in {currency}, and --amount in {amount.currency}: nothing was given back")
 
 
 async def verify(*, as_json: Json = False) -> int:

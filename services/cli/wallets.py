@@ -8,8 +8,9 @@ from cyclopts import App, Parameter, validators
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.listing import collect
-from services.cli.options import Cents, Filter, Json, Limit, OrderBy
-from services.cli.output import print_json, print_message, print_messages
+from services.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money
+from services.cli.options import Filter, Json, Limit, OrderBy
+from services.cli.output import cell, print_json, print_message, print_messages
 from services.cli.wallet_books import holds, refund, verify
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ app.command(holds)
 app.command(refund)
 app.command(verify)
 
-_COLUMNS = ("id", "customer_id", "currency", "current_balance_cents", "pending_charges_cents", "available_cents")
+_COLUMNS = ("id", "customer_id", "current_balance_cents", "pending_charges_cents", "available_cents")
 _TRANSACTION_COLUMNS = (
     "sequence",
     "kind",
@@ -57,7 +58,7 @@ async def show(
     *,
     customer_id: Annotated[str, Parameter(show_default=False)] = "",
     currency: str = "EUR",
-    transactions: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10,
+    transactions: Annotated[int, WHOLE, Parameter(validator=validators.Number(gte=0))] = 10,
     as_json: Json = False,
 ) -> None:
     """Show a wallet and its last transactions.
@@ -105,8 +106,9 @@ async def create(*, customer_id: str, currency: str = "EUR", wallet_id: str = ""
 async def credit(
     *,
     customer_id: str,
-    amount_cents: Cents,
-    currency: str = "EUR",
+    amount: Amount = None,
+    amount_cents: Cents = None,
+    currency: CurrencyCode = None,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     description: str = "",
     as_json: Json = False,
@@ -115,8 +117,9 @@ async def credit(
 
     Args:
         customer_id: The UUID of its owner.
-        amount_cents: What to add, in the currency's minor unit.
-        currency: The currency of the wallet.
+        amount: What to add, with the currency of the wallet, such as 7.50EUR or 500JPY.
+        amount_cents: The same in the currency's minor unit, a whole number: 750.
+        currency: The currency of these; by default EUR.
         idempotency_key: Pays in once, however often the command is given with the same key. By default a new one,
             which is printed before the money is moved.
         description: A note for the statement.
@@ -124,14 +127,15 @@ async def credit(
     from innosystem.client import new_id
     from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
 
+    paid = given_money("--amount", amount, amount_cents, currency)
     if not idempotency_key:
         idempotency_key = f"cli:{new_id()}"
         # Before the call: whoever gets no answer repeats the command with this key, and pays in no second time.
         sys.stderr.write(f"--idempotency-key {idempotency_key}\n")
     request = CreditRequest(
         customer_id=customer_id,
-        currency=currency,
-        amount_cents=amount_cents,
+        currency=paid.currency,
+        amount_cents=paid.cents,
         idempotency_key=idempotency_key,
         description=description,
     )
@@ -141,7 +145,7 @@ async def credit(
         print_json(response)
         return
     print_message(response.transaction, as_json=False)
-    print(f"\nThe balance is {response.wallet.current_balance_cents} cents {response.wallet.currency}.")
+    print(f"\nThe balance is {cell(response.wallet, 'current_balance_cents')}.")
     if response.replayed:
         print("Nothing was paid in now: this key was used before, for the transaction above.")
 

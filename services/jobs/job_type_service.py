@@ -12,6 +12,7 @@ from services.jobs.ports import Queue
 from services.jobs.repository import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
 from services.jobs.schema_checks import SchemaChecks
 from services.jobs.schemas import InvalidSchema
+from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -56,7 +57,7 @@ class JobTypeService:
             The job type, and whether an earlier call with the same ID stored it.
 
         Raises:
-            InvalidField: If no runner runs such jobs, or the schema can't be used.
+            InvalidField: If no runner runs such jobs, ISO 4217 has no such currency, or the schema can't be used.
             JobTypeNameTaken: If another job type has the name.
             IdempotencyKeyReused: If the ID was used with other parameters.
         """
@@ -68,6 +69,7 @@ class JobTypeService:
         try:
             async with self.transactions.begin():
                 if (known := await self._job_types.get(new.id)) is None:
+                    check_currency(new.currency, "job_type.currency")
                     return await self._job_types.create(replace(new, request_digest=digest(parameters))), False
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Isolation, Transactions
@@ -59,12 +60,14 @@ class WalletsService(Bookings):
         """Stores an empty wallet; the same call again answers the wallet.
 
         Raises:
+            InvalidField: If ISO 4217 has no such currency.
             WalletExists: If the customer has another wallet in the currency.
             IdempotencyKeyReused: If the ID was used for another customer or currency.
         """
         try:
             async with self.transactions.begin():
                 if (known := await self._wallets.get(new.id)) is None:
+                    check_currency(new.currency, "currency")
                     return CreatedWallet(await self._wallets.create(new), replayed=False)
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.

@@ -111,9 +111,9 @@ def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_mo
         "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key
     )
     assert again.returncode == 0
-    assert "The balance is 70 cents EUR." in again.stdout
-    rest = innosystem("wallets", "refund", "--transaction-id", charged.id, "--description", "goodwill")
-    assert "The balance is 100 cents EUR." in rest.stdout
+    assert "The balance is 0.70 EUR.\nNothing was given back now" in again.stdout
+    rest = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", "--description", "goodwill")
+    assert "The balance is 1.00 EUR." in rest.stdout
     lines = found("wallets", "show", wallet["id"])["transactions"]
     assert [(one["amount_cents"], one["description"]) for one in lines[:2]] == [("30", "goodwill"), ("20", "")]
 
@@ -126,10 +126,65 @@ def test_a_refund_names_one_charge(innosystem: Run, named: list[str]) -> None:
     assert done.stderr == "innosystem: name the charge by --transaction-id or by --job-id\n"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        ["--amount-cents", "0"],
+        ["--amount", "0EUR"],
+        ["--all", "--amount-cents", "5"],
+        ["--amount", "0.05EUR", "--amount-cents", "5"],
+    ],
+)
+def test_all_that_is_left_is_refunded_only_when_that_is_said(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], said: list[str]
+) -> None:
+    charged = charge(stub, wallet, 50)
+    done = innosystem("wallets", "refund", "--transaction-id", charged.id, *said)
+    assert done.returncode == 1
+    assert "say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left" in done.stderr
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "50"
+
+
+def test_a_refund_is_in_the_currency_of_the_charge(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    charged = charge(stub, wallet, 50)
+    wrong = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "20JPY")
+    assert wrong.returncode == 1
+    assert "the charge is in EUR, and --amount in JPY: nothing was given back" in wrong.stderr
+    right = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "0.20EUR")
+    assert "The balance is 0.70 EUR." in right.stdout
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "70"
+
+
+@pytest.mark.parametrize(
+    ("amount", "cents", "shown"),
+    [("500JPY", "500", "500 JPY"), ("5EUR", "500", "5.00 EUR"), ("0.500KWD", "500", "0.500 KWD")],
+)
+def test_money_is_typed_and_shown_in_the_units_of_its_currency(
+    innosystem: Run, found: Found, amount: str, cents: str, shown: str
+) -> None:
+    customer_id, currency = str(uuid4()), amount[-3:]
+    found("wallets", "create", "--customer-id", customer_id, "--currency", currency)
+    paid = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", amount)
+    assert paid.returncode == 0, paid.stderr
+    assert f"The balance is {shown}." in paid.stdout
+    of_customer = ("--customer-id", customer_id, "--currency", currency)
+    assert found("wallets", "show", *of_customer)["wallet"]["current_balance_cents"] == cents
+    assert innosystem("wallets", "show", *of_customer).stdout.count(shown) == 4
+
+
+def test_a_wallet_in_no_currency_is_refused(innosystem: Run) -> None:
+    done = innosystem("wallets", "create", "--customer-id", str(uuid4()), "--currency", "XQZ")
+    assert done.returncode == 1
+    assert "currency: must be a currency of ISO 4217 that has a minor unit, such as EUR, not XQZ" in done.stderr
+
+
 def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, Any]) -> None:
     charged = charge(stub, wallet, 50)
 
-    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()))
+    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()), "--all")
     too_much = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "51")
 
     assert (unknown.returncode, too_much.returncode) == (1, 1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from innosystem.wallets.v1 import wallet_pb2
@@ -77,6 +78,27 @@ def test_a_new_wallet_is_empty_and_in_euros_unless_told_otherwise(stub: WalletSe
     assert get(stub, euros.id) == euros
     by_owner = pb.WalletOwner(customer_id=euros.customer_id, currency="USD")
     assert stub.GetWallet(pb.GetWalletRequest(owner=by_owner)).wallet == dollars
+
+
+@pytest.mark.parametrize("currency", ["XQZ", "XAU", "HRK"])
+def test_a_new_wallet_is_in_a_currency_of_iso_4217_that_has_a_minor_unit(
+    stub: WalletServiceStub, refused: Refused, currency: str
+) -> None:
+    request = pb.CreateWalletRequest(wallet_id=str(uuid4()), customer_id=str(uuid4()), currency=currency)
+    refused.field(stub.CreateWallet, request, "currency")
+
+
+def test_a_wallet_of_an_earlier_release_in_another_code_is_kept_and_works(
+    stub: WalletServiceStub, database_url: str
+) -> None:
+    made = wallet(stub)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE wallets SET currency = 'XQZ' WHERE id = %s", (made.id,))
+    again = pb.CreateWalletRequest(wallet_id=made.id, customer_id=made.customer_id, currency="XQZ")
+    assert stub.CreateWallet(again).replayed
+    kept = get(stub, made.id)
+    assert stub.Credit(credit(kept, 5)).wallet.current_balance_cents == 5
+    assert stub.Deduct(charge(kept, 2)).wallet.current_balance_cents == 3
 
 
 def test_without_an_id_the_server_makes_one(stub: WalletServiceStub) -> None:
@@ -405,7 +427,7 @@ def test_a_batch_may_have_a_thousand_items_and_no_more(stub: WalletServiceStub, 
 
 
 def test_wallets_are_listed_page_by_page(stub: WalletServiceStub) -> None:
-    currency = "XTS"
+    currency = "NOK"
     made = [wallet(stub, cents, currency=currency).id for cents in (30, 10, 50, 20, 40)]
     asked = pb.ListWalletsRequest(page_size=2, filter=f"currency = {currency}", order_by="current_balance_cents desc")
     found = []

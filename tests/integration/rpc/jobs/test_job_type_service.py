@@ -39,6 +39,11 @@ def test_what_is_not_set_has_the_defaults_of_the_contract(world: World) -> None:
     assert made.input_schema_json == ""
 
 
+def test_a_new_price_is_in_a_currency_of_iso_4217_that_has_a_minor_unit(world: World, refused: Refused) -> None:
+    for currency in ("XQZ", "XAU"):
+        refused.field(world.job_types.CreateJobType, create(currency=currency), "job_type.currency")
+
+
 def test_what_is_set_is_kept(world: World) -> None:
     asked = new_job_type(
         description="text",
