@@ -37,7 +37,10 @@ _JOBS_SETTINGS = {
     "JOBS_RECONCILE_SECONDS": "1",
     "JOBS_RESCUES_MAX": str(DEATHS_MAX),
     "JOBS_RESCUE_WAIT_SECONDS": "0.3",
-    "JOBS_RESCUE_WAIT_MAX_SECONDS": "2",
+    # As by default longer than a run is short: killers that nobody has found yet come apart from each other, and from
+    # those that they took along. With two seconds they did not where other work had most of the machine.
+    "JOBS_RESCUE_SHORT_SECONDS": "20",
+    "JOBS_RESCUE_WAIT_MAX_SECONDS": "30",
     # A submission has a twentieth of it to store its job, also where everything shares two cores. What is under way at
     # half of it must be over by then, through links that stand still for six seconds.
     "JOBS_HOLD_ORPHAN_SECONDS": "60",
