@@ -161,6 +161,9 @@ class WalletsForTests:
     async def clock_ahead(self) -> timedelta:
         return self.ahead
 
+    async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
+        return self._aged(self.holds[hold_id])
+
     async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
         found = [one for one in self.holds.values() if one.state is HoldState.ACTIVE]
         found = [one for one in found if since <= one.created_at < until]

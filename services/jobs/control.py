@@ -8,7 +8,7 @@ from services.jobs.completion import released
 from services.jobs.domain import FINAL, BillingStatus, Job, JobStatus
 from services.jobs.errors import JobNotCancellable, JobNotRetryable
 from services.jobs.holds import Reservation, Reserved
-from services.kit.errors import ConcurrentUpdate, DomainError
+from services.kit.errors import ConcurrentUpdate, DomainError, InvalidField
 
 CANCELLED = "CANCELLED"
 EXPIRED = "EXPIRED"
@@ -75,28 +75,41 @@ class Retry:
         return BillingStatus.NOT_BILLABLE if self.hold is None else BillingStatus.HELD
 
 
-def hold_for_retry(job: Job) -> Reservation | None:
+def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | None:
     """The hold that a job needs to be run again, at the frozen price; None if it needs none, or is not run again."""
     if job.status not in FINAL or job.billing_status is not BillingStatus.RELEASED:
+        return None
+    if retry_count not in (None, job.retry_count):
         return None
     return Reservation(
         job_id=job.id,
         customer_id=job.customer_id,
         currency=job.currency,
         amount_cents=job.estimated_cost_cents,
+        # The price is frozen: one that a submission left behind at another price would not cover it, or too much.
+        amount_cents_min=job.estimated_cost_cents,
+        amount_cents_max=job.estimated_cost_cents,
         generation=job.hold_generation + 1,
     )
 
 
-def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError]) -> Retry | None:
-    """What running a job again does to it; None if it is not final, and so will be run anyway.
+def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_count: int | None = None) -> Retry | None:
+    """What running a job again does to it; None if it is not final, and so will be run anyway, or was run again before.
+
+    Args:
+        job: The job as it is.
+        reserved: By job the money that was reserved for it, or why there is none.
+        retry_count: How often the job had been run again when this was asked for first; None if that is not known.
 
     Raises:
+        InvalidField: If it has not been run again as often.
         JobNotRetryable: If it has SUCCEEDED, or its hold is still to be released.
         ConcurrentUpdate: If it became what it is after the holds were placed.
         DomainError: If there is no hold, for this reason.
     """
-    if job.status not in FINAL:
+    if retry_count is not None and retry_count > job.retry_count:
+        raise InvalidField.of("retry_count", f"must be at most the job's retry_count, which is {job.retry_count}")
+    if job.status not in FINAL or (retry_count is not None and retry_count < job.retry_count):
         return None
     if job.status is JobStatus.SUCCEEDED or job.billing_status not in _RETRYABLE:
         raise JobNotRetryable(job.id, job.status.value, job.billing_status.value)

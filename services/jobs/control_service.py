@@ -79,12 +79,16 @@ class ControlService:
 
         return await self._change(job_ids, change, wanted)
 
-    async def retry(self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS) -> list[Job | DomainError]:
+    async def retry(
+        self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS, retry_count: int | None = None
+    ) -> list[Job | DomainError]:
         """Has final jobs run again, at the frozen price; those that are not final are answered as they are.
 
         Args:
             job_ids: Which.
             wanted: What they still have to meet when they are locked; others are left out.
+            retry_count: How often they have been run again as far as the caller knows; those that were run again more
+                often are answered as they are. None for whatever it is.
 
         Returns:
             The jobs as they are now, or why one is not run again, aligned with the IDs.
@@ -93,13 +97,13 @@ class ControlService:
         async with self.transactions.begin(read_only=True):
             found = await self._jobs.get_many(set(job_ids))
         jobs = understood_by_key(found)
-        needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key])) is not None]
+        needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key], retry_count)) is not None]
         reserved = await self._reservations.reserve(needed)
         crash_point("jobs.retry.before_update")
 
         async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
             retries: list[Retry] = []
-            refused = _each(jobs, lambda job: _note(retries, retried(job, reserved)))
+            refused = _each(jobs, lambda job: _note(retries, retried(job, reserved, retry_count)))
             await self._jobs.retry_many(retries)
             self.transactions.after_commit(self._queue.wake)
             return refused

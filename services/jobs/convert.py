@@ -153,6 +153,7 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         max_attempts=job.max_attempts,
         rescue_count=job.rescue_count,
         snooze_count=job.snooze_count,
+        retry_count=job.retry_count,
         labels=job.labels,
         etag=job.etag,
         run_at=timestamp(job.run_at),

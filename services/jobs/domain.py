@@ -98,6 +98,7 @@ class Job(NewJob):
         rescue_count: The runs whose runner vanished.
         snooze_count: The runs that asked to be run again later.
         deaths: The ends of runners, and of its own process, that count against it.
+        retry_count: How often somebody had it run again after it was final.
         version: Counts the changes; the etag.
     """
 
@@ -110,6 +111,7 @@ class Job(NewJob):
     rescue_count: int = 0
     snooze_count: int = 0
     deaths: int = 0
+    retry_count: int = 0
     created_at: datetime
     queued_at: datetime
     dispatched_at: datetime | None = None

@@ -1,8 +1,8 @@
 """The holds that jobs are admitted with: money that is reserved before the job is stored, and is the job's alone.
 
 A hold's ID follows from the job's, so a submission that is repeated after a crash finds its own hold, and adopts the
-price that was reserved first. A hold that no job came to is released by the hold auditor, and only by it; from then on
-the job's ID stands for the hold of its next generation.
+price that was reserved first, unless its caller does not agree to that much. A hold that no job came to is released by
+the hold auditor, and only by it; from then on the job's ID stands for the hold of its next generation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +33,8 @@ class Reservation:
 
     Attributes:
         generation: 0 at the first submission; each hold that can't be used any more takes the next one.
+        amount_cents_min: What a hold of an earlier time must at least amount to.
+        amount_cents_max: What it may amount to at most; None for any.
     """
 
     job_id: UUID
@@ -40,11 +42,19 @@ class Reservation:
     currency: str
     amount_cents: int
     generation: int = 0
+    amount_cents_min: int = 0
+    amount_cents_max: int | None = None
 
     @cached_property
     def hold_id(self) -> UUID:
         """The hold's ID, the same for whoever asks."""
         return uuid5(self.job_id, f"hold:{self.generation}")
+
+    def adopts(self, amount_cents: int) -> bool:
+        """Whether a hold of this amount may be used, which was placed for the job at another price."""
+        return self.amount_cents_min <= amount_cents and (
+            self.amount_cents_max is None or amount_cents <= self.amount_cents_max
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +169,8 @@ class Reservations:
         same = {"customer_id": hold.customer_id == wanted.customer_id, "currency": hold.currency == wanted.currency}
         if differing := tuple(name for name, is_same in same.items() if not is_same):
             return IdempotencyKeyReused(differing)
+        if not wanted.adopts(hold.amount_cents):
+            return None
         return Reserved(hold.id, wanted.generation, hold.amount_cents)
 
 

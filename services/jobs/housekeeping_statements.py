@@ -269,6 +269,8 @@ SET_QUEUE = text(
     """
     INSERT INTO queues (name, paused) VALUES (:name, :paused)
     ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, updated_at = now()
+    -- A repeated call says nothing new, also not that something has changed now.
+    WHERE queues.paused <> excluded.paused
     """
 )
 PAUSED_QUEUES = text("SELECT name FROM queues WHERE paused")

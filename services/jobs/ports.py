@@ -43,6 +43,10 @@ class Wallets(HoldWallets, Protocol):
         """
         ...
 
+    async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
+        """Answers one hold as it is now, or why that is not known."""
+        ...
+
     def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
         """Answers the active holds that were placed in a time, the oldest first, page by page.
 

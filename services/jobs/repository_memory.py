@@ -258,6 +258,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 billing_status=one.billing_status,
                 hold_id=one.hold.hold_id if one.hold else job.hold_id,
                 hold_generation=one.hold.generation if one.hold else job.hold_generation,
+                retry_count=job.retry_count + 1,
                 attempt=0,
                 rescue_count=0,
                 deaths=0,

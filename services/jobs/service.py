@@ -174,8 +174,9 @@ class JobsService:
             self._active(asked),
         )
         outcomes = await self._judged(asked, known, types, active)
-        jobs = _first_of_each([one for one in outcomes if isinstance(one, _Admitted)])
-        paid = {key: job for key, job in jobs.items() if job.billing_status is BillingStatus.HELD}
+        admitted = _first_of_each([one for one in outcomes if isinstance(one, _Admitted)])
+        jobs = {key: one.job for key, one in admitted.items()}
+        paid = {key: one for key, one in admitted.items() if one.job.billing_status is BillingStatus.HELD}
         held = (await self._paying.result_of(lambda: self._held(paid)) if paid else None) or {}
         # A wallet that is locked is waited for apart, by its customer's jobs.
         left = {key for key in paid if isinstance(held.get(key, RowLocked()), RowLocked)}
@@ -224,11 +225,11 @@ class JobsService:
     def _store_until(self) -> float:
         return monotonic() + self._reservations.times.store_within.total_seconds()
 
-    async def _held(self, jobs: Mapping[UUID, NewJob]) -> dict[UUID, NewJob | DomainError]:
+    async def _held(self, admitted: "Mapping[UUID, _Admitted]") -> dict[UUID, NewJob | DomainError]:
         """Reserve the prices of jobs."""
-        reserved = await self._reservations.reserve([_reservation(job) for job in jobs.values()])
+        reserved = await self._reservations.reserve([_reservation(one) for one in admitted.values()])
         crash_point("jobs.submit.before_insert")
-        return {key: _held(job, reserved.get(key)) for key, job in jobs.items()}
+        return {key: _held(one.job, reserved.get(key)) for key, one in admitted.items()}
 
     async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
         async with self.transactions.begin():
@@ -343,11 +344,11 @@ def _answer(result: _Result) -> Submitted | DomainError:
     return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
 
 
-def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, NewJob]:
+def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, _Admitted]:
     """Of those that have the same ID the first is the one to store."""
-    wanted: dict[UUID, NewJob] = {}
+    wanted: dict[UUID, _Admitted] = {}
     for one in admitted:
-        wanted.setdefault(one.job.id, one.job)
+        wanted.setdefault(one.job.id, one)
     return wanted
 
 
@@ -390,9 +391,14 @@ def _repeated(submission: Submission, job: Job | DataCorrupt) -> Submitted | Dom
     return Submitted(job, replayed=True)
 
 
-def _reservation(job: NewJob) -> Reservation:
+def _reservation(admitted: _Admitted) -> Reservation:
+    job = admitted.job
     return Reservation(
-        job_id=job.id, customer_id=job.customer_id, currency=job.currency, amount_cents=job.estimated_cost_cents
+        job_id=job.id,
+        customer_id=job.customer_id,
+        currency=job.currency,
+        amount_cents=job.estimated_cost_cents,
+        amount_cents_max=admitted.submission.max_cost_cents,
     )
 
 

@@ -105,7 +105,8 @@ class JobServicer(JobServiceServicer):
         return pb.BatchCancelJobsResponse(results=results, next_page_token=token)
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
-        [result] = await self._control.retry([UUID(request.job_id)])
+        retry_count = request.retry_count if request.HasField("retry_count") else None
+        [result] = await self._control.retry([UUID(request.job_id)], retry_count=retry_count)
         return pb.RetryJobResponse(job=convert.job_message(one(result)))
 
     async def BatchRetryJobs(self, request: pb.BatchRetryJobsRequest, context: Context) -> pb.BatchRetryJobsResponse:

@@ -216,6 +216,7 @@ def _retry() -> Update:
             hold_id=func.coalesce(retried.c.hold_id, jobs.c.hold_id),
             hold_generation=func.coalesce(retried.c.hold_generation, jobs.c.hold_generation),
             settle_attempts=0,
+            retry_count=jobs.c.retry_count + 1,
             attempt=0,
             rescue_count=0,
             deaths=0,

@@ -82,7 +82,7 @@ class GrpcWallets:
 
         placed = await _each(wanted, call, lambda _, __: DependencyUnavailable("wallets"))
         return [
-            await self._existing(one) if outcome is None else outcome
+            await self.read_hold(one.hold_id) if outcome is None else outcome
             for one, outcome in zip(wanted, placed, strict=True)
         ]
 
@@ -149,9 +149,10 @@ class GrpcWallets:
             raise _failed(error) from error
         return Settlement(job_id=charge.job_id, transaction_id=UUID(response.transaction.id))
 
-    async def _existing(self, wanted: Reservation) -> Hold | DomainError:
+    async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
+        """Asks for one hold."""
         try:
-            response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(wanted.hold_id)))
+            response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(hold_id)))
         except grpc.aio.AioRpcError as error:
             return _failed(error)
         return _judged(response.hold, self._time_of(response))

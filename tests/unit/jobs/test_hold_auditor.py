@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.jobs.completion import Settlement
 from services.jobs.domain import UNSETTLED, BillingStatus
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import Hold, HoldState, Reservation
+from services.kit.data.corrupt import understood
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.kit.errors import DataCorrupt
 from tests.jobs_examples import new_job, new_job_type
@@ -40,6 +42,20 @@ class World:
             job_type = await self.work.job_types.create(new_job_type())
             held = {"billing_status": BillingStatus.HELD, "hold_id": hold.id, **values}
             await self.work.jobs.create_many([new_job(job_type.id, id=hold.job_id, **held)])
+
+    async def spoil(self, hold: Hold) -> None:
+        """Has a job look as if it were charged, as SettleJobs does for whoever invents a transaction."""
+        assert hold.job_id is not None
+        settlement = Settlement(job_id=hold.job_id, transaction_id=uuid4())
+        async with self.transactions.begin():
+            await self.work.jobs.settle_many([(settlement, BillingStatus.CHARGED)], AGE)
+
+    async def billing(self, hold: Hold) -> BillingStatus:
+        """The billing status of a hold's job."""
+        assert hold.job_id is not None
+        async with self.transactions.begin():
+            [job] = understood((await self.work.jobs.get_many([hold.job_id])).values())
+        return job.billing_status
 
     async def done_until(self) -> datetime:
         async with self.transactions.begin():
@@ -74,7 +90,9 @@ async def test_a_hold_that_its_job_does_not_use_is_released(world: World, values
     assert world.wallets.released == [hold.id]
 
 
-async def test_holds_that_were_looked_at_are_not_looked_at_again(world: World) -> None:
+async def test_the_windows_of_rounds_follow_one_another_and_older_holds_are_looked_at_page_by_page(
+    world: World,
+) -> None:
     asked: list[tuple[datetime, datetime]] = []
     holds_of = world.wallets.active_holds
 
@@ -84,11 +102,21 @@ async def test_holds_that_were_looked_at_are_not_looked_at_again(world: World) -
             yield page
 
     world.wallets.active_holds = noted  # type: ignore[method-assign] # the same, with a look at what is asked for
-    await world.job(world.hold())
+    first, second = world.hold(OLD + AGE), world.hold()
+    for hold in (first, second):
+        await world.job(hold)
     await world.auditor.round()
+    [window, older] = asked
+    assert window[1] <= datetime.now(UTC) - AGE
+    assert older[1] == window[0]
+    # There was none before the first window. From now on there are, and the second round begins with them.
     await world.auditor.round()
-    assert asked[0][1] <= datetime.now(UTC) - AGE
-    assert asked[1][0] == asked[0][1]
+    assert asked[2][0] == window[1]
+    await world.spoil(second)
+    for _ in range(3):
+        await world.auditor.round()
+    assert await world.billing(second) is BillingStatus.CHARGE_DUE
+    assert await world.billing(first) is BillingStatus.HELD
 
 
 async def test_a_hold_that_can_not_be_released_hinders_no_other_and_is_tried_again(

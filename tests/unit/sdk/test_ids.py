@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from google.protobuf import symbol_database
+from google.protobuf.message import Message
 
 from innosystem.client import new_id
-from innosystem.client.contract import services
-from innosystem.client.ids import BATCH_FIELDS, ID_PATHS, set_ids
+from innosystem.client.contract import id_paths, services
+from innosystem.client.ids import set_ids
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 
 
@@ -45,12 +46,16 @@ def test_ids_ascend_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) 
 
 def holder_of_id(request: Any, path: tuple[str, ...]) -> Any:
     for parent in path[:-1]:
-        getattr(request, parent).SetInParent()
-        request = getattr(request, parent)
+        value = getattr(request, parent)
+        if isinstance(value, Message):
+            value.SetInParent()
+            request = value
+        else:
+            request = value.add()
     return request
 
 
-@pytest.mark.parametrize(("name", "path"), ID_PATHS.items())
+@pytest.mark.parametrize(("name", "path"), id_paths().items())
 def test_a_create_request_without_an_id_gets_one(name: str, path: tuple[str, ...]) -> None:
     request = message(name)
     holder = holder_of_id(request, path)
@@ -58,7 +63,7 @@ def test_a_create_request_without_an_id_gets_one(name: str, path: tuple[str, ...
     assert uuid.UUID(getattr(holder, path[-1])).version == 7
 
 
-@pytest.mark.parametrize(("name", "path"), ID_PATHS.items())
+@pytest.mark.parametrize(("name", "path"), id_paths().items())
 def test_the_callers_own_id_is_kept(name: str, path: tuple[str, ...]) -> None:
     request = message(name)
     holder = holder_of_id(request, path)
@@ -99,11 +104,17 @@ def test_requests_that_create_nothing_stay_as_they_are() -> None:
     assert request == job_service_pb2.GetJobRequest()
 
 
-def test_every_create_method_of_the_contract_is_in_the_table() -> None:
+def test_every_create_method_of_the_contract_names_the_id_that_makes_it_safe_to_repeat() -> None:
     creating = {
         method.input_type.full_name
         for service in services()
         for method in service.methods
         if method.name.startswith(("Create", "BatchCreate", "Place", "BatchPlace"))
     }
-    assert creating == ID_PATHS.keys() | BATCH_FIELDS.keys()
+    assert creating == id_paths().keys()
+
+
+def test_what_a_caller_has_read_is_not_made_up() -> None:
+    request = job_service_pb2.RetryJobRequest(job_id="a")
+    set_ids(request)
+    assert not request.HasField("retry_count")

@@ -2,6 +2,7 @@ import json
 from importlib.resources import files
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor
 
 from innosystem.client.contract import policy_of, safe_to_repeat, services
 from innosystem.client.service_config import service_config
@@ -16,9 +17,27 @@ def test_only_methods_declared_safe_have_a_retry_policy() -> None:
         for service in services()
         for method in service.methods
     }
-    assert named == {key for key, repeat in declared.items() if repeat == options_pb2.REPEAT_SAFE}
+    # What is safe only with what a caller has read may come without it.
+    assert ("innosystem.jobs.v1.JobService", "RetryJob") not in named
+    safe = {options_pb2.REPEAT_SAFE, options_pb2.REPEAT_SAFE_WITH_IDENTITY}
+    assert {key for key, repeat in declared.items() if repeat in safe} - named == {
+        ("innosystem.jobs.v1.JobService", "RetryJob")
+    }
+    assert not {key for key, repeat in declared.items() if repeat not in safe} & named
     assert ("innosystem.jobs.v1.JobService", "CreateJob") in named
     assert ("innosystem.customers.v1.CustomerService", "RotateApiKey") not in named
+
+
+def test_an_identity_is_a_field_of_the_request_and_given_where_it_is_needed() -> None:
+    for service in services():
+        for method in service.methods:
+            policy = policy_of(method)
+            needed = policy.repeat == options_pb2.REPEAT_SAFE_WITH_IDENTITY
+            assert bool(policy.identity) == needed, method.full_name
+            message: Descriptor | None = method.input_type
+            for part in policy.identity.split(".") if needed else ():
+                assert message is not None, method.full_name
+                message = message.fields_by_name[part].message_type
 
 
 def test_only_what_says_that_nothing_answered_is_repeated_and_within_what_grpc_supports() -> None:

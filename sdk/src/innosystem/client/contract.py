@@ -1,11 +1,11 @@
 """What the contract says about its methods, read from the descriptors of the generated stubs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Final
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 from innosystem.options.v1 import options_pb2
 
@@ -34,9 +34,36 @@ def policy_of(method: MethodDescriptor) -> options_pb2.MethodPolicy:
     return method.GetOptions().Extensions[options_pb2.method]
 
 
+@cache
+def id_paths() -> Mapping[str, tuple[str, ...]]:
+    """Tell which IDs the client makes, so that a call is safe to repeat.
+
+    Returns:
+        By the full name of the request the path of its ID, of which a part may be a repeated field.
+    """
+    methods = {method.input_type: tuple(policy_of(method).identity.split(".")) for method in _identified()}
+    return {request.full_name: path for request, path in methods.items() if _is_text(request, path)}
+
+
 def safe_to_repeat() -> Iterator[MethodDescriptor]:
-    """List the methods whose requests may be sent again when no answer came."""
+    """List the methods whose requests may be sent again when no answer came, as this client sends them."""
     for service in services():
         for method in service.methods:
-            if policy_of(method).repeat == options_pb2.REPEAT_SAFE:
+            if policy_of(method).repeat == options_pb2.REPEAT_SAFE or method.input_type.full_name in id_paths():
                 yield method
+
+
+def _identified() -> Iterator[MethodDescriptor]:
+    for service in services():
+        for method in service.methods:
+            if policy_of(method).repeat == options_pb2.REPEAT_SAFE_WITH_IDENTITY:
+                yield method
+
+
+def _is_text(request: Descriptor, path: Sequence[str]) -> bool:
+    """Tell whether the identity is an ID, which can be made up; a number says what the caller has seen."""
+    first, *rest = path
+    field = request.fields_by_name[first]
+    if field.message_type is not None:
+        return _is_text(field.message_type, rest)
+    return field.type == FieldDescriptor.TYPE_STRING

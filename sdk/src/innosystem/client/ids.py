@@ -1,25 +1,11 @@
 """Gives what is created its ID before it is sent, so that the call is safe to repeat."""
 
-from typing import Final
+from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
+from innosystem.client.contract import id_paths
 from innosystem.client.identity import new_id
-
-ID_PATHS: Final = {
-    "innosystem.customers.v1.CreateCustomerRequest": ("customer_id",),
-    "innosystem.jobs.v1.CreateJobRequest": ("job_id",),
-    "innosystem.jobs.v1.CreateJobTypeRequest": ("job_type", "id"),
-    "innosystem.wallets.v1.CreateWalletRequest": ("wallet_id",),
-    "innosystem.wallets.v1.PlaceHoldRequest": ("hold_id",),
-}
-"""The path of the field that names what a request creates, by the full name of the request."""
-
-BATCH_FIELDS: Final = {
-    "innosystem.jobs.v1.BatchCreateJobsRequest": "requests",
-    "innosystem.wallets.v1.BatchPlaceHoldsRequest": "requests",
-}
-"""The repeated field that holds such requests, by the full name of the batch."""
 
 
 def set_ids(request: Message) -> None:
@@ -31,16 +17,19 @@ def set_ids(request: Message) -> None:
     Args:
         request: The request of any call. Requests that create nothing stay as they are.
     """
-    name = request.DESCRIPTOR.full_name
-    if batch := BATCH_FIELDS.get(name):
-        for item in getattr(request, batch):
-            set_ids(item)
-    elif path := ID_PATHS.get(name):
-        *parents, field = path
-        for parent in parents:
-            if not request.HasField(parent):
-                # There is nothing to be created, which the server says better than we could.
-                return
-            request = getattr(request, parent)
-        if not getattr(request, field):
-            setattr(request, field, str(new_id()))
+    if path := id_paths().get(request.DESCRIPTOR.full_name):
+        _set(request, path)
+
+
+def _set(message: Message, path: Sequence[str]) -> None:
+    name, *rest = path
+    value = getattr(message, name)
+    if not rest:
+        if not value:
+            setattr(message, name, str(new_id()))
+    elif not isinstance(value, Message):
+        for item in value:
+            _set(item, rest)
+    elif message.HasField(name):
+        # Else there is nothing to be created, which the server says better than we could.
+        _set(value, rest)

@@ -26,7 +26,7 @@ _RETRY_THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 def service_config() -> str:
     """Make the service config, as JSON.
 
-    Only methods that the contract declares safe to repeat have a retry policy.
+    Only methods that the contract declares safe to repeat have a retry policy, with the IDs that this client makes.
     It sets no timeout: gRPC's core gets that wrong, so deadlines are set for each call (see
     `channel`).
     """

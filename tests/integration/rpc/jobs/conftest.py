@@ -45,13 +45,13 @@ def customers_server(
 ) -> Iterator[CustomersServer]:
     """The customers service that the jobs service asks."""
     address = f"unix:{tmp_path_factory.mktemp('customers') / 's'}"
-    with customers_servicer(loop_thread, fresh_database("customers")) as servicer:
+    with customers_servicer(loop_thread, url := fresh_database("customers")) as servicer:
         server = AioServer(loop_thread)
         add_CustomerServiceServicer_to_server(servicer, server)  # type: ignore[arg-type] # looks like one
         server.add_insecure_port(address)
         server.start()
         with grpc.insecure_channel(address) as channel:
-            yield CustomersServer(address, server, CustomerServiceStub(channel))
+            yield CustomersServer(address, server, CustomerServiceStub(channel), url)
         server.stop()
 
 

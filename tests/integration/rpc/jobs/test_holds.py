@@ -4,7 +4,7 @@ A hold that is there before its job is what a service leaves behind that died be
 """
 
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 
@@ -13,6 +13,7 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
+from services.cli.embedded.processes import wait_until
 from services.jobs.holds import Reservation
 from tests.integration.rpc.jobs.world import WalletsServer, World
 from tests.integration.rpc.refusals import Refused, Stored, details
@@ -169,6 +170,46 @@ def test_a_repeated_submission_costs_what_was_reserved_although_the_price_has_ch
     assert result.recorded.charge.amount_cents == 5
 
 
+def test_a_repeated_submission_does_not_cost_more_than_its_caller_agrees_to_although_more_was_reserved(
+    world: World,
+) -> None:
+    job_type = world.job_type()
+    request = world.request(job_type=job_type.name, max_cost_cents=5)
+    first = left_behind(world, request)
+    update(world, job_type, standard_cost_cents=2)
+    request.max_cost_cents = 2
+
+    job = world.jobs.CreateJob(request).job
+
+    assert job.estimated_cost_cents == 2
+    assert world.hold(job.hold_id).amount_cents == 2
+    world.audit()
+    assert world.hold(first).state == RELEASED
+    assert pending(world, request.customer_id) == 2
+
+
+def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged_all_the_same(world: World) -> None:
+    job = world.succeeded(customer_id=world.customer(cents=9))
+    # The hold has been looked at, as it is where a job waits for long.
+    world.audit()
+    invented = pb.ChargeTransaction(id=str(uuid4()))
+    world.jobs.SettleJobs(pb.SettleJobsRequest(settlements=[pb.JobSettlement(job_id=job.id, transaction=invented)]))
+    assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGED
+
+    # One round goes through the older holds to their end, page by page, and the next begins anew.
+    wait_until(
+        lambda: world.audit() or world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGE_DUE, limit_seconds=10
+    )
+    world.settle()
+
+    charged = world.get(job.id)
+    assert charged.billing_status == job_pb2.BILLING_STATUS_CHARGED
+    assert charged.transaction_id != invented.id
+    assert world.hold(job.hold_id).state == wallet_pb2.HOLD_STATE_CAPTURED
+    wallet = world.wallet(job.customer_id)
+    assert (wallet.current_balance_cents, wallet.pending_charges_cents) == (4, 0)
+
+
 def test_a_repeated_submission_of_a_type_that_is_disabled_by_now_is_refused_and_the_hold_freed_later(
     world: World, refused: Refused
 ) -> None:
@@ -272,6 +313,20 @@ def test_a_hold_that_a_crash_left_in_a_retry_is_used_by_the_next_retry_or_releas
     world.audit()
     assert world.hold(place.hold_id).state == RELEASED
     assert world.hold(str(wanted.hold_id)).state == ACTIVE
+
+
+def test_a_retry_does_not_use_a_hold_of_another_amount(world: World) -> None:
+    job = failed(world)
+    place = wallets_pb.PlaceHoldRequest(
+        hold_id=str(uuid5(UUID(job.id), "hold:1")),
+        job_id=job.id,
+        customer_id=job.customer_id,
+        currency="EUR",
+        amount_cents=3,
+    )
+    world.wallets.PlaceHold(place)
+    retried = world.jobs.RetryJob(pb.RetryJobRequest(job_id=job.id)).job
+    assert world.hold(retried.hold_id).amount_cents == retried.estimated_cost_cents == 5
 
 
 def test_a_job_from_before_there_were_holds_is_charged_failed_and_retried_all_the_same(

@@ -124,6 +124,30 @@ def test_a_job_that_is_not_over_is_answered_as_it_is_when_it_is_to_be_run_again(
         assert retry(world, at_work.id).status == job_pb2.JOB_STATUS_RUNNING
 
 
+def test_a_job_that_was_run_again_since_its_retry_count_was_read_is_answered_as_it_is(
+    world: World, stored: Stored
+) -> None:
+    job = failed(world)
+    assert job.retry_count == 0
+    asked = pb.RetryJobRequest(job_id=job.id, retry_count=job.retry_count)
+    assert world.jobs.RetryJob(asked).job.retry_count == 1
+    lease_id = str(uuid4())
+    world.claim(job.id, lease_id=lease_id)
+    world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=job_pb2.JobError(type="E", message="no")))
+    with stored.unchanged():
+        assert world.jobs.RetryJob(asked).job.status == FAILED
+    job = world.released(job.id)
+    with stored.unchanged():
+        assert world.jobs.RetryJob(asked).job == world.get(job.id, job_pb2.JOB_VIEW_BASIC)
+    asked.retry_count = job.retry_count
+    assert world.jobs.RetryJob(asked).job.status == PENDING
+
+
+def test_a_retry_count_that_the_job_has_not_reached_is_refused(world: World, refused: Refused) -> None:
+    job = failed(world)
+    refused.field(world.jobs.RetryJob, pb.RetryJobRequest(job_id=job.id, retry_count=1), "retry_count")
+
+
 def test_a_job_that_succeeded_is_not_run_again(world: World, refused: Refused) -> None:
     job = world.succeeded()
     error = refused(world.jobs.RetryJob, pb.RetryJobRequest(job_id=job.id), "JOB_NOT_RETRYABLE")

@@ -24,11 +24,12 @@ CURRENCIES = ("EUR", "USD")
 
 @dataclass(frozen=True)
 class CustomersServer:
-    """A running customers service."""
+    """A running customers service, and where its database is."""
 
     address: str
     server: AioServer
     stub: CustomerServiceStub
+    url: str
 
 
 @dataclass(frozen=True)
