@@ -11,9 +11,9 @@ from typing import Any, Final, NoReturn
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from innosystem.client import new_id
 from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import Priority
+from services.cli.line_ids import LineIds
 
 MALFORMED: Final = "MALFORMED_LINE"
 """The reason of lines that are refused here, beside those of the contract."""
@@ -57,11 +57,13 @@ class Refused:
         line: Its number, from 1.
         reason: An `ErrorReason` of the contract without its prefix, or `MALFORMED_LINE`.
         message: What is wrong with it.
+        job_id: The ID that its job would have had; empty if the line can't be read.
     """
 
     line: int
     reason: str
     message: str
+    job_id: str = ""
 
 
 @dataclass
@@ -73,19 +75,20 @@ class Batch:
     bytes: int = 0
 
 
-def batches(lines: Iterable[bytes], defaults: Defaults) -> Iterator[Batch]:
+def batches(lines: Iterable[bytes], defaults: Defaults, key: str = "") -> Iterator[Batch]:
     """Puts jobs together into batches that a service takes.
 
     Args:
         lines: The lines of a file in UTF-8. Empty ones are skipped.
         defaults: What lines need not say.
+        key: The same lines under another key are other jobs.
     """
-    batch = Batch()
+    batch, ids = Batch(), LineIds(key)
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            request = parse_line(line, defaults)
+            request = parse_line(line, defaults, ids)
             size = request.ByteSize()
             if size > BATCH_BYTES_MAX:
                 raise MalformedLine(f"the job has {size} bytes, and a batch {BATCH_BYTES_MAX} at most")
@@ -101,21 +104,27 @@ def batches(lines: Iterable[bytes], defaults: Defaults) -> Iterator[Batch]:
         yield batch
 
 
-def parse_line(line: bytes, defaults: Defaults) -> CreateJobRequest:
+def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobRequest:
     """Reads one job, and gives it an ID if it has none.
+
+    Args:
+        line: The line.
+        defaults: What it need not say.
+        ids: Makes the ID, from what the line says.
 
     Raises:
         MalformedLine: The line is not a JSON object, or has fields that jobs don't have, or lacks some.
     """
     try:
-        members = raw_members(line.decode("utf-8-sig"))
+        text = line.decode("utf-8-sig")
+        members = raw_members(text)
         if unknown := members.keys() - set(_FIELDS):
             raise MalformedLine(f"unknown field {min(unknown)!r}: a job has {', '.join(_FIELDS)}")
         input_json = members.pop("input", "")
         # A field that is null is one that is not there.
         given = {name: value for name, text in members.items() if (value := json.loads(text)) is not None}
         request = CreateJobRequest(
-            job_id=_text(given, "job_id", str(new_id())),
+            job_id=_text(given, "job_id", ""),
             customer_id=_required(given, "customer_id", defaults.customer_id),
             job_type=_required(given, "job_type", defaults.job_type),
             priority=_priority(_text(given, "priority", defaults.priority)),
@@ -127,6 +136,7 @@ def parse_line(line: bytes, defaults: Defaults) -> CreateJobRequest:
         for name in ("run_at", "expires_at"):
             if given.get(name) is not None:
                 _set_time(getattr(request, name), name, given[name])
+        request.job_id = request.job_id or ids.of(text, request)
     except UnicodeDecodeError as error:
         raise MalformedLine(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
     except RecursionError:

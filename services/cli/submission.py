@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -21,6 +21,23 @@ _FINAL: Final = frozenset({JobStatus.JOB_STATUS_SUCCEEDED, JobStatus.JOB_STATUS_
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A job that has ended without success.
+
+    Attributes:
+        line: The number of its line.
+        job_id: Its ID.
+        status: FAILED or CANCELLED.
+        message: Why.
+    """
+
+    line: int
+    job_id: str
+    status: str
+    message: str
+
+
 @dataclass
 class Report:
     """What became of the lines.
@@ -29,16 +46,20 @@ class Report:
         accepted: The IDs of new jobs by the numbers of their lines.
         replayed: The IDs of jobs that had been accepted before, likewise.
         refused: The lines that became no job.
+        ended: How many jobs have ended, by status: SUCCEEDED, FAILED, CANCELLED; none unless they were waited for.
+        failed: Those of them that did not succeed.
     """
 
     accepted: dict[int, str] = field(default_factory=dict)
     replayed: dict[int, str] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
+    failed: list[Failed] = field(default_factory=list)
 
     @property
-    def job_ids(self) -> list[str]:
-        """The IDs of all jobs, in the order of the lines."""
-        return [job_id for _, job_id in sorted({**self.accepted, **self.replayed}.items())]
+    def jobs(self) -> dict[int, str]:
+        """The IDs of all jobs by the numbers of their lines, in the order of the lines."""
+        return dict(sorted({**self.accepted, **self.replayed}.items()))
 
     @property
     def reasons(self) -> Counter[str]:
@@ -73,46 +94,43 @@ async def send(client: Innosystem, source: Iterator[Batch], report: Report, chan
             tasks.create_task(work())
 
 
-async def wait_until_final(
-    client: Innosystem, job_ids: Sequence[str], changed: Callable[[Counter[str]], None]
-) -> Counter[str]:
-    """Waits until jobs have ended.
+async def wait_until_final(client: Innosystem, report: Report, changed: Callable[[], None]) -> None:
+    """Waits until all jobs of a report have ended.
 
     Args:
         client: The platform.
-        job_ids: Which jobs.
-        changed: Called with the counts when a job has ended.
-
-    Returns:
-        How many jobs ended, by status: SUCCEEDED, FAILED, CANCELLED.
+        report: What became of them is added here, so that it is known also when the waiting ends before.
+        changed: Called when a job has ended.
     """
-    ended: Counter[str] = Counter()
-    waiting = iter(job_ids)
+    waiting = iter(report.jobs.items())
 
     async def work() -> None:
-        for job_id in waiting:
+        for line, job_id in waiting:
             request = GetJobRequest(job_id=job_id, view=JOB_VIEW_BASIC)
-            while (status := (await client.jobs.GetJob(request)).job.status) not in _FINAL:  # noqa: ASYNC110 -- another process ends it
+            while (job := (await client.jobs.GetJob(request)).job).status not in _FINAL:  # noqa: ASYNC110 -- another process ends it
                 await asyncio.sleep(_POLL_SECONDS)
-            ended[JobStatus.Name(status).removeprefix("JOB_STATUS_")] += 1
-            changed(ended)
+            status = JobStatus.Name(job.status).removeprefix("JOB_STATUS_")
+            report.ended[status] += 1
+            if job.status != JobStatus.JOB_STATUS_SUCCEEDED:
+                report.failed.append(Failed(line, job_id, status, f"{job.error.type}: {job.error.message}"))
+            changed()
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(_WAITERS):
             tasks.create_task(work())
-    return ended
 
 
 async def _send_batch(client: Innosystem, batch: Batch, report: Report) -> None:
     requests = [request for _, request in batch.jobs]
     response = await client.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests))
-    for (line, _), result in zip(batch.jobs, response.results, strict=True):
+    for (line, request), result in zip(batch.jobs, response.results, strict=True):
         if result.WhichOneof("result") == "response":
             found = report.replayed if result.response.replayed else report.accepted
             found[line] = result.response.job.id
         else:
             error = error_from_status(result.error)
-            report.refused.append(Refused(line, error.reason or error.code.name, _without_reason(str(error))))
+            reason = error.reason or error.code.name
+            report.refused.append(Refused(line, reason, _without_reason(str(error)), request.job_id))
 
 
 def _without_reason(text: str) -> str:

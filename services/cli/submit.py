@@ -1,20 +1,19 @@
 """`innosystem submit`."""
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from services.cli.connect import platform
 from services.cli.options import Json, PriorityName
 from services.cli.output import console, print_json, print_pairs, printable
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from rich.status import Status
 
     from services.cli.submission import Report
@@ -29,43 +28,51 @@ async def submit(
     customer_id: Annotated[str, Parameter(show_default=False)] = "",
     job_type: Annotated[str, Parameter(show_default=False)] = "",
     priority: PriorityName | None = None,
+    idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    timeout: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None,
     as_json: Json = False,
 ) -> int:
     """Submit jobs from a JSON Lines file, or from standard input.
 
     Each line is one job: {"job_type": "python.source-stats", "customer_id": "...", "priority": "HIGH", "input": ...}.
-    It may have a "job_id" (submitted again, it is the same job), "labels", "max_cost_cents", "run_at" and "expires_at".
-    A line that is no job does not stop the others. The exit status is 1 if any job was refused or, with --wait, did not
-    succeed.
+    It may have a "job_id", "labels", "max_cost_cents", "run_at" and "expires_at". A line that is no job does not stop
+    the others. The exit status is 1 if any job was refused or, with --wait, did not succeed.
+
+    The same line is the same job, which is never run or charged a second time: after an interruption, or when refused
+    lines were repaired, give the same command again. --idempotency-key makes the same lines other jobs.
 
     Args:
         file: The file, or - for standard input.
         customer_id: Who pays for jobs whose line does not say.
         job_type: The type of jobs whose line does not say.
         priority: The priority of jobs whose line does not say; by default that of their type.
+        idempotency_key: Submits lines once under each key. Give the date, say, to submit the same file every day.
         wait: Wait until all jobs have ended.
+        timeout: How many seconds to wait at most.
     """
     from services.cli.job_lines import Defaults, batches
     from services.cli.submission import Report, send, wait_until_final
 
     report = Report()
-    ended: Counter[str] | None = None
     with _opened(file) as lines, _progress() as status:
-        source = batches(lines, Defaults(customer_id, job_type, priority or ""))
-        async with platform() as client:
-            try:
+        source = batches(lines, Defaults(customer_id, job_type, priority or ""), idempotency_key)
+        try:
+            async with platform() as client:
                 await send(client, source, report, lambda: status.update(_line(report)))
-            except BaseException:
-                sys.stderr.write(f"Before it failed: {_line(report)}.\n")
-                raise
-            if wait:
-                job_ids = report.job_ids
-                ended = await wait_until_final(
-                    client, job_ids, lambda counts: status.update(f"{counts.total()} of {len(job_ids)} jobs ended")
-                )
-    _print(report, ended, as_json=as_json)
-    return 1 if report.refused or (ended and ended.total() != ended["SUCCEEDED"]) else 0
+                if wait:
+                    async with asyncio.timeout(timeout):
+                        await wait_until_final(client, report, lambda: status.update(_ended(report)))
+        except TimeoutError:
+            sys.stderr.write(f"{_ended(report)}: --timeout has passed. They go on by themselves.\n")
+        except BaseException:
+            # Also Ctrl-C: what was submitted stays submitted, and whoever stopped has to know of it.
+            status.stop()
+            _print(report, waited=wait, as_json=as_json)
+            sys.stderr.write("Not finished. Give the same command again to go on: no line is submitted twice.\n")
+            raise
+    _print(report, waited=wait, as_json=as_json)
+    return 1 if report.refused or (wait and report.ended["SUCCEEDED"] != len(report.jobs)) else 0
 
 
 @contextmanager
@@ -93,23 +100,41 @@ def _line(report: "Report") -> str:
     return f"{accepted} accepted, {replayed} replayed, {refused} refused"
 
 
-def _print(report: "Report", ended: "Counter[str] | None", *, as_json: bool) -> None:
-    errors = sorted(report.refused, key=lambda each: each.line)
+def _ended(report: "Report") -> str:
+    return f"{report.ended.total()} of {len(report.jobs)} jobs have ended"
+
+
+def _print(report: "Report", *, waited: bool, as_json: bool) -> None:
+    refused = sorted(report.refused, key=lambda one: one.line)
+    failed = sorted(report.failed, key=lambda one: one.line)
     if as_json:
         found: dict[str, Any] = {
             "accepted": len(report.accepted),
             "replayed": len(report.replayed),
             "refused": dict(report.reasons),
-            "job_ids": report.job_ids,
-            "errors": [vars(each) for each in errors],
+            "job_ids": list(report.jobs.values()),
+            "errors": [vars(each) for each in refused],
         }
-        print_json(found if ended is None else {**found, "ended": dict(ended)})
+        if waited:
+            found |= {"ended": dict(report.ended), "failed": [vars(each) for each in failed]}
+        print_json(found)
         return
-    for each in errors[:_ERRORS_SHOWN]:
-        sys.stderr.write(f"line {each.line}: {each.reason}: {printable(each.message)}\n")
-    if more := errors[_ERRORS_SHOWN:]:
-        sys.stderr.write(f"... and {len(more)} more lines were refused; --json lists them all\n")
+    _print_errors([_told(one.line, one.reason, one.message, one.job_id) for one in refused], "were refused")
+    _print_errors([_told(one.line, one.status, one.message, one.job_id) for one in failed], "did not succeed")
     counts = {"accepted": str(len(report.accepted)), "replayed": str(len(report.replayed))}
     counts |= {"refused": ", ".join(f"{n} {reason}" for reason, n in report.reasons.most_common()) or "0"}
-    counts |= {status.lower(): str(number) for status, number in (ended or {}).items()}
+    counts |= {status.lower(): str(number) for status, number in report.ended.items()}
     print_pairs(counts)
+    if report.replayed:
+        print("Replayed lines were submitted before and are the same jobs; --idempotency-key makes them others.")
+
+
+def _told(line: int, what: str, why: str, job_id: str) -> str:
+    return f"line {line}: {what}: {why}" + (f" (job {job_id})" if job_id else "")
+
+
+def _print_errors(lines: Sequence[str], what: str) -> None:
+    for line in lines[:_ERRORS_SHOWN]:
+        sys.stderr.write(f"{printable(line)}\n")
+    if more := lines[_ERRORS_SHOWN:]:
+        sys.stderr.write(f"... and {len(more)} more lines {what}; --json lists them all\n")

@@ -20,11 +20,12 @@ from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, InvalidField
 from services.kit.parts import in_parts
+from services.kit.query.filter import parse_filter
 from services.kit.query.listing import Lists
 from services.kit.query.page import ListQuery, PageTokens
-from services.kit.query.specification import Specification
+from services.kit.query.specification import ALWAYS, Specification
 from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit, page_that_fits
 from services.kit.rpc.batches import an_id, answered, answers, checked, one
 from services.kit.rpc.validation import ContractValidator
@@ -129,6 +130,9 @@ class JobServicer(JobServiceServicer):
         return fit(results, convert.narrow_job_result), token
 
     def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str) -> ListQuery:
+        if (parse_filter(jobs.filter, JOBS) is ALWAYS) != jobs.all:
+            problem = "must be empty if all is set" if jobs.all else "must not be blank: set all to mean all jobs"
+            raise InvalidField.of("filter.filter", problem)
         return self._lists.query(
             filter=jobs.filter,
             order_by="created_at",

@@ -148,9 +148,13 @@ def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[
 @pytest.mark.usefixtures("seeded")
 def test_jobs_that_fail_are_waited_for_and_told(innosystem: Run, jsonl: Jsonl) -> None:
     file = jsonl(['{"input": {"source": "def"}}'])
-    done = innosystem("submit", file, "--customer-id", ADA, "--job-type", "python.source-stats", "--wait")
+    to_ada = ("--customer-id", ADA, "--job-type", "python.source-stats")
+    done = innosystem("submit", file, *to_ada, "--wait")
     assert done.returncode == 1
     assert done.stdout.split()[-2:] == ["failed", "1"]
+    [job_id] = json.loads(innosystem("submit", file, *to_ada, "--json").stdout)["job_ids"]
+    assert done.stderr.startswith("line 1: FAILED: ")
+    assert done.stderr.endswith(f" (job {job_id})\n")
 
 
 def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innosystem: Run) -> None:
@@ -218,10 +222,13 @@ def test_what_a_service_refuses_is_one_line(innosystem: Run, arguments: list[str
 
 
 @contextmanager
-def submitting(environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+def submitting(
+    environment: dict[str, str], folder: Path, *arguments: str, job_type: str = "x", file: str = "-"
+) -> Iterator[subprocess.Popen[str]]:
     """Runs `innosystem submit -` as a process of its own; whoever writes to it decides when its input ends."""
+    command = ["submit", file, "--customer-id", ADA, "--job-type", job_type, *arguments]
     with subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "submit", "-", "--customer-id", ADA, "--job-type", "x"],
+        [sys.executable, "-m", "services.cli", *command],
         cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
@@ -271,6 +278,66 @@ def test_submitting_can_be_interrupted_while_it_reads(platform_environment: dict
         assert process.wait(60) == 130
         assert process.stderr
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.fixture
+def unserved(innosystem: Run, seeded: Any) -> str:
+    """The name of a job type, and of its queue, that no runner serves."""
+    name = f"q-{uuid4()}"
+    of = ("--processor-type", "ASYNC", "--standard-cost", "0.01EUR", "--queue", name)
+    assert innosystem("job-types", "create", "--name", name, *of).returncode == 0
+    return name
+
+
+def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is_there_twice(
+    platform_environment: dict[str, str], tmp_path: Path, found: Callable[..., Any], jsonl: Jsonl, unserved: str
+) -> None:
+    def jobs() -> list[Any]:
+        listed: list[Any] = found("jobs", "list", "--filter", f'queue = "{unserved}"', "--limit", "2000")
+        return listed
+
+    def held() -> int:
+        return int(found("wallets", "show", "--customer-id", ADA)["wallet"]["pending_charges_cents"])
+
+    before = held()
+    lines = [json.dumps({"input": n}) for n in range(600)]
+    with submitting(platform_environment, tmp_path, job_type=unserved) as process:
+        write(process, "\n".join(lines[:450]) + "\n")
+        assert wait_until(lambda: bool(jobs()), limit_seconds=60)
+        process.kill()
+        process.wait(60)
+    again = found("submit", jsonl(lines), "--customer-id", ADA, "--job-type", unserved)
+    assert again["replayed"] >= 200
+    assert again["accepted"] + again["replayed"] == len(set(again["job_ids"])) == len(jobs()) == 600
+    assert held() - before == 600
+
+    other = found("submit", jsonl(lines[:1]), "--customer-id", ADA, "--job-type", unserved, "--idempotency-key", "2")
+    assert (other["accepted"], other["replayed"]) == (1, 0)
+
+
+def test_whoever_stops_to_wait_is_told_what_was_submitted_and_how_to_go_on(
+    platform_environment: dict[str, str], tmp_path: Path, found: Callable[..., Any], jsonl: Jsonl, unserved: str
+) -> None:
+    file, of_queue = jsonl(['{"input": 1}', "oops"]), f'queue = "{unserved}"'
+    with submitting(platform_environment, tmp_path, "--wait", "--json", job_type=unserved, file=file) as process:
+        assert wait_until(lambda: bool(found("jobs", "list", "--filter", of_queue)), limit_seconds=60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Give the same command again to go on" in err
+    told = json.loads(out)
+    [job] = found("jobs", "list", "--filter", of_queue)
+    assert (told["accepted"] + told["replayed"], told["job_ids"]) in ((1, [job["id"]]), (0, []))
+    again = found("submit", jsonl(['{"input": 1}']), "--customer-id", ADA, "--job-type", unserved)
+    assert again["job_ids"] == [job["id"]]
+
+
+def test_waiting_has_a_limit(innosystem: Run, jsonl: Jsonl, unserved: str) -> None:
+    arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "0.5")
+    done = innosystem("submit", jsonl(['{"input": 1}']), *arguments)
+    assert done.returncode == 1
+    assert done.stderr == "0 of 1 jobs have ended: --timeout has passed. They go on by themselves.\n"
+    assert done.stdout.split()[:2] == ["accepted", "1"]
 
 
 def test_migrations_go_up_and_down_and_are_checked(

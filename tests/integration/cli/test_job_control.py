@@ -15,6 +15,7 @@ from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.e2e.processes import eventually
 from tests.integration.cli.conftest import Run
+from tests.unit.cli.test_confirmation import Terminal
 
 ADA = "01990000-0000-7000-8000-000000000201"
 
@@ -72,14 +73,67 @@ def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
     assert {job["error"]["message"] for job in cancelled["jobs"]} == {"a mistake"}
     # Their holds are released in a moment.
     eventually(lambda: found("jobs", "list", "--filter", f'labels.of = "{job_type}" AND billing_status = RELEASED'))
-    again = found("jobs", "retry", "--filter", f'labels.of = "{job_type}"')
+    again = found("jobs", "retry", "--filter", f'labels.of = "{job_type}"', "--yes")
     assert sorted(job["id"] for job in again["jobs"]) == sorted(waiting)
     assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}
 
 
 def test_a_filter_changes_no_more_than_the_limit(found: Callable[..., Any], waiting: list[str], job_type: str) -> None:
-    cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1")
+    cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
     assert len(cancelled["jobs"]) == 1
+
+
+def test_what_a_filter_changes_is_told_and_agreed_to_before(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str], job_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_type = ("--filter", f'labels.of = "{job_type}"')
+    plan = "2 jobs of 1 customers are cancelled: 2 PENDING.\n0.02 EUR that is reserved for them is free again.\n"
+
+    def unchanged() -> bool:
+        return {job["status"] for job in found("jobs", "list", *of_type)} == {"JOB_STATUS_PENDING"}
+
+    tried = innosystem("jobs", "cancel", *of_type, "--dry-run")
+    assert (tried.returncode, tried.stdout) == (0, "")
+    assert tried.stderr == plan + "Nothing was done: --dry-run.\n"
+    assert unchanged()
+    unasked = innosystem("jobs", "cancel", *of_type)
+    assert unasked.returncode == 1
+    assert (
+        unasked.stderr
+        == f"{plan}innosystem: nothing was done: give --yes to do it, or --dry-run to see what it would be\n"
+    )
+    assert unchanged()
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    assert innosystem("jobs", "cancel", *of_type).returncode == 1
+    assert unchanged()
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    agreed = innosystem("jobs", "cancel", *of_type)
+    assert agreed.returncode == 0, agreed.stderr
+    assert all(job_id in agreed.stdout for job_id in waiting)
+    again = innosystem("jobs", "retry", *of_type, "--dry-run")
+    assert again.stderr.startswith(
+        "2 jobs of 1 customers are run again: 2 CANCELLED.\n0.02 EUR is reserved for them again.\n"
+    )
+    assert innosystem("jobs", "cancel", *of_type).stdout == "No jobs were changed.\n"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  \n "])
+def test_a_blank_filter_changes_no_job(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str], blank: str
+) -> None:
+    done = innosystem("jobs", "cancel", "--filter", blank, "--yes")
+    assert done.returncode == 1
+    assert "say --all if you mean that" in done.stderr
+    assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_PENDING"}
+
+
+def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Callable[..., Any], waiting: list[str]) -> None:
+    told = innosystem("jobs", "cancel", "--all")
+    assert told.returncode == 1
+    assert " customers are cancelled: " in told.stderr
+    assert innosystem("jobs", "cancel", "--all", "--yes").returncode == 0
+    assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_CANCELLED"}
+    assert innosystem("jobs", "cancel", "--all", "--filter", "status = PENDING").returncode == 1
 
 
 def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run, waiting: list[str]) -> None:
@@ -94,7 +148,7 @@ def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run,
 def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> None:
     done = innosystem("jobs", "retry", *arguments)
     assert done.returncode == 1
-    assert "by their IDs or by --filter" in done.stderr
+    assert "by their IDs, by --filter or by --all" in done.stderr
 
 
 def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
@@ -130,14 +184,20 @@ def test_a_declined_job_is_found_and_written_off(
     _decline(platform_environment, job_id)
     listed = found("jobs", "list", "--filter", "billing_status = DECLINED")
     assert [job["id"] for job in listed] == [job_id]
-    written = found("jobs", "write-off", job_id, "--reason", "the customer is gone")
+    unasked = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone")
+    assert unasked.returncode == 1
+    assert f"The charge of job {job_id} is given up: 0.01 EUR of customer {ADA}, now DECLINED." in unasked.stderr
+    tried = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone", "--dry-run")
+    assert tried.returncode == 0
+    assert found("jobs", "show", job_id)["billing_status"] == "BILLING_STATUS_DECLINED"
+    written = found("jobs", "write-off", job_id, "--reason", "the customer is gone", "--yes")
     assert (written["id"], written["billing_status"]) == (job_id, "BILLING_STATUS_CHARGED")
     lines = found("wallets", "show", "--customer-id", ADA, "--transactions", "2")["transactions"]
     assert [(line["kind"], line["job_id"], line["description"]) for line in lines] == [
         ("TRANSACTION_KIND_DEDUCTION", job_id, "the customer is gone"),
         ("TRANSACTION_KIND_ADJUSTMENT", job_id, "the customer is gone"),
     ]
-    refused = innosystem("jobs", "write-off", waiting[1], "--reason", "a mistake")
+    refused = innosystem("jobs", "write-off", waiting[1], "--reason", "a mistake", "--yes")
     assert refused.returncode == 1
     assert "NOTHING_TO_WRITE_OFF" in refused.stderr
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_UNSPECIFIED
 from services.cli.job_lines import (
     BATCH_BYTES_MAX,
@@ -18,6 +19,7 @@ from services.cli.job_lines import (
     parse_line,
     raw_members,
 )
+from services.cli.line_ids import LineIds
 
 DEFAULTS = Defaults(customer_id="customer", job_type="type")
 JSON_VALUES = st.recursive(
@@ -25,6 +27,16 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
+
+
+def parsed(line: bytes, defaults: Defaults) -> CreateJobRequest:
+    """The job of a line that is the first of its file."""
+    return parse_line(line, defaults, LineIds())
+
+
+def ids(*lines: bytes, key: str = "") -> list[str]:
+    """The IDs of the jobs of a file."""
+    return [request.job_id for batch in batches(lines, DEFAULTS, key) for _, request in batch.jobs]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +53,7 @@ JSON_VALUES = st.recursive(
     ],
 )
 def test_the_text_of_an_input_is_not_changed(text: str) -> None:
-    assert parse_line(f'{{"input": {text} }}'.encode(), DEFAULTS).input_json == text
+    assert parsed(f'{{"input": {text} }}'.encode(), DEFAULTS).input_json == text
 
 
 @settings(deadline=None, max_examples=50)
@@ -61,7 +73,7 @@ def test_a_line_says_all_of_a_job() -> None:
         "max_cost_cents": 0,
         "input": None,
     }
-    request = parse_line(json.dumps(line).encode(), Defaults("other", "other", "HIGH"))
+    request = parsed(json.dumps(line).encode(), Defaults("other", "other", "HIGH"))
     assert (request.job_type, request.customer_id, request.job_id) == ("echo", "ada", "id")
     assert request.priority == PRIORITY_LOW
     assert dict(request.labels) == {"team": "a"}
@@ -70,16 +82,38 @@ def test_a_line_says_all_of_a_job() -> None:
 
 
 def test_what_a_line_does_not_say_is_the_default() -> None:
-    request = parse_line(b'{"priority": null}', Defaults("ada", "echo", "HIGH"))
+    request = parsed(b'{"priority": null}', Defaults("ada", "echo", "HIGH"))
     assert (request.job_type, request.customer_id, request.priority) == ("echo", "ada", PRIORITY_HIGH)
-    assert parse_line(b"{}", DEFAULTS).priority == PRIORITY_UNSPECIFIED
+    assert parsed(b"{}", DEFAULTS).priority == PRIORITY_UNSPECIFIED
     assert not request.HasField("max_cost_cents")
 
 
-def test_a_job_without_an_id_gets_one_that_is_new() -> None:
-    first, second = (UUID(parse_line(b"{}", DEFAULTS).job_id) for _ in range(2))
-    assert first.version == 7
-    assert first < second
+def test_the_same_lines_are_the_same_jobs_whenever_they_are_submitted() -> None:
+    lines = (b'{"input": 1}', b'{"input": 2}', b'{"input": 1}')
+    first = ids(*lines)
+    assert len(set(first)) == 3
+    assert all(UUID(each).version == 5 for each in first)
+    assert ids(*lines) == first
+    # What is written here must be so in every release: a submission may be repeated after an upgrade.
+    assert first[0] == "0038660d-a3c3-514e-9093-df5f5be2daa7"
+
+
+def test_what_is_added_repaired_or_moved_makes_no_other_line_another_job() -> None:
+    one, two, three = ids(b'{"input": 1}', b'{"input": 2}', b'{"input": 3}')
+    assert ids(b'{"input": 0}', b'{"input": 1}', b'{"input": 2}\r\n', b'{"input": 3}', b"{}")[1:4] == [one, two, three]
+    assert ids(b"oops", b'{"input": 3}', b'{"input": 1}') == [three, one]
+
+
+def test_another_key_payer_type_or_priority_makes_it_another_job() -> None:
+    [plain] = ids(b"{}")
+    others = [
+        *ids(b"{}", key="2026-01-31"),
+        *ids(b'{"customer_id": "grace"}'),
+        *(parsed(b"{}", Defaults(*each)).job_id for each in (("grace", "type"), ("customer", "other"))),
+        parsed(b"{}", Defaults("customer", "type", "HIGH")).job_id,
+    ]
+    assert len({plain, *others}) == len(others) + 1
+    assert parsed(b"{}", DEFAULTS).job_id == plain
 
 
 @pytest.mark.parametrize(
@@ -114,14 +148,14 @@ def test_a_job_without_an_id_gets_one_that_is_new() -> None:
 )
 def test_a_line_that_is_no_job_says_why(line: bytes, message: str) -> None:
     with pytest.raises(MalformedLine, match=message.replace("(", r"\(")):
-        parse_line(line, DEFAULTS)
+        parsed(line, DEFAULTS)
 
 
 def test_who_pays_and_what_is_run_must_be_known() -> None:
     with pytest.raises(MalformedLine, match="'customer_id' is missing: give it here or as --customer-id"):
-        parse_line(b"{}", Defaults(job_type="echo"))
+        parsed(b"{}", Defaults(job_type="echo"))
     with pytest.raises(MalformedLine, match="'job_type' is missing: give it here or as --job-type"):
-        parse_line(b"{}", Defaults(customer_id="ada"))
+        parsed(b"{}", Defaults(customer_id="ada"))
 
 
 def test_a_malformed_line_does_not_stop_the_others() -> None:
@@ -154,6 +188,6 @@ def test_a_job_larger_than_a_batch_is_refused_alone() -> None:
 
 def test_the_times_of_a_job_are_read() -> None:
     line = b'{"run_at": "2026-01-31T12:00:00.5Z", "expires_at": "2026-02-01T00:00:00Z"}'
-    request = parse_line(line, DEFAULTS)
+    request = parsed(line, DEFAULTS)
     assert request.run_at.ToJsonString() == "2026-01-31T12:00:00.500Z"
     assert request.expires_at.ToJsonString() == "2026-02-01T00:00:00Z"

@@ -242,12 +242,31 @@ def test_batches_that_say_too_little_or_too_much_are_refused(world: World, refus
         (world.jobs.BatchRetryJobs, pb.BatchRetryJobsRequest),
     ):
         refused.field(method, request(), "jobs")
-        refused.field(method, request(filter=pb.JobFilter()), "filter.filter")
+        for blank in ("", " ", "\t \n"):
+            refused.field(method, request(filter=pb.JobFilter(filter=blank)), "filter.filter")
+        refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"', all=True)), "filter.filter")
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"', limit=1001)), "filter.limit")
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"', limit=-1)), "filter.limit")
         refused(method, request(filter=pb.JobFilter(filter="nonsense =")), "INVALID_FILTER")
         refused(method, request(filter=pb.JobFilter(filter='queue = "a"', page_token="nonsense")), "INVALID_PAGE_TOKEN")
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"'), view=job_pb2.JOB_VIEW_FULL), "view")
+
+
+def test_all_jobs_of_all_customers_are_named_by_saying_so(world: World) -> None:
+    made = {world.job().id, world.job().id}
+    wanted = pb.JobFilter(all=True, limit=1)
+    calls: list[tuple[Any, Any]] = [
+        (world.jobs.BatchCancelJobs, pb.BatchCancelJobsRequest(filter=wanted)),
+        (world.jobs.BatchRetryJobs, pb.BatchRetryJobsRequest(filter=wanted)),
+    ]
+    for batch, request in calls:
+        answer = batch(request)
+        found = {result.job.id for result in answer.results}
+        while answer.next_page_token:
+            request.filter.page_token = answer.next_page_token
+            answer = batch(request)
+            found |= {result.job.id for result in answer.results}
+        assert made <= found
 
 
 def test_a_paused_queue_withholds_its_jobs_until_it_is_resumed(world: World, lists: Lists, stored: Stored) -> None:
