@@ -50,13 +50,13 @@ class Accepted:
         adjustment: What it wrote right before that, if it was a write-off.
         wallet: The wallet right after the request.
         replayed: Whether an earlier request with the same key wrote the transaction.
-        captured: The hold that it ended, if it did so now.
+        ended: The hold that it captured or freed, if it did so now.
     """
 
     transaction: Transaction
     wallet: Wallet
     replayed: bool = False
-    captured: Hold | None = None
+    ended: Hold | None = None
     adjustment: Transaction | None = None
 
 
@@ -138,11 +138,12 @@ def decide(books: Books, requests: Sequence[Request], now: datetime) -> list[Dec
 
 def changes(decisions: Iterable[Decision]) -> Changes:
     """What has to be written so that the decisions last."""
-    new = [one for one in decisions if not isinstance(one, DomainError) and not one.replayed]
-    moves = [one for one in new if isinstance(one, Accepted)]
+    accepted = [one for one in decisions if not isinstance(one, DomainError)]
+    new = [one for one in accepted if not one.replayed or (isinstance(one, Accepted) and one.ended is not None)]
+    moves = [one for one in new if isinstance(one, Accepted) and not one.replayed]
     transactions = [line for one in moves for line in (one.adjustment, one.transaction) if line is not None]
     wallets = {one.wallet.id: one.wallet for one in new if one.wallet is not None}
-    holds = [one.captured if isinstance(one, Accepted) else one.hold for one in new]
+    holds = [one.ended if isinstance(one, Accepted) else one.hold for one in new]
     last = {hold.id: hold for hold in holds if hold is not None}
     return Changes(transactions, list(wallets.values()), list(last.values()))
 
@@ -184,7 +185,7 @@ class _Desk:
             self._holds[captured.id] = captured
         if transaction.kind is TransactionKind.DEDUCTION:
             self.charges[transaction.id] = Charge(transaction)
-        return Accepted(transaction, changed, captured=captured)
+        return Accepted(transaction, changed, ended=captured)
 
     def put(self, hold: Hold, changed: Wallet | None) -> Held:
         self._holds[hold.id] = hold
@@ -204,9 +205,7 @@ def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
     wallet = desk.owned(request.owner)
     # Before any other check: a repeated request is answered as the first was, whatever the balance is by now.
     if (first := desk.written(wallet, request.idempotency_key)) is not None:
-        if differences := request.differences(first):
-            raise IdempotencyKeyReused(differences)
-        return Accepted(first, wallet, replayed=True)
+        return _again(desk, request, wallet, first)
     hold = _capturable(desk.hold(request.hold_id), wallet, request)
     held_cents = 0 if hold is None else hold.amount_cents
     _check_balance(wallet, request.change_cents, held_cents)
@@ -215,6 +214,22 @@ def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
         return desk.write(_transaction(request, changed), changed)
     changed = wallet.capturing(held_cents, request.change_cents, desk.now)
     return desk.write(_transaction(request, changed), changed, hold.resolved(HoldState.CAPTURED, desk.now))
+
+
+def _again(desk: _Desk, request: LedgerRequest, wallet: Wallet, first: Transaction) -> Accepted:
+    differences = request.differences(first)
+    if not differences:
+        return Accepted(first, wallet, replayed=True)
+    hold = desk.hold(request.hold_id) if differences == ("hold_id",) and first.hold_id is None else None
+    if hold is None or (hold.wallet_id, hold.job_id) != (wallet.id, request.job_id):
+        raise IdempotencyKeyReused(differences)
+    # Somebody charged the job without naming its hold. It is the same charge, and what is paid must not stay reserved.
+    if hold.state is not HoldState.ACTIVE:
+        return Accepted(first, wallet, replayed=True)
+    freed = hold.resolved(HoldState.RELEASED, desk.now)
+    changed = wallet.reserving(-hold.amount_cents, desk.now)
+    desk.put(freed, changed)
+    return Accepted(first, changed, replayed=True, ended=freed)
 
 
 def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Hold | None:

@@ -149,8 +149,8 @@ def test_a_charge_captures_its_hold_and_frees_the_rest() -> None:
     _, charged = decided([wallet(100)], place(60), charge(45))
     assert figures(charged) == (55, 0)
     assert isinstance(charged, Accepted)
-    assert charged.captured is not None
-    assert charged.captured.state is HoldState.CAPTURED
+    assert charged.ended is not None
+    assert charged.ended.state is HoldState.CAPTURED
 
 
 def test_up_to_the_held_amount_a_charge_can_not_be_declined() -> None:
@@ -227,6 +227,36 @@ def test_the_same_refund_again_is_answered_with_the_first_transaction() -> None:
         assert isinstance(again, Accepted)
         assert again.replayed
         assert again.transaction == first.transaction
+
+
+def test_a_charge_that_was_made_without_the_hold_of_its_job_is_answered_to_who_names_it_and_frees_it() -> None:
+    *_, first, again, once_more = decisions = decided(
+        [wallet(100)], place(45), charge(45, None), charge(45), charge(45)
+    )
+    assert isinstance(first, Accepted)
+    for one in (again, once_more):
+        assert isinstance(one, Accepted)
+        assert one.replayed
+        assert one.transaction == first.transaction
+        assert (one.wallet.current_balance_cents, one.wallet.pending_charges_cents) == (55, 0)
+    written = changes(decisions)
+    assert written.transactions == [first.transaction]
+    assert [hold.state for hold in written.holds] == [HoldState.RELEASED]
+    assert [one.pending_charges_cents for one in written.wallets] == [0]
+
+
+@pytest.mark.parametrize(
+    "hold", [place(1, UUID(int=4), UUID(int=5)), place(1, UUID(int=4), JOB, Owner(UUID(int=9), "EUR"))]
+)
+def test_a_charge_that_names_the_hold_of_another_job_or_wallet_is_no_repeat(hold: PlaceHold) -> None:
+    *_, refused = decided(
+        [wallet(100), wallet(9, hold.owner)] if hold.owner != OWNER else [wallet(100)],
+        hold,
+        charge(45, None),
+        charge(45, hold.hold_id),
+    )
+    assert isinstance(refused, IdempotencyKeyReused)
+    assert refused.fields == ("hold_id",)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 45), (45, 0), (20, 21)])

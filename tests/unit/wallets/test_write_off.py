@@ -110,7 +110,7 @@ def test_money_that_is_still_held_for_the_job_is_charged_and_not_written_off() -
 
 def test_a_hold_that_ended_or_was_never_placed_is_in_nobodys_way() -> None:
     *_, ended = decided([wallet(30)], place(30), release(), write_off(30, hold_id=HOLD))
-    assert accepted(ended).captured is None
+    assert accepted(ended).ended is None
     assert accepted(ended).transaction.hold_id == HOLD
     [never] = decided([wallet(30)], write_off(30, hold_id=HOLD))
     assert figures(never) == (30, 0)

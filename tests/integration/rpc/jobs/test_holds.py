@@ -188,6 +188,19 @@ def test_a_repeated_submission_does_not_cost_more_than_its_caller_agrees_to_alth
     assert pending(world, request.customer_id) == 2
 
 
+def test_a_job_that_was_charged_without_its_hold_is_settled_all_the_same_and_its_money_is_free(world: World) -> None:
+    job = world.succeeded(customer_id=world.customer(cents=12))
+    deduction = wallets_pb.DeductRequest(
+        customer_id=job.customer_id, currency="EUR", amount_cents=5, idempotency_key=f"job:{job.id}", job_id=job.id
+    )
+    by_hand = world.wallets.Deduct(deduction).transaction
+    again = charge(world, job)
+    assert (again.replayed, again.transaction) == (True, by_hand)
+    wallet = world.wallet(job.customer_id)
+    assert (wallet.current_balance_cents, wallet.pending_charges_cents) == (7, 0)
+    assert world.hold(job.hold_id).state == RELEASED
+
+
 def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged_all_the_same(world: World) -> None:
     job = world.succeeded(customer_id=world.customer(cents=9))
     # The hold has been looked at, as it is where a job waits for long.
