@@ -130,18 +130,17 @@ async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Jso
     Args:
         job_id: The job's UUID.
     """
-    from innosystem.jobs.v1.job_service_pb2 import WatchJobRequest
+    from innosystem.client import watch_job
     from services.cli.output import to_json
 
     async with platform() as client:
-        # A stream lasts as long as the job does.
-        async for response in client.jobs.WatchJob(WatchJobRequest(job_id=job_id), timeout=None):
+        async for job in watch_job(client.jobs, job_id):
             if as_json:
                 import json
 
-                print(json.dumps(to_json(response.job), ensure_ascii=False), flush=True)
+                print(json.dumps(to_json(job), ensure_ascii=False), flush=True)
             else:
-                shown = ((name, cell(response.job, name)) for name in _WATCHED)
+                shown = ((name, cell(job, name)) for name in _WATCHED)
                 print("  ".join(f"{name} {value}" for name, value in shown if value != "-"), flush=True)
 
 

@@ -61,7 +61,7 @@ class JobTypeService:
             JobTypeNameTaken: If another job type has the name.
             IdempotencyKeyReused: If the ID was used with other parameters.
         """
-        parameters = _parameters(new)
+        asked = parameters(new)
         _check(new)
         # A repeated call is answered as the first was, also if this release would not take its schema any more.
         if new.input_schema is not None and not await self._is_stored(new.id):
@@ -70,14 +70,14 @@ class JobTypeService:
             async with self.transactions.begin():
                 if (known := await self._job_types.get(new.id)) is None:
                     check_currency(new.currency, "job_type.currency")
-                    return await self._job_types.create(replace(new, request_digest=digest(parameters))), False
+                    return await self._job_types.create(replace(new, request_digest=digest(asked))), False
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.
             async with self.transactions.begin(read_only=True):
                 known = await self._job_types.get(new.id)
             if known is None:
                 raise _name_taken(error, new.name) from error
-        check_same(parameters, known.request_digest)
+        check_same(asked, known.request_digest)
         return known, True
 
     @transactional(read_only=True)
@@ -192,9 +192,19 @@ def _check(job_type: NewJobType) -> None:
         raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
 
 
-def _parameters(new: NewJobType) -> dict[str, object]:
+# Where the contract has a parameter, if that is not under its own name in `job_type`.
+_PATHS = {
+    "retry_initial_backoff": "retry_policy.initial_backoff",
+    "retry_max_backoff": "retry_policy.max_backoff",
+    "retry_multiplier": "retry_policy.multiplier",
+    "input_schema": "input_schema_json",
+}
+
+
+def parameters(new: NewJobType) -> dict[str, object]:
+    """Name what must be the same when the call is repeated by its path in the contract."""
     return {
-        field.name: getattr(new, field.name)
+        f"job_type.{_PATHS.get(field.name, field.name)}": getattr(new, field.name)
         for field in fields(NewJobType)
         if field.name not in ("id", "request_digest")
     }

@@ -53,7 +53,7 @@ class Submission:
         """What must be the same when the submission is repeated, under the names of the contract."""
         return {
             "customer_id": str(self.customer_id),
-            "job_type": str(self.job_type),
+            "job_type_id" if isinstance(self.job_type, UUID) else "job_type": str(self.job_type),
             "priority": self.priority,
             "input_json": self.input_json,
             "run_at": self.run_at,

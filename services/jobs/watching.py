@@ -107,7 +107,7 @@ class Watching:
         self._note(job_ids)
 
     def drain(self) -> None:
-        """Ends all streams: their clients go on at another replica."""
+        """Ends all streams: their clients go on at another replica, as `innosystem.client.watch_job` does."""
         self._draining = True
         for watchers in self._watchers.values():
             for watcher in watchers:

@@ -8,6 +8,7 @@ from innosystem.client.channel import connect
 from innosystem.client.errors import InnosystemError, Violation, error_from, error_from_status
 from innosystem.client.identity import new_id, request_id
 from innosystem.client.platform import Innosystem
+from innosystem.client.watching import watch_job
 
 __all__ = [
     "Innosystem",
@@ -18,4 +19,5 @@ __all__ = [
     "error_from_status",
     "new_id",
     "request_id",
+    "watch_job",
 ]

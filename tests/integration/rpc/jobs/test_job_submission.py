@@ -141,6 +141,7 @@ def test_the_same_call_again_gets_the_job_before_any_other_check(
         ({"expires_at": at(datetime(2100, 1, 1, tzinfo=UTC)), "input_json": "2"}, "input_json,expires_at"),
         ({"customer_id": str(uuid4())}, "customer_id"),
         ({"job_type": "another"}, "job_type"),
+        ({"job_type_id": str(uuid4())}, "job_type_id"),
         # The parameters are compared before they are judged.
         ({"input_json": "{"}, "input_json"),
     ],

@@ -94,7 +94,7 @@ def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: W
 
     error = refused(world.job_types.CreateJobType, asked, "IDEMPOTENCY_KEY_REUSED")
 
-    assert error.metadata == {"fields": "standard_cost_cents,queue"}
+    assert error.metadata == {"fields": "job_type.standard_cost_cents,job_type.queue"}
 
 
 def test_a_name_is_taken_once(world: World, refused: Refused) -> None:

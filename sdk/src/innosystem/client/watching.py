@@ -1,0 +1,67 @@
+"""Follows a job for as long as it lives, also across servers that are replaced meanwhile."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import grpc
+from grpc import aio
+
+if TYPE_CHECKING:
+    from innosystem.jobs.v1.job_pb2 import Job
+    from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
+
+# These say that the stream has ended, and not that the job has: see `service_config`.
+_BROKEN_OFF: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+_PAUSE_SECONDS: Final = 0.1
+_PAUSE_SECONDS_MAX: Final = 2.0
+
+
+async def watch_job(
+    jobs: "JobServiceAsyncStub", job_id: str, *, give_up_seconds: float = 60.0
+) -> "AsyncGenerator[Job, None]":
+    """Yield a job as it is and each change, until it is final and settled or needs an operator.
+
+    A server that stops ends its streams. This one goes on at the next server, and yields no state twice.
+
+    Args:
+        jobs: A stub of JobService.
+        job_id: The job's UUID.
+        give_up_seconds: For how long to look for a server that answers, each time.
+
+    Raises:
+        grpc.aio.AioRpcError: If there is no such job, or no server has answered for that long.
+    """
+    etag, pause_seconds = "", _PAUSE_SECONDS
+    broken_off_at: float | None = None
+    while True:
+        try:
+            async with aclosing(_stream(jobs, job_id)) as states:
+                async for job in states:
+                    pause_seconds, broken_off_at = _PAUSE_SECONDS, None
+                    if job.etag != etag:
+                        etag = job.etag
+                        yield job
+        except aio.AioRpcError as error:
+            broken_off_at = broken_off_at or monotonic()
+            if error.code() not in _BROKEN_OFF or monotonic() - broken_off_at >= give_up_seconds:
+                raise
+        else:
+            return
+        # Not all watchers of a server that has stopped come back in the same moment.
+        await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
+
+
+async def _stream(jobs: "JobServiceAsyncStub", job_id: str) -> "AsyncGenerator[Job, None]":
+    from innosystem.jobs.v1.job_service_pb2 import WatchJobRequest
+
+    call = jobs.WatchJob(WatchJobRequest(job_id=job_id))
+    try:
+        async for response in call:
+            yield response.job
+    finally:
+        call.cancel()
