@@ -191,6 +191,21 @@ def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_the
     assert world.get(done.id).status == job_pb2.JOB_STATUS_SUCCEEDED
 
 
+def test_a_batch_of_jobs_that_ended_before_a_time_runs_none_again_that_has_failed_since(world: World) -> None:
+    job_type = world.job_type(queue="dead")
+    job = failed(world, job_type=job_type.name)
+    [until] = [world.get(failed(world, job_type=job_type.name).id).completed_at.ToDatetime(UTC)]
+    filter = f'queue = "dead" AND status = FAILED AND completed_at < "{until.isoformat()}"'
+    asked = pb.BatchRetryJobsRequest(filter=pb.JobFilter(filter=filter))
+    assert [one.job.id for one in world.jobs.BatchRetryJobs(asked).results] == [job.id]
+    lease_id = str(uuid4())
+    world.claim(job.id, lease_id=lease_id)
+    world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=job_pb2.JobError(type="E", message="no")))
+    world.released(job.id)
+    assert not world.jobs.BatchRetryJobs(asked).results
+    assert world.get(job.id).status == FAILED
+
+
 def test_an_id_that_is_none_fails_alone(world: World) -> None:
     job = world.job()
     ids = pb.JobIds(job_ids=["nonsense", job.id, "x" * 100_000])
