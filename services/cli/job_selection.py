@@ -78,11 +78,12 @@ class Found:
         from services.kit.currencies import money
 
         at_least = "more than " if self.more else ""
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs:,} jobs"
+        customers = "1 customer" if len(self.customers) == 1 else f"{len(self.customers):,} customers"
         statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(self.statuses.items()))
         amounts = ", ".join(money(cents, currency) for currency, cents in sorted(self.cents.items()))
         return [
-            f"{at_least}{self.jobs:,} jobs of {at_least}{len(self.customers):,} customers are {change.done}: "
-            f"{statuses}.",
+            f"To be {change.done}: {at_least}{jobs} of {at_least}{customers} ({statuses}).",
             f"{at_least}{amounts} {change.money}.",
         ]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.kit.currencies import money
 from services.kit.errors import DomainError
 
 
@@ -64,12 +65,18 @@ class CustomerInactive(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """The job costs {required_cents} cents {currency} and {available_cents} are available: credit the wallet first."""
+    """The job costs more than is available: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
     available_cents: int
     required_cents: int
     currency: str
+
+    @property
+    def message(self) -> str:
+        """Both amounts, in the units of the currency."""
+        required, available = (money(cents, self.currency) for cents in (self.required_cents, self.available_cents))
+        return f"The job costs {required} and {available} are available: credit the wallet first."
 
 
 @dataclass(eq=False)
@@ -91,12 +98,18 @@ class HoldNotActive(DomainError):
 
 @dataclass(eq=False)
 class PriceAboveMaximum(DomainError):
-    """The job costs {price_cents} and the caller allows {max_cost_cents} at most (in the minor unit of {currency})."""
+    """The job costs more than the caller allows."""
 
     reason = "PRICE_ABOVE_MAXIMUM"
     price_cents: int
     max_cost_cents: int
     currency: str
+
+    @property
+    def message(self) -> str:
+        """Both amounts, in the units of the currency."""
+        price, allowed = (money(cents, self.currency) for cents in (self.price_cents, self.max_cost_cents))
+        return f"The job costs {price} and the caller allows {allowed} at most."
 
 
 @dataclass(eq=False)

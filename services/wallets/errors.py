@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.kit.currencies import money
 from services.kit.errors import DomainError
 
 
@@ -105,12 +106,18 @@ class WalletExists(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """{required_cents} cents {currency} are required and {available_cents} are available: credit the wallet first."""
+    """More is required than is available: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
     available_cents: int
     required_cents: int
     currency: str
+
+    @property
+    def message(self) -> str:
+        """Both amounts, in the units of the currency."""
+        required, available = (money(cents, self.currency) for cents in (self.required_cents, self.available_cents))
+        return f"{required} are required and {available} are available: credit the wallet first."
 
 
 @dataclass(eq=False)

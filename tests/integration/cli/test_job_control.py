@@ -87,7 +87,7 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
     innosystem: Run, found: Callable[..., Any], waiting: list[str], job_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_type = ("--filter", f'labels.of = "{job_type}"')
-    plan = "2 jobs of 1 customers are cancelled: 2 PENDING.\n0.02 EUR that is reserved for them is free again.\n"
+    plan = "To be cancelled: 2 jobs of 1 customer (2 PENDING).\n0.02 EUR that is reserved for them is free again.\n"
 
     def unchanged() -> bool:
         return {job["status"] for job in found("jobs", "list", *of_type)} == {"JOB_STATUS_PENDING"}
@@ -112,7 +112,7 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
     assert all(job_id in agreed.stdout for job_id in waiting)
     again = innosystem("jobs", "retry", *of_type, "--dry-run")
     assert again.stderr.startswith(
-        "2 jobs of 1 customers are run again: 2 CANCELLED.\n0.02 EUR is reserved for them again.\n"
+        "To be run again: 2 jobs of 1 customer (2 CANCELLED).\n0.02 EUR is reserved for them again.\n"
     )
     assert innosystem("jobs", "cancel", *of_type).stdout == "No jobs were changed.\n"
 
@@ -130,7 +130,7 @@ def test_a_blank_filter_changes_no_job(
 def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Callable[..., Any], waiting: list[str]) -> None:
     told = innosystem("jobs", "cancel", "--all")
     assert told.returncode == 1
-    assert " customers are cancelled: " in told.stderr
+    assert "To be cancelled: " in told.stderr
     assert innosystem("jobs", "cancel", "--all", "--yes").returncode == 0
     assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_CANCELLED"}
     assert innosystem("jobs", "cancel", "--all", "--filter", "status = PENDING").returncode == 1

@@ -2,8 +2,10 @@
 
 import pytest
 
+from services.jobs import errors as submission
 from services.kit.currencies import check_currency, decimals, money
 from services.kit.errors import InvalidField
+from services.wallets import errors as ledger
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,15 @@ def test_an_amount_of_what_is_no_currency_says_that_it_is_in_minor_units(code: s
 def test_what_iso_does_not_know_or_has_no_minor_unit_is_refused(code: str) -> None:
     with pytest.raises(InvalidField, match=f"wallet.currency: must be a currency of ISO 4217 .* not {code}"):
         check_currency(code, "wallet.currency")
+
+
+def test_refusals_name_amounts_in_the_units_of_their_currency() -> None:
+    assert str(submission.InsufficientFunds(0, 500, "JPY")) == (
+        "The job costs 500 JPY and 0 JPY are available: credit the wallet first."
+    )
+    assert str(submission.PriceAboveMaximum(5, 4, "EUR")) == (
+        "The job costs 0.05 EUR and the caller allows 0.04 EUR at most."
+    )
+    refused = ledger.InsufficientFunds(0, 500, "KWD")
+    assert refused.message == "0.500 KWD are required and 0.000 KWD are available: credit the wallet first."
+    assert refused.metadata == {"available_cents": "0", "required_cents": "500", "currency": "KWD"}
