@@ -1,5 +1,6 @@
 """`innosystem queue`."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from services.cli.connect import platform
+from services.cli.errors import CommandError
 from services.cli.options import Json
 from services.cli.output import print_messages
 
 if TYPE_CHECKING:
+    from innosystem.client import Innosystem
     from innosystem.jobs.v1.job_service_pb2 import QueueStats
 
 _COLUMNS = (
@@ -63,17 +66,39 @@ def _unserved(queues: "Iterable[QueueStats]") -> list[str]:
 
 
 @app.command
-async def pause(name: Name, /) -> None:
+async def pause(
+    name: Name,
+    /,
+    *,
+    unused: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> None:
     """Withhold the waiting jobs of a queue from the runners. Those that run go on.
 
     Args:
         name: The queue.
+        unused: Pause it also if nothing uses it. Otherwise that is taken for a mistake in its name.
     """
     from innosystem.jobs.v1.job_service_pb2 import PauseQueueRequest
 
     async with platform() as client:
+        if not unused and not await _is_used(client, name):
+            raise CommandError(
+                f"no job and no job type is in the queue {name!r}: is it misspelt? Nothing was paused; --unused does it"
+            )
         await client.jobs.PauseQueue(PauseQueueRequest(queue=name))
     print(f"{name} is paused.")
+
+
+async def _is_used(client: "Innosystem", name: str) -> bool:
+    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
+    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
+
+    of_queue = ListJobTypesRequest(filter=f"queue = {json.dumps(name)}", page_size=1)
+    if (await client.job_types.ListJobTypes(of_queue)).job_types:
+        return True
+    # Jobs stay in the queue that their type had when they were submitted.
+    stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
+    return any(one.waiting or one.running for one in stats.queues)
 
 
 @app.command

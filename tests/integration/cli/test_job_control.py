@@ -161,11 +161,21 @@ def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
     assert last.startswith("status CANCELLED  billing_status RELEASED")
 
 
+@pytest.mark.usefixtures("job_type")
 def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Callable[..., Any]) -> None:
     assert innosystem("queue", "pause", "nobody").stdout == "nobody is paused.\n"
     assert {one["paused"] for one in found("queue", "nobody")} == {True}
     assert innosystem("queue", "resume", "nobody").returncode == 0
     assert {one["paused"] for one in found("queue", "nobody")} == {False}
+
+
+def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Callable[..., Any]) -> None:
+    done = innosystem("queue", "pause", "defalt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no job and no job type is in the queue 'defalt': is it misspelt?" in done.stderr
+    assert not any(one["paused"] for one in found("queue", "defalt"))
+    assert innosystem("queue", "pause", "defalt", "--unused").stdout == "defalt is paused.\n"
+    assert innosystem("queue", "resume", "defalt").returncode == 0
 
 
 def test_a_job_type_is_paused_and_resumed_by_its_name(
