@@ -1,7 +1,7 @@
 """Books for the tests of the check: lines to judge, and books in memory that count how often they are read."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -43,6 +43,7 @@ def job_line(number: int = 1, **values: Any) -> JobLine:
         stuck=None,
         overdue=None,
         untried=True,
+        estimated_cost_cents=5,
     )
     return line._replace(**values)
 
@@ -59,7 +60,8 @@ def deduction(number: int = 1, **values: Any) -> Deduction:
 
 def hold_line(number: int = 1, **values: Any) -> HoldLine:
     """An active hold for a job."""
-    return HoldLine(UUID(int=number + (1 << 40)), job_id(number), 5, "ACTIVE", OLD)._replace(**values)
+    line = HoldLine(UUID(int=number + (1 << 40)), job_id(number), 5, "ACTIVE", OLD, OWNER, "EUR")
+    return line._replace(**values)
 
 
 @dataclass
@@ -75,6 +77,7 @@ class MemoryBooks:
     receipt_lines: list[Receipt] = field(default_factory=list)
     deduction_lines: list[Deduction] = field(default_factory=list)
     hold_lines: list[HoldLine] = field(default_factory=list)
+    unknown_customers: set[UUID] = field(default_factory=set)
     reads: Counter[str] = field(default_factory=Counter)
     on_read: Callable[[str], None] = lambda _: None
 
@@ -82,11 +85,16 @@ class MemoryBooks:
     def books(self) -> Books:
         """All of it, with no wallets."""
         transactions = MemoryTransactions()
-        return Books(self, self, Verification(transactions, MemoryBooksReader(transactions)))
+        return Books(self, self, Verification(transactions, MemoryBooksReader(transactions)), customers=self)
 
     def _read(self, name: str) -> None:
         self.reads[name] += 1
         self.on_read(name)
+
+    async def existing(self, customer_ids: Collection[UUID]) -> set[UUID]:
+        """All customers but those that are said to be unknown."""
+        self._read("existing")
+        return set(customer_ids) - self.unknown_customers
 
     async def jobs(self, wanted: Range, limit: int) -> Sequence[JobLine]:
         """Jobs of a range."""

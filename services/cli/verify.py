@@ -15,7 +15,7 @@ from services.cli.output import logs_on_stderr, print_json, print_table
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from services.verify.findings import Report
+    from services.verify.findings import Limits, Report
     from services.verify.repair import ReleaseHold
 
 _Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
@@ -24,7 +24,9 @@ _Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
 async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: Json = False) -> int:
     """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
 
-    It reads the databases at WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing without --repair.
+    It reads the databases at CUSTOMERS_DATABASE_URL, WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing
+    without --repair. What is late, it judges by the settings of the jobs and wallets services (JOBS_HOLD_ORPHAN_SECONDS
+    and so on): give it theirs.
 
     Args:
         grace_seconds: After which time what looks wrong is read again: only what is still wrong counts.
@@ -44,21 +46,37 @@ async def _verified(grace: timedelta, *, repair: bool) -> "Report":
     from services.kit.data.errors import SchemaBehind
     from services.kit.settings import DatabaseSettings, load
     from services.verify.books_sql import open_books
-    from services.verify.findings import Limits
     from services.verify.repair import Repairer
     from services.verify.verification import verify as verify_books
 
-    for prefix in ("WALLETS_DATABASE_", "JOBS_DATABASE_"):
+    databases = []
+    for prefix in ("CUSTOMERS_DATABASE_", "WALLETS_DATABASE_", "JOBS_DATABASE_"):
         if not environment().get(f"{prefix}URL"):
             raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
-    wallets, jobs = load(DatabaseSettings, "WALLETS_DATABASE_"), load(DatabaseSettings, "JOBS_DATABASE_")
-    limits = Limits(grace=grace)
+        databases.append(load(DatabaseSettings, prefix))
+    limits = _limits(grace)
     try:
-        async with open_books(wallets, jobs, limits) as opened, _releasing() as release:
+        async with open_books(*databases, limits) as opened, _releasing() as release:
             repairing = Repairer(opened.repairs, release) if repair else None
             return await verify_books(opened.books, limits=limits, repairing=repairing)
     except SchemaBehind as error:
         raise CommandError("the databases are behind this release: `innosystem migrate up`") from error
+
+
+def _limits(grace: timedelta) -> "Limits":
+    """What is late is said by the settings of the services, which the command is given as well."""
+    from services.jobs.settings import HousekeepingSettings
+    from services.kit.settings import load
+    from services.verify.findings import Limits
+    from services.wallets.settings import RetentionSettings
+
+    jobs, wallets = load(HousekeepingSettings, "JOBS_"), load(RetentionSettings, "WALLETS_")
+    return Limits(grace=grace).allowing(
+        housekeeping_every=timedelta(seconds=jobs.housekeeping_seconds),
+        settled_after=timedelta(seconds=jobs.settle_after_seconds),
+        hold_orphan_after=timedelta(seconds=jobs.hold_orphan_seconds),
+        holds_kept=timedelta(days=wallets.holds_retention_days),
+    )
 
 
 @asynccontextmanager

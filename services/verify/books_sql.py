@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from services.kit.data.database import Database
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
+from services.verify.customers_sql import SqlCustomersBooks
 from services.verify.findings import Limits
 from services.verify.jobs_sql import SqlJobsBooks
 from services.verify.ledger_sql import SqlLedgerBooks
 from services.verify.repair_sql import SqlJobsRepairs
+from services.verify.rows_sql import SqlRowBooks
+from services.verify.rules_sql import CUSTOMERS, HOLDS, JOB_TYPES, TRANSACTIONS, WALLETS
 from services.verify.verification import Books
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
@@ -27,20 +30,28 @@ class OpenBooks:
 
 
 @asynccontextmanager
-async def open_books(wallets: DatabaseSettings, jobs: DatabaseSettings, limits: Limits) -> AsyncIterator[OpenBooks]:
-    """Yields the books of two databases, and closes their connections.
+async def open_books(
+    customers: DatabaseSettings, wallets: DatabaseSettings, jobs: DatabaseSettings, limits: Limits
+) -> AsyncIterator[OpenBooks]:
+    """Yields the books of three databases, and closes their connections.
 
     Args:
+        customers: The database of the customers service.
         wallets: The database of the wallets service.
         jobs: The database of the jobs service.
         limits: Those that are handed to `verify` as well.
     """
     async with AsyncExitStack() as opened:
-        in_wallets, in_jobs = (SqlTransactions(_opened(opened, settings)) for settings in (wallets, jobs))
+        in_customers, in_wallets, in_jobs = (
+            SqlTransactions(_opened(opened, settings)) for settings in (customers, wallets, jobs)
+        )
+        rules = ((in_customers, (CUSTOMERS,)), (in_wallets, (WALLETS, TRANSACTIONS, HOLDS)), (in_jobs, (JOB_TYPES,)))
         books = Books(
             jobs=SqlJobsBooks(in_jobs, limits),
             ledger=SqlLedgerBooks(in_wallets, limits),
             wallets=Verification(in_wallets, SqlBooksReader(in_wallets)),
+            customers=SqlCustomersBooks(in_customers),
+            rows=[SqlRowBooks(transactions, rule, limits) for transactions, own in rules for rule in own],
         )
         yield OpenBooks(books, SqlJobsRepairs(in_jobs))
 

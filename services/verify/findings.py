@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 NAMED_PER_KIND = 20
@@ -25,7 +25,14 @@ class Kind(StrEnum):
     UNSETTLED_OVERDUE = "unsettled_overdue"
     STUCK_JOB = "stuck_jobs"
     INCONSISTENT_JOB = "inconsistent_jobs"
+    INCONSISTENT_JOB_TYPE = "inconsistent_job_types"
+    INCONSISTENT_WALLET = "inconsistent_wallets"
+    INCONSISTENT_TRANSACTION = "inconsistent_transactions"
+    INCONSISTENT_HOLD = "inconsistent_holds"
+    INCONSISTENT_CUSTOMER = "inconsistent_customers"
+    UNKNOWN_CUSTOMER = "unknown_customers"
     NOT_UNDERSTOOD = "jobs_not_understood"
+    VALUE_NOT_UNDERSTOOD = "values_not_understood"
     DECLINED = "declined"
     BLOCKED = "blocked"
 
@@ -74,7 +81,7 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        subject: What kind of thing `id` names: `job`, `hold` or `wallet`.
+        subject: What kind of thing `id` names: `job`, `job type`, `hold`, `wallet`, `transaction` or `customer`.
         repair: What would set it right, if something safe does.
     """
 
@@ -104,15 +111,38 @@ class Limits:
 
     Attributes:
         grace: After which time a suspect is looked at again.
-        late: How long after its time a rescue, a release or a next try is overdue.
+        late: How long after its time a rescue, a release or a next try is overdue. Times that are further apart than
+            the clocks of two servers contradict one another from here on.
         in_flight: How long a charge may be due, and a hold be without its job.
+        holds_kept: How long holds are kept that have ended: one that ended later has to be there.
         page: How many rows are read at once.
     """
 
     grace: timedelta = timedelta(seconds=5)
     late: timedelta = timedelta(minutes=5)
     in_flight: timedelta = timedelta(minutes=15)
+    holds_kept: timedelta = timedelta(days=90)
     page: int = 10_000
+
+    def allowing(
+        self,
+        *,
+        housekeeping_every: timedelta,
+        settled_after: timedelta,
+        hold_orphan_after: timedelta,
+        holds_kept: timedelta,
+    ) -> Self:
+        """Return limits that a platform keeps which is set to be slower; never shorter ones than these.
+
+        Args:
+            housekeeping_every: How often the jobs service looks for what is late.
+            settled_after: After which time it makes a charge that a runner has not made.
+            hold_orphan_after: From which age on it releases a hold without a job.
+            holds_kept: How long the wallets service keeps holds that have ended.
+        """
+        late = max(self.late, 10 * housekeeping_every)
+        in_flight = max(self.in_flight, hold_orphan_after + late, settled_after + late)
+        return replace(self, late=late, in_flight=in_flight, holds_kept=holds_kept)
 
 
 @dataclass

@@ -24,9 +24,22 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN (lease_expires_at IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_expires_at'
         WHEN (transaction_id IS NOT NULL) <> (billing_status = 'CHARGED') THEN 'transaction_id'
         WHEN hold_id IS NULL AND billing_status IN ('HELD', 'RELEASE_DUE') THEN 'hold_id'
-        WHEN billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED')
-            AND (status <> 'SUCCEEDED' OR cost_cents <= 0) THEN 'billing_status'
+        WHEN (billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED'))
+            <> (status = 'SUCCEEDED' AND cost_cents > 0) THEN 'billing_status'
         WHEN billing_status IN ('HELD', 'UNHELD') AND completed_at IS NOT NULL THEN 'billing_status'
+        WHEN billing_status IN ('RELEASE_DUE', 'RELEASED') AND status NOT IN ('FAILED', 'CANCELLED')
+            THEN 'billing_status'
+        WHEN (billing_status = 'NOT_BILLABLE') <> (estimated_cost_cents = 0) OR estimated_cost_cents < 0
+            OR cost_cents <> estimated_cost_cents THEN 'estimated_cost_cents'
+        WHEN currency !~ '^[A-Z]{3}$' THEN 'currency'
+        WHEN status = 'SCHEDULED' AND run_at IS NULL THEN 'run_at'
+        WHEN status = 'RUNNING' AND runner_id IS NULL THEN 'runner_id'
+        WHEN (completed_lease_id IS NULL) <> (completion_digest IS NULL) THEN 'completed_lease_id'
+        WHEN least(attempt, rescue_count, snooze_count, deaths, hold_generation, settle_attempts, input_bytes,
+            output_bytes) < 0 OR max_attempts < 1 OR version < 1 THEN 'counts'
+        WHEN greatest(created_at, queued_at, dispatched_at, started_at, completed_at) > now() + :late
+            OR started_at < created_at - :late OR completed_at < coalesce(started_at, created_at) - :late
+            OR expires_at < created_at - :late THEN 'times'
     END AS disagreement,
     CASE
         WHEN status = 'RUNNING' AND lease_expires_at < now() - :late
@@ -36,8 +49,10 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expires_at < now() - :late
             THEN 'it expired at ' || to_char(expires_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
     END AS stuck,
-    CASE WHEN billing_status IN ('CHARGE_DUE', 'RELEASE_DUE') THEN
-        CASE
+    CASE
+        WHEN billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED') AND next_try_at > now() + :in_flight
+            THEN 'it is not to be tried again before ' || to_char(next_try_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
+        WHEN billing_status IN ('CHARGE_DUE', 'RELEASE_DUE') THEN CASE
             WHEN next_try_at IS NULL THEN 'it has no next try'
             WHEN next_try_at < now() - :late
                 THEN 'it was to be tried again at ' || to_char(next_try_at, 'YYYY-MM-DD HH24:MI:SS"Z"')
@@ -59,13 +74,14 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
             OR NOT error ? 'retryable'
             OR jsonb_typeof(error -> 'at') IS DISTINCT FROM 'string' THEN
             CASE WHEN error IS NOT NULL THEN 'error' END
-    END AS unknown
+    END AS unknown,
+    estimated_cost_cents, coalesce(completed_at > now() - :holds_kept, true) AS needs_hold
 FROM jobs
 """
 _RECEIPT = "SELECT job_id, customer_id, currency, cost_cents, transaction_id FROM receipts\n"
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _BOUNDS = (bindparam("first", type_=Uuid()), bindparam("last", type_=Uuid()))
-_LATE = (bindparam("late", type_=Interval()), bindparam("in_flight", type_=Interval()))
+_LATE = tuple(bindparam(name, type_=Interval()) for name in ("late", "in_flight", "holds_kept"))
 
 _JOBS = text(f"{_JOB} WHERE id >= :first AND id <= :last ORDER BY id LIMIT :limit").bindparams(*_BOUNDS, *_LATE)
 _JOBS_OF = text(f"{_JOB} WHERE id = ANY(:ids)").bindparams(_IDS, *_LATE)
@@ -85,7 +101,7 @@ class SqlJobsBooks:
 
     def __init__(self, transactions: SqlTransactions, limits: Limits) -> None:
         self._transactions = transactions
-        self._late = {"late": limits.late, "in_flight": limits.in_flight}
+        self._late = {"late": limits.late, "in_flight": limits.in_flight, "holds_kept": limits.holds_kept}
 
     async def jobs(self, wanted: Range, limit: int) -> Sequence[JobLine]:
         """Walks the primary key."""

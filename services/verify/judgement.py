@@ -11,6 +11,13 @@ _EXCEPTIONS = {"DECLINED": Kind.DECLINED, "CHARGE_BLOCKED": Kind.BLOCKED}
 # A dying runner or settler leaves a deduction behind that the job does not know of yet. The settler takes care of those
 # that are CHARGE_DUE, and until they are overdue that is nobody's business.
 _CHARGED_SOON = "CHARGE_DUE"
+# What a job's hold may be by then. It is read after the job, so it may be one step further.
+_HOLD_STATES = {
+    "HELD": ("ACTIVE",),
+    "CHARGE_DUE": ("ACTIVE", "CAPTURED"),
+    "RELEASE_DUE": ("ACTIVE", "RELEASED"),
+    "RELEASED": ("RELEASED",),
+}
 
 
 def judge_job(job: JobLine) -> Iterator[Finding]:
@@ -53,13 +60,26 @@ def judge_charge(job: JobLine | None, receipt: Receipt | None, made: Sequence[De
 
 
 def judge_held(job: JobLine, hold: HoldLine | None) -> Finding | None:
-    """Finds out whether the money of a HELD job is not reserved for it."""
-    if hold is not None and hold.active and hold.job_id == job.job_id:
+    """Finds out whether the hold that a job names is not the one that reserves its price, or did."""
+    if job.unknown is not None:
         return None
-    reason = (
-        "does not exist" if hold is None else f"is {hold.state}" if not hold.active else f"is of the job {hold.job_id}"
-    )
+    if (reason := _misheld(job, hold)) is None:
+        return None
     return _of(job, Kind.MISSING_HOLD, f"is {_state(job)}, and its hold {job.hold_id} {reason}")
+
+
+def _misheld(job: JobLine, hold: HoldLine | None) -> str | None:
+    if hold is None:
+        return "does not exist" if job.needs_hold else None
+    if hold.job_id != job.job_id:
+        return f"is of the job {hold.job_id}"
+    if (hold.customer_id, hold.currency) != (job.customer_id, job.currency):
+        return f"is on a wallet of customer {hold.customer_id} in {hold.currency}"
+    if hold.amount_cents != job.estimated_cost_cents:
+        return f"is of {hold.amount_cents} cents, and its price is {job.estimated_cost_cents}"
+    # What a later release calls the state, or the end of a charge, is judged elsewhere.
+    allowed = _HOLD_STATES.get(job.billing_status)
+    return f"is {hold.state}" if allowed is not None and hold.state not in allowed else None
 
 
 def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
@@ -88,8 +108,12 @@ def _judge_claim(claim: JobLine | Receipt, made: Sequence[Deduction]) -> Iterato
         return
     if len(made) > 1:
         yield _of(claim, Kind.DOUBLE_CHARGE, f"was charged {len(made)} times: {_listed(made)}")
-    if not any(_fits(claim, one) and one.transaction_id == claim.transaction_id for one in made):
+    fitting = [one for one in made if _fits(claim, one) and one.transaction_id == claim.transaction_id]
+    if not fitting:
         yield _judge_misfit(claim, made, whose)
+    elif isinstance(claim, JobLine) and fitting[0].hold_id not in (None, claim.hold_id):
+        description = f"{whose}, names the hold {claim.hold_id}, and its charge the hold {fitting[0].hold_id}"
+        yield _of(claim, Kind.INCONSISTENT_JOB, description)
 
 
 def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: str) -> Finding:

@@ -13,9 +13,9 @@ from services.verify.walking_sql import WALK
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _BOUNDS = (bindparam("first", type_=Uuid()), bindparam("last", type_=Uuid()))
-_DEDUCTION = "SELECT job_id, id, wallet_id, amount_cents FROM wallet_transactions WHERE kind = 'DEDUCTION' AND "
+_DEDUCTION = "SELECT job_id, id, wallet_id, amount_cents, hold_id FROM wallet_transactions WHERE kind = 'DEDUCTION' AND "
 _OWNED = """
-SELECT line.job_id, line.id, wallets.customer_id, wallets.currency, -line.amount_cents
+SELECT line.job_id, line.id, wallets.customer_id, wallets.currency, -line.amount_cents, line.hold_id
 FROM ({}) AS line JOIN wallets ON wallets.id = line.wallet_id
 """
 # Which deductions of a job belong together, nobody could tell if a page ended between them: WITH TIES.
@@ -26,11 +26,15 @@ _DEDUCTIONS = text(
 ).bindparams(*_BOUNDS)
 _DEDUCTIONS_OF = text(_OWNED.format(f"{_DEDUCTION} job_id = ANY(:ids)")).bindparams(_IDS)
 
-_HOLD = "SELECT id AS hold_id, job_id, amount_cents, state, created_at FROM holds\n"
+_HOLD = """
+SELECT hold.id AS hold_id, job_id, amount_cents, state, hold.created_at, wallets.customer_id, wallets.currency
+FROM holds AS hold LEFT JOIN wallets ON wallets.id = hold.wallet_id
+"""
 _OLD_HOLDS = text(
     f"""
-    {_HOLD} WHERE state = 'ACTIVE' AND created_at < now() - :in_flight AND (created_at, id) > (:created_at, :hold_id)
-    ORDER BY created_at, id LIMIT :limit
+    {_HOLD} WHERE state = 'ACTIVE' AND hold.created_at < now() - :in_flight
+        AND (hold.created_at, hold.id) > (:created_at, :hold_id)
+    ORDER BY hold.created_at, hold.id LIMIT :limit
     """
 ).bindparams(
     bindparam("in_flight", type_=Interval()),
@@ -38,9 +42,10 @@ _OLD_HOLDS = text(
     bindparam("hold_id", type_=Uuid()),
 )
 _OLDEST_HOLDS = text(
-    f"{_HOLD} WHERE state = 'ACTIVE' AND created_at < now() - :in_flight ORDER BY created_at, id LIMIT :limit"
+    f"{_HOLD} WHERE state = 'ACTIVE' AND hold.created_at < now() - :in_flight"
+    " ORDER BY hold.created_at, hold.id LIMIT :limit"
 ).bindparams(bindparam("in_flight", type_=Interval()))
-_HOLDS_OF = text(f"{_HOLD} WHERE id = ANY(:ids)").bindparams(_IDS)
+_HOLDS_OF = text(f"{_HOLD} WHERE hold.id = ANY(:ids)").bindparams(_IDS)
 
 
 class SqlLedgerBooks:

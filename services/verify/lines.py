@@ -1,9 +1,11 @@
 """What the check reads: one line for each job, receipt, deduction and hold, with no more than it needs to judge."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
+
+from services.verify.findings import Kind
 
 FIRST_ID = UUID(int=0)
 LAST_ID = UUID(int=2**128 - 1)
@@ -18,6 +20,8 @@ class JobLine(NamedTuple):
         overdue: Why its charge or release is overdue; None if it is not.
         untried: Whether it has no time of a next try.
         unknown: What this release does not understand of it; None if it understands all.
+        estimated_cost_cents: The price it was admitted with.
+        needs_hold: Whether its hold, if it has had one, ended so recently that it is still kept.
     """
 
     job_id: UUID
@@ -33,6 +37,8 @@ class JobLine(NamedTuple):
     overdue: str | None
     untried: bool
     unknown: str | None = None
+    estimated_cost_cents: int = 0
+    needs_hold: bool = True
 
 
 class Receipt(NamedTuple):
@@ -50,6 +56,7 @@ class Deduction(NamedTuple):
 
     Attributes:
         amount_cents: What was charged, without the sign.
+        hold_id: The hold that the charge names.
     """
 
     job_id: UUID
@@ -57,16 +64,19 @@ class Deduction(NamedTuple):
     customer_id: UUID
     currency: str
     amount_cents: int
+    hold_id: UUID | None = None
 
 
 class HoldLine(NamedTuple):
-    """Money that is reserved, or was."""
+    """Money that is reserved, or was, with whose wallet it is; nobody's if it was never placed."""
 
     hold_id: UUID
     job_id: UUID | None
     amount_cents: int
     state: str
     created_at: datetime
+    customer_id: UUID | None
+    currency: str | None
 
     @property
     def active(self) -> bool:
@@ -89,6 +99,58 @@ class HoldPosition(NamedTuple):
 
     created_at: datetime
     hold_id: UUID
+
+
+class WrongRow(NamedTuple):
+    """A row that contradicts itself or those it belongs to.
+
+    Attributes:
+        unknown: The value that this release does not understand; None if it understands all.
+        wrong: What contradicts; None if only something is not understood.
+    """
+
+    id: UUID
+    unknown: str | None
+    wrong: str | None
+
+
+class RowPage(NamedTuple):
+    """What a page of rows has come to.
+
+    Attributes:
+        customer_ids: Whose the rows are, where rows have customers.
+        position: Where the next page goes on; None after the last.
+    """
+
+    wrong: Sequence[WrongRow]
+    customer_ids: Sequence[UUID]
+    position: str | None
+
+
+class RowBooks(Protocol):
+    """A table whose rows are judged by themselves and by what they name in the same database."""
+
+    @property
+    def kind(self) -> Kind:
+        """What a wrong row is."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What a row is."""
+        ...
+
+    async def page(self, after: str | None, limit: int) -> RowPage:
+        """Judge the rows after a position, all as they are at one moment."""
+        ...
+
+
+class CustomersBooks(Protocol):
+    """What the customers service says."""
+
+    async def existing(self, customer_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of the IDs that are customers, active or not."""
+        ...
 
 
 class JobsBooks(Protocol):

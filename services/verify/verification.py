@@ -6,7 +6,7 @@ and the settlement after the charge. The first walk does not bother and only col
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
@@ -14,11 +14,23 @@ from uuid import UUID
 
 from services.verify.findings import Finding, Kind, Limits, Repaired, Report
 from services.verify.judgement import exception_of, judge_charge, judge_held, judge_hold, judge_job
-from services.verify.lines import Deduction, HoldPosition, JobLine, JobsBooks, LedgerBooks, Receipt
+from services.verify.lines import (
+    CustomersBooks,
+    Deduction,
+    HoldPosition,
+    JobLine,
+    JobsBooks,
+    LedgerBooks,
+    Receipt,
+    RowBooks,
+    RowPage,
+)
 from services.verify.pages import Page, by_job, chunks, pages
 from services.wallets.verification import START, Findings, Problem, Verification
 
 _WALLET_PAGE = 50_000
+# A set of so many IDs takes about 15 MB.
+_CUSTOMERS_REMEMBERED = 100_000
 _WALLET_KINDS = {
     Problem.SEQUENCE_GAP: Kind.SEQUENCE_GAP,
     Problem.BROKEN_CHAIN: Kind.LEDGER_IMBALANCE,
@@ -43,11 +55,14 @@ class Books:
 
     Attributes:
         wallets: The wallets' own check.
+        rows: The tables whose rows are judged where they are.
     """
 
     jobs: JobsBooks
     ledger: LedgerBooks
     wallets: Verification
+    customers: CustomersBooks
+    rows: Sequence[RowBooks] = ()
 
 
 _DEFAULT = Limits()
@@ -60,7 +75,7 @@ async def verify(
     repairing: Repairing | None = None,
     wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> Report:
-    """Checks invariants 1 to 5: the wallets, charges against jobs, holds against jobs, and the jobs by themselves.
+    """Checks the wallets, charges and holds against jobs, who they all belong to, and each row by itself.
 
     Memory grows with the number of suspects, and time with the number of rows.
 
@@ -73,6 +88,8 @@ async def verify(
     check = _Check(books, limits, repairing)
     started = monotonic()
     await check.wallets()
+    for rows in books.rows:
+        await check.rows(rows)
     await check.walk()
     await check.old_holds()
     if check.suspected:
@@ -92,6 +109,7 @@ class _Check:
         self._repairing = repairing
         self._jobs: set[UUID] = set()
         self._holds: set[UUID] = set()
+        self._customers: set[UUID] = set()
 
     @property
     def suspected(self) -> bool:
@@ -113,11 +131,40 @@ class _Check:
             for one in page.offenders:
                 self.report.add(Finding(_WALLET_KINDS[one.problem], "wallet", one.wallet_id, one.description))
 
+    async def rows(self, rows: RowBooks) -> None:
+        """Walks a table. What its rows are compared with is read at the same moment: nothing is read again."""
+        page: RowPage | None = None
+        while page is None or page.position is not None:
+            page = await rows.page(None if page is None else page.position, self._limits.page)
+            for one in page.wrong:
+                if one.unknown is not None:
+                    description = f"has a value that this release does not understand: {one.unknown}"
+                    self.report.add(Finding(Kind.VALUE_NOT_UNDERSTOOD, rows.subject, one.id, description))
+                elif one.wrong is not None:
+                    self.report.add(Finding(rows.kind, rows.subject, one.id, f"contradicts its {one.wrong}"))
+            await self._customers_of(dict.fromkeys(page.customer_ids))
+
+    async def _customers_of(self, lines: Mapping[UUID, JobLine | Receipt | None]) -> None:
+        """Asks for customers after what is theirs was read: they were there before it, and are never deleted."""
+        unknown = lines.keys() - self._customers
+        if not unknown:
+            return
+        existing = await self._books.customers.existing(unknown)
+        if len(self._customers) > _CUSTOMERS_REMEMBERED:
+            self._customers.clear()
+        self._customers |= existing
+        for customer_id in sorted(unknown - existing):
+            line = lines[customer_id]
+            owned = "a wallet" if line is None else f"the job {line.job_id}"
+            description = f"does not exist, and has {owned}"
+            self.report.add(Finding(Kind.UNKNOWN_CUSTOMER, "customer", customer_id, description))
+
     async def walk(self) -> None:
         """Walks jobs, receipts and deductions, and counts what the rules know as exceptions."""
         async for page in pages(self._books.jobs, self._books.ledger, self._limits.page):
             self.report.jobs_checked += len(page.jobs)
             self.report.receipts_checked += len(page.receipts)
+            await self._customers_of({line.customer_id: line for line in (*page.receipts, *page.jobs)})
             for job in page.jobs:
                 if (exception := exception_of(job)) is not None:
                     self.report.add(exception)
@@ -169,8 +216,8 @@ class _Check:
         return [finding for finding in judged if finding is not None]
 
     async def _about_held(self, jobs: Sequence[JobLine]) -> list[Finding]:
-        """Judges the holds of jobs that were read before."""
-        held = [(job, job.hold_id) for job in jobs if job.billing_status == "HELD" and job.hold_id is not None]
+        """Judges the holds of jobs that were read before. Of a CHARGED one it is seen in the charge."""
+        held = [(job, job.hold_id) for job in jobs if job.hold_id is not None and job.billing_status != "CHARGED"]
         if not held:
             return []
         holds = {hold.hold_id: hold for hold in await self._books.ledger.holds_of([hold_id for _, hold_id in held])}

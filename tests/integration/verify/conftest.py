@@ -1,4 +1,4 @@
-"""Two databases with books that are right, and ways to damage them."""
+"""Three databases with books that are right, and ways to damage them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,22 +26,24 @@ VALUES (%(id)s, 'type', 'echo', 'ASYNC', 5, 'EUR', 'default', 1, 1, '1 min', '1 
 """
 _TRANSACTION = """
 INSERT INTO wallet_transactions (id, wallet_id, sequence, kind, counter_account, amount_cents, balance_after_cents,
-    idempotency_key, job_id)
+    idempotency_key, job_id, created_at)
 VALUES (%(id)s, %(wallet_id)s, %(sequence)s, %(kind)s, %(counter_account)s, %(amount_cents)s, %(balance)s, %(key)s,
-    %(job_id)s)
+    %(job_id)s, %(created_at)s)
 """
 _ADVANCE = """
-UPDATE wallets SET last_sequence = last_sequence + 1, current_balance_cents = current_balance_cents + %(amount_cents)s
-WHERE id = %(wallet_id)s RETURNING last_sequence, current_balance_cents
+UPDATE wallets SET last_sequence = last_sequence + 1, version = version + 1, updated_at = now(),
+    current_balance_cents = current_balance_cents + %(amount_cents)s
+WHERE id = %(wallet_id)s RETURNING last_sequence, current_balance_cents, updated_at
 """
 PRICE = 5
 
 
 class Servers:
-    """The two databases, with statements that commit at once."""
+    """The three databases, with statements that commit at once."""
 
-    def __init__(self, wallets_url: str, jobs_url: str) -> None:
-        self.urls = {"wallets": wallets_url, "jobs": jobs_url}
+    def __init__(self, customers_url: str, wallets_url: str, jobs_url: str) -> None:
+        self.urls = {"customers": customers_url, "wallets": wallets_url, "jobs": jobs_url}
+        self.customers = psycopg.connect(customers_url, autocommit=True, row_factory=tuple_row)
         self.wallets = psycopg.connect(wallets_url, autocommit=True, row_factory=tuple_row)
         self.jobs = psycopg.connect(jobs_url, autocommit=True, row_factory=tuple_row)
         self.job_type_id = uuid7()
@@ -49,8 +51,8 @@ class Servers:
 
     def close(self) -> None:
         """Ends the connections."""
-        self.wallets.close()
-        self.jobs.close()
+        for connection in (self.customers, self.wallets, self.jobs):
+            connection.close()
 
     @contextmanager
     def unguarded(self) -> Iterator[None]:
@@ -63,6 +65,15 @@ class Servers:
 class Platform(Servers):
     """What the services would have written."""
 
+    def customer(self, customer_id: UUID | None = None) -> UUID:
+        """A customer."""
+        customer_id = customer_id or UUID(str(uuid7()))
+        self.customers.execute(
+            "INSERT INTO customers (id, name, email, request_digest) VALUES (%s, 'Ada', %s, '')",
+            (customer_id, f"{customer_id}@example.com"),
+        )
+        return customer_id
+
     def wallet(self, customer_id: UUID, currency: str = "EUR", cents: int = 1000) -> UUID:
         """A wallet with some money."""
         wallet_id = uuid7()
@@ -74,7 +85,7 @@ class Platform(Servers):
 
     def transaction(self, wallet_id: UUID, kind: str, cents: int, job_id: UUID | None = None) -> UUID:
         """A line of a statement."""
-        [(sequence, balance)] = self.wallets.execute(
+        [(sequence, balance, created_at)] = self.wallets.execute(
             _ADVANCE, {"wallet_id": wallet_id, "amount_cents": cents}
         ).fetchall()
         values = {
@@ -87,6 +98,7 @@ class Platform(Servers):
             "balance": balance,
             "key": f"job:{job_id}" if job_id else f"key:{sequence}",
             "job_id": job_id,
+            "created_at": created_at,
         }
         self.wallets.execute(_TRANSACTION, values)
         return UUID(str(values["id"]))
@@ -135,6 +147,7 @@ class Platform(Servers):
             "max_attempts": 1,
             "request_digest": b"",
             "expires_at": "2100-01-01T00:00:00Z",
+            "created_at": "2026-01-01T00:00:00Z",
             **values,
         }
         names = ", ".join(columns)
@@ -163,7 +176,7 @@ class Platform(Servers):
         """Checks these books, by default without a grace time; repairs if it is told how to release holds."""
         limits = arguments.pop("limits", Limits(grace=timedelta()))
         settings = {name: DatabaseSettings(url=SecretStr(url)) for name, url in self.urls.items()}
-        async with open_books(settings["wallets"], settings["jobs"], limits) as opened:
+        async with open_books(**settings, limits=limits) as opened:
             repairing = Repairer(opened.repairs, release) if release else None
             return await verify(opened.books, limits=limits, repairing=repairing, **arguments)
 
@@ -180,21 +193,21 @@ DONE = {
 @pytest.fixture
 def platform(fresh_database: Callable[[str], str]) -> Iterator[Platform]:
     """Empty databases."""
-    made = Platform(fresh_database("wallets"), fresh_database("jobs"))
+    made = Platform(*(fresh_database(service) for service in ("customers", "wallets", "jobs")))
     yield made
     made.close()
 
 
 @pytest.fixture
-def customer_id() -> UUID:
+def customer_id(platform: Platform) -> UUID:
     """Whose jobs and wallet it is all about."""
-    return UUID(str(uuid7()))
+    return platform.customer()
 
 
 @pytest.fixture
 def wallet_id(platform: Platform, customer_id: UUID) -> UUID:
     """The customer's wallet. Around it are books that are right, with one of each."""
-    other = UUID(str(uuid7()))
+    other = platform.customer()
     others = platform.wallet(other)
     for _ in range(3):
         platform.charged(other, others)

@@ -153,6 +153,7 @@ async def test_a_charge_that_is_due_for_too_long_is_overdue(
             {
                 "status": "RUNNING",
                 "started_at": "2026-01-01T00:00:00Z",
+                "runner_id": UUID(int=1),
                 "lease_id": UUID(int=1),
                 "lease_expires_at": "2026-01-01T00:01:00Z",
             },

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from services.kit.settings import DatabaseSettings
 from services.verify.books_sql import open_books
 from services.verify.findings import Kind, Limits, Rebill, Report, TryNow
-from tests.integration.verify.conftest import Platform
+from tests.integration.verify.conftest import DONE, Platform
 
 
 class Released:
@@ -85,7 +85,10 @@ async def test_a_charge_that_is_there_under_another_name_is_taken_over(
 async def test_a_job_without_next_try_gets_one(
     platform: Platform, customer_id: UUID, wallet_id: UUID, billing_status: str
 ) -> None:
-    job_id = platform.done(customer_id, billing_status=billing_status, hold_id=uuid7())
+    job_id = uuid7()
+    values = DONE if billing_status == "CHARGE_DUE" else {"status": "FAILED", "completed_at": DONE["completed_at"]}
+    hold_id = platform.hold(wallet_id, job_id)
+    platform.job(customer_id, job_id, **{**values, "billing_status": billing_status, "hold_id": hold_id})
     assert (await repaired(platform, Kind.UNSETTLED_OVERDUE))[0]
     assert platform.row(job_id, "billing_status", "next_try_at <= now()", "version") == (billing_status, True, 2)
 
@@ -126,7 +129,7 @@ async def test_a_job_that_has_changed_since_it_was_judged_is_left_alone(
 ) -> None:
     job_id, transaction_id = platform.charged(customer_id, wallet_id)
     settings = {name: DatabaseSettings(url=SecretStr(url)) for name, url in platform.urls.items()}
-    async with open_books(settings["wallets"], settings["jobs"], Limits()) as opened:
+    async with open_books(**settings, limits=Limits()) as opened:
         assert not await opened.repairs.rebill(Rebill(job_id, "CHARGED", uuid7(), None))
         assert not await opened.repairs.rebill(Rebill(job_id, "CHARGE_DUE", None, None))
         assert not await opened.repairs.try_now(TryNow(job_id, "CHARGE_DUE"))

@@ -120,7 +120,7 @@ def grpc_stub_cls() -> type[JobServiceStub]:
     return JobServiceStub
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world(
     grpc_stub: JobServiceStub,
     grpc_channel: grpc.Channel,
