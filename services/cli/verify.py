@@ -49,14 +49,18 @@ async def _verified(grace: timedelta, *, repair: bool) -> "Report":
     from services.verify.repair import Repairer
     from services.verify.verification import verify as verify_books
 
-    databases = []
     for prefix in ("CUSTOMERS_DATABASE_", "WALLETS_DATABASE_", "JOBS_DATABASE_"):
         if not environment().get(f"{prefix}URL"):
             raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
-        databases.append(load(DatabaseSettings, prefix))
     limits = _limits(grace)
+    books = open_books(
+        load(DatabaseSettings, "CUSTOMERS_DATABASE_"),
+        load(DatabaseSettings, "WALLETS_DATABASE_"),
+        load(DatabaseSettings, "JOBS_DATABASE_"),
+        limits,
+    )
     try:
-        async with open_books(*databases, limits) as opened, _releasing() as release:
+        async with books as opened, _releasing() as release:
             repairing = Repairer(opened.repairs, release) if repair else None
             return await verify_books(opened.books, limits=limits, repairing=repairing)
     except SchemaBehind as error:

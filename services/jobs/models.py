@@ -148,6 +148,16 @@ jobs = Table(
         name="transaction_when_charged",
     ),
     CheckConstraint("billing_status NOT IN ('HELD', 'RELEASE_DUE') OR hold_id IS NOT NULL", name="hold_when_held"),
+    # In both directions: work that was done and costs something is charged, or a charge is due.
+    CheckConstraint(
+        "CASE"
+        " WHEN billing_status = 'NOT_BILLABLE' THEN estimated_cost_cents = 0 AND coalesce(cost_cents, 0) = 0"
+        " WHEN billing_status IN ('HELD', 'UNHELD') THEN status IN ('SCHEDULED', 'PENDING', 'RUNNING')"
+        " WHEN billing_status IN ('RELEASE_DUE', 'RELEASED') THEN status IN ('FAILED', 'CANCELLED')"
+        " WHEN billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED') THEN status = 'SUCCEEDED'"
+        " ELSE true END",
+        name="billing_fits_status",
+    ),
     postgresql_with={
         # A renewal writes the row again, and no index as long as its page has room: of 1,600 renewals of 400 jobs 83 %
         # where a page is filled up to here, and 30 % where it is filled up.

@@ -13,7 +13,9 @@ from services.verify.walking_sql import WALK
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
 _BOUNDS = (bindparam("first", type_=Uuid()), bindparam("last", type_=Uuid()))
-_DEDUCTION = "SELECT job_id, id, wallet_id, amount_cents, hold_id FROM wallet_transactions WHERE kind = 'DEDUCTION' AND "
+_DEDUCTION = (
+    "SELECT job_id, id, wallet_id, amount_cents, hold_id FROM wallet_transactions WHERE kind = 'DEDUCTION' AND "
+)
 _OWNED = """
 SELECT line.job_id, line.id, wallets.customer_id, wallets.currency, -line.amount_cents, line.hold_id
 FROM ({}) AS line JOIN wallets ON wallets.id = line.wallet_id

@@ -7,7 +7,7 @@ suspect has to be read again.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Interval, TextClause, Uuid, bindparam, text
+from sqlalchemy import BindParameter, Interval, TextClause, Uuid, bindparam, text
 
 from services.kit.data.transactions_sql import SqlTransactions
 from services.verify.findings import Kind, Limits
@@ -65,7 +65,7 @@ class Rule:
             {f"array_agg(DISTINCT {self.customer})" if self.customer else "NULL"}
         FROM page
         """  # noqa: S608
-        parameters = [bindparam("id", type_=Uuid())]
+        parameters: list[BindParameter[Any]] = [bindparam("id", type_=Uuid())]
         parameters += [bindparam(name, type_=Interval()) for name in ("late", "holds_kept") if f":{name}" in page]
         return text(page).bindparams(*parameters)
 

@@ -91,7 +91,8 @@ TRANSACTIONS = Rule(
                 AND written_off.amount_cents = -page.amount_cents AND written_off.sequence = page.sequence + 1)
             IS NOT TRUE THEN 'amount_cents: no charge right after it is written off by it'
         WHEN before.created_at > page.created_at OR page.created_at > now() + :late THEN 'created_at'
-        WHEN hold.wallet_id <> page.wallet_id OR (hold.wallet_id IS NOT NULL AND hold.job_id IS DISTINCT FROM page.job_id)
+        WHEN hold.wallet_id <> page.wallet_id
+                OR (hold.wallet_id IS NOT NULL AND hold.job_id IS DISTINCT FROM page.job_id)
             THEN 'hold_id: the hold is of another wallet or job'
         WHEN hold.state = 'ACTIVE' OR (hold.wallet_id IS NOT NULL AND hold.state = 'RELEASED'
                 AND hold.resolved_at >= page.created_at)

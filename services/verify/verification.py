@@ -164,7 +164,8 @@ class _Check:
         async for page in pages(self._books.jobs, self._books.ledger, self._limits.page):
             self.report.jobs_checked += len(page.jobs)
             self.report.receipts_checked += len(page.receipts)
-            await self._customers_of({line.customer_id: line for line in (*page.receipts, *page.jobs)})
+            lines: list[JobLine | Receipt] = [*page.receipts, *page.jobs]
+            await self._customers_of({line.customer_id: line for line in lines})
             for job in page.jobs:
                 if (exception := exception_of(job)) is not None:
                     self.report.add(exception)

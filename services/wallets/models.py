@@ -101,6 +101,13 @@ wallet_transactions = Table(
         " ELSE NOT starts_with(idempotency_key, 'job:') END",
         name="key_fits_job",
     ),
+    CheckConstraint(
+        "(hold_id IS NULL OR kind = 'DEDUCTION')"
+        " AND (requested_amount_cents IS NULL OR (kind = 'REFUND' AND requested_amount_cents = 0))"
+        " AND (kind <> 'CREDIT' OR job_id IS NULL)"
+        " AND (kind <> 'ADJUSTMENT' OR (job_id IS NOT NULL AND idempotency_key = 'write-off:' || job_id::text))",
+        name="names_fit_kind",
+    ),
     # Only grows. Vacuumed after a fiftieth of new lines and not a fifth, so that each vacuum freezes little, and none
     # has to freeze a year's lines at once.
     postgresql_with={"autovacuum_vacuum_insert_scale_factor": 0.02, "autovacuum_analyze_scale_factor": 0.02},
@@ -164,6 +171,7 @@ holds = Table(
         " ELSE job_id IS NOT NULL AND amount_cents > 0 END",
         name="placed_or_only_released",
     ),
+    CheckConstraint("resolved_at >= created_at", name="resolved_later"),
     # Each hold is updated once, when it ends: a page keeps room for the new versions of a part of its rows.
     # Those that have ended stay, so the table is far larger than what changes; their dead entries are in the indexes of
     # active holds, which each charge and the hold auditor read.

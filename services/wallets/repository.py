@@ -85,6 +85,17 @@ class WalletRepository(Protocol):
         """Answers the wallet of a customer in a currency, or None."""
         ...
 
+    async def freeze(self, wallet_id: UUID) -> datetime:
+        """Wait until nobody is writing to a wallet, and let nobody begin until the transaction ends.
+
+        Returns:
+            The time then: what is written to the wallet from now on is later.
+
+        Raises:
+            RowLocked: If somebody was writing for too long.
+        """
+        ...
+
     async def list_page(self, query: ListQuery) -> Page[Wallet]:
         """Answers a page of wallets."""
         ...

@@ -29,6 +29,10 @@ class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):
         """Looks at all of them."""
         return next((wallet for wallet in self._rows.values() if wallet.owner == owner), None)
 
+    async def freeze(self, wallet_id: UUID) -> datetime:
+        """Tell the time: transactions run one at a time."""
+        return datetime.now(UTC)
+
 
 class MemoryTransactionRepository(MemoryRepository[Transaction, Transaction]):
     """The transactions of a `MemoryStore`."""

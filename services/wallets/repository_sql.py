@@ -35,6 +35,12 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):
             self._select().where(columns.customer_id == owner.customer_id, columns.currency == owner.currency)
         )
 
+    async def freeze(self, wallet_id: UUID) -> datetime:
+        """Lock its row against writers, but not against other readers, and then ask for the time."""
+        await self._connection.execute(statements.FREEZE, {"wallet_id": wallet_id})
+        moment: datetime = (await self._connection.execute(statements.NOW)).scalar_one()
+        return moment
+
     async def of_owners(self, owners: Collection[Owner]) -> list[Wallet]:
         """Answers the wallets that exist as they are, locked or not."""
         return all_understood(await self._all(statements.OF_OWNERS, _by_owner(owners)))

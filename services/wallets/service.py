@@ -9,6 +9,7 @@ from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Isolation, Transactions
+from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
@@ -88,16 +89,23 @@ class WalletsService(Bookings):
         """
         return await self._existing(reference)
 
-    @transactional(read_only=True)
+    # A lock is taken, which a read-only transaction may not do.
+    @transactional(retries=1)
     async def balance_at(self, reference: WalletReference, moment: datetime) -> Wallet:
         """Answers a wallet with the balance that it had at a moment, of which the ledger is the record.
 
+        The answer never changes: whoever is writing to the wallet is waited for, and what comes later has a later time.
         What was reserved then is not recorded: nothing is pending in the answer.
 
         Raises:
             WalletNotFound: If there is none.
+            InvalidField: If the moment is not over yet.
+            RowLocked: If somebody has been writing to the wallet for too long.
         """
         wallet = await self._existing(reference)
+        now = await self._wallets.freeze(wallet.id)
+        if moment >= now:
+            raise InvalidField.of("at", f"must be in the past, and at the ledger it is {now.isoformat()}")
         last = await self._statements.at(wallet.id, moment)
         return replace(
             wallet,

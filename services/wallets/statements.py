@@ -209,6 +209,10 @@ RESOLVE_HOLDS = Prepared(
     .values({name: _resolved.c[name] for name in RESOLVED_COLUMNS})
 )
 
+#: Keeps writers of a wallet out. They stamp what they write with the time at which they have its lock (`KNOWN`).
+FREEZE = text("SELECT FROM wallets WHERE id = :wallet_id FOR SHARE").bindparams(bindparam("wallet_id", type_=Uuid()))
+NOW = text("SELECT statement_timestamp()")
+
 #: Finds a wallet's last transaction up to a time. Times never run backwards along the sequence, so it halves the range
 #: of sequences until one is left: some twenty probes of its index, for which no index on the time is needed.
 SEQUENCE_AT = text(

@@ -19,7 +19,9 @@ def verify(database_urls: Mapping[str, str]) -> list[str]:
     Args:
         database_urls: The databases, by service.
     """
-    settings = {f"{service.upper()}_DATABASE_URL": database_urls[service] for service in ("customers", "wallets", "jobs")}
+    settings = {
+        f"{service.upper()}_DATABASE_URL": database_urls[service] for service in ("customers", "wallets", "jobs")
+    }
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", "verify", "--json", "--grace-seconds", "1"],
         env={**os.environ, "PYTHONPATH": str(PROJECT), **settings},

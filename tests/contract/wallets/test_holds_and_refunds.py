@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.kit.errors import DomainError, IdempotencyKeyReused
+from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.wallets.domain import HoldState, NewWallet, Owner, Wallet
@@ -226,7 +226,13 @@ async def test_the_balance_at_a_past_time_is_that_of_the_statement(service: Wall
         assert (await service.balance_at(wallet.id, moment)).current_balance_cents == cents
     before = wallet.updated_at - timedelta(microseconds=1)
     assert (await service.balance_at(wallet.owner, before)).current_balance_cents == 0
-    assert (await service.balance_at(wallet.id, times[-1][0] + timedelta(days=1))).current_balance_cents == 145
+
+
+async def test_nobody_is_told_a_balance_of_the_future(service: WalletsService) -> None:
+    wallet = await funded(service, 100)
+    with pytest.raises(InvalidField) as refused:
+        await service.balance_at(wallet.id, wallet.updated_at + timedelta(minutes=1))
+    assert refused.value.violations[0].field == "at"
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 1000])

@@ -96,4 +96,4 @@ def _by_type(column: Column[Any], now: str | None) -> Iterator[tuple[str, str]]:
     elif isinstance(kind, Text):
         yield from (("another text", "planted"), ("empty", ""))
     else:
-        raise AssertionError(f"{column} has a type that nobody has thought of: say what can be wrong with it")
+        raise TypeError(f"{column} has a type that nobody has thought of: say what can be wrong with it")

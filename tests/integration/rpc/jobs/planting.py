@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from tests.integration.rpc.jobs.mutations import Row, Wrong
 
-# What keeps wrong values out, except for NOT NULL and primary keys. Foreign keys need the unique ones, so they go first.
+# What keeps wrong values out, except for NOT NULL and primary keys. Foreign keys need the unique ones: they go first.
 _CONSTRAINTS = """
 SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'c', 'u') ORDER BY contype <> 'f'
