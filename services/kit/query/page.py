@@ -2,7 +2,8 @@
 
 Where the last page ended is a cursor, and callers get it as a signed token. A cursor holds the
 sort values of the last entity of a page (keyset), so that a page costs the same wherever it is, and
-entities that come or go meanwhile neither repeat nor hide others.
+entities that come or go meanwhile neither repeat nor hide others. One whose own sort values change between
+two pages may be on both of them or on none: the contract names the orders that this can happen to.
 """
 
 import base64

@@ -53,7 +53,7 @@ def only(report: Report, kind: Kind) -> Finding:
 async def test_work_that_was_done_and_never_charged_is_refused_by_the_database_and_found_by_the_check(
     platform: Platform, customer_id: UUID, billing_status: str
 ) -> None:
-    values = {"billing_status": billing_status, "next_try_at": "2026-01-01T00:00:00Z"}
+    values: dict[str, Any] = {"billing_status": billing_status, "next_try_at": "2026-01-01T00:00:00Z"}
     with pytest.raises(CheckViolation):
         platform.done(customer_id, **values)
     platform.jobs.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_billing_fits_status")
