@@ -21,7 +21,7 @@ SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index JOIN pg_class
 WHERE relnamespace = 'public'::regnamespace AND indisunique AND NOT indisprimary
 """
 # Holds are judged when they have reached an age.
-_AGE = "UPDATE holds SET created_at = created_at - interval '3 hours'"
+_AGE = "UPDATE holds SET created_at = created_at - interval '1 day'"
 
 
 def copied(tables: MetaData, source_url: str, copy_url: str) -> None:
