@@ -97,6 +97,8 @@ TRANSACTIONS = Rule(
         WHEN hold.state = 'ACTIVE' OR (hold.wallet_id IS NOT NULL AND hold.state = 'RELEASED'
                 AND hold.resolved_at >= page.created_at)
             THEN 'hold_id: the hold was not captured, and is ' || hold.state
+        WHEN hold.state = 'CAPTURED' AND before.kind = 'ADJUSTMENT' AND before.job_id = page.job_id
+            THEN 'hold_id: what is written off captures no hold'
         WHEN hold.state = 'CAPTURED' AND (hold.resolved_at > page.created_at
                 OR hold.resolved_at < page.created_at - :late) THEN 'hold_id: the hold was captured at another time'
         WHEN page.hold_id IS NOT NULL AND hold.id IS NULL AND page.created_at > now() - :holds_kept

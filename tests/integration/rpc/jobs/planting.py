@@ -65,7 +65,9 @@ class Planting:
     def rows(self) -> list[Row]:
         """Read all rows, with all values as text."""
         texts = sql.SQL(", ").join(sql.SQL("{0}::text AS {0}").format(sql.Identifier(name)) for name in self._columns)
-        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(texts, self._name, sql.Identifier(self._key))
+        # In the order in which the services wrote them: the same rows are made wrong each time.
+        order = "created_at" if "created_at" in self._columns else self._key
+        query = sql.SQL("SELECT {} FROM {} ORDER BY {}").format(texts, self._name, sql.Identifier(order))
         return self._connection.execute(query).fetchall()
 
     @contextmanager
