@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
+from services.customers.api_key_service import ApiKeyService
+from services.customers.changes import announcements
 from services.customers.models import metadata
-from services.customers.repository_sql import SqlCustomerRepository
+from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
@@ -15,32 +18,38 @@ from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.server import Served, Server, serve
-from services.kit.settings import DatabaseSettings, load
+from services.kit.settings import DatabaseSettings, load, load_redis
 
 
 async def main() -> None:
     """Builds the service and serves until it is told to stop."""
     server_settings = load(CustomersServerSettings, "CUSTOMERS_")
     database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
-    database = Database.connect(database_settings, application_name="innosystem-customers")
-    schema = SchemaGate.of("customers", database_settings, metadata, database)
-    transactions = SqlTransactions(database)
-    service = CustomersService(transactions, SqlCustomerRepository(transactions), database.now)
-    servicer = CustomerServicer(service, PageTokens(database_settings.page_token_key))
-    server = Server(
-        settings=server_settings,
-        served=[
-            Served(
-                customer_service_pb2.DESCRIPTOR.services_by_name["CustomerService"],
-                lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
-            )
-        ],
-        required={"database": schema.check},
-    )
-    try:
+    async with AsyncExitStack() as opened:
+        database = Database.connect(database_settings, application_name="innosystem-customers")
+        opened.push_async_callback(database.close)
+        schema = SchemaGate.of("customers", database_settings, metadata, database)
+        told = await opened.enter_async_context(announcements(load_redis()))
+        transactions = SqlTransactions(database)
+        customers = SqlCustomerRepository(transactions)
+        api_keys = SqlApiKeyRepository(transactions)
+        servicer = CustomerServicer(
+            CustomersService(transactions, customers, api_keys, told.changed),
+            ApiKeyService(transactions, customers, api_keys, database.now, told.changed),
+            PageTokens(database_settings.page_token_key),
+        )
+        server = Server(
+            settings=server_settings,
+            served=[
+                Served(
+                    customer_service_pb2.DESCRIPTOR.services_by_name["CustomerService"],
+                    lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
+                )
+            ],
+            required={"database": schema.check},
+            background=told.background,
+        )
         await server.run()
-    finally:
-        await database.close()
 
 
 def run(arguments: Sequence[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from innosystem.customers.v1 import customer_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
+from services.customers.api_keys import ApiKey
 from services.customers.domain import Customer
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import timestamp
@@ -27,3 +28,14 @@ def customer_result(result: Customer | DomainError) -> pb.BatchGetCustomersResul
     if isinstance(result, DomainError):
         return pb.BatchGetCustomersResult(error=to_status(result))
     return pb.BatchGetCustomersResult(customer=customer_message(result))
+
+
+def api_key_message(key: ApiKey) -> customer_pb2.ApiKey:
+    """The key as clients see it: no hash leaves the service."""
+    return customer_pb2.ApiKey(
+        id=str(key.id),
+        customer_id=str(key.customer_id),
+        prefix=key.prefix,
+        created_at=timestamp(key.created_at),
+        expires_at=timestamp(key.expires_at),
+    )

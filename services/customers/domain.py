@@ -1,39 +1,11 @@
-"""Customers and API keys, without database and gRPC."""
+"""Customers, without database and gRPC."""
 
-import hmac
-import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from hashlib import sha256
+from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-API_KEY_PREFIX_LENGTH = 12
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """An API key as it is handed out, once. Only what is derived from it is stored.
-
-    It is 32 random bytes, so a plain hash is enough: there is nothing to guess, other than with a password.
-    """
-
-    secret: str
-
-    @classmethod
-    def generate(cls) -> Self:
-        """Makes a new random key."""
-        return cls("inno_" + secrets.token_urlsafe(32))
-
-    @property
-    def prefix(self) -> str:
-        """The first characters, enough for a person to tell keys apart."""
-        return self.secret[:API_KEY_PREFIX_LENGTH]
-
-    @property
-    def hash(self) -> bytes:
-        """What is stored: SHA-256, 32 bytes."""
-        return sha256(self.secret.encode()).digest()
+from services.customers.api_keys import NewApiKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +13,8 @@ class NewCustomer:
     """A customer about to be stored.
 
     Attributes:
+        api_key_prefix: Of the present key, the one that a rotation replaces; empty if there is none.
+        api_key_hash: Of the same key, for the release before this one.
         request_digest: Tells whether a repeated create has the same parameters (`services.kit.idempotency`).
     """
 
@@ -55,6 +29,9 @@ class NewCustomer:
 @dataclass(frozen=True, kw_only=True)
 class Customer(NewCustomer):
     """A stored customer.
+
+    The hashes of keys are here for the release before this one, which looks for keys nowhere else. They are to go with
+    the release after this one; the keys are in a table of their own (`services.customers.api_keys`).
 
     Attributes:
         previous_api_key_hash: The key before the present one, which works until `previous_api_key_expires_at`.
@@ -73,24 +50,26 @@ class Customer(NewCustomer):
         """Changes with every change of the customer."""
         return str(self.version)
 
-    def with_new_key(self, key: ApiKey, now: datetime, overlap: timedelta) -> Self:
-        """Replaces the API key; the present one works until the overlap has passed."""
-        keep = self.api_key_hash is not None and overlap > timedelta(0)
+    def with_key(self, key: NewApiKey, until: datetime | None) -> Self:
+        """Gives the customer its next present key.
+
+        Args:
+            key: The new key.
+            until: When the one before it ends; None if that is now.
+        """
+        kept = self.api_key_hash is not None and until is not None
         return replace(
             self,
             api_key_prefix=key.prefix,
             api_key_hash=key.hash,
-            previous_api_key_hash=self.api_key_hash if keep else None,
-            previous_api_key_expires_at=now + overlap if keep else None,
+            previous_api_key_hash=self.api_key_hash if kept else None,
+            previous_api_key_expires_at=until if kept else None,
         )
 
-    def accepts_key(self, key: ApiKey, now: datetime) -> bool:
-        """Whether the key is the present one, or the previous one within its overlap."""
-        if self.api_key_hash is not None and hmac.compare_digest(self.api_key_hash, key.hash):
-            return True
-        return (
-            self.previous_api_key_hash is not None
-            and self.previous_api_key_expires_at is not None
-            and now < self.previous_api_key_expires_at
-            and hmac.compare_digest(self.previous_api_key_hash, key.hash)
-        )
+    def without_key(self, key: NewApiKey) -> Self:
+        """Takes a key away, if it is the present or the previous one."""
+        if key.hash == self.api_key_hash:
+            return replace(self, api_key_prefix="", api_key_hash=None)
+        if key.hash == self.previous_api_key_hash:
+            return replace(self, previous_api_key_hash=None, previous_api_key_expires_at=None)
+        return self

@@ -15,6 +15,15 @@ class CustomerNotFound(DomainError):
 
 
 @dataclass(eq=False)
+class ApiKeyNotFound(DomainError):
+    """The customer {customer_id} has no API key with the ID {api_key_id}: look for the right one with ListApiKeys."""
+
+    reason = "API_KEY_NOT_FOUND"
+    customer_id: UUID
+    api_key_id: UUID
+
+
+@dataclass(eq=False)
 class EmailTaken(DomainError):
     """Another customer has the email address {email}; the address of an inactive customer stays taken."""
 

@@ -1,6 +1,21 @@
 """The tables of the customers database."""
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, Table, Text, Uuid, func, text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    event,
+    func,
+    text,
+)
 
 from services.kit.data.tables import audit_log, bytes_column, created_at, make_metadata, time_column, updated_at
 
@@ -31,8 +46,66 @@ customers = Table(
 
 # Email addresses are unique whatever their case, also those of inactive customers.
 Index("uq_customers_email", func.lower(customers.c.email), unique=True)
-# ResolveApiKey looks customers up by either key.
+# The release before this one looks customers up by either key, and writes these columns alone.
 Index("uq_customers_api_key_hash", customers.c.api_key_hash, unique=True)
 Index("uq_customers_previous_api_key_hash", customers.c.previous_api_key_hash, unique=True)
 # ListCustomers in its default order.
 Index("ix_customers_created_at", customers.c.created_at, customers.c.id)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Checked at the commit: the first key of a customer is stored before the customer, whose row the trigger below
+    # takes for one that the release before this one has written.
+    Column("customer_id", Uuid, ForeignKey("customers.id", deferrable=True, initially="DEFERRED"), nullable=False),
+    Column("prefix", Text(collation="C"), nullable=False),
+    bytes_column("hash", nullable=False),
+    Column("request_digest", LargeBinary, nullable=False, server_default=text(r"'\x'")),
+    time_column("expires_at", nullable=True),
+    created_at(),
+    updated_at(),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+)
+
+# ResolveApiKey.
+Index("uq_api_keys_hash", api_keys.c.hash, unique=True)
+# ListApiKeys in its default order.
+Index("ix_api_keys_customer_id", api_keys.c.customer_id, api_keys.c.created_at, api_keys.c.id)
+
+# While pods are replaced, the release before this one makes and replaces keys in the columns of `customers`. What it
+# does there counts here: a new key is one of the table, and the one that it replaces is given its end. A key that the
+# table knows, and an end that it has given, stay as they are, so what this release writes to both is left alone.
+# To go, with those columns, with the release after this one.
+FOLLOW_NEIGHBOUR = (
+    """
+    CREATE FUNCTION follow_keys_of_customers() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'UPDATE' AND OLD.api_key_hash IS DISTINCT FROM NEW.api_key_hash THEN
+            UPDATE api_keys SET expires_at = CASE WHEN NEW.previous_api_key_hash = OLD.api_key_hash
+                    THEN NEW.previous_api_key_expires_at ELSE now() END,
+                updated_at = now(), version = version + 1
+            WHERE hash = OLD.api_key_hash AND expires_at IS NULL;
+        END IF;
+        IF NEW.api_key_hash IS NOT NULL THEN
+            INSERT INTO api_keys (id, customer_id, prefix, hash)
+            VALUES (gen_random_uuid(), NEW.id, NEW.api_key_prefix, NEW.api_key_hash)
+            ON CONFLICT (hash) DO NOTHING;
+        END IF;
+        RETURN NULL;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER customers_keys_followed AFTER INSERT OR UPDATE OF api_key_hash ON customers
+    FOR EACH ROW EXECUTE FUNCTION follow_keys_of_customers()
+    """,
+)
+
+
+def _follow_neighbour(_table: Table, connection: Connection, **_: object) -> None:
+    for statement in FOLLOW_NEIGHBOUR:
+        connection.execute(text(statement))
+
+
+event.listen(customers, "after_create", _follow_neighbour)

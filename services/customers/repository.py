@@ -1,9 +1,11 @@
 """What the use cases ask of stored customers: on SQLAlchemy and in memory, with one contract suite for both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.customers.api_keys import ApiKey, NewApiKey
 from services.customers.domain import Customer, NewCustomer
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import BooleanField, StringField, TimestampField, UuidField
@@ -23,6 +25,14 @@ CUSTOMERS = Resource(
     default_order=(CREATED_AT.descending(),),
 )
 
+CUSTOMER_ID = UuidField("customer_id")
+
+API_KEYS = Resource(
+    "api_keys",
+    (ID, StringField("prefix"), CREATED_AT, TimestampField("expires_at")),
+    default_order=(CREATED_AT.descending(),),
+)
+
 EMAIL_CONSTRAINT = "uq_customers_email"
 ID_CONSTRAINT = "pk_customers"
 
@@ -34,8 +44,12 @@ class CustomerRepository(Protocol):
         """Answers the customer, or None."""
         ...
 
-    async def get_by_api_key_hash(self, api_key_hash: bytes) -> Customer | None:
-        """Answers the customer whose present or previous key has this hash, or None."""
+    async def get_locked(self, customer_id: UUID) -> Customer | None:
+        """Return the customer, which nobody else changes until the transaction ends; None if there is none."""
+        ...
+
+    async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
+        """Return the customer that has a key with this hash which has not ended, or None."""
         ...
 
     async def get_many(self, ids: Iterable[UUID]) -> Mapping[UUID, Customer | DataCorrupt]:
@@ -60,5 +74,37 @@ class CustomerRepository(Protocol):
         Raises:
             AlreadyExists: With `EMAIL_CONSTRAINT`.
             Conflict: If the stored version is not the customer's.
+        """
+        ...
+
+
+class ApiKeyRepository(Protocol):
+    """Stored API keys."""
+
+    async def get(self, api_key_id: UUID) -> ApiKey | None:
+        """Return the key, or None."""
+        ...
+
+    async def without_end(self, customer_id: UUID) -> Sequence[ApiKey]:
+        """Return the keys of a customer that were given no end."""
+        ...
+
+    async def list_page(self, query: ListQuery) -> Page[ApiKey]:
+        """Return a page of keys."""
+        ...
+
+    async def create(self, key: NewApiKey) -> ApiKey:
+        """Store a key.
+
+        Raises:
+            AlreadyExists: If the ID is used.
+        """
+        ...
+
+    async def update(self, key: ApiKey) -> ApiKey:
+        """Store a changed key and return it with its new version.
+
+        Raises:
+            Conflict: If the stored version is not the key's.
         """
         ...

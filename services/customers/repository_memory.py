@@ -1,7 +1,12 @@
-"""Customers in memory, for tests."""
+"""Customers and API keys in memory, for tests."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from services.customers.api_keys import ApiKey, NewApiKey
 from services.customers.domain import Customer, NewCustomer
-from services.customers.repository import CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
+from services.customers.repository import API_KEYS, CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
 from services.kit.data.repository_memory import MemoryRepository, Unique
 
 
@@ -17,9 +22,27 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
         Unique(EMAIL_CONSTRAINT, lambda customer: customer.email.lower()),
     )
 
-    async def get_by_api_key_hash(self, api_key_hash: bytes) -> Customer | None:
-        """Looks at all of them."""
-        for customer in self._rows.values():
-            if api_key_hash in (customer.api_key_hash, customer.previous_api_key_hash):
-                return customer
+    async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
+        """Look at all keys."""
+        keys: dict[UUID, ApiKey] = self._transactions.resource.tables.get(MemoryApiKeyRepository.table, {})
+        for key in keys.values():
+            if key.hash == api_key_hash and key.works(now):
+                return self._rows.get(key.customer_id)
         return None
+
+
+class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey]):
+    """The API keys of a `MemoryStore`."""
+
+    table = "api_keys"
+    entity = ApiKey
+    resource = API_KEYS
+    audited = True
+    unique = (
+        Unique("pk_api_keys", lambda key: key.id),
+        Unique("uq_api_keys_hash", lambda key: key.hash),
+    )
+
+    async def without_end(self, customer_id: UUID) -> Sequence[ApiKey]:
+        """Look at all keys."""
+        return [key for key in self._rows.values() if key.customer_id == customer_id and key.expires_at is None]

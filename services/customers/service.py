@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from services.customers.domain import ApiKey, Customer, NewCustomer
-from services.customers.errors import BadApiKey, CustomerNotFound, EmailTaken
-from services.customers.repository import EMAIL_CONSTRAINT, CustomerRepository
+from uuid_utils.compat import uuid7
+
+from services.customers.api_keys import NewApiKey, SecretKey
+from services.customers.domain import Customer, NewCustomer
+from services.customers.errors import CustomerNotFound, EmailTaken
+from services.customers.repository import EMAIL_CONSTRAINT, ApiKeyRepository, CustomerRepository
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
@@ -16,13 +18,19 @@ from services.kit.errors import DomainError, EtagMismatch
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
+#: Called when customers are no longer what other services may remember of them. Neither waits nor fails.
+Changed = Callable[[UUID], None]
+
+#: How often a change is made anew that another one got in the way of.
+RETRIES: Final = 4
+
 
 @dataclass(frozen=True)
 class CreatedCustomer:
     """The answer to a create: the key is None if the call was a repeated one."""
 
     customer: Customer
-    api_key: ApiKey | None
+    api_key: SecretKey | None
 
 
 class CustomersService:
@@ -31,37 +39,44 @@ class CustomersService:
     Args:
         transactions: Where they begin.
         customers: The stored customers.
-        now: The time, for the overlap of API keys.
+        api_keys: The stored API keys.
+        changed: Tells other services.
     """
 
     def __init__(
-        self, transactions: Transactions[Any], customers: CustomerRepository, now: Callable[[], datetime]
+        self,
+        transactions: Transactions[Any],
+        customers: CustomerRepository,
+        api_keys: ApiKeyRepository,
+        changed: Changed,
     ) -> None:
         self.transactions = transactions
         self._customers = customers
-        self._now = now
+        self._api_keys = api_keys
+        self._changed = changed
 
     async def create(self, customer_id: UUID, name: str, email: str) -> CreatedCustomer:
-        """Stores a customer with a new API key; the same call again answers the customer without key.
+        """Store a customer with a new API key; the same call again returns the customer without key.
 
         Raises:
             EmailTaken: If another customer has the address.
             IdempotencyKeyReused: If the ID was used with another name or address.
         """
         parameters = {"name": name, "email": email}
-        key = ApiKey.generate()
+        secret = SecretKey.generate()
         new = NewCustomer(
             id=customer_id,
             name=name,
             email=email,
-            api_key_prefix=key.prefix,
-            api_key_hash=key.hash,
+            api_key_prefix=secret.prefix,
+            api_key_hash=secret.hash,
             request_digest=digest(parameters),
         )
         try:
             async with self.transactions.begin():
                 if (known := await self._customers.get(customer_id)) is None:
-                    return CreatedCustomer(await self._customers.create(new), key)
+                    await self._api_keys.create(NewApiKey.of(secret, id=uuid7(), customer_id=customer_id))
+                    return CreatedCustomer(await self._customers.create(new), secret)
         except AlreadyExists as error:
             # The same call may have been faster in another process: then both constraints may be the one named.
             async with self.transactions.begin(read_only=True):
@@ -73,89 +88,70 @@ class CustomersService:
 
     @transactional(read_only=True)
     async def get(self, customer_id: UUID) -> Customer:
-        """Answers a customer.
+        """Return a customer.
 
         Raises:
             CustomerNotFound: If there is none.
         """
-        return await self._existing(customer_id)
+        return existing(await self._customers.get(customer_id), customer_id)
 
     @transactional(read_only=True)
     async def get_many(self, customer_ids: Sequence[UUID]) -> list[Customer | DomainError]:
-        """Answers customers, or that there is none, aligned with the IDs."""
+        """Return customers, or that there is none, aligned with the IDs."""
         found = await self._customers.get_many(set(customer_ids))
         return [found.get(one) or CustomerNotFound(one) for one in customer_ids]
 
     @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[Customer]:
-        """Answers a page of customers."""
+        """Return a page of customers."""
         return await self._customers.list_page(query)
 
     async def update(self, customer_id: UUID, *, name: str | None, email: str | None, etag: str) -> Customer:
-        """Changes what is not None.
+        """Change what is not None.
 
         Raises:
             CustomerNotFound: If there is none.
             EmailTaken: If another customer has the address.
             EtagMismatch: If the etag is not empty and not the present one.
         """
+        changes = {name: value for name, value in (("name", name), ("email", email)) if value is not None}
         try:
-            async with self.transactions.begin():
-                customer = await self._existing(customer_id, etag)
-                changed = replace(
-                    customer,
-                    name=customer.name if name is None else name,
-                    email=customer.email if email is None else email,
-                )
-                return await self._store(customer, changed)
+            return await self._change(customer_id, changes, etag)
         except AlreadyExists as error:
             raise _email_taken(error, email or "") from error
 
-    @transactional()
     async def set_active(self, customer_id: UUID, *, active: bool, etag: str = "") -> Customer:
-        """Makes a customer active or inactive; one that is so already stays as it is.
+        """Make a customer active or inactive; one that is so already stays as it is.
 
         Raises:
             CustomerNotFound: If there is none.
             EtagMismatch: If the etag is not empty and not the present one.
         """
-        customer = await self._existing(customer_id, etag)
-        return await self._store(customer, replace(customer, active=active))
+        return await self._change(customer_id, {"active": active}, etag)
 
-    @transactional()
-    async def rotate_api_key(self, customer_id: UUID, overlap: timedelta) -> tuple[ApiKey, Customer]:
-        """Replaces the API key; the old one works until the overlap has passed.
-
-        Raises:
-            CustomerNotFound: If there is none.
-        """
-        key = ApiKey.generate()
-        customer = await self._existing(customer_id)
-        return key, await self._store(customer, customer.with_new_key(key, self._now(), overlap))
-
-    @transactional(read_only=True)
-    async def resolve_api_key(self, secret: str) -> Customer:
-        """Answers the customer a key belongs to, active or not.
-
-        Raises:
-            BadApiKey: If the key is unknown or its overlap has ended.
-        """
-        key = ApiKey(secret)
-        customer = await self._customers.get_by_api_key_hash(key.hash)
-        if customer is None or not customer.accepts_key(key, self._now()):
-            raise BadApiKey
-        return customer
-
-    async def _existing(self, customer_id: UUID, etag: str = "") -> Customer:
-        customer = await self._customers.get(customer_id)
-        if customer is None:
-            raise CustomerNotFound(customer_id)
+    @transactional(retries=RETRIES)
+    async def _change(self, customer_id: UUID, changes: dict[str, Any], etag: str) -> Customer:
+        # Locked before it is read: of those who change it at the same moment each waits for the one before.
+        customer = existing(await self._customers.get_locked(customer_id), customer_id)
         if etag and etag != customer.etag:
             raise EtagMismatch
-        return customer
+        changed = replace(customer, **changes)
+        if changed == customer:
+            return customer
+        if changed.active != customer.active:
+            self.transactions.after_end(lambda: self._changed(customer_id))
+        return await self._customers.update(changed)
 
-    async def _store(self, customer: Customer, changed: Customer) -> Customer:
-        return customer if changed == customer else await self._customers.update(changed)
+
+def existing(customer: Customer | None, customer_id: UUID) -> Customer:
+    """Return the customer.
+
+    Raises:
+        CustomerNotFound: If there is none.
+    """
+    if customer is None:
+        raise CustomerNotFound(customer_id)
+    return customer
 
 
 def _email_taken(error: AlreadyExists, email: str) -> Exception:

@@ -6,8 +6,9 @@ import grpc.aio
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
-from services.customers.convert import customer_message, customer_result
-from services.customers.repository import CUSTOMERS
+from services.customers.api_key_service import ApiKeyService
+from services.customers.convert import api_key_message, customer_message, customer_result
+from services.customers.repository import API_KEYS, CUSTOMERS
 from services.customers.service import CustomersService
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
@@ -21,9 +22,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CustomerServicer(CustomerServiceServicer):
     """CustomerService."""
 
-    def __init__(self, service: CustomersService, tokens: PageTokens) -> None:
+    def __init__(self, service: CustomersService, api_keys: ApiKeyService, tokens: PageTokens) -> None:
         self._service = service
+        self._api_keys = api_keys
         self._lists = Lists(CUSTOMERS, tokens)
+        self._key_lists = Lists(API_KEYS, tokens)
 
     async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Context) -> pb.CreateCustomerResponse:
         created = await self._service.create(id_or_new(request.customer_id), request.name, request.email)
@@ -80,11 +83,36 @@ class CustomerServicer(CustomerServiceServicer):
         return pb.UndeleteCustomerResponse(customer=customer_message(customer))
 
     async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Context) -> pb.RotateApiKeyResponse:
-        key, customer = await self._service.rotate_api_key(
-            required_id(request.customer_id, "customer_id"), request.overlap.ToTimedelta()
+        rotated = await self._api_keys.rotate(
+            required_id(request.customer_id, "customer_id"),
+            id_or_new(request.api_key_id),
+            request.overlap.ToTimedelta(),
         )
-        return pb.RotateApiKeyResponse(api_key=key.secret, customer=customer_message(customer))
+        return pb.RotateApiKeyResponse(
+            api_key=rotated.secret.secret if rotated.secret else "",
+            customer=customer_message(rotated.customer),
+            replayed=rotated.secret is None,
+            key=api_key_message(rotated.key),
+        )
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+        query = self._key_lists.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            parameters={"customer_id": request.customer_id},
+        )
+        page = await self._api_keys.list_page(required_id(request.customer_id, "customer_id"), query)
+        keys, token = page_that_fits(self._key_lists, query, page, api_key_message)
+        return pb.ListApiKeysResponse(api_keys=keys, next_page_token=token)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> pb.RevokeApiKeyResponse:
+        key = await self._api_keys.revoke(
+            required_id(request.customer_id, "customer_id"), required_id(request.api_key_id, "api_key_id")
+        )
+        return pb.RevokeApiKeyResponse(key=api_key_message(key))
 
     async def ResolveApiKey(self, request: pb.ResolveApiKeyRequest, context: Context) -> pb.ResolveApiKeyResponse:
-        customer = await self._service.resolve_api_key(request.api_key)
+        customer = await self._api_keys.resolve(request.api_key)
         return pb.ResolveApiKeyResponse(customer=customer_message(customer))

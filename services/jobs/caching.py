@@ -1,8 +1,8 @@
 """What submissions ask for again and again, kept for a moment: job types, and which customers are active.
 
-A change through this process is seen by the next submission; one through another process when its message arrives, and
-at the latest when the time of the cache has passed. Only good news is kept: a customer that was refused as inactive,
-and a job type that did not exist, are asked for again at once.
+A change of a job type through this process is seen by the next submission; one through another process, and any of a
+customer, when its message arrives, and at the latest when the time of the cache has passed. Only good news is kept: a
+customer that was refused as inactive, and a job type that did not exist, are asked for again at once.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +13,7 @@ from services.jobs.job_types import JobType, NewJobType
 from services.jobs.ports import Customers
 from services.jobs.repository import JobTypeRepository
 from services.kit.cache.cache import Cache
+from services.kit.cache.names import CUSTOMERS
 from services.kit.cache.strategy import Strategy
 from services.kit.coalescing import Coalescer
 from services.kit.data.transactions import Transactions
@@ -34,7 +35,7 @@ class CachedCustomers:
         self._customers = customers
         self._asked: Coalescer[UUID, bool | None] = Coalescer("customers", self._ask)
         self.cache: Cache[UUID, bool | DomainError] = Cache(
-            "jobs.customers",
+            CUSTOMERS,
             size=settings.size,
             ttl_seconds=settings.ttl_seconds,
             strategy=Strategy.NONSTRICT_READ_WRITE,

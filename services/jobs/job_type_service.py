@@ -23,6 +23,8 @@ from services.kit.query.page import ListQuery, Page
 # A schema may have 64 KiB: so many are read at a time, until there are enough for an answer.
 _PART = 50
 _PAGE_CHARACTERS_MAX = 4_000_000
+# How often a change is made anew that another one got in the way of.
+_RETRIES = 4
 
 
 class JobTypeService:
@@ -124,18 +126,21 @@ class JobTypeService:
         if schema := changes.get("input_schema"):
             await self._check_schema(schema)
         try:
-            async with self.transactions.begin():
-                job_type = await self._existing(job_type_id, etag)
-                changed = replace(job_type, **changes)
-                _check(changed)
-                if changed == job_type:
-                    return job_type
-                self._known.changing(job_type, changed)
-                return await self._job_types.update(changed)
+            return await self._change(job_type_id, changes, etag)
         except AlreadyExists as error:
             raise _name_taken(error, changes["name"]) from error
 
-    @transactional()
+    @transactional(retries=_RETRIES)
+    async def _change(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
+        job_type = await self._existing(job_type_id, etag)
+        changed = replace(job_type, **changes)
+        _check(changed)
+        if changed == job_type:
+            return job_type
+        self._known.changing(job_type, changed)
+        return await self._job_types.update(changed)
+
+    @transactional(retries=_RETRIES)
     async def set_paused(self, job_type_id: UUID, *, paused: bool) -> JobType:
         """Pauses or resumes a job type.
 
@@ -158,11 +163,14 @@ class JobTypeService:
             EtagMismatch: If the etag is not empty and not the present one.
         """
         try:
-            async with self.transactions.begin():
-                self._known.changing(await self._existing(job_type_id, etag))
-                await self._job_types.delete(job_type_id)
+            await self._delete(job_type_id, etag)
         except StillReferenced as error:
             raise JobTypeInUse(job_type_id) from error
+
+    @transactional(retries=_RETRIES)
+    async def _delete(self, job_type_id: UUID, etag: str) -> None:
+        self._known.changing(await self._existing(job_type_id, etag))
+        await self._job_types.delete(job_type_id)
 
     async def _is_stored(self, job_type_id: UUID) -> bool:
         async with self.transactions.begin(read_only=True):
@@ -176,7 +184,8 @@ class JobTypeService:
             raise InvalidField.of("job_type.input_schema_json", str(error)) from None
 
     async def _existing(self, job_type_id: UUID, etag: str) -> JobType:
-        job_type = await self._job_types.get(job_type_id)
+        # Locked before it is read: of those who change it at the same moment each waits for the one before.
+        job_type = await self._job_types.get_locked(job_type_id)
         if job_type is None:
             raise JobTypeNotFound(str(job_type_id))
         if etag and etag != job_type.etag:

@@ -184,6 +184,10 @@ class JobTypeRepository(Protocol):
         """Answers the job type, or None."""
         ...
 
+    async def get_locked(self, job_type_id: UUID) -> JobType | None:
+        """Return the job type, which nobody else changes until the transaction ends; None if there is none."""
+        ...
+
     async def get_by_name(self, name: str) -> JobType | None:
         """Answers the job type, or None."""
         ...

@@ -110,6 +110,14 @@ class RedisSettings(BaseSettings):
     key_prefix: str = ""
 
 
+class _RedisAddress(BaseSettings):
+    """Whether there is a Redis at all."""
+
+    model_config = _ENVIRONMENT
+
+    url: SecretStr | None = None
+
+
 class CacheSettings(BaseSettings):
     """What a service keeps in memory of what changes rarely, such as JOBS_CACHE_TTL_SECONDS.
 
@@ -182,6 +190,18 @@ def load(kind: type[S], prefix: str) -> S:
     except ValidationError as error:
         problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None
+
+
+def load_redis() -> RedisSettings | None:
+    """Reads the settings of Redis for a service that can do without it.
+
+    Returns:
+        The settings; None if REDIS_URL is not set.
+
+    Raises:
+        StartupError: Naming each environment variable that is wrong.
+    """
+    return load(RedisSettings, "REDIS_") if load(_RedisAddress, "REDIS_").url else None
 
 
 def _problem(prefix: str, problem: ErrorDetails) -> str:

@@ -71,8 +71,9 @@ class Stack:
             f"{name}_DATABASE_URL": self.database_urls[service],
             f"{name}_LISTEN_ADDRESS": self.addresses.get(service, "127.0.0.1:0"),
         }
-        if service == "jobs":
+        if service != "wallets":
             settings |= self._queue()
+        if service == "jobs":
             settings["CUSTOMERS_ADDRESS"] = self.addresses.get("customers", "127.0.0.1:1")
             settings["WALLETS_ADDRESS"] = self.addresses.get("wallets", "127.0.0.1:1")
         return settings

@@ -98,7 +98,11 @@ class Invalidations:
 
     async def run(self) -> None:
         """Sends and receives until it is cancelled. While Redis is away it tries again and again."""
-        await together(self._sending.run(), self._subscription.run())
+        await together(self.send(), self._subscription.run())
+
+    async def send(self) -> None:
+        """Only send until it is cancelled, as a process does that remembers nothing of its own."""
+        await self._sending.run()
 
     async def flush(self) -> None:
         """Sends what was noted, once, before the process ends. What fails is left to the time limit of the values."""

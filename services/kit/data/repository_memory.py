@@ -58,6 +58,10 @@ class MemoryRepository(Generic[E, N]):
         """Answers the entity, or None."""
         return self._rows.get(entity_id)
 
+    async def get_locked(self, entity_id: UUID) -> E | None:
+        """Return the entity, or None. Transactions in memory follow one another, so nobody else changes it."""
+        return await self.get(entity_id)
+
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
         """Answers those that exist, by ID."""
         return {key: row for key in ids if (row := self._rows.get(key)) is not None}

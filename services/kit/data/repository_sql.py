@@ -88,6 +88,14 @@ class SqlRepository(Generic[E, N]):
         """Answers the entity, or None."""
         return await self._one(self._get, {"entity_id": entity_id})
 
+    async def get_locked(self, entity_id: UUID) -> E | None:
+        """Return the entity, or None; nobody else changes it until the transaction ends.
+
+        What is then written is a change of what was read: neither an update nor the audit trail meets another state.
+        Who only refers to the row, such as with a new job to its type, does not wait for it.
+        """
+        return await self._one(self._get.with_for_update(key_share=True), {"entity_id": entity_id})
+
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E | DataCorrupt]:
         """Answers those that exist, by ID; a row that is not understood does not spoil the others."""
         return await self._by_id(self._get_many[self._transactions.dialect.name], {"ids": list(ids)})
@@ -159,7 +167,7 @@ class SqlRepository(Generic[E, N]):
     async def update(self, entity: E) -> E:
         """Stores a changed entity under its next version, if the stored version is the entity's."""
         changed: Any = entity
-        before = await self._locked(changed.id) if self.audited else None
+        before = await self.get_locked(changed.id) if self.audited else None
         table = self.table
         values = {name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS}
         statement = (
@@ -174,7 +182,7 @@ class SqlRepository(Generic[E, N]):
 
     async def delete(self, entity_id: UUID) -> bool:
         """Removes the entity; False if there was none."""
-        before = await self._locked(entity_id) if self.audited else None
+        before = await self.get_locked(entity_id) if self.audited else None
         result = await self._connection.execute(delete(self.table).where(self.table.c.id == entity_id))
         if before is not None:
             await self._audit(before, None)
@@ -185,11 +193,6 @@ class SqlRepository(Generic[E, N]):
         condition = sql.where(specification, self.table.c, self._transactions.dialect)
         statement = select(func.count()).select_from(self.table).where(condition)
         return (await self._connection.execute(statement)).scalar_one()
-
-    async def _locked(self, entity_id: UUID) -> E | None:
-        # Locked, or what is written down as the state before may not be what is changed. Who only refers to the row,
-        # such as with a new job to its type, does not wait for it.
-        return await self._one(self._get.with_for_update(key_share=True), {"entity_id": entity_id})
 
     async def _audit(self, before: E | None, after: E | None) -> None:
         written = audit.entry(self.table.name, self._transactions.transaction_id, before, after)

@@ -1,16 +1,24 @@
 """What every customer repository promises (D1)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.customers.domain import NewCustomer
-from services.customers.repository import CUSTOMERS, EMAIL, EMAIL_CONSTRAINT, ID_CONSTRAINT, CustomerRepository
-from services.customers.repository_memory import MemoryCustomerRepository
-from services.customers.repository_sql import SqlCustomerRepository
+from services.customers.api_keys import NewApiKey, SecretKey
+from services.customers.domain import Customer, NewCustomer
+from services.customers.repository import (
+    CUSTOMERS,
+    EMAIL,
+    EMAIL_CONSTRAINT,
+    ID_CONSTRAINT,
+    ApiKeyRepository,
+    CustomerRepository,
+)
+from services.customers.repository_memory import MemoryApiKeyRepository, MemoryCustomerRepository
+from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions import Transactions
 from services.kit.data.transactions_memory import MemoryTransactions
@@ -23,9 +31,12 @@ from tests.work import Begin, Work
 class CustomersWork(Work):
     """A transaction on the customers."""
 
-    def __init__(self, transactions: Transactions[Any], customers: CustomerRepository) -> None:
+    def __init__(
+        self, transactions: Transactions[Any], customers: CustomerRepository, api_keys: ApiKeyRepository
+    ) -> None:
         super().__init__(transactions)
         self.customers = customers
+        self.api_keys = api_keys
 
 
 BeginCustomers = Begin[CustomersWork]
@@ -36,9 +47,10 @@ async def begin(request: pytest.FixtureRequest, rolled_back: OpenDatabase) -> Be
     """Begins a transaction on one implementation, which is empty when the test starts."""
     if request.param == "memory":
         memory = MemoryTransactions()
-        return Begin(lambda: CustomersWork(memory, MemoryCustomerRepository(memory)))
+        return Begin(lambda: CustomersWork(memory, MemoryCustomerRepository(memory), MemoryApiKeyRepository(memory)))
     transactions = SqlTransactions(await rolled_back("customers"))
-    return Begin(lambda: CustomersWork(transactions, SqlCustomerRepository(transactions)))
+    customers, api_keys = SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions)
+    return Begin(lambda: CustomersWork(transactions, customers, api_keys))
 
 
 def new_customer(**values: Any) -> NewCustomer:
@@ -105,21 +117,54 @@ async def test_an_update_of_what_changed_meanwhile_is_refused(begin: BeginCustom
             await work.customers.update(replace(first, name="Joan"))
 
 
-async def test_a_customer_is_found_by_its_present_and_its_previous_key(begin: BeginCustomers) -> None:
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def new_key(customer: Customer, **values: Any) -> NewApiKey:
+    secret = SecretKey.generate()
+    return NewApiKey(
+        **{"id": uuid7(), "customer_id": customer.id, "prefix": secret.prefix, "hash": secret.hash, **values}
+    )
+
+
+async def test_a_customer_is_found_by_each_key_that_has_not_ended(begin: BeginCustomers) -> None:
     async with begin() as work:
-        first = await work.customers.create(new_customer(api_key_hash=b"old"))
-        later = datetime(2100, 1, 1, tzinfo=UTC)
-        keys: dict[str, Any] = {
-            "api_key_hash": b"new",
-            "previous_api_key_hash": b"old",
-            "previous_api_key_expires_at": later,
-        }
-        await work.customers.update(replace(first, **keys))
-        for key in (b"old", b"new"):
-            found = await work.customers.get_by_api_key_hash(key)
+        first = await work.customers.create(new_customer())
+        ended, ending, present = [await work.api_keys.create(new_key(first)) for _ in range(3)]
+        await work.api_keys.update(ended.ending(NOW))
+        await work.api_keys.update(ending.ending(NOW + timedelta(microseconds=1)))
+        for key in (ending, present):
+            found = await work.customers.get_by_api_key_hash(key.hash, NOW)
             assert found is not None
             assert found.id == first.id
-        assert await work.customers.get_by_api_key_hash(b"none") is None
+        for unknown in (ended.hash, b"none"):
+            assert await work.customers.get_by_api_key_hash(unknown, NOW) is None
+
+
+async def test_keys_without_an_end_are_those_of_the_customer_that_were_given_none(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        ada, grace = [await work.customers.create(new_customer()) for _ in range(2)]
+        ended, present, other = [await work.api_keys.create(new_key(one)) for one in (ada, ada, grace)]
+        await work.api_keys.update(ended.ending(NOW))
+        assert await work.api_keys.without_end(ada.id) == [present]
+        assert await work.api_keys.without_end(grace.id) == [other]
+
+
+async def test_an_end_is_never_moved_to_a_later_time(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        key = await work.api_keys.create(new_key(await work.customers.create(new_customer())))
+        assert key.expires_at is None
+        ending = await work.api_keys.update(key.ending(NOW))
+        assert ending.ending(NOW + timedelta(days=1)).expires_at == NOW
+        assert ending.ending(NOW - timedelta(days=1)).expires_at == NOW - timedelta(days=1)
+
+
+async def test_the_id_of_a_key_is_used_once(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        customer = await work.customers.create(new_customer())
+        key = await work.api_keys.create(new_key(customer))
+        with pytest.raises(AlreadyExists):
+            await work.api_keys.create(new_key(customer, id=key.id))
 
 
 async def test_lists_are_filtered_and_ordered(begin: BeginCustomers) -> None:

@@ -19,7 +19,7 @@ _REASONS = {
         " INVALID_FILTER INVALID_ORDER_BY INVALID_PAGE_TOKEN"
     ),
     "NOT_FOUND": "CUSTOMER_NOT_FOUND WALLET_NOT_FOUND JOB_NOT_FOUND JOB_TYPE_NOT_FOUND TRANSACTION_NOT_FOUND "
-    "HOLD_NOT_FOUND",
+    "HOLD_NOT_FOUND API_KEY_NOT_FOUND",
     "ALREADY_EXISTS": "EMAIL_TAKEN JOB_TYPE_NAME_TAKEN WALLET_EXISTS IDEMPOTENCY_KEY_REUSED",
     "FAILED_PRECONDITION": (
         "HOLD_NOT_ACTIVE HOLD_MISMATCH HOLD_ACTIVE REFUND_EXCEEDS_CHARGE "
@@ -75,6 +75,16 @@ def details(status: Status, reason: str) -> InnosystemError:
 def fields(error: InnosystemError) -> list[str]:
     """The fields that are at fault."""
     return [violation.field for violation in error.violations]
+
+
+def reason_of(call: Callable[[], object]) -> str:
+    """The reason that a call is refused for; empty if it is not."""
+    try:
+        call()
+    except grpc.RpcError as caught:
+        error = error_from(caught)
+        return error.reason if error else str(caught)
+    return ""
 
 
 class Refused:

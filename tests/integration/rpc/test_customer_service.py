@@ -1,12 +1,13 @@
 """CustomerService over gRPC on PostgreSQL: what it answers, and what it refuses."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
@@ -17,10 +18,11 @@ from innosystem.customers.v1.customer_service_pb2_grpc import (
 )
 from services.customers.servicer import CustomerServicer
 from tests.integration.rpc.loop_thread import LoopThread
-from tests.integration.rpc.refusals import Refused, Stored, details, fields
+from tests.integration.rpc.refusals import Refused, Stored, details, fields, reason_of
 from tests.integration.rpc.wiring import customers_servicer
 
 SERVICE = "customers"
+CALLERS = 20
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +65,6 @@ def update(customer: Customer, *paths: str, **values: Any) -> pb.UpdateCustomerR
     return pb.UpdateCustomerRequest(customer=changed, update_mask=FieldMask(paths=paths))
 
 
-def owner(stub: CustomerServiceStub, api_key: str) -> str:
-    return stub.ResolveApiKey(pb.ResolveApiKeyRequest(api_key=api_key)).customer.id
-
-
 def test_a_new_customer_is_active_and_gets_its_key_once(stub: CustomerServiceStub, stored: Stored) -> None:
     before = datetime.now(UTC) - timedelta(minutes=1)
     asked = request(name="Ada Lovelace")
@@ -87,13 +85,6 @@ def test_a_new_customer_is_active_and_gets_its_key_once(stub: CustomerServiceStu
         again = stub.CreateCustomer(asked)
     assert again == pb.CreateCustomerResponse(customer=first.customer, replayed=True)
     assert get(stub, asked.customer_id) == first.customer
-
-
-def test_the_key_itself_is_stored_nowhere(stub: CustomerServiceStub, stored: Stored) -> None:
-    key = stub.CreateCustomer(request()).api_key
-
-    assert key not in str(stored.rows())
-    assert owner(stub, key)
 
 
 def test_without_an_id_the_server_makes_one(stub: CustomerServiceStub) -> None:
@@ -224,44 +215,20 @@ def test_delete_makes_inactive_undelete_active_and_doing_it_again_changes_nothin
         assert stub.UndeleteCustomer(pb.UndeleteCustomerRequest(customer_id=customer.id)).customer == restored
 
 
-def test_a_rotated_key_replaces_the_old_one_at_once(stub: CustomerServiceStub, refused: Refused) -> None:
-    first = stub.CreateCustomer(request())
-
-    second = stub.RotateApiKey(pb.RotateApiKeyRequest(customer_id=first.customer.id))
-
-    assert second.api_key.startswith(second.customer.api_key_prefix)
-    assert owner(stub, second.api_key) == first.customer.id
-    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=first.api_key), "BAD_CREDENTIALS")
-
-
-def test_an_old_key_works_until_its_overlap_ends(stub: CustomerServiceStub, refused: Refused, stored: Stored) -> None:
-    first = stub.CreateCustomer(request())
-    customer_id = first.customer.id
-
-    stub.RotateApiKey(pb.RotateApiKeyRequest(customer_id=customer_id, overlap=Duration(seconds=3600)))
-    assert owner(stub, first.api_key) == customer_id
-
-    stored.execute("UPDATE customers SET previous_api_key_expires_at = now() WHERE id = %s", UUID(customer_id))
-    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=first.api_key), "BAD_CREDENTIALS")
-
-
-def test_a_key_of_an_inactive_customer_still_says_whose_it_is(stub: CustomerServiceStub) -> None:
-    first = stub.CreateCustomer(request())
-    stub.DeleteCustomer(pb.DeleteCustomerRequest(customer_id=first.customer.id))
-
-    resolved = stub.ResolveApiKey(pb.ResolveApiKeyRequest(api_key=first.api_key)).customer
-
-    assert resolved.id == first.customer.id
-    assert not resolved.active
-
-
-def test_bad_keys_and_overlaps_are_refused(stub: CustomerServiceStub, refused: Refused) -> None:
+@pytest.mark.parametrize("etag", [False, True], ids=["without etags", "with etags"])
+def test_of_twenty_that_update_a_customer_at_once_those_without_an_etag_all_succeed(
+    stub: CustomerServiceStub, etag: bool
+) -> None:
     customer = created(stub)
 
-    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key="inno_unknown"), "BAD_CREDENTIALS")
-    refused.field(stub.ResolveApiKey, pb.ResolveApiKeyRequest(), "api_key")
-    for overlap in (Duration(seconds=-1), Duration(seconds=30 * 86400 + 1)):
-        refused.field(stub.RotateApiKey, pb.RotateApiKeyRequest(customer_id=customer.id, overlap=overlap), "overlap")
+    def change(number: int) -> str:
+        values = {"etag": customer.etag} if etag else {}
+        asked = update(customer, "name", name=f"Ada {number}", **values)
+        return reason_of(lambda: stub.UpdateCustomer(asked))
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        refusals = Counter(pool.map(change, range(CALLERS)))
+    assert refusals == ({"": 1, "ETAG_MISMATCH": CALLERS - 1} if etag else {"": CALLERS})
 
 
 def test_a_walk_through_the_pages_finds_each_customer_once(stub: CustomerServiceStub) -> None:

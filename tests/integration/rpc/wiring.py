@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from grpc import aio
 from pydantic import SecretStr
@@ -11,7 +12,8 @@ from pydantic import SecretStr
 from innosystem.client import connect
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from services.customers.repository_sql import SqlCustomerRepository
+from services.customers.api_key_service import ApiKeyService
+from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.jobs.__main__ import redis_client
@@ -53,6 +55,10 @@ _SETTLE_AFTER = timedelta(hours=1)
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
 
 
+def _nobody(_customer_id: UUID) -> None:
+    """Tells nobody of a change."""
+
+
 @contextmanager
 def _database(loop: LoopThread, url: str) -> Iterator[Database]:
     database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="tests")
@@ -65,8 +71,12 @@ def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]
     """CustomerService on a database."""
     with _database(loop, url) as database:
         transactions = SqlTransactions(database)
-        service = CustomersService(transactions, SqlCustomerRepository(transactions), lambda: datetime.now(UTC))
-        yield CustomerServicer(service, _TOKENS)
+        customers, api_keys = SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions)
+        yield CustomerServicer(
+            CustomersService(transactions, customers, api_keys, _nobody),
+            ApiKeyService(transactions, customers, api_keys, lambda: datetime.now(UTC), _nobody),
+            _TOKENS,
+        )
 
 
 def wallets_service(database: Database) -> WalletsService:

@@ -1,5 +1,7 @@
 """JobTypeService over gRPC on PostgreSQL."""
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +13,9 @@ from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as pb
 from innosystem.jobs.v1.job_type_pb2 import JobType, RetryPolicy
 from tests.integration.rpc.jobs.world import World, new_job_type
-from tests.integration.rpc.refusals import Refused, Stored
+from tests.integration.rpc.refusals import Refused, Stored, reason_of
+
+CALLERS = 20
 
 
 def create(**values: Any) -> pb.CreateJobTypeRequest:
@@ -205,6 +209,20 @@ def test_changes_under_an_old_etag_are_refused(world: World, refused: Refused) -
     refused(stub.UpdateJobType, late, "ETAG_MISMATCH")
     deletion = pb.DeleteJobTypeRequest(job_type_id=job_type.id, etag=job_type.etag)
     refused(stub.DeleteJobType, deletion, "ETAG_MISMATCH")
+
+
+@pytest.mark.parametrize("etag", [False, True], ids=["without etags", "with etags"])
+def test_of_twenty_that_update_a_job_type_at_once_those_without_an_etag_all_succeed(world: World, etag: bool) -> None:
+    job_type = world.job_type()
+
+    def change(number: int) -> str:
+        values = {"etag": job_type.etag} if etag else {}
+        asked = update(job_type, "description", description=f"text {number}", **values)
+        return reason_of(lambda: world.job_types.UpdateJobType(asked))
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        refusals = Counter(pool.map(change, range(CALLERS)))
+    assert refusals == ({"": 1, "ETAG_MISMATCH": CALLERS - 1} if etag else {"": CALLERS})
 
 
 def test_updates_with_bad_fields_are_refused(world: World, refused: Refused) -> None:
