@@ -266,6 +266,8 @@ class Platform:
             f"{upper}_LISTEN_ADDRESS": self._listen.get(name, "127.0.0.1:0"),
             f"{upper}_DRAIN_SECONDS": "5",
         }
+        if service == "customers":
+            settings |= self._queue()
         if service == "jobs":
             clients = {f"{each.upper()}_ADDRESS": self.target(each) for each in ("customers", "wallets")}
             settings |= {**self._queue(), **clients, **_JOBS_SETTINGS, "JOBS_WINDOW": str(self._window)}

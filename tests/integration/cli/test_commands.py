@@ -169,6 +169,25 @@ def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innos
     assert "API key, shown only this once: " in shown.stdout
 
 
+def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Callable[..., Any], innosystem: Run) -> None:
+    new = ("--name", "Ada", "--email", f"{uuid4()}@example.com", "--customer-id", str(uuid4()))
+    customer_id = found("customers", "create", *new)["customer"]["id"]
+    again = innosystem("customers", "create", *new)
+    assert f"innosystem customers rotate-key {customer_id}" in again.stdout
+    rotated = found("customers", "rotate-key", customer_id, "--overlap-hours", "1.5")
+    assert rotated["api_key"].startswith(rotated["key"]["prefix"])
+    present, first = found("customers", "keys", customer_id)
+    assert present == rotated["key"]
+    assert "expires_at" in first
+    refused = innosystem("customers", "revoke-key", customer_id, present["id"])
+    assert (refused.returncode, "nothing was done" in refused.stderr) == (1, True)
+    assert found("customers", "keys", customer_id) == [present, first]
+    revoked = found("customers", "revoke-key", customer_id, present["id"], "--yes")
+    assert found("customers", "keys", customer_id) == [revoked, first]
+    shown = innosystem("customers", "rotate-key", customer_id)
+    assert "API key, shown only this once: inno_" in shown.stdout
+
+
 def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosystem: Run) -> None:
     owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
     wallet = found("wallets", "create", *owner)

@@ -113,10 +113,10 @@ async def test_an_unsafe_call_is_sent_once(server: RecordingServer, channel: aio
     async def unavailable(got: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
 
-    server.answers["RotateApiKey"] = unavailable
+    server.answers["UpdateCustomer"] = unavailable
     stub = CustomerServiceStub(channel)
     with pytest.raises(aio.AioRpcError) as caught:
-        await stub.RotateApiKey(customer_service_pb2.RotateApiKeyRequest())
+        await stub.UpdateCustomer(customer_service_pb2.RotateApiKeyRequest())
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert len(server.seen) == 1
 

@@ -109,7 +109,7 @@ def test_every_create_method_of_the_contract_names_the_id_that_makes_it_safe_to_
         method.input_type.full_name
         for service in services()
         for method in service.methods
-        if method.name.startswith(("Create", "BatchCreate", "Place", "BatchPlace"))
+        if method.name.startswith(("Create", "BatchCreate", "Place", "BatchPlace", "Rotate"))
     }
     assert creating == id_paths().keys()
 

@@ -25,7 +25,7 @@ def test_only_methods_declared_safe_have_a_retry_policy() -> None:
     }
     assert not {key for key, repeat in declared.items() if repeat not in safe} & named
     assert ("innosystem.jobs.v1.JobService", "CreateJob") in named
-    assert ("innosystem.customers.v1.CustomerService", "RotateApiKey") not in named
+    assert ("innosystem.customers.v1.CustomerService", "UpdateCustomer") not in named
 
 
 def test_an_identity_is_a_field_of_the_request_and_given_where_it_is_needed() -> None:

@@ -1,9 +1,11 @@
 """Connect to the services: deadlines, safe retries, request IDs and errors that can be read.
 
 `Innosystem` holds the stubs of all services. `connect` makes one channel, for those who want the
-stubs by themselves.
+stubs by themselves. `create_customer` and `rotate_api_key` come away with a key that is shown
+only once.
 """
 
+from innosystem.client.api_keys import create_customer, rotate_api_key
 from innosystem.client.channel import connect
 from innosystem.client.errors import InnosystemError, Violation, error_from, error_from_status
 from innosystem.client.identity import new_id, request_id
@@ -15,9 +17,11 @@ __all__ = [
     "InnosystemError",
     "Violation",
     "connect",
+    "create_customer",
     "error_from",
     "error_from_status",
     "new_id",
     "request_id",
+    "rotate_api_key",
     "watch_job",
 ]
