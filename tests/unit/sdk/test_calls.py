@@ -116,7 +116,7 @@ async def test_an_unsafe_call_is_sent_once(server: RecordingServer, channel: aio
     server.answers["UpdateCustomer"] = unavailable
     stub = CustomerServiceStub(channel)
     with pytest.raises(aio.AioRpcError) as caught:
-        await stub.UpdateCustomer(customer_service_pb2.RotateApiKeyRequest())
+        await stub.UpdateCustomer(customer_service_pb2.UpdateCustomerRequest())
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert len(server.seen) == 1
 
