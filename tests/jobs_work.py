@@ -131,7 +131,7 @@ class WalletsForTests:
             return DependencyUnavailable("wallets")
         if wanted.hold_id not in self.holds:
             if wanted.customer_id in self.poor:
-                return InsufficientFunds(0, wanted.amount_cents, wanted.currency)
+                return InsufficientFunds(0, wanted.amount_cents, wanted.currency, wanted.customer_id)
             self.hold(wanted)
         return self._aged(self.holds[wanted.hold_id])
 

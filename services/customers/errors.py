@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, FieldError
 
 
 @dataclass(eq=False)
@@ -24,10 +24,11 @@ class ApiKeyNotFound(DomainError):
 
 
 @dataclass(eq=False)
-class EmailTaken(DomainError):
+class EmailTaken(FieldError):
     """Another customer has the email address {email}; the address of an inactive customer stays taken."""
 
     reason = "EMAIL_TAKEN"
+    field = "email"
     email: str
 
 

@@ -118,7 +118,7 @@ class CustomersService:
         try:
             return await self._change(customer_id, changes, etag)
         except AlreadyExists as error:
-            raise _email_taken(error, email or "") from error
+            raise _email_taken(error, email or "", within="customer") from error
 
     async def set_active(self, customer_id: UUID, *, active: bool, etag: str = "") -> Customer:
         """Make a customer active or inactive; one that is so already stays as it is.
@@ -154,5 +154,5 @@ def existing(customer: Customer | None, customer_id: UUID) -> Customer:
     return customer
 
 
-def _email_taken(error: AlreadyExists, email: str) -> Exception:
-    return EmailTaken(email) if error.constraint == EMAIL_CONSTRAINT else error
+def _email_taken(error: AlreadyExists, email: str, within: str = "") -> Exception:
+    return EmailTaken(email).within(within) if error.constraint == EMAIL_CONSTRAINT else error

@@ -1,10 +1,10 @@
 """What the jobs service refuses, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import DomainError
+from services.kit.errors import UNTOLD, DomainError, FieldError
 
 
 @dataclass(eq=False)
@@ -24,10 +24,11 @@ class JobTypeNotFound(DomainError):
 
 
 @dataclass(eq=False)
-class JobTypeNameTaken(DomainError):
+class JobTypeNameTaken(FieldError):
     """Another job type has the name {name}."""
 
     reason = "JOB_TYPE_NAME_TAKEN"
+    field = "name"
     name: str
 
 
@@ -36,6 +37,7 @@ class JobTypeInUse(DomainError):
     """Jobs use the job type {job_type_id}, so it can't be deleted: disable it with UpdateJobType instead."""
 
     reason = "JOB_TYPE_IN_USE"
+    about = "job_types/{job_type_id}"
     job_type_id: UUID
 
 
@@ -44,6 +46,7 @@ class JobTypeDisabled(DomainError):
     """The job type {job_type} is disabled: no jobs of it can be submitted until it is enabled with UpdateJobType."""
 
     reason = "JOB_TYPE_DISABLED"
+    about = "job_types/{job_type}"
     job_type: str
 
 
@@ -60,6 +63,7 @@ class CustomerInactive(DomainError):
     """The customer {customer_id} is inactive and can't submit jobs: undelete it first."""
 
     reason = "CUSTOMER_INACTIVE"
+    about = "customers/{customer_id}"
     customer_id: UUID
 
 
@@ -68,9 +72,11 @@ class InsufficientFunds(DomainError):
     """The job costs more than is available: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
+    about = "customers/{customer_id}/wallets/{currency}"
     available_cents: int
     required_cents: int
     currency: str
+    customer_id: UUID = field(metadata=UNTOLD)
 
     @property
     def message(self) -> str:
@@ -84,6 +90,7 @@ class NoWalletInCurrency(DomainError):
     """The customer {customer_id} has no wallet in {currency}, which the job is charged in: create one and credit it."""
 
     reason = "NO_WALLET_IN_CURRENCY"
+    about = "customers/{customer_id}/wallets/{currency}"
     customer_id: UUID
     currency: str
 
@@ -93,6 +100,7 @@ class HoldNotActive(DomainError):
     """The hold {hold_id} can't be released: it was captured, so its job has been charged."""
 
     reason = "HOLD_NOT_ACTIVE"
+    about = "holds/{hold_id}"
     hold_id: UUID
 
 
@@ -101,9 +109,11 @@ class PriceAboveMaximum(DomainError):
     """The job costs more than the caller allows."""
 
     reason = "PRICE_ABOVE_MAXIMUM"
+    about = "job_types/{job_type}"
     price_cents: int
     max_cost_cents: int
     currency: str
+    job_type: str = field(metadata=UNTOLD)
 
     @property
     def message(self) -> str:
@@ -113,35 +123,39 @@ class PriceAboveMaximum(DomainError):
 
 
 @dataclass(eq=False)
-class InvalidInputJson(DomainError):
+class InvalidInputJson(FieldError):
     """input_json can't be stored: {problem}."""
 
     reason = "INVALID_INPUT_JSON"
+    field = "input_json"
     problem: str
 
 
 @dataclass(eq=False)
-class InvalidOutputJson(DomainError):
+class InvalidOutputJson(FieldError):
     """output_json can't be stored: {problem}."""
 
     reason = "INVALID_OUTPUT_JSON"
+    field = "output_json"
     problem: str
 
 
 @dataclass(eq=False)
-class InputTooLarge(DomainError):
+class InputTooLarge(FieldError):
     """input_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and submit its address."""
 
     reason = "INPUT_TOO_LARGE"
+    field = "input_json"
     bytes: int
     bytes_max: int
 
 
 @dataclass(eq=False)
-class OutputTooLarge(DomainError):
+class OutputTooLarge(FieldError):
     """output_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and answer its address."""
 
     reason = "OUTPUT_TOO_LARGE"
+    field = "output_json"
     bytes: int
     bytes_max: int
 
@@ -159,6 +173,7 @@ class JobNotCancellable(DomainError):
     """The job {job_id} is {status} already and can't be taken back."""
 
     reason = "JOB_NOT_CANCELLABLE"
+    about = "jobs/{job_id}"
     job_id: UUID
     status: str
 
@@ -171,6 +186,7 @@ class NothingToWriteOff(DomainError):
     """
 
     reason = "NOTHING_TO_WRITE_OFF"
+    about = "jobs/{job_id}"
     job_id: UUID
     status: str
     billing_status: str
@@ -181,6 +197,7 @@ class WriteOffRefused(DomainError):
     """The ledger does not write the charge of the job {job_id} off: {refusal}."""
 
     reason = "WRITE_OFF_REFUSED"
+    about = "jobs/{job_id}"
     job_id: UUID
     refusal: str
 
@@ -193,6 +210,7 @@ class JobNotRetryable(DomainError):
     """
 
     reason = "JOB_NOT_RETRYABLE"
+    about = "jobs/{job_id}"
     job_id: UUID
     status: str
     billing_status: str

@@ -166,7 +166,7 @@ class Reservations:
             return None
         if hold.age > self.times.adopt_within:
             return None
-        same = {"customer_id": hold.customer_id == wanted.customer_id, "currency": hold.currency == wanted.currency}
+        same = {"customer_id": hold.customer_id == wanted.customer_id, "job_type": hold.currency == wanted.currency}
         if differing := tuple(name for name, is_same in same.items() if not is_same):
             return IdempotencyKeyReused(differing)
         if not wanted.adopts(hold.amount_cents):

@@ -140,6 +140,7 @@ class JobServicer(JobServiceServicer):
             page_token=jobs.page_token,
             scope=changeable,
             parameters={"call": call},
+            within="filter",
         )
 
     async def WriteOffJob(self, request: pb.WriteOffJobRequest, context: Context) -> pb.WriteOffJobResponse:

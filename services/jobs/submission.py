@@ -96,7 +96,7 @@ def admitted(
         raise JobTypeDisabled(job_type.name)
     price = job_type.standard_cost_cents
     if submission.max_cost_cents is not None and price > submission.max_cost_cents:
-        raise PriceAboveMaximum(price, submission.max_cost_cents, job_type.currency)
+        raise PriceAboveMaximum(price, submission.max_cost_cents, job_type.currency, job_type.name)
     later = submission.run_at is not None and submission.run_at > now
     begins_at = submission.run_at if submission.run_at is not None and later else now
     if begins_at > now + HORIZON:

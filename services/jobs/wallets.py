@@ -248,7 +248,8 @@ def _placed(
     if error.reason == "WALLET_NOT_FOUND":
         return NoWalletInCurrency(wanted.customer_id, wanted.currency)
     if error.reason == "INSUFFICIENT_FUNDS":
-        return InsufficientFunds(int(error.metadata["available_cents"]), wanted.amount_cents, wanted.currency)
+        available_cents = int(error.metadata["available_cents"])
+        return InsufficientFunds(available_cents, wanted.amount_cents, wanted.currency, wanted.customer_id)
     return _open(error)
 
 

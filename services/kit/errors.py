@@ -8,42 +8,8 @@ the caller as metadata. `services.kit.rpc.status` turns them into a `google.rpc.
 import inspect
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import ClassVar
-
-
-@dataclass(eq=False)
-class DomainError(Exception):
-    """Something that was asked for can't be done, for a reason that the contract documents.
-
-    Attributes:
-        reason: The name of the `ErrorReason`, without its prefix.
-        retry_after_seconds: How long a caller should wait before it tries again; None where waiting does not help.
-    """
-
-    reason: ClassVar[str]
-    retry_after_seconds: ClassVar[float | None] = None
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What varies, as text, under the names of the attributes; None values are left out."""
-        return {field.name: _text(value) for field in fields(self) if (value := getattr(self, field.name)) is not None}
-
-    @property
-    def message(self) -> str:
-        """The first paragraph of the docstring, with the attributes put in."""
-        docstring = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
-        return " ".join(docstring.partition("\n\n")[0].split()).format_map(self.metadata)
-
-    def __str__(self) -> str:
-        return self.message
-
-
-def _text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, tuple | list | frozenset):
-        return ",".join(str(item) for item in value)
-    return str(value)
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Self
 
 
 @dataclass(frozen=True)
@@ -59,12 +25,101 @@ class FieldViolation:
     description: str
 
 
+#: Of an attribute of an error that only its subject needs, `field(metadata=UNTOLD)`: callers do not get it.
+UNTOLD: Final = MappingProxyType({"told": False})
+
+
+@dataclass(eq=False)
+class DomainError(Exception):
+    """Something that was asked for can't be done, for a reason that the contract documents.
+
+    Attributes:
+        reason: The name of the `ErrorReason`, without its prefix.
+        retry_after_seconds: How long a caller should wait before it tries again; None where waiting does not help.
+        about: What a failed precondition is about, with the attributes to be put in: `jobs/{job_id}`.
+    """
+
+    reason: ClassVar[str]
+    retry_after_seconds: ClassVar[float | None] = None
+    about: ClassVar[str] = ""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What varies, as text, under the names of the attributes; None values are left out."""
+        return {name: _text(value) for name, value, told in self._attributes() if told and value is not None}
+
+    @property
+    def subject(self) -> str:
+        """What a failed precondition is about, such as `jobs/<its ID>`."""
+        return self.about.format_map({name: _text(value) for name, value, _ in self._attributes()})
+
+    def at_fault(self) -> tuple[FieldViolation, ...]:
+        """Return the fields of the request that are at fault."""
+        return ()
+
+    def within(self, _path: str) -> "DomainError":
+        """Return the error for what stands somewhere in a request, such as at `requests[3]`."""
+        return self
+
+    @property
+    def message(self) -> str:
+        """The first paragraph of the docstring, with the attributes put in."""
+        docstring = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
+        return " ".join(docstring.partition("\n\n")[0].split()).format_map(self.metadata)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def _attributes(self) -> list[tuple[str, Any, bool]]:
+        return [(one.name, getattr(self, one.name), one.metadata.get("told", True)) for one in fields(self)]
+
+
+class FieldError(DomainError):
+    """Something is wrong with one field of the request, or with several.
+
+    Attributes:
+        field: The field, as the request that is not part of another one has it.
+    """
+
+    field: ClassVar[str]
+    _within = ""
+
+    def at_fault(self) -> tuple[FieldViolation, ...]:
+        """Return the field with its whole path."""
+        return tuple(FieldViolation(_path(self._within, one), self.message) for one in self._fields())
+
+    def within(self, path: str) -> Self:
+        """Return the error for a field that stands somewhere in a request; this one may be other items' as well."""
+        placed = type(self).__new__(type(self), *self.args)
+        placed.__dict__.update(self.__dict__, _within=_path(path, self._within))
+        return placed
+
+    def _fields(self) -> tuple[str, ...]:
+        return (self.field,)
+
+
+def _path(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple | list | frozenset):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
 @dataclass(eq=False)
 class InvalidField(DomainError):
     """The request has invalid fields; the details name each of them."""
 
     reason = "INVALID_FIELD"
     violations: tuple[FieldViolation, ...]
+
+    def at_fault(self) -> tuple[FieldViolation, ...]:
+        """Return all of them."""
+        return self.violations
 
     @classmethod
     def of(cls, field: str, description: str) -> "InvalidField":
@@ -73,11 +128,7 @@ class InvalidField(DomainError):
 
     def within(self, path: str) -> "InvalidField":
         """Makes the same error for what stands somewhere in a request, such as at `requests[3]`."""
-        return InvalidField(
-            tuple(
-                FieldViolation(f"{path}.{one.field}" if one.field else path, one.description) for one in self.violations
-            )
-        )
+        return InvalidField(tuple(FieldViolation(_path(path, one.field), one.description) for one in self.violations))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -91,43 +142,54 @@ class InvalidField(DomainError):
 
 
 @dataclass(eq=False)
-class BatchTooLarge(DomainError):
+class BatchTooLarge(FieldError):
     """The batch has {items} items and may have {items_max}: send several smaller ones."""
 
     reason = "BATCH_TOO_LARGE"
+    field = ""
     items: int
     items_max: int
 
 
 @dataclass(eq=False)
-class InvalidFilter(DomainError):
+class InvalidFilter(FieldError):
     """The filter is not understood: {problem}."""
 
     reason = "INVALID_FILTER"
+    field = "filter"
     problem: str
 
 
 @dataclass(eq=False)
-class InvalidOrderBy(DomainError):
+class InvalidOrderBy(FieldError):
     """The order_by is not understood: {problem}."""
 
     reason = "INVALID_ORDER_BY"
+    field = "order_by"
     problem: str
 
 
 @dataclass(eq=False)
-class InvalidPageToken(DomainError):
+class InvalidPageToken(FieldError):
     """The page token is not one of this list's, or filter, order_by or parent changed since: start again without it."""
 
     reason = "INVALID_PAGE_TOKEN"
+    field = "page_token"
 
 
 @dataclass(eq=False)
-class IdempotencyKeyReused(DomainError):
-    """The ID or idempotency key was used before with other parameters ({fields}): make a new one."""
+class IdempotencyKeyReused(FieldError):
+    """The ID or idempotency key was used before with other parameters ({fields}): make a new one.
+
+    Attributes:
+        fields: Those that differ, under their names in the request.
+    """
 
     reason = "IDEMPOTENCY_KEY_REUSED"
     fields: tuple[str, ...]
+
+    def _fields(self) -> tuple[str, ...]:
+        return self.fields
 
 
 @dataclass(eq=False)

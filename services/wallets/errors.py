@@ -1,10 +1,10 @@
 """What the wallets service refuses, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import DomainError
+from services.kit.errors import UNTOLD, DomainError
 
 
 @dataclass(eq=False)
@@ -49,6 +49,7 @@ class HoldNotActive(DomainError):
     """The hold {hold_id} was {state} before: place another one under an ID of its own."""
 
     reason = "HOLD_NOT_ACTIVE"
+    about = "holds/{hold_id}"
     hold_id: UUID
     state: str
 
@@ -58,6 +59,7 @@ class HoldActive(DomainError):
     """The hold {hold_id} still reserves {amount_cents} cents for this charge: make the charge, or release the hold."""
 
     reason = "HOLD_ACTIVE"
+    about = "holds/{hold_id}"
     hold_id: UUID
     amount_cents: int
 
@@ -67,6 +69,7 @@ class HoldMismatch(DomainError):
     """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge."""
 
     reason = "HOLD_MISMATCH"
+    about = "holds/{hold_id}"
     hold_id: UUID
     fields: tuple[str, ...]
 
@@ -76,6 +79,7 @@ class AlreadyCharged(DomainError):
     """The job {job_id} was charged by the transaction {transaction_id}: write nothing off, or refund it."""
 
     reason = "ALREADY_CHARGED"
+    about = "jobs/{job_id}"
     job_id: UUID
     transaction_id: UUID
 
@@ -89,6 +93,7 @@ class RefundExceedsCharge(DomainError):
     """
 
     reason = "REFUND_EXCEEDS_CHARGE"
+    about = "transactions/{transaction_id}"
     transaction_id: UUID
     refundable_cents: int
     requested_cents: int
@@ -109,9 +114,11 @@ class InsufficientFunds(DomainError):
     """More is required than is available: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
+    about = "wallets/{wallet_id}"
     available_cents: int
     required_cents: int
     currency: str
+    wallet_id: UUID = field(metadata=UNTOLD)
 
     @property
     def message(self) -> str:
@@ -125,6 +132,8 @@ class BalanceOverflow(DomainError):
     """A balance of {current_balance_cents} cents can't grow by {amount_cents}: it may not pass {balance_cents_max}."""
 
     reason = "BALANCE_OVERFLOW"
+    about = "wallets/{wallet_id}"
     current_balance_cents: int
     amount_cents: int
     balance_cents_max: int
+    wallet_id: UUID = field(metadata=UNTOLD)

@@ -361,9 +361,9 @@ def _never_placed(hold_id: UUID, now: datetime) -> Hold:
 def _check_balance(wallet: Wallet, change_cents: int, held_cents: int = 0) -> None:
     available_cents = wallet.available_cents + held_cents
     if change_cents < 0 and -change_cents > available_cents:
-        raise InsufficientFunds(available_cents, -change_cents, wallet.currency)
+        raise InsufficientFunds(available_cents, -change_cents, wallet.currency, wallet.id)
     if wallet.current_balance_cents + change_cents > BALANCE_CENTS_MAX:
-        raise BalanceOverflow(wallet.current_balance_cents, change_cents, BALANCE_CENTS_MAX)
+        raise BalanceOverflow(wallet.current_balance_cents, change_cents, BALANCE_CENTS_MAX, wallet.id)
 
 
 def _transaction(request: LedgerRequest, changed: Wallet) -> Transaction:

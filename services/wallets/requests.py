@@ -54,7 +54,8 @@ class LedgerRequest:
     def differences(self, written: Transaction) -> tuple[str, ...]:
         """The parameters in which it is not the request that wrote this transaction."""
         same = {
-            "kind": self.kind == written.kind,
+            # The key is that of another kind of movement: of that the request has nothing but the key.
+            "idempotency_key": self.kind == written.kind,
             "amount_cents": self.amount_cents == abs(written.amount_cents),
             "job_id": self.job_id == written.job_id,
             "hold_id": self.hold_id == written.hold_id,
@@ -182,7 +183,7 @@ class Refund:
         asked = written.amount_cents if written.requested_amount_cents is None else written.requested_amount_cents
         names_it = "job_id" if self.refunded_id is None else "transaction_id"
         same = {
-            "kind": written.kind is TransactionKind.REFUND,
+            "idempotency_key": written.kind is TransactionKind.REFUND,
             "amount_cents": self.amount_cents == asked,
             names_it: written.refunds_transaction_id == charge.id,
         }

@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import re
 from collections import Counter
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, get_type_hints
 from uuid import UUID
 
+import grpc
 import pytest
 from google.rpc import error_details_pb2
 
@@ -17,13 +19,17 @@ from innosystem.options.v1.error_reason_pb2 import ErrorReason
 from services.kit.errors import DomainError, FieldViolation
 from services.kit.rpc.status import code_of, to_status
 from tests.conftest import SERVICES
-
-REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
+from tests.contract_texts import REASONS, comments, named
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {
     *("RATE_LIMITED", "NO_CREDENTIALS", "NOT_ALLOWED"),
 }
+
+# Reasons that are no INVALID_ARGUMENT and nevertheless about fields.
+ABOUT_FIELDS = {"EMAIL_TAKEN", "JOB_TYPE_NAME_TAKEN", "IDEMPOTENCY_KEY_REUSED"}
+# Words in comments that look like reasons: states.
+NO_REASONS = {"CHARGE_BLOCKED", "CHARGE_DUE", "RELEASE_DUE"}
 
 EXAMPLES: dict[Any, Any] = {
     UUID: UUID(int=7),
@@ -89,6 +95,42 @@ def test_callers_see_reason_message_and_metadata(kind: type[DomainError]) -> Non
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.domain == "innosystem"
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_what_is_wrong_with_a_request_is_told_of_a_field_and_a_precondition_of_a_subject(
+    kind: type[DomainError],
+) -> None:
+    status = to_status(example(kind).within("requests[3]"))
+    violations: list[Any] = []
+    preconditions: list[Any] = []
+    for detail in status.details:
+        bad_request, failure = error_details_pb2.BadRequest(), error_details_pb2.PreconditionFailure()
+        if detail.Unpack(bad_request):
+            violations += bad_request.field_violations
+        if detail.Unpack(failure):
+            preconditions += failure.violations
+    if code_of(kind.reason) is grpc.StatusCode.INVALID_ARGUMENT or kind.reason in ABOUT_FIELDS:
+        assert violations
+        assert all(one.field.startswith("requests[3]") and one.description for one in violations)
+    if code_of(kind.reason) is grpc.StatusCode.FAILED_PRECONDITION:
+        [precondition] = preconditions
+        assert precondition.type == kind.reason
+        # A collection and an ID, as paths of resources are.
+        assert re.fullmatch(r"([a-z_]+/[\w-]+)(/[a-z_]+/[\w-]+)?", precondition.subject)
+        assert "None" not in precondition.subject
+
+
+@pytest.mark.parametrize(("method", "comment"), comments().items())
+def test_comments_name_only_reasons_that_there_are(method: str, comment: str) -> None:
+    parts = re.findall(r"[Ff]ails? (?:as a whole )?(?:only )?with ([^.]*)\.", comment)
+    told: set[str] = set().union(*map(named, parts))
+    assert told - REASONS - NO_REASONS == set(), method
+
+
+def test_every_reason_is_named_by_a_method_or_a_service() -> None:
+    everywhere = set().union(*(named(comment) for comment in comments().values()))
+    assert REASONS - WITHOUT_A_CLASS - everywhere == set()
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")

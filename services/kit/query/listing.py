@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.kit.errors import InvalidField
+from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import (
@@ -45,6 +45,7 @@ class Lists:
         page_token: str = "",
         scope: Specification = ALWAYS,
         parameters: Mapping[str, str] | None = None,
+        within: str = "",
     ) -> ListQuery:
         """Reads the parameters.
 
@@ -57,6 +58,7 @@ class Lists:
                 caller's own.
             parameters: The request's other parameters, and what the scope was made from: page
                 tokens are bound to them.
+            within: Where the parameters stand in the request, if not at its top.
 
         Returns:
             What a repository needs for one page.
@@ -67,10 +69,27 @@ class Lists:
             InvalidOrderBy: The order is wrong.
             InvalidPageToken: The token is not one of this list with these parameters.
         """
+        try:
+            return self._query(
+                page_token, scope, parameters or {}, filter=filter, order_by=order_by, page_size=page_size
+            )
+        except DomainError as error:
+            raise error.within(within) from error.__cause__
+
+    def _query(
+        self,
+        page_token: str,
+        scope: Specification,
+        parameters: Mapping[str, str],
+        *,
+        filter: str,
+        order_by: str,
+        page_size: int,
+    ) -> ListQuery:
         size = _page_size(page_size)
         specification = parse_filter(filter, self.resource)
         ordering = parse_order_by(order_by, self.resource)
-        binding = _binding(self.resource.name, filter, ordering, parameters or {})
+        binding = _binding(self.resource.name, filter, ordering, parameters)
         return ListQuery(
             ordering=ordering,
             specification=scope & specification,

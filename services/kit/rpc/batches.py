@@ -47,7 +47,7 @@ async def answered(
         The answers, aligned with the items.
     """
     parsed = await each(items, field, parse)
-    return answers(await merged(parsed, work), answer)
+    return answers(await merged(parsed, field, work), answer)
 
 
 def answers(results: Iterable[R | DomainError], answer: Callable[[R | DomainError], A]) -> list[A]:
@@ -73,17 +73,21 @@ async def each(items: Iterable[I], field: str, parse: Callable[[I], T]) -> list[
 
 
 async def merged(
-    parsed: Sequence[T | DomainError], work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
+    parsed: Sequence[T | DomainError], field: str, work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
 ) -> list[R | DomainError]:
     """Does the work for the items that are good, and puts the results between the errors of the others.
 
     Args:
         parsed: The items of `each`.
+        field: The name of the field they are in.
         work: Answers a result for each item, in the same order.
     """
     good = [item for item in parsed if not isinstance(item, DomainError)]
     results = iter(await in_parts(good, work))
-    return [item if isinstance(item, DomainError) else next(results) for item in parsed]
+    return [
+        item if isinstance(item, DomainError) else _placed(next(results), field, position)
+        for position, item in enumerate(parsed)
+    ]
 
 
 def checked(validator: ContractValidator, parse: Callable[[M], T]) -> Callable[[M], T]:
@@ -122,12 +126,14 @@ def one(result: R | DomainError) -> R:
 def _parsed(item: I, path: str, parse: Callable[[I], T]) -> T | DomainError:
     try:
         return parse(item)
-    except InvalidField as error:
-        return error.within(path)
     except DomainError as error:
-        return error
+        return error.within(path)
     except Exception as error:  # noqa: BLE001 - it is logged, and told
         return unforeseen(error, path)
+
+
+def _placed(result: R | DomainError, field: str, position: int) -> R | DomainError:
+    return result.within(f"{field}[{position}]") if isinstance(result, DomainError) else result
 
 
 def _guarded(answer: Callable[[R | DomainError], A], result: R | DomainError) -> A:

@@ -54,8 +54,7 @@ def to_status(error: DomainError) -> Status:
     status = Status(code=code.value[0], message=_short(error.message, _MESSAGE_BYTES_MAX))
     for detail in _details(error, code):
         status.details.append(_packed(detail))
-    violations: tuple[FieldViolation, ...] = getattr(error, "violations", ())
-    if violations:
+    if violations := error.at_fault():
         room = STATUS_BYTES_MAX - status.ByteSize()
         status.details.append(_packed(_bad_request(violations, room)))
     return status
@@ -75,7 +74,7 @@ def _details(error: DomainError, code: grpc.StatusCode) -> Iterator[Message]:
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         violation = error_details_pb2.PreconditionFailure.Violation(
             type=error.reason,
-            subject=next(iter(metadata.values()), ""),
+            subject=_short(error.subject, _TEXT_BYTES_MAX),
             description=_short(error.message, _MESSAGE_BYTES_MAX),
         )
         yield error_details_pb2.PreconditionFailure(violations=[violation])

@@ -96,7 +96,8 @@ class ContractValidator:
 def _error(violations: list[protovalidate.Violation], prefix: str) -> DomainError:
     for violation in violations:
         if violation.proto.rule_id == "repeated.max_items":
-            return BatchTooLarge(len(violation.field_value), violation.rule_value)
+            too_large = BatchTooLarge(len(violation.field_value), violation.rule_value)
+            return too_large.within(prefix + _path(violation.proto.field))
     return InvalidField(
         tuple(
             FieldViolation(prefix + _path(violation.proto.field), _description(violation)) for violation in violations

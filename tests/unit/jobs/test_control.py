@@ -83,7 +83,7 @@ def test_a_job_that_is_over_and_released_needs_a_hold_of_the_next_generation_at_
 def test_a_job_without_a_hold_is_not_run_again_for_the_reason_that_there_is_none() -> None:
     job = stored_job(status=JobStatus.FAILED, billing_status=BillingStatus.RELEASED)
     with pytest.raises(InsufficientFunds):
-        retried(job, {job.id: InsufficientFunds(0, 5, "EUR")})
+        retried(job, {job.id: InsufficientFunds(0, 5, "EUR", job.customer_id)})
 
 
 @pytest.mark.parametrize("generation", [None, 1, 2])

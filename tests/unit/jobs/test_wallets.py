@@ -76,7 +76,7 @@ async def test_a_charge_is_asked_for_as_a_runner_would() -> None:
 
 
 async def test_a_refusal_of_the_ledger_is_known_with_its_reason() -> None:
-    stub = Stub(refused(InsufficientFunds(3, 7, "EUR")), refused(WalletNotFound(customer_id=CUSTOMER)))
+    stub = Stub(refused(InsufficientFunds(3, 7, "EUR", HOLD)), refused(WalletNotFound(customer_id=CUSTOMER)))
     outcomes = await asking(stub).deduct([CHARGE, CHARGE])
     assert outcomes == [
         Settlement(job_id=JOB, declined_reason="INSUFFICIENT_FUNDS"),
@@ -206,7 +206,7 @@ async def test_a_hold_is_asked_for_under_the_id_of_its_job() -> None:
 async def test_why_there_is_no_hold_is_said_in_the_terms_of_jobs() -> None:
     stub = HoldStub(
         [
-            not_placed(InsufficientFunds(3, 7, "EUR")),
+            not_placed(InsufficientFunds(3, 7, "EUR", HOLD)),
             not_placed(WalletNotFound(customer_id=CUSTOMER, currency="EUR")),
             not_placed(ConnectionFailed()),
         ]

@@ -31,6 +31,7 @@ class HostileState(DomainError):
 
     reason = "JOB_TYPE_IN_USE"
     retry_after_seconds = 0.25
+    about = "states/{one}"
     one: str
     two: str
 
@@ -156,7 +157,7 @@ def test_a_failed_precondition_says_what_about_which_subject() -> None:
 
     [violation] = detail.violations
     assert violation.type == "JOB_TYPE_IN_USE"
-    assert violation.subject == "blue"
+    assert violation.subject == "states/blue"
     assert violation.description == "The state blue is not green."
 
 

@@ -89,6 +89,7 @@ def test_a_batch_is_refused_for_its_size_and_not_for_its_items(validator: Contra
         validator.check(jobs.BatchCreateJobsRequest(requests=[bad_item] * 1001))
 
     assert (caught.value.items, caught.value.items_max) == (1001, 1000)
+    assert [one.field for one in caught.value.at_fault()] == ["requests"]
 
 
 async def test_a_bad_item_of_a_batch_leaves_its_neighbours_unharmed(validator: ContractValidator) -> None:
@@ -103,7 +104,7 @@ async def test_a_bad_item_of_a_batch_leaves_its_neighbours_unharmed(validator: C
 
     parse = checked(validator, input_of)
     parsed = await each([good, bad, good], "requests", parse)
-    first, refused, last = await merged(parsed, work)
+    first, refused, last = await merged(parsed, "requests", work)
 
     assert (first, last) == ("did 1", "did 1")
     assert isinstance(refused, InvalidField)

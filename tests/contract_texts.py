@@ -1,0 +1,51 @@
+"""What the contract says in its comments, and which fields its messages have."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from google.protobuf.descriptor import Descriptor
+
+from innosystem.options.v1.error_reason_pb2 import ErrorReason
+
+PROTOS = Path(__file__).resolve().parents[1] / "protos"
+REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
+
+_DECLARED = re.compile(r"((?:^ *//.*\n)+)^ *(service|rpc) (\w+)", flags=re.MULTILINE)
+_STEP = re.compile(r'(\w+)((?:\[\d+\])|(?:\["[^"]*"\]))?')
+
+
+@cache
+def comments() -> dict[str, str]:
+    """The comment of each service and each method, by `/package.Service` and `/package.Service/Method`."""
+    found: dict[str, str] = {}
+    for file in sorted(PROTOS.rglob("*_service.proto")):
+        text = file.read_text(encoding="utf-8")
+        package, service = re.findall(r"^package ([\w.]+);", text, flags=re.MULTILINE)[0], ""
+        for comment, kind, name in _DECLARED.findall(text):
+            if kind == "service":
+                service = f"/{package}.{name}"
+            found[service if kind == "service" else f"{service}/{name}"] = " ".join(comment.replace("//", " ").split())
+    return found
+
+
+def named(comment: str) -> set[str]:
+    """The words of a comment that are reasons, or look like one."""
+    words = set(re.findall(r"\b[A-Z_]+\b", comment))
+    return {word for word in words if word in REASONS or "_" in word.strip("_")}
+
+
+def reasons_of(method: str) -> set[str]:
+    """The reasons that the contract names for a method, and for every one of its service."""
+    return (named(comments()[method]) | named(comments()[method.rpartition("/")[0]])) & REASONS
+
+
+def has_path(message: Descriptor, path: str) -> bool:
+    """Whether a message has a field under a path such as `requests[3].job_id`."""
+    at: Descriptor | None = message
+    for step in path.split("."):
+        matched = _STEP.fullmatch(step)
+        if at is None or matched is None or matched[1] not in at.fields_by_name:
+            return matched is not None and at is not None and matched[1] in at.oneofs_by_name
+        at = at.fields_by_name[matched[1]].message_type
+    return True
