@@ -51,13 +51,29 @@ _reads(
 _reads("CustomerService.ListCustomers", lambda _: customers.ListCustomersRequest())
 
 
-@case("CustomerService.ResolveApiKey")
-def _resolve(world: World) -> Message:
+def _with_key(world: World) -> customers.CreateCustomerResponse:
     email = f"{uuid4()}@example.com"
-    created = world.customers.CreateCustomer(
+    return world.customers.CreateCustomer(
         customers.CreateCustomerRequest(customer_id=str(uuid4()), name="Ada", email=email)
     )
-    return customers.ResolveApiKeyRequest(api_key=created.api_key)
+
+
+_reads("CustomerService.ResolveApiKey", lambda world: customers.ResolveApiKeyRequest(api_key=_with_key(world).api_key))
+
+
+@case("CustomerService.RotateApiKey")
+def _rotate(world: World) -> Message:
+    return customers.RotateApiKeyRequest(customer_id=_with_key(world).customer.id, overlap={"seconds": 3600})  # type: ignore[arg-type]
+
+
+_reads("CustomerService.ListApiKeys", lambda world: customers.ListApiKeysRequest(customer_id=world.customer()))
+
+
+@case("CustomerService.RevokeApiKey")
+def _revoke(world: World) -> Message:
+    customer_id = _with_key(world).customer.id
+    [key] = world.customers.ListApiKeys(customers.ListApiKeysRequest(customer_id=customer_id)).api_keys
+    return customers.RevokeApiKeyRequest(customer_id=customer_id, api_key_id=key.id)
 
 
 def _new_job(world: World) -> jobs.CreateJobRequest:
