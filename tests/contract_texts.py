@@ -12,7 +12,6 @@ PROTOS = Path(__file__).resolve().parents[1] / "protos"
 REASONS = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name} - {"UNSPECIFIED"}
 
 _DECLARED = re.compile(r"((?:^ *//.*\n)+)^ *(service|rpc) (\w+)", flags=re.MULTILINE)
-_STEP = re.compile(r'(\w+)((?:\[\d+\])|(?:\["[^"]*"\]))?')
 
 
 @cache
@@ -41,11 +40,11 @@ def reasons_of(method: str) -> set[str]:
 
 
 def has_path(message: Descriptor, path: str) -> bool:
-    """Whether a message has a field under a path such as `requests[3].job_id`."""
+    """Whether a message has a field, or a oneof, under a path such as `requests[3].job_id`."""
     at: Descriptor | None = message
-    for step in path.split("."):
-        matched = _STEP.fullmatch(step)
-        if at is None or matched is None or matched[1] not in at.fields_by_name:
-            return matched is not None and at is not None and matched[1] in at.oneofs_by_name
-        at = at.fields_by_name[matched[1]].message_type
+    # What stands in brackets may be anything, and be cut.
+    for name in re.sub(r'\[("[^"]*("\]|$)|\d+\])', "", path).split("."):
+        if at is None or name not in at.fields_by_name:
+            return at is not None and name in at.oneofs_by_name
+        at = at.fields_by_name[name].message_type
     return True

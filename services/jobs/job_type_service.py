@@ -25,13 +25,6 @@ _PART = 50
 _PAGE_CHARACTERS_MAX = 4_000_000
 # How often a change is made anew that another one got in the way of.
 _RETRIES = 4
-# Where the contract has another name for a field of ours.
-_CONTRACT_NAMES = {
-    "input_schema": "input_schema_json",
-    "retry_initial_backoff": "retry_policy.initial_backoff",
-    "retry_max_backoff": "retry_policy.max_backoff",
-    "retry_multiplier": "retry_policy.multiplier",
-}
 
 
 class JobTypeService:

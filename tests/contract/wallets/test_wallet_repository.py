@@ -166,7 +166,7 @@ async def test_a_key_used_with_other_parameters_is_refused_and_writes_nothing(se
     await service.deduct(deduct(wallet.owner, 10, "a"))
     with pytest.raises(IdempotencyKeyReused) as refused:
         await service.credit(credit(wallet.owner, 11, "a"))
-    assert refused.value.fields == ("kind", "amount_cents")
+    assert refused.value.fields == ("idempotency_key", "amount_cents")
     assert (await service.get(wallet.id)).current_balance_cents == 90
 
 

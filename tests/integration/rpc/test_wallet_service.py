@@ -236,7 +236,7 @@ def test_the_key_of_a_credit_can_not_charge(stub: WalletServiceStub, refused: Re
 
     error = refused(stub.Deduct, charge(owner, 50, "top-up"), "IDEMPOTENCY_KEY_REUSED")
 
-    assert error.metadata == {"fields": "kind,amount_cents"}
+    assert error.metadata == {"fields": "idempotency_key,amount_cents"}
 
 
 def test_a_charge_beyond_the_balance_is_refused_with_what_is_there(stub: WalletServiceStub, refused: Refused) -> None:

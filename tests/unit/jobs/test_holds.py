@@ -79,7 +79,7 @@ async def test_an_id_whose_job_was_charged_is_not_used_again(wallets: WalletsFor
 
 
 @pytest.mark.parametrize(
-    ("other", "fields"), [({"customer_id": uuid4()}, ("customer_id",)), ({"currency": "USD"}, ("currency",))]
+    ("other", "fields"), [({"customer_id": uuid4()}, ("customer_id",)), ({"currency": "USD"}, ("job_type",))]
 )
 async def test_a_hold_of_somebody_else_is_not_used(
     wallets: WalletsForTests, other: dict[str, Any], fields: tuple[str, ...]

@@ -163,9 +163,9 @@ def test_another_description_is_still_the_same_request() -> None:
     ("other", "fields"),
     [
         (deduct(71, "a"), ("amount_cents",)),
-        (credit(70, "a"), ("kind",)),
+        (credit(70, "a"), ("idempotency_key",)),
         (deduct(70, "a", hold_id=uuid4()), ("hold_id",)),
-        (credit(71, "a"), ("kind", "amount_cents")),
+        (credit(71, "a"), ("idempotency_key", "amount_cents")),
     ],
 )
 @pytest.mark.parametrize("in_one_batch", [True, False])
