@@ -52,7 +52,7 @@ class ApiKeyService:
         self._now = now
         self._changed = changed
 
-    @transactional(retries=RETRIES)
+    @transactional(retries=RETRIES, patient=True)
     async def rotate(self, customer_id: UUID, api_key_id: UUID, overlap: timedelta) -> RotatedKey:
         """Make a new present key; the one before it works until the overlap has passed.
 
@@ -81,7 +81,7 @@ class ApiKeyService:
         changed = customer.with_key(new, until if overlap else None)
         return RotatedKey(await self._customers.update(changed), key, secret)
 
-    @transactional(retries=RETRIES)
+    @transactional(retries=RETRIES, patient=True)
     async def revoke(self, customer_id: UUID, api_key_id: UUID) -> ApiKey:
         """End a key now; one that has ended stays as it is.
 

@@ -129,7 +129,7 @@ class CustomersService:
         """
         return await self._change(customer_id, {"active": active}, etag)
 
-    @transactional(retries=RETRIES)
+    @transactional(retries=RETRIES, patient=True)
     async def _change(self, customer_id: UUID, changes: dict[str, Any], etag: str) -> Customer:
         # Locked before it is read: of those who change it at the same moment each waits for the one before.
         customer = existing(await self._customers.get_locked(customer_id), customer_id)

@@ -130,7 +130,7 @@ class JobTypeService:
         except AlreadyExists as error:
             raise _name_taken(error, changes["name"]) from error
 
-    @transactional(retries=_RETRIES)
+    @transactional(retries=_RETRIES, patient=True)
     async def _change(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
         job_type = await self._existing(job_type_id, etag)
         changed = replace(job_type, **changes)
@@ -140,7 +140,7 @@ class JobTypeService:
         self._known.changing(job_type, changed)
         return await self._job_types.update(changed)
 
-    @transactional(retries=_RETRIES)
+    @transactional(retries=_RETRIES, patient=True)
     async def set_paused(self, job_type_id: UUID, *, paused: bool) -> JobType:
         """Pauses or resumes a job type.
 
@@ -167,7 +167,7 @@ class JobTypeService:
         except StillReferenced as error:
             raise JobTypeInUse(job_type_id) from error
 
-    @transactional(retries=_RETRIES)
+    @transactional(retries=_RETRIES, patient=True)
     async def _delete(self, job_type_id: UUID, etag: str) -> None:
         self._known.changing(await self._existing(job_type_id, etag))
         await self._job_types.delete(job_type_id)

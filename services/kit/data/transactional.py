@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import stamina
 
-from services.kit.data.errors import Conflict
+from services.kit.data.errors import Conflict, LockTimedOut
 from services.kit.data.transactions import Definition, Isolation, Propagation, Transactions
 
 P = ParamSpec("P")
@@ -39,6 +39,7 @@ def transactional(
     rollback_for: tuple[type[Exception], ...] = (),
     no_rollback_for: tuple[type[Exception], ...] = (),
     retries: int | None = None,
+    patient: bool = False,
 ) -> Callable[[Method[S, P, R]], Method[S, P, R]]:
     """Makes a method run in a transaction of its object's `transactions`.
 
@@ -54,6 +55,7 @@ def transactional(
         retries: How often the whole method is repeated after a `Conflict` (a serialization failure, a deadlock, a
             version that changed): nothing was written then. Only the method that began the transaction repeats, and
             never after a commit whose outcome is unknown. By default once if it only reads, else not at all.
+        patient: Whether it is repeated as well after a lock that was not to be had in time.
     """
     definition = Definition(
         propagation=propagation,
@@ -63,6 +65,7 @@ def transactional(
         rollback_for=rollback_for,
         no_rollback_for=no_rollback_for,
     )
+    passing = (Conflict, LockTimedOut) if patient else (Conflict,)
     retries = int(read_only) if retries is None else retries
     repeating = stamina.AsyncRetryingCaller(
         attempts=retries + 1,
@@ -81,7 +84,7 @@ def transactional(
             # In a transaction that somebody else began, it is not ours to repeat.
             if self.transactions.is_open and propagation is not Propagation.REQUIRES_NEW:
                 return await once(self, *args, **kwargs)
-            return await repeating(Conflict, once, self, *args, **kwargs)
+            return await repeating(passing, once, self, *args, **kwargs)
 
         chosen: Method[S, P, R] = repeated if retries else once
         update_wrapper(chosen, method)
