@@ -18,6 +18,7 @@ from services.kit.data.errors import (
     AlreadyExists,
     CommitUnknown,
     Conflict,
+    LockTimedOut,
     PoolExhausted,
     TimedOut,
     TransactionMisused,
@@ -540,6 +541,23 @@ async def test_conflicts_are_repeated_as_often_as_said_and_then_raised(notes: No
     with pytest.raises(Conflict):
         await work.run()
     assert work.runs == 3
+
+
+@pytest.mark.parametrize("patient", [False, True])
+async def test_a_lock_that_was_not_to_be_had_is_waited_for_again_by_who_is_patient(notes: Notes, patient: bool) -> None:
+    class Work:
+        transactions = notes.transactions
+        runs = 0
+
+        @transactional(retries=2, patient=patient)
+        async def run(self) -> None:
+            self.runs += 1
+            raise LockTimedOut
+
+    work = Work()
+    with pytest.raises(LockTimedOut):
+        await work.run()
+    assert work.runs == (3 if patient else 1)
 
 
 @pytest.mark.parametrize("mode", [P.REQUIRES_NEW, P.NOT_SUPPORTED])
