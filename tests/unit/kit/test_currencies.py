@@ -1,5 +1,7 @@
 """What ISO 4217 says of currencies, and how amounts are written."""
 
+from uuid import UUID
+
 import pytest
 
 from services.jobs import errors as submission
@@ -40,12 +42,12 @@ def test_what_iso_does_not_know_or_has_no_minor_unit_is_refused(code: str) -> No
 
 
 def test_refusals_name_amounts_in_the_units_of_their_currency() -> None:
-    assert str(submission.InsufficientFunds(0, 500, "JPY")) == (
+    assert str(submission.InsufficientFunds(0, 500, "JPY", UUID(int=1))) == (
         "The job costs 500 JPY and 0 JPY are available: credit the wallet first."
     )
-    assert str(submission.PriceAboveMaximum(5, 4, "EUR")) == (
+    assert str(submission.PriceAboveMaximum(5, 4, "EUR", "type")) == (
         "The job costs 0.05 EUR and the caller allows 0.04 EUR at most."
     )
-    refused = ledger.InsufficientFunds(0, 500, "KWD")
+    refused = ledger.InsufficientFunds(0, 500, "KWD", UUID(int=1))
     assert refused.message == "0.500 KWD are required and 0.000 KWD are available: credit the wallet first."
     assert refused.metadata == {"available_cents": "0", "required_cents": "500", "currency": "KWD"}
