@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
@@ -120,14 +120,33 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return server.url.replace("db=0", f"db={int(worker) % 16}")
 
 
+def service_role(service: str) -> str:
+    """What a service connects as in tests."""
+    return f"test_{service}"
+
+
+def as_service(service: str, url: str) -> str:
+    """The address of a database for the service itself, which owns nothing there."""
+    role = service_role(service)
+    return make_url(url).set(username=role, password=role).render_as_string(hide_password=False)
+
+
 def migrations(service: str, url: str) -> Migrations:
-    """The migrations of a service on a database."""
-    return Migrations(service, url, importlib.import_module(f"services.{service}.models").metadata)
+    """The migrations of a service on a database, by its owner, with the grants for the service's role."""
+    role = service_role(service)
+    with psycopg.connect(url, autocommit=True) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+            # Another worker may be faster.
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), role)
+                connection.execute(create)
+    metadata = importlib.import_module(f"services.{service}.models").metadata
+    return Migrations(service, url, metadata, service_role=role)
 
 
 @pytest.fixture(scope="session")
 def fresh_database(postgres: PostgresServer) -> Iterator[Callable[[str], str]]:
-    """Makes an empty, migrated database of a service and answers its address: `fresh_database("jobs")`."""
+    """Makes an empty, migrated database of a service and answers its owner's address: `fresh_database("jobs")`."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     templates: dict[str, str] = {}
     made: list[str] = []

@@ -45,6 +45,29 @@ def pooled(service: str, settings: Mapping[str, str]) -> bool:
         raise CommandError(f"{variable} is neither true nor false") from error
 
 
+def owner_variable(service: str) -> str:
+    """Return the variable with the address by which the owner of a service's database connects, to migrate it."""
+    return f"{service.upper()}_DATABASE_OWNER_URL"
+
+
+def service_role(service: str, settings: Mapping[str, str]) -> str | None:
+    """Return the role that a service connects as, where it is not the owner of the database: its URL names both.
+
+    Raises:
+        CommandError: If there is a URL of the owner, and that of the service names nobody, or the same role.
+    """
+    from sqlalchemy import make_url
+
+    variable = f"{service.upper()}_DATABASE_URL"
+    owner, url = settings.get(owner_variable(service)), settings.get(variable)
+    if not owner or not url:
+        return None
+    role = make_url(url).username
+    if not role or role == make_url(owner).username:
+        raise CommandError(f"{variable} has to name the role of the service, which is not that of {owner_variable(service)}")
+    return role
+
+
 @asynccontextmanager
 async def platform() -> AsyncIterator["Innosystem"]:
     """Makes a client of the services, whose errors name the service that can't be reached."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
-from services.cli.connect import environment, pooled
+from services.cli.connect import environment, owner_variable, pooled, service_role
 from services.cli.errors import CommandError
 from services.cli.options import Json, Service
 from services.cli.output import NOTHING, print_json, print_table
@@ -89,7 +89,8 @@ def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
 def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
     """Check that nothing is pending and that the databases are what the models say; exit with 1 if not.
 
-    Tables, columns, types, NOT NULL, defaults, constraints and indexes are compared.
+    Tables, columns, types, NOT NULL, defaults, constraints, indexes, triggers, rules and functions are compared, and
+    what the service's role may do, and others with the tables that are append-only.
     """
     found: list[dict[str, str | None]] = []
     for each in _of(service):
@@ -137,13 +138,21 @@ def _of(service: Service | None) -> list["Migrations"]:
     from services.kit.migrations.tree import Migrations
 
     wanted = [service] if service else _ALL
-    urls = {name: environment().get(f"{name.upper()}_DATABASE_URL") for name in wanted}
-    if missing := [f"{name.upper()}_DATABASE_URL" for name, url in urls.items() if not url]:
+    given = environment()
+    urls = {name: given.get(f"{name.upper()}_DATABASE_URL") for name in wanted}
+    owners = {name: given.get(owner_variable(name), url) for name, url in urls.items()}
+    if missing := [f"{name.upper()}_DATABASE_URL" for name, url in owners.items() if not url]:
         verb = "is" if len(missing) == 1 else "are"
         raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
     return [
-        Migrations(name, url, import_module(f"services.{name}.models").metadata, pooled=pooled(name, environment()))
-        for name, url in urls.items()
+        Migrations(
+            name,
+            url,
+            import_module(f"services.{name}.models").metadata,
+            pooled=pooled(name, given),
+            service_role=service_role(name, given),
+        )
+        for name, url in owners.items()
         if url
     ]
 
@@ -154,12 +163,15 @@ def _named_failures(service: str) -> Iterator[None]:
     from alembic.util import CommandError as AlembicError
     from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+    from services.kit.migrations.grants import ServiceRoleUnknown
     from services.kit.migrations.locking import MigrationsBusy
+    from services.kit.migrations.ownership import DatabaseOfAnother
 
-    variable = f"{service.upper()}_DATABASE_URL"
+    owner = owner_variable(service)
+    variable = owner if owner in environment() else f"{service.upper()}_DATABASE_URL"
     try:
         yield
-    except (AlembicError, MigrationsBusy) as error:
+    except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:
         raise CommandError(f"{service}: {error}") from error
     except ArgumentError as error:
         raise CommandError(f"{variable} is not a URL such as postgresql://user:password@host:port/name") from error

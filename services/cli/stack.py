@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from services.cli.child import Child, StackError
-from services.cli.connect import environment, pooled
+from services.cli.connect import environment, owner_variable, pooled, service_role
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from services.cli.embedded.errors import with_log
 from services.cli.readiness import until_serving
@@ -122,6 +122,7 @@ class Stack:
     def _write_settings(self) -> None:
         """Writes down what other processes need to work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
+        names += [name for name in map(owner_variable, SERVICES) if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
         self.settings_file.touch(mode=0o600)
         self.settings_file.write_text("".join(lines))
@@ -150,8 +151,12 @@ class Stack:
         self._opened.callback(postgres.stop)
         postgres.start()
         for service in missing:
-            postgres.create_database(f"innosystem_{service}")
-            self._settings[f"{service.upper()}_DATABASE_URL"] = postgres.url(f"innosystem_{service}")
+            name = f"innosystem_{service}"
+            postgres.create_database(name)
+            # The superuser owns the tables. The service owns nothing, and can't change what happened.
+            postgres.create_role(name)
+            self._settings[owner_variable(service)] = postgres.url(name)
+            self._settings[f"{service.upper()}_DATABASE_URL"] = postgres.url(name, user=name)
 
     def _start_redis(self) -> None:
         if "REDIS_URL" in self._settings:
@@ -166,8 +171,14 @@ class Stack:
 
         for service in SERVICES:
             models = importlib.import_module(f"services.{service}.models")
-            url = self._settings[f"{service.upper()}_DATABASE_URL"]
-            Migrations(service, url, models.metadata, pooled=pooled(service, self._settings)).up()
+            url = self._settings.get(owner_variable(service)) or self._settings[f"{service.upper()}_DATABASE_URL"]
+            Migrations(
+                service,
+                url,
+                models.metadata,
+                pooled=pooled(service, self._settings),
+                service_role=service_role(service, self._settings),
+            ).up()
 
     async def _start_service(self, service: str) -> None:
         self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
@@ -191,7 +202,9 @@ class Stack:
         # How far a process has come is read from its log, at the level INFO.
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        child = Child(name, module, arguments, {**self._settings, **settings}, log)
+        # What the owners of the databases may do is nobody's business but that of migrations.
+        given = {key: value for key, value in self._settings.items() if key not in map(owner_variable, SERVICES)}
+        child = Child(name, module, arguments, {**given, **settings}, log)
         # Stopped in the reverse order: runners first, then who takes their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()

@@ -4,17 +4,16 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Connection,
     ForeignKey,
     Index,
     Table,
     Text,
     UniqueConstraint,
     Uuid,
-    event,
     text,
 )
 
+from services.kit.data.append_only import append_only
 from services.kit.data.tables import audit_log, created_at, make_metadata, time_column, updated_at
 
 metadata = make_metadata()
@@ -127,30 +126,8 @@ Index(
     postgresql_where=wallet_transactions.c.refunds_transaction_id.is_not(None),
 )
 
-# A defect, or a hand in psql, must not rewrite what happened. Corrections are further lines.
-APPEND_ONLY = (
-    """
-    CREATE FUNCTION refuse_change_of_transactions() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION 'wallet_transactions is append-only: % is refused', TG_OP
-            USING ERRCODE = 'restrict_violation', CONSTRAINT = 'wallet_transactions_append_only',
-                TABLE = 'wallet_transactions';
-    END
-    $$
-    """,
-    """
-    CREATE TRIGGER wallet_transactions_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON wallet_transactions
-    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_transactions()
-    """,
-)
-
-
-def _make_append_only(_table: Table, connection: Connection, **_: object) -> None:
-    for statement in APPEND_ONLY:
-        connection.execute(text(statement))
-
-
-event.listen(wallet_transactions, "after_create", _make_append_only)
+# What happened stays as it was written down. Corrections are further lines.
+append_only(wallet_transactions, "refuse_change_of_transactions")
 
 holds = Table(
     "holds",

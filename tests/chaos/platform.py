@@ -277,7 +277,7 @@ class Platform:
         return {"REDIS_URL": f"redis://127.0.0.1:{self.links['redis'].port}/0"}
 
     def _database_url(self, service: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.links[f'postgres-{service}'].port}/{service}"
+        return f"postgresql://{service_role(service)}@127.0.0.1:{self.links[f'postgres-{service}'].port}/{service}"
 
     def _postgres_socket(self) -> Path:
         [host] = parse_qs(urlsplit(self.postgres.url("postgres")).query)["host"]

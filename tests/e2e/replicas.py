@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.conftest import as_service
 from tests.e2e.processes import Process
 
 SERVICES = ("customers", "wallets", "jobs")
@@ -72,7 +73,7 @@ class Replicas:
             return {**queue, **self._clients("wallets", "jobs"), **_RUNNER_SETTINGS}
         upper = service.upper()
         settings = {
-            f"{upper}_DATABASE_URL": self.database_urls[service],
+            f"{upper}_DATABASE_URL": as_service(service, self.database_urls[service]),
             f"{upper}_DATABASE_POOL_SIZE": "8",
             f"{upper}_LISTEN_ADDRESS": self._addresses.get(name, "127.0.0.1:0"),
         }

@@ -19,6 +19,7 @@ from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
 from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.conftest import as_service
 from tests.e2e.processes import Process
 
 SERVICES = ("customers", "wallets", "jobs")
@@ -50,7 +51,7 @@ class Stack:
 
     Attributes:
         folder: Where the processes work.
-        database_urls: The databases, by service.
+        database_urls: The databases, by service, as their owner connects.
         redis_url: The queue.
         key_prefix: Keeps the queue's lists apart from those of other tests.
     """
@@ -68,7 +69,7 @@ class Stack:
         """The settings of a service. It listens where it did before, if it was started before."""
         name = service.upper()
         settings = {
-            f"{name}_DATABASE_URL": self.database_urls[service],
+            f"{name}_DATABASE_URL": as_service(service, self.database_urls[service]),
             f"{name}_LISTEN_ADDRESS": self.addresses.get(service, "127.0.0.1:0"),
         }
         if service != "wallets":

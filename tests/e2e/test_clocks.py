@@ -15,6 +15,7 @@ from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest, GetWalletRequest, WalletOwner
+from tests.conftest import as_service
 from tests.e2e.processes import Process
 from tests.e2e.replicas import SERVICES
 
@@ -33,7 +34,8 @@ def addresses(
     try:
         for service in SERVICES:
             upper = service.upper()
-            own = {f"{upper}_DATABASE_URL": fresh_database(service), f"{upper}_LISTEN_ADDRESS": "127.0.0.1:0"}
+            url = as_service(service, fresh_database(service))
+            own = {f"{upper}_DATABASE_URL": url, f"{upper}_LISTEN_ADDRESS": "127.0.0.1:0"}
             peers = {f"{name.upper()}_ADDRESS": address for name, address in found.items()}
             how = [f"services.{service}"]
             if service == "jobs":

@@ -18,6 +18,7 @@ from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.chaos.proxy import Link
+from tests.conftest import as_service
 from tests.e2e.processes import LIMIT_SECONDS, Process
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ CENTS = 100_000
 @pytest.fixture
 def addresses(tmp_path: Path, fresh_database: Callable[[str], str]) -> Iterator[list[str]]:
     """Two processes of the wallets service on one database."""
-    settings = {"WALLETS_DATABASE_URL": fresh_database("wallets"), "WALLETS_LISTEN_ADDRESS": "127.0.0.1:0"}
+    url = as_service("wallets", fresh_database("wallets"))
+    settings = {"WALLETS_DATABASE_URL": url, "WALLETS_LISTEN_ADDRESS": "127.0.0.1:0"}
     servers = [Process("services.wallets", environment=settings, folder=tmp_path) for _ in range(2)]
     try:
         yield [server.logged("serving")["address"] for server in servers]

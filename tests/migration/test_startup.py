@@ -9,12 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from grpc_health.v1 import health_pb2
 from pydantic import SecretStr
 from sqlalchemy import MetaData
 from structlog.testing import capture_logs
 
 from services.kit.data.database import Database
 from services.kit.data.errors import ConnectionFailed
+from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import Mode, SchemaGate
 from services.kit.rpc.health import Health
 from services.kit.settings import DatabaseSettings, StartupError
@@ -54,19 +56,17 @@ async def test_a_refusal_goes_through_the_health_checks_and_ends_the_process(tre
         await health.watch()
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_process_with_a_database_behind_ends_with_one_line_and_exit_status_2(
-    service: str, empty_database: str, tmp_path: Path
-) -> None:
+def start(service: str, url: str, mode: Mode, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Starts a service on a database, and waits until it has ended."""
     name = service.upper()
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", f"services.{service}"],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **os.environ,
             "PYTHONPATH": str(Path(__file__).parents[2]),
-            f"{name}_DATABASE_URL": empty_database,
-            f"{name}_DATABASE_SCHEMA_CHECK": "validate",
+            f"{name}_DATABASE_URL": url,
+            f"{name}_DATABASE_SCHEMA_CHECK": mode,
             f"{name}_LISTEN_ADDRESS": "127.0.0.1:0",
             "REDIS_URL": "redis://127.0.0.1:1/0",
         },
@@ -75,6 +75,13 @@ def test_a_process_with_a_database_behind_ends_with_one_line_and_exit_status_2(
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_process_with_a_database_behind_ends_with_one_line_and_exit_status_2(
+    service: str, empty_database: str, tmp_path: Path
+) -> None:
+    done = start(service, empty_database, "validate", tmp_path)
     missing = ", ".join(migrations(service, empty_database).pending())
     assert done.returncode == 2
     assert done.stderr == (
@@ -101,6 +108,7 @@ import asyncio, sys
 from services.{service}.__main__ import main
 from services.{service}.models import metadata
 from services.kit.data.database import Database
+from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings
 
@@ -152,12 +160,65 @@ async def test_a_database_ahead_of_the_code_is_accepted_and_logged(tree: Tree, e
     tree.add(TABLE)
     tree.on(empty_database).up()
     with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE alembic_version ADD COLUMN service text DEFAULT 'things'")
         connection.execute("UPDATE alembic_version SET version_num = 'later'")
     modes: tuple[Mode, ...] = ("validate", "migrate", "warn")
     for mode in modes:
         with capture_logs() as logs:
             await gate(tree, empty_database, mode).check()
         assert logs == [{"event": "database ahead of the code", "log_level": "info", "revision": "later"}]
+
+
+async def test_a_database_with_an_unknown_revision_that_does_not_say_whose_it_is_is_refused(
+    tree: Tree, empty_database: str
+) -> None:
+    tree.add(TABLE)
+    tree.on(empty_database).up()
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'strange'")
+    modes: tuple[Mode, ...] = ("validate", "migrate", "warn")
+    for mode in modes:
+        with pytest.raises(StartupError, match=r"^strange, the revision of the database, is of another service"):
+            await gate(tree, empty_database, mode).check()
+
+
+OTHERS = {"customers": "wallets", "wallets": "jobs", "jobs": "customers"}
+
+
+@pytest.mark.parametrize("mode", ["validate", "migrate", "warn"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_led_to_the_database_of_another_ends_with_a_line_that_says_so(
+    service: str, mode: Mode, fresh_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    done = start(service, fresh_database(OTHERS[service]), mode, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"{service}: this is the database of {OTHERS[service]}, not of {service}: "
+        f"look at {service.upper()}_DATABASE_URL\n"
+    )
+
+
+async def test_a_database_of_another_service_is_never_said_to_be_served(fresh_database: Callable[[str], str]) -> None:
+    settings = DatabaseSettings(url=SecretStr(fresh_database("customers")))
+    database = Database.connect(settings, application_name="test")
+    health = Health(["wallets"], {"database": SchemaGate.of("wallets", settings, MetaData(), database).check})
+    await health.start()
+    try:
+        with pytest.raises(StartupError, match="the database of customers, not of wallets"):
+            await health.watch()
+        answer = await health.servicer.Check(health_pb2.HealthCheckRequest(service="wallets"), None)
+    finally:
+        await database.close()
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.mark.parametrize("move", ["up", "down"])
+def test_the_database_of_another_service_is_not_migrated(move: str, fresh_database: Callable[[str], str]) -> None:
+    steps = migrations("wallets", fresh_database("customers"))
+    before = steps.current()
+    with pytest.raises(DatabaseOfAnother, match="the database of customers, not of wallets"):
+        getattr(steps, move)("base" if move == "down" else "head")
+    assert steps.current() == before
 
 
 async def test_migrate_applies_what_is_pending(tree: Tree, empty_database: str) -> None:

@@ -140,6 +140,21 @@ class EmbeddedPostgres:
                 # Somebody has created it since the look above, which is what was wanted.
                 return
 
+    def create_role(self, name: str) -> None:
+        """Create a role that may log in and owns nothing, unless there is one of that name.
+
+        Raises:
+            EmbeddedServerError: The server does not run, or refuses.
+        """
+        with self._administration(f"Creating role {name}") as connection:
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None:
+                return
+            try:
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                # Somebody has created it since the look above, which is what was wanted.
+                return
+
     def drop_database(self, name: str) -> None:
         """Drop a database and the connections to it; do nothing if there is none of that name.
 

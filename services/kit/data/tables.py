@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
+from services.kit.data.append_only import append_only
 from services.kit.data.dialects.types import MOMENT, UUID, MariaDbJson, now, sorted_text
 
 
@@ -99,3 +100,5 @@ audit_log = Table(
 # The history of one row, and the list in its default order.
 Index("ix_audit_log_entity_id", audit_log.c.entity_id, audit_log.c.created_at, audit_log.c.id)
 Index("ix_audit_log_created_at", audit_log.c.created_at, audit_log.c.id)
+
+append_only(audit_log, "refuse_change_of_audit_log")

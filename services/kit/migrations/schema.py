@@ -1,7 +1,7 @@
 """How a live database differs from the models, in words.
 
 The models' tables are made in a schema that is rolled back, and the catalogues of the two are compared. So the same
-server puts both into words, and CHECK constraints are compared as well.
+server puts both into words, and CHECK constraints, triggers and their functions are compared as well.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -11,11 +11,13 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, MetaData, text
 
+from services.kit.migrations import grants
 from services.kit.migrations.locking import TURNS
 
 # Alembic's own table and that of the turns are not in the models.
 _TABLES = f"""
-SELECT c.oid, c.relname AS name, c.reloptions AS parameters FROM pg_class c
+SELECT c.oid, c.relname AS name, c.reloptions AS parameters, c.relpersistence::text AS persistence,
+    c.relrowsecurity AS policed FROM pg_class c
 WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p')
     AND c.relname NOT IN ('alembic_version', '{TURNS}')
 """  # noqa: S608
@@ -45,11 +47,30 @@ WHERE NOT EXISTS (
 """  # noqa: S608
 
 _TRIGGERS = f"""
-SELECT t.name || '.' || g.tgname AS name, pg_get_triggerdef(g.oid, true) AS definition, g.tgenabled <> 'D' AS enabled
+SELECT t.name || '.' || g.tgname AS name, pg_get_triggerdef(g.oid, true) AS definition, g.tgenabled::text AS enabled
 FROM ({_TABLES}) t JOIN pg_trigger g ON g.tgrelid = t.oid
 WHERE NOT g.tgisinternal
 """  # noqa: S608
 
+# A rule can put something else in the place of a statement.
+_RULES = f"""
+SELECT t.name || '.' || r.rulename AS name, pg_get_ruledef(r.oid, true) AS definition
+FROM ({_TABLES}) t JOIN pg_rewrite r ON r.ev_class = t.oid
+"""  # noqa: S608
+
+# Those of extensions are not ours. The text has the schema in it, which is another one for the models.
+_FUNCTIONS = """
+SELECT p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
+    replace(pg_get_functiondef(p.oid), quote_ident(n.nspname) || '.' || quote_ident(p.proname), p.proname) AS definition
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.oid = CAST(:schema AS regnamespace) AND p.prokind IN ('f', 'p')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+    )
+"""
+
+_PERSISTENCE = {"p": "kept", "u": "UNLOGGED, which a crash empties", "t": "temporary"}
+_ENABLED = {"O": "enabled", "A": "enabled always", "R": "enabled for replicas only", "D": "disabled"}
 _KINDS = {"c": "check constraint", "f": "foreign key", "p": "primary key", "u": "unique constraint", "x": "exclusion"}
 
 
@@ -62,22 +83,30 @@ class _Catalogue:
     constraints: Mapping[str, Any]
     indexes: Mapping[str, Any]
     triggers: Mapping[str, Any]
+    rules: Mapping[str, Any]
+    functions: Mapping[str, Any]
 
 
-def differences(connection: Connection, metadata: MetaData) -> list[str]:
+def differences(connection: Connection, metadata: MetaData, service_role: str | None = None) -> list[str]:
     """How the database differs from the models, one line each, ordered; empty if it does not.
 
     Nothing is left behind, and no lock is taken on a table. The user needs the right to make a schema.
+
+    Args:
+        connection: To the live database, as its owner.
+        metadata: The tables of the models.
+        service_role: What the service connects as; None if that is the owner.
     """
     schema = f"innosystem_check_{uuid4().hex}"
     try:
         live = str(connection.scalar(text("SELECT current_schema()")))
         found = _read(connection, live)
+        rights = list(grants.differences(connection, metadata, service_role))
         connection.execute(text(f"CREATE SCHEMA {schema}"))
         # The definitions name tables without their schema when it is the one that names are looked up in.
         connection.execute(text(f"SET LOCAL search_path TO {schema}"))
         metadata.create_all(connection, checkfirst=False)
-        return list(_differences(found, _read(connection, schema)))
+        return [*_differences(found, _read(connection, schema)), *rights]
     finally:
         connection.rollback()
 
@@ -87,19 +116,22 @@ def _read(connection: Connection, schema: str) -> _Catalogue:
         rows = connection.execute(text(query), {"schema": f'"{schema}"'})
         return {row.name: row for row in rows}
 
-    return _Catalogue(by_name(_TABLES), by_name(_COLUMNS), by_name(_CONSTRAINTS), by_name(_INDEXES), by_name(_TRIGGERS))
+    parts = (_TABLES, _COLUMNS, _CONSTRAINTS, _INDEXES, _TRIGGERS, _RULES, _FUNCTIONS)
+    return _Catalogue(*(by_name(query) for query in parts))
 
 
 def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
-    yield from _compared(live.tables, models.tables, lambda name, _: f"table {name}", lambda _: ())
+    yield from _compared(live.tables, models.tables, lambda name, _: f"table {name}", _table)
+    yield from _compared(live.functions, models.functions, lambda name, _: f"function {name}", _definition)
     # Of a table that only one of them has, no more is said.
     both = live.tables.keys() & models.tables.keys()
     live, models = _of(live, both), _of(models, both)
     yield from _parameters(live.tables, models.tables, both)
     yield from _compared(live.columns, models.columns, lambda name, _: f"column {name}", _column)
-    yield from _compared(live.constraints, models.constraints, _constraint_name, lambda row: (row.definition,))
+    yield from _compared(live.constraints, models.constraints, _constraint_name, _definition)
     yield from _compared(live.indexes, models.indexes, lambda name, _: f"index {_inside(name)}", _index)
     yield from _compared(live.triggers, models.triggers, lambda name, _: f"trigger {_inside(name)}", _trigger)
+    yield from _compared(live.rules, models.rules, lambda name, _: f"rule {_inside(name)}", _definition)
 
 
 def _parameters(live: Mapping[str, Any], models: Mapping[str, Any], tables: set[str]) -> Iterator[str]:
@@ -126,8 +158,18 @@ def _compared(
         else:
             pairs = zip(facts(live[name]), facts(models[name]), strict=True)
             yield from (
-                f"{called(name, live[name])}: {is_}; the models say {says}" for is_, says in pairs if is_ != says
+                f"{called(name, live[name])}: {_in_one_line(is_)}; the models say {_in_one_line(says)}"
+                for is_, says in pairs
+                if is_ != says
             )
+
+
+def _table(row: Any) -> tuple[str, ...]:
+    return (_PERSISTENCE[row.persistence], "rows under policies" if row.policed else "all rows for everybody")
+
+
+def _definition(row: Any) -> tuple[str, ...]:
+    return (row.definition,)
 
 
 def _column(row: Any) -> tuple[str, ...]:
@@ -144,11 +186,15 @@ def _index(row: Any) -> tuple[str, ...]:
 
 
 def _trigger(row: Any) -> tuple[str, ...]:
-    return (row.definition, "enabled" if row.enabled else "disabled")
+    return (row.definition, _ENABLED[row.enabled])
 
 
 def _constraint_name(name: str, row: Any) -> str:
     return f"{_KINDS[row.kind]} {_inside(name)}"
+
+
+def _in_one_line(definition: str) -> str:
+    return " ".join(definition.split())
 
 
 def _inside(name: str) -> str:
@@ -166,4 +212,6 @@ def _of(catalogue: _Catalogue, tables: set[str]) -> _Catalogue:
         those(catalogue.constraints),
         those(catalogue.indexes),
         those(catalogue.triggers),
+        those(catalogue.rules),
+        catalogue.functions,
     )

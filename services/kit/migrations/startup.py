@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.kit.data.database import Database
 from services.kit.data.errors import SchemaBehind, translate
+from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother
 from services.kit.settings import DatabaseSettings, StartupError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 Mode = Literal["validate", "migrate", "warn"]
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
-_REVISIONS = text("SELECT version_num FROM alembic_version")
+_REVISIONS = text(REVISIONS)
 
 
 async def _not_known() -> bool:
@@ -73,7 +74,7 @@ class SchemaGate:
 
         async def at_head() -> bool:
             try:
-                return await _revisions(database) == [head(service)]
+                return await _revisions(database) == [(head(service), service)]
             except (DBAPIError, SchemaBehind):
                 # Not that it is out of reach, which is an error of ours. Alembic will find out, and it will be told.
                 return False
@@ -84,7 +85,8 @@ class SchemaGate:
         """Passes when the service may serve.
 
         Raises:
-            StartupError: If the database is behind the code, or could not be migrated: the service can't run.
+            StartupError: If the database is behind the code, could not be migrated, or is that of another service: the
+                service can't run.
             DatabaseUnavailable: If the database can't be reached now.
         """
         await self.reachable()
@@ -117,14 +119,23 @@ class SchemaGate:
 
         try:
             self._bring_about_or_refuse(self.migrations())
+        except DatabaseOfAnother as error:
+            raise StartupError(str(error)) from error
         except (CommandError, DBAPIError, MigrationsBusy) as error:
             if isinstance(error, OperationalError) and (known := translate(error.orig or error)):
                 raise known from error
             raise StartupError(f"can't {self.mode} the schema of the database: {_line(error)}") from error
 
     def _bring_about_or_refuse(self, migrations: "Migrations") -> None:
+        owner = migrations.check_owner()
         current = migrations.current()
         if not migrations.knows(current):
+            if owner is None:
+                # A later release of ours would have found, or made, the column.
+                raise StartupError(
+                    f"{current}, the revision of the database, is of another service, or of a release long ago: "
+                    f"look at {migrations.service.upper()}_DATABASE_URL"
+                )
             log.info("database ahead of the code", revision=current)
             return
         if not (missing := migrations.after(current)):
@@ -147,11 +158,12 @@ def head(service: str) -> str:
     return (resources.files("services") / service / "migrations" / "HEAD").read_text(encoding="utf-8").strip()
 
 
-async def _revisions(database: Database) -> list[str]:
+async def _revisions(database: Database) -> list[tuple[str, str | None]]:
+    """The revisions that a database is at, each with whose it is."""
     async with database.transaction(read_only=True) as transaction:
         if not await transaction.connection.scalar(_EVER_MIGRATED):
             return []
-        return list(await transaction.connection.scalars(_REVISIONS))
+        return [(row.revision, row.service) for row in await transaction.connection.execute(_REVISIONS)]
 
 
 def _line(error: Exception) -> str:

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_
 from sqlalchemy.pool import NullPool
 
 from services.kit.data.pooled import limited_in_transactions
-from services.kit.migrations import schema
+from services.kit.migrations import grants, schema
 from services.kit.migrations.lease import Lease
 from services.kit.migrations.locking import Limits, tried_again, turn
+from services.kit.migrations.ownership import check_owner
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Migrations:
         limits: How long migrations wait, and how often they try.
         connect_timeout_seconds: How long opening a connection may take.
         pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode.
+        service_role: The role that the service connects as, where that is not the owner: each move ends with the grants
+            that it needs.
     """
 
     service: str
@@ -44,6 +47,7 @@ class Migrations:
     limits: Limits = field(default_factory=Limits)
     connect_timeout_seconds: float = 10
     pooled: bool = False
+    service_role: str | None = None
 
     @property
     def versions(self) -> Path:
@@ -55,16 +59,19 @@ class Migrations:
 
         Raises:
             MigrationsBusy: If another process was migrating for too long.
+            DatabaseOfAnother: If it is the database of another service.
+            ServiceRoleUnknown: If the role of the service does not exist.
         """
-        self._run(lambda config: command.upgrade(config, revision))
+        self._move(lambda config: command.upgrade(config, revision))
 
     def down(self, revision: str) -> None:
         """Rolls back to a revision; `-1` for one step, `base` for all.
 
         Raises:
             MigrationsBusy: If another process was migrating for too long.
+            DatabaseOfAnother: If it is the database of another service.
         """
-        self._run(lambda config: command.downgrade(config, revision))
+        self._move(lambda config: command.downgrade(config, revision))
 
     def new(self, message: str) -> Path:
         """Writes a migration from the template, filled with how the models differ from the database, and HEAD."""
@@ -103,7 +110,7 @@ class Migrations:
     def differences(self) -> list[str]:
         """How the database differs from the models, in words; empty if it does not."""
         with self._connection() as connection:
-            return schema.differences(connection, self.metadata)
+            return schema.differences(connection, self.metadata, self.service_role)
 
     def sql(self) -> str:
         """The SQL of what is pending, as `psql` can run it; empty if nothing is."""
@@ -160,9 +167,30 @@ class Migrations:
             with self._connection() as connection, turn(connection, self.limits):
                 yield connection
 
+    def check_owner(self) -> str | None:
+        """Return whose database it is; None if it does not say.
+
+        Raises:
+            DatabaseOfAnother: If it is not that of this service, as far as it says.
+        """
+        with self._connection() as connection:
+            return check_owner(connection, self.service)
+
     def _run(self, action: Callable[[Config], object]) -> None:
         with self._turn() as connection:
             tried_again(lambda: action(self._config(connection)), connection, self.limits)
+
+    def _move(self, action: Callable[[Config], object]) -> None:
+        def move(config: Config) -> None:
+            connection = config.attributes["connection"]
+            check_owner(connection, self.service)
+            connection.rollback()
+            action(config)
+            if self.service_role is not None:
+                grants.give(connection, self.metadata, self.service_role)
+                connection.commit()
+
+        self._run(move)
 
     def _scripts(self) -> ScriptDirectory:
         return ScriptDirectory.from_config(self._config())

@@ -67,9 +67,11 @@ def platform_environment(
         processes = Processes(tmp_path_factory.mktemp("platform"), stack)
         for service in ("customers", "wallets", "jobs"):
             name = service.upper()
-            own = {f"{name}_DATABASE_URL": fresh_database(service), f"{name}_LISTEN_ADDRESS": "127.0.0.1:0"}
+            url = fresh_database(service)
+            own = {f"{name}_DATABASE_URL": as_service(service, url), f"{name}_LISTEN_ADDRESS": "127.0.0.1:0"}
             address = processes.start(service, [f"services.{service}"], {**environment, **own}, "serving")
             environment |= {f"{name}_ADDRESS": address, f"{name}_DATABASE_URL": own[f"{name}_DATABASE_URL"]}
+            environment[f"{name}_DATABASE_OWNER_URL"] = url
         runner = ["innosystem.runner", "--handlers", "innosystem.runner.examples.source_stats"]
         processes.start("runner", runner, environment, "runner_ready")
         yield environment
