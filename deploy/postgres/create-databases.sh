@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
-# Makes a database and a role that owns it for each service. The PostgreSQL image runs this once, on an empty volume.
+# Makes for each service a database, the role that owns it and the role of the service. The PostgreSQL image runs this on
+# an empty volume; on any other it may be run by hand, and makes what is missing.
 set -euo pipefail
 
-create() { # SERVICE PASSWORD
-    # The password goes through the environment: arguments can be seen by all who may list processes.
-    PASSWORD=$2 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \
-        --set service="$1" <<'SQL'
-\getenv password PASSWORD
-CREATE ROLE :"service" LOGIN PASSWORD :'password';
-CREATE DATABASE :"service" OWNER :"service";
+create() { # SERVICE
+    # Passwords go through the environment: arguments can be seen by all who may list processes.
+    local owner=${1^^}_DATABASE_PASSWORD service=${1^^}_SERVICE_PASSWORD
+    OWNER_PASSWORD=${!owner} SERVICE_PASSWORD=${!service} psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 \
+        --username "$POSTGRES_USER" --dbname postgres --set owner="$1" --set service="$1_service" <<'SQL'
+\getenv owner_password OWNER_PASSWORD
+\getenv service_password SERVICE_PASSWORD
+SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', :'owner', :'owner_password')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'owner') \gexec
+SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', :'service', :'service_password')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'service') \gexec
+SELECT format('CREATE DATABASE %I OWNER %I', :'owner', :'owner')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'owner') \gexec
 -- A service has no business in the tables of another one.
-REVOKE ALL ON DATABASE :"service" FROM PUBLIC;
+REVOKE ALL ON DATABASE :"owner" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"owner" TO :"service";
 SQL
 }
 
-create customers "$CUSTOMERS_DATABASE_PASSWORD"
-create wallets "$WALLETS_DATABASE_PASSWORD"
-create jobs "$JOBS_DATABASE_PASSWORD"
+create customers
+create wallets
+create jobs

@@ -1,6 +1,8 @@
 """Connects commands to the services."""
 
+import getpass
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -64,8 +66,20 @@ def service_role(service: str, settings: Mapping[str, str]) -> str | None:
         return None
     role = make_url(url).username
     if not role or role == make_url(owner).username:
-        raise CommandError(f"{variable} has to name the role of the service, which is not that of {owner_variable(service)}")
+        raise CommandError(
+            f"{variable} has to name the role of the service, which is not that of {owner_variable(service)}"
+        )
     return role
+
+
+def user_at_host() -> str:
+    """Return who runs this command, as far as the machine knows."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container a user may have no name.
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 @asynccontextmanager

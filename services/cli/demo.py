@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, validators
 
 from innosystem.client import Innosystem, new_id
-from services.cli.connect import environment
+from services.cli.connect import environment, owner_variable
 from services.cli.demo_books import Books, Findings, audit
 from services.cli.demo_sources import sources
 from services.cli.demo_work import (
@@ -106,8 +106,10 @@ def _own_settings() -> Iterator[Mapping[str, str]]:
     with ExitStack() as opened:
         for service in SERVICES:
             variable = f"{service.upper()}_DATABASE_URL"
-            if server := given.get(variable):
-                settings[variable] = own_database(variable, server, f"demo_{service}", opened)
+            # A service's role may make no databases.
+            server = owner_variable(service) if owner_variable(service) in given else variable
+            if server in given:
+                settings[variable] = own_database(server, given[server], f"demo_{service}", opened)
         yield settings
 
 

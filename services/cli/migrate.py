@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import App, Parameter
 
+from services.cli.confirmation import DryRun, Yes, confirmed
 from services.cli.connect import environment, owner_variable, pooled, service_role
 from services.cli.errors import CommandError
 from services.cli.options import Json, Service
@@ -43,17 +44,26 @@ def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds
 
 
 @app.command
-def down(service: Wanted = None, /, *, revision: To = "-1") -> None:
-    """Roll back. What only the newer schema could hold is lost.
+def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Roll the database of a service back, after a question. What only the newer schema could hold is lost.
 
     Args:
+        service: Whose database.
         revision: Where to go: a revision, `-1` for one step, `base` for an empty database.
     """
-    for each in _of(service):
-        with _named_failures(each.service):
-            before = each.current()
-            each.down(revision)
-            _print_move(each.service, before, each.current())
+    (migrations,) = _of(service)
+    with _named_failures(service):
+        before = migrations.current()
+        descent = migrations.descent(revision)
+        if descent.refusals:
+            raise CommandError(f"{service}: refused, and nothing was done: {'; '.join(descent.refusals)}")
+        if descent.revisions:
+            plan = [f"{service}: rolls back {name}: {title}" for name, title in descent.revisions]
+            plan += [f"{service}: loses {loss}" for loss in descent.losses]
+            if not confirmed(plan, yes=yes, dry_run=dry_run):
+                return
+            migrations.down(revision)
+        _print_move(service, before, migrations.current())
 
 
 @app.command

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from services.cli.connect import environment, platform
+from services.cli.connect import environment, platform, user_at_host
 from services.cli.errors import CommandError
 from services.cli.options import Json
 from services.cli.output import logs_on_stderr, print_json, print_table
+from services.kit.origin import Origin, origin
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -33,6 +34,8 @@ async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: 
         repair: Set right what can safely be set right, and say what was done. The status is 1 all the same: check
             again. Holds are released through the wallets service at WALLETS_ADDRESS.
     """
+    # There is no call: the audit trail shall say all the same who repaired something.
+    origin.set(Origin(actor=user_at_host(), method="innosystem verify --repair"))
     with logs_on_stderr():
         report = await _verified(timedelta(seconds=grace_seconds), repair=repair)
     if as_json:

@@ -157,6 +157,7 @@ class ControlService:
             refused.update(await change(jobs))
             now = understood_by_key(await self._jobs.get_many(jobs))
             changed = [key for key, job in now.items() if job.version != jobs[key].version]
+            await self._jobs.audit([(jobs[key], now[key]) for key in changed])
             self.transactions.after_commit(lambda: self._changes.put(changed))
         asked = [key for key in job_ids if key in jobs or key in refused or key not in locked]
         return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in asked]

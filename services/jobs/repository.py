@@ -285,6 +285,10 @@ class JobRepository(Protocol):
         """
         ...
 
+    async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
+        """Write to the audit trail what a call has changed by hand, each job before and after; all at once."""
+        ...
+
     async def lock_billing(
         self, job_ids: Collection[UUID], *, wait: bool = True
     ) -> Mapping[UUID, BillingStatus | DataCorrupt]:
@@ -438,7 +442,7 @@ class PauseRepository(Protocol):
     """What is paused."""
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
-        """Pauses or resumes a queue."""
+        """Pauses or resumes a queue, and writes to the audit trail who did it."""
         ...
 
     async def paused_queues(self) -> set[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.jobs import trail
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
@@ -44,6 +45,7 @@ from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
 from services.jobs.unserved import with_unserved
 from services.jobs.unserved_memory import MemoryUnserved
+from services.kit.data.audit_memory import MemoryAuditLog
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repository_memory import MemoryRepository, Unique
 from services.kit.data.transactions_memory import MemoryTransactions
@@ -100,6 +102,10 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     @property
     def _types(self) -> dict[UUID, JobType]:
         return self._transactions.resource.tables.setdefault("job_types", {})
+
+    async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
+        """Write entries."""
+        await MemoryAuditLog(self._transactions).add(trail.of_jobs(changes, self._transactions.transaction_id))
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
         """Answers them without payloads, like the database."""
@@ -558,7 +564,11 @@ class MemoryPauseRepository:
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
         """Notes it."""
+        was_paused = name in await self.paused_queues()
         self._transactions.resource.tables.setdefault("queues", {})[name] = paused
+        transaction_id = self._transactions.transaction_id
+        entry = trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)
+        await MemoryAuditLog(self._transactions).add([entry])
 
     async def paused_queues(self) -> set[str]:
         """Looks at all of them."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy.sql.base import Executable
 
 from services.jobs import housekeeping_statements as housekeeping
-from services.jobs import statements
+from services.jobs import statements, trail
 from services.jobs.completion import Completion, Ending, Settlement
 from services.jobs.control import Removal, Retry
 from services.jobs.domain import (
@@ -48,6 +48,7 @@ from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
 from services.jobs.unserved import with_unserved
 from services.jobs.unserved_sql import SqlUnserved
+from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.locks import HURRY
 from services.kit.data.prepared import Prepared
@@ -101,12 +102,17 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     def __init__(self, transactions: SqlTransactions) -> None:
         super().__init__(transactions)
+        self._trail = SqlAuditLog(transactions)
         self._known_types: dict[UUID, JobType] = {}
 
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         if row["error"] is None and not row["labels"]:
             return super()._entity(row)
         return super()._entity({**row, "error": _error(row), "labels": _labels(row)})
+
+    async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
+        """Write entries in one statement."""
+        await self._trail.add(trail.of_jobs(changes, self._transactions.transaction_id))
 
     async def get(self, entity_id: UUID) -> Job | None:
         """Answers the job with its payloads."""
@@ -484,10 +490,14 @@ class SqlPauseRepository:
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
+        self._trail = SqlAuditLog(transactions)
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
         """Inserts or updates its row."""
+        was_paused = name in await self.paused_queues()
         await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
+        transaction_id = self._transactions.transaction_id
+        await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
 
     async def paused_queues(self) -> set[str]:
         """Reads the table, which is small."""

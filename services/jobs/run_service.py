@@ -267,6 +267,11 @@ class RunService:
         """
         return await self._settlements(settlements)
 
+    async def settle_one(self, settlement: Settlement) -> BillingStatus | DomainError:
+        """Record what became of a charge, in the transaction that is open."""
+        [status] = await self._settle([settlement])
+        return status
+
     async def _settle(
         self, settlements: Sequence[Settlement], *, wait: bool = True
     ) -> list[BillingStatus | DomainError]:

@@ -75,10 +75,13 @@ class WriteOffs:
             return job
         settlement = await self._charged(owed(job), reason)
         crash_point("jobs.write_off.before_settle")
-        one(*await self._runs.settle([settlement]))
+        async with self.transactions.begin():
+            one(await self._runs.settle_one(settlement))
+            after = await self._read(job_id)
+            await self._jobs.audit([(job, after)])
         transaction_id = str(settlement.transaction_id)
         log.info("charge written off or paid", job_id=str(job_id), transaction_id=transaction_id, reason=reason)
-        return await self._read(job_id)
+        return after
 
     async def _charged(self, charge: Charge, reason: str) -> Settlement:
         settlement = await self._wallets.write_off(charge, reason)

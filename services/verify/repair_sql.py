@@ -1,9 +1,13 @@
 """Repairs rows of jobs in the jobs database."""
 
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, bindparam, text
 
+from services.kit.data import audit
+from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.transactions_sql import SqlTransactions
 from services.verify.findings import Rebill, TryNow
 
@@ -36,6 +40,7 @@ class SqlJobsRepairs:
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
+        self._trail = SqlAuditLog(transactions)
 
     async def rebill(self, repair: Rebill) -> bool:
         """Sets billing status and transaction together."""
@@ -46,12 +51,33 @@ class SqlJobsRepairs:
             "charged_by": repair.charged_by,
             "is_charged": repair.charged_by is not None,
         }
-        return await self._change(_REBILL, parameters)
+        before = _Repaired(repair.job_id, repair.billing_status, repair.transaction_id)
+        after = _Repaired(repair.job_id, "CHARGED" if repair.charged_by else "CHARGE_DUE", repair.charged_by)
+        return await self._change(_REBILL, parameters, before, after)
 
     async def try_now(self, repair: TryNow) -> bool:
         """Sets the next try where there is none."""
-        return await self._change(_TRY_NOW, {"id": repair.job_id, "billing_status": repair.billing_status})
+        before = _Repaired(repair.job_id, repair.billing_status)
+        after = replace(before, next_try="now")
+        return await self._change(
+            _TRY_NOW, {"id": repair.job_id, "billing_status": repair.billing_status}, before, after
+        )
 
-    async def _change(self, statement: TextClause, parameters: dict[str, Any]) -> bool:
+    async def _change(
+        self, statement: TextClause, parameters: dict[str, Any], before: "_Repaired", after: "_Repaired"
+    ) -> bool:
         async with self._transactions.begin():
-            return (await self._transactions.resource.execute(statement, parameters)).rowcount == 1
+            changed = (await self._transactions.resource.execute(statement, parameters)).rowcount == 1
+            if changed:
+                await self._trail.add([audit.entry("jobs", self._transactions.transaction_id, before, after)])
+            return changed
+
+
+@dataclass(frozen=True)
+class _Repaired:
+    """What the audit trail keeps of a job that is repaired."""
+
+    id: UUID
+    billing_status: str
+    transaction_id: UUID | None = None
+    next_try: str | None = None

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import Conflict
 from services.kit.data.locks import HURRY
@@ -13,6 +14,7 @@ from services.wallets.domain import Hold, Transaction
 from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide
 from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.requests import Request
+from services.wallets.trail import entries
 from services.wallets.wanted import Named, Wanted
 
 
@@ -20,7 +22,7 @@ class SqlLedger:
     """The ledger in the transaction that is open.
 
     Credits and charges without holds are four statements, however many there are. So are holds alone; charges that
-    capture holds are two more, and refunds one.
+    capture holds are two more, and refunds one. What people do is one more, to the audit trail.
     """
 
     def __init__(self, transactions: SqlTransactions) -> None:
@@ -28,6 +30,7 @@ class SqlLedger:
         self._wallets = SqlWalletRepository(transactions)
         self._statements = SqlTransactionRepository(transactions)
         self._holds = SqlHoldRepository(transactions)
+        self._trail = SqlAuditLog(transactions)
 
     async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
         """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
@@ -50,6 +53,7 @@ class SqlLedger:
             free = [request for request in requests if not names.is_locked(request)]
         decisions = decide(Books(locked, known, holds, charges, corrupt), free, now)
         await self._write(changes(decisions), holds)
+        await self._trail.add(entries(free, decisions, holds, self._transactions.transaction_id))
         return decisions if len(free) == len(requests) else _with_locked(requests, free, decisions)
 
     async def _read(

@@ -5,12 +5,14 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from services.kit.data.audit_memory import MemoryAuditLog
 from services.kit.data.repository_memory import MemoryRepository, Unique
 from services.kit.data.transactions_memory import MemoryTransactions
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, TransactionKind, Wallet
 from services.wallets.ledger import Books, Charge, Decision, changes, decide
 from services.wallets.repository import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
 from services.wallets.requests import WRITE_OFF_KEY_PREFIX, Request
+from services.wallets.trail import entries
 
 
 class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):
@@ -71,6 +73,7 @@ class MemoryLedger:
 
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions
+        self._trail = MemoryAuditLog(transactions)
 
     async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
         """Decides on all that is stored."""
@@ -86,6 +89,7 @@ class MemoryLedger:
         )
         decisions = decide(books, requests, datetime.now(UTC))
         found = changes(decisions)
+        await self._trail.add(entries(requests, decisions, holds, self._transactions.transaction_id))
         statements.update({transaction.id: transaction for transaction in found.transactions})
         wallets.update({wallet.id: wallet for wallet in found.wallets})
         holds.update({hold.id: hold for hold in found.holds})

@@ -1,10 +1,11 @@
 """The requests that move or reserve money. One that breaks a rule of its own can't be made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 from uuid import UUID
 
 from services.kit.errors import InvalidField
+from services.kit.origin import Origin, origin
 from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
 
 JOB_KEY_PREFIX = "job:"
@@ -63,12 +64,19 @@ class LedgerRequest:
         return tuple(name for name, is_same in same.items() if not is_same)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Credit(LedgerRequest):
-    """Pays money in."""
+    """Pays money in.
+
+    Attributes:
+        caused_by: Who does it, for the audit trail.
+    """
 
     kind = TransactionKind.CREDIT
     counter_account = CounterAccount.FUNDING
     sign = 1
+
+    caused_by: Origin = field(default_factory=origin.get, compare=False)
 
 
 class Deduct(LedgerRequest):
@@ -110,6 +118,7 @@ class WriteOff:
         amount_cents: What the job costs.
         hold_id: The hold that the job's charge would name; None if there is none.
         description: As for credits; it is on both lines.
+        caused_by: Who does it, for the audit trail.
     """
 
     adjustment_id: UUID
@@ -119,6 +128,7 @@ class WriteOff:
     job_id: UUID
     hold_id: UUID | None = None
     description: str = ""
+    caused_by: Origin = field(default_factory=origin.get, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)
@@ -160,6 +170,7 @@ class Refund:
         amount_cents: How much; 0 for all that is left.
         idempotency_key: As for credits.
         description: As for credits.
+        caused_by: Who does it, for the audit trail.
     """
 
     transaction_id: UUID
@@ -168,6 +179,7 @@ class Refund:
     amount_cents: int
     idempotency_key: str
     description: str = ""
+    caused_by: Origin = field(default_factory=origin.get, compare=False)
 
     def __post_init__(self) -> None:
         if (self.refunded_id is None) == (self.refunded_job_id is None):
@@ -220,9 +232,14 @@ class PlaceHold:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseHold:
-    """Frees what a hold reserves. Of a hold that nobody placed it is remembered that it must not be placed."""
+    """Frees what a hold reserves. Of a hold that nobody placed it is remembered that it must not be placed.
+
+    Attributes:
+        caused_by: Who does it, for the audit trail; None for the jobs service, which does it for each job.
+    """
 
     hold_id: UUID
+    caused_by: Origin | None = field(default=None, compare=False)
 
 
 Request = LedgerRequest | WriteOff | Refund | PlaceHold | ReleaseHold

@@ -1,6 +1,7 @@
 """WalletService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import grpc.aio
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
+from services.kit.origin import origin
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.answers import fit, page_that_fits
@@ -111,7 +113,8 @@ class WalletServicer(WalletServiceServicer):
         return pb.BatchPlaceHoldsResponse(results=fit(results), now=timestamp(self._time()))
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
-        held = one(*await self._service.release_holds([convert_holds.release(request)], patient=True))
+        by_hand = replace(convert_holds.release(request), caused_by=origin.get())
+        held = one(*await self._service.release_holds([by_hand], patient=True))
         return convert_holds.release_response(held)
 
     async def BatchReleaseHolds(

@@ -16,7 +16,7 @@ from tests.chaos.members import LISTENS, READY, Member
 from tests.chaos.notes import PLACE, Notes
 from tests.chaos.proxy import Link, Upstream
 from tests.chaos.row_faults import allow_later_value, connect
-from tests.conftest import migrations
+from tests.conftest import migrations, service_role
 
 SERVICES = ("customers", "wallets", "jobs")
 REPLICAS = 2

@@ -22,6 +22,7 @@ from innosystem.wallets.v1.wallet_service_pb2 import DeductRequest, PlaceHoldReq
 from tests.chaos.arena import COST_CENTS, Arena, expect_death
 from tests.chaos.books import HoldRow
 from tests.chaos.commits import LossyWay
+from tests.conftest import service_role
 from tests.e2e.processes import eventually
 from tests.e2e.stack import refusal
 
@@ -268,7 +269,7 @@ def test_a_release_that_was_made_and_not_answered_is_asked_for_again_and_made_on
 def test_a_submission_whose_commit_was_not_answered_is_replayed_and_charged_once(arena: Arena) -> None:
     way = LossyWay(_socket(arena))
     with way.open():
-        arena.restart("jobs", JOBS_DATABASE_URL=f"postgresql://postgres@127.0.0.1:{way.port}/jobs")
+        arena.restart("jobs", JOBS_DATABASE_URL=f"postgresql://{service_role('jobs')}@127.0.0.1:{way.port}/jobs")
         mark = str(uuid4())
         request = arena.request(mark=mark)
         way.lose_commit_of(mark)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import psycopg
 import pytest
@@ -206,7 +207,7 @@ async def test_a_database_of_another_service_is_never_said_to_be_served(fresh_da
     try:
         with pytest.raises(StartupError, match="the database of customers, not of wallets"):
             await health.watch()
-        answer = await health.servicer.Check(health_pb2.HealthCheckRequest(service="wallets"), None)
+        answer = await health.servicer.Check(health_pb2.HealthCheckRequest(service="wallets"), MagicMock())
     finally:
         await database.close()
     assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING

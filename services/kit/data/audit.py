@@ -1,7 +1,8 @@
 """The audit trail: who changed which row in which call and transaction, and what it was before and after.
 
-A repository writes it, in the transaction of the change, when its class says `audited = True`. It is for what people
-administer; what happens to a job or a balance a thousand times a second has a history of its own.
+A repository writes it, in the transaction of the change, when its class says `audited = True`; what people do to jobs,
+queues and money is written by those who do it for them. It is for what people administer; what happens to a job or a
+balance a thousand times a second has a history of its own.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.kit.origin import origin
+from services.kit.origin import Origin, origin
 from services.kit.query.fields import EnumField, StringField, TimestampField, UuidField
 from services.kit.query.resource import Resource
 
@@ -87,16 +88,19 @@ AUDIT_LOG = Resource(
 )
 
 
-def entry(entity_type: str, transaction_id: str, before: Any, after: Any) -> NewAuditEntry:
-    """Makes the entry of a change, caused by what is being served now.
+def entry(
+    entity_type: str, transaction_id: str, before: Any, after: Any, caused_by: Origin | None = None
+) -> NewAuditEntry:
+    """Makes the entry of a change.
 
     Args:
         entity_type: The table.
         transaction_id: Of the transaction that is open.
         before: The entity before it; None if it was created.
         after: The entity after it; None if it was deleted.
+        caused_by: Where it comes from; by default what is being served now.
     """
-    caused_by = origin.get()
+    caused_by = caused_by or origin.get()
     action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
     return NewAuditEntry(
         id=uuid7(),

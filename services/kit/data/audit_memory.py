@@ -1,5 +1,7 @@
 """The audit trail in memory, for tests."""
 
+from collections.abc import Sequence
+
 from services.kit.data.audit import AUDIT_LOG, AuditEntry, NewAuditEntry
 from services.kit.data.repository_memory import MemoryRepository
 
@@ -11,3 +13,8 @@ class MemoryAuditLog(MemoryRepository[AuditEntry, NewAuditEntry]):
     entity = AuditEntry
     resource = AUDIT_LOG
     unique = ()
+
+    async def add(self, entries: Sequence[NewAuditEntry]) -> None:
+        """Write entries down."""
+        for one in entries:
+            await self.create(one)

@@ -146,7 +146,7 @@ class SqlRepository(Generic[E, N]):
 
     async def create(self, new: N) -> E:
         """Stores an entity."""
-        stored = await self._changed(insert(self.table).values(_values(new)))
+        stored = await self._changed(insert(self.table).values(values_of(new)))
         if self.audited:
             await self._audit(None, stored)
         return stored
@@ -157,7 +157,7 @@ class SqlRepository(Generic[E, N]):
             return {}
         statement = insert(self.table).returning(*self.columns)
         created: dict[UUID, Any] = {}
-        for row in (await self._connection.execute(statement, [_values(one) for one in new])).mappings():
+        for row in (await self._connection.execute(statement, [values_of(one) for one in new])).mappings():
             created[row["id"]] = self._entity(row)
         if self.audited:
             for entity in created.values():
@@ -169,7 +169,7 @@ class SqlRepository(Generic[E, N]):
         changed: Any = entity
         before = await self.get_locked(changed.id) if self.audited else None
         table = self.table
-        values = {name: value for name, value in _values(entity).items() if name not in _DATABASE_SETS}
+        values = {name: value for name, value in values_of(entity).items() if name not in _DATABASE_SETS}
         statement = (
             update(table)
             .where(table.c.id == changed.id, table.c.version == changed.version)
@@ -196,7 +196,7 @@ class SqlRepository(Generic[E, N]):
 
     async def _audit(self, before: E | None, after: E | None) -> None:
         written = audit.entry(self.table.name, self._transactions.transaction_id, before, after)
-        await self._connection.execute(insert(audit_log).values(_values(written)))
+        await self._connection.execute(insert(audit_log).values(values_of(written)))
 
     def _select(self) -> Select[Any]:
         return select(*self.columns)
@@ -261,6 +261,7 @@ class SqlRepository(Generic[E, N]):
         return entity
 
 
-def _values(entity: Any) -> dict[str, Any]:
+def values_of(entity: Any) -> dict[str, Any]:
+    """Return what is stored of an entity, by column."""
     values = {field.name: getattr(entity, field.name) for field in fields(entity)}
     return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}

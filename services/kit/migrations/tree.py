@@ -12,12 +12,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from psycopg import Connection as DriverConnection
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.pool import NullPool
 
 from services.kit.data.pooled import limited_in_transactions
 from services.kit.migrations import grants, schema
+from services.kit.migrations.descent import Descent, losses, target_index
 from services.kit.migrations.lease import Lease
 from services.kit.migrations.locking import Limits, tried_again, turn
 from services.kit.migrations.ownership import check_owner
@@ -70,8 +72,36 @@ class Migrations:
         Raises:
             MigrationsBusy: If another process was migrating for too long.
             DatabaseOfAnother: If it is the database of another service.
+            CommandError: If there is no such revision, or something speaks against it; nothing is done then.
         """
+        if refusals := self.descent(revision).refusals:
+            raise CommandError("; ".join(refusals))
         self._move(lambda config: command.downgrade(config, revision))
+
+    def descent(self, revision: str) -> Descent:
+        """Look what going back to a revision would do; nothing is changed.
+
+        Raises:
+            CommandError: If there is no such revision before that of the database.
+        """
+        known = self.history()
+        names = [name for name, _ in known]
+        current = self.current()
+        at = names.index(current) if current in names else -1
+        target = target_index(names, at, revision)
+        if target is None or (current is not None and at < 0):
+            raise CommandError(f"there is no way back from {current or 'an empty database'} to {revision}")
+        back = known[target + 1 : at + 1][::-1]
+        if not back:
+            return Descent([], [], [])
+        printed = StringIO()
+        command.downgrade(
+            self._config(output=printed), f"{current}:{names[target] if target >= 0 else 'base'}", sql=True
+        )
+        with self._connection() as connection:
+            asked = [text(query) for name, _ in back if (query := self._refuses_down(name))]
+            refusals = [reason for query in asked if (reason := connection.scalar(query))]
+            return Descent(back, list(losses(connection, printed.getvalue())), refusals)
 
     def new(self, message: str) -> Path:
         """Writes a migration from the template, filled with how the models differ from the database, and HEAD."""
@@ -127,6 +157,10 @@ class Migrations:
     def linted_without(self, revision: str) -> tuple[str, ...]:
         """The rules that the linter leaves out for a revision, which names them in `lint_exclude`."""
         return tuple(getattr(self._scripts().get_revision(revision).module, "lint_exclude", ()))
+
+    def _refuses_down(self, revision: str) -> str:
+        """Return the query of a revision that tells why it must not be rolled back now, in no row or one."""
+        return str(getattr(self._scripts().get_revision(revision).module, "refuses_down", ""))
 
     def _engine(self, fence: str = "") -> Engine:
         """Makes connections with the limits; through a pooler, these and a fence come with each transaction."""

@@ -12,6 +12,12 @@ down_revision = "adf7c563dbef"
 branch_labels = None
 depends_on = None
 
+# Without its hold nobody could free what is reserved of a wallet.
+refuses_down = """
+    SELECT count(*) || ' active holds reserve money of customers, which nothing could free afterwards: '
+        'stop submissions, and let the jobs end or cancel them' FROM holds WHERE state = 'ACTIVE' HAVING count(*) > 0
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -60,6 +66,17 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Asked before as well, but then nothing kept new ones from coming.
+    op.execute(
+        """
+        DO $$ BEGIN
+            LOCK TABLE holds IN ACCESS EXCLUSIVE MODE;
+            IF EXISTS (SELECT FROM holds WHERE state = 'ACTIVE') THEN
+                RAISE EXCEPTION 'active holds reserve money of customers, which nothing could free afterwards';
+            END IF;
+        END $$
+        """
+    )
     op.execute("DROP TRIGGER wallet_transactions_append_only ON wallet_transactions")
     op.execute("DROP FUNCTION refuse_change_of_transactions()")
     op.drop_column("wallet_transactions", "requested_amount_cents")

@@ -17,6 +17,12 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+# The money of customers is nowhere else.
+refuses_down = """
+    SELECT 'the ledger has entries, which are all that tells whose money there is: to be rid of it, drop the database'
+    FROM wallet_transactions LIMIT 1
+"""
+
 
 def upgrade() -> None:
     op.create_table(

@@ -15,6 +15,7 @@ import pytest
 from innosystem.client import new_id
 from services.cli.__main__ import main
 from services.cli.embedded.processes import wait_until
+from tests.conftest import as_service
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30

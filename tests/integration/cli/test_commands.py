@@ -363,6 +363,7 @@ def test_migrations_go_up_and_down_and_are_checked(
     innosystem: Run, found: Callable[..., Any], postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres.create_database(name := f"cli_{uuid4().hex}")
+    monkeypatch.delenv("WALLETS_DATABASE_OWNER_URL")
     monkeypatch.setenv("WALLETS_DATABASE_URL", postgres.url(name))
     try:
         done = innosystem("migrate", "check", "wallets", "--json")
@@ -375,7 +376,7 @@ def test_migrations_go_up_and_down_and_are_checked(
         assert innosystem("migrate", "check", "wallets").returncode == 0
         assert {each["state"] for each in found("migrate", "history", "wallets")} == {"applied"}
 
-        assert innosystem("migrate", "down", "wallets", "--to", "base").returncode == 0
+        assert innosystem("migrate", "down", "wallets", "--to", "base", "--yes").returncode == 0
         assert innosystem("migrate", "check", "wallets").returncode == 1
         wrong = innosystem("migrate", "up", "wallets", "--to", "nowhere")
         assert wrong.returncode == 1
