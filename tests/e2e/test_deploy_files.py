@@ -8,6 +8,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
+from services.cli.connect import owner_variable
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
     CustomersClientSettings,
@@ -59,11 +60,13 @@ def settings_of(service: str) -> dict[str, bool]:
         ]
     if service == "runner":
         read = [("", RunnerSettings)]
-    return {
+    found = {
         f"{prefix}{name}".upper(): field.is_required()
         for prefix, kind in read
         for name, field in kind.model_fields.items()
     }
+    # Only migrations know the owners of the databases.
+    return found | ({owner_variable(each): True for each in SERVERS} if service == "migrate" else {})
 
 
 def seconds(duration: str) -> float:

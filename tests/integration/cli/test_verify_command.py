@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.cli.connect import user_at_host
 from services.cli.embedded.processes import wait_until
 from tests.integration.cli.conftest import Run
 
@@ -151,6 +152,20 @@ def test_damage_is_named_repaired_and_charged_by_the_settler(
         return wallets_database.execute(query, (uncharged,)).fetchall() == [(2,)]
 
     assert wait_until(charged, limit_seconds=60)
+    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+
+
+def test_the_audit_trail_says_who_repaired_what(verify: Run, innosystem: Run, uncharged: str, orphan: str) -> None:
+    assert verify("--repair").returncode == 1
+    found = innosystem("audit", "list", "jobs", "--filter", f'entity_id = "{uncharged}"', "--json")
+    [entry] = json.loads(found.stdout)
+    assert entry["actor"] == user_at_host()
+    assert entry["method"] == "innosystem verify --repair"
+    assert (entry["before"]["billing_status"], entry["after"]["billing_status"]) == ("CHARGED", "CHARGE_DUE")
+    found = innosystem("audit", "list", "wallets", "--filter", f'entity_id = "{orphan}"', "--json")
+    [entry] = json.loads(found.stdout)
+    assert entry["method"].endswith("/ReleaseHold")
+    assert (entry["before"]["state"], entry["after"]["state"]) == ("ACTIVE", "RELEASED")
     assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
 
 

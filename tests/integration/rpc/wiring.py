@@ -46,6 +46,7 @@ from services.wallets.service import WalletsService
 from services.wallets.servicer import WalletServicer
 from services.wallets.verification import Verification
 from services.wallets.verification_sql import SqlBooksReader
+from tests.conftest import as_service
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.jobs_work import QueueForTests, UnservedForTests, nobody
 
@@ -60,8 +61,10 @@ def _nobody(_customer_id: UUID) -> None:
 
 
 @contextmanager
-def _database(loop: LoopThread, url: str) -> Iterator[Database]:
-    database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="tests")
+def _database(loop: LoopThread, service: str, url: str) -> Iterator[Database]:
+    # As the service connects, so that a grant that it lacks is found.
+    settings = DatabaseSettings(url=SecretStr(as_service(service, url)))
+    database = Database.connect(settings, application_name="tests")
     yield database
     loop.run(database.close())
 
@@ -69,7 +72,7 @@ def _database(loop: LoopThread, url: str) -> Iterator[Database]:
 @contextmanager
 def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]:
     """CustomerService on a database."""
-    with _database(loop, url) as database:
+    with _database(loop, "customers", url) as database:
         transactions = SqlTransactions(database)
         customers, api_keys = SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions)
         yield CustomerServicer(
@@ -94,7 +97,7 @@ def wallets_service(database: Database) -> WalletsService:
 @contextmanager
 def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
-    with _database(loop, url) as database:
+    with _database(loop, "wallets", url) as database:
         verification = Verification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
         yield WalletServicer(
             wallets_service(database), verification, _TOKENS, ContractValidator(), lambda: datetime.now(UTC)
@@ -109,7 +112,7 @@ def uncached(transactions: SqlTransactions, job_types: SqlJobTypeRepository) -> 
 @contextmanager
 def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
     """JobTypeService on a database."""
-    with _database(loop, url) as database:
+    with _database(loop, "jobs", url) as database:
         transactions = SqlTransactions(database)
         job_types = SqlJobTypeRepository(transactions)
         known = uncached(transactions, job_types)
@@ -135,7 +138,7 @@ def jobs_servicer(
         return connect(address, deadline_seconds=3)
 
     client = redis_client(RedisSettings(url=SecretStr(redis_url)))
-    with _database(loop, url) as database:
+    with _database(loop, "jobs", url) as database:
         channels = [loop.run(connected(address)) for address in (customers_address, wallets_address)]
         customers = GrpcCustomers(CustomerServiceStub(channels[0]))
         wallets = GrpcWallets(WalletServiceStub(channels[1]), lambda: datetime.now(UTC))
