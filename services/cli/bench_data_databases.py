@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from services.cli.connect import environment
+from services.cli.connect import environment, owner_variable
 from services.cli.embedded import EmbeddedPostgres
 from services.cli.own_databases import own_database
 from services.cli.stopping import finished
@@ -43,12 +43,17 @@ def _make_all(opened: ExitStack) -> Mapping[str, str]:
     from services.kit.migrations.tree import Migrations
 
     given = environment()
-    servers = {service: given.get(f"{service.upper()}_DATABASE_URL") for service in _SERVICES}
+    # A service's role may make no databases.
+    variables = {
+        service: owner if (owner := owner_variable(service)) in given else f"{service.upper()}_DATABASE_URL"
+        for service in _SERVICES
+    }
+    servers = {service: given.get(variable) for service, variable in variables.items()}
     embedded = None if all(servers.values()) else _embedded(opened)
     urls: dict[str, str] = {}
     for service, server in servers.items():
         if server:
-            urls[service] = own_database(f"{service.upper()}_DATABASE_URL", server, f"bench_{service}", opened)
+            urls[service] = own_database(variables[service], server, f"bench_{service}", opened)
         elif embedded:
             name = f"innosystem_bench_{service}"
             embedded.create_database(name)
