@@ -29,7 +29,7 @@ _COMMANDS = (
     ("customers:app", "customers", "List, show or create customers.", _OPERATE),
     ("wallets:app", "wallets", "List, show, create, credit, refund or verify wallets.", _OPERATE),
     ("verify:verify", "verify", "Check that jobs, charges and wallets fit together, and repair what can be.", _OPERATE),
-    ("audit:app", "audit", "Show who changed customers, wallets and job types.", _OPERATE),
+    ("audit:app", "audit", "Show who changed customers, money, jobs and job types.", _OPERATE),
     ("cache:app", "cache", "Show what the caches of a service do.", _OPERATE),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),

@@ -14,7 +14,7 @@ from services.cli.output import NOTHING, logs_on_stderr, print_json, print_table
 if TYPE_CHECKING:
     from services.kit.data.audit import AuditEntry
 
-app = App(name="audit", help="Show who changed customers, wallets and job types.")
+app = App(name="audit", help="Show who changed customers, money, jobs and job types.")
 
 _TITLES = ("created at", "action", "entity", "actor", "method", "request id", "changes")
 _ALWAYS_CHANGED = frozenset({"updated_at", "version"})

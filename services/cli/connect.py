@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
@@ -58,14 +59,12 @@ def service_role(service: str, settings: Mapping[str, str]) -> str | None:
     Raises:
         CommandError: If there is a URL of the owner, and that of the service names nobody, or the same role.
     """
-    from sqlalchemy import make_url
-
     variable = f"{service.upper()}_DATABASE_URL"
     owner, url = settings.get(owner_variable(service)), settings.get(variable)
     if not owner or not url:
         return None
-    role = make_url(url).username
-    if not role or role == make_url(owner).username:
+    role = unquote(urlsplit(url).username or "")
+    if not role or role == unquote(urlsplit(owner).username or ""):
         raise CommandError(
             f"{variable} has to name the role of the service, which is not that of {owner_variable(service)}"
         )

@@ -83,7 +83,9 @@ class Migrations:
 
         Raises:
             CommandError: If there is no such revision before that of the database.
+            DatabaseOfAnother: If it is the database of another service.
         """
+        self.check_owner()
         known = self.history()
         names = [name for name, _ in known]
         current = self.current()
