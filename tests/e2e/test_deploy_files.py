@@ -51,6 +51,8 @@ def settings_of(service: str) -> dict[str, bool]:
     read += [(f"{each.upper()}_DATABASE_", DatabaseSettings) for each in databases]
     if service in SERVERS:
         read.append((f"{service.upper()}_", SERVERS[service]))
+    if service == "customers":
+        read.append(("REDIS_", RedisSettings))
     if service == "jobs":
         read += [
             ("REDIS_", RedisSettings),

@@ -58,10 +58,14 @@ SELECT t.name || '.' || r.rulename AS name, pg_get_ruledef(r.oid, true) AS defin
 FROM ({_TABLES}) t JOIN pg_rewrite r ON r.ev_class = t.oid
 """  # noqa: S608
 
-# Those of extensions are not ours. The text has the schema in it, which is another one for the models.
-_FUNCTIONS = """
+# Those of extensions are not ours. The text has the schema in it, which is another one for the models. How lines are
+# indented says nothing; where they end does, because of comments.
+_FUNCTIONS = r"""
 SELECT p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
-    replace(pg_get_functiondef(p.oid), quote_ident(n.nspname) || '.' || quote_ident(p.proname), p.proname) AS definition
+    regexp_replace(
+        replace(pg_get_functiondef(p.oid), quote_ident(n.nspname) || '.' || quote_ident(p.proname), p.proname),
+        '\s*\n\s*', E'\n', 'g'
+    ) AS definition
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.oid = CAST(:schema AS regnamespace) AND p.prokind IN ('f', 'p')
     AND NOT EXISTS (
