@@ -83,7 +83,7 @@ class World:
         self.expiry = Expiry(self.transactions, self.work.jobs, self.changes)
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=AGO)
         with psycopg.connect(url, autocommit=True) as connection:
-            for check in ("billing_status_known", "priority_known", "status_known"):
+            for check in ("billing_status_known", "priority_known", "status_known", "billing_fits_status"):
                 connection.execute(f"ALTER TABLE jobs DROP CONSTRAINT ck_jobs_{check}")
             connection.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_completed_when_final")
 

@@ -190,7 +190,8 @@ async def test_a_job_that_nobody_moves_is_stuck(
 async def test_a_job_that_contradicts_itself_is_found_where_no_constraint_keeps_it_out(
     platform: Platform, customer_id: UUID, constraint: str, values: dict[str, Any], column: str
 ) -> None:
-    platform.jobs.execute(f"ALTER TABLE jobs DROP CONSTRAINT ck_jobs_{constraint}".encode())
+    for check in {constraint, "billing_fits_status"}:
+        platform.jobs.execute(f"ALTER TABLE jobs DROP CONSTRAINT ck_jobs_{check}".encode())
     job_id = platform.job(customer_id, **{**values, "next_try_at": "2100-01-01T00:00:00Z"})
     platform.jobs.execute("UPDATE jobs SET completed_at = now() WHERE id = %s AND completed_at IS NOT NULL", (job_id,))
     report = await platform.verified()
@@ -216,7 +217,7 @@ async def test_a_job_that_contradicts_itself_is_found_where_no_constraint_keeps_
 async def test_a_job_with_a_value_that_a_later_release_wrote_is_named(
     platform: Platform, customer_id: UUID, change: str, unknown: str
 ) -> None:
-    for check in ("status_known", "billing_status_known", "priority_known"):
+    for check in ("status_known", "billing_status_known", "priority_known", "billing_fits_status"):
         platform.jobs.execute(f"ALTER TABLE jobs DROP CONSTRAINT ck_jobs_{check}".encode())
     job_id = platform.job(customer_id)
     platform.jobs.execute(f"UPDATE jobs SET {change} WHERE id = %s".encode(), (job_id,))
@@ -228,6 +229,7 @@ async def test_a_job_with_a_value_that_a_later_release_wrote_is_named(
 async def test_a_job_that_is_over_and_still_held_contradicts_itself(
     platform: Platform, customer_id: UUID, wallet_id: UUID
 ) -> None:
+    platform.jobs.execute("ALTER TABLE jobs DROP CONSTRAINT ck_jobs_billing_fits_status")
     job_id = platform.job(customer_id, status="CANCELLED", billing_status="UNHELD", completed_at="2026-01-01T00:00:00Z")
     assert only(await platform.verified(), Kind.INCONSISTENT_JOB).id == job_id
 
