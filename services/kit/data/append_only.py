@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, Table, event, text
 
 # Compared with what a database has as they stand here, letter by letter: a migration that makes them says the same.
-_FUNCTION = """CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$
+_FUNCTION = """CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '{table} is append-only: % is refused', TG_OP
         USING ERRCODE = 'restrict_violation', CONSTRAINT = '{table}_append_only', TABLE = '{table}';
