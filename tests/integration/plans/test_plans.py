@@ -93,7 +93,7 @@ SELECT gen_random_uuid(), wallet_id, 11, 'REFUND', 'REVENUE', 1, 100, 'refund', 
 FROM wallet_transactions WHERE sequence = 1;
 INSERT INTO holds (id, wallet_id, job_id, amount_cents, state, created_at, resolved_at)
 SELECT gen_random_uuid(), id, gen_random_uuid(), 1, CASE WHEN n = 1 THEN 'ACTIVE' ELSE 'CAPTURED' END,
-    created_at + n * interval '1 s', CASE WHEN n > 1 THEN now() END
+    created_at, CASE WHEN n > 1 THEN now() END
 FROM wallets, generate_series(1, 10) AS n;
 """
 CUSTOMERS_ROWS = """
@@ -170,7 +170,8 @@ class Recorded:
         event.listen(engine, "before_cursor_execute", self._record)
 
     def _record(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        self._note(statement, parameters)
+        # Of many rows that one statement is executed for the first will do.
+        self._note(statement, parameters[0] if isinstance(parameters, list) else parameters)
 
     def _note(self, statement: str, parameters: Any) -> None:
         self._statements[self._name].append((statement, parameters))
