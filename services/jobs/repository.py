@@ -442,7 +442,7 @@ class PauseRepository(Protocol):
     """What is paused."""
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
-        """Pauses or resumes a queue, and writes to the audit trail who did it."""
+        """Pause or resume a queue, and write to the audit trail who did it; if it was so before, nothing is written."""
         ...
 
     async def paused_queues(self) -> set[str]:

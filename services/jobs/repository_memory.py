@@ -566,9 +566,10 @@ class MemoryPauseRepository:
         """Notes it."""
         was_paused = name in await self.paused_queues()
         self._transactions.resource.tables.setdefault("queues", {})[name] = paused
-        transaction_id = self._transactions.transaction_id
-        entry = trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)
-        await MemoryAuditLog(self._transactions).add([entry])
+        if was_paused != paused:
+            transaction_id = self._transactions.transaction_id
+            entry = trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)
+            await MemoryAuditLog(self._transactions).add([entry])
 
     async def paused_queues(self) -> set[str]:
         """Looks at all of them."""

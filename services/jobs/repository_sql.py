@@ -495,9 +495,11 @@ class SqlPauseRepository:
     async def set_queue(self, name: str, *, paused: bool) -> None:
         """Inserts or updates its row."""
         was_paused = name in await self.paused_queues()
-        await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
-        transaction_id = self._transactions.transaction_id
-        await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
+        stored = await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
+        # Somebody else may have done the same meanwhile.
+        if stored.rowcount and was_paused != paused:
+            transaction_id = self._transactions.transaction_id
+            await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
 
     async def paused_queues(self) -> set[str]:
         """Reads the table, which is small."""
