@@ -8,6 +8,7 @@ import psycopg
 from tests.conftest import migrations
 
 BEFORE = "79b4c79c7a2b"
+COPIED = "8e3f61d05b94"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 ROWS = """
 INSERT INTO customers (id, name, email, api_key_prefix, api_key_hash, previous_api_key_hash,
@@ -33,7 +34,7 @@ def test_keys_that_there_were_are_copied_once_with_their_ends(empty_database: st
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(ROWS, {**hashes, "later": LATER})
 
-    steps.up()
+    steps.up(COPIED)
 
     expected = [
         ("one key", "inno_one", hashes["one"], None),
@@ -45,7 +46,7 @@ def test_keys_that_there_were_are_copied_once_with_their_ends(empty_database: st
     # Once more, as after an interruption.
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '5c0e7d92ab31'")
-    steps.up()
+    steps.up(COPIED)
     with psycopg.connect(empty_database, autocommit=True) as connection:
         assert connection.execute(KEYS).fetchall() == expected
 
