@@ -168,9 +168,11 @@ class HoldAuditor:
     async def _reopen(self, one: Release) -> None:
         async with self.transactions.begin():
             now = await self._jobs.lock_billing([one.job_id])
-            if now.get(one.job_id) is BillingStatus.CHARGED:
-                due = (Settlement(job_id=one.job_id), BillingStatus.CHARGE_DUE)
-                await self._jobs.settle_many([due], timedelta(0))
+            if now.get(one.job_id) is not BillingStatus.CHARGED:
+                # Another replica has come to it first.
+                return
+            due = (Settlement(job_id=one.job_id), BillingStatus.CHARGE_DUE)
+            await self._jobs.settle_many([due], timedelta(0))
         log.error("job settled without a charge", job_id=str(one.job_id), hold_id=str(one.hold_id))
         JOBS.labels("hold_auditor", "charge_due").inc()
 
