@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 _JOBS = """
 SELECT id::text AS job_id, customer_id::text, status, billing_status, cost_cents, transaction_id::text,
-       attempt, rescue_count, snooze_count, error->>'type' AS error_type, output_data::text AS output_json,
+       attempt, rescue_count, retry_count, snooze_count, error->>'type' AS error_type, output_data::text AS output_json,
        hold_id::text, created_at, run_at, completed_at
 FROM jobs ORDER BY created_at, id
 """
@@ -44,6 +44,7 @@ class JobRow:
     transaction_id: str | None = None
     attempt: int = 1
     rescue_count: int = 0
+    retry_count: int = 0
     snooze_count: int = 0
     error_type: str | None = None
     output_json: str | None = None

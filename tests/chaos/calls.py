@@ -55,7 +55,12 @@ class Calls:
     def is_answer(self, failure: InnosystemError) -> bool:
         """Counts a failure; answers whether there is no point in the same call again."""
         self.failures[failure.reason or failure.code.name] += 1
-        return failure.code not in _UNDECIDED
+        return not is_undecided(failure)
+
+
+def is_undecided(failure: InnosystemError) -> bool:
+    """Return whether the same call may still be carried out, or was, so that it is to be repeated."""
+    return failure.code in _UNDECIDED
 
 
 def read(error: grpc.aio.AioRpcError) -> InnosystemError:

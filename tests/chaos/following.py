@@ -84,6 +84,9 @@ class Followers:
             if job.status == JOB_STATUS_SUCCEEDED:
                 submission.retried = "too late"
                 return
+            # Who does not know what came of the call asks for the same again, whatever the job has become meanwhile.
+            if submission.retry_count is None and job.status in _WITHOUT_SUCCESS:
+                submission.retry_count = job.retry_count
             if job.status in _WITHOUT_SUCCESS and await self._retried(submission):
                 return
             await asyncio.sleep(LATER_SECONDS)
@@ -92,7 +95,8 @@ class Followers:
         """Asks once; answers whether that was the last word."""
         submission.retries += 1
         try:
-            await self._clients.jobs.RetryJob(RetryJobRequest(job_id=submission.job_id), timeout=CALL_SECONDS)
+            request = RetryJobRequest(job_id=submission.job_id, retry_count=submission.retry_count)
+            await self._clients.jobs.RetryJob(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             failure = read(error)
             # Its hold is still to be released, or an earlier call that was not answered has it run already.

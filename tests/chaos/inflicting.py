@@ -16,6 +16,7 @@ import redis
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_service_pb2
+from tests.chaos.calls import PAUSE_SECONDS, is_undecided
 from tests.chaos.faults import Fault
 from tests.chaos.kinds import POISON
 from tests.chaos.load import Load
@@ -240,22 +241,32 @@ class Inflictor:
                 member.thaw()
 
     async def _complete(self, ended: Sequence[tuple[str, str]]) -> None:
-        completions = [
+        left = [
             job_service_pb2.JobCompletion(job_id=job_id, lease_id=lease_id, output_json='"stolen"')
             for job_id, lease_id in ended
         ]
-        request = job_service_pb2.CompleteJobsRequest(completions=completions)
         for _ in range(_LATE_TRIES):
+            request = job_service_pb2.CompleteJobsRequest(completions=left)
             try:
                 answer = await self._jobs.CompleteJobs(request, timeout=_CALL_SECONDS)
             except grpc.RpcError:
                 continue
-            for completion, result in zip(completions, answer.results, strict=True):
-                reason = error_from_status(result.error).reason if result.HasField("error") else "recorded"
-                self.late_completions[reason] += 1
-                if reason != "LEASE_LOST":
-                    self.complaints.append(f"{completion.job_id}: a completion under a lease that had ended: {reason}")
-            return
+            left = [one for one, result in zip(left, answer.results, strict=True) if not self._is_decided(one, result)]
+            if not left:
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _is_decided(self, late: job_service_pb2.JobCompletion, result: job_service_pb2.JobCompletionResult) -> bool:
+        """Note what became of a completion; nothing may be recorded. Of a row that is locked, say, it is not known."""
+        failure = error_from_status(result.error) if result.HasField("error") else None
+        reason = "recorded" if failure is None else failure.reason
+        self.late_completions[reason] += 1
+        if reason == "LEASE_LOST":
+            return True
+        if failure is not None and is_undecided(failure):
+            return False
+        self.complaints.append(f"{late.job_id}: a completion under a lease that had ended: {reason}")
+        return True
 
     async def _push_duplicates(self, _: Fault) -> None:
         job_ids = await asyncio.to_thread(self._query, "jobs", _WAITING)

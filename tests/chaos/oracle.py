@@ -101,6 +101,11 @@ def _known(evidence: Evidence) -> Iterator[tuple[Submission, JobRow]]:
             yield submission, job
 
 
+# How often a job was run again, by what came of asking for it, again and again until there was an answer. A call that came late may
+# have been carried out after another one was refused.
+_RUN_AGAIN = {"": (0,), "again": (1,)}
+
+
 def _about_ends(evidence: Evidence) -> Iterator[str]:
     for submission, job in _known(evidence):
         kind, name = submission.kind, f"{job.job_id} ({submission.kind.name})"
@@ -114,6 +119,8 @@ def _about_ends(evidence: Evidence) -> Iterator[str]:
             yield f"{name} was taken back and ended {job.status}"
         if submission.cancellation == "too late" and job.status == CANCELLED:
             yield f"{name} could not be taken back and is CANCELLED"
+        if job.retry_count not in _RUN_AGAIN.get(submission.retried, (0, 1)):
+            yield f"{name} was run again {job.retry_count} times (RetryJob: {submission.retried or 'not called'})"
 
 
 def _about_charges(evidence: Evidence) -> Iterator[str]:

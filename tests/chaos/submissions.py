@@ -35,6 +35,7 @@ class Submission:
         run_again: Whether somebody has it run again when it has ended without success. Nobody watches it then: its
             first end is not its last.
         retries: How often RetryJob was called for it.
+        retry_count: How often it had been run again as far as its callers knew when they first called RetryJob.
         retried: `again`, `too late` or `short of funds`, as RetryJob answered; empty while there was no answer.
         short: How often it was refused because money was missing, for the submission or for running it again.
     """
@@ -54,6 +55,7 @@ class Submission:
     seen: str = ""
     run_again: bool = False
     retries: int = 0
+    retry_count: int | None = None
     retried: str = ""
     short: int = 0
 

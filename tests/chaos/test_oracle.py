@@ -100,6 +100,7 @@ def case() -> Case:
     made.write(-3, "anew")
     made.submissions["anew"].cancellation = "cancelled"
     made.submissions["anew"].retries, made.submissions["anew"].retried = 1, "again"
+    made.change("anew", retry_count=1)
     made.counts["anew"][BEGUN] += 1
     made.succeed("paid", "quick", ADA, "CHARGED", transaction_id="t-paid")
     made.write(-3, "paid")
@@ -374,6 +375,16 @@ def test_a_hold_that_is_active_is_not_at_rest(case: Case) -> None:
 
 def test_executions_of_a_job_that_was_run_again_are_counted_and_not_judged(case: Case) -> None:
     assert repeats(case.evidence, case.submissions["anew"], case.jobs["anew"]) == Counter({"run again": 1})
+
+
+def test_a_job_that_is_run_again_more_often_than_somebody_asked_for_is_complained_about(case: Case) -> None:
+    case.change("anew", retry_count=2)
+    case.change("paid", retry_count=1)
+
+    assert sorted(complaints(case.evidence)) == [
+        "anew (taken-back) was run again 2 times (RetryJob: again)",
+        "paid (quick) was run again 1 times (RetryJob: not called)",
+    ]
 
 
 def test_executions_beyond_the_first_are_explained_by_rescues_and_then_by_what_was_handed_back(case: Case) -> None:
