@@ -101,8 +101,8 @@ def _known(evidence: Evidence) -> Iterator[tuple[Submission, JobRow]]:
             yield submission, job
 
 
-# How often a job was run again, by what came of asking for it, again and again until there was an answer. A call that came late may
-# have been carried out after another one was refused.
+# How often a job was run again, by what came of the last RetryJob. A call that arrives late may be carried out after
+# another one was refused.
 _RUN_AGAIN = {"": (0,), "again": (1,)}
 
 
