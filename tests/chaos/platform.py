@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -203,7 +204,7 @@ class Platform:
         for service in SERVICES:
             self._add_link(f"postgres-{service}", self._postgres_socket)
             for name in _replicas(service):
-                self._add_link(name, lambda name=name: _address(self._listen[name]))  # type: ignore[misc] # bound at once
+                self._add_link(name, partial(self._replica, name))
         for link in self.links.values():
             await link.start()
         for service in SERVICES:
@@ -233,6 +234,13 @@ class Platform:
         await asyncio.to_thread(self.postgres.stop, "immediate")
         for one in self._redis_servers:
             await asyncio.to_thread(one.server.stop)
+
+    def _replica(self, name: str) -> Upstream:
+        if name not in self._listen:
+            # The services ask one another from the beginning.
+            raise ConnectionRefusedError(f"{name} has not started yet")
+        host, _, port = self._listen[name].rpartition(":")
+        return host, int(port)
 
     def _add_link(self, name: str, upstream: Callable[[], Upstream]) -> None:
         self.links[name] = Link(name, upstream)
@@ -286,8 +294,3 @@ class Platform:
 
 def _replicas(service: str) -> list[str]:
     return [f"{service}-{index}" for index in range(REPLICAS)]
-
-
-def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    return host, int(port)
