@@ -1,10 +1,12 @@
 """What a service does at its start with a database that has another schema than it needs (D8)."""
 
 import asyncio
+import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -12,16 +14,16 @@ import psycopg
 import pytest
 from grpc_health.v1 import health_pb2
 from pydantic import SecretStr
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, make_url
 from structlog.testing import capture_logs
 
 from services.kit.data.database import Database
 from services.kit.data.errors import ConnectionFailed
 from services.kit.migrations.ownership import DatabaseOfAnother
-from services.kit.migrations.startup import Mode, SchemaGate
+from services.kit.migrations.startup import Mode, RightsMissing, SchemaGate
 from services.kit.rpc.health import Health
 from services.kit.settings import DatabaseSettings, StartupError
-from tests.conftest import SERVICES, migrations
+from tests.conftest import SERVICES, as_service, migrations, service_role
 from tests.migration.trees import TABLE, Tree
 
 # Nobody listens on port 1.
@@ -270,3 +272,83 @@ async def test_background_work_begins_when_the_schema_is_the_right_one(tree: Tre
     await schema.check()
     await running
     assert begun.is_set()
+
+
+ROLES = {service: service_role(service) for service in SERVICES}
+
+
+@asynccontextmanager
+async def gate_of(service: str, url: str) -> AsyncIterator[SchemaGate]:
+    """The gate of a service on its database, as which it connects."""
+    settings = DatabaseSettings(url=SecretStr(as_service(service, url)))
+    database = Database.connect(settings, application_name="test")
+    metadata = importlib.import_module(f"services.{service}.models").metadata
+    try:
+        yield SchemaGate.of(service, settings, metadata, database)
+    finally:
+        await database.close()
+
+
+REFUSED = {
+    ("customers", "REVOKE SELECT ON customers FROM {}"): "SELECT on customers",
+    ("customers", "REVOKE INSERT ON api_keys FROM {}"): "INSERT on api_keys",
+    ("customers", "REVOKE SELECT ON alembic_version FROM {}"): "SELECT on alembic_version",
+    ("wallets", "REVOKE UPDATE ON wallets FROM {}"): "UPDATE on wallets",
+    (
+        "wallets",
+        "REVOKE ALL ON audit_log, holds FROM {}",
+    ): "INSERT, SELECT on audit_log; DELETE, INSERT, SELECT, UPDATE on holds",
+    ("jobs", "REVOKE DELETE ON unreleased_holds FROM {}"): "DELETE on unreleased_holds",
+    ("jobs", "REVOKE SELECT ON jobs FROM {0}; GRANT SELECT (id) ON jobs TO {0}"): "SELECT on jobs",
+}
+
+
+@pytest.mark.parametrize(("service", "change"), REFUSED)
+async def test_a_service_whose_role_lacks_a_right_does_not_serve_until_it_is_granted(
+    service: str, change: str, fresh_database: Callable[[str], str]
+) -> None:
+    url = fresh_database(service)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(change.format(ROLES[service]).encode())
+    async with gate_of(service, url) as schema:
+        with pytest.raises(RightsMissing) as caught:
+            await schema.check()
+        told = f"role {ROLES[service]} may not {REFUSED[service, change]} in the database {make_url(url).database}"
+        assert str(caught.value) == f"{told}: grant it, or run innosystem migrate up {service} as the owner"
+        migrations(service, url).up()
+        await schema.check()
+
+
+async def test_a_service_that_may_not_use_its_schema_is_not_told_that_the_database_is_behind(
+    fresh_database: Callable[[str], str],
+) -> None:
+    url = fresh_database("wallets")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"REVOKE USAGE ON SCHEMA public FROM PUBLIC, {ROLES['wallets']}".encode())
+    async with gate_of("wallets", url) as schema:
+        with pytest.raises(RightsMissing) as caught:
+            await schema.check()
+    assert "may USE no schema of its search_path" in str(caught.value)
+
+
+def test_there_is_nothing_besides_tables_that_a_service_needs_a_right_on(fresh_database: Callable[[str], str]) -> None:
+    sequences = "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
+    called = (
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prorettype <> 'trigger'::regtype"
+    )
+    for service in SERVICES:
+        with psycopg.connect(fresh_database(service)) as connection:
+            assert connection.execute(sequences).fetchall() == []
+            assert connection.execute(called).fetchall() == []
+
+
+def test_the_function_of_a_trigger_needs_no_right_when_it_fires(fresh_database: Callable[[str], str]) -> None:
+    url = fresh_database("customers")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("REVOKE EXECUTE ON FUNCTION follow_keys_of_customers() FROM PUBLIC")
+    with psycopg.connect(as_service("customers", url)) as connection:
+        connection.execute(
+            "INSERT INTO customers (id, name, email, api_key_hash, request_digest)"
+            " VALUES (gen_random_uuid(), 'Ada', 'ada@example.com', 'hash', '')"
+        )
+        assert connection.execute("SELECT count(*) FROM api_keys").fetchone() == (1,)

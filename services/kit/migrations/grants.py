@@ -15,6 +15,7 @@ _ADDING = frozenset({"SELECT", "INSERT"})
 _READING = frozenset({"SELECT"})
 
 _ROLE = text("SELECT rolsuper FROM pg_roles WHERE rolname = :role")
+_WHO = text("SELECT current_user, current_database(), current_schema()")
 _OWNED = text("""
 SELECT 'schema ' || nspname AS what FROM pg_namespace
 WHERE oid = CAST(:schema AS regnamespace) AND pg_has_role(:role, nspowner, 'MEMBER')
@@ -69,13 +70,37 @@ def give(connection: Connection, metadata: MetaData, role: str) -> None:
         raise ServiceRoleUnknown(f"there is no role {role}, which the service connects as: create it, with LOGIN")
     schema = _schema(connection)
     quote = connection.dialect.identifier_preparer.quote_identifier
-    differing = {name for name, _ in _tables(connection, metadata, schema, role)}
+    differing = {name for name, *_ in _tables(connection, metadata, schema, role)}
     for name in sorted(differing):
         privileges = ", ".join(sorted(_wanted(metadata)[name]))
         connection.execute(text(f"REVOKE ALL ON {quote(name)} FROM {quote(role)}"))
         connection.execute(text(f"GRANT {privileges} ON {quote(name)} TO {quote(role)}"))
     if not connection.execute(_SCHEMA, {"role": role, "schema": quote(schema)}).one().may_use:
         connection.execute(text(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}"))
+
+
+def missing(connection: Connection, metadata: MetaData) -> str:
+    """Tell what the role of this connection may not do and should, as far as the tables are there.
+
+    Only tables are asked for: nothing takes its numbers from a sequence, and whether a role may execute the function of
+    a trigger is not asked when that fires.
+
+    Args:
+        connection: To the live database, as the service.
+        metadata: The tables of the models.
+
+    Returns:
+        The tables with what is refused on each; empty if all is granted.
+    """
+    role, database, schema = connection.execute(_WHO).one()
+    if schema is None:
+        return f"role {role} may USE no schema of its search_path in the database {database}"
+    refused: dict[str, list[str]] = {}
+    for name, privilege, is_missing in _tables(connection, metadata, schema, role):
+        if is_missing:
+            refused.setdefault(name, []).append(privilege)
+    tables = "; ".join(f"{', '.join(privileges)} on {name}" for name, privileges in refused.items())
+    return f"role {role} may not {tables} in the database {database}" if tables else ""
 
 
 def differences(connection: Connection, metadata: MetaData, role: str | None) -> Iterator[str]:
@@ -111,20 +136,26 @@ def _of_role(connection: Connection, metadata: MetaData, schema: str, role: str)
             yield f"role {role} may not USE the schema {schema}"
         if schema_rights.may_create:
             yield f"role {role} may CREATE in the schema {schema}"
-        yield from (line for _, line in _tables(connection, metadata, schema, role))
+        for name, privilege, is_missing in _tables(connection, metadata, schema, role):
+            more = (
+                f"may not {privilege} on {name}"
+                if is_missing
+                else f"may {privilege} on {name}; the models say it may not"
+            )
+            yield f"role {role} {more}"
 
 
-def _tables(connection: Connection, metadata: MetaData, schema: str, role: str) -> Iterator[tuple[str, str]]:
-    """Yield the tables on which a role may do something else than the models say, with what."""
+def _tables(connection: Connection, metadata: MetaData, schema: str, role: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield the tables on which a role may do something else than the models say, with what, and if that is missing."""
     wanted = _wanted(metadata)
     quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
     for name, privilege, whole, some in connection.execute(_TABLES, {"role": role, "schema": quoted}).all():
         if name not in wanted:
             continue
         if privilege in wanted[name] and not whole:
-            yield name, f"role {role} may not {privilege} on {name}"
+            yield name, privilege, True
         elif privilege not in wanted[name] and some:
-            yield name, f"role {role} may {privilege} on {name}; the models say it may not"
+            yield name, privilege, False
 
 
 def _wanted(metadata: MetaData) -> dict[str, frozenset[str]]:

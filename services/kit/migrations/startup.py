@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.kit.data.database import Database
 from services.kit.data.errors import SchemaBehind, translate
+from services.kit.migrations import grants
 from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother
 from services.kit.settings import DatabaseSettings, StartupError
 
@@ -34,6 +35,17 @@ async def _not_known() -> bool:
     return False
 
 
+async def _nothing() -> str:
+    return ""
+
+
+class RightsMissing(Exception):
+    """The database refuses the role of a service what it needs: it can't serve until that is granted."""
+
+    def __init__(self, service: str, refused: str) -> None:
+        super().__init__(f"{refused}: grant it, or run innosystem migrate up {service} as the owner")
+
+
 @dataclass
 class SchemaGate:
     """A health check that passes only when the database answers and has the schema that the code needs.
@@ -47,12 +59,16 @@ class SchemaGate:
             pending, `warn` logs it.
         reachable: Asks the database for a sign of life; raises if it gives none.
         at_head: Whether the database is at the head of the revisions; False if that is not known.
+        refused: Tells what the service may not do in the database and has to; empty if there is nothing.
+        service: Its name, for messages.
     """
 
     migrations: "Callable[[], Migrations]"
     mode: Mode
     reachable: Callable[[], Awaitable[None]]
     at_head: Callable[[], Awaitable[bool]] = _not_known
+    refused: Callable[[], Awaitable[str]] = _nothing
+    service: str = ""
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _passed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -79,7 +95,11 @@ class SchemaGate:
                 # Not that it is out of reach, which is an error of ours. Alembic will find out, and it will be told.
                 return False
 
-        return cls(migrations, settings.schema_check, database.check, at_head)
+        async def refused() -> str:
+            async with database.transaction(read_only=True) as transaction:
+                return await transaction.connection.run_sync(grants.missing, metadata)
+
+        return cls(migrations, settings.schema_check, database.check, at_head, refused, service)
 
     async def check(self) -> None:
         """Passes when the service may serve.
@@ -88,6 +108,7 @@ class SchemaGate:
             StartupError: If the database is behind the code, could not be migrated, or is that of another service: the
                 service can't run.
             DatabaseUnavailable: If the database can't be reached now.
+            RightsMissing: If it refuses the service what it needs, now.
         """
         await self.reachable()
         if self._looking is None:
@@ -109,6 +130,9 @@ class SchemaGate:
         return wait_and_work
 
     async def _look_once(self) -> None:
+        # First, because a schema or a revision that can't be read looks as if it was not there.
+        if refused := await self.refused():
+            raise RightsMissing(self.service, refused)
         if not await self.at_head():
             await asyncio.to_thread(self._look)
 
