@@ -20,7 +20,7 @@ from services.bench.plan import Plan
 from services.bench.settling import JobsReader
 from services.bench.talker import Talker, module_command
 from services.cli.bench_data_databases import databases
-from services.cli.connect import environment
+from services.cli.connect import environment, owner_variable
 from services.cli.stack import Stack
 
 NOOP = "noop"
@@ -94,6 +94,24 @@ class Arena:
         return jobs / (done["ended"] - done["began"]), jobs / (settled - done["began"])
 
 
+def own_settings(given: Mapping[str, str], urls: Mapping[str, str]) -> dict[str, str]:
+    """Return what a stack of the bench is told: what was given, but for where others have their data.
+
+    Args:
+        given: The environment.
+        urls: The databases of the stack, by service.
+    """
+    # The stack migrates as the owner, whose databases these would be.
+    owners = {owner_variable(service) for service in urls}
+    return {
+        **_SETTINGS,
+        **{name: value for name, value in given.items() if name not in owners},
+        # Jobs of another platform in the same Redis are left alone.
+        "REDIS_KEY_PREFIX": f"bench-{new_id()}:",
+        **{f"{service.upper()}_DATABASE_URL": url for service, url in urls.items()},
+    }
+
+
 @asynccontextmanager
 async def arena(
     plan: Plan, say: Say, folder: Path, *, runners: int = 1, settings: Mapping[str, str] | None = None
@@ -110,14 +128,7 @@ async def arena(
     say("starting the stack")
     async with AsyncExitStack() as opened:
         urls = await opened.enter_async_context(databases())
-        own = {
-            **_SETTINGS,
-            **environment(),
-            # Jobs of another platform in the same Redis are left alone.
-            "REDIS_KEY_PREFIX": f"bench-{new_id()}:",
-            **(settings or {}),
-            **{f"{service.upper()}_DATABASE_URL": url for service, url in urls.items()},
-        }
+        own = own_settings(environment(), urls) | dict(settings or {})
         stack = await opened.enter_async_context(Stack(folder, runners=runners, handlers=_HANDLERS, settings=own))
         platform = await opened.enter_async_context(Innosystem(**stack.addresses, deadline_seconds=_DEADLINE_SECONDS))
         jobs = await opened.enter_async_context(JobsReader.connect(urls["jobs"]))

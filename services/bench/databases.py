@@ -3,13 +3,9 @@
 import asyncio
 import importlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from urllib.parse import quote, urlsplit
-from uuid import uuid4
+from contextlib import ExitStack, asynccontextmanager
 
-import psycopg
-from psycopg import sql
-
+from services.cli.own_databases import own_database
 from services.cli.stopping import finished
 
 
@@ -21,28 +17,15 @@ async def new_database(beside: str, *, tables_of: str | None = None) -> AsyncIte
         beside: The address of a database on the server.
         tables_of: The service whose tables it gets, by that service's migrations; none for an empty database.
     """
-    name = f"innosystem_bench_{uuid4().hex}"
-    url = on_server(beside, name)
-    await _execute(beside, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    opened = ExitStack()
     try:
+        variable = f"{(tables_of or 'jobs').upper()}_DATABASE_URL"
+        url = await finished(asyncio.to_thread(own_database, variable, beside, "bench", opened))
         if tables_of is not None:
             await finished(asyncio.to_thread(_migrate, tables_of, url))
         yield url
     finally:
-        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        await finished(_execute(beside, drop))
-
-
-def on_server(beside: str, name: str) -> str:
-    """The address of another database on the server of one."""
-    address = urlsplit(beside)
-    query = f"?{address.query}" if address.query else ""
-    return f"postgresql://{address.netloc}/{quote(name)}{query}"
-
-
-async def _execute(url: str, statement: sql.Composed) -> None:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute(statement)
+        await finished(asyncio.to_thread(opened.close))
 
 
 def _migrate(service: str, url: str) -> None:

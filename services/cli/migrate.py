@@ -1,6 +1,6 @@
 """`innosystem migrate`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -139,6 +139,28 @@ def new(service: Service, message: str, /) -> None:
     (migrations,) = _of(service)
     with _named_failures(service):
         print(migrations.new(message))
+
+
+def planned(services: Iterable[Service]) -> list[str]:
+    """Tell what `up` would change in the databases of services, a line each; empty if nothing. Nothing is changed."""
+    return [line for service in services for line in _planned(*_of(service))]
+
+
+def _planned(migrations: "Migrations") -> Iterator[str]:
+    from sqlalchemy import make_url
+
+    with _named_failures(migrations.service):
+        migrations.check_owner()
+        address = make_url(migrations.url)
+        where = f"the database {address.database} at {address.host or 'this machine'}"
+        current = migrations.current()
+        pending = migrations.after(current)
+        if current is None:
+            yield f"{migrations.service}: makes its tables in {where}"
+        elif pending:
+            yield f"{migrations.service}: migrates {where} from {current} to {pending[-1]}"
+        elif migrations.rights_differ():
+            yield f"{migrations.service}: changes what the role {migrations.service_role} may do in {where}"
 
 
 def _of(service: Service | None) -> list["Migrations"]:

@@ -18,13 +18,14 @@ from services.cli.child import Child, StackError
 from services.cli.connect import environment, owner_variable, pooled, service_role
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from services.cli.embedded.errors import with_log
+from services.cli.options import Service
 from services.cli.readiness import until_serving
 from services.cli.stopping import finished
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-SERVICES = ("customers", "wallets", "jobs")
+SERVICES: tuple[Service, ...] = ("customers", "wallets", "jobs")
 HANDLERS = ("innosystem.runner.examples.source_stats",)
 
 _SERVING_SECONDS_MAX = 30.0

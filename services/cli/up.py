@@ -1,5 +1,6 @@
 """`innosystem up`: everything on this machine, until Ctrl-C."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from innosystem.client import Innosystem
+from services.cli.confirmation import Yes, confirmed
+from services.cli.connect import environment
+from services.cli.migrate import planned
 from services.cli.money import WHOLE
 from services.cli.options import Json
 from services.cli.seed import SOURCE_STATS, OthersAreHere, Seeded, seed
-from services.cli.stack import HANDLERS, Stack
+from services.cli.stack import HANDLERS, SERVICES, Stack
 from services.cli.stopping import until_stopped
 
 _FOLDER = Path(".innosystem")
@@ -29,9 +33,15 @@ async def up(
     handlers: Annotated[
         list[str] | None, Parameter(help="Modules with handlers, besides the example.", consume_multiple=True)
     ] = None,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> int:
-    """Start everything on this machine: databases, services and a runner. Ctrl-C stops it; the data stays."""
+    """Start everything on this machine: databases, services and a runner. Ctrl-C stops it; the data stays.
+
+    Databases that *_DATABASE_URL name are used in place of own ones, and are migrated after a question.
+    """
+    if (plan := await asyncio.to_thread(_planned)) and not confirmed(plan, yes=yes, dry_run=False):
+        return 1
     ports = {"customers": customers_port, "wallets": wallets_port, "jobs": jobs_port}
     stack = Stack(folder, ports=ports, runners=runners, handlers=[*HANDLERS, *(handlers or ())])
     try:
@@ -40,6 +50,12 @@ async def up(
         if not as_json:
             print("Stopped. The data is kept for the next start.")
     return 0
+
+
+def _planned() -> Sequence[str]:
+    """Tell what the start would change in databases that are not the stack's own."""
+    given = environment()
+    return planned([service for service in SERVICES if f"{service.upper()}_DATABASE_URL" in given])
 
 
 async def _stay(stack: Stack, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from redis import Redis
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.conftest import SERVICES, PostgresServer, migrations
 from tests.e2e.processes import PROJECT, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -119,6 +120,57 @@ def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(f
     assert "All of it was there." in seeded.stdout
     stack.terminate()
     assert ended(stack) == 0
+
+
+def test_databases_that_settings_name_are_migrated_after_a_yes_and_used_without_one_afterwards(
+    folder: Path, tmp_path: Path, fresh_database: Callable[[str], str]
+) -> None:
+    urls = {service: fresh_database(service) for service in SERVICES}
+    migrations("jobs", urls["jobs"]).down("-1")
+    settings = {f"{service.upper()}_DATABASE_URL": url for service, url in urls.items()}
+
+    asking = command("up", "--folder", folder, *FREE_PORTS, cwd=tmp_path, **settings)
+    _, said = asking.communicate(timeout=60)
+    assert asking.returncode == 1
+    assert said.count("migrates the database") == 1
+    assert migrations("jobs", urls["jobs"]).pending() != []
+
+    for options in (["--yes"], []):
+        stack, _ = started(folder, tmp_path, *options, **settings)
+        stack.terminate()
+        assert ended(stack) == 0
+        assert migrations("jobs", urls["jobs"]).pending() == []
+
+
+def test_the_databases_of_a_demo_that_was_killed_are_removed_by_the_next(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    settings = {f"{service.upper()}_DATABASE_URL": postgres.url("postgres") for service in SERVICES}
+
+    def left() -> set[str]:
+        with psycopg.connect(postgres.url("postgres")) as connection:
+            found = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'innosystem_demo_%'")
+            return {name for (name,) in found}
+
+    demo = command("demo", "--jobs", "30", cwd=tmp_path, **settings)
+    eventually(lambda: len(left()) == len(SERVICES))
+    killed = left()
+    demo.kill()
+    ended(demo)
+    eventually(lambda: sessions_of(postgres, killed) == 0)
+
+    demo = command("demo", "--jobs", "30", cwd=tmp_path, **settings)
+    printed, said = demo.communicate(timeout=280)
+    assert demo.returncode == 0, printed + said
+    assert all(f"removed the database {name}" in said for name in killed)
+    assert left() == set()
+
+
+def sessions_of(postgres: PostgresServer, databases: set[str]) -> int:
+    with psycopg.connect(postgres.url("postgres")) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY(%s)"
+        found = connection.execute(query, [list(databases)]).fetchone()
+        return int(found[0]) if found else 0
 
 
 def test_ctrl_c_while_postgresql_starts_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:

@@ -66,8 +66,7 @@ def give(connection: Connection, metadata: MetaData, role: str) -> None:
     Raises:
         ServiceRoleUnknown: If there is no such role.
     """
-    if connection.scalar(_ROLE, {"role": role}) is None:
-        raise ServiceRoleUnknown(f"there is no role {role}, which the service connects as: create it, with LOGIN")
+    _check_role(connection, role)
     schema = _schema(connection)
     quote = connection.dialect.identifier_preparer.quote_identifier
     differing = {name for name, *_ in _tables(connection, metadata, schema, role)}
@@ -77,6 +76,16 @@ def give(connection: Connection, metadata: MetaData, role: str) -> None:
         connection.execute(text(f"GRANT {privileges} ON {quote(name)} TO {quote(role)}"))
     if not connection.execute(_SCHEMA, {"role": role, "schema": quote(schema)}).one().may_use:
         connection.execute(text(f"GRANT USAGE ON SCHEMA {quote(schema)} TO {quote(role)}"))
+
+
+def differ(connection: Connection, metadata: MetaData, role: str) -> bool:
+    """Tell whether `give` would change something.
+
+    Raises:
+        ServiceRoleUnknown: If there is no such role.
+    """
+    _check_role(connection, role)
+    return any(_tables(connection, metadata, _schema(connection), role))
 
 
 def missing(connection: Connection, metadata: MetaData) -> str:
@@ -121,6 +130,11 @@ def differences(connection: Connection, metadata: MetaData, role: str | None) ->
             yield f"{found.grantee} may {found.privilege} on {found.name}, which is append-only"
 
 
+def _check_role(connection: Connection, role: str) -> None:
+    if connection.scalar(_ROLE, {"role": role}) is None:
+        raise ServiceRoleUnknown(f"there is no role {role}, which the service connects as: create it, with LOGIN")
+
+
 def _of_role(connection: Connection, metadata: MetaData, schema: str, role: str) -> Iterator[str]:
     quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
     is_superuser = connection.scalar(_ROLE, {"role": role})
@@ -137,12 +151,8 @@ def _of_role(connection: Connection, metadata: MetaData, schema: str, role: str)
         if schema_rights.may_create:
             yield f"role {role} may CREATE in the schema {schema}"
         for name, privilege, is_missing in _tables(connection, metadata, schema, role):
-            more = (
-                f"may not {privilege} on {name}"
-                if is_missing
-                else f"may {privilege} on {name}; the models say it may not"
-            )
-            yield f"role {role} {more}"
+            may_not, more = (" not", "") if is_missing else ("", "; the models say it may not")
+            yield f"role {role} may{may_not} {privilege} on {name}{more}"
 
 
 def _tables(connection: Connection, metadata: MetaData, schema: str, role: str) -> Iterator[tuple[str, str, bool]]:

@@ -144,6 +144,17 @@ class Migrations:
         with self._connection() as connection:
             return schema.differences(connection, self.metadata, self.service_role)
 
+    def rights_differ(self) -> bool:
+        """Whether the service's role may do more or less than the models say; a move sets it right.
+
+        Raises:
+            ServiceRoleUnknown: If the role of the service does not exist.
+        """
+        if self.service_role is None:
+            return False
+        with self._connection() as connection:
+            return grants.differ(connection, self.metadata, self.service_role)
+
     def sql(self) -> str:
         """The SQL of what is pending, as `psql` can run it; empty if nothing is."""
         current = self.current()
