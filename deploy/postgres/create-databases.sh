@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
 # Makes for each service a database, the role that owns it and the role of the service. The PostgreSQL image runs this on
-# an empty volume; on any other it may be run by hand, and makes what is missing.
+# an empty volume; on any other it may be run by hand, and makes what is missing. README.md shows how.
 set -euo pipefail
+
+check() { # VARIABLE: before anything is made. With an empty password nobody could connect.
+    [[ -n ${!1-} ]] || { echo "$(basename "$0"): $1 is not set, or empty: nothing was made" >&2 && exit 1; }
+}
 
 create() { # SERVICE
     # Passwords go through the environment: arguments can be seen by all who may list processes.
     local owner=${1^^}_DATABASE_PASSWORD service=${1^^}_SERVICE_PASSWORD
     OWNER_PASSWORD=${!owner} SERVICE_PASSWORD=${!service} psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 \
-        --username "$POSTGRES_USER" --dbname postgres --set owner="$1" --set service="$1_service" <<'SQL'
+        --username "${POSTGRES_USER:-postgres}" --dbname postgres --set owner="$1" --set service="$1_service" <<'SQL'
 \getenv owner_password OWNER_PASSWORD
 \getenv service_password SERVICE_PASSWORD
 SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', :'owner', :'owner_password')
@@ -22,6 +26,10 @@ GRANT CONNECT ON DATABASE :"owner" TO :"service";
 SQL
 }
 
+for service in CUSTOMERS WALLETS JOBS; do
+    check "${service}_DATABASE_PASSWORD"
+    check "${service}_SERVICE_PASSWORD"
+done
 create customers
 create wallets
 create jobs
