@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from tests.integration.rpc.loop_thread import AioServer, LoopThread
+from tests.integration.rpc.promises import promised
 from tests.integration.rpc.refusals import Refused, Stored
 
 
@@ -37,7 +38,7 @@ def _grpc_server(loop_thread: LoopThread) -> AioServer:
 def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
     """In place of pytest-grpc's. It has gRPC's own limits, as the channels of many clients have: all answers fit."""
     with grpc_create_channel() as channel:
-        yield channel
+        yield promised(channel)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add
 from services.jobs.job_type_servicer import JobTypeServicer
 from tests.integration.rpc.jobs.world import CustomersServer, Lists, WalletsServer, World
 from tests.integration.rpc.loop_thread import AioServer, LoopThread
+from tests.integration.rpc.promises import promised
 from tests.integration.rpc.wiring import (
     JobsParts,
     customers_servicer,
@@ -51,7 +52,7 @@ def customers_server(
         server.add_insecure_port(address)
         server.start()
         with grpc.insecure_channel(address) as channel:
-            yield CustomersServer(address, server, CustomerServiceStub(channel), url)
+            yield CustomersServer(address, server, CustomerServiceStub(promised(channel)), url)
         server.stop()
 
 
@@ -67,7 +68,7 @@ def wallets_server(
         server.add_insecure_port(address)
         server.start()
         with grpc.insecure_channel(address) as channel:
-            yield WalletsServer(address, server, WalletServiceStub(channel), url)
+            yield WalletsServer(address, server, WalletServiceStub(promised(channel)), url)
         server.stop()
 
 

@@ -16,7 +16,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from services.cli.embedded.processes import wait_until
 from services.jobs.holds import Reservation
 from tests.integration.rpc.jobs.world import WalletsServer, World
-from tests.integration.rpc.refusals import Refused, Stored, details
+from tests.integration.rpc.refusals import Refused, Stored, details, reason_of
 
 ACTIVE, CAPTURED, RELEASED = (
     wallet_pb2.HOLD_STATE_ACTIVE,
@@ -298,6 +298,26 @@ def test_a_failed_job_without_money_is_not_retried(world: World, refused: Refuse
     results = world.jobs.BatchRetryJobs(pb.BatchRetryJobsRequest(ids=ids)).results
     details(results[0].error, "INSUFFICIENT_FUNDS")
     assert results[1].job.status == job_pb2.JOB_STATUS_PENDING
+
+
+def test_a_failed_job_is_not_retried_without_a_wallet_or_the_wallets_service(
+    world: World, refused: Refused, wallets_server: WalletsServer
+) -> None:
+    request = pb.RetryJobRequest(job_id=(job := failed(world)).id)
+    wallets_server.server.stop()
+    try:
+        error = refused(world.jobs.RetryJob, request, "DEPENDENCY_UNAVAILABLE")
+    finally:
+        wallets_server.server.start()
+    assert error.metadata == {"dependency": "wallets"}
+
+    # What no call does: it takes a hand, or a copy of an earlier day.
+    rename = "UPDATE wallets SET currency = %s WHERE customer_id = %s AND currency = 'EUR'"
+    Stored(wallets_server.url).execute(rename, "GBP", job.customer_id)
+    assert wait_until(
+        lambda: reason_of(lambda: world.jobs.RetryJob(request)) == "NO_WALLET_IN_CURRENCY", limit_seconds=10
+    )
+    assert world.get(job.id) == job
 
 
 def test_a_job_whose_hold_is_still_to_be_released_says_when_it_can_be_retried(world: World, refused: Refused) -> None:
