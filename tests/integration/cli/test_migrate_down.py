@@ -97,7 +97,10 @@ def test_below_the_holds_it_is_refused_while_they_reserve_money_and_nothing_is_r
     execute(database, WALLET, HOLD)
     before = revision(database)
     assert main(["migrate", "down", "wallets", "--to", BEFORE_HOLDS, "--yes"]) == 1
-    assert "1 active holds reserve money of customers" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    # Before anybody is told what would be lost, or asked.
+    assert "refused, and nothing was done: 1 active holds reserve money of customers" in told
+    assert "rolls back" not in told
     assert revision(database) == before
     # To where the holds are still there it may go.
     assert main(["migrate", "down", "wallets", "--to", HOLDS, "--yes"]) == 0
@@ -111,8 +114,12 @@ def test_a_hold_that_comes_after_the_look_stops_the_revision_itself(database: st
 
 def test_the_ledger_of_customers_is_never_dropped(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     execute(database, WALLET.replace("60", "0"), ENTRY)
+    before = revision(database)
     assert main(["migrate", "down", "wallets", "--to", "base", "--yes"]) == 1
-    assert "the ledger has entries" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "refused, and nothing was done: the ledger has entries" in told
+    assert "rolls back" not in told
+    assert revision(database) == before
 
 
 def down_sql(url: str, start: str, end: str) -> str:
