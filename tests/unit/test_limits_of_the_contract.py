@@ -19,7 +19,7 @@ from services.wallets.convert_verification import (
     _TRANSACTIONS_MAX,
 )
 from services.wallets.verification import WALLETS_PER_PAGE
-from tests.contract_texts import FieldText, comments, fields
+from tests.contract_texts import PROTOS, FieldText, comments, fields
 
 # What only a server makes, so that callers need not know how large it may be.
 MADE_BY_SERVERS = {"page_token", "etag"}
@@ -120,3 +120,11 @@ def test_the_limits_of_filters_and_orders_are_named(message: str) -> None:
     told = f"{of_services} {of_fields}"
     assert [one for one in LIMITS_OF_LISTS if one not in told] == []
     assert f"0 means {PAGE_SIZE_DEFAULT}, more than {PAGE_SIZE_MAX:,} means {PAGE_SIZE_MAX:,}" in of_fields
+
+
+def test_what_depends_on_a_setting_is_told_with_its_default() -> None:
+    defaults = dict(re.findall(r"^#?([A-Z_]+)=(\S+)", (PROTOS.parent / ".env.example").read_text(), flags=re.MULTILINE))
+    told = " ".join([*comments().values(), *(one.comment for one in fields())])
+    named = re.findall(r"([0-9]+) (?:s|days|times) \(([A-Z]+_[A-Z_]+)\)", told)
+    assert len(named) == len(re.findall(r"\([A-Z]+_[A-Z_]+_(?:SECONDS|DAYS|MAX)\)", told))
+    assert [(number, name) for number, name in named if defaults[name] != number] == []
