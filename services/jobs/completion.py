@@ -215,17 +215,17 @@ def ended(job: Job, completion: Completion, end: Ending) -> Job:
 def settled(billing_status: BillingStatus, settlement: Settlement) -> BillingStatus | None:
     """The billing status a settlement leads to, or None if it changes nothing.
 
-    CHARGE_DUE, DECLINED and CHARGE_BLOCKED become CHARGED; CHARGE_DUE becomes DECLINED when funds are missing, and
-    CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure. RELEASE_DUE becomes RELEASED.
+    CHARGE_DUE, DECLINED and CHARGE_BLOCKED become CHARGED; CHARGE_DUE becomes DECLINED when funds are missing. Both
+    become CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure: the wallet is missing,
+    or another one was charged for the job. RELEASE_DUE becomes RELEASED.
     """
     if settlement.released:
         return BillingStatus.RELEASED if billing_status is BillingStatus.RELEASE_DUE else None
-    due = billing_status is BillingStatus.CHARGE_DUE
+    tried = billing_status in (BillingStatus.CHARGE_DUE, BillingStatus.DECLINED)
     if settlement.transaction_id is not None:
-        unpaid = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
-        return BillingStatus.CHARGED if due or billing_status in unpaid else None
-    if not due:
+        return BillingStatus.CHARGED if tried or billing_status is BillingStatus.CHARGE_BLOCKED else None
+    if not tried:
         return None
-    if settlement.declined_reason == "INSUFFICIENT_FUNDS":
-        return BillingStatus.DECLINED
-    return BillingStatus.CHARGE_BLOCKED
+    if settlement.declined_reason != "INSUFFICIENT_FUNDS":
+        return BillingStatus.CHARGE_BLOCKED
+    return BillingStatus.DECLINED if billing_status is BillingStatus.CHARGE_DUE else None

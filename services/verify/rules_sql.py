@@ -34,7 +34,8 @@ TRANSACTIONS = Rule(
     kind=Kind.INCONSISTENT_TRANSACTION,
     subject="transaction",
     columns="""id, wallet_id, sequence, kind, counter_account, amount_cents, idempotency_key, job_id, hold_id,
-        refunds_transaction_id, requested_amount_cents, created_at""",
+        refunds_transaction_id, requested_amount_cents, charged_again,
+        created_at""",
     source="wallet_transactions",
     joined="""
     LEFT JOIN wallets ON wallets.id = page.wallet_id
@@ -90,6 +91,11 @@ TRANSACTIONS = Rule(
         WHEN page.kind = 'ADJUSTMENT' AND (written_off.kind = 'DEDUCTION'
                 AND written_off.amount_cents = -page.amount_cents AND written_off.sequence = page.sequence + 1)
             IS NOT TRUE THEN 'amount_cents: no charge right after it is written off by it'
+        -- An upgrade says so of a job's second charge, which is a finding of its own.
+        WHEN page.charged_again IS NOT NULL AND (page.charged_again AND page.kind = 'DEDUCTION' AND EXISTS (
+            SELECT FROM wallet_transactions AS other
+            WHERE other.job_id = page.job_id AND other.kind = 'DEDUCTION' AND other.id <> page.id
+        )) IS NOT TRUE THEN 'charged_again: the job has no other charge'
         WHEN before.created_at > page.created_at OR page.created_at > now() + :late THEN 'created_at'
         WHEN hold.wallet_id <> page.wallet_id
                 OR (hold.wallet_id IS NOT NULL AND hold.job_id IS DISTINCT FROM page.job_id)

@@ -5,13 +5,14 @@ from typing import Any, TypeVar
 
 from services.kit.coalescing import Coalescer
 from services.kit.crash import crash_point
+from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
 from services.kit.errors import DomainError
 from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.rpc.batches import one
 from services.wallets.ledger import Accepted, Decision, Held
-from services.wallets.repository import Ledger
+from services.wallets.repository import CHARGED_JOB_CONSTRAINT, Ledger
 from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 D = TypeVar("D", Accepted, Held)
@@ -49,6 +50,7 @@ class Bookings:
         Raises:
             WalletNotFound: If there is none.
             IdempotencyKeyReused: If the key was used with other parameters.
+            AlreadyCharged: If another wallet was charged for the job.
             HoldMismatch: If the hold is one of another wallet or job.
             InsufficientFunds: If less is available.
         """
@@ -74,7 +76,7 @@ class Bookings:
         Raises:
             WalletNotFound: If there is none.
             IdempotencyKeyReused: If the job was written off with other parameters.
-            AlreadyCharged: If the job was charged otherwise.
+            AlreadyCharged: If the job was charged otherwise, be it to another wallet.
             HoldMismatch: If the hold is one of another wallet or job.
             HoldActive: If the hold still reserves the money.
             BalanceOverflow: If the balance would be too large in between.
@@ -119,17 +121,30 @@ class Bookings:
         crash_point("wallets.release_holds.before_reply")
         return decisions
 
-    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
-    @transactional(retries=4)
     async def _apply_at_once(self, requests: Sequence[Request]) -> list[Decision]:
         # Whose wallet a hold is on is not known before: it may be the one that is locked.
         blind = self._apply.knows_locked and any(isinstance(one, _UNOWNED) for one in requests)
-        wait = len(requests) == 1 or not blind
-        return await self._ledger.apply(requests, wait=wait)
+        return await self._decided(requests, wait=len(requests) == 1 or not blind)
 
-    @transactional(retries=4)
     async def _apply_unlocked(self, requests: Sequence[Request]) -> list[Decision]:
-        return await self._ledger.apply(requests, wait=False)
+        return await self._decided(requests, wait=False)
+
+    async def _decided(self, requests: Sequence[Request], *, wait: bool) -> list[Decision]:
+        try:
+            return await self._in_transaction(requests, wait=wait)
+        except AlreadyExists as error:
+            if error.constraint != CHARGED_JOB_CONSTRAINT:
+                raise
+        # To read who has charged the jobs of a batch is not worth a statement each time: hardly ever has another wallet
+        # been charged for one of them.
+        return await self._in_transaction(requests, wait=wait, seek_charged=True)
+
+    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
+    @transactional(retries=4)
+    async def _in_transaction(
+        self, requests: Sequence[Request], *, wait: bool, seek_charged: bool = False
+    ) -> list[Decision]:
+        return await self._ledger.apply(requests, wait=wait, seek_charged=seek_charged)
 
 
 _UNOWNED = (ReleaseHold, Refund)

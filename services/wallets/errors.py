@@ -76,7 +76,10 @@ class HoldMismatch(DomainError):
 
 @dataclass(eq=False)
 class AlreadyCharged(DomainError):
-    """The job {job_id} was charged by the transaction {transaction_id}: write nothing off, or refund it."""
+    """The job {job_id} was charged by the transaction {transaction_id}: look at it, and refund it if it is wrong.
+
+    A job is charged once, whichever wallet it is.
+    """
 
     reason = "ALREADY_CHARGED"
     about = "jobs/{job_id}"

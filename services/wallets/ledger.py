@@ -97,6 +97,7 @@ class Books:
         holds: Those the requests name, as far as they exist.
         charges: The transactions that refunds name, by ID or by job.
         corrupt: Those of them that are not understood, by ID. Of a job only those are looked for that are understood.
+        charged: By which transactions jobs were charged, whichever wallets they are of, as far as that was looked for.
     """
 
     wallets: Iterable[Wallet]
@@ -104,6 +105,7 @@ class Books:
     holds: Mapping[UUID, Hold | DataCorrupt] = field(default_factory=dict)
     charges: Iterable[Charge] = ()
     corrupt: Mapping[UUID, DataCorrupt] = field(default_factory=dict)
+    charged: Mapping[UUID, UUID] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ class _Desk:
         self._holds = dict(books.holds)
         self.charges = {one.transaction.id: one for one in books.charges}
         self.corrupt = books.corrupt
+        self._charged = dict(books.charged)
 
     def wallet(self, wallet_id: UUID) -> Wallet:
         return self.wallets[self._owners[wallet_id]]
@@ -178,6 +181,12 @@ class _Desk:
     def hold(self, hold_id: UUID | None) -> Hold | None:
         return None if hold_id is None else _understood(self._holds.get(hold_id))
 
+    def check_not_charged(self, request: LedgerRequest) -> None:
+        if request.kind is not TransactionKind.DEDUCTION or request.job_id is None:
+            return
+        if (transaction_id := self._charged.get(request.job_id)) is not None:
+            raise AlreadyCharged(request.job_id, transaction_id)
+
     def write(self, transaction: Transaction, changed: Wallet, captured: Hold | None = None) -> Accepted:
         self.wallets[changed.owner] = changed
         self._written[changed.id, transaction.idempotency_key] = transaction
@@ -185,6 +194,8 @@ class _Desk:
             self._holds[captured.id] = captured
         if transaction.kind is TransactionKind.DEDUCTION:
             self.charges[transaction.id] = Charge(transaction)
+            if transaction.job_id is not None:
+                self._charged[transaction.job_id] = transaction.id
         return Accepted(transaction, changed, ended=captured)
 
     def put(self, hold: Hold, changed: Wallet | None) -> Held:
@@ -209,6 +220,8 @@ def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
     hold = _capturable(desk.hold(request.hold_id), wallet, request)
     held_cents = 0 if hold is None else hold.amount_cents
     _check_balance(wallet, request.change_cents, held_cents)
+    # Last, as the database says it last: nobody looks for other wallets' charges before.
+    desk.check_not_charged(request)
     if hold is None:
         changed = wallet.changed_by(request.change_cents, desk.now)
         return desk.write(_transaction(request, changed), changed)
@@ -256,6 +269,7 @@ def _write_off(desk: _Desk, request: WriteOff) -> Accepted:
     hold = _capturable(desk.hold(request.hold_id), wallet, charging)
     if hold is not None:
         raise HoldActive(hold.id, hold.amount_cents)
+    desk.check_not_charged(charging)
     # Whether the wallet could pay is not asked. That a charge is waived is decided by whoever calls, and must not
     # depend on a credit that comes a moment earlier or later; the money that is there stays the customer's.
     adjusted = _move(desk, adjusting)

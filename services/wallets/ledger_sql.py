@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.kit.data.audit_sql import SqlAuditLog
 from services.kit.data.corrupt import understood
-from services.kit.data.errors import Conflict
+from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.locks import HURRY
 from services.kit.data.transactions_sql import SqlTransactions
 from services.kit.errors import DataCorrupt, RowLocked
@@ -32,7 +32,9 @@ class SqlLedger:
         self._holds = SqlHoldRepository(transactions)
         self._trail = SqlAuditLog(transactions)
 
-    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
+    async def apply(
+        self, requests: Sequence[Request], *, wait: bool = True, seek_charged: bool = False
+    ) -> list[Decision]:
         """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
         if not wait:
             # What is stored may be waited for as well: a hold of this ID, which another transaction is placing.
@@ -41,6 +43,7 @@ class SqlLedger:
         locked = await self._wallets.lock(wanted, wait=wait)
         ids = {wallet.owner: wallet.id for wallet in locked}
         charges, corrupt = await self._statements.charges(wanted) if wanted.names_charges else ([], {})
+        charged = await self._statements.charged_by(wanted.charged_job_ids) if seek_charged else {}
         now, holds, known = await self._read(wanted.placed | wanted.released, wanted.keys(ids, charges))
         if wait:
             released = [hold for hold in understood(holds.values()) if hold.id in wanted.released]
@@ -51,8 +54,12 @@ class SqlLedger:
             taken = {wallet.owner for wallet in await self._wallets.of_owners(others)} if others else set()
             names = Named(taken, set(ids.values()), holds, charges)
             free = [request for request in requests if not names.is_locked(request)]
-        decisions = decide(Books(locked, known, holds, charges, corrupt), free, now)
-        await self._write(changes(decisions), holds)
+        decisions = decide(Books(locked, known, holds, charges, corrupt, charged), free, now)
+        try:
+            await self._write(changes(decisions), holds)
+        except AlreadyExists as error:
+            # Somebody has charged a job meanwhile, and another wallet for it.
+            raise (Conflict if seek_charged else error) from error
         await self._trail.add(entries(free, decisions, holds, self._transactions.transaction_id))
         return decisions if len(free) == len(requests) else _with_locked(requests, free, decisions)
 

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -71,6 +72,8 @@ wallet_transactions = Table(
     Column("description", Text, nullable=False, server_default=text("''")),
     created_at(),
     Column("requested_amount_cents", BigInteger, nullable=True),
+    # Set by a migration alone: the line charges a job that had been charged before, when nothing kept it from that.
+    Column("charged_again", Boolean, nullable=True),
     # The statement in its order, and no number twice.
     UniqueConstraint("wallet_id", "sequence"),
     UniqueConstraint("wallet_id", "idempotency_key"),
@@ -93,7 +96,7 @@ wallet_transactions = Table(
         name="counter_account_fits_kind",
     ),
     CheckConstraint("(kind = 'REFUND') = (refunds_transaction_id IS NOT NULL)", name="refund_names_deduction"),
-    # With the unique key this makes it one deduction a job and wallet, without an index of its own.
+    # With the unique key this makes who charges a job again get the first charge for an answer.
     CheckConstraint(
         "CASE WHEN kind = 'DEDUCTION' AND job_id IS NOT NULL"
         " THEN idempotency_key = 'job:' || job_id::text"
@@ -112,10 +115,13 @@ wallet_transactions = Table(
     postgresql_with={"autovacuum_vacuum_insert_scale_factor": 0.02, "autovacuum_analyze_scale_factor": 0.02},
 )
 
-# What was charged and refunded for a job.
+# What was charged and refunded for a job. Of deductions it takes one a job, whichever wallet is charged; for all other
+# lines the second column is null, and of those it takes any number.
 Index(
-    "ix_wallet_transactions_job_id",
+    "uq_wallet_transactions_charged_job",
     wallet_transactions.c.job_id,
+    text("(NULLIF(kind = 'DEDUCTION'::text AND charged_again IS NULL, false))"),
+    unique=True,
     postgresql_where=wallet_transactions.c.job_id.is_not(None),
 )
 

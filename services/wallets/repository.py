@@ -72,6 +72,7 @@ HOLDS = Resource(
 
 ID_CONSTRAINT = "pk_wallets"
 OWNER_CONSTRAINT = "uq_wallets_customer_id_currency"
+CHARGED_JOB_CONSTRAINT = "uq_wallet_transactions_charged_job"
 
 
 class WalletRepository(Protocol):
@@ -144,7 +145,9 @@ class HoldRepository(Protocol):
 class Ledger(Protocol):
     """What changes balances and holds."""
 
-    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
+    async def apply(
+        self, requests: Sequence[Request], *, wait: bool = True, seek_charged: bool = False
+    ) -> list[Decision]:
         """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
 
         The wallets stay locked until the transaction ends.
@@ -152,8 +155,11 @@ class Ledger(Protocol):
         Args:
             requests: In order.
             wait: Whether locks are waited for; else requests whose wallet is locked are decided by `RowLocked`.
+            seek_charged: Whether it is looked for who has charged the jobs that deductions name; else a job that
+                another wallet was charged for is refused by the database.
 
         Raises:
+            AlreadyExists: With `CHARGED_JOB_CONSTRAINT`; nothing was written.
             Conflict: If other transactions were in the way; nothing was written.
             RowLocked: If a lock was waited for too long; nothing was written.
         """

@@ -75,7 +75,9 @@ class MemoryLedger:
         self._transactions = transactions
         self._trail = MemoryAuditLog(transactions)
 
-    async def apply(self, requests: Sequence[Request], *, wait: bool = True) -> list[Decision]:
+    async def apply(
+        self, requests: Sequence[Request], *, wait: bool = True, seek_charged: bool = False
+    ) -> list[Decision]:
         """Decides on all that is stored."""
         tables = self._transactions.resource.tables
         wallets = tables.setdefault(MemoryWalletRepository.table, {})
@@ -86,6 +88,11 @@ class MemoryLedger:
             {(row.wallet_id, row.idempotency_key): row for row in statements.values()},
             holds,
             _charges(statements.values()),
+            charged={
+                one.job_id: one.id
+                for one in statements.values()
+                if one.kind is TransactionKind.DEDUCTION and one.job_id is not None
+            },
         )
         decisions = decide(books, requests, datetime.now(UTC))
         found = changes(decisions)

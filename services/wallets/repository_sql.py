@@ -96,6 +96,11 @@ class SqlTransactionRepository(SqlRepository[Transaction, Transaction]):
                 charges.append(Charge(transaction, int(refunded_cents)))
         return charges, corrupt
 
+    async def charged_by(self, job_ids: Collection[UUID]) -> dict[UUID, UUID]:
+        """Return by which transactions jobs were charged, those that were."""
+        rows = await self._execute(statements.CHARGED_BY, {"job_ids": list(job_ids)})
+        return dict(rows)
+
     async def at(self, wallet_id: UUID, moment: datetime) -> Transaction | None:
         """Halves the range of sequences until one is left."""
         result = await self._connection.execute(statements.SEQUENCE_AT, {"wallet_id": wallet_id, "at": moment})

@@ -159,6 +159,9 @@ CHARGES = Prepared(
     )
 )
 
+#: Reads by which transactions jobs were charged.
+CHARGED_BY = Prepared(select(_charged.c.job_id, _charged.c.id).where(_by_job, _charged.c.charged_again.is_(None)))
+
 NEW_COLUMNS = tuple(field.name for field in fields(Transaction))
 
 _new = unnest("new", {name: wallet_transactions.c[name].type for name in NEW_COLUMNS})

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.kit.errors import DataCorrupt
 from services.wallets.domain import Hold, Owner
 from services.wallets.ledger import Charge, Key
-from services.wallets.requests import LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.requests import Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 
 @dataclass
@@ -57,6 +57,12 @@ class Wanted:
     def names_charges(self) -> bool:
         """Whether there are refunds."""
         return bool(self.refunded_ids or self.refunded_job_ids)
+
+    @property
+    def charged_job_ids(self) -> set[UUID]:
+        """The jobs that are to be charged."""
+        charging = (one for one in self.requests if isinstance(one, Deduct | WriteOff))
+        return {one.job_id for one in charging if one.job_id is not None}
 
     @property
     def only_by_owner(self) -> bool:

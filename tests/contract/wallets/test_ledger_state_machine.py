@@ -40,6 +40,9 @@ class Model:
         held = [cents for state, owner, cents in self.holds.values() if state == "ACTIVE" and owner == wallet]
         return self.balance[wallet] - sum(held)
 
+    def is_charged(self, job: int) -> bool:
+        return any(charged == job for _, charged in self.charged)
+
     def credit(self, wallet: int, job: int, cents: int) -> str:
         if (wallet, job) in self.credits:
             return "replayed" if self.credits[wallet, job] == cents else IdempotencyKeyReused.__name__
@@ -73,6 +76,8 @@ class Model:
             return HoldMismatch.__name__
         if cents > self.available(wallet) + (held if state == "ACTIVE" else 0):
             return InsufficientFunds.__name__
+        if self.is_charged(job):
+            return AlreadyCharged.__name__
         if state == "ACTIVE":
             self.holds[job] = ("CAPTURED", owner, held)
         self.balance[wallet] -= cents
@@ -89,6 +94,8 @@ class Model:
             return HoldMismatch.__name__
         if state == "ACTIVE":
             return HoldActive.__name__
+        if self.is_charged(job):
+            return AlreadyCharged.__name__
         self.written_off.add((wallet, job))
         self.charged[wallet, job] = cents
         return "done"
@@ -183,7 +190,7 @@ async def refund(asked: Asked, model: Model, refunded: dict[tuple[int, int], int
     """Each refund has a key of its own; together they never give back more than was charged."""
     wallet, job, cents = what
     charged = model.charged.get((wallet, job))
-    if charged is None or sum(key[1] == job for key in model.charged) > 1:
+    if charged is None:
         return
     request = Refund(
         transaction_id=uuid7(), refunded_job_id=asked.jobs[job], amount_cents=cents, idempotency_key=str(uuid7())

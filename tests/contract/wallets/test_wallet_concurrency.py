@@ -235,9 +235,9 @@ class FailingLedger:
     def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = SqlLedger.apply
 
-        async def apply(ledger: SqlLedger, requests: list[Deduct], *, wait: bool = True) -> object:
+        async def apply(ledger: SqlLedger, requests: list[Deduct], **how: bool) -> object:
             self.calls += 1
-            decisions = await real(ledger, requests, wait=wait)
+            decisions = await real(ledger, requests, **how)
             if self.failures:
                 raise self.failures.pop()
             return decisions

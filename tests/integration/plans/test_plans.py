@@ -456,7 +456,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     sequence = "uq_wallet_transactions_wallet_id_sequence"
     owner, key = "uq_wallets_customer_id_currency", "uq_wallet_transactions_wallet_id_idempotency_key"
     # The statement that locks wallets by holds or charges looks for all of these.
-    named = {owner, "pk_wallets", "pk_holds", "pk_wallet_transactions", "ix_wallet_transactions_job_id"}
+    named = {owner, "pk_wallets", "pk_holds", "pk_wallet_transactions", "uq_wallet_transactions_charged_job"}
     meant = AUDIT | {
         "list": {"ix_wallets_created_at"},
         "get": {"pk_wallets"},

@@ -104,6 +104,8 @@ class Model:
         available = self.balance(wallet) - self.pending(wallet) + (held if state == "ACTIVE" else 0)
         if available < cents:
             return _insufficient(available, cents)
+        if any(charged == job for _, charged in self.charged):
+            return Refusal("ALREADY_CHARGED")
         if state == "ACTIVE":
             self.holds[job] = ("CAPTURED", owner, held)
         self.charged[wallet, job] = Charged(len(self.lines[wallet]) + 1, cents)
@@ -111,10 +113,8 @@ class Model:
 
     def wallet_of(self, job: int) -> int | Refusal:
         """The wallet that a job was charged to, as a refund that names the job finds it."""
-        wallets = [wallet for wallet, charged_job in self.charged if charged_job == job]
-        if len(wallets) == 1:
-            return wallets[0]
-        return Refusal("INVALID_FIELD", (("fields", "job_id"),)) if wallets else Refusal("TRANSACTION_NOT_FOUND")
+        wallets = (wallet for wallet, charged_job in self.charged if charged_job == job)
+        return next(wallets, Refusal("TRANSACTION_NOT_FOUND"))
 
     def refund(self, wallet: int, job: int, cents: int, key: str, names_it: str) -> Outcome:
         """Gives a charge back; 0 is all that is left."""

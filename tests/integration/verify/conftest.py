@@ -107,6 +107,16 @@ class Platform(Servers):
         """A charge."""
         return self.transaction(wallet_id, "DEDUCTION", -cents, job_id)
 
+    def deduction_again(self, wallet_id: UUID, job_id: UUID) -> None:
+        """A second charge of a job, as an upgrade leaves one that was made when nothing kept anybody from it."""
+        alter, trigger = "ALTER TABLE wallet_transactions", "TRIGGER wallet_transactions_append_only"
+        with self.wallets.transaction():
+            self.wallets.execute("DROP INDEX uq_wallet_transactions_charged_job")
+            self.wallets.execute(f"{alter} DISABLE {trigger}".encode())
+            again = self.deduction(wallet_id, job_id)
+            self.wallets.execute("UPDATE wallet_transactions SET charged_again = true WHERE id = %s", (again,))
+            self.wallets.execute(f"{alter} ENABLE ALWAYS {trigger}".encode())
+
     def hold(self, wallet_id: UUID, job_id: UUID, age: timedelta = timedelta()) -> UUID:
         """An active hold of the price."""
         hold_id = uuid7()

@@ -79,7 +79,7 @@ async def test_a_charge_to_two_wallets_is_a_double_charge(
     platform: Platform, customer_id: UUID, wallet_id: UUID, page: int
 ) -> None:
     job_id, _ = platform.charged(customer_id, wallet_id)
-    platform.deduction(platform.wallet(customer_id, "USD"), job_id)
+    platform.deduction_again(platform.wallet(customer_id, "USD"), job_id)
     # A page does not end between the two.
     report = await platform.verified(limits=Limits(grace=timedelta(), page=page))
     assert only(report, Kind.DOUBLE_CHARGE).id == job_id

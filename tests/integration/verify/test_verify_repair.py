@@ -118,7 +118,7 @@ async def test_what_only_somebody_can_decide_is_left_alone(
 ) -> None:
     platform.deduction(wallet_id, uuid7())
     job_id, _ = platform.charged(customer_id, wallet_id)
-    platform.deduction(platform.wallet(customer_id, "USD"), job_id)
+    platform.deduction_again(platform.wallet(customer_id, "USD"), job_id)
     report = await platform.verified(Released(platform))
     assert report.counts == {Kind.CHARGE_WITHOUT_JOB: 1, Kind.DOUBLE_CHARGE: 1}
     assert (report.repairs, report.repaired) == (0, {})

@@ -117,6 +117,25 @@ def test_a_refusal_of_the_ledger_is_named_and_the_job_stays_as_it_is(
     assert world.get(job.id) == job
 
 
+def test_a_job_that_another_wallet_was_charged_for_is_blocked_and_not_charged_or_written_off(
+    world: World, unpaid: Unpaid, refused: Refused
+) -> None:
+    job, other = unpaid(), world.customer(100)
+    charge = charge_of(job, hold_id="")
+    charge.customer_id = other
+    by = world.wallets.Deduct(charge).transaction.id
+    world.credit(job.customer_id, 100)
+    error = refused(world.wallets.Deduct, charge_of(job), "ALREADY_CHARGED")
+    assert error.metadata == {"job_id": job.id, "transaction_id": by}
+    error = refused(world.jobs.WriteOffJob, pb.WriteOffJobRequest(job_id=job.id, reason="paid"), "WRITE_OFF_REFUSED")
+    assert error.metadata == {"job_id": job.id, "refusal": "ALREADY_CHARGED"}
+    assert statement(world, job) == []
+    # What a runner or the settler is told when it tries, it records. It is not tried again.
+    told = pb.JobSettlement(job_id=job.id, declined=pb.ChargeDeclined(reason="ALREADY_CHARGED"))
+    world.jobs.SettleJobs(pb.SettleJobsRequest(settlements=[told]))
+    assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGE_BLOCKED
+
+
 def test_while_the_wallets_service_is_away_nothing_is_written_off(
     world: World, unpaid: Unpaid, refused: Refused, wallets_server: WalletsServer
 ) -> None:
