@@ -89,13 +89,13 @@ def _create_batch(load: Load, requests: list[CreateJobRequest]) -> Call:
 
 
 def _deductions(load: Load) -> list[Call]:
-    """Deductions one a call, over the customers in turns."""
+    """Charges of jobs one a call, over the customers in turns."""
     customers = itertools.cycle(load.told["customers"])
-    run = new_id()
 
-    def deduct(number: int, customer: str) -> Call:
+    def deduct(customer: str) -> Call:
+        job_id = str(new_id())
         request = DeductRequest(
-            customer_id=customer, currency=CURRENCY, amount_cents=1, idempotency_key=f"bench:{run}:{number}"
+            customer_id=customer, currency=CURRENCY, amount_cents=1, idempotency_key=f"job:{job_id}", job_id=job_id
         )
 
         async def call() -> None:
@@ -103,7 +103,7 @@ def _deductions(load: Load) -> list[Call]:
 
         return call
 
-    return [deduct(number, next(customers)) for number in range(load.told["calls"])]
+    return [deduct(next(customers)) for _ in range(load.told["calls"])]
 
 
 def _idle_jobs(load: Load) -> list[Call]:

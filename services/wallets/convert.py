@@ -7,6 +7,7 @@ from uuid_utils.compat import uuid7
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
+from services.kit.origin import origin
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.domain import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
@@ -144,14 +145,16 @@ def deduct(request: pb.DeductRequest) -> Deduct:
     Raises:
         InvalidField: If the key does not fit the job.
     """
+    job_id = optional_id(request.job_id)
     return Deduct(
         transaction_id=uuid7(),
         owner=Owner(UUID(request.customer_id), request.currency),
         amount_cents=request.amount_cents,
         idempotency_key=request.idempotency_key,
-        job_id=optional_id(request.job_id),
+        job_id=job_id,
         hold_id=optional_id(request.hold_id),
         description=request.description,
+        caused_by=origin.get() if job_id is None else None,
     )
 
 

@@ -26,6 +26,7 @@ class LedgerRequest:
         job_id: The job that is charged; None if it is not for a job.
         hold_id: The hold that reserves the money; None if there is none.
         description: A note for the statement, which may differ when a request is repeated.
+        caused_by: Who does it, for the audit trail; None for a job's charge, of which the job tells.
     """
 
     kind: ClassVar[TransactionKind]
@@ -39,6 +40,7 @@ class LedgerRequest:
     job_id: UUID | None = None
     hold_id: UUID | None = None
     description: str = ""
+    caused_by: Origin | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)
@@ -66,17 +68,13 @@ class LedgerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit(LedgerRequest):
-    """Pays money in.
-
-    Attributes:
-        caused_by: Who does it, for the audit trail.
-    """
+    """Pays money in, which somebody does."""
 
     kind = TransactionKind.CREDIT
     counter_account = CounterAccount.FUNDING
     sign = 1
 
-    caused_by: Origin = field(default_factory=origin.get, compare=False)
+    caused_by: Origin | None = field(default_factory=origin.get, compare=False)
 
 
 class Deduct(LedgerRequest):
@@ -209,12 +207,14 @@ class PlaceHold:
     Attributes:
         hold_id: Identifies the request: the same again is answered, not applied.
         amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
+        caused_by: Who does it, for the audit trail; None for the jobs service, which does it for each job.
     """
 
     hold_id: UUID
     job_id: UUID
     owner: Owner
     amount_cents: int
+    caused_by: Origin | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)

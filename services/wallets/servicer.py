@@ -102,7 +102,8 @@ class WalletServicer(WalletServiceServicer):
         return pb.BatchDeductResponse(results=fit(results))
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
-        held = one(*await self._service.place_holds([convert_holds.place(request)], patient=True))
+        by_hand = replace(convert_holds.place(request), caused_by=origin.get())
+        held = one(*await self._service.place_holds([by_hand], patient=True))
         return convert_holds.place_response(held)
 
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:

@@ -1,18 +1,17 @@
 """What of the ledger's changes is written to the audit trail as well: those that people make.
 
-Charges and the holds of jobs are not: they come by the thousand, each from a job that says why.
+Charges and the holds of jobs are not: they come by the thousand, each from a job that says why. So whoever makes a
+request says who caused it, and leaves it out there.
 """
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from services.kit.data import audit
-from services.kit.errors import DataCorrupt
+from services.kit.errors import DataCorrupt, DomainError
 from services.wallets.domain import Hold
-from services.wallets.ledger import Accepted, Decision, Held
-from services.wallets.requests import Credit, Refund, ReleaseHold, Request, WriteOff
-
-_BY_HAND = (Credit, Refund, WriteOff)
+from services.wallets.ledger import Decision, Held
+from services.wallets.requests import Request
 
 
 def entries(
@@ -31,14 +30,13 @@ def entries(
     """
     found: list[audit.NewAuditEntry] = []
     for request, decision in zip(requests, decisions, strict=True):
-        if isinstance(request, _BY_HAND) and isinstance(decision, Accepted) and not decision.replayed:
-            lines = [line for line in (decision.adjustment, decision.transaction) if line is not None]
-            found += [
-                audit.entry("wallet_transactions", transaction_id, None, line, request.caused_by) for line in lines
-            ]
-        elif isinstance(request, ReleaseHold) and isinstance(decision, Held) and not decision.replayed:
-            if request.caused_by is None:
-                continue
-            before = holds.get(request.hold_id)
-            found.append(audit.entry("holds", transaction_id, before, decision.hold, request.caused_by))
+        if request.caused_by is None or isinstance(decision, DomainError) or decision.replayed:
+            continue
+        by = request.caused_by
+        if isinstance(decision, Held):
+            hold = decision.hold
+            found.append(audit.entry("holds", transaction_id, holds.get(hold.id), hold, by))
+        else:
+            lines = (line for line in (decision.adjustment, decision.transaction) if line is not None)
+            found += [audit.entry("wallet_transactions", transaction_id, None, line, by) for line in lines]
     return found

@@ -78,20 +78,60 @@ def test_a_refused_credit_leaves_nothing(world: World, caused: Caused) -> None:
     assert caused("wallets", id_of(request)) == []
 
 
-def test_a_refund_is_written_down_and_a_charge_is_not(world: World, caused: Caused) -> None:
-    charge, refund = named(), named()
-    customer_id = world.customer()
-    deduct = wallets_pb.DeductRequest(
-        customer_id=customer_id, currency="EUR", amount_cents=9, idempotency_key=str(uuid4())
+def deduct_of(customer_id: str, job_id: str = "", hold_id: str = "") -> wallets_pb.DeductRequest:
+    key = f"job:{job_id}" if job_id else str(uuid4())
+    return wallets_pb.DeductRequest(
+        customer_id=customer_id, currency="EUR", amount_cents=5, idempotency_key=key, job_id=job_id, hold_id=hold_id
     )
-    charged = world.wallets.Deduct(deduct, **charge).transaction
+
+
+def test_a_refund_is_written_down_and_the_charge_of_a_job_is_not(world: World, caused: Caused) -> None:
+    charge, batch, refund = named(), named(), named()
+    customer_id = world.customer()
+    charged = world.wallets.Deduct(deduct_of(customer_id, str(uuid4())), **charge).transaction
+    world.wallets.BatchDeduct(
+        wallets_pb.BatchDeductRequest(requests=[deduct_of(customer_id, str(uuid4())) for _ in range(3)]), **batch
+    )
     world.wallets.Refund(
         wallets_pb.RefundRequest(transaction_id=charged.id, amount_cents=4, idempotency_key=str(uuid4())), **refund
     )
-    assert caused("wallets", id_of(charge)) == []
+    assert caused("wallets", id_of(charge)) == caused("wallets", id_of(batch)) == []
     [entry] = caused("wallets", id_of(refund))
     check_origin([entry], "/innosystem.wallets.v1.WalletService/Refund")
     assert (entry["after"]["amount_cents"], entry["after"]["refunds_transaction_id"]) == (4, charged.id)
+
+
+def test_a_deduction_that_is_for_no_job_is_written_down(world: World, caused: Caused) -> None:
+    alone, batch = named(), named()
+    customer_id = world.customer()
+    deducted = world.wallets.Deduct(deduct_of(customer_id), **alone).transaction
+    [entry] = caused("wallets", id_of(alone))
+    check_origin([entry], "/innosystem.wallets.v1.WalletService/Deduct")
+    assert (str(entry["entity_id"]), entry["after"]["amount_cents"]) == (deducted.id, -5)
+    requests = [deduct_of(customer_id), deduct_of(customer_id, str(uuid4()))]
+    results = world.wallets.BatchDeduct(wallets_pb.BatchDeductRequest(requests=requests), **batch).results
+    [entry] = caused("wallets", id_of(batch))
+    check_origin([entry], "/innosystem.wallets.v1.WalletService/BatchDeduct")
+    assert str(entry["entity_id"]) == results[0].response.transaction.id
+
+
+def test_a_hold_that_a_hand_places_is_written_down_once_and_those_of_jobs_are_not(world: World, caused: Caused) -> None:
+    alone, again, batch = named(), named(), named()
+
+    def hold() -> wallets_pb.PlaceHoldRequest:
+        return wallets_pb.PlaceHoldRequest(
+            hold_id=str(uuid4()), job_id=str(uuid4()), customer_id=customer_id, currency="EUR", amount_cents=5
+        )
+
+    customer_id = world.customer()
+    placed = world.wallets.PlaceHold(asked := hold(), **alone).hold
+    assert world.wallets.PlaceHold(asked, **again).replayed
+    world.wallets.BatchPlaceHolds(wallets_pb.BatchPlaceHoldsRequest(requests=[hold(), hold()]), **batch)
+    [entry] = caused("wallets", id_of(alone))
+    check_origin([entry], "/innosystem.wallets.v1.WalletService/PlaceHold")
+    assert (entry["entity_type"], str(entry["entity_id"])) == ("holds", placed.id)
+    assert (entry["action"], entry["after"]["amount_cents"]) == ("CREATE", 5)
+    assert caused("wallets", id_of(again)) == caused("wallets", id_of(batch)) == []
 
 
 def test_a_hold_that_a_hand_releases_is_written_down(world: World, caused: Caused) -> None:
