@@ -36,7 +36,7 @@ async def main() -> None:
         servicer = CustomerServicer(
             CustomersService(transactions, customers, api_keys, told.changed),
             ApiKeyService(transactions, customers, api_keys, database.now, told.changed),
-            PageTokens(database_settings.page_token_key),
+            PageTokens(schema.page_token_key),
         )
         server = Server(
             settings=server_settings,

@@ -205,7 +205,7 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
             Loop("unserved", unserved.round, every=_UNSERVED_EVERY),
             Loop("retention", retention.round, every=_RETENTION_EVERY),
         ]
-        tokens = PageTokens(database_settings.page_token_key)
+        tokens = PageTokens(schema.page_token_key)
         write_offs = WriteOffs(transactions, jobs, runs, wallets)
         job_servicer = JobServicer(
             service, runs, control, watching, write_offs=write_offs, validator=ContractValidator(), tokens=tokens

@@ -88,7 +88,7 @@ class DatabaseSettings(BaseSettings):
 
     @property
     def page_token_key(self) -> bytes:
-        """Signs page tokens: the same in all replicas of a service, because it is derived from what they share."""
+        """Signs page tokens where the database has no key of its own: it is behind, and is served all the same."""
         return blake2b(self.url.get_secret_value().encode(), digest_size=32, person=b"page tokens").digest()
 
 

@@ -58,7 +58,7 @@ async def main() -> None:
     REGISTRY.register(ConservationCollector(conservation))
     if settings.verify_seconds:
         loops.append(conservation.run)
-    tokens = PageTokens(database_settings.page_token_key)
+    tokens = PageTokens(schema.page_token_key)
     servicer = WalletServicer(service, verification, tokens, ContractValidator(), database.time)
     server = Server(
         settings=server_settings,

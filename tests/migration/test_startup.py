@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -19,8 +20,11 @@ from structlog.testing import capture_logs
 
 from services.kit.data.database import Database
 from services.kit.data.errors import ConnectionFailed
+from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import Mode, RightsMissing, SchemaGate
+from services.kit.query.fields import TimestampField
+from services.kit.query.page import PageTokens
 from services.kit.rpc.health import Health
 from services.kit.settings import DatabaseSettings, StartupError
 from tests.conftest import SERVICES, as_service, migrations, service_role
@@ -287,6 +291,48 @@ async def gate_of(service: str, url: str) -> AsyncIterator[SchemaGate]:
         yield SchemaGate.of(service, settings, metadata, database)
     finally:
         await database.close()
+
+
+def spelled_otherwise(url: str) -> str:
+    """The same database, by a longer URL."""
+    return make_url(url).update_query_dict({"connect_timeout": "7"}).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_replicas_that_spell_the_url_differently_understand_the_page_tokens_of_one_another(
+    service: str, fresh_database: Callable[[str], str]
+) -> None:
+    url = fresh_database(service)
+    created_at = TimestampField("created_at", sortable=True).descending()
+    cursor = (datetime.now(UTC),)
+    async with gate_of(service, url) as one, gate_of(service, spelled_otherwise(url)) as other:
+        # Not by a key that is another one a moment later.
+        with pytest.raises(DatabaseUnavailable):
+            PageTokens(one.page_token_key).encode(cursor, (created_at,), b"")
+        await one.check()
+        await other.check()
+        token = PageTokens(one.page_token_key).encode(cursor, (created_at,), b"")
+        assert PageTokens(other.page_token_key).decode(token, (created_at,), b"") == cursor
+        assert len(one.page_token_key()) == 32
+
+
+def test_each_database_has_a_key_for_page_tokens_of_its_own(fresh_database: Callable[[str], str]) -> None:
+    keys = set()
+    for service in SERVICES:
+        with psycopg.connect(fresh_database(service)) as connection:
+            keys.add(connection.execute("SELECT page_token_key FROM alembic_version").fetchone())
+    assert len(keys) == len(SERVICES)
+
+
+async def test_a_database_that_has_no_key_yet_is_served_with_one_that_follows_from_its_url(
+    fresh_database: Callable[[str], str],
+) -> None:
+    url = fresh_database("wallets")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE alembic_version DROP COLUMN page_token_key")
+    async with gate_of("wallets", url) as one:
+        await one.check()
+        assert one.page_token_key() == DatabaseSettings(url=SecretStr(as_service("wallets", url))).page_token_key
 
 
 REFUSED = {

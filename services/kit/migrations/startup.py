@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.kit.data.database import Database
 from services.kit.data.errors import SchemaBehind, translate
+from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations import grants
 from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother
 from services.kit.settings import DatabaseSettings, StartupError
@@ -29,6 +30,10 @@ Mode = Literal["validate", "migrate", "warn"]
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISIONS = text(REVISIONS)
+# In a query that also fits before there was the column.
+_PAGE_TOKEN_KEY = text(
+    "SELECT decode(substr(to_jsonb(v) ->> 'page_token_key', 3), 'hex') FROM alembic_version v LIMIT 1"
+)
 
 
 async def _not_known() -> bool:
@@ -37,6 +42,10 @@ async def _not_known() -> bool:
 
 async def _nothing() -> str:
     return ""
+
+
+async def _no_key() -> bytes:
+    return b""
 
 
 class RightsMissing(Exception):
@@ -60,6 +69,7 @@ class SchemaGate:
         reachable: Asks the database for a sign of life; raises if it gives none.
         at_head: Whether the database is at the head of the revisions; False if that is not known.
         refused: Tells what the service may not do in the database and has to; empty if there is nothing.
+        read_key: Reads the key of page tokens, which is the database's own.
         service: Its name, for messages.
     """
 
@@ -68,7 +78,9 @@ class SchemaGate:
     reachable: Callable[[], Awaitable[None]]
     at_head: Callable[[], Awaitable[bool]] = _not_known
     refused: Callable[[], Awaitable[str]] = _nothing
+    read_key: Callable[[], Awaitable[bytes]] = _no_key
     service: str = ""
+    _key: bytes = field(default=b"", init=False)
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _passed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -99,7 +111,12 @@ class SchemaGate:
             async with database.transaction(read_only=True) as transaction:
                 return await transaction.connection.run_sync(grants.missing, metadata)
 
-        return cls(migrations, settings.schema_check, database.check, at_head, refused, service)
+        async def read_key() -> bytes:
+            async with database.transaction(read_only=True) as transaction:
+                # A database behind this release, which is only warned of, has none.
+                return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or settings.page_token_key
+
+        return cls(migrations, settings.schema_check, database.check, at_head, refused, read_key, service)
 
     async def check(self) -> None:
         """Passes when the service may serve.
@@ -120,6 +137,16 @@ class SchemaGate:
             if self._looking.done() and (self._looking.cancelled() or self._looking.exception()):
                 self._looking = None
 
+    def page_token_key(self) -> bytes:
+        """Return the key that signs page tokens: the same in all replicas, however each is led to the database.
+
+        Raises:
+            DatabaseUnavailable: If it has not been read yet.
+        """
+        if not self._key:
+            raise DatabaseUnavailable
+        return self._key
+
     def before(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
         """Makes background work wait until the schema is the right one: without it that would crash first."""
 
@@ -135,6 +162,7 @@ class SchemaGate:
             raise RightsMissing(self.service, refused)
         if not await self.at_head():
             await asyncio.to_thread(self._look)
+        self._key = await self.read_key()
 
     def _look(self) -> None:
         from alembic.util import CommandError

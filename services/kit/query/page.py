@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -88,14 +88,14 @@ class PageTokens:
     signed, not secret: callers can read the sort values in it, which they have seen in the list.
     """
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes | Callable[[], bytes]) -> None:
         """Makes the tokens of all replicas that share the key.
 
         Args:
-            key: At least 16 random bytes. With a new key, lists that are being walked have to start
-                again.
+            key: At least 16 random bytes, or what tells them when they are needed. With a new key, lists that are being
+                walked have to start again.
         """
-        if len(key) < KEY_LENGTH_MIN:
+        if isinstance(key, bytes) and len(key) < KEY_LENGTH_MIN:
             raise ValueError(f"the key has {len(key)} bytes and needs {KEY_LENGTH_MIN}")
         self._key = key
 
@@ -128,7 +128,8 @@ class PageTokens:
     def _signature(self, payload: bytes, binding: bytes) -> bytes:
         # The binding's length keeps what is bound and what is carried apart.
         message = len(binding).to_bytes(8, "big") + binding + payload
-        return hmac.digest(self._key, message, hashlib.sha256)[:_SIGNATURE_LENGTH]
+        key = self._key if isinstance(self._key, bytes) else self._key()
+        return hmac.digest(key, message, hashlib.sha256)[:_SIGNATURE_LENGTH]
 
 
 def _to_text(data: bytes) -> str:

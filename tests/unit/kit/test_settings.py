@@ -92,7 +92,7 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.url.get_secret_value() == "postgresql://ada:hunter2@db/shop"
 
 
-def test_page_tokens_have_the_same_key_in_all_replicas_and_another_in_other_services() -> None:
+def test_page_tokens_have_a_key_where_the_database_has_none_and_another_in_other_services() -> None:
     first, same, other = (
         DatabaseSettings(url=f"postgresql://db/{name}").page_token_key  # type: ignore[arg-type] # from text, as load does
         for name in ("jobs", "jobs", "wallets")
