@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
 from services.jobs.deaths import DeathRules
-from services.kit.settings import ServerSettings
+from services.kit.settings import ENVIRONMENT, ServerSettings
 
 
 class JobsServerSettings(ServerSettings):
@@ -22,7 +22,7 @@ class SchemaSettings(BaseSettings):
         cpu_seconds_max: How much computing time a check of one input, or of one schema, may take.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     cpu_seconds_max: PositiveFloat = 1
 
@@ -30,7 +30,7 @@ class SchemaSettings(BaseSettings):
 class CustomersClientSettings(BaseSettings):
     """How the customers service is reached: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     address: str = "localhost:50051"
     deadline_seconds: PositiveFloat = 3
@@ -39,7 +39,7 @@ class CustomersClientSettings(BaseSettings):
 class WalletsClientSettings(BaseSettings):
     """How the wallets service is reached: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     address: str = "localhost:50052"
     deadline_seconds: PositiveFloat = 10
@@ -69,7 +69,7 @@ class HousekeepingSettings(BaseSettings):
         retention_days: How long jobs are kept that are over and settled.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     window: PositiveInt = 10_000
     housekeeping_seconds: PositiveFloat = 2

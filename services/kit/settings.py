@@ -10,8 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound=BaseSettings)
 
-# `NAME=` in a file or a manifest means that nobody filled it in, and not that the value is an empty text.
-_ENVIRONMENT = SettingsConfigDict(
+#: How all of them are read. `NAME=` in a file or a manifest means that nobody filled it in, and not that it is empty.
+ENVIRONMENT = SettingsConfigDict(
     env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
 )
 
@@ -35,7 +35,7 @@ class LogSettings(BaseSettings):
         format: `json` for machines, `console` for people.
     """
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["json", "console"] = "json"
@@ -68,7 +68,7 @@ class DatabaseSettings(BaseSettings):
             `migrate` applies what is pending, `warn` only logs it.
     """
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     url: Annotated[SecretStr, AfterValidator(_begins_with("postgresql", "postgres", "postgresql+psycopg"))]
     pool_size: PositiveInt = 16
@@ -102,7 +102,7 @@ class RedisSettings(BaseSettings):
         key_prefix: Put before the names of all keys, for several platforms in one Redis.
     """
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     url: Annotated[SecretStr, AfterValidator(_begins_with("redis", "rediss", "unix"))]
     command_timeout_seconds: PositiveFloat = 1
@@ -113,7 +113,7 @@ class RedisSettings(BaseSettings):
 class _RedisAddress(BaseSettings):
     """Whether there is a Redis at all."""
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     url: SecretStr | None = None
 
@@ -127,7 +127,7 @@ class CacheSettings(BaseSettings):
             message is lost.
     """
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     size: PositiveInt = 10_000
     ttl_seconds: PositiveFloat = 5
@@ -156,7 +156,7 @@ class ServerSettings(BaseSettings):
             processes the first has this port, and each further one the next.
     """
 
-    model_config = _ENVIRONMENT
+    model_config = ENVIRONMENT
 
     listen_address: str
     drain_seconds: PositiveFloat = 20

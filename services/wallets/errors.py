@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import UNTOLD, DomainError
+from services.kit.errors import UNTOLD, DomainError, FieldError
 
 
 @dataclass(eq=False)
@@ -65,13 +65,20 @@ class HoldActive(DomainError):
 
 
 @dataclass(eq=False)
-class HoldMismatch(DomainError):
-    """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge."""
+class HoldMismatch(FieldError):
+    """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge.
+
+    Attributes:
+        fields: Those that differ from the hold's, under their names in the request.
+    """
 
     reason = "HOLD_MISMATCH"
     about = "holds/{hold_id}"
     hold_id: UUID
     fields: tuple[str, ...]
+
+    def _fields(self) -> tuple[str, ...]:
+        return self.fields
 
 
 @dataclass(eq=False)

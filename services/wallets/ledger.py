@@ -249,7 +249,11 @@ def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Ho
     # Without an active hold a charge is decided on available funds: the work is done, and the money may be there.
     if hold is None or hold.wallet_id is None:
         return None
-    same = {"wallet_id": hold.wallet_id == wallet.id, "job_id": hold.job_id == request.job_id}
+    same = {
+        "customer_id": hold.customer_id == wallet.customer_id,
+        "currency": hold.currency == wallet.currency,
+        "job_id": hold.job_id == request.job_id,
+    }
     if differences := tuple(name for name, is_same in same.items() if not is_same):
         raise HoldMismatch(hold.id, differences)
     return hold if hold.state is HoldState.ACTIVE else None

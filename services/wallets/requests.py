@@ -57,12 +57,12 @@ class LedgerRequest:
     def differences(self, written: Transaction) -> tuple[str, ...]:
         """The parameters in which it is not the request that wrote this transaction."""
         same = {
-            # The key is that of another kind of movement: of that the request has nothing but the key.
             "idempotency_key": self.kind == written.kind,
             "amount_cents": self.amount_cents == abs(written.amount_cents),
-            "job_id": self.job_id == written.job_id,
-            "hold_id": self.hold_id == written.hold_id,
         }
+        # The key of another kind of movement: of that the request has nothing but the key and an amount.
+        if self.kind == written.kind:
+            same |= {"job_id": self.job_id == written.job_id, "hold_id": self.hold_id == written.hold_id}
         return tuple(name for name, is_same in same.items() if not is_same)
 
 

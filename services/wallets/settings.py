@@ -1,9 +1,9 @@
 """Settings of the wallets service."""
 
 from pydantic import Field, PositiveFloat
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings
 
-from services.kit.settings import ServerSettings
+from services.kit.settings import ENVIRONMENT, ServerSettings
 
 
 class WalletsServerSettings(ServerSettings):
@@ -19,7 +19,7 @@ class VerificationSettings(BaseSettings):
         verify_seconds: The pause between two walks; 0 for none at all.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     verify_seconds: float = Field(default=300, ge=0)
 
@@ -31,6 +31,6 @@ class RetentionSettings(BaseSettings):
         holds_retention_days: Longer than JOBS_RETENTION_DAYS: as long as there is a job, its hold can be looked up.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = ENVIRONMENT
 
     holds_retention_days: PositiveFloat = 90

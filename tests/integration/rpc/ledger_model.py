@@ -100,7 +100,7 @@ class Model:
             return "replayed" if known.cents == cents else reused("amount_cents")
         state, owner, held = self.holds.get(job, ("NEW", None, 0))
         if owner not in {None, wallet}:
-            return Refusal("HOLD_MISMATCH", (("fields", "wallet_id"),))
+            return Refusal("HOLD_MISMATCH", (("fields", "customer_id"),))
         available = self.balance(wallet) - self.pending(wallet) + (held if state == "ACTIVE" else 0)
         if available < cents:
             return _insufficient(available, cents)

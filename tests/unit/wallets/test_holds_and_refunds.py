@@ -185,7 +185,7 @@ def test_a_hold_of_another_wallet_does_not_pay() -> None:
     other = Owner(uuid4(), "EUR")
     *_, refused = decided([wallet(100), wallet(100, other)], place(60), charge(10, owner=other))
     assert isinstance(refused, HoldMismatch)
-    assert refused.fields == ("wallet_id",)
+    assert refused.fields == ("customer_id",)
 
 
 def test_a_captured_hold_is_neither_released_nor_placed_again() -> None:

@@ -47,7 +47,8 @@ class RunnerSettings(BaseSettings):
         log_format: `json`, or `console` for people.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    # `NAME=` means that nobody filled it in, as for the services.
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     jobs_address: str = "localhost:50053"
     wallets_address: str = "localhost:50052"
