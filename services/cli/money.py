@@ -1,6 +1,7 @@
 """Numbers and amounts on the command line: taken as they are typed, or refused; nothing is ever rounded."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
@@ -73,6 +74,15 @@ Amount: TypeAlias = Annotated[
 CurrencyCode: TypeAlias = Annotated[str | None, Parameter(show_default=False)]
 
 _CURRENCY: Final = "EUR"
+
+
+def told_key() -> str:
+    """Make an idempotency key and say it, before the call: whoever gets no answer repeats the command with it."""
+    from innosystem.client import new_id
+
+    key = f"cli:{new_id()}"
+    sys.stderr.write(f"--idempotency-key {key}\n")
+    return key
 
 
 def given_money(option: str, amount: Money | None, cents: int | None, currency: str | None) -> Money:

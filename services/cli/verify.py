@@ -1,5 +1,6 @@
 """`innosystem verify`. It reads the databases itself: whoever checks the services must not ask them."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from services.cli.confirmation import DryRun, Yes, confirmed
 from services.cli.connect import environment, platform, user_at_host
 from services.cli.errors import CommandError
 from services.cli.options import Json
@@ -22,7 +24,14 @@ if TYPE_CHECKING:
 _Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
 
 
-async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: Json = False) -> int:
+async def verify(
+    *,
+    grace_seconds: _Grace = 5.0,
+    repair: bool = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
     """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
 
     It reads the databases at CUSTOMERS_DATABASE_URL, WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing
@@ -31,13 +40,16 @@ async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: 
 
     Args:
         grace_seconds: After which time what looks wrong is read again: only what is still wrong counts.
-        repair: Set right what can safely be set right, and say what was done. The status is 1 all the same: check
+        repair: Set right what can safely be set right, and say what was done. Each is told first, and nothing is done
+            before you have agreed; what is not as it was by then is left alone. The status is 1 all the same: check
             again. Holds are released through the wallets service at WALLETS_ADDRESS.
     """
     # There is no call: the audit trail shall say all the same who repaired something.
     origin.set(Origin(actor=user_at_host(), method="innosystem verify --repair"))
+    if repair and not (yes or dry_run) and not sys.stdin.isatty():
+        raise CommandError("nothing was done: give --yes to repair, or --dry-run to see what that would be")
     with logs_on_stderr():
-        report = await _verified(timedelta(seconds=grace_seconds), repair=repair)
+        report = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
     if as_json:
         print_json(report.to_json())
     else:
@@ -45,11 +57,11 @@ async def verify(*, grace_seconds: _Grace = 5.0, repair: bool = False, as_json: 
     return 0 if report.ok else 1
 
 
-async def _verified(grace: timedelta, *, repair: bool) -> "Report":
+async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> "Report":
     from services.kit.data.errors import SchemaBehind
     from services.kit.settings import DatabaseSettings, load
     from services.verify.books_sql import open_books
-    from services.verify.repair import Repairer
+    from services.verify.repair import Proposals, Repairer
     from services.verify.verification import verify as verify_books
 
     for prefix in ("CUSTOMERS_DATABASE_", "WALLETS_DATABASE_", "JOBS_DATABASE_"):
@@ -64,7 +76,17 @@ async def _verified(grace: timedelta, *, repair: bool) -> "Report":
     )
     try:
         async with books as opened, _releasing() as release:
-            repairing = Repairer(opened.repairs, release) if repair else None
+            if not repair:
+                return await verify_books(opened.books, limits=limits)
+            if yes and not dry_run:
+                return await verify_books(opened.books, limits=limits, repairing=Repairer(opened.repairs, release))
+            proposals = Proposals()
+            report = await verify_books(opened.books, limits=limits, repairing=proposals)
+            if not proposals.findings or not confirmed(proposals.plan(), yes=False, dry_run=dry_run):
+                return report
+            # Whoever agrees takes a while: what is not as it was is left alone, and nothing is done besides.
+            agreed = [one.repair for one in proposals.findings if one.repair is not None]
+            repairing = Repairer(opened.repairs, release, set(agreed))
             return await verify_books(opened.books, limits=limits, repairing=repairing)
     except SchemaBehind as error:
         raise CommandError("the databases are behind this release: `innosystem migrate up`") from error

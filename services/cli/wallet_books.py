@@ -1,15 +1,15 @@
 """`innosystem wallets holds`, `refund` and `verify`."""
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from services.cli.confirmation import DryRun, Yes, confirmed
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.listing import collect
-from services.cli.money import Amount, Cents, Money
+from services.cli.money import Amount, Cents, told_key
 from services.cli.options import Filter, Json, Limit, OrderBy
 from services.cli.output import cell, print_json, print_message, print_messages, print_pairs
 
@@ -54,9 +54,13 @@ async def refund(
     everything: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     description: str = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Give a charge back, whole or in part.
+
+    It can't be taken back, so nothing is done before you have agreed.
 
     Args:
         transaction_id: The UUID of the deduction. Give it, or the job.
@@ -68,8 +72,8 @@ async def refund(
             which is printed before the money is moved.
         description: A note for the statement.
     """
-    from innosystem.client import new_id
     from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest
+    from services.kit.currencies import money
 
     if bool(transaction_id) == bool(job_id):
         raise CommandError("name the charge by --transaction-id or by --job-id")
@@ -77,18 +81,23 @@ async def refund(
     # In the request 0 means all that is left. On the command line that is a word, and 0 a mistake.
     if [amount is not None, amount_cents is not None, everything].count(True) != 1 or cents == 0:
         raise CommandError("say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left")
-    if not idempotency_key:
-        idempotency_key = f"cli:{new_id()}"
-        # Before the call: whoever gets no answer repeats the command with this key, and refunds no second time.
-        sys.stderr.write(f"--idempotency-key {idempotency_key}\n")
-    request = RefundRequest(amount_cents=cents or 0, idempotency_key=idempotency_key, description=description)
+    request = RefundRequest(amount_cents=cents or 0, description=description)
     if job_id:
         request.job_id = job_id
     else:
         request.transaction_id = transaction_id
     async with platform() as client:
-        if amount is not None:
-            await _check_currency(client, request, amount)
+        charge, currency = await _charge(client, request)
+        if amount is not None and amount.currency != currency:
+            raise CommandError(
+                f"the charge is in {currency or 'a currency that is not known'}, and --amount in {amount.currency}: "
+                "nothing was given back"
+            )
+        units = money(cents, currency) if cents and currency else f"{cents} in minor units"
+        given = units if cents else "All that is left"
+        if not confirmed([f"{given} of {charge} is given back."], yes=yes, dry_run=dry_run):
+            return
+        request.idempotency_key = idempotency_key or told_key()
         response = await client.wallets.Refund(request)
     if as_json:
         print_json(response)
@@ -99,18 +108,29 @@ async def refund(
         print("Nothing was given back now: this key was used before, for the transaction above.")
 
 
-async def _check_currency(client: "Innosystem", request: "RefundRequest", amount: Money) -> None:
-    """Refund in no other currency than the one of the charge, in which the request is understood."""
+async def _charge(client: "Innosystem", request: "RefundRequest") -> tuple[str, str]:
+    """Return what is to be refunded, in words, and its currency, in which the request is understood.
+
+    A job that was deleted long ago, or never was there, may have been charged all the same: its currency is empty.
+    """
+    from grpc import aio
+
+    from innosystem.client import error_from
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
     from innosystem.wallets.v1.wallet_service_pb2 import GetTransactionRequest
 
-    if request.job_id:
-        currency = (await client.jobs.GetJob(GetJobRequest(job_id=request.job_id))).job.currency
-    else:
+    if not request.job_id:
         wanted = GetTransactionRequest(transaction_id=request.transaction_id)
-        currency = (await client.wallets.GetTransaction(wanted)).transaction.currency
-    if currency != amount.currency:
-        raise CommandError(f"the charge is in {currency}, and --amount in {amount.currency}: nothing was given back")
+        line = (await client.wallets.GetTransaction(wanted)).transaction
+        return f"transaction {line.id}, {cell(line, 'amount_cents')} of wallet {line.wallet_id},", line.currency
+    try:
+        job = (await client.jobs.GetJob(GetJobRequest(job_id=request.job_id))).job
+    except aio.AioRpcError as error:
+        known = error_from(error)
+        if known is None or known.reason != "JOB_NOT_FOUND":
+            raise
+        return f"the charge of job {request.job_id}, which the jobs service does not know,", ""
+    return f"the charge of job {job.id}, {cell(job, 'cost_cents')} of customer {job.customer_id},", job.currency
 
 
 async def verify(*, as_json: Json = False) -> int:

@@ -1,14 +1,14 @@
 """`innosystem wallets`."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter, validators
 
+from services.cli.confirmation import DryRun, Yes, confirmed
 from services.cli.connect import platform
 from services.cli.errors import CommandError
 from services.cli.listing import collect
-from services.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money
+from services.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money, told_key
 from services.cli.options import Filter, Json, Limit, OrderBy
 from services.cli.output import cell, print_json, print_message, print_messages
 from services.cli.wallet_books import holds, refund, verify
@@ -111,9 +111,13 @@ async def credit(
     currency: CurrencyCode = None,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     description: str = "",
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Pay money into a wallet.
+
+    It is the customer's then, so nothing is done before you have agreed.
 
     Args:
         customer_id: The UUID of its owner.
@@ -124,19 +128,18 @@ async def credit(
             which is printed before the money is moved.
         description: A note for the statement.
     """
-    from innosystem.client import new_id
     from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
+    from services.kit.currencies import money
 
     paid = given_money("--amount", amount, amount_cents, currency)
-    if not idempotency_key:
-        idempotency_key = f"cli:{new_id()}"
-        # Before the call: whoever gets no answer repeats the command with this key, and pays in no second time.
-        sys.stderr.write(f"--idempotency-key {idempotency_key}\n")
+    plan = f"{money(paid.cents, paid.currency)} is paid into the wallet of customer {customer_id}."
+    if not confirmed([plan], yes=yes, dry_run=dry_run):
+        return
     request = CreditRequest(
         customer_id=customer_id,
         currency=paid.currency,
         amount_cents=paid.cents,
-        idempotency_key=idempotency_key,
+        idempotency_key=idempotency_key or told_key(),
         description=description,
     )
     async with platform() as client:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from services.kit.currencies import money
 from services.verify.findings import Finding, Kind, Rebill, Release, Repair, TryNow
 from services.verify.lines import Deduction, HoldLine, JobLine, Receipt
 
@@ -39,7 +40,7 @@ def exception_of(job: JobLine) -> Finding | None:
     """Names a job whose charge was declined or is blocked."""
     if (kind := _EXCEPTIONS.get(job.billing_status)) is None:
         return None
-    return _of(job, kind, f"{job.cost_cents} cents {job.currency} of customer {job.customer_id}")
+    return _of(job, kind, f"{money(job.cost_cents or 0, job.currency)} of customer {job.customer_id}")
 
 
 def judge_charge(job: JobLine | None, receipt: Receipt | None, made: Sequence[Deduction]) -> Iterator[Finding]:
@@ -76,7 +77,8 @@ def _misheld(job: JobLine, hold: HoldLine | None) -> str | None:
     if (hold.customer_id, hold.currency) != (job.customer_id, job.currency):
         return f"is on a wallet of customer {hold.customer_id} in {hold.currency}"
     if hold.amount_cents != job.estimated_cost_cents:
-        return f"is of {hold.amount_cents} cents, and its price is {job.estimated_cost_cents}"
+        held, price = (money(cents, job.currency) for cents in (hold.amount_cents, job.estimated_cost_cents))
+        return f"is of {held}, and its price is {price}"
     # What a later release calls the state, or the end of a charge, is judged elsewhere.
     allowed = _HOLD_STATES.get(job.billing_status)
     return f"is {hold.state}" if allowed is not None and hold.state not in allowed else None
@@ -95,7 +97,8 @@ def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
         reason = f"the job {hold.job_id} has the hold {job.hold_id}"
     else:
         reason = f"the job {hold.job_id} is {_state(job)}"
-    description = f"{hold.amount_cents} cents are held since {hold.created_at:%Y-%m-%d %H:%M:%SZ}, and {reason}"
+    held = money(hold.amount_cents, hold.currency or "")
+    description = f"{held} held since {hold.created_at:%Y-%m-%d %H:%M:%SZ}, and {reason}"
     return Finding(Kind.ORPHAN_HOLD, "hold", hold.hold_id, description, Release(hold.hold_id))
 
 
@@ -124,7 +127,9 @@ def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: st
     if not _fits(claim, one):
         # Too much was taken from the customer, or a part of the charge is missing.
         kind = Kind.DOUBLE_CHARGE if one.amount_cents > (claim.cost_cents or 0) else Kind.MISSING_CHARGE
-        return _of(claim, kind, f"costs {claim.cost_cents}, and was charged {_listed([one])}")
+        return _of(
+            claim, kind, f"costs {money(claim.cost_cents or 0, claim.currency)}, and was charged {_listed([one])}"
+        )
     description = f"{whose} by {claim.transaction_id}, and was charged by {one.transaction_id}"
     return _of(claim, Kind.MISSING_CHARGE, description, _rebill(claim, one) if len(made) == 1 else None)
 
@@ -167,7 +172,7 @@ def _transaction(job: JobLine | None) -> object:
 
 def _listed(made: Sequence[Deduction]) -> str:
     return ", ".join(
-        f"{one.amount_cents} cents {one.currency} of customer {one.customer_id} by {one.transaction_id}" for one in made
+        f"{money(one.amount_cents, one.currency)} of customer {one.customer_id} by {one.transaction_id}" for one in made
     )
 
 

@@ -1,6 +1,6 @@
 """Repairs what can safely be repaired: what the settler does next is told to it, and holds without a job are freed."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -10,6 +10,8 @@ from services.verify.findings import Finding, Rebill, Release, Repair, Repaired,
 
 log = structlog.get_logger(__name__)
 
+_TRIED_NOW = "the settler takes it now"
+_CHARGED_AGAIN = "CHARGE_DUE again: the settler charges it"
 _OVERTAKEN = "left alone: it has changed since"
 
 
@@ -29,30 +31,58 @@ class JobsRepairs(Protocol):
 ReleaseHold = Callable[[UUID], Awaitable[str | None]]
 
 
+class Proposals:
+    """Takes down what could be repaired, and repairs nothing."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
+        """Note those that propose something."""
+        self.findings += (one for one in findings if one.repair is not None)
+        return ()
+
+    def plan(self) -> list[str]:
+        """Put into words what would be done, a line each."""
+        return [f"{one.subject} {one.id}: {one.description}: {_meant(one.repair)}" for one in self.findings]
+
+
+def _meant(repair: Repair | None) -> str:
+    if isinstance(repair, Release):
+        return "released"
+    if isinstance(repair, Rebill):
+        return _CHARGED_AGAIN if repair.charged_by is None else f"CHARGED by {repair.charged_by}"
+    return _TRIED_NOW
+
+
 class Repairer:
     """Does what findings propose, and logs it.
 
     Args:
         jobs: Changes the jobs.
         release: Releases holds through the wallets service: nothing else writes to the ledger.
+        agreed: What may be done; None for all that is found. What is judged otherwise by now is left alone.
     """
 
-    def __init__(self, jobs: JobsRepairs, release: ReleaseHold) -> None:
+    def __init__(self, jobs: JobsRepairs, release: ReleaseHold, agreed: Collection[Repair] | None = None) -> None:
         self._jobs = jobs
         self._release = release
+        self._agreed = agreed
 
     async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
         """Goes through the findings; one that can't be repaired keeps no other from it."""
-        return [await self._repair(one, one.repair) for one in findings if one.repair is not None]
+        proposed = [(one, one.repair) for one in findings if one.repair is not None]
+        agreed = self._agreed
+        return [await self._repair(one, how) for one, how in proposed if agreed is None or how in agreed]
 
     async def _repair(self, finding: Finding, repair: Repair) -> Repaired:
         if isinstance(repair, Release):
             problem = await self._release(repair.hold_id)
             return self._told(Repaired(finding, problem or "released", problem is None))
         if isinstance(repair, TryNow):
-            outcome, done = "the settler takes it now", await self._jobs.try_now(repair)
+            outcome, done = _TRIED_NOW, await self._jobs.try_now(repair)
         elif repair.charged_by is None:
-            outcome, done = "CHARGE_DUE again: the settler charges it", await self._jobs.rebill(repair)
+            outcome, done = _CHARGED_AGAIN, await self._jobs.rebill(repair)
         else:
             outcome, done = f"CHARGED by {repair.charged_by}", await self._jobs.rebill(repair)
         return self._told(Repaired(finding, outcome if done else _OVERTAKEN, done))

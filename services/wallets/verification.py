@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from services.kit.currencies import money
 from services.kit.data.transactional import transactional
 from services.kit.data.transactions import Transactions
 from services.wallets.domain import BALANCE_CENTS_MAX
@@ -196,7 +197,7 @@ def examine(states: Sequence[WalletState], lines: Iterable[Lines], *, cut: bool)
     for state in states:
         trial = found.trials.setdefault(state.currency, Trial())
         if (read := of_wallet.get(state.wallet_id)) is not None:
-            _examine_lines(found, trial, read)
+            _examine_lines(found, trial, read, state.currency)
         if position is None or (state.wallet_id, Position.FINISHED) <= (position.wallet_id, position.sequence):
             _examine_state(found, trial, state)
     # Wallets that the page did not get to leave an empty sum behind.
@@ -216,7 +217,7 @@ def _end(states: Sequence[WalletState], lines: dict[UUID, Lines], *, cut: bool) 
     return None
 
 
-def _examine_lines(found: Findings, trial: Trial, read: Lines) -> None:
+def _examine_lines(found: Findings, trial: Trial, read: Lines, currency: str) -> None:
     found.transactions += read.transactions
     trial.funding_cents += read.funding_cents
     trial.revenue_cents += read.revenue_cents
@@ -228,8 +229,8 @@ def _examine_lines(found: Findings, trial: Trial, read: Lines) -> None:
     if read.breaks:
         found.ledger_imbalance_cents += read.broken_cents
         description = (
-            f"{read.breaks} balances do not follow from the one before, by {read.broken_cents} cents in all, "
-            f"the first at {read.first_break}"
+            f"{read.breaks} balances do not follow from the one before, "
+            f"by {money(read.broken_cents, currency)} in all, the first at {read.first_break}"
         )
         found.blame(read.wallet_id, Problem.BROKEN_CHAIN, description)
 
@@ -245,9 +246,13 @@ def _examine_state(found: Findings, trial: Trial, state: WalletState) -> None:
         found.blame(state.wallet_id, Problem.SEQUENCE_GAP, description)
     if difference := abs(state.current_balance_cents - state.top_balance_cents):
         found.ledger_imbalance_cents += difference
-        description = f"the balance is {state.current_balance_cents}, and {state.top_balance_cents} by the transactions"
+        balance, by_lines = (
+            money(cents, state.currency) for cents in (state.current_balance_cents, state.top_balance_cents)
+        )
+        description = f"the balance is {balance}, and {by_lines} by the transactions"
         found.blame(state.wallet_id, Problem.BALANCE, description)
     if difference := abs(state.pending_charges_cents - state.held_cents):
         found.pending_imbalance_cents += difference
-        description = f"{state.pending_charges_cents} are pending, and active holds come to {state.held_cents}"
+        pending, held = (money(cents, state.currency) for cents in (state.pending_charges_cents, state.held_cents))
+        description = f"{pending} is pending, and active holds come to {held}"
         found.blame(state.wallet_id, Problem.PENDING, description)

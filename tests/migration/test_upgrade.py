@@ -129,7 +129,7 @@ def test_the_services_of_now_work_on_with_what_0_1_0_has_left(
         )
         # No chore touches a charge that is blocked: a hand had made it, in a way that 0.1.0 did not know again.
         eventually(lambda: left_over(databases["jobs"]).keys() == {BY_HAND}, limit_seconds=60)
-        _, told = verified(databases, tmp_path, "--repair", **KEPT, WALLETS_ADDRESS=stack.addresses["wallets"])
+        _, told = verified(databases, tmp_path, "--repair", "--yes", **KEPT, WALLETS_ADDRESS=stack.addresses["wallets"])
         assert f"repaired: job {BY_HAND}" in told
         eventually(lambda: left_over(databases["jobs"]) == {}, limit_seconds=60)
         eventually(lambda: active_holds(databases["wallets"]) == 0, limit_seconds=60)

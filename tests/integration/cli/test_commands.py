@@ -191,11 +191,11 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Callable[.
 def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosystem: Run) -> None:
     owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
     wallet = found("wallets", "create", *owner)
-    first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json")
+    first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
     assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == "250"
     repeat = first.stderr.split()
     assert repeat[0] == "--idempotency-key"
-    again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat)
+    again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat, "--yes")
     assert "Nothing was paid in now" in again.stdout
     shown = found("wallets", "show", wallet["id"])
     assert shown["wallet"]["current_balance_cents"] == "250"

@@ -141,7 +141,7 @@ def test_damage_is_named_repaired_and_charged_by_the_settler(
     assert f"job {uncharged}" in done.stdout
     assert f"hold {orphan}" in done.stdout
 
-    repaired = verify("--repair")
+    repaired = verify("--repair", "--yes")
     assert repaired.returncode == 1
     assert f"repaired: job {uncharged}: CHARGE_DUE again" in repaired.stdout
     assert f"repaired: hold {orphan}: released" in repaired.stdout
@@ -155,8 +155,50 @@ def test_damage_is_named_repaired_and_charged_by_the_settler(
     assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
 
 
+@pytest.mark.parametrize("said", [[], ["--dry-run"], ["--dry-run", "--yes"]])
+def test_nothing_is_repaired_before_that_is_agreed_to(
+    verify: Run, uncharged: str, orphan: str, said: list[str], jobs_database: psycopg.Connection
+) -> None:
+    done = verify("--repair", *said)
+    assert done.returncode == 1
+    if said:
+        assert f"job {uncharged}: is CHARGED by " in done.stderr
+        assert "and no deduction is its: CHARGE_DUE again: the settler charges it\n" in done.stderr
+        assert f"hold {orphan}: 0.03 EUR held since " in done.stderr
+        assert done.stderr.count(": released\n") == 1
+        assert "Nothing was done: --dry-run." in done.stderr
+        assert "NOT OK" in done.stdout
+    else:
+        assert "nothing was done: give --yes to repair" in done.stderr
+    query = "SELECT billing_status FROM jobs WHERE id = %s"
+    assert jobs_database.execute(query, (uncharged,)).fetchall() == [("CHARGED",)]
+    assert verify("--repair", "--yes").returncode == 1
+    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+
+
+def test_what_is_agreed_to_at_a_terminal_is_repaired(
+    verify: Run, uncharged: str, platform_environment: dict[str, str], tmp_path: Path
+) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, b"yes\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", "verify", "--grace-seconds", "0.1", "--repair"],
+        check=False,
+        stdin=theirs,
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, **platform_environment},
+        text=True,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert "Go on? Type yes: " in done.stderr
+    assert f"repaired: job {uncharged}: CHARGE_DUE again" in done.stdout
+    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+
+
 def test_the_audit_trail_says_who_repaired_what(verify: Run, innosystem: Run, uncharged: str, orphan: str) -> None:
-    assert verify("--repair").returncode == 1
+    assert verify("--repair", "--yes").returncode == 1
     found = innosystem("audit", "list", "jobs", "--filter", f'entity_id = "{uncharged}"', "--json")
     [entry] = json.loads(found.stdout)
     assert entry["actor"] == user_at_host()
@@ -170,7 +212,7 @@ def test_the_audit_trail_says_who_repaired_what(verify: Run, innosystem: Run, un
 
 
 def test_offenders_are_in_the_json_with_what_was_done(verify: Run, uncharged: str) -> None:
-    done = verify("--repair", "--json")
+    done = verify("--repair", "--yes", "--json")
     assert done.returncode == 1
     report = json.loads(done.stdout)
     assert (report["ok"], report["missing_charges"], report["repaired"]) == (False, 1, 1)
@@ -184,11 +226,11 @@ def test_a_hold_stays_where_the_wallets_service_cannot_be_reached(
     verify: Run, orphan: str, monkeypatch: pytest.MonkeyPatch, platform_environment: dict[str, str]
 ) -> None:
     monkeypatch.setenv("WALLETS_ADDRESS", "localhost:1")
-    done = verify("--repair")
+    done = verify("--repair", "--yes")
     assert done.returncode == 1
     assert f"not repaired: hold {orphan}: not released: can't reach the wallets service" in done.stdout
     monkeypatch.setenv("WALLETS_ADDRESS", platform_environment["WALLETS_ADDRESS"])
-    assert "1 repaired" in verify("--repair").stdout
+    assert "1 repaired" in verify("--repair", "--yes").stdout
     assert verify().returncode == 0
 
 

@@ -40,7 +40,7 @@ def wallet(found: Found) -> dict[str, Any]:
     """A wallet with 100 cents."""
     customer_id = str(uuid4())
     made: dict[str, Any] = found("wallets", "create", "--customer-id", customer_id)
-    found("wallets", "credit", "--customer-id", customer_id, "--amount-cents", "100")
+    found("wallets", "credit", "--customer-id", customer_id, "--amount-cents", "100", "--yes")
     return made
 
 
@@ -100,19 +100,22 @@ def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_mo
 ) -> None:
     charged = charge(stub, wallet, 50)
 
-    part = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--json")
+    part = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--json", "--yes")
 
     answer = json.loads(part.stdout)
     assert answer["transaction"]["amount_cents"] == "20"
     assert answer["wallet"]["current_balance_cents"] == "70"
-    option, key = part.stderr.split()
-    assert option == "--idempotency-key"
+    plan, option = part.stderr.splitlines()
+    assert plan.startswith(f"20 in minor units of the charge of job {charged.job_id}, which the jobs service does not")
+    key = option.removeprefix("--idempotency-key ")
     again = innosystem(
-        "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key
+        "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key, "--yes"
     )
     assert again.returncode == 0
     assert "The balance is 0.70 EUR.\nNothing was given back now" in again.stdout
-    rest = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", "--description", "goodwill")
+    rest = innosystem(
+        "wallets", "refund", "--transaction-id", charged.id, "--all", "--description", "goodwill", "--yes"
+    )
     assert "The balance is 1.00 EUR." in rest.stdout
     lines = found("wallets", "show", wallet["id"])["transactions"]
     assert [(one["amount_cents"], one["description"]) for one in lines[:2]] == [("30", "goodwill"), ("20", "")]
@@ -150,12 +153,31 @@ def test_a_refund_is_in_the_currency_of_the_charge(
     innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
 ) -> None:
     charged = charge(stub, wallet, 50)
-    wrong = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "20JPY")
+    wrong = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "20JPY", "--yes")
     assert wrong.returncode == 1
     assert "the charge is in EUR, and --amount in JPY: nothing was given back" in wrong.stderr
-    right = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "0.20EUR")
+    right = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "0.20EUR", "--yes")
     assert "The balance is 0.70 EUR." in right.stdout
     assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "70"
+
+
+@pytest.mark.parametrize("said", [[], ["--dry-run"], ["--dry-run", "--yes"]])
+def test_money_moves_only_when_that_is_agreed_to(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], said: list[str]
+) -> None:
+    told = "Nothing was done: --dry-run." if said else "nothing was done: give --yes to do it"
+    charged, customer_id = charge(stub, wallet, 50), wallet["customer_id"]
+    refund = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount-cents", "20", *said)
+    credit = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", "7.50EUR", *said)
+    everything = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", *said)
+    assert f"0.20 EUR of transaction {charged.id}, -0.50 EUR of wallet {wallet['id']}, is given back." in refund.stderr
+    assert f"7.50 EUR is paid into the wallet of customer {customer_id}." in credit.stderr
+    assert f"All that is left of transaction {charged.id}, -0.50 EUR of wallet" in everything.stderr
+    for done in (refund, credit, everything):
+        assert told in done.stderr
+        assert "--idempotency-key" not in done.stderr
+        assert done.returncode == (0 if said else 1)
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "50"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +189,7 @@ def test_money_is_typed_and_shown_in_the_units_of_its_currency(
 ) -> None:
     customer_id, currency = str(uuid4()), amount[-3:]
     found("wallets", "create", "--customer-id", customer_id, "--currency", currency)
-    paid = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", amount)
+    paid = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", amount, "--yes")
     assert paid.returncode == 0, paid.stderr
     assert f"The balance is {shown}." in paid.stdout
     of_customer = ("--customer-id", customer_id, "--currency", currency)
@@ -184,8 +206,8 @@ def test_a_wallet_in_no_currency_is_refused(innosystem: Run) -> None:
 def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, Any]) -> None:
     charged = charge(stub, wallet, 50)
 
-    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()), "--all")
-    too_much = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "51")
+    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()), "--all", "--yes")
+    too_much = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "51", "--yes")
 
     assert (unknown.returncode, too_much.returncode) == (1, 1)
     assert "TRANSACTION_NOT_FOUND: " in unknown.stderr

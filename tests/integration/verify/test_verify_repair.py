@@ -10,6 +10,8 @@ from uuid_utils.compat import uuid7
 from services.kit.settings import DatabaseSettings
 from services.verify.books_sql import open_books
 from services.verify.findings import Kind, Limits, Rebill, Report, TryNow
+from services.verify.repair import Proposals, Repairer
+from services.verify.verification import verify
 from tests.integration.verify.conftest import DONE, Platform
 
 
@@ -122,6 +124,26 @@ async def test_what_only_somebody_can_decide_is_left_alone(
     report = await platform.verified(Released(platform))
     assert report.counts == {Kind.CHARGE_WITHOUT_JOB: 1, Kind.DOUBLE_CHARGE: 1}
     assert (report.repairs, report.repaired) == (0, {})
+
+
+async def test_what_comes_after_it_was_agreed_to_is_left_alone(
+    platform: Platform, customer_id: UUID, wallet_id: UUID
+) -> None:
+    agreed_to = platform.hold(wallet_id, uuid7(), timedelta(days=1))
+    released = Released(platform)
+    settings = {name: DatabaseSettings(url=SecretStr(url)) for name, url in platform.urls.items()}
+    async with open_books(**settings, limits=(limits := Limits(grace=timedelta()))) as opened:
+        proposals = Proposals()
+        await verify(opened.books, limits=limits, repairing=proposals)
+        assert [one.id for one in proposals.findings] == [agreed_to]
+        [told] = proposals.plan()
+        assert told.startswith(f"hold {agreed_to}: 0.05 EUR held since ")
+        assert told.endswith(": released")
+        platform.hold(wallet_id, uuid7(), timedelta(days=1))
+        agreed = {one.repair for one in proposals.findings if one.repair is not None}
+        report = await verify(opened.books, limits=limits, repairing=Repairer(opened.repairs, released, agreed))
+    assert released.holds == [agreed_to]
+    assert (report.counts[Kind.ORPHAN_HOLD], report.repairs) == (2, 1)
 
 
 async def test_a_job_that_has_changed_since_it_was_judged_is_left_alone(

@@ -63,7 +63,7 @@ def test_a_charge_from_the_wallet_of_somebody_else_is_missing() -> None:
 def test_less_than_the_cost_is_missing_and_more_is_too_much(amount_cents: int, kind: Kind) -> None:
     finding = only(job_line(), None, deduction(amount_cents=amount_cents))
     assert (finding.kind, finding.repair) == (kind, None)
-    assert f"costs 5, and was charged {amount_cents} cents" in finding.description
+    assert f"costs 0.05 EUR, and was charged 0.0{amount_cents} EUR" in finding.description
 
 
 def test_a_charge_under_another_transaction_is_named_and_can_be_taken_over() -> None:
