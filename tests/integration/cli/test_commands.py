@@ -193,7 +193,9 @@ def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosy
     wallet = found("wallets", "create", *owner)
     first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
     assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == "250"
-    repeat = first.stderr.split()
+    plan, option = first.stderr.splitlines()
+    assert plan == f"2.50 CHF is paid into the wallet of customer {owner[1]}."
+    repeat = option.split()
     assert repeat[0] == "--idempotency-key"
     again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat, "--yes")
     assert "Nothing was paid in now" in again.stdout
