@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import UNTOLD, DomainError, FieldError
+from services.kit.errors import UNTOLD, DomainError
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class HoldActive(DomainError):
 
 
 @dataclass(eq=False)
-class HoldMismatch(FieldError):
+class HoldMismatch(DomainError):
     """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge.
 
     Attributes:
@@ -76,9 +76,6 @@ class HoldMismatch(FieldError):
     about = "holds/{hold_id}"
     hold_id: UUID
     fields: tuple[str, ...]
-
-    def _fields(self) -> tuple[str, ...]:
-        return self.fields
 
 
 @dataclass(eq=False)

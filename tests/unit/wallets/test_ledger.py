@@ -262,7 +262,8 @@ class Stored:
         self.transactions: dict[Key, Transaction] = {}
 
     def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
-        decisions = decide(Books(self.wallets.values(), self.transactions), requests, LATER)
+        charged = {one.job_id: one.id for one in self.transactions.values() if one.job_id is not None}
+        decisions = decide(Books(self.wallets.values(), self.transactions, charged=charged), requests, LATER)
         found = changes(decisions)
         self.wallets |= {one.id: one for one in found.wallets}
         self.transactions |= {(one.wallet_id, one.idempotency_key): one for one in found.transactions}

@@ -237,6 +237,14 @@ def _charged_already(world: World) -> Message:
     return _write_off(customer_id, job_id=job_id)
 
 
+def _charged_elsewhere(world: World) -> Message:
+    job_id = nobody()
+    charge: wallets.DeductRequest = _deduction(world.customer(), job_id=job_id, idempotency_key=f"job:{job_id}")
+    world.wallets.Deduct(charge)
+    charge.customer_id = world.customer()
+    return charge
+
+
 def _hold_active(world: World) -> Message:
     hold = _placed(world)
     return _of_hold(wallets.WriteOffRequest, hold, hold.job_id)  # type: ignore[no-any-return] # a message
@@ -345,6 +353,7 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("WalletService.Deduct", "WALLET_NOT_FOUND"): lambda _: _deduction(nobody()),
     ("WalletService.Deduct", "IDEMPOTENCY_KEY_REUSED"): partial(_reused, _deduction, "Deduct"),
     ("WalletService.Deduct", "HOLD_MISMATCH"): partial(_mismatched, wallets.DeductRequest),
+    ("WalletService.Deduct", "ALREADY_CHARGED"): _charged_elsewhere,
     ("WalletService.Deduct", "INSUFFICIENT_FUNDS"): lambda world: _deduction(world.customer(4)),
     ("WalletService.PlaceHold", "IDEMPOTENCY_KEY_REUSED"): _hold_reused,
     ("WalletService.PlaceHold", "HOLD_NOT_ACTIVE"): _released,
