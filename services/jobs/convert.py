@@ -111,7 +111,8 @@ def _failure(message: pb.JobCompletion) -> Failure:
 
 def job_return(message: pb.JobReturn) -> Return:
     """The job that a runner hands back. The rules of the contract were checked before."""
-    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served)
+    wait = message.wait.ToTimedelta() if message.HasField("wait") else None
+    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served, wait or None)
 
 
 def _storable(text: str, length_max: int) -> str:
@@ -218,6 +219,7 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
         timeout=duration(claimed.timeout),
         lease_expires_at=timestamp(claimed.job.lease_expires_at),
         request_id=claimed.job.request_id,
+        isolated=claimed.isolated,
     )
 
 

@@ -98,6 +98,7 @@ class Job(NewJob):
         rescue_count: The runs whose runner vanished.
         snooze_count: The runs that asked to be run again later.
         deaths: The ends of runners, and of its own process, that count against it.
+        early_losses: The rescues of runs that had just begun.
         retry_count: How often somebody had it run again after it was final.
         version: Counts the changes; the etag.
     """
@@ -111,6 +112,7 @@ class Job(NewJob):
     rescue_count: int = 0
     snooze_count: int = 0
     deaths: int = 0
+    early_losses: int = 0
     retry_count: int = 0
     created_at: datetime
     queued_at: datetime
@@ -140,12 +142,17 @@ class Job(NewJob):
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
-    """A job with what it takes to run it."""
+    """A job with what it takes to run it.
+
+    Attributes:
+        isolated: Whether it may be what ended its runners, and is to run where it can end nothing else.
+    """
 
     job: Job
     processing_logic_id: str
     processor_type: ProcessorType
     timeout: timedelta
+    isolated: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from services.jobs.completion import holds_lease
 from services.jobs.domain import FIXED_BYTES_MAX, ClaimedJob, Job, JobStatus
 from services.jobs.job_types import JobType
 from services.jobs.repository import Claim
+from services.jobs.rescue import is_suspect
 
 
 @dataclass(frozen=True)
@@ -88,4 +89,5 @@ def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
         processing_logic_id=job_type.processing_logic_id,
         processor_type=job_type.processor_type,
         timeout=job_type.timeout,
+        isolated=is_suspect(job),
     )

@@ -91,6 +91,8 @@ jobs = Table(
     Column("snooze_count", Integer, nullable=False, server_default=text("0")),
     # Of the rescues, and of the deaths of its own process, those that count against the job (services/jobs/rescue.py).
     Column("deaths", Integer, nullable=False, server_default=text("0")),
+    # The rescues of runs that had just begun: from the second on the job runs alone.
+    Column("early_losses", Integer, nullable=False, server_default=text("0")),
     # Which of its ends is taken back by RetryJob: a call that names an earlier one was done before.
     Column("retry_count", Integer, nullable=False, server_default=text("0")),
     Column("labels", JSONB, nullable=False, server_default=text("'{}'")),

@@ -306,11 +306,14 @@ class JobRepository(Protocol):
         """
         ...
 
-    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
-        """Makes RUNNING jobs PENDING again, as if they had not been claimed, handed to the queue.
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
+        """Makes RUNNING jobs wait again, as if not claimed: PENDING and handed to the queue, or SCHEDULED for a while.
 
         Args:
-            returns: ID, lease and digest of jobs that are locked and run under the lease, each named once.
+            returns: ID, lease, digest and wait of jobs that are locked and run under the lease, each named once.
+
+        Returns:
+            Those that are PENDING.
         """
         ...
 

@@ -217,11 +217,11 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 completion_digest=completion.digest,
             )
 
-    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
         """Changes them one by one."""
-        for job_id, lease_id, digest in returns:
-            self._wait_again(job_id, completed_lease_id=lease_id, completion_digest=digest)
-        return [_waiting(self._rows[job_id]) for job_id, _, _ in returns]
+        for job_id, lease_id, digest, wait in returns:
+            self._wait_again(job_id, wait, completed_lease_id=lease_id, completion_digest=digest)
+        return [_waiting(self._rows[job_id]) for job_id, _, _, wait in returns if wait is None]
 
     async def settle_many(
         self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
@@ -268,6 +268,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 attempt=0,
                 rescue_count=0,
                 deaths=0,
+                early_losses=0,
                 snooze_count=0,
                 run_at=None,
                 queued_at=now,
@@ -428,10 +429,12 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         """Changes them one by one."""
         for one in rescues:
             job = self._rows[one.job_id]
-            later: dict[str, Any] = {}
-            if one.wait is not None:
-                later = {"status": JobStatus.SCHEDULED, "run_at": self.now() + one.wait, "dispatched_at": None}
-            self._wait_again(one.job_id, rescue_count=job.rescue_count + 1, deaths=one.deaths, **later)
+            counts = {
+                "rescue_count": job.rescue_count + 1,
+                "deaths": one.deaths,
+                "early_losses": one.early_losses,
+            }
+            self._wait_again(one.job_id, one.wait, **counts)
         return [_waiting(self._rows[one.job_id]) for one in rescues if one.wait is None]
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
@@ -527,8 +530,10 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     def _scheduled(self) -> list[Job]:
         return [job for job in self._rows.values() if job.status is JobStatus.SCHEDULED]
 
-    def _wait_again(self, job_id: UUID, **changes: Any) -> None:
-        waiting = {"status": JobStatus.PENDING, "dispatched_at": self.now()}
+    def _wait_again(self, job_id: UUID, wait: timedelta | None, **changes: Any) -> None:
+        waiting: dict[str, Any] = {"status": JobStatus.PENDING, "dispatched_at": self.now()}
+        if wait is not None:
+            waiting = {"status": JobStatus.SCHEDULED, "dispatched_at": None, "run_at": self.now() + wait}
         self._change(
             job_id,
             attempt=self._rows[job_id].attempt - 1,

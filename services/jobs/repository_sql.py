@@ -267,13 +267,13 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         if endings:
             await self._execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
 
-    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes]]) -> list[Waiting]:
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
         """Updates them in one statement."""
         if not returns:
             return []
-        job_ids, lease_ids, digests = (list(column) for column in zip(*returns, strict=True))
-        parameters = {"job_id": job_ids, "lease_id": lease_ids, "digest": digests}
-        return await self._waiting(statements.RETURN, parameters)
+        names = ("job_id", "lease_id", "digest", "wait")
+        parameters = {name: list(column) for name, column in zip(names, zip(*returns, strict=True), strict=True)}
+        return await self._pending(statements.RETURN, parameters)
 
     async def settle_many(
         self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
@@ -387,12 +387,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Updates them in one statement."""
         if not rescues:
             return []
-        rows = await self._execute(statements.RESCUE, statements.rescue_parameters(rescues))
-        return [
-            Waiting(job_id, queue, Priority(priority), queued_at)
-            for job_id, queue, priority, queued_at, status in rows
-            if status == JobStatus.PENDING
-        ]
+        return await self._pending(statements.RESCUE, statements.rescue_parameters(rescues))
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Reads along the index of jobs that may expire."""
@@ -439,6 +434,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     async def _lists(self, statement: Executable) -> list[ListKey]:
         rows = await self._connection.execute(statement)
         return understood(_list_key(queue, priority) for queue, priority in rows)
+
+    async def _pending(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
+        """Return what waits by now of the jobs that a statement has changed, whose rows end with the status."""
+        rows = await self._rows(statement, parameters)
+        return understood(_waiting(*row[:-1]) for row in rows if row[-1] == JobStatus.PENDING)
 
     async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
         return understood(_waiting(*row) for row in await self._rows(statement, parameters))

@@ -19,6 +19,8 @@ from services.jobs.domain import Job, JobStatus
 # Rescued so often soon after its start, a job is not just unlucky with its neighbours.
 _MANY = 50
 _FEW = 2
+# A node that goes away makes none of its jobs a suspect.
+_SUSPECTED_FROM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +29,13 @@ class Rescue:
 
     Attributes:
         deaths: Those that count against it by now.
+        early_losses: How often it lost its runner by now soon after it had begun.
         wait: After which time; None for as soon as possible.
     """
 
     job_id: UUID
     deaths: int
+    early_losses: int
     wait: timedelta | None = None
 
 
@@ -40,6 +44,11 @@ def was_short(job: Job, rules: DeathRules) -> bool:
     if job.started_at is None or job.lease_expires_at is None:
         return False
     return job.lease_expires_at - job.started_at < rules.short
+
+
+def is_suspect(job: Job) -> bool:
+    """Whether a job may be what ended its runners, and is not to be run beside others."""
+    return job.deaths > 0 or job.early_losses >= _SUSPECTED_FROM
 
 
 def short_losses(lost: Iterable[Job], rules: DeathRules) -> Counter[UUID]:
@@ -75,5 +84,5 @@ def rescued(lost: Sequence[Job], begun: Mapping[UUID, int], rules: DeathRules) -
         else:
             again = short and job.rescue_count > 0
             wait = rules.pause(job.rescue_count) if again else None
-            rescues.append(Rescue(job_id=job.id, deaths=deaths, wait=wait))
+            rescues.append(Rescue(job_id=job.id, deaths=deaths, early_losses=job.early_losses + short, wait=wait))
     return rescues, removals

@@ -78,12 +78,14 @@ class Return:
 
     Attributes:
         not_served: Whether the runner can't run it at all: it is another's.
+        wait: After which time it may be taken again; None for at once.
     """
 
     job_id: UUID
     lease_id: UUID
     reason: str = ""
     not_served: bool = False
+    wait: timedelta | None = None
 
     @property
     def completion(self) -> Completion:
@@ -234,11 +236,11 @@ class RunService:
             locked = await self._jobs.lock_many(job_ids, wait=wait)
             taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
-            chosen: dict[UUID, tuple[UUID, UUID, bytes]] = {}
+            chosen: dict[UUID, tuple[UUID, UUID, bytes, timedelta | None]] = {}
             for one in returns:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id):
-                    chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest))
+                    chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest, one.wait))
             waiting = await self._jobs.return_many(_in_order(chosen))
             # Taken next, they would come back to a runner that can't run them.
             apart = {one.job_id for one in returns if one.not_served and one.job_id in chosen}
@@ -248,6 +250,9 @@ class RunService:
             self.transactions.after_commit(
                 lambda: self._queue.put([one for one in waiting if one.id not in apart], first=True)
             )
+            waits = [one.wait for one in returns if one.wait is not None]
+            if waits:
+                self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
         self._unserved.refused(Backlog(jobs[key].queue, jobs[key].job_type_id) for key in apart)
         for one in returns:
             if one.job_id in chosen:
@@ -336,7 +341,7 @@ def _returned(one: Return, job: Job | DataCorrupt | None, *, fresh: bool) -> Job
     if isinstance(job, DataCorrupt):
         return job
     if fresh:
-        return JobStatus.PENDING
+        return JobStatus.PENDING if one.wait is None else JobStatus.SCHEDULED
     return job.status if is_repeated(job, one.completion) else LeaseLost(one.job_id)
 
 

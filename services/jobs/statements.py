@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     DateTime,
     Insert,
     Integer,
@@ -53,15 +54,24 @@ _RELEASE_DUE = BillingStatus.RELEASE_DUE.value
 _SETTLE_AFTER = bindparam("settle_after", type_=Interval)
 _LEASE = bindparam("lease", type_=Interval)
 
-# A run that does not count: the job waits again where it was, handed over, as if it had not been claimed.
-_WAITING_AGAIN: dict[str, Any] = {
-    "status": _PENDING,
-    "attempt": jobs.c.attempt - 1,
-    "dispatched_at": func.now(),
-    "lease_id": null(),
-    "lease_expires_at": null(),
-    "version": jobs.c.version + 1,
-}
+
+def _waiting_again(wait: ColumnElement[Any]) -> dict[str, Any]:
+    """A run that does not count: the job waits again where it was, handed over, as if it had not been claimed.
+
+    Args:
+        wait: After which time; null for at once.
+    """
+    at_once = wait.is_(None)
+    return {
+        "status": case((at_once, _PENDING), else_=JobStatus.SCHEDULED.value),
+        "attempt": jobs.c.attempt - 1,
+        "dispatched_at": case((at_once, func.now())),
+        "run_at": func.coalesce(func.now() + wait, jobs.c.run_at),
+        "lease_id": null(),
+        "lease_expires_at": null(),
+        "version": jobs.c.version + 1,
+    }
+
 
 # Columns that are handed over as text and become `jsonb` in the statement.
 _JSON_TEXT = frozenset({"input_data"})
@@ -163,16 +173,16 @@ def _complete() -> Update:
 
 
 def _return() -> Update:
-    returned = unnest("returned", {"job_id": Uuid, "lease_id": Uuid, "digest": LargeBinary})
+    returned = unnest("returned", {"job_id": Uuid, "lease_id": Uuid, "digest": LargeBinary, "wait": Interval})
     return (
         update(jobs)
         .where(jobs.c.id == returned.c.job_id, jobs.c.lease_id == returned.c.lease_id)
         .values(
-            **_WAITING_AGAIN,
+            **_waiting_again(returned.c.wait),
             completed_lease_id=returned.c.lease_id,
             completion_digest=returned.c.digest,
         )
-        .returning(*WAITING)
+        .returning(*WAITING, jobs.c.status)
     )
 
 
@@ -220,6 +230,7 @@ def _retry() -> Update:
             attempt=0,
             rescue_count=0,
             deaths=0,
+            early_losses=0,
             snooze_count=0,
             run_at=null(),
             queued_at=func.now(),
@@ -259,19 +270,16 @@ def _renew() -> Update:
 
 
 def _rescue() -> Update:
-    rescued = unnest("rescued", {"job_id": Uuid, "deaths": Integer, "wait": Interval})
-    at_once = rescued.c.wait.is_(None)
+    rescued = unnest("rescued", {"job_id": Uuid, "deaths": Integer, "early_losses": Integer, "wait": Interval})
     return (
         update(jobs)
         .where(jobs.c.id == rescued.c.job_id, jobs.c.status == JobStatus.RUNNING.value)
         .values(
             **{
-                **_WAITING_AGAIN,
-                "status": case((at_once, _PENDING), else_=JobStatus.SCHEDULED.value),
-                "dispatched_at": case((at_once, func.now())),
-                "run_at": func.coalesce(func.now() + rescued.c.wait, jobs.c.run_at),
+                **_waiting_again(rescued.c.wait),
                 "rescue_count": jobs.c.rescue_count + 1,
                 "deaths": rescued.c.deaths,
+                "early_losses": rescued.c.early_losses,
             }
         )
         .returning(*WAITING, jobs.c.status)
@@ -455,6 +463,7 @@ def rescue_parameters(rescues: Sequence[Rescue]) -> Parameters:
     return {
         "job_id": [one.job_id for one in rescues],
         "deaths": [one.deaths for one in rescues],
+        "early_losses": [one.early_losses for one in rescues],
         "wait": [one.wait for one in rescues],
     }
 

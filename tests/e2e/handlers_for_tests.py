@@ -52,3 +52,19 @@ async def poison(value: Any) -> None:
     while len(list(folder.glob("begun-*"))) < value["others"]:  # noqa: ASYNC110, ASYNC240 - files can only be looked for
         await asyncio.sleep(0.02)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@handler("e2e.naps")
+async def naps(value: Any) -> Any:
+    """Takes some time."""
+    await asyncio.sleep(value["seconds"])
+    return value["n"]
+
+
+@handler("e2e.kills")
+async def kills(value: Any, job: JobContext) -> None:
+    """Notes in which process it is, and kills that."""
+    await asyncio.sleep(value["seconds"])
+    with Path(value["kills"]).open("a") as noted:  # noqa: ASYNC230 - a line
+        noted.write(f"{job.job_id} {os.getpid()}\n")
+    os.kill(os.getpid(), signal.SIGKILL)

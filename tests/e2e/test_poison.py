@@ -1,6 +1,7 @@
 """A job that kills its runner, beside jobs that have done nothing."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -35,17 +36,18 @@ def running(tmp_path: Path, fresh_database: Callable[[str], str], redis_url: str
 
 
 class Runners:
-    """One runner after the other: whenever one has died, the next is started, as an orchestrator does it."""
+    """Some runners: whenever one has died, the next is started, as an orchestrator does it."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, *, count: int = 1, processes: int) -> None:
         self._stack = stack
+        self._count = count
+        self._settings = {"RUNNER_LEASE_SECONDS": "2", "RUNNER_PROCESSES": str(processes)}
         self.started: list[Process] = []
         self.look()
 
     def look(self) -> None:
-        if not self.started or not self.started[-1].running:
-            settings = {"RUNNER_LEASE_SECONDS": "2", "RUNNER_PROCESSES": str(INNOCENTS + 1)}
-            self.started.append(self._stack.start_runner(HANDLERS, **settings))
+        for _ in range(self._count - sum(one.running for one in self.started)):
+            self.started.append(self._stack.start_runner(HANDLERS, **self._settings))
 
 
 def rows(stack: Stack, columns: str) -> dict[str, tuple[object, ...]]:
@@ -66,7 +68,7 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
     killer = new_job(customer_id, kills, json.dumps({"folder": str(folder), "others": INNOCENTS}))
     batch = job_service_pb2.BatchCreateJobsRequest(requests=[*innocents, killer])
     running.jobs.BatchCreateJobs(batch, timeout=15)
-    runners = Runners(running)
+    runners = Runners(running, processes=INNOCENTS + 1)
 
     def failed() -> bool:
         runners.look()
@@ -84,3 +86,30 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
     assert verify(running.database_urls) == []
     # It has killed two runners. From then on it was alone in a process of its own.
     assert len(runners.started) == 3
+
+
+def test_eight_that_kill_take_two_runners_each_at_most_while_their_neighbours_crowd_the_processes_for_suspects(
+    running: Stack, tmp_path: Path
+) -> None:
+    noted = tmp_path / "kills"
+    customer_id = running.paying_customer()
+    naps, kills = running.job_type("e2e.naps"), running.job_type("e2e.kills")
+    innocents = [new_job(customer_id, naps, json.dumps({"seconds": 0.3, "n": n})) for n in range(100)]
+    killers = [new_job(customer_id, kills, json.dumps({"seconds": 0.1, "kills": str(noted)})) for _ in range(8)]
+    mixed = [one for at, job in enumerate(innocents) for one in (job, *killers[at // 12 :][: at % 12 == 0])]
+    running.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=mixed), timeout=15)
+    runners = Runners(running, count=2, processes=1)
+
+    def ended() -> bool:
+        runners.look()
+        return {status for status, *_ in rows(running, "status").values()} == {"SUCCEEDED", "FAILED"}
+
+    eventually(ended, limit_seconds=180)
+
+    after = rows(running, "status, attempt, error->>'type'")
+    assert {after[one.job_id] for one in innocents} == {("SUCCEEDED", 1, None)}
+    assert {(after[one.job_id][0], after[one.job_id][2]) for one in killers} == {("FAILED", "PROCESS_DIED")}
+    pids = {str(one.pid) for one in runners.started}
+    killed_runners = Counter(job for job, pid in map(str.split, noted.read_text().splitlines()) if pid in pids)
+    assert max(killed_runners.values()) <= 2
+    assert verify(running.database_urls) == []

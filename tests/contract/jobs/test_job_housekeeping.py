@@ -71,7 +71,7 @@ async def test_only_what_runs_under_one_of_the_leases_is_renewed(begin: BeginJob
 async def test_a_returned_job_waits_again_handed_over_and_no_attempt_is_used_up(begin: BeginJobs) -> None:
     [job], lease_id = await running(begin)
     async with begin() as work:
-        [waiting] = await work.jobs.return_many([(job.id, lease_id, b"digest")])
+        [waiting] = await work.jobs.return_many([(job.id, lease_id, b"digest", None)])
         await work.commit()
     after = await read(begin, job.id)
     assert (waiting.id, waiting.list, waiting.queued_at) == (job.id, DEFAULT, job.queued_at)
@@ -80,6 +80,19 @@ async def test_a_returned_job_waits_again_handed_over_and_no_attempt_is_used_up(
     assert (after.completed_lease_id, after.completion_digest) == (lease_id, b"digest")
     assert after.dispatched_at is not None
     assert after.version == job.version + 1
+
+
+async def test_a_returned_job_that_is_to_wait_is_scheduled_and_no_attempt_is_used_up(begin: BeginJobs) -> None:
+    [job], lease_id = await running(begin)
+    async with begin() as work:
+        assert await work.jobs.return_many([(job.id, lease_id, b"digest", MINUTE)]) == []
+        await work.commit()
+    after = await read(begin, job.id)
+    assert (after.status, after.attempt, after.rescue_count) == (JobStatus.SCHEDULED, 0, 0)
+    assert (after.lease_id, after.lease_expires_at, after.dispatched_at) == (None, None, None)
+    assert after.run_at is not None
+    assert timedelta(0) < after.run_at - job.queued_at < 2 * MINUTE
+    assert (after.completed_lease_id, after.completion_digest) == (lease_id, b"digest")
 
 
 async def test_returning_nothing_changes_nothing(begin: BeginJobs) -> None:
@@ -104,12 +117,13 @@ async def test_only_jobs_whose_lease_has_ended_are_lost_and_up_to_a_limit(begin:
 async def test_a_rescued_job_waits_again_and_the_rescue_is_counted_in_place_of_the_attempt(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        [waiting] = await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=1)])
+        [waiting] = await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=1, early_losses=2)])
         assert await work.jobs.lock_lost(10) == []
         await work.commit()
     after = await read(begin, job.id)
     assert (waiting.id, waiting.list) == (job.id, DEFAULT)
-    assert (after.status, after.attempt, after.rescue_count, after.deaths) == (JobStatus.PENDING, 0, 1, 1)
+    assert (after.status, after.attempt, after.rescue_count) == (JobStatus.PENDING, 0, 1)
+    assert (after.deaths, after.early_losses) == (1, 2)
     assert (after.lease_id, after.lease_expires_at) == (None, None)
     assert after.dispatched_at is not None
     assert after.version == job.version + 1
@@ -118,7 +132,7 @@ async def test_a_rescued_job_waits_again_and_the_rescue_is_counted_in_place_of_t
 async def test_a_rescued_job_that_is_to_wait_is_scheduled_and_keeps_its_place_in_the_queue(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        assert await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, wait=MINUTE)]) == []
+        assert await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1, wait=MINUTE)]) == []
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.attempt, after.rescue_count) == (JobStatus.SCHEDULED, 0, 1)
@@ -131,7 +145,7 @@ async def test_a_rescued_job_that_is_to_wait_is_scheduled_and_keeps_its_place_in
 async def test_a_rescued_job_whose_wait_is_over_is_queued_where_it_was(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, wait=LONG_AGO)])
+        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1, wait=LONG_AGO)])
         assert await work.jobs.release_scheduled(10) == [job.id]
         await work.commit()
     assert (await read(begin, job.id)).queued_at == job.queued_at
@@ -143,7 +157,7 @@ async def test_the_jobs_that_a_runner_had_just_begun_are_counted_also_after_some
     async with begin() as work:
         assert dict(await work.jobs.begun({RUNNER}, 10 * MINUTE)) == {RUNNER: 3}
         await work.jobs.note_lost({RUNNER: 2, uuid7(): 7})
-        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0) for job in jobs[:2]])
+        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1) for job in jobs[:2]])
         assert dict(await work.jobs.begun({RUNNER}, 10 * MINUTE)) == {RUNNER: 3}
 
 
@@ -176,7 +190,7 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     after = await read(begin, job.id)
     assert (after.status, after.billing_status, after.attempt) == (JobStatus.PENDING, BillingStatus.HELD, 0)
     assert (after.hold_id, after.hold_generation) == (HOLD.hold_id, 3)
-    assert (after.rescue_count, after.deaths, after.snooze_count) == (0, 0, 0)
+    assert (after.rescue_count, after.deaths, after.early_losses, after.snooze_count) == (0, 0, 0, 0)
     assert (after.started_at, after.completed_at, after.run_at, after.dispatched_at) == (None, None, None, None)
     assert (after.completed_lease_id, after.completion_digest) == (None, None)
     assert after.queued_at >= job.queued_at
@@ -271,7 +285,7 @@ async def test_only_jobs_that_nobody_has_started_in_their_time_are_expired(begin
     await stored(begin)
     [[started], lease_id] = await running(begin)
     async with begin() as work:
-        await work.jobs.return_many([(started.id, lease_id, b"")])
+        await work.jobs.return_many([(started.id, lease_id, b"", None)])
         assert {job.id for job in understood(await work.jobs.lock_expired(10))} == {
             waiting.id,
             scheduled.id,

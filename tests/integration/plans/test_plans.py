@@ -277,7 +277,7 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
     assert len(lost) == 5
-    rescues = [Rescue(job_id=job.id, deaths=0) for job in lost]
+    rescues = [Rescue(job_id=job.id, deaths=0, early_losses=1) for job in lost]
     await recorded.call("begun", lambda: jobs.begun({uuid7()}, MINUTE))
     await recorded.call("rescue", lambda: jobs.rescue_many(rescues))
     assert len(await recorded.call("expired", lambda: jobs.lock_expired(5))) == 5
@@ -286,7 +286,7 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     assert await recorded.call("retention", lambda: jobs.delete_many(finished)) == 500
     await recorded.call("left alone", lambda: jobs.left_alone(100))
     await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
-    await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"") for job_id in waiting]))
+    await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"", None) for job_id in waiting]))
     await recorded.call("retry", lambda: jobs.retry_many([Retry(job_id=waiting[0], hold=Reserved(uuid7(), 1, 5))]))
     await recorded.call("remove", lambda: jobs.remove_many([removal(lost[0], JobStatus.FAILED, "E", "no")]))
     assert await recorded.call("count unsettled", jobs.count_unsettled)

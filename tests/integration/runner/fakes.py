@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
 
@@ -40,6 +41,8 @@ class StoredJob:
     is_cancelled: bool = False
     returned_because: str = ""
     not_served: bool = False
+    return_wait: Duration = field(default_factory=Duration)
+    isolated: bool | None = None
     completion: job_service_pb2.JobCompletion | None = None
     settlement: job_service_pb2.JobSettlement | None = None
 
@@ -126,6 +129,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         request_id: str = "",
         customer_id: str = "",
         rescue_count: int = 0,
+        isolated: bool | None = None,
     ) -> StoredJob:
         """Stores a PENDING job."""
         job = job_pb2.Job(
@@ -137,7 +141,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             input_json=json.dumps(input),
             rescue_count=rescue_count,
         )
-        stored = StoredJob(job, handler_id, processor_type, timeout_seconds, request_id)
+        stored = StoredJob(job, handler_id, processor_type, timeout_seconds, request_id, isolated=isolated)
         self.jobs[job.id] = stored
         return stored
 
@@ -169,6 +173,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                 job=stored.job,
                 processing_logic_id=stored.handler_id,
                 request_id=stored.request_id,
+                isolated=stored.isolated,
             )
             claimed.MergeFromString(bytes([3 << 3, stored.processor_type]))
             claimed.timeout.FromNanoseconds(int(stored.timeout_seconds * 1e9))
@@ -235,6 +240,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             stored = self.jobs[each.job_id]
             if stored.lease_id == each.lease_id and stored.completion is None:
                 stored.lease_id, stored.returned_because, stored.not_served = "", each.reason, each.not_served
+                stored.return_wait = each.wait
                 stored.job.attempt -= 1
                 self.returned[each.job_id] += 1
                 response.results.add(status=job_pb2.JOB_STATUS_PENDING)

@@ -50,6 +50,23 @@ async def crash_in_loop(input):
     pathlib.Path(input).touch()
     os.kill(os.getpid(), signal.SIGKILL)
 
+@handler("counts-and-crashes")
+def counts_and_crashes(input):
+    with open(input, "a") as runs:
+        runs.write("1")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+TRAPS = []
+
+@handler("lays-a-trap")
+def lays_a_trap(input):
+    TRAPS.append(input)
+    return os.getpid()
+
+@handler("lays-a-trap-in-process", process=True)
+def lays_a_trap_in_process(input):
+    return lays_a_trap(input)
+
 @handler("where-async")
 async def where_async(input):
     import asyncio
@@ -58,14 +75,20 @@ async def where_async(input):
 
 @handler("where")
 def where(input):
+    if TRAPS:
+        os._exit(9)
     return os.getpid()
 
 @handler("where-in-process", process=True)
 def where_in_process(input):
-    return os.getpid()
+    return where(input)
 
 @handler("wait", process=True)
 def wait(input):
+    return waits(input)
+
+@handler("waits")
+def waits(input):
     pathlib.Path(input["begun"]).touch()
     while not pathlib.Path(input["go_on"]).exists():
         time.sleep(0.01)
@@ -215,19 +238,51 @@ async def test_a_job_whose_process_does_not_start_is_handed_back_and_uses_up_no_
     assert job.job.attempt == 0
 
 
-@pytest.mark.parametrize("handler", ["where-async", "where", "where-in-process"])
-async def test_a_job_whose_runner_was_lost_before_runs_in_a_process_that_runs_nothing_else(
+@pytest.mark.parametrize("handler", ["where-async", "where"])
+async def test_a_job_that_may_have_killed_its_runners_runs_in_a_process_that_others_use_after_it(
     world: World, tmp_path: Path, handler: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         jobs = []
-        for _ in range(2):
-            jobs.append(await world.submit(handler, rescue_count=2))
+        for suspect in ({"rescue_count": 2}, {"isolated": True}):
+            jobs.append(await world.submit(handler, **suspect))
             await world.all_done()
+        known = await world.submit(handler, rescue_count=2, isolated=False)
+        await world.all_done()
 
-    places = [job.output for job in jobs]
-    assert running.process.pid not in places
-    assert len(set(places)) == 2
+    [place] = {job.output for job in jobs}
+    assert place != running.process.pid
+    # The service knows more than how often its runners were lost.
+    assert known.output == running.process.pid
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("lays-a-trap", "where"), ("lays-a-trap-in-process", "where-in-process")]
+)
+async def test_a_job_does_not_pay_for_what_the_one_before_has_left_in_its_process(
+    world: World, tmp_path: Path, first: str, second: str
+) -> None:
+    async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
+        damages = await world.submit(first, isolated=True)
+        await world.all_done()
+        innocent = await world.submit(second, isolated=True)
+        await world.all_done()
+
+    assert running.logged("used_process_died")
+    assert innocent.output not in (damages.output, running.process.pid)
+
+
+async def test_a_job_that_kills_its_process_is_named_though_others_have_used_that(world: World, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1"):
+        await world.submit("where", isolated=True)
+        await world.all_done()
+        killer = await world.submit("counts-and-crashes", str(runs), isolated=True)
+        await until(lambda: killer.done)
+
+    assert (killer.error.type, killer.error.retryable) == ("PROCESS_DIED", True)
+    # In the process that may have been damaged, and in one that was not.
+    assert runs.read_text() == "11"
 
 
 async def test_a_job_that_kills_its_runner_kills_nothing_else_the_next_time(world: World, tmp_path: Path) -> None:
@@ -255,20 +310,26 @@ async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World,
         assert suspect.output
 
 
-async def test_suspects_that_are_more_than_there_are_processes_for_wait_for_nobody(
-    world: World, tmp_path: Path
-) -> None:
+async def test_suspects_that_wait_never_run_beside_others_and_keep_nobody_waiting(world: World, tmp_path: Path) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
-    async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
-        files = {"begun": str(begun), "go_on": str(go_on)}
-        alone = await world.submit("wait", files, timeout_seconds=600, rescue_count=2)
+    limits = {"RUNNER_PROCESSES": "1", "RUNNER_CONCURRENCY": "3"}
+    async with running_program(world, tmp_path, HANDLERS, **limits) as running:
+        alone = await world.submit("waits", {"begun": str(begun), "go_on": str(go_on)}, isolated=True)
         await until(begun.exists)
-        others = [await world.submit("where-async", rescue_count=2) for _ in range(5)]
-        await until(lambda: all(one.done for one in others))
-        assert {one.output for one in others} == {running.process.pid}
-        assert not any(one.returned_because for one in others)
+        suspects = [await world.submit("where-async", isolated=True) for _ in range(8)]
+        innocents = [await world.submit("where-async") for _ in range(8)]
+        await until(lambda: all(one.done for one in innocents))
+        assert {one.output for one in innocents} == {running.process.pid}
+        # As many wait as the runner has slots, and the others come again when there may be room.
+        await until(lambda: sum(bool(one.returned_because) for one in suspects) == 5)
+        handed_back = [one for one in suspects if one.returned_because]
+        assert all(5 <= one.return_wait.seconds <= 15 for one in handed_back)
+        waiting = [one for one in suspects if not one.returned_because]
+        assert not any(one.done for one in waiting)
         go_on.touch()
-        await until(lambda: alone.done)
+        await until(lambda: all(one.done for one in (alone, *waiting)))
+
+    assert running.process.pid not in {one.output for one in waiting}
 
 
 async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_before(world: World) -> None:

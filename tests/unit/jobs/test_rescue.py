@@ -17,7 +17,7 @@ from services.jobs import deaths as deaths_module
 from services.jobs.completion import Completion, Ending, Failure, ending
 from services.jobs.deaths import DeathRules
 from services.jobs.domain import BillingStatus, Job, JobStatus
-from services.jobs.rescue import Rescue, rescued, short_losses
+from services.jobs.rescue import Rescue, is_suspect, rescued, short_losses
 from tests.jobs_examples import NOW, stored_job
 
 RULES = DeathRules()
@@ -101,6 +101,16 @@ def test_who_has_ended_too_many_runners_is_given_up(deaths: int, failed: bool) -
         )
 
 
+def test_a_job_runs_alone_once_a_death_counts_against_it_or_its_runner_was_lost_twice_soon_after_its_start() -> None:
+    [once] = [one.early_losses for one in judged(*[lost()] * 3)][:1]
+    [for_long] = [one.early_losses for one in judged(lost(10 * MINUTE, early_losses=1))]
+    [twice] = [one.early_losses for one in judged(lost(early_losses=once))]
+    assert (once, for_long, twice) == (1, 1, 2)
+    assert not is_suspect(lost(early_losses=for_long, rescue_count=100))
+    assert is_suspect(lost(early_losses=twice))
+    assert is_suspect(lost(deaths=1))
+
+
 def died(job: Job, *, retryable: bool = True) -> Ending:
     failure = Failure(type="PROCESS_DIED", message="killed by SIGKILL", retryable=retryable)
     return ending(job, Completion(job_id=job.id, lease_id=LEASE, failure=failure), rules=RULES)
@@ -147,6 +157,10 @@ class Load:
     killers: int
 
 
+# Two runners' deaths, each noticed at the end of a lease of a minute, and then some at a time in processes.
+SOON_SECONDS = 300
+
+
 class Simulation:
     """Runners of an older release, which run 32 jobs at once in one process: one that kills takes the others along."""
 
@@ -156,6 +170,7 @@ class Simulation:
         self.killers = {uuid7() for _ in range(load.killers)}
         self.work = {**dict.fromkeys(self.killers, 2.0), **{uuid7(): load.seconds for _ in range(load.innocents)}}
         self.ended: dict[UUID, JobStatus] = {}
+        self.ended_at: dict[UUID, float] = {}
         self.seconds = 0.0
         self._chance = chance
         self._jobs = {one: stored_job(id=one) for one in self.work}
@@ -173,6 +188,7 @@ class Simulation:
             self.seconds, _, happen = heapq.heappop(self._events)
             assert self.seconds < days_max * 86400, f"still going on: {self.work.keys() - self.ended.keys()}"
             happen()
+            self.ended_at.update(dict.fromkeys(self.ended.keys() - self.ended_at.keys(), self.seconds))
             self._take()
 
     def _after(self, seconds: float, happen: Callable[..., None], *about: Any) -> None:
@@ -197,6 +213,9 @@ class Simulation:
             del self._running[runner][job_id]
             self.ended[job_id] = JobStatus.SUCCEEDED
             return
+        self._lose(runner)
+
+    def _lose(self, runner: int) -> None:
         self._lives[runner] += 1
         died, self._running[runner] = self._running[runner], {}
         held = [lost(timedelta(seconds=self.seconds - began + self.lease_seconds)) for began in died.values()]
@@ -210,7 +229,9 @@ class Simulation:
         self.ended.update((removal.job_id, removal.status) for removal in removals)
         for one in rescues:
             job = self._jobs[one.job_id]
-            self._jobs[one.job_id] = replace(job, rescue_count=job.rescue_count + 1, deaths=one.deaths)
+            self._jobs[one.job_id] = replace(
+                job, rescue_count=job.rescue_count + 1, deaths=one.deaths, early_losses=one.early_losses
+            )
             self._after((one.wait or timedelta(0)).total_seconds(), self._waiting.append, one.job_id)
 
 
@@ -236,3 +257,84 @@ def test_beside_runners_that_isolate_nothing_all_innocents_succeed_and_who_kills
     simulation.run(days_max=2)
     assert {one for one, status in simulation.ended.items() if status is JobStatus.FAILED} == simulation.killers
     assert len(simulation.ended) == len(simulation.work)
+
+
+class IsolatingSimulation(Simulation):
+    """Runners on a crowded machine, which run suspects alone in two processes each. A process takes long to start."""
+
+    processes, start_seconds, away_seconds = 2, 10.0, 10.0
+
+    def __init__(self, load: Load, chance: Random) -> None:
+        super().__init__(load, chance)
+        self._parked: list[list[UUID]] = [[] for _ in range(load.runners)]
+        self._isolated: list[set[UUID]] = [set() for _ in range(load.runners)]
+        self._free = [self.processes] * load.runners
+
+    @property
+    def lost_runners(self) -> int:
+        """How many runners have died."""
+        return sum(self._lives)
+
+    def _take(self) -> None:
+        for runner in sorted(range(len(self._running)), key=lambda _: self._chance.random()):
+            while self._waiting and len(self._running[runner]) < self.slots:
+                job_id = self._waiting.pop(0)
+                if not is_suspect(self._jobs[job_id]):
+                    self._running[runner][job_id] = self.seconds
+                    self._after(self.work[job_id], self._over, runner, self._lives[runner], job_id)
+                elif len(self._parked[runner]) < self.slots:
+                    self._parked[runner].append(job_id)
+                else:
+                    self._after(self.away_seconds, self._waiting.append, job_id)
+            self._isolate(runner)
+
+    def _isolate(self, runner: int) -> None:
+        while self._parked[runner] and self._free[runner]:
+            job_id = self._parked[runner].pop(0)
+            self._free[runner] -= 1
+            self._isolated[runner].add(job_id)
+            self._after(self.work[job_id], self._over_alone, runner, self._lives[runner], job_id)
+
+    def _over_alone(self, runner: int, life: int, job_id: UUID) -> None:
+        if life != self._lives[runner]:
+            return
+        self._isolated[runner].remove(job_id)
+        if job_id not in self.killers:
+            self._free[runner] += 1
+            self.ended[job_id] = JobStatus.SUCCEEDED
+            return
+        self._after(self.start_seconds, self._process_is_back, runner, life)
+        end = died(replace(self._jobs[job_id], status=JobStatus.RUNNING, lease_id=LEASE, max_attempts=1))
+        self._jobs[job_id] = replace(self._jobs[job_id], deaths=end.deaths)
+        if end.run_after is None:
+            self.ended[job_id] = end.status
+        else:
+            self._after(end.run_after.total_seconds(), self._waiting.append, job_id)
+
+    def _process_is_back(self, runner: int, life: int) -> None:
+        self._free[runner] += life == self._lives[runner]
+
+    def _lose(self, runner: int) -> None:
+        others = [*self._parked[runner], *self._isolated[runner]]
+        self._running[runner].update(dict.fromkeys(others, self.seconds))
+        self._parked[runner], self._isolated[runner], self._free[runner] = [], set(), self.processes
+        super()._lose(runner)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "load",
+    [Load(1, 31, 6, 1), Load(2, 100, 6, 8), Load(2, 500, 2, 8), Load(8, 1000, 6, 3)],
+    ids=["a full runner", "eight that kill", "a queue behind them", "many runners"],
+)
+def test_beside_runners_that_isolate_suspects_who_kills_takes_two_of_them_and_the_innocent_are_done_soon(
+    monkeypatch: pytest.MonkeyPatch, seed: int, load: Load
+) -> None:
+    chance = Random(seed)
+    monkeypatch.setattr(deaths_module, "random", chance)
+    simulation = IsolatingSimulation(load, chance)
+    simulation.run(days_max=1)
+    assert {one for one, status in simulation.ended.items() if status is JobStatus.FAILED} == simulation.killers
+    assert len(simulation.ended) == len(simulation.work)
+    assert simulation.lost_runners <= 2 * load.killers
+    assert max(simulation.ended_at[one] for one in simulation.work.keys() - simulation.killers) < SOON_SECONDS

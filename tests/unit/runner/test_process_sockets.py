@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from innosystem.runner.processes import _Process
+from innosystem.runner.processes import Process
 
 
 class ClosedWriter:
@@ -21,7 +21,7 @@ class ClosedWriter:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> _Process:
+def ended(monkeypatch: pytest.MonkeyPatch) -> Process:
     async def wait() -> int:
         return 0
 
@@ -30,15 +30,15 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> _Process:
     guard: Any = SimpleNamespace(forget=lambda _: None)
     reader: Any = SimpleNamespace(at_eof=lambda: True)
     writer: Any = ClosedWriter()
-    made = _Process.__new__(_Process)
+    made = Process.__new__(Process)
     made._process, made._reader, made._writer, made._guard = process, reader, writer, guard
     return made
 
 
-async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: _Process) -> None:
+async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: Process) -> None:
     await ended.end()
 
 
-async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: _Process) -> None:
+async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: Process) -> None:
     with pytest.raises(EOFError):
         await ended.ask("anything")

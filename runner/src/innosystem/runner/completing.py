@@ -30,15 +30,16 @@ def completion_of(job: FlyingJob, outcome: Outcome) -> job_service_pb2.JobComple
             job_pb2.JobError(type=outcome.type, message=outcome.message, retryable=outcome.retryable)
         )
         if outcome.retryable and outcome.retry_after_seconds is not None:
-            completion.retry_after.CopyFrom(_duration(outcome.retry_after_seconds))
+            completion.retry_after.CopyFrom(duration(outcome.retry_after_seconds))
     elif isinstance(outcome, Snoozed):
-        completion.snooze.CopyFrom(_duration(outcome.seconds))
+        completion.snooze.CopyFrom(duration(outcome.seconds))
     else:
         completion.output_json = outcome.output_json
     return completion
 
 
-def _duration(seconds: float) -> Duration:
+def duration(seconds: float) -> Duration:
+    """Write seconds as the contract has them."""
     made = Duration()
     made.FromNanoseconds(int(seconds * 1e9))
     return made

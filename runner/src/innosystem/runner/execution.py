@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 from typing import Final
 
 import structlog
@@ -14,19 +13,15 @@ from innosystem.runner.in_runner import InRunner
 from innosystem.runner.intake import ProcessIntake
 from innosystem.runner.logs import job_in_logs
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
-from innosystem.runner.processes import NoSuchHandler, ProcessPool
+from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
 from innosystem.runner.registry import Mode, Registry
 from innosystem.runner.stopping import StopReason, StopSignal
+from innosystem.runner.turns import BriefTurns, ParkedTurns
 
 log = structlog.get_logger()
 
 _RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
-# A job that waits longer for a process is handed back, to runners that may have one.
-_WAIT_SECONDS: Final = 1.0
-
-
-# All jobs of a runner are lost with it, and nearly all are innocent: a node that goes away makes none a suspect, for
-# which there are only so many processes.
+# For a service that does not say which jobs are to be isolated.
 _SUSPECTED_FROM: Final = 2
 
 
@@ -60,12 +55,10 @@ class Executor:
         self.in_runner = InRunner(threads=threads, stop_seconds=stop_seconds)
         self._guard = Guard()
         self.intake = ProcessIntake()
-        pool = partial(
-            ProcessPool, processes, registry.modules, guard=self._guard, intake=self.intake, wait_seconds=_WAIT_SECONDS
-        )
-        self._processes = pool()
+        self._processes = ProcessPool(BriefTurns(processes, self.intake), registry.modules, guard=self._guard)
         # Processes of their own: neither do suspects keep the handlers of the pool waiting, nor the other way round.
-        self._suspects = pool(reused=False)
+        turns = ParkedTurns(processes, self.intake, parked_max=threads)
+        self._suspects = ProcessPool(turns, registry.modules, guard=self._guard)
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -111,13 +104,11 @@ class Executor:
             raise LookupError(claimed.processing_logic_id)
         input_json = claimed.job.input_json
         try:
-            suspected = job.rescue_count >= _SUSPECTED_FROM and bool(self._registry.modules)
-            # It may be what killed its runners. Alone in a process it can kill nothing else. Where there are many, most
-            # are innocent: those beyond the processes run as ever, or all jobs behind them would be kept back.
-            if suspected and self._suspects.has_room:
-                return await self._suspects.run(handler.id, input_json, job, timeout)
             if handler.mode is Mode.PROCESS:
                 return await self._processes.run(handler.id, input_json, job, timeout)
+            # It may be what killed its runners. Alone in a process it can kill nothing else.
+            if _is_suspect(claimed) and self._registry.modules:
+                return await self._suspects.run(handler.id, input_json, job, timeout)
         except NoSuchHandler:
             if handler.mode is Mode.PROCESS:
                 # Its module has changed since this runner was started: others may have the handler.
@@ -133,6 +124,10 @@ class Executor:
         await self._processes.close()
         await self._suspects.close()
         await self._guard.close()
+
+
+def _is_suspect(claimed: job_service_pb2.ClaimedJob) -> bool:
+    return claimed.isolated if claimed.HasField("isolated") else claimed.job.rescue_count >= _SUSPECTED_FROM
 
 
 def _type_name(number: int) -> str:

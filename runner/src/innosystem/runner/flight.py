@@ -29,6 +29,7 @@ class FlyingJob:
         run: What runs its handler; None before.
         stop: Tells its run that the result is not wanted any more.
         return_reason: Why it is handed back.
+        return_wait: How many seconds nobody is to take it then.
         completion: Its result while that is to be reported.
         was_sent: Whether the server may have its completion.
         bytes: The size of the completion.
@@ -50,6 +51,7 @@ class FlyingJob:
     run: asyncio.Task[None] | None = None
     stop: StopSignal = field(default_factory=StopSignal)
     return_reason: str = ""
+    return_wait: float = 0.0
     completion: job_service_pb2.JobCompletion | None = None
     was_sent: bool = False
     bytes: int = 0
@@ -108,7 +110,7 @@ class Flight:
         """Tell how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
-        free = self._slots - len(self._running) - len(self._stopped) - self._stuck
+        free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._intake.parked
         free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
         return self._intake.room(free, sum(not job.lease_id for job in self._running)) if free else 0
 

@@ -14,14 +14,24 @@ class ProcessIntake:
     bounded. After that no more jobs are taken at a time than processes began with while the one that was handed back
     waited, at least one; each second without a job handed back doubles that. Two runners that are full so pass one
     job a second between them, and not all that wait.
+
+    Attributes:
+        changed: Called when there may be more or less room.
+        parked: How many suspects wait for a process: their slots are free for others.
     """
 
     def __init__(self) -> None:
         self.changed: Callable[[], None] = lambda: None
+        self.parked = 0
         self._waiting = 0
         self._begun = 0
         self._limit: int | None = None
         self._limited_at = 0.0
+
+    def park(self, jobs: int) -> None:
+        """Count suspects that wait from now on, or, if it is negative, do not any more."""
+        self.parked += jobs
+        self.changed()
 
     def waits(self) -> int:
         """Count a job that waits from now on; the answer is for `waited`."""

@@ -1,4 +1,4 @@
-"""The processes that run handlers registered with `process=True`, and jobs that are suspected of killing their runner.
+"""The processes that run handlers.
 
 Each process runs one handler at a time, so it can be killed with its handler and what that has started, and nothing
 else; a ProcessPoolExecutor would break as a whole.
@@ -11,26 +11,20 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 
-from innosystem.runner.backoff import Backoff
 from innosystem.runner.context import JobContext
 from innosystem.runner.guard import Guard
-from innosystem.runner.intake import ProcessIntake
 from innosystem.runner.logs import log_arguments
-from innosystem.runner.outcome import Outcome, failure, timed_out
+from innosystem.runner.outcome import Outcome
 
 log = structlog.get_logger()
 
 _START_SECONDS: Final = 60.0
-_START_ATTEMPTS: Final = 3
 _END_SECONDS: Final = 2.0
 LENGTH_BYTES: Final = 4
 # The runner's path is set before anything of ours is imported: the current directory may be on it.
@@ -45,133 +39,8 @@ _SIGNAL_HINTS: Final[Mapping[int, str]] = {
 }
 
 
-class NotBegun(Exception):
-    """A handler could not be called here soon; others may run the job at once."""
-
-
-class NoSuchHandler(Exception):
-    """A process that has loaded the modules with the handlers does not have this one."""
-
-
-class ProcessPool:
-    """Processes with the handlers of this one. They are started when they are needed.
-
-    Args:
-        count: How many run at once.
-        modules: The modules with the handlers, which each process imports.
-        guard: Ends them with the runner.
-        intake: Is told how many jobs wait for a process.
-        wait_seconds: How long a job waits for one.
-        reused: Whether a process runs one job after the other. If not, each runs one.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        modules: Sequence[str],
-        *,
-        guard: Guard,
-        intake: ProcessIntake,
-        wait_seconds: float,
-        reused: bool = True,
-    ) -> None:
-        self._modules = list(modules)
-        # A handler in a thread may change the directory, and remove the one that it has changed to.
-        self._directory = str(Path.cwd())
-        self._path = [entry or self._directory for entry in sys.path]
-        self._guard = guard
-        self._intake = intake
-        self._wait_seconds = wait_seconds
-        self._reused = reused
-        self._free = asyncio.Semaphore(count)
-        self._backoff = Backoff(first_seconds=1.0, longest_seconds=30.0)
-        self._idle: list[_Process] = []
-
-    @property
-    def has_room(self) -> bool:
-        """Whether a job would have a process without waiting for another one's end."""
-        return not self._free.locked()
-
-    async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-        """Run a handler in a process. The time counts from when a process is there for it.
-
-        Raises:
-            NotBegun: No process was free, or none could be started.
-            NoSuchHandler: The handler is not in the modules.
-        """
-        await self._wait_for_turn()
-        rest_seconds = 0.0
-        try:
-            try:
-                process = await self._take()
-                self._backoff.reset()
-            except NotBegun:
-                rest_seconds = self._backoff.next_seconds()
-                raise
-            if handler_id not in process.handlers:
-                self._idle.append(process)
-                raise NoSuchHandler(handler_id)
-            outcome = await _run_in(process, handler_id, input_json, job, timeout)
-            if self._reused:
-                self._idle.append(process)
-            else:
-                await process.end()
-            return outcome
-        finally:
-            asyncio.get_running_loop().call_later(rest_seconds, self._free.release)
-
-    async def _wait_for_turn(self) -> None:
-        begun_before, begun = self._intake.waits(), False
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                begun = await self._free.acquire()
-        except TimeoutError:
-            raise NotBegun("no process was free") from None
-        finally:
-            self._intake.waited(begun_before, begun=begun)
-
-    async def _take(self) -> "_Process":
-        while self._idle:
-            process = self._idle.pop()
-            if process.alive:
-                return process
-            await process.kill()
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            try:
-                return await _Process.start(self._modules, self._path, self._directory, self._guard)
-            except (EOFError, OSError) as exc:
-                log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
-        # No handler has seen the job yet: it must not pay for that.
-        raise NotBegun("no process could be started")
-
-    async def close(self) -> None:
-        """End the processes that wait for work."""
-        ending, self._idle = self._idle, []
-        await asyncio.gather(*(process.end() for process in ending))
-
-
-async def _run_in(
-    process: "_Process", handler_id: str, input_json: str, job: JobContext, timeout: float | None
-) -> Outcome:
-    # What tells a run to stop remains on this side: a process is killed.
-    deadline = None if timeout is None else datetime.now(UTC) + timedelta(seconds=timeout)
-    sent = replace(job, stop=None, deadline=deadline)
-    try:
-        async with asyncio.timeout(timeout):
-            return await process.run(handler_id, input_json, sent)
-    except TimeoutError:
-        await process.kill()
-        return timed_out(timeout or 0.0)
-    except (EOFError, OSError):
-        status = await process.kill()
-        said = "closed its connection to the runner" if process.lingered else _how_it_ended(status)
-        return failure("PROCESS_DIED", f"The handler's process {said}", retryable=True)
-    except BaseException:
-        await process.kill()
-        raise
-
-
-def _how_it_ended(status: int) -> str:
+def how_it_ended(status: int) -> str:
+    """Say what ended a process, for people."""
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -198,12 +67,13 @@ async def _spawn(connection: socket.socket, path: list[str], directory: str) -> 
     )
 
 
-class _Process:
+class Process:
     """One process and the socket to it.
 
     Attributes:
         handlers: The IDs of the handlers that it has.
         lingered: Whether it went on without its connection, until it was killed.
+        used: Whether it has been given a job.
     """
 
     def __init__(
@@ -218,7 +88,7 @@ class _Process:
         self._writer = writer
         self._guard = guard
         self.handlers: frozenset[str] = frozenset()
-        self.lingered = False
+        self.lingered = self.used = False
 
     @classmethod
     async def start(cls, modules: list[str], path: list[str], directory: str, guard: Guard) -> Self:
@@ -252,6 +122,7 @@ class _Process:
 
     async def run(self, handler_id: str, input_json: str, job: JobContext) -> Outcome:
         """Run a handler there."""
+        self.used = True
         outcome: Outcome = await self.ask((handler_id, input_json, job))
         return outcome
 

@@ -7,6 +7,7 @@ import structlog
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.calls import Service
+from innosystem.runner.completing import duration
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.reporting import ReportStage, may_pass
 
@@ -45,6 +46,7 @@ class ReturnStage(ReportStage):
                     lease_id=job.lease_id,
                     reason=job.return_reason[:_REASON_LENGTH_MAX],
                     not_served=job.not_served,
+                    wait=duration(job.return_wait),
                 )
                 for job in batch
             ]

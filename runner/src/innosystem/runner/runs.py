@@ -14,9 +14,9 @@ from innosystem.runner.crash import crash_point
 from innosystem.runner.execution import Executor
 from innosystem.runner.flight import Flight, FlyingJob
 from innosystem.runner.outcome import Outcome, failed
-from innosystem.runner.processes import NotBegun
 from innosystem.runner.reporting import ReportStage
 from innosystem.runner.stopping import StopReason
+from innosystem.runner.turns import NotBegun
 
 log = structlog.get_logger()
 
@@ -82,6 +82,7 @@ class Runs:
             outcome = await self._executor.execute(claimed, job.stop)
         except NotBegun as exc:
             if job.stop.reason is None:
+                job.return_wait = exc.wait_seconds
                 self._return(job, str(exc), time.monotonic() + self._report_seconds)
             return
         if job.stop.reason is None:

@@ -112,6 +112,16 @@ def test_a_returned_job_waits_again_at_the_head_of_its_queue_and_no_attempt_is_u
     assert (job.status, job.attempt, job.rescue_count) == (PENDING, 0, 0)
 
 
+def test_a_job_handed_back_for_a_while_is_taken_by_nobody_until_that_is_over(world: World) -> None:
+    job, lease_id = world.running()
+    returned = pb.JobReturn(job_id=job.id, lease_id=lease_id, wait=Duration(seconds=60))
+    assert [one.status for one in give_back(world, returned, returned)] == [SCHEDULED, SCHEDULED]
+    assert not world.claim(job.id, lease_id=str(uuid4())).jobs
+    waits = world.get(job.id)
+    assert (waits.status, waits.attempt) == (SCHEDULED, 0)
+    assert timedelta(0) < waits.run_at.ToDatetime(UTC) - job.queued_at.ToDatetime(UTC) < timedelta(seconds=90)
+
+
 def test_the_same_return_again_is_answered_and_any_other_is_refused(world: World, stored: Stored) -> None:
     (job, lease_id), unknown = world.running(), str(uuid4())
     returned = pb.JobReturn(job_id=job.id, lease_id=lease_id)

@@ -1,0 +1,134 @@
+"""Runs handlers in processes: those registered with `process=True`, and jobs that may have killed their runner."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from innosystem.runner.backoff import Backoff
+from innosystem.runner.context import JobContext
+from innosystem.runner.guard import Guard
+from innosystem.runner.outcome import Outcome, failure, timed_out
+from innosystem.runner.processes import Process, how_it_ended
+from innosystem.runner.turns import NotBegun, Turns
+
+log = structlog.get_logger()
+
+_START_ATTEMPTS: Final = 3
+
+
+class NoSuchHandler(Exception):
+    """A process that has loaded the modules with the handlers does not have this one."""
+
+
+class ProcessDied(Exception):
+    """A process has ended before its handler did; the message says how."""
+
+
+class ProcessPool:
+    """Processes with the handlers of this one. They are started when they are needed, and run one job after the other.
+
+    What dies in a process that has run other jobs before may have died of what those left there. So it is run once
+    more, in a process of its own, and only what that comes to is its outcome.
+
+    Args:
+        turns: How many run at once, and how long a job waits for one.
+        modules: The modules with the handlers, which each process imports.
+        guard: Ends them with the runner.
+    """
+
+    def __init__(self, turns: Turns, modules: Sequence[str], *, guard: Guard) -> None:
+        self._turns = turns
+        self._modules = list(modules)
+        # A handler in a thread may change the directory, and remove the one that it has changed to.
+        self._directory = str(Path.cwd())
+        self._path = [entry or self._directory for entry in sys.path]
+        self._guard = guard
+        self._backoff = Backoff(first_seconds=1.0, longest_seconds=30.0)
+        self._idle: list[Process] = []
+
+    async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
+        """Run a handler in a process. The time counts from when a process is there for it.
+
+        Raises:
+            NotBegun: No process was free, or none could be started.
+            NoSuchHandler: The handler is not in the modules.
+        """
+        await self._turns.take()
+        rest_seconds = 0.0
+        try:
+            process = await self._reused() or await self._started()
+            if handler_id not in process.handlers:
+                self._idle.append(process)
+                raise NoSuchHandler(handler_id)
+            return await self._outcome(process, handler_id, input_json, job, timeout)
+        except NotBegun:
+            rest_seconds = self._backoff.next_seconds()
+            raise
+        finally:
+            self._turns.give_back(rest_seconds)
+
+    async def _outcome(
+        self, process: Process, handler_id: str, input_json: str, job: JobContext, timeout: float | None
+    ) -> Outcome:
+        was_used = process.used
+        try:
+            outcome = await _run_in(process, handler_id, input_json, job, timeout)
+        except ProcessDied as died:
+            if not was_used:
+                return failure("PROCESS_DIED", str(died), retryable=True)
+            log.warning("used_process_died", how=str(died), note="the job is run once more, in a new one")
+            return await self._outcome(await self._started(), handler_id, input_json, job, timeout)
+        self._idle.append(process)
+        return outcome
+
+    async def _reused(self) -> Process | None:
+        while self._idle:
+            process = self._idle.pop()
+            if process.alive:
+                return process
+            await process.kill()
+        return None
+
+    async def _started(self) -> Process:
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            try:
+                process = await Process.start(self._modules, self._path, self._directory, self._guard)
+            except (EOFError, OSError) as exc:
+                log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
+            else:
+                self._backoff.reset()
+                return process
+        # The job must not pay for that.
+        raise self._turns.refusal("no process could be started")
+
+    async def close(self) -> None:
+        """End the processes that wait for work."""
+        ending, self._idle = self._idle, []
+        await asyncio.gather(*(process.end() for process in ending))
+
+
+async def _run_in(
+    process: Process, handler_id: str, input_json: str, job: JobContext, timeout: float | None
+) -> Outcome:
+    # What tells a run to stop remains on this side: a process is killed.
+    deadline = None if timeout is None else datetime.now(UTC) + timedelta(seconds=timeout)
+    sent = replace(job, stop=None, deadline=deadline)
+    try:
+        async with asyncio.timeout(timeout):
+            return await process.run(handler_id, input_json, sent)
+    except TimeoutError:
+        await process.kill()
+        return timed_out(timeout or 0.0)
+    except (EOFError, OSError):
+        status = await process.kill()
+        how = "closed its connection to the runner" if process.lingered else how_it_ended(status)
+        raise ProcessDied(f"The handler's process {how}") from None
+    except BaseException:
+        await process.kill()
+        raise
