@@ -10,7 +10,7 @@ import structlog
 from innosystem.client import error_from_status
 from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersRequest, BatchGetCustomersResult
 from services.kit.errors import DependencyUnavailable, DomainError
-from services.kit.rpc.attempts import answered
+from services.kit.rpc.dependency import Dependency
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +29,7 @@ class GrpcCustomers:
 
     def __init__(self, stub: Any, deadline_seconds: float = 3.0) -> None:
         self._stub = stub
+        self._customers = Dependency("customers")
         self._attempts = [share * deadline_seconds for share in _SHARES]
 
     async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
@@ -42,7 +43,9 @@ class GrpcCustomers:
     async def _active(self, ids: Sequence[UUID]) -> dict[UUID, bool | DomainError]:
         try:
             request = BatchGetCustomersRequest(customer_ids=map(str, ids))
-            response = await answered(self._stub.BatchGetCustomers, request, self._attempts)
+            response = await self._customers.answered(self._stub.BatchGetCustomers, request, self._attempts)
+        except DependencyUnavailable as away:
+            return dict.fromkeys(ids, away)
         except grpc.aio.AioRpcError as error:
             log.warning("customers service failed", code=error.code().name, problem=error.details())
             return {one: DependencyUnavailable("customers") for one in ids}

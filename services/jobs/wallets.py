@@ -19,8 +19,8 @@ from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
 from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked
-from services.kit.rpc.attempts import answered
 from services.kit.rpc.convert import moment, optional_id
+from services.kit.rpc.dependency import Dependency
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -57,6 +57,7 @@ class GrpcWallets:
         self, stub: Any, now: Callable[[], datetime], skew: Skew | None = None, deadline_seconds: float = 10.0
     ) -> None:
         self._stub = stub
+        self._wallets = Dependency("wallets")
         self._attempts = [share * deadline_seconds for share in _SHARES]
         self._now = now
         self._skew = skew
@@ -66,7 +67,7 @@ class GrpcWallets:
 
         async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
             request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
-            response = await answered(self._stub.BatchDeduct, request, self._attempts)
+            response = await self._wallets.answered(self._stub.BatchDeduct, request, self._attempts)
             return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
@@ -76,7 +77,7 @@ class GrpcWallets:
 
         async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
             request = pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
-            response = await answered(self._stub.BatchPlaceHolds, request, self._attempts)
+            response = await self._wallets.answered(self._stub.BatchPlaceHolds, request, self._attempts)
             now = self._time_of(response)
             return [_placed(one, result, now) for one, result in zip(some, response.results, strict=True)]
 
@@ -93,7 +94,7 @@ class GrpcWallets:
             request = pb.BatchReleaseHoldsRequest(
                 requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
             )
-            response = await answered(self._stub.BatchReleaseHolds, request, self._attempts)
+            response = await self._wallets.answered(self._stub.BatchReleaseHolds, request, self._attempts)
             return [_released(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))
@@ -178,6 +179,8 @@ async def _each(
         return []
     try:
         return await call(items)
+    except DependencyUnavailable as away:
+        return [away for _ in items]
     except grpc.aio.AioRpcError as error:
         failure = _failed(error)
         if error.code() not in _DEFINITE:

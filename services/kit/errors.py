@@ -6,7 +6,7 @@ the caller as metadata. `services.kit.rpc.status` turns them into a `google.rpc.
 """
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
@@ -231,8 +231,13 @@ class DependencyUnavailable(DomainError):
     """The {dependency} service can't be reached or did not answer in time: send the request again under the same ID."""
 
     reason = "DEPENDENCY_UNAVAILABLE"
-    retry_after_seconds = 0.5
     dependency: str
+    retry_seconds: float = field(default=0.5, kw_only=True, metadata={"told": False})
+
+    @property
+    def retry_after_seconds(self) -> float | None:  # type: ignore[override] # only here it depends on the case
+        """It grows while the service is away."""
+        return self.retry_seconds
 
 
 @dataclass(eq=False)

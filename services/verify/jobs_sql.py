@@ -37,8 +37,8 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN status = 'SCHEDULED' AND run_at IS NULL THEN 'run_at'
         WHEN status = 'RUNNING' AND runner_id IS NULL THEN 'runner_id'
         WHEN (completed_lease_id IS NULL) <> (completion_digest IS NULL) THEN 'completed_lease_id'
-        WHEN least(attempt, rescue_count, snooze_count, deaths, retry_count, hold_generation, settle_attempts,
-            input_bytes, output_bytes) < 0 OR max_attempts < 1 OR version < 1 THEN 'counts'
+        WHEN least(attempt, rescue_count, snooze_count, deaths, early_losses, retry_count, hold_generation,
+            settle_attempts, input_bytes, output_bytes) < 0 OR max_attempts < 1 OR version < 1 THEN 'counts'
         WHEN greatest(created_at, queued_at, dispatched_at, started_at, completed_at) > now() + :late
             OR started_at < created_at - :late OR completed_at < coalesce(started_at, created_at) - :late
             OR expires_at < created_at - :late THEN 'times'

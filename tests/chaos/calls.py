@@ -50,12 +50,17 @@ class Calls:
             except grpc.aio.AioRpcError as error:
                 if self.is_answer(failure := read(error)):
                     raise failure from None
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds(failure))
 
     def is_answer(self, failure: InnosystemError) -> bool:
         """Counts a failure; answers whether there is no point in the same call again."""
         self.failures[failure.reason or failure.code.name] += 1
         return not is_undecided(failure)
+
+
+def pause_seconds(failure: InnosystemError) -> float:
+    """How long to wait before the same call again: what the service says, if it does."""
+    return max(PAUSE_SECONDS, failure.retry_after_seconds or 0.0)
 
 
 def is_undecided(failure: InnosystemError) -> bool:

@@ -21,7 +21,7 @@ from innosystem.jobs.v1.job_service_pb2 import (
     RetryJobRequest,
     WatchJobRequest,
 )
-from tests.chaos.calls import CALL_SECONDS, PAUSE_SECONDS, Calls, read
+from tests.chaos.calls import CALL_SECONDS, Calls, pause_seconds, read
 from tests.chaos.money import Money
 from tests.chaos.oracle import INSUFFICIENT_FUNDS
 from tests.chaos.submissions import Submission
@@ -125,7 +125,7 @@ class Followers:
                 if self._calls.is_answer(failure := read(error)):
                     self.complaints.append(f"{submission.job_id} could not be watched: {failure}")
                     return
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds(failure))
             else:
                 submission.seen = JobStatus.Name(status).removeprefix("JOB_STATUS_")
                 return

@@ -12,7 +12,7 @@ from innosystem.client import Innosystem, InnosystemError, error_from_status
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
-from tests.chaos.calls import CALL_SECONDS, PAUSE_SECONDS, Calls, read
+from tests.chaos.calls import CALL_SECONDS, Calls, pause_seconds, read
 from tests.chaos.following import LATER_SECONDS, Followers
 from tests.chaos.kinds import FLOOD, KINDS, QUICK
 from tests.chaos.money import Money
@@ -183,9 +183,10 @@ class Load:
             try:
                 answer = await self._clients.jobs.CreateJob(submission.request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
-                if self._refused(submission, read(error)):
+                failure = read(error)
+                if self._refused(submission, failure):
                     return
-                await self._pause(submission)
+                await self._pause(failure, submission)
             else:
                 self._accepted(submission, replayed=answer.replayed)
                 return
@@ -201,16 +202,18 @@ class Load:
             except grpc.aio.AioRpcError as error:
                 failure = read(error)
                 left = [submission for submission in left if not self._refused(submission, failure)]
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause_seconds(failure))
                 continue
             again: list[Submission] = []
+            failures: list[InnosystemError] = []
             for submission, result in zip(left, answer.results, strict=True):
                 if result.HasField("response"):
                     self._accepted(submission, replayed=result.response.replayed)
-                elif not self._refused(submission, error_from_status(result.error)):
+                elif not self._refused(submission, failure := error_from_status(result.error)):
                     again.append(submission)
+                    failures.append(failure)
             if again:
-                await self._pause(*again)
+                await self._pause(max(failures, key=pause_seconds), *again)
             left = again
 
     def _refused(self, submission: Submission, failure: InnosystemError) -> bool:
@@ -220,10 +223,10 @@ class Load:
         submission.refused = str(failure)
         return True
 
-    async def _pause(self, *submissions: Submission) -> None:
+    async def _pause(self, failure: InnosystemError, *submissions: Submission) -> None:
         """Waits before the next try: for money longer than for a server."""
         short = any(self._money.is_waited_for(one) for one in submissions)
-        await asyncio.sleep(LATER_SECONDS if short else PAUSE_SECONDS)
+        await asyncio.sleep(LATER_SECONDS if short else pause_seconds(failure))
 
     def _accepted(self, submission: Submission, *, replayed: bool) -> None:
         submission.accepted, submission.replayed = True, replayed

@@ -21,6 +21,8 @@ SOON = {
     "JOBS_RESCUE_GRACE_SECONDS": "0",
     "JOBS_RESCUE_WAIT_SECONDS": "0.1",
     "JOBS_RESCUE_WAIT_MAX_SECONDS": "1",
+    # Each death of a process costs the start of another one.
+    "JOBS_RESCUES_MAX": "2",
 }
 
 
@@ -88,6 +90,7 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
     assert len(runners.started) == 3
 
 
+@pytest.mark.timeout(300)
 def test_eight_that_kill_take_two_runners_each_at_most_while_their_neighbours_crowd_the_processes_for_suspects(
     running: Stack, tmp_path: Path
 ) -> None:

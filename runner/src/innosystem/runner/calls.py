@@ -46,10 +46,11 @@ Response = TypeVar("Response")
 class CallFailed(Exception):
     """A call has no answer and is not repeated any more."""
 
-    def __init__(self, code: StatusCode, reason: str, message: str) -> None:
+    def __init__(self, code: StatusCode, reason: str, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(f"{reason or code.name}: {message}")
         self.code = code
         self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unreachable(CallFailed):
@@ -108,11 +109,11 @@ class Service:
             try:
                 response = await method(request, timeout=limit, metadata=metadata)
             except aio.AioRpcError as exc:
-                wait = backoff.next_seconds()
                 suspicions += exc.code() in _SUSPICIOUS
                 failure = _judge(exc, suspicions)
                 if isinstance(failure, Refused):
                     raise failure from exc
+                wait = backoff.next_seconds(failure.retry_after_seconds)
                 locked = failure.code is StatusCode.ABORTED
                 if not locked and not suspect:
                     self._note_away(failure)
@@ -147,4 +148,4 @@ def _judge(exc: aio.AioRpcError, suspicions: int) -> CallFailed:
     guilty = code in _SUSPICIOUS and suspicions >= _SUSPICIOUS_ATTEMPTS
     if code in _REFUSALS or too_large or guilty:
         return Refused(code, reason, message)
-    return Unreachable(code, reason, message)
+    return Unreachable(code, reason, message, details.retry_after_seconds if details else None)

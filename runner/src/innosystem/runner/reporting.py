@@ -70,7 +70,7 @@ class ReportStage(Stage[FlyingJob]):
         backoff.failures = job.retries
         job.retries += 1
         alone = isinstance(error, HeldUp) or error.code is StatusCode.ABORTED
-        (self.put_alone_later if alone else self.put_later)(job, backoff.next_seconds())
+        (self.put_alone_later if alone else self.put_later)(job, backoff.next_seconds(error.retry_after_seconds))
 
     def deal_with(
         self, batch: list[FlyingJob], results: Sequence[Result], deal: Callable[[FlyingJob, Result], None]

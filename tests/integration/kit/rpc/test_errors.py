@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -9,10 +10,20 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from structlog.testing import capture_logs
 
-from innosystem.client import InnosystemError, error_from
+from innosystem.client import InnosystemError, connect, error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from services.kit.errors import DatabaseUnavailable, DataCorrupt, DomainError, EtagMismatch, InvalidField
-from tests.integration.kit.rpc.serving import NAME, Behavior, Context, Running, running
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from services.kit.errors import (
+    DatabaseUnavailable,
+    DataCorrupt,
+    DependencyUnavailable,
+    DomainError,
+    EtagMismatch,
+    InvalidField,
+)
+from tests.integration.kit.rpc.serving import ID, NAME, Behavior, Context, Running, running
+
+OTHER_ID = "00000000-0000-0000-0000-000000000007"
 
 
 def raising(error: BaseException) -> Behavior:
@@ -55,6 +66,28 @@ async def test_domain_errors_arrive_with_code_reason_and_details(
     assert caught.details() == details.message
     assert details.reason == error.reason
     assert details.retry_after_seconds == error.retry_after_seconds
+
+
+async def test_a_client_that_repeats_waits_as_long_as_it_is_told_and_no_longer_than_its_deadline(
+    tmp_path: Path,
+) -> None:
+    asked_at: list[float] = []
+
+    async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:
+        asked_at.append(monotonic())
+        if request.customer_id == ID or len(asked_at) < 3:
+            raise DependencyUnavailable("wallets", retry_seconds=0.4)
+
+    async with running(tmp_path, behavior), connect(f"unix:{tmp_path / 's'}") as channel:
+        await CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=OTHER_ID))
+        first, second, third = asked_at
+        # Without being told it waits a tenth and a fifth of a second.
+        assert 0.4 <= second - first < 2
+        assert 0.4 <= third - second < 2
+        began = monotonic()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=ID), timeout=0.6)
+        assert monotonic() - began < 2
 
 
 async def test_an_unforeseen_error_tells_nothing_but_the_request_id_and_the_log_has_it_all(tmp_path: Path) -> None:

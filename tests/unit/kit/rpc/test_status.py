@@ -175,3 +175,15 @@ def test_an_unforeseen_error_tells_callers_the_request_id_alone() -> None:
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
     assert [packed.Unpack(info) for packed in status.details] == [True]
     assert info.request_id == "request-7"
+
+
+# Sent again as they are they would be refused again.
+_NOT_REPEATED = {"LEASE_LOST", "ETAG_MISMATCH"}
+_REPEATED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+@pytest.mark.parametrize("kind", _error_classes(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_every_error_that_may_pass_says_after_which_time(kind: type[DomainError]) -> None:
+    if code_of(kind.reason) in _REPEATED and kind.reason not in _NOT_REPEATED:
+        assert to_status(_example(kind)).details
+        assert _example(kind).retry_after_seconds

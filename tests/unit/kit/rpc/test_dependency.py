@@ -1,0 +1,104 @@
+"""What is remembered of a service that is away."""
+
+from typing import Any
+
+import grpc
+import pytest
+from grpc.aio import AioRpcError, Metadata
+
+from services.kit.errors import DatabaseUnavailable, DependencyUnavailable
+from services.kit.rpc.dependency import Dependency
+from services.kit.rpc.status import to_status
+
+NOBODY_THERE = AioRpcError(grpc.StatusCode.UNAVAILABLE, Metadata(), Metadata())
+TOO_SLOW = AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, Metadata(), Metadata())
+NO_DATABASE = AioRpcError(
+    grpc.StatusCode.UNAVAILABLE,
+    Metadata(),
+    Metadata(("grpc-status-details-bin", to_status(DatabaseUnavailable()).SerializeToString())),
+)
+
+
+class Service:
+    """Answers, or fails as it is told; counts its calls."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.calls = 0
+        self.failure: AioRpcError | None = None
+        self.dependency = Dependency("wallets", now=lambda: self.seconds)
+
+    async def method(self, request: str, timeout: float) -> str:
+        self.calls += 1
+        if self.failure is not None:
+            raise self.failure
+        return f"answer to {request}"
+
+    async def ask(self) -> Any:
+        return await self.dependency.answered(self.method, "a question", [1.0])
+
+    async def told_to_wait(self) -> float:
+        with pytest.raises(DependencyUnavailable) as caught:
+            await self.ask()
+        assert caught.value.retry_after_seconds is not None
+        return caught.value.retry_after_seconds
+
+
+async def test_a_service_that_was_away_twice_is_asked_again_after_a_pause_that_grows_and_callers_wait_as_long() -> None:
+    service = Service()
+    service.failure = NOBODY_THERE
+    waits = [await service.told_to_wait(), await service.told_to_wait()]
+    for _ in range(6):
+        called = service.calls
+        assert [await service.told_to_wait() for _ in range(100)] == [waits[-1]] * 100
+        assert service.calls == called
+        service.seconds += waits[-1]
+        waits.append(await service.told_to_wait())
+        assert service.calls == called + 1
+    assert waits == [0.5, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
+
+
+async def test_a_service_that_is_back_is_asked_by_everybody_at_once() -> None:
+    service = Service()
+    service.failure = NOBODY_THERE
+    wait = [await service.told_to_wait() for _ in range(2)][-1]
+    service.failure = None
+    service.seconds += wait
+    assert [await service.ask() for _ in range(3)] == ["answer to a question"] * 3
+
+
+async def test_only_one_call_looks_whether_the_service_is_back() -> None:
+    service = Service()
+    service.failure = NOBODY_THERE
+    wait = [await service.told_to_wait() for _ in range(2)][-1]
+    service.seconds += wait
+    looked: list[Exception] = []
+
+    async def method(request: str, timeout: float) -> str:
+        with pytest.raises(DependencyUnavailable) as caught:
+            await service.ask()
+        looked.append(caught.value)
+        return "it is back"
+
+    assert await service.dependency.answered(method, "a question", [1.0]) == "it is back"
+    assert len(looked) == 1
+    assert service.calls == 2
+
+
+@pytest.mark.parametrize("failure", [TOO_SLOW, NO_DATABASE], ids=["too slow", "its database is away"])
+async def test_what_a_replica_says_or_does_not_says_nothing_of_the_next_call(failure: AioRpcError) -> None:
+    service = Service()
+    service.failure = failure
+    for _ in range(5):
+        with pytest.raises(AioRpcError):
+            await service.ask()
+    assert service.calls == 5
+
+
+async def test_failures_apart_from_each_other_are_no_outage() -> None:
+    service = Service()
+    for _ in range(5):
+        service.failure = NOBODY_THERE
+        await service.told_to_wait()
+        service.failure = None
+        assert await service.ask()
