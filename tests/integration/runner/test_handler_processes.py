@@ -35,6 +35,11 @@ def leaves_a_program_and_dies(input):
     pathlib.Path(input["pids"]).write_text(f"{os.getpid()} {child.pid}")
     os._exit(7)
 
+@handler("leaves-a-program", process=True)
+def leaves_a_program(input):
+    child = subprocess.Popen(["sleep", "600"])
+    pathlib.Path(input["pids"]).write_text(f"{os.getpid()} {child.pid}")
+
 @handler("holds-the-lock", process=True)
 def holds_the_lock(input):
     pathlib.Path(input["pids"]).write_text(f"{os.getpid()} {os.getpid()}")
@@ -114,6 +119,19 @@ async def test_what_a_handler_has_started_ends_with_it(world: World, tmp_path: P
         elif how == "runner killed":
             running.process.kill()
         await until(lambda: gone(worker) and gone(child))
+
+
+async def test_what_a_handler_has_left_ends_with_its_process_also_when_nobody_uses_that(
+    world: World, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    async with running_program(world, tmp_path, HANDLERS):
+        job = await world.submit("leaves-a-program", {"pids": str(pids)})
+        await until(lambda: job.done)
+        worker, child = await pids_in(pids)
+        assert not gone(child)
+        os.kill(worker, signal.SIGKILL)
+        await until(lambda: gone(child))
 
 
 async def test_a_process_that_holds_the_interpreters_lock_ends_with_a_killed_runner(

@@ -1,5 +1,6 @@
 """A process that has ended has closed its socket, which uvloop tells by a RuntimeError."""
 
+import asyncio
 import os
 from types import SimpleNamespace
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 from innosystem.runner.processes import Process
+
+KILLED: list[int] = []
 
 
 class ClosedWriter:
@@ -21,17 +24,19 @@ class ClosedWriter:
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch) -> Process:
+async def ended(monkeypatch: pytest.MonkeyPatch) -> Process:
     async def wait() -> int:
         return 0
 
-    monkeypatch.setattr(os, "killpg", lambda _, __: None)
+    KILLED.clear()
+    monkeypatch.setattr(os, "killpg", lambda group, _: KILLED.append(group))
     process: Any = SimpleNamespace(pid=1, returncode=0, wait=wait)
     guard: Any = SimpleNamespace(forget=lambda _: None)
     reader: Any = SimpleNamespace(at_eof=lambda: True)
     writer: Any = ClosedWriter()
     made = Process.__new__(Process)
     made._process, made._reader, made._writer, made._guard = process, reader, writer, guard
+    made._ending = asyncio.create_task(made._ended())
     return made
 
 
@@ -42,3 +47,13 @@ async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: Process) -
 async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: Process) -> None:
     with pytest.raises(EOFError):
         await ended.ask("anything")
+
+
+async def test_the_group_of_a_process_that_has_ended_is_killed_once_as_its_id_may_be_anothers_later(
+    ended: Process,
+) -> None:
+    await ended._ending
+    assert KILLED == [1]
+    await ended.kill()
+    await ended.end()
+    assert KILLED == [1]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import structlog
 
 log = structlog.get_logger()
 
+_END_SECONDS: Final = 2.0
 _PROGRAM: Final = Path(__file__).with_name("guard_program.py")
 
 
@@ -24,13 +26,16 @@ class Guard:
         self._groups: set[int] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: int | None = None
+        # Whether it has missed a line, because it does not read any more.
+        self._deaf = False
         self._starting = asyncio.Lock()
 
     async def watch(self, group: int) -> None:
         """Have a process group killed when the runner is gone."""
         self._groups.add(group)
         async with self._starting:
-            if self._pipe is None or not self._tell(f"+{group}\n"):
+            # It may have ended meanwhile.
+            if group in self._groups and not self._tell(f"+{group}\n"):
                 await self._start()
 
     def forget(self, group: int) -> None:
@@ -39,17 +44,21 @@ class Guard:
         self._tell(f"-{group}\n")
 
     def _tell(self, line: str) -> bool:
-        if self._pipe is None:
+        """Write a line, and tell whether the guard knows all by then. Waits for nobody: the event loop is here."""
+        if self._pipe is None or self._deaf:
             return False
         try:
             os.write(self._pipe, line.encode())
-        except BrokenPipeError:
-            return False
-        return True
+        except (BrokenPipeError, BlockingIOError):
+            self._deaf = True
+        return not self._deaf
 
     async def _start(self) -> None:
         if self._process is not None:
             log.warning("guard_ended", status=self._process.returncode, note="another one takes its place")
+            # It may be stopped, and would later kill groups that have others' IDs by then.
+            with suppress(ProcessLookupError):
+                self._process.kill()
             await self.close()
         theirs, ours = os.pipe()
         try:
@@ -64,7 +73,8 @@ class Guard:
             raise
         finally:
             os.close(theirs)
-        self._pipe = ours
+        os.set_blocking(ours, False)
+        self._pipe, self._deaf = ours, False
         self._tell("".join(f"+{group}\n" for group in self._groups))
 
     async def close(self) -> None:
@@ -75,5 +85,11 @@ class Guard:
             os.close(self._pipe)
             self._pipe = None
         if self._process is not None:
-            await self._process.wait()
+            try:
+                async with asyncio.timeout(_END_SECONDS):
+                    await self._process.wait()
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
             self._process = None

@@ -89,6 +89,7 @@ class Process:
         self._guard = guard
         self.handlers: frozenset[str] = frozenset()
         self.lingered = self.used = False
+        self._ending = asyncio.create_task(self._ended())
 
     @classmethod
     async def start(cls, modules: list[str], path: list[str], directory: str, guard: Guard) -> Self:
@@ -114,6 +115,20 @@ class Process:
             await started.kill()
             raise
         return started
+
+    async def _ended(self) -> int:
+        """Wait for the process's end, and end what it has started with it.
+
+        At once, and never later: when nobody of its group is left, its ID is free for other processes.
+        """
+        status = await self._process.wait()
+        self._kill_group()
+        self._guard.forget(self._process.pid)
+        return status
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     @property
     def alive(self) -> bool:
@@ -150,8 +165,7 @@ class Process:
         with suppress(OSError, RuntimeError):
             self._writer.write_eof()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                await self._process.wait()
+            await asyncio.wait_for(asyncio.shield(self._ending), _END_SECONDS)
         await self.kill()
 
     async def kill(self) -> int:
@@ -160,15 +174,11 @@ class Process:
             try:
                 # One that is ending by itself gets the time to tell its status.
                 if self._reader.at_eof():
-                    async with asyncio.timeout(1.0):
-                        await self._process.wait()
+                    await asyncio.wait_for(asyncio.shield(self._ending), 1.0)
             except TimeoutError:
                 self.lingered = True
                 log.warning("process_lingers", pid=self._process.pid)
-        # Also if it has ended by itself: its children have not.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            self._kill_group()
         self._writer.close()
-        status = await self._process.wait()
-        self._guard.forget(self._process.pid)
-        return status
+        return await asyncio.shield(self._ending)

@@ -1,0 +1,58 @@
+"""The guard of the handlers' processes, by itself."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from innosystem.runner.guard import Guard
+from tests.integration.runner.fakes import until
+from tests.integration.runner.programs import gone
+
+# More than a pipe holds.
+MANY = 20_000
+
+
+@pytest.fixture
+def group() -> Iterator[int]:
+    """A process that leads a group."""
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.timeout(60)
+async def test_a_guard_that_does_not_read_keeps_nobody_waiting_and_is_replaced(
+    group: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    guard = Guard()
+    await guard.watch(group)
+    assert guard._process is not None
+    stopped = guard._process.pid
+    os.kill(stopped, signal.SIGSTOP)
+    for _ in range(MANY):
+        guard.forget(2**22)
+    await guard.watch(group)
+    assert gone(stopped)
+    # Its successor knows the group, and kills it when the runner has gone.
+    assert guard._pipe is not None
+    os.close(guard._pipe)
+    guard._pipe = None
+    await until(lambda: gone(group))
+    await guard.close()
+
+
+@pytest.mark.timeout(60)
+async def test_a_guard_that_does_not_read_is_ended_with_its_runner(group: int) -> None:
+    guard = Guard()
+    await guard.watch(group)
+    assert guard._process is not None
+    stopped = guard._process.pid
+    os.kill(stopped, signal.SIGSTOP)
+    await asyncio.wait_for(guard.close(), 20)
+    assert gone(stopped)
