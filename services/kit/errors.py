@@ -232,7 +232,7 @@ class DependencyUnavailable(DomainError):
 
     reason = "DEPENDENCY_UNAVAILABLE"
     dependency: str
-    retry_seconds: float = field(default=0.5, kw_only=True, metadata={"told": False})
+    retry_seconds: float = field(default=0.5, metadata={"told": False})
 
     @property
     def retry_after_seconds(self) -> float | None:  # type: ignore[override] # only here it depends on the case
