@@ -27,7 +27,7 @@ from services.kit.query.specification import (
     all_of,
 )
 
-LOOKED_AT_MAX = 10_000
+LOOKED_AT_MAX = 4_000
 """Some ten milliseconds."""
 _WALKS_MAX = 4
 
