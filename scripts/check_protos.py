@@ -7,8 +7,8 @@ newest release (the newest tag `v*` that is an ancestor); before the first relea
 import io
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,10 +61,10 @@ def _newest_release() -> str | None:
 
 
 def _unpack(release: str, folder: Path) -> None:
-    command = ["git", "archive", release, "protos"]
+    command = ["git", "archive", "--format=zip", release, "protos"]
     archive = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import io
 import os
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
@@ -38,11 +38,12 @@ _IMPORTED = ("services", "sdk", "runner", "protos", "tests", "pyproject.toml")
 def code_before(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where Python finds the code of the release before this one."""
     folder = tmp_path_factory.mktemp("before")
-    told = subprocess.run(["git", "archive", BEFORE, *_IMPORTED], check=False, cwd=PROJECT, capture_output=True)
+    archiving = ["git", "archive", "--format=zip", BEFORE, *_IMPORTED]
+    told = subprocess.run(archiving, check=False, cwd=PROJECT, capture_output=True)
     if told.returncode:
         pytest.skip(f"the code of {BEFORE} is not in this checkout: {told.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(told.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(told.stdout)) as archive:
+        archive.extractall(folder)
     subprocess.run([sys.executable, "sdk/hatch_build.py"], check=True, cwd=folder)
     path = os.pathsep.join(str(folder / part) for part in ("", "sdk/src", "runner/src"))
     shown = [sys.executable, "-c", "import services, innosystem.client as c; print(services.__file__, c.__file__)"]
