@@ -93,8 +93,8 @@ _ALL = (
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=3),
     Kind(name="taken-back-scheduled", handler="chaos.answers", waits_seconds=(1, 4), cancelled=True,
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=1),
-    # These two come by faults.
-    Kind(name=POISON, handler="chaos.kills", ends=frozenset({FAILED}), weight=0, runs=DEATHS_MAX + 1,
+    # These two come by faults. What dies in a process that others have used runs once more before it counts as a death.
+    Kind(name=POISON, handler="chaos.kills", ends=frozenset({FAILED}), weight=0, runs=2 * (DEATHS_MAX + 1),
          error_types=frozenset({"RUNNER_LOST", "PROCESS_DIED"})),
     # They take slots rather than the machine.
     Kind(name=FLOOD, handler="chaos.takes", cost_cents=0, weight=0, seconds=(0.1, 0.3),

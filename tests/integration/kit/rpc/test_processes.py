@@ -55,6 +55,7 @@ def alive(pid: int) -> bool:
 
 def pid_of(supervisor: Process, number: int) -> int:
     """The newest process with this number."""
+    supervisor.logged("process serving", process=number)
     return int(supervisor.lines("process serving", process=number)[-1]["pid"])
 
 
@@ -85,8 +86,10 @@ def until_answered(supervisor: Process, address: str, numbers: set[int]) -> None
 def test_two_processes_answer_on_one_port_and_both_drain_when_the_first_is_told_to_stop(start: Start) -> None:
     supervisor = start("--processes", "2")
     serving = supervisor.logged("serving")
-    assert {line["address"] for line in supervisor.lines("process serving")} == {serving["address"]}
-    pids = {line["pid"] for line in supervisor.lines("process serving")}
+    # Each process writes its own lines, so theirs may come after the supervisor's.
+    both = [supervisor.logged("process serving", process=number) for number in (1, 2)]
+    assert {line["address"] for line in both} == {serving["address"]}
+    pids = {line["pid"] for line in both}
     assert len(pids | {supervisor.pid}) == 3
 
     until_answered(supervisor, serving["address"], {1, 2})
