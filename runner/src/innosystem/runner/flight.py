@@ -112,7 +112,10 @@ class Flight:
             return 0
         free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._intake.parked
         free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
-        return self._intake.room(free, sum(not job.lease_id for job in self._running)) if free else 0
+        return self._intake.room(free, self._claiming) if free else 0
+
+    def _claiming(self) -> int:
+        return sum(not job.lease_id for job in self._running)
 
     def stuck(self, handlers: int) -> None:
         """Keep slots for handlers that do not stop although their runs have ended."""

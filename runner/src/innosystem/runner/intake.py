@@ -53,19 +53,21 @@ class ProcessIntake:
             self._limited_at = time.monotonic()
         self.changed()
 
-    def room(self, free: int, claiming: int) -> int:
+    def room(self, free: int, claiming: Callable[[], int]) -> int:
         """Tell how many jobs may be taken.
 
         Args:
             free: How many slots are free.
-            claiming: How many jobs were taken and are not claimed yet: they may need a process.
+            claiming: Counts the jobs that were taken and are not claimed yet: they may need a process. It is asked only
+                where that matters, since a count for each job that comes or goes is much for many slots.
         """
         if self._limit is None:
             return free
         now = time.monotonic()
         if now - self._limited_at >= _WINDOW_SECONDS:
             self._limit, self._limited_at = self._limit * 2, now
-        if self._limit >= free + claiming + self._waiting:
+        taken = self._waiting + claiming()
+        if self._limit >= free + taken:
             self._limit = None
             return free
-        return min(free, max(0, self._limit - self._waiting - claiming))
+        return min(free, max(0, self._limit - taken))
