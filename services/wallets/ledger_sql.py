@@ -58,8 +58,10 @@ class SqlLedger:
         try:
             await self._write(changes(decisions), holds)
         except AlreadyExists as error:
-            # Somebody has charged a job meanwhile, and another wallet for it.
-            raise (Conflict if seek_charged else error) from error
+            if seek_charged:
+                # Somebody has charged a job meanwhile, and another wallet for it.
+                raise Conflict from error
+            raise
         await self._trail.add(entries(free, decisions, holds, self._transactions.transaction_id))
         return decisions if len(free) == len(requests) else _with_locked(requests, free, decisions)
 
