@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.cli.bench_data_databases import databases, server_version
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from services.wallets.domain import NewWallet
 from services.wallets.ledger_sql import SqlLedger

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.migrations.tree import Migrations
 
 SERVICES = ("customers", "wallets", "jobs")

@@ -24,9 +24,9 @@ from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, Sql
 from services.jobs.unserved import UnservedRepository
 from services.jobs.unserved_memory import MemoryUnserved
 from services.jobs.unserved_sql import SqlUnserved
-from services.kit.data.transactions import Transactions
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from tests.work import Begin, Work
 

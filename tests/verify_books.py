@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.verify.lines import Deduction, HoldLine, HoldPosition, JobLine, Range, Receipt
 from services.verify.verification import Books
 from services.wallets.verification import Verification

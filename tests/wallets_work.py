@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.kit.data.transactions import Transactions
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.wallets.ledger_sql import SqlLedger
 from services.wallets.repository import HoldRepository, Ledger, TransactionRepository, WalletRepository
 from services.wallets.repository_memory import (

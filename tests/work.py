@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Generic, TypeVar
 
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 W = TypeVar("W", bound="Work")
 

@@ -20,7 +20,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import (
     WalletServiceServicer,
     add_WalletServiceServicer_to_server,
 )
-from services.kit.rpc.server import Served, Server, channel_options, serve, spare_the_collector
+from services.kit.rpc.serving.server import Served, Server, channel_options, serve, spare_the_collector
 from services.kit.settings import ServerSettings
 
 log = structlog.get_logger(__name__)

@@ -23,8 +23,8 @@ from services.bench.plan import Plan
 from services.cli.errors import CommandError
 from services.jobs.repository_sql import SqlJobRepository
 from services.jobs.settings import HousekeepingSettings
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 
 #: Of what is done without history, at least so much is to be done with it.

@@ -12,7 +12,7 @@ from services.cli.options import Filter, Json, Limit, OrderBy, Service
 from services.cli.output import NOTHING, logs_on_stderr, print_json, print_table
 
 if TYPE_CHECKING:
-    from services.kit.data.audit import AuditEntry
+    from services.kit.data.audit.entries import AuditEntry
 
 app = App(name="audit", help="Show who changed customers, money, jobs and job types.")
 
@@ -44,11 +44,11 @@ async def list_audit(
 
 
 async def _read(service: Service, filter: str, order_by: str, limit: int) -> tuple[list["AuditEntry"], int]:
-    from services.kit.data.audit import AUDIT_LOG
-    from services.kit.data.audit_sql import SqlAuditLog
-    from services.kit.data.database import Database
+    from services.kit.data.audit.entries import AUDIT_LOG
+    from services.kit.data.audit.sql import SqlAuditLog
+    from services.kit.data.engine.database import Database
     from services.kit.data.errors import SchemaBehind
-    from services.kit.data.transactions_sql import SqlTransactions
+    from services.kit.data.transactions.sql import SqlTransactions
     from services.kit.query.filter import parse_filter
     from services.kit.query.order import parse_order_by
     from services.kit.query.page import PAGE_SIZE_MAX, ListQuery

@@ -10,8 +10,8 @@ from services.customers.repository_memory import MemoryCustomerRepository
 from services.customers.repository_sql import SqlCustomerRepository
 from services.jobs.repository_memory import MemoryJobRepository, MemoryJobTypeRepository
 from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
-from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.wallets.ledger_sql import SqlLedger
 from services.wallets.repository_memory import MemoryLedger, MemoryWalletRepository
 from services.wallets.repository_sql import SqlWalletRepository

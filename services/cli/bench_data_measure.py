@@ -7,7 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 _MS = 1000
 

@@ -18,7 +18,7 @@ from services.jobs.domain import BillingStatus, NewJob
 from services.jobs.job_types import NewJobType, Priority, ProcessorType
 from services.jobs.repository import Claim, JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery
 from services.wallets.domain import NewWallet, Owner
 from services.wallets.ledger import Accepted

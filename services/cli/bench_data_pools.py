@@ -13,8 +13,8 @@ from services.cli.bench_data_measure import percentile_ms
 from services.cli.bench_data_operations import JobOperations
 from services.jobs.repository import JobRepository
 from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 
 _SIZES = (1, 2, 4, 8, 16, 32)

@@ -13,7 +13,7 @@ from services.cli.connect import environment, platform, user_at_host
 from services.cli.errors import CommandError
 from services.cli.options import Json
 from services.cli.output import logs_on_stderr, print_json, print_table
-from services.kit.origin import Origin, origin
+from services.kit.observability.caller import Origin, origin
 
 if TYPE_CHECKING:
     from uuid import UUID

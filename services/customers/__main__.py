@@ -13,11 +13,11 @@ from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRe
 from services.customers.service import CustomersService
 from services.customers.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
-from services.kit.rpc.server import Served, Server, serve
+from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.settings import DatabaseSettings, load, load_redis
 
 

@@ -12,8 +12,8 @@ from services.customers.errors import ApiKeyNotFound, BadApiKey
 from services.customers.repository import CUSTOMER_ID, ApiKeyRepository, CustomerRepository
 from services.customers.service import RETRIES, Changed, existing
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 

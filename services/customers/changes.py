@@ -14,7 +14,7 @@ import structlog
 from services.customers.service import Changed
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.names import CUSTOMERS
-from services.kit.pubsub import redis_client
+from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.customers.api_keys import ApiKey, NewApiKey
 from services.customers.domain import Customer, NewCustomer
 from services.customers.repository import API_KEYS, CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
-from services.kit.data.repository_memory import MemoryRepository, Unique
+from services.kit.data.repositories.memory import MemoryRepository, Unique
 
 
 class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):

@@ -11,7 +11,7 @@ from services.customers.domain import Customer, NewCustomer
 from services.customers.models import api_keys, customers
 from services.customers.repository import API_KEYS, CUSTOMERS
 from services.kit.data.corrupt import understood
-from services.kit.data.repository_sql import SqlRepository
+from services.kit.data.repositories.sql import SqlRepository
 
 
 class SqlCustomerRepository(SqlRepository[Customer, NewCustomer]):

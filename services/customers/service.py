@@ -12,8 +12,8 @@ from services.customers.domain import Customer, NewCustomer
 from services.customers.errors import CustomerNotFound, EmailTaken
 from services.customers.repository import EMAIL_CONSTRAINT, ApiKeyRepository, CustomerRepository
 from services.kit.data.errors import AlreadyExists
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError, EtagMismatch
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page

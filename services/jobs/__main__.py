@@ -57,17 +57,17 @@ from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
 from services.kit.background import Loop
+from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
 from services.kit.clocks import Skew
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.locked_lane import LockTimes
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
-from services.kit.pubsub import redis_client as pubsub_client
 from services.kit.query.page import PageTokens
-from services.kit.redis_connections import connect as connect_redis
-from services.kit.rpc.server import Served, Server, serve
+from services.kit.redis.connections import connect as connect_redis
+from services.kit.redis.pubsub import redis_client as pubsub_client
+from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from services.jobs.job_types import JobType, NewJobType
 from services.jobs.ports import Customers
 from services.jobs.repository import JobTypeRepository
+from services.kit.batching.coalescing import Coalescer
 from services.kit.cache.cache import Cache
 from services.kit.cache.names import CUSTOMERS
 from services.kit.cache.strategy import Strategy
-from services.kit.coalescing import Coalescer
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from services.jobs.deaths import PROCESS_DIED, DeathRules
 from services.jobs.domain import BillingStatus, Job, JobStatus
 from services.jobs.job_types import NewJobType
-from services.kit.records import changed
+from services.kit.fast_dataclasses import changed
 
 SNOOZES_MAX = 100
 _DEFAULT_RULES = DeathRules()

@@ -14,7 +14,7 @@ from services.jobs.repository import STATUS, JobRepository, PauseRepository
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
-from services.kit.data.transactions import Isolation, Transactions
+from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.errors import DomainError, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification

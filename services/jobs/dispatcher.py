@@ -26,7 +26,7 @@ from services.jobs.repository import JobRepository, PauseRepository
 from services.jobs.scheduler import Scheduler
 from services.jobs.window import Window
 from services.kit.background import Loop, end, together
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
 
 log = structlog.get_logger(__name__)

@@ -7,8 +7,8 @@ from services.jobs.domain import JobStatus
 from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes
 from services.jobs.repository import JobRepository
-from services.kit.data.transactions import Transactions
-from services.kit.dividing import Batch, Batches
+from services.kit.batching.dividing import Batch, Batches
+from services.kit.data.transactions.ambient import Transactions
 
 _BATCH = 500
 _MESSAGE = "it was not started in its time"

@@ -13,7 +13,7 @@ from services.jobs.metrics import JOBS, STALLED
 from services.jobs.repository import JobRepository, Lane
 from services.jobs.window import Window
 from services.kit.background import Loop
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 log = structlog.get_logger(__name__)
 

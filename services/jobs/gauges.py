@@ -5,7 +5,7 @@ from typing import Any
 from services.jobs.domain import BillingStatus
 from services.jobs.metrics import LEFT_ALONE, OVERDUE, UNSETTLED
 from services.jobs.repository import JobRepository
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 _SHOWN = (
     BillingStatus.CHARGE_DUE,

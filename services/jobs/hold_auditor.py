@@ -23,7 +23,7 @@ from services.jobs.ports import Wallets
 from services.jobs.repository import AuditProgress, JobRepository
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError
 
 log = structlog.get_logger(__name__)

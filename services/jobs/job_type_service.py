@@ -14,8 +14,8 @@ from services.jobs.schema_checks import SchemaChecks
 from services.jobs.schemas import InvalidSchema
 from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists, StillReferenced
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import EtagMismatch, InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page

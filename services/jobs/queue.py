@@ -14,7 +14,7 @@ from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import DEFAULT_QUEUE, Priority
 from services.jobs.lists import QueueUnavailable
 from services.jobs.metrics import LIST_FAILURES
-from services.kit.redis_failures import REDIS_FAILURES
+from services.kit.redis.failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
 

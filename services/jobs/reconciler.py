@@ -22,7 +22,7 @@ from services.jobs.lists import Lists, QueueUnavailable
 from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
 from services.kit.data.corrupt import understood_by_key
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
 
 log = structlog.get_logger(__name__)

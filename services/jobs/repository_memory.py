@@ -45,10 +45,10 @@ from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
 from services.jobs.unserved import with_unserved
 from services.jobs.unserved_memory import MemoryUnserved
-from services.kit.data.audit_memory import MemoryAuditLog
+from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.data.errors import StillReferenced
-from services.kit.data.repository_memory import MemoryRepository, Unique
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.repositories.memory import MemoryRepository, Unique
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page

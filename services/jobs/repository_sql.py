@@ -48,16 +48,16 @@ from services.jobs.rescue import Rescue
 from services.jobs.statistics import queue_stats
 from services.jobs.unserved import with_unserved
 from services.jobs.unserved_sql import SqlUnserved
-from services.kit.data.audit_sql import SqlAuditLog
+from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
+from services.kit.data.engine.prepared import Prepared
 from services.kit.data.locks import HURRY
-from services.kit.data.prepared import Prepared
-from services.kit.data.repository_sql import SqlRepository
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.repositories.sql import SqlRepository
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
+from services.kit.fast_dataclasses import changed, made
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import Comparison
-from services.kit.records import changed, made
 
 # What a stored job has beside the new one until anything happens to it.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}

@@ -17,8 +17,8 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes, Queue
 from services.jobs.repository import JobRepository
 from services.jobs.rescue import Rescue, rescued, short_losses
-from services.kit.data.transactions import Transactions
-from services.kit.dividing import Batch, Batches
+from services.kit.batching.dividing import Batch, Batches
+from services.kit.data.transactions.ambient import Transactions
 
 log = structlog.get_logger(__name__)
 

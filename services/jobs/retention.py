@@ -5,8 +5,8 @@ from typing import Any
 
 from services.jobs.metrics import JOBS
 from services.jobs.repository import JobRepository
-from services.kit.data.transactions import Transactions
-from services.kit.dividing import Batch, Batches
+from services.kit.batching.dividing import Batch, Batches
+from services.kit.data.transactions.ambient import Transactions
 
 _BATCH = 500
 

@@ -28,11 +28,11 @@ from services.jobs.errors import JobNotFound, LeaseLost
 from services.jobs.job_types import JobType
 from services.jobs.ports import Changes, JobTypes, Queue, Unserved
 from services.jobs.repository import Claim, Claimed, JobRepository, Renewal
-from services.kit.coalescing import Coalescer
+from services.kit.batching.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError, RowLocked
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Changes
 from services.jobs.repository import JobRepository
 from services.kit.background import Loop
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 _BATCH = 1000
 # How often the database is asked for what other replicas, also dead ones, have stored.

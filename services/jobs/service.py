@@ -20,18 +20,18 @@ from services.jobs.ports import Customers, JobTypes, Queue
 from services.jobs.repository import JobRepository
 from services.jobs.schema_checks import SchemaChecks
 from services.jobs.submission import Submission
-from services.kit.brief_wait import BriefWait
-from services.kit.coalescing import Coalescer
+from services.kit.batching.brief_wait import BriefWait
+from services.kit.batching.coalescing import Coalescer
+from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
+from services.kit.batching.time_slice import TimeSlice
 from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Isolation, Transactions
+from services.kit.data.transactions.ambient import Isolation, Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
+from services.kit.fast_dataclasses import changed
 from services.kit.idempotency import check_same
-from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
-from services.kit.records import changed
-from services.kit.time_slice import TimeSlice
 
 PAGE_BYTES_MAX = 4_000_000
 # How often what takes long is done for a submission: a schema may have changed when an input was checked with it.

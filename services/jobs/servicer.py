@@ -20,8 +20,8 @@ from services.jobs.run_service import RunService
 from services.jobs.service import JobsService
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
+from services.kit.batching.parts import in_parts
 from services.kit.errors import DomainError, InvalidField
-from services.kit.parts import in_parts
 from services.kit.query.filter import parse_filter
 from services.kit.query.listing import Lists
 from services.kit.query.page import ListQuery, PageTokens

@@ -14,9 +14,9 @@ from services.jobs.metrics import JOBS
 from services.jobs.ports import Wallets
 from services.jobs.repository import JobRepository
 from services.jobs.run_service import RunService
+from services.kit.batching.dividing import divided
 from services.kit.crash import crash_point
-from services.kit.data.transactions import Transactions
-from services.kit.dividing import divided
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError, RowLocked
 
 log = structlog.get_logger(__name__)

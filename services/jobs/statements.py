@@ -42,8 +42,8 @@ from services.jobs.job_types import JobType
 from services.jobs.models import job_types, jobs, lost_runs, queues, receipts
 from services.jobs.repository import Claim
 from services.jobs.rescue import Rescue
-from services.kit.data.arrays import any_of, unnest
-from services.kit.data.prepared import Prepared
+from services.kit.data.array_parameters import any_of, unnest
+from services.kit.data.engine.prepared import Prepared
 
 Parameters = dict[str, Any]
 

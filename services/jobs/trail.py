@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from services.jobs.domain import Job
-from services.kit.data import audit
+from services.kit.data.audit import entries as audit
 
 _QUEUES = UUID("6a2f9d54-3c1e-5b07-9e48-d1c0a7b35f26")
 

@@ -21,7 +21,7 @@ from services.jobs.job_types import Priority
 from services.jobs.metrics import JOBS, UNSERVED
 from services.jobs.ports import Queue
 from services.jobs.repository import Claim, Claimed, JobRepository, Lane
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 
 log = structlog.get_logger(__name__)
 

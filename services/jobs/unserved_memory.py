@@ -9,7 +9,7 @@ from typing import Any
 from services.jobs.domain import Backlog, Job, JobStatus, ListKey
 from services.jobs.job_types import JobType
 from services.jobs.unserved import CALM, SEEN, BacklogState, Count, Note
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 
 
 @dataclass(frozen=True)

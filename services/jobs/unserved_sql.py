@@ -9,7 +9,7 @@ from sqlalchemy import text
 from services.jobs.domain import Backlog, ListKey
 from services.jobs.job_types import Priority
 from services.jobs.unserved import CALM, SEEN, BacklogState, Count, Note
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 
 _NOTED = """
     unnest(CAST(:queues AS text[]), CAST(:job_type_ids AS uuid[]), CAST(:refused AS int[]), CAST(:granted AS int[]),

@@ -17,10 +17,10 @@ from services.jobs.domain import Job, is_at_rest
 from services.jobs.errors import JobNotFound
 from services.jobs.repository import JobRepository
 from services.kit.background import Loop, together
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError, Draining
-from services.kit.pubsub import Subscription
-from services.kit.redis_failures import REDIS_FAILURES
+from services.kit.redis.failures import REDIS_FAILURES
+from services.kit.redis.pubsub import Subscription
 
 _CHANNEL = "jobs:changes"
 _COMPARE_SECONDS = 1.0
@@ -69,7 +69,7 @@ class Watching:
     Args:
         transactions: Where reading begins.
         jobs: The stored jobs.
-        client: Made by `services.kit.pubsub.redis_client`; not closed here.
+        client: Made by `services.kit.redis.pubsub.redis_client`; not closed here.
         prefix: Put before the name of the channel.
         compare_seconds: How often versions are compared.
     """

@@ -12,7 +12,7 @@ from services.jobs.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.repository import JobRepository
 from services.jobs.run_service import RunService
 from services.kit.crash import crash_point
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.rpc.batches import one
 

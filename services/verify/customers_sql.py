@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, Uuid, bindparam, text
 
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 
 # Deletion is soft: a customer's row is for ever.
 _EXISTING = text("SELECT id FROM customers WHERE id = ANY(:ids)").bindparams(bindparam("ids", type_=ARRAY(Uuid())))

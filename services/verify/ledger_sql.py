@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Interval, TextClause, Uuid, bindparam, text
 
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.verify.findings import Limits
 from services.verify.lines import Deduction, HoldLine, HoldPosition, Range
 from services.verify.walking_sql import WALK

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, bindparam, text
 
-from services.kit.data import audit
-from services.kit.data.audit_sql import SqlAuditLog
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.audit import entries as audit
+from services.kit.data.audit.sql import SqlAuditLog
+from services.kit.data.transactions.sql import SqlTransactions
 from services.verify.findings import Rebill, TryNow
 
 # Charging it again can't charge it twice: the deduction's key is the job's ID. The attempts begin anew, so that the

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Interval, TextClause, Uuid, bindparam, text
 
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.verify.findings import Kind, Limits
 from services.verify.lines import FIRST_ID, RowPage, WrongRow
 from services.verify.walking_sql import WALK

@@ -9,12 +9,12 @@ from prometheus_client import REGISTRY
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services.kit.background import Loop
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.locked_lane import LockTimes
+from services.kit.batching.locked_lane import LockTimes
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
-from services.kit.rpc.server import Served, Server, serve
+from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
 from services.wallets.conservation import Conservation

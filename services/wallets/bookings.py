@@ -3,13 +3,13 @@
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
-from services.kit.coalescing import Coalescer
+from services.kit.batching.coalescing import Coalescer
+from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.crash import crash_point
 from services.kit.data.errors import AlreadyExists
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError
-from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.rpc.batches import one
 from services.wallets.ledger import Accepted, Decision, Held
 from services.wallets.repository import CHARGED_JOB_CONSTRAINT, Ledger

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import structlog
 
 from services.kit.background import Loop
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.wallets.verification import START, Findings, Position, Verification
 
 log = structlog.get_logger(__name__)

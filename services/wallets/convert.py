@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
-from services.kit.origin import origin
+from services.kit.observability.caller import origin
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.domain import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from services.kit.records import changed
+from services.kit.fast_dataclasses import changed
 
 DEFAULT_CURRENCY = "EUR"
 BALANCE_CENTS_MAX = 2**63 - 1

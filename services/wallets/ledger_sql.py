@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.kit.data.audit_sql import SqlAuditLog
+from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.locks import HURRY
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, RowLocked
 from services.wallets.domain import Hold, Transaction
 from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide

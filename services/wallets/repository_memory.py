@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.kit.data.audit_memory import MemoryAuditLog
-from services.kit.data.repository_memory import MemoryRepository, Unique
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.audit.memory import MemoryAuditLog
+from services.kit.data.repositories.memory import MemoryRepository, Unique
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, TransactionKind, Wallet
 from services.wallets.ledger import Books, Charge, Decision, changes, decide
 from services.wallets.repository import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS

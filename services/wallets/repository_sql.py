@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from services.kit.data.corrupt import all_understood
+from services.kit.data.engine.prepared import Row
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.prepared import Row
-from services.kit.data.repository_sql import SqlRepository
+from services.kit.data.repositories.sql import SqlRepository
 from services.kit.errors import DataCorrupt
 from services.kit.query.specification import Comparison, Operator
 from services.wallets import statements

@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from services.kit.errors import InvalidField
-from services.kit.origin import Origin, origin
+from services.kit.observability.caller import Origin, origin
 from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
 
 JOB_KEY_PREFIX = "job:"

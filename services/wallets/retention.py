@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
 from services.wallets.metrics import HOLDS_DELETED
 from services.wallets.repository import HoldRepository
 

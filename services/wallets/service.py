@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Isolation, Transactions
+from services.kit.data.transactions.ambient import Isolation, Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same, digest
-from services.kit.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.query.page import ListQuery, Page
 from services.wallets.bookings import Bookings
 from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet

@@ -9,7 +9,7 @@ import grpc.aio
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
-from services.kit.origin import origin
+from services.kit.observability.caller import origin
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.answers import fit, page_that_fits

@@ -26,8 +26,8 @@ from sqlalchemy import (
     update,
 )
 
-from services.kit.data.arrays import any_of, unnest
-from services.kit.data.prepared import Prepared
+from services.kit.data.array_parameters import any_of, unnest
+from services.kit.data.engine.prepared import Prepared
 from services.wallets.domain import Hold, Transaction, TransactionKind, Wallet
 from services.wallets.models import holds, wallet_transactions, wallets
 from services.wallets.requests import WRITE_OFF_KEY_PREFIX

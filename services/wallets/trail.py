@@ -7,7 +7,7 @@ request says who caused it, and leaves it out there.
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from services.kit.data import audit
+from services.kit.data.audit import entries as audit
 from services.kit.errors import DataCorrupt, DomainError
 from services.wallets.domain import Hold
 from services.wallets.ledger import Decision, Held

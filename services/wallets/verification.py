@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Transactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.transactional import transactional
 from services.wallets.domain import BALANCE_CENTS_MAX
 
 WALLETS_PER_PAGE = 1000

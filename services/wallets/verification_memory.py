@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.domain import CounterAccount, Hold, HoldState, Transaction, Wallet
 from services.wallets.repository_memory import (
     MemoryHoldRepository,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Boolean, Uuid, bindparam, text
 
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.wallets.conservation import Held
 from services.wallets.verification import Lines, Position, WalletState
 

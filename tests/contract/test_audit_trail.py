@@ -14,14 +14,14 @@ from services.customers.repository_sql import SqlCustomerRepository
 from services.jobs.job_types import NewJobType, ProcessorType
 from services.jobs.repository_memory import MemoryJobTypeRepository
 from services.jobs.repository_sql import SqlJobTypeRepository
-from services.kit.data.audit import AUDIT_LOG, Action, AuditEntry
-from services.kit.data.audit_memory import MemoryAuditLog
-from services.kit.data.audit_sql import SqlAuditLog
+from services.kit.data.audit.entries import AUDIT_LOG, Action, AuditEntry
+from services.kit.data.audit.memory import MemoryAuditLog
+from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.transactions import Transactions
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.origin import Origin, origin
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.observability.caller import Origin, origin
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 from services.wallets.domain import NewWallet

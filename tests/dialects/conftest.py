@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.kit.data.database import Database
 from services.kit.data.dialects import MARIADB, dialect_named
+from services.kit.data.engine.database import Database
 from services.kit.settings import DatabaseSettings
 from tests.dialects import mariadb_server
 from tests.dialects.example import World, metadata

@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 from uuid_utils.compat import uuid7
 
-from services.kit.data.audit_sql import SqlAuditLog
-from services.kit.data.database import Database
+from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.dialects import types
-from services.kit.data.repository_sql import SqlRepository
+from services.kit.data.engine.database import Database
+from services.kit.data.repositories.sql import SqlRepository
 from services.kit.data.tables import (
     audit_log,
     bytes_column,
@@ -33,7 +33,7 @@ from services.kit.data.tables import (
     time_column,
     updated_at,
 )
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.fields import StringField, UuidField
 from services.kit.query.resource import Resource
 from tests.unit.kit.query.example import PARCELS, Parcel

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from services.kit.data.corrupt import all_understood
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
     Conflict,

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from services.kit.data.audit import Action
+from services.kit.data.audit.entries import Action
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.query.page import ListQuery
 from services.kit.query.specification import ALWAYS

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists, LockTimedOut, PoolExhausted, TransactionMisused, UnexpectedRollback
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Isolation, Propagation
+from services.kit.data.transactions.ambient import Isolation, Propagation
+from services.kit.data.transactions.transactional import transactional
 from services.kit.query.specification import ALWAYS
 from tests.dialects.conftest import OpenWorld
 from tests.dialects.example import World

@@ -18,14 +18,14 @@ from pydantic import SecretStr
 from sqlalchemy import MetaData, make_url
 from structlog.testing import capture_logs
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import Mode, RightsMissing, SchemaGate
 from services.kit.query.fields import TimestampField
 from services.kit.query.page import PageTokens
-from services.kit.rpc.health import Health
+from services.kit.rpc.serving.health import Health
 from services.kit.settings import DatabaseSettings, StartupError
 from tests.conftest import SERVICES, as_service, migrations, service_role
 from tests.migration.trees import TABLE, Tree
@@ -114,7 +114,7 @@ def test_a_process_with_a_database_up_to_date_serves_without_importing_alembic(
 import asyncio, sys
 from services.{service}.__main__ import main
 from services.{service}.models import metadata
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings

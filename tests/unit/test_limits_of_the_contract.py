@@ -8,7 +8,7 @@ from services.jobs import convert, payloads
 from services.jobs.completion import SNOOZES_MAX
 from services.jobs.schemas import WEIGHT_MAX
 from services.jobs.submission import HORIZON
-from services.kit.data.search import LOOKED_AT_MAX
+from services.kit.data.repositories.search import LOOKED_AT_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX
 from services.kit.query.page import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX

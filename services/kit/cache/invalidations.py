@@ -18,8 +18,8 @@ from services.kit.cache import keys as cache_keys
 from services.kit.cache.cache import Cache
 from services.kit.cache.keys import Key
 from services.kit.cache.messages import decode, encode
-from services.kit.pubsub import Subscription
-from services.kit.redis_failures import REDIS_FAILURES
+from services.kit.redis.failures import REDIS_FAILURES
+from services.kit.redis.pubsub import Subscription
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class Invalidations:
     """Tells other processes what has changed, and the caches of this one what changed elsewhere.
 
     Args:
-        client: Made by `services.kit.pubsub.redis_client`; not closed here.
+        client: Made by `services.kit.redis.pubsub.redis_client`; not closed here.
         prefix: Put before the name of the channel, as before all keys.
         poll_seconds: After how long a silence Redis is asked for a sign of life. None within the same time again
             means that the subscription is lost.

@@ -79,7 +79,7 @@ def json_text() -> TypeEngine[Any]:
 _SORTED_TEXT = sorted_text()
 _JSON = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
-#: The audit trail (`services.kit.data.audit`). Each service that audits has a copy in its metadata:
+#: The audit trail (`services.kit.data.audit.entries`). Each service that audits has a copy in its metadata:
 #: `audit_log.to_metadata(metadata)`.
 audit_log = Table(
     "audit_log",

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import SchemaBehind, translate
 from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations import grants

@@ -17,7 +17,7 @@ from psycopg import Connection as DriverConnection
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.pool import NullPool
 
-from services.kit.data.pooled import limited_in_transactions
+from services.kit.data.engine.pooled import limited_in_transactions
 from services.kit.migrations import grants, schema
 from services.kit.migrations.descent import Descent, losses, target_index
 from services.kit.migrations.lease import Lease

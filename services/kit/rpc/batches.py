@@ -7,11 +7,11 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from services.kit.batching.parts import in_parts, unforeseen
+from services.kit.batching.time_slice import TimeSlice
 from services.kit.errors import DomainError, InvalidField
-from services.kit.parts import in_parts, unforeseen
 from services.kit.query.values import parse_uuid
 from services.kit.rpc.validation import ContractValidator
-from services.kit.time_slice import TimeSlice
 
 M = TypeVar("M", bound=Message)
 I = TypeVar("I")  # noqa: E741 - an item, as T is what becomes of it

@@ -20,9 +20,9 @@ from services.customers.repository import (
 from services.customers.repository_memory import MemoryApiKeyRepository, MemoryCustomerRepository
 from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.transactions import Transactions
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import ListQuery
 from tests.conftest import OpenDatabase
 from tests.work import Begin, Work

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from tests.conftest import OpenDatabase
 from tests.jobs_work import BeginJobs, memory_work, sql_work
 from tests.work import Begin

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from pydantic import SecretStr
 
-from services.kit.data.database import Database
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from services.wallets.service import WalletsService
 from tests.wallets_work import BeginWallets, memory_work, sql_work

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import IdempotencyKeyReused
 from services.wallets.domain import Wallet
 from services.wallets.errors import AlreadyCharged, HoldActive, InsufficientFunds, RefundExceedsCharge

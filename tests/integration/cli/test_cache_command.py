@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from services.kit.cache.cache import Cache
 from services.kit.cache.metrics import CacheCollector
 from services.kit.cache.strategy import Strategy
-from services.kit.metrics import metrics_endpoint
+from services.kit.observability.metrics import metrics_endpoint
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from pydantic import SecretStr
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.settings import DatabaseSettings
 
 

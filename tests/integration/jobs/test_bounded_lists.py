@@ -16,11 +16,11 @@ from services.jobs.filters import check_order
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS, STATUS
 from services.jobs.service import JobsService
-from services.kit.data import search
 from services.kit.data.corrupt import understood
-from services.kit.data.database import Database
-from services.kit.data.search import Search
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.repositories import search
+from services.kit.data.repositories.search import Search
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import InvalidOrderBy
 from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by

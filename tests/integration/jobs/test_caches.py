@@ -17,11 +17,11 @@ from services.jobs.job_types import JobType
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
 from services.kit.cache.invalidations import Invalidations
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import Conflict
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
-from services.kit.pubsub import redis_client
+from services.kit.redis.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from tests.jobs_examples import NOW, new_job_type
 from tests.jobs_work import QueueForTests, WalletsForTests, sql_work

@@ -17,8 +17,8 @@ from services.jobs.repository import Claim, Claimed
 from services.jobs.service import JobsService, Submitted
 from services.jobs.submission import Submission
 from services.kit.data.corrupt import all_understood
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
 from tests.jobs_examples import MINUTE, new_job_type

@@ -13,8 +13,8 @@ from services.jobs.domain import ListKey
 from services.jobs.job_types import Priority
 from services.jobs.queue import RedisLists, list_name
 from services.jobs.reconciler import Reconciler
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import sql_work

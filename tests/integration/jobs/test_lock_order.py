@@ -15,8 +15,8 @@ from services.jobs.deaths import DeathRules
 from services.jobs.repository import Claim, Renewal
 from services.jobs.rescuer import Rescuer
 from services.jobs.run_service import Return, RunService
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import (
     ChangesForTests,

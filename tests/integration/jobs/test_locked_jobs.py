@@ -20,8 +20,8 @@ from services.jobs.repository import Claim, Renewal
 from services.jobs.rescuer import Rescuer
 from services.jobs.run_service import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.corrupt import understood_by_key
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import RowLocked
 from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type

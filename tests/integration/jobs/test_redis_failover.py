@@ -18,8 +18,8 @@ from services.jobs.domain import ListKey, Waiting
 from services.jobs.job_types import Priority
 from services.jobs.lists import QueueUnavailable
 from services.jobs.queue import RedisLists
-from services.kit.pubsub import Subscription
-from services.kit.pubsub import redis_client as pubsub_client
+from services.kit.redis.pubsub import Subscription
+from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.settings import RedisSettings
 
 LIST = ListKey("default", Priority.MEDIUM)

@@ -19,8 +19,8 @@ from services.jobs.job_types import Priority
 from services.jobs.reconciler import Reconciler
 from services.jobs.repository import Claim
 from services.kit.data.corrupt import all_understood
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
 from tests.jobs_lists import ListsForTests
@@ -106,8 +106,8 @@ from datetime import timedelta
 from pydantic import SecretStr
 from services.jobs.domain import ListKey
 from services.jobs.job_types import Priority
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.jobs_lists import ListsForTests
 from tests.jobs_work import sql_work

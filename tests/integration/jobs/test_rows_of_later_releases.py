@@ -24,8 +24,8 @@ from services.jobs.run_service import Recorded, Return, RunService
 from services.jobs.service import JobsService
 from services.jobs.settler import Settler
 from services.kit.data import corrupt
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query.page import ListQuery
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type

@@ -18,10 +18,10 @@ from services.jobs.domain import Job, JobStatus
 from services.jobs.errors import JobNotFound
 from services.jobs.repository import Claim
 from services.jobs.watching import Watching
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, Draining
-from services.kit.pubsub import redis_client
+from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work

@@ -6,8 +6,8 @@ from uuid import uuid4
 import psycopg
 from sqlalchemy import Uuid, select
 
-from services.kit.data.arrays import any_of
-from services.kit.data.prepared import Prepared
+from services.kit.data.array_parameters import any_of
+from services.kit.data.engine.prepared import Prepared
 from services.wallets.models import holds
 
 READ = Prepared(select(holds.c.id).where(holds.c.id == any_of("ids", Uuid)).order_by(holds.c.id).with_for_update())

@@ -13,8 +13,8 @@ from sqlalchemy.exc import StatementError
 
 from services.jobs.domain import JobStatus
 from services.jobs.job_types import Priority
-from services.kit.data.arrays import any_of, unnest
-from services.kit.data.database import Database
+from services.kit.data.array_parameters import any_of, unnest
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import InvalidData
 from tests.conftest import OpenDatabase
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
     CommitUnknown,
@@ -23,8 +23,8 @@ from services.kit.data.errors import (
     StillReferenced,
     TimedOut,
 )
-from services.kit.data.transactions import Propagation, Transaction
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Propagation, Transaction
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 
 TABLES = """

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
     Conflict,
@@ -30,8 +30,8 @@ from services.kit.data.errors import (
     TimedOut,
     TransactionMisused,
 )
-from services.kit.data.transactions import Isolation, Transaction
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Isolation, Transaction
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DatabaseUnavailable
 from services.kit.settings import DatabaseSettings
 

@@ -16,14 +16,14 @@ from sqlalchemy import create_engine
 from uuid_utils.compat import uuid7
 
 from innosystem.client import error_from
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists
-from services.kit.data.transactions_memory import MemoryTransactions
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import InvalidField
 from services.kit.query.page import PageTokens
-from services.kit.rpc.layers import Layers, Load
-from services.kit.rpc.registration import Registrations
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.serving.registration import Registrations
 from services.kit.settings import DatabaseSettings
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,8 +10,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.kit.data import connections as connections_module
-from services.kit.data.database import Database
+from services.kit.data.engine import connections as connections_module
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
     Conflict,

@@ -13,11 +13,11 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from services.cli.embedded import EmbeddedPostgres
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
+from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import ConnectionFailed, DatabaseReadOnly, SchemaBehind, StatementOutdated
-from services.kit.data.prepared import Prepared
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.settings import DatabaseSettings
 
 _SERVER = {"fsync": "off", "max_connections": "40", "shared_buffers": "16MB"}

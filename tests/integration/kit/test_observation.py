@@ -9,9 +9,9 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import column, delete, select, table, text, update
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import TimedOut
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 
 DATABASE = "observed"

@@ -17,9 +17,9 @@ from sqlalchemy.exc import OperationalError
 
 from services.cli.__main__ import main
 from services.customers.models import metadata as customers
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
+from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import ConnectionFailed, LockTimedOut, TimedOut
-from services.kit.data.prepared import Prepared
 from services.kit.migrations.locking import TURNS, Limits, MigrationsBusy
 from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings, StartupError

@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from sqlalchemy import Uuid, bindparam, delete, insert, select, text, update
 
 from services.customers.models import customers
-from services.kit.data.arrays import any_of
-from services.kit.data.database import Database
+from services.kit.data.array_parameters import any_of
+from services.kit.data.engine.database import Database
+from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import (
     AlreadyExists,
     CommitUnknown,
@@ -23,9 +24,8 @@ from services.kit.data.errors import (
     TimedOut,
     UnexpectedRollback,
 )
-from services.kit.data.prepared import Prepared
-from services.kit.data.transactions import Propagation
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Propagation
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 
 DATABASE = "prepared"

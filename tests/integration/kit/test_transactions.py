@@ -13,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from services.kit.data.database import Database
+from services.kit.data.engine.database import Database
 from services.kit.data.errors import (
     AlreadyExists,
     CommitUnknown,
@@ -24,9 +24,9 @@ from services.kit.data.errors import (
     TransactionMisused,
     UnexpectedRollback,
 )
-from services.kit.data.transactional import transactional
-from services.kit.data.transactions import Isolation, Propagation
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.transactions.ambient import Isolation, Propagation
+from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.data.transactions.transactional import transactional
 from services.kit.settings import DatabaseSettings
 
 P = Propagation

@@ -24,11 +24,11 @@ from services.jobs.holds import Reserved
 from services.jobs.job_types import Priority
 from services.jobs.repository import JOBS, Claim, Renewal
 from services.jobs.rescue import Rescue
-from services.kit.data.audit import AUDIT_LOG
-from services.kit.data.audit_sql import SqlAuditLog
-from services.kit.data.database import Database
-from services.kit.data.prepared import Prepared, Row
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.audit.entries import AUDIT_LOG
+from services.kit.data.audit.sql import SqlAuditLog
+from services.kit.data.engine.database import Database
+from services.kit.data.engine.prepared import Prepared, Row
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings

@@ -13,8 +13,8 @@ from uuid_utils.compat import uuid7
 
 from services.cli.embedded import EmbeddedPostgres
 from services.jobs.repository import Claim, Renewal
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.conftest import migrations
 from tests.jobs_examples import MINUTE, new_job, new_job_type

@@ -9,9 +9,9 @@ import grpc
 import uvloop
 from google.protobuf import descriptor_pool
 
-from services.kit.rpc.health import Health
-from services.kit.rpc.layers import Layers, Load
-from services.kit.rpc.server import Served, Server
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.serving.health import Health
+from services.kit.rpc.serving.server import Served, Server
 from services.kit.settings import ServerSettings
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class LoopThread:
         """Cancels what `start` began, and waits for its end."""
 
         async def end() -> None:
-            # Again and again: see `services.kit.rpc.server`.
+            # Again and again: see `services.kit.rpc.serving.server`.
             while not task.done():
                 task.cancel()
                 await asyncio.wait([task], timeout=1)

@@ -34,10 +34,10 @@ from services.jobs.settler import Settler
 from services.jobs.wallets import GrpcWallets
 from services.jobs.watching import Watching
 from services.jobs.write_off import WriteOffs
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
-from services.kit.pubsub import redis_client as pubsub_client
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import PageTokens
+from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from services.wallets.ledger_sql import SqlLedger

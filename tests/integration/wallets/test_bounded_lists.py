@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.kit.data import search
-from services.kit.data.database import Database
-from services.kit.data.search import Search
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.repositories import search
+from services.kit.data.repositories.search import Search
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery

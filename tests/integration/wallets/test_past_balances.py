@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.cli.embedded.processes import wait_until
-from services.kit.data.database import Database
-from services.kit.data.transactions_sql import SqlTransactions
+from services.kit.data.engine.database import Database
+from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from services.wallets.domain import NewWallet, Owner, Wallet
 from services.wallets.requests import Credit

@@ -18,8 +18,8 @@ from services.jobs.job_types import JobType, Priority
 from services.jobs.unserved import Note
 from services.kit import background
 from services.kit.data.errors import ConnectionFailed
-from services.kit.data.transactions import Definition, Opened
-from services.kit.data.transactions_memory import MemoryStore, MemoryTransactions
+from services.kit.data.transactions.ambient import Definition, Opened
+from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
 from tests.jobs_examples import NOW, new_job, new_job_type
 from tests.jobs_lists import LIMIT_SECONDS, ListsForTests
 from tests.jobs_work import ChangesForTests, memory_work

@@ -13,7 +13,7 @@ from services.jobs.domain import UNSETTLED, BillingStatus
 from services.jobs.hold_auditor import HoldAuditor
 from services.jobs.holds import Hold, HoldState, Reservation
 from services.kit.data.corrupt import understood
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DataCorrupt
 from tests.jobs_examples import new_job, new_job_type
 from tests.jobs_work import WalletsForTests, memory_work

@@ -23,7 +23,7 @@ from services.jobs.retention import Retention
 from services.jobs.run_service import RunService
 from services.jobs.settler import Settler
 from services.kit.data.errors import ConstraintViolated
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError, RowLocked
 from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
 from tests.jobs_work import (

@@ -14,7 +14,7 @@ from services.jobs.lists import QueueUnavailable
 from services.jobs.reconciler import Reconciler
 from services.jobs.repository import Claim
 from services.kit.data.errors import TooCostly
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_lists import ListsForTests
 from tests.jobs_work import memory_work

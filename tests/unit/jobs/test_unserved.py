@@ -17,7 +17,7 @@ from services.jobs.unserved import CALM, SEEN, BacklogState, Feeding, UnservedJo
 from services.jobs.unserved_memory import MemoryUnserved
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import TooCostly
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import QueueForTests, memory_work
 

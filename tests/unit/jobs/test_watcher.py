@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.domain import Job, JobStatus
 from services.jobs.repository import Claim
 from services.jobs.watching import Watching, _Watcher
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable, DataCorrupt
 from tests.jobs_examples import MINUTE, new_job, new_job_type, stored_job
 from tests.jobs_work import JobsWork, memory_work

@@ -11,7 +11,7 @@ from services.jobs.domain import BillingStatus, Charge, Job
 from services.jobs.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.settler import Settler
 from services.jobs.write_off import WriteOffs
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from services.wallets.domain import NewWallet, Owner, TransactionKind
 from services.wallets.ledger import Accepted

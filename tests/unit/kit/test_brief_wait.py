@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.kit.brief_wait import BriefWait
+from services.kit.batching.brief_wait import BriefWait
 
 LONG = 3600.0
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innosystem.client import request_id
-from services.kit import coalescing
-from services.kit.coalesced_calls import Budget
-from services.kit.coalescing import Coalescer
+from services.kit.batching import coalescing
+from services.kit.batching.coalesced_calls import Budget
+from services.kit.batching.coalescing import Coalescer
 from services.kit.data.errors import ConnectionFailed, InvalidData, TooCostly
 from services.kit.errors import DomainError, Overloaded
 

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.kit import dividing
+from services.kit.batching import dividing
+from services.kit.batching.dividing import Aside, Batch, Batches, divided
 from services.kit.data.errors import ConnectionFailed, ConstraintViolated, TooCostly
-from services.kit.dividing import Aside, Batch, Batches, divided
 from services.kit.errors import DataCorrupt, DependencyUnavailable
 
 ITEMS = [UUID(int=number) for number in range(100)]

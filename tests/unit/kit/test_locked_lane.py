@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.kit.coalesced_calls import Budget, WorkCancelled
-from services.kit.coalescing import Coalescer
+from services.kit.batching.coalesced_calls import Budget, WorkCancelled
+from services.kit.batching.coalescing import Coalescer
+from services.kit.batching.locked_lane import LockTimes
 from services.kit.data.errors import LockTimedOut, UnexpectedRollback
 from services.kit.errors import DomainError, Overloaded, RowLocked
-from services.kit.locked_lane import LockTimes
 
 TIMES = LockTimes(patient_seconds=0.1, impatient_seconds=0.02, known_seconds=0.2, pause_seconds=0.005)
 

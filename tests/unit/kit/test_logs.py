@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from services.kit.logs import mask_secrets
+from services.kit.observability.logs import mask_secrets
 
 # Logging is set up once a process, so that each example is a process.
 _SET_UP = """
 import logging, warnings, structlog
-from services.kit.logs import configure
+from services.kit.observability.logs import configure
 from services.kit.settings import LogSettings
 configure(LogSettings(level={level!r}, format={format!r}), service="shop")
 log = structlog.get_logger("x")

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from prometheus_client import Counter
 
-from services.kit.metrics import metrics_endpoint
+from services.kit.observability.metrics import metrics_endpoint
 from services.kit.settings import StartupError
 
 REQUESTS = Counter("shop_requests", "A metric of a service.")

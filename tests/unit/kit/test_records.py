@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from services.kit.records import changed, made
+from services.kit.fast_dataclasses import changed, made
 
 
 @dataclass(frozen=True, kw_only=True)

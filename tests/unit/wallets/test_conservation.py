@@ -9,7 +9,7 @@ import pytest
 
 from services.kit.background import end
 from services.kit.data.errors import ConnectionFailed, SchemaBehind
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets import conservation as module
 from services.wallets.conservation import Conservation, Held
 from services.wallets.verification import START, Findings, Offender, Position, Problem, Trial

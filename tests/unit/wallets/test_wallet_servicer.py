@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import InvalidField, InvalidPageToken
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator

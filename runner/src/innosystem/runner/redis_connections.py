@@ -3,7 +3,7 @@
 After a failover the address leads to another server, but the one that was demoted closes no connection: it answers
 pings, and refuses changes for ever. So a connection is given up when its server says so, or after a while in any case;
 the next command resolves the address anew. The services have the same in
-`services.kit.redis_connections`, which a runner does not have.
+`services.kit.redis.connections`, which a runner does not have.
 """
 
 from time import monotonic

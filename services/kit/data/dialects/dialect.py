@@ -10,8 +10,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.base import Executable
 
+from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import DataError
-from services.kit.data.prepared import Prepared
 from services.kit.settings import DatabaseSettings
 
 Condition = ColumnElement[bool]

@@ -16,7 +16,7 @@ from services.cli.embedded import EmbeddedRedis
 from services.kit.cache.cache import Cache
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.strategy import Strategy
-from services.kit.pubsub import redis_client
+from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 
 LIMIT_SECONDS = 15

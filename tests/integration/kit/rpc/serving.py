@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from services.kit.rpc.health import Health
-from services.kit.rpc.layers import Layers, Load
-from services.kit.rpc.server import Served, Server
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.serving.health import Health
+from services.kit.rpc.serving.server import Served, Server
 from services.kit.settings import ServerSettings
 
 ID = "0190a2b2-0000-7000-8000-000000000000"

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from innosystem.client import error_from, request_id
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.errors import EtagMismatch
-from services.kit.logs import add_call
+from services.kit.observability.logs import add_call
 from tests.integration.kit.rpc.serving import (
     ID,
     LIMIT_SECONDS,

@@ -12,9 +12,9 @@ import pytest
 from innosystem.client import connect
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from services.kit.rpc.health import Health
-from services.kit.rpc.layers import Layers, Load
-from services.kit.rpc.server import Server
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.serving.health import Health
+from services.kit.rpc.serving.server import Server
 from services.kit.settings import ServerSettings
 from tests.integration.kit.rpc.names import NameServer
 from tests.integration.kit.rpc.serving import ID, LIMIT_SECONDS, NAME, Behavior, Context, Customers, Gate, served

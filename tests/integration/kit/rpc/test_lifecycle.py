@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 from innosystem.client import error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from services.kit.rpc.health import Health
-from services.kit.rpc.server import Server
+from services.kit.rpc.serving.health import Health
+from services.kit.rpc.serving.server import Server
 from services.kit.settings import StartupError
 from tests.integration.kit.rpc.serving import (
     ID,
@@ -143,7 +143,7 @@ async def test_the_pauses_between_checks_grow_while_a_dependency_is_down(monkeyp
         if len(pauses) == 10:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("services.kit.rpc.health.asyncio.sleep", sleep)
+    monkeypatch.setattr("services.kit.rpc.serving.health.asyncio.sleep", sleep)
     with capture_logs(), pytest.raises(asyncio.CancelledError):
         await Health([NAME], {"database": database.check}).watch()
 

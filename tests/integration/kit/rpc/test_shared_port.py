@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from services.kit.rpc.shared_port import shared_port
+from services.kit.rpc.serving.shared_port import shared_port
 from services.kit.settings import StartupError
 
 

@@ -18,10 +18,10 @@ from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.options.v1 import options_pb2
 from services.kit.errors import EtagMismatch
-from services.kit.logs import add_call
-from services.kit.rpc.health import Health
-from services.kit.rpc.layers import Layers, Load
-from services.kit.rpc.server import Served, Server
+from services.kit.observability.logs import add_call
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.serving.health import Health
+from services.kit.rpc.serving.server import Served, Server
 from services.kit.settings import StartupError
 from tests.integration.kit.rpc.serving import ID, LIMIT_SECONDS, Context, settings
 

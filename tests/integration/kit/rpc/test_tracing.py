@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from services.kit.data.transactions_memory import MemoryTransactions
+from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import EtagMismatch
 from tests.integration.kit.rpc.serving import LIMIT_SECONDS, Context, Gate, running
 

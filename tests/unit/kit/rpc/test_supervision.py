@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from services.kit.rpc.supervision import (
+from services.kit.rpc.serving.supervision import (
     PAUSE_SECONDS,
     PAUSE_SECONDS_MAX,
     STEADY_SECONDS,

@@ -1,0 +1,1 @@
+"""Repositories that SQLAlchemy and memory implement alike."""

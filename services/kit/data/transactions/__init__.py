@@ -1,0 +1,1 @@
+"""Transactions: ambient, repeated when they conflict."""

@@ -1,0 +1,55 @@
+"""Transactions in memory, for tests: one at a time, REQUIRED only. They are no database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.kit.data.errors import TransactionMisused
+from services.kit.data.transactions.ambient import Definition, Opened, Transactions
+
+Tables = dict[str, dict[Any, Any]]
+
+
+@dataclass
+class MemoryStore:
+    """The tables of a service in memory: what a database is to the SQL repositories."""
+
+    tables: Tables = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _OpenedStore:
+    def __init__(self, store: MemoryStore) -> None:
+        self.resource = store
+        self._before = {name: dict(rows) for name, rows in store.tables.items()}
+
+    async def commit(self) -> None:
+        """The changes are in the tables already."""
+
+    async def rollback(self) -> None:
+        # Repositories look tables up by name, so the tables stay the same objects.
+        for name, rows in self.resource.tables.items():
+            rows.clear()
+            rows.update(self._before.get(name, {}))
+
+
+class MemoryTransactions(Transactions[MemoryStore]):
+    """The transactions on a `MemoryStore`; each waits until the one before has ended."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self._store = store or MemoryStore()
+
+    @asynccontextmanager
+    async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[MemoryStore]]:
+        if suspended:
+            raise TransactionMisused("in memory there is one transaction at a time")
+        async with self._store.lock:
+            yield _OpenedStore(self._store)
+
+    def _savepoint(self, resource: MemoryStore) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
+        raise TransactionMisused("in memory there are no savepoints")
+
+    def _without(self, *, suspended: bool) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
+        raise TransactionMisused("in memory nothing is done without a transaction")

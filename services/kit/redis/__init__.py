@@ -1,0 +1,1 @@
+"""Connections to Redis that survive a failover, and messages over them."""

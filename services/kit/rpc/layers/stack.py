@@ -1,0 +1,90 @@
+"""The layers around every call, from the outside in: log, span, errors, deadline, drain, load, contract.
+
+The stack is built once a method, when its service is registered, and is what gRPC takes for the method's handler: an
+interceptor of gRPC's would be asked for it again at each call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from google.protobuf import descriptor_pool
+
+from services.kit.rpc.layers.access_log import logged
+from services.kit.rpc.layers.call import Call, streaming
+from services.kit.rpc.layers.concurrency import limited, limited_stream
+from services.kit.rpc.layers.contract import checked
+from services.kit.rpc.layers.deadline import timed
+from services.kit.rpc.layers.drain import drained, ended_at_drain
+from services.kit.rpc.layers.errors import reported
+from services.kit.rpc.layers.load import Load
+from services.kit.rpc.layers.tracing import traced
+from services.kit.rpc.validation import ContractValidator
+
+__all__ = ["Layers", "Load"]
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+# They have no policy, no rules and nothing to drain, and they have to answer when all else is refused.
+_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one server.
+
+    Attributes:
+        load: Shared with the server, which drains.
+        deadline_seconds_max: How long a call may take whose caller set no deadline. Streams then last as long as
+            their readers want.
+        validator: Knows the rules of the contract.
+    """
+
+    load: Load
+    deadline_seconds_max: float
+    validator: ContractValidator = field(default_factory=ContractValidator)
+
+    def around(self, method: str, handler: "Handler") -> "Handler":
+        """Puts the layers around a method.
+
+        Args:
+            method: The full name of the method: `/package.Service/Method`.
+            handler: What was registered for it. It is not changed.
+        """
+        call = _call(handler)
+        if method.startswith(_EXEMPT):
+            if handler.response_streaming:
+                call = ended_at_drain(call, self.load)
+            return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
+        call = checked(call, self._reader(method, handler))
+        limit = limited_stream if handler.response_streaming else limited
+        call = drained(limit(call, self.load), self.load)
+        call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
+        # The layers read the request themselves, so that bytes that are no request are answered by them, too.
+        return _like(handler, logged(method, traced(method, reported(call))), None)
+
+    def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
+        service, _, name = method.removeprefix("/").partition("/")
+        descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
+        deserialize = cast("Callable[[bytes], Any]", handler.request_deserializer)
+        return self.validator.reader(descriptor.input_type.full_name, deserialize)
+
+
+def _call(handler: "Handler") -> Call:
+    if handler.response_streaming:
+        return streaming(cast("Call", handler.unary_stream or handler.stream_stream))
+    return cast("Call", handler.unary_unary or handler.stream_unary)
+
+
+def _like(handler: "Handler", call: Call, deserialize: Callable[[bytes], Any] | None) -> "Handler":
+    """A handler of the same kind, with another call in it."""
+    kinds: dict[tuple[bool, bool], Callable[..., Handler]] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make = kinds[handler.request_streaming, handler.response_streaming]
+    return make(call, request_deserializer=deserialize, response_serializer=handler.response_serializer)

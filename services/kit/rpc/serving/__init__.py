@@ -1,0 +1,1 @@
+"""A gRPC server: processes, health, reflection, and an orderly end."""

@@ -1,0 +1,248 @@
+"""The gRPC server that every service runs in: starts, serves, drains."""
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+import structlog
+import uvloop
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from services.kit.background import end
+from services.kit.observability.logs import configure
+from services.kit.observability.metrics import metrics_endpoint
+from services.kit.rpc.layers.stack import Layers, Load
+from services.kit.rpc.policy import check_policies
+from services.kit.rpc.serving import reflection
+from services.kit.rpc.serving.health import Check, Health
+from services.kit.rpc.serving.lifeline import Lifeline, process_number
+from services.kit.rpc.serving.registration import Registrations
+from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
+from services.kit.rpc.serving.supervisor import Supervisor
+from services.kit.settings import LogSettings, ServerSettings, StartupError, load
+
+log = structlog.get_logger(__name__)
+
+# When the collector looks: Python's own figures are 700, 10 and 10.
+_NEW_OBJECTS_MAX = 20_000
+_YOUNG_ROUNDS = 10
+_MIDDLE_ROUNDS = 20
+
+_INTERRUPT_EXIT_STATUS = 130
+
+
+@dataclass(frozen=True)
+class Served:
+    """A service of the contract and who answers its calls.
+
+    Attributes:
+        descriptor: The service.
+        register: Adds the servicer to a server: `lambda server: add_XServicer_to_server(servicer, server)`.
+    """
+
+    descriptor: ServiceDescriptor
+    register: Callable[[grpc.aio.Server], None]
+
+
+@dataclass
+class Server:
+    """A gRPC server with health, reflection and the layers around every call.
+
+    Attributes:
+        settings: Address and limits.
+        served: The services of the contract.
+        required: Health checks without which the services are NOT_SERVING.
+        optional: Health checks whose failure is only logged.
+        background: What runs beside the server until it has drained, such as a dispatcher; its failure ends the
+            process.
+        on_drain: Called when the server begins to drain, so that streams end that would last.
+    """
+
+    settings: ServerSettings
+    served: Sequence[Served]
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check] = field(default_factory=dict)
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    on_drain: Sequence[Callable[[], None]] = ()
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
+
+    def stop(self) -> None:
+        """Begins what SIGTERM begins: `run` drains and returns."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then refuses new calls, finishes those in flight, and returns.
+
+        Raises:
+            StartupError: If the address can't be used, or a method of the contract has no policy.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
+        health = Health([one.descriptor.full_name for one in self.served], self.required, self.optional)
+        server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
+        lifeline = Lifeline.inherited()
+        async with AsyncExitStack() as running:
+            if lifeline is not None:
+                lifeline.hold(self.stop)
+                running.callback(lifeline.close)
+            # A server that is not stopped complains when it is collected, also one that never started.
+            running.push_async_callback(server.stop, None)
+            await running.enter_async_context(metrics_endpoint(self.settings.metrics_listen_address))
+            address = self._bind(server)
+            await health.start()
+            await server.start()
+            tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
+            running.push_async_callback(end, tasks)
+            spare_the_collector()
+            _say_serving(address, lifeline)
+            await _first(asyncio.create_task(self._stopped.wait()), tasks)
+            log.info("draining", calls=calls.calls, streams=calls.streams)
+            calls.draining = True
+            for end_streams in self.on_drain:
+                end_streams()
+            await health.stop()
+            calls.ending.set()
+            await server.stop(self.settings.drain_seconds)
+        log.info("stopped")
+
+    def build(self, layers: Layers, health: Health) -> grpc.aio.Server:
+        """Makes the server with all that is around a call; `run` binds and starts it.
+
+        Raises:
+            StartupError: If a method of the contract has no policy.
+        """
+        server = grpc.aio.server(options=channel_options(self.settings))
+        registrations = Registrations(server, layers)
+        for one in self.served:
+            one.register(cast("grpc.aio.Server", registrations))
+        for service in registrations.services():
+            check_policies(service)
+            for method in service.methods:
+                layers.validator.warm_up(method.input_type.full_name)
+        without_policy = cast("grpc.aio.Server", Registrations(server, layers))
+        add_HealthServicer_to_server(health.servicer, without_policy)
+        if self.settings.reflection:
+            names = [one.descriptor.full_name for one in self.served]
+            reflection.enable([*names, "grpc.health.v1.Health"], without_policy)
+        return server
+
+    def _bind(self, server: grpc.aio.Server) -> str:
+        address = self.settings.listen_address
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError:
+            # What gRPC raises says no more; the reason is in a line that it has written to standard error by itself.
+            raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def channel_options(settings: ServerSettings) -> list[tuple[str, int]]:
+    """What gRPC is told about the connections of a server."""
+    return [
+        ("grpc.max_receive_message_length", settings.message_bytes_max),
+        ("grpc.max_send_message_length", settings.message_bytes_max),
+        # No grace: without one, nothing is cut off because of its connection's age.
+        ("grpc.max_connection_age_ms", max(1, round(settings.connection_age_seconds * 1000))),
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+        # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Finds out that a client has vanished without a word, so that what streams to it ends.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    ]
+
+
+def spare_the_collector() -> None:
+    """Has Python look for cycles of garbage more rarely, and never among what the process consists of.
+
+    A batch makes thousands of objects, none of them in a cycle, and by default they are looked at again and again,
+    which took a fifth of the time of small batches. What is left of cycles (of exceptions, mostly) is found later.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS_MAX, _YOUNG_ROUNDS, _MIDDLE_ROUNDS)
+
+
+def _say_serving(address: str, lifeline: Lifeline | None) -> None:
+    if lifeline is None:
+        log.info("serving", address=address)
+        return
+    # "serving" is the supervisor's line, when all of its processes are.
+    log.info("process serving", address=address, pid=os.getpid())
+    lifeline.say_ready()
+
+
+async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Waits for the signal; a background task that ends before it has failed, and its error is raised."""
+    done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    for task in done - {stopped}:
+        task.result()
+        raise RuntimeError(f"{task.get_coro()} ended although nobody asked it to")
+
+
+def serve(
+    service: str,
+    main: Callable[[], Coroutine[Any, Any, None]],
+    settings: type[ServerSettings] | None = None,
+    arguments: Sequence[str] = (),
+) -> None:
+    """Runs a service's main coroutine as a process, or as several: logs, event loop, exit status.
+
+    Args:
+        service: The service's name, for logs.
+        main: Builds the service and runs its `Server`. Its module is what further processes run.
+        settings: The kind of the server's settings, whose variables begin with the service's name. Without it there
+            is one process.
+        arguments: The command line: `--processes` instead of the setting.
+    """
+    try:
+        wanted = _processes(service, arguments)
+        number = process_number()
+        configure(load(LogSettings, "LOG_"), service=service, process=number)
+        if settings is not None and number is None:
+            prefix = f"{service.upper()}_"
+            server_settings = load(settings, prefix)
+            processes = wanted or server_settings.processes
+            if processes > 1:
+                sys.exit(asyncio.run(Supervisor(_module(main), server_settings, prefix, processes).run()))
+        uvloop.run(main())
+    except StartupError as error:
+        print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
+        sys.exit(STARTUP_ERROR_EXIT_STATUS)
+    except KeyboardInterrupt:
+        # Before the server has taken over the signals, or while what surrounds it is closed.
+        sys.exit(_INTERRUPT_EXIT_STATUS)
+    except Exception:
+        log.exception("crashed")
+        sys.exit(CRASH_EXIT_STATUS)
+
+
+def _processes(service: str, arguments: Sequence[str]) -> int | None:
+    """How many processes the command line asks for; None if it does not say."""
+    parser = argparse.ArgumentParser(prog=service, allow_abbrev=False)
+    text = f"how many processes serve on the one port ({service.upper()}_PROCESSES)"
+    parser.add_argument("--processes", type=int, metavar="N", help=text)
+    wanted: int | None = parser.parse_args(arguments).processes
+    if wanted is not None and wanted < 1:
+        raise StartupError(f"--processes {wanted}: there must be at least 1")
+    return wanted
+
+
+def _module(main: Callable[[], Coroutine[Any, Any, None]]) -> str:
+    """The name under which `python -m` runs the module of a main coroutine."""
+    spec = sys.modules[main.__module__].__spec__
+    if spec is None:
+        raise StartupError("several processes need a module: start it by `python -m`")
+    return spec.name.removesuffix(".__main__")
