@@ -6,8 +6,8 @@ from typing import Any
 from services.cli.bench_data_measure import Operation, Timings
 from services.cli.bench_data_operations import CustomerOperations, JobOperations, LedgerOperations
 from services.cli.bench_data_pools import connect
-from services.customers.repository_memory import MemoryCustomerRepository
-from services.customers.repository_sql import SqlCustomerRepository
+from services.customers.store.memory import MemoryCustomerRepository
+from services.customers.store.sql import SqlCustomerRepository
 from services.jobs.repository_memory import MemoryJobRepository, MemoryJobTypeRepository
 from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions

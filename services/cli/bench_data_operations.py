@@ -11,8 +11,8 @@ from uuid_utils.compat import uuid7
 
 from services.cli.bench_data_measure import Operation
 from services.cli.errors import CommandError
-from services.customers.domain import Customer, NewCustomer
-from services.customers.repository import CUSTOMERS, CustomerRepository
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.usecases.ports import CUSTOMERS, CustomerRepository
 from services.jobs.completion import Completion, ending
 from services.jobs.domain import BillingStatus, NewJob
 from services.jobs.job_types import NewJobType, Priority, ProcessorType

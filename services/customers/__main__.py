@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
-from services.customers.api_key_service import ApiKeyService
-from services.customers.changes import announcements
-from services.customers.models import metadata
-from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.customers.service import CustomersService
-from services.customers.servicer import CustomerServicer
+from services.customers.clients.invalidations import announcements
+from services.customers.rpc.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
+from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
+from services.customers.store.tables import metadata
+from services.customers.usecases.api_keys import ApiKeyService
+from services.customers.usecases.customers import CustomersService
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate

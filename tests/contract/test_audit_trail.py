@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.customers.domain import Customer, NewCustomer
-from services.customers.repository_memory import MemoryCustomerRepository
-from services.customers.repository_sql import SqlCustomerRepository
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.store.memory import MemoryCustomerRepository
+from services.customers.store.sql import SqlCustomerRepository
 from services.jobs.job_types import NewJobType, ProcessorType
 from services.jobs.repository_memory import MemoryJobTypeRepository
 from services.jobs.repository_sql import SqlJobTypeRepository

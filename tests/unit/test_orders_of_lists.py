@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.customers.repository import CUSTOMERS
+from services.customers.usecases.ports import CUSTOMERS
 from services.jobs.repository import JOB_TYPES, JOBS
 from services.kit.query.resource import Resource
 from services.wallets.repository import HOLDS, TRANSACTIONS, WALLETS

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.customers.api_keys import NewApiKey, SecretKey
-from services.customers.domain import Customer, NewCustomer
-from services.customers.repository import (
+from services.customers.rules.api_keys import NewApiKey, SecretKey
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.store.memory import MemoryApiKeyRepository, MemoryCustomerRepository
+from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
+from services.customers.usecases.ports import (
     CUSTOMERS,
     EMAIL,
     EMAIL_CONSTRAINT,
@@ -17,8 +19,6 @@ from services.customers.repository import (
     ApiKeyRepository,
     CustomerRepository,
 )
-from services.customers.repository_memory import MemoryApiKeyRepository, MemoryCustomerRepository
-from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions

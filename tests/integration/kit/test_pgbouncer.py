@@ -16,7 +16,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
 from services.cli.__main__ import main
-from services.customers.models import metadata as customers
+from services.customers.store.tables import metadata as customers
 from services.kit.data.engine.database import Database
 from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import ConnectionFailed, LockTimedOut, TimedOut

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import Uuid, bindparam, delete, insert, select, text, update
 
-from services.customers.models import customers
+from services.customers.store.tables import customers
 from services.kit.data.array_parameters import any_of
 from services.kit.data.engine.database import Database
 from services.kit.data.engine.prepared import Prepared

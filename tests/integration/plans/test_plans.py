@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
-from services.customers.repository import API_KEYS, CUSTOMER_ID, CUSTOMERS
-from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
+from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
+from services.customers.usecases.ports import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.jobs.completion import Completion, Settlement, ending
 from services.jobs.control import Retry, removal
 from services.jobs.domain import BillingStatus, JobStatus, ListKey

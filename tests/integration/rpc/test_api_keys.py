@@ -15,8 +15,8 @@ from innosystem.customers.v1.customer_service_pb2_grpc import (
     CustomerServiceStub,
     add_CustomerServiceServicer_to_server,
 )
-from services.customers.api_keys import SecretKey
-from services.customers.servicer import CustomerServicer
+from services.customers.rpc.servicer import CustomerServicer
+from services.customers.rules.api_keys import SecretKey
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.integration.rpc.refusals import Refused, Stored
 from tests.integration.rpc.wiring import customers_servicer

@@ -16,7 +16,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import (
     CustomerServiceStub,
     add_CustomerServiceServicer_to_server,
 )
-from services.customers.servicer import CustomerServicer
+from services.customers.rpc.servicer import CustomerServicer
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.integration.rpc.refusals import Refused, Stored, details, fields, reason_of
 from tests.integration.rpc.wiring import customers_servicer

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from innosystem.client import connect
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from services.customers.api_key_service import ApiKeyService
-from services.customers.repository_sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.customers.service import CustomersService
-from services.customers.servicer import CustomerServicer
+from services.customers.rpc.servicer import CustomerServicer
+from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
+from services.customers.usecases.api_keys import ApiKeyService
+from services.customers.usecases.customers import CustomersService
 from services.jobs.__main__ import redis_client
 from services.jobs.caching import CachedJobTypes
 from services.jobs.control_service import ControlService

@@ -10,7 +10,7 @@ from innosystem.customers.v1.customer_service_pb2 import (
     BatchGetCustomersResponse,
     BatchGetCustomersResult,
 )
-from services.customers.errors import CustomerNotFound
+from services.customers.rules.errors import CustomerNotFound
 from services.jobs.customers import GrpcCustomers
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable

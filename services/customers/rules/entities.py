@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from services.customers.api_keys import NewApiKey
+from services.customers.rules.api_keys import NewApiKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Customer(NewCustomer):
     """A stored customer.
 
     The hashes of keys are here for the release before this one, which looks for keys nowhere else. They are to go with
-    the release after this one; the keys are in a table of their own (`services.customers.api_keys`).
+    the release after this one; the keys are in a table of their own (`services.customers.rules.api_keys`).
 
     Attributes:
         previous_api_key_hash: The key before the present one, which works until `previous_api_key_expires_at`.

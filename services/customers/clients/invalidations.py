@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from services.customers.service import Changed
+from services.customers.usecases.customers import Changed
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.names import CUSTOMERS
 from services.kit.redis.pubsub import redis_client

@@ -2,8 +2,8 @@
 
 from innosystem.customers.v1 import customer_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from services.customers.api_keys import ApiKey
-from services.customers.domain import Customer
+from services.customers.rules.api_keys import ApiKey
+from services.customers.rules.entities import Customer
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import timestamp
 from services.kit.rpc.status import to_status

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from services.customers.api_keys import ApiKey, NewApiKey
-from services.customers.domain import Customer, NewCustomer
+from services.customers.rules.api_keys import ApiKey, NewApiKey
+from services.customers.rules.entities import Customer, NewCustomer
 from services.kit.errors import DataCorrupt
 from services.kit.query.fields import BooleanField, StringField, TimestampField, UuidField
 from services.kit.query.page import ListQuery, Page

@@ -6,10 +6,10 @@ import grpc.aio
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
-from services.customers.api_key_service import ApiKeyService
-from services.customers.convert import api_key_message, customer_message, customer_result
-from services.customers.repository import API_KEYS, CUSTOMERS
-from services.customers.service import CustomersService
+from services.customers.rpc.convert import api_key_message, customer_message, customer_result
+from services.customers.usecases.api_keys import ApiKeyService
+from services.customers.usecases.customers import CustomersService
+from services.customers.usecases.ports import API_KEYS, CUSTOMERS
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.answers import fit, page_that_fits

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from services.customers.api_keys import ApiKey, NewApiKey
-from services.customers.domain import Customer, NewCustomer
-from services.customers.repository import API_KEYS, CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
+from services.customers.rules.api_keys import ApiKey, NewApiKey
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.usecases.ports import API_KEYS, CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 
 

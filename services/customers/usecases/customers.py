@@ -7,10 +7,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.customers.api_keys import NewApiKey, SecretKey
-from services.customers.domain import Customer, NewCustomer
-from services.customers.errors import CustomerNotFound, EmailTaken
-from services.customers.repository import EMAIL_CONSTRAINT, ApiKeyRepository, CustomerRepository
+from services.customers.rules.api_keys import NewApiKey, SecretKey
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.rules.errors import CustomerNotFound, EmailTaken
+from services.customers.usecases.ports import EMAIL_CONSTRAINT, ApiKeyRepository, CustomerRepository
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import or_, select
 
-from services.customers.api_keys import ApiKey, NewApiKey
-from services.customers.domain import Customer, NewCustomer
-from services.customers.models import api_keys, customers
-from services.customers.repository import API_KEYS, CUSTOMERS
+from services.customers.rules.api_keys import ApiKey, NewApiKey
+from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.store.tables import api_keys, customers
+from services.customers.usecases.ports import API_KEYS, CUSTOMERS
 from services.kit.data.corrupt import understood
 from services.kit.data.repositories.sql import SqlRepository
 

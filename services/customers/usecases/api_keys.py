@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.customers.api_keys import ApiKey, NewApiKey, SecretKey
-from services.customers.domain import Customer
-from services.customers.errors import ApiKeyNotFound, BadApiKey
-from services.customers.repository import CUSTOMER_ID, ApiKeyRepository, CustomerRepository
-from services.customers.service import RETRIES, Changed, existing
+from services.customers.rules.api_keys import ApiKey, NewApiKey, SecretKey
+from services.customers.rules.entities import Customer
+from services.customers.rules.errors import ApiKeyNotFound, BadApiKey
+from services.customers.usecases.customers import RETRIES, Changed, existing
+from services.customers.usecases.ports import CUSTOMER_ID, ApiKeyRepository, CustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional

@@ -1,0 +1,1 @@
+"""CustomerService over gRPC."""

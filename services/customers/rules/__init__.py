@@ -1,0 +1,1 @@
+"""Rules of customers and API keys, without transport and database."""

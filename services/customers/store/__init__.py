@@ -1,0 +1,1 @@
+"""Customers and API keys in PostgreSQL and, for tests, in memory."""
