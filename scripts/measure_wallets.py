@@ -18,12 +18,12 @@ from services.cli.bench_data_databases import databases, server_version
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import NewWallet
-from services.wallets.ledger_sql import SqlLedger
-from services.wallets.repository_sql import SqlWalletRepository
-from services.wallets.requests import Credit, Deduct
-from services.wallets.verification import START, Findings, Position, Verification
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.rules.entities import NewWallet
+from services.wallets.rules.requests import Credit, Deduct
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.sql import SqlWalletRepository
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.verify_ledger import START, Findings, Position, Verification
 
 _PAGE = 50_000
 _WARM_UP = 20

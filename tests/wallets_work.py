@@ -5,19 +5,19 @@ from typing import Any
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
-from services.wallets.ledger_sql import SqlLedger
-from services.wallets.repository import HoldRepository, Ledger, TransactionRepository, WalletRepository
-from services.wallets.repository_memory import (
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.memory import (
     MemoryHoldRepository,
     MemoryLedger,
     MemoryTransactionRepository,
     MemoryWalletRepository,
 )
-from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
-from services.wallets.service import WalletsService
-from services.wallets.verification import BooksReader, Verification
-from services.wallets.verification_memory import MemoryBooksReader
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.store.verify_memory import MemoryBooksReader
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.ports import HoldRepository, Ledger, TransactionRepository, WalletRepository
+from services.wallets.usecases.verify_ledger import BooksReader, Verification
+from services.wallets.usecases.wallets import WalletsService
 from tests.work import Begin, Work
 
 

@@ -12,9 +12,9 @@ from services.jobs.repository_memory import MemoryJobRepository, MemoryJobTypeRe
 from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
-from services.wallets.ledger_sql import SqlLedger
-from services.wallets.repository_memory import MemoryLedger, MemoryWalletRepository
-from services.wallets.repository_sql import SqlWalletRepository
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.memory import MemoryLedger, MemoryWalletRepository
+from services.wallets.store.sql import SqlWalletRepository
 
 _SERVICES = ("customers", "wallets", "jobs")
 

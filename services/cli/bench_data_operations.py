@@ -20,10 +20,10 @@ from services.jobs.repository import Claim, JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery
-from services.wallets.domain import NewWallet, Owner
-from services.wallets.ledger import Accepted
-from services.wallets.repository import Ledger, WalletRepository
-from services.wallets.requests import Credit
+from services.wallets.rules.entities import NewWallet, Owner
+from services.wallets.rules.ledger import Accepted
+from services.wallets.rules.requests import Credit
+from services.wallets.usecases.ports import Ledger, WalletRepository
 
 # What is there before anything is measured, the same on both.
 ROWS = 1000

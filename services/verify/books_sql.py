@@ -15,8 +15,8 @@ from services.verify.repair_sql import SqlJobsRepairs
 from services.verify.rows_sql import SqlRowBooks
 from services.verify.rules_sql import CUSTOMERS, HOLDS, JOB_TYPES, TRANSACTIONS, WALLETS
 from services.verify.verification import Books
-from services.wallets.verification import Verification
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.verify_ledger import Verification
 
 _APPLICATION = "innosystem-verify"
 

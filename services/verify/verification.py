@@ -26,7 +26,7 @@ from services.verify.lines import (
     RowPage,
 )
 from services.verify.pages import Page, by_job, chunks, pages
-from services.wallets.verification import START, Findings, Problem, Verification
+from services.wallets.usecases.verify_ledger import START, Findings, Problem, Verification
 
 _WALLET_PAGE = 50_000
 # A set of so many IDs takes about 15 MB.

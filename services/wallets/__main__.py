@@ -17,17 +17,17 @@ from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
-from services.wallets.conservation import Conservation
-from services.wallets.ledger_sql import SqlLedger
+from services.wallets.background.books_monitor import Conservation
+from services.wallets.background.retention import HoldRetention
 from services.wallets.metrics import ConservationCollector
-from services.wallets.models import metadata
-from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
-from services.wallets.retention import HoldRetention
-from services.wallets.service import WalletsService
-from services.wallets.servicer import WalletServicer
+from services.wallets.rpc.servicer import WalletServicer
 from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
-from services.wallets.verification import Verification
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.store.tables import metadata
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.wallets import WalletsService
 
 _RETENTION_EVERY = timedelta(minutes=1)
 

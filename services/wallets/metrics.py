@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from services.wallets.conservation import Conservation, Report
+from services.wallets.background.books_monitor import Conservation, Report
 
 _PREFIX = "innosystem_wallets_"
 

@@ -24,9 +24,9 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.observability.caller import Origin, origin
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
-from services.wallets.domain import NewWallet
-from services.wallets.repository_memory import MemoryWalletRepository
-from services.wallets.repository_sql import SqlWalletRepository
+from services.wallets.rules.entities import NewWallet
+from services.wallets.store.memory import MemoryWalletRepository
+from services.wallets.store.sql import SqlWalletRepository
 from tests.conftest import OpenDatabase
 
 CALL = Origin("ipv4:192.0.2.7:4711", "/innosystem.customers.v1.CustomerService/UpdateCustomer", "request-1")

@@ -96,7 +96,12 @@ def test_a_service_imports_no_other_service(service: str) -> None:
 
 
 def test_the_check_of_all_books_takes_from_the_services_only_the_wallets_own_check() -> None:
-    allowed = ("services.kit", "services.verify", "services.wallets.verification", "services.wallets.verification_sql")
+    allowed = (
+        "services.kit",
+        "services.verify",
+        "services.wallets.usecases.verify_ledger",
+        "services.wallets.store.verify_sql",
+    )
     check(sources("services/verify"), ("services", *STUBS), but=allowed)
 
 
@@ -110,7 +115,7 @@ def test_of_the_check_of_all_books_only_what_says_so_in_its_name_knows_the_datab
     assert len(paths) >= 4
     check(
         paths,
-        ("grpc", "sqlalchemy", "psycopg", "services.kit.data.engine.database", "services.wallets.verification_sql"),
+        ("grpc", "sqlalchemy", "psycopg", "services.kit.data.engine.database", "services.wallets.store.verify_sql"),
     )
 
 
@@ -171,15 +176,15 @@ def test_what_runs_in_the_environment_of_the_peers_imports_nothing_of_ours() -> 
 def test_a_forbidden_import_is_found_wherever_it_stands() -> None:
     source = "def f():\n    from services.wallets import domain\n    import sqlalchemy.orm\nfrom services import jobs\n"
     found = violations(source, ("services", "sqlalchemy"))
-    assert sorted(found) == ["services.jobs", "services.wallets.domain", "sqlalchemy.orm"]
+    assert sorted(found) == ["services.jobs", "services.wallets.rules.entities", "sqlalchemy.orm"]
     assert violations(source, ("services",), but=("services.wallets",)) == ["services.jobs"]
     assert violations("import servicesque\n", ("services",)) == []
 
 
 def test_a_relative_import_is_found_by_what_it_leads_to() -> None:
     source = "from ..wallets import domain\nfrom . import models\n"
-    assert violations(source, ("services.wallets",), package="services.jobs") == ["services.wallets.domain"]
-    assert list(imported(source, "services.jobs")) == ["services.wallets.domain", "services.jobs.models"]
+    assert violations(source, ("services.wallets",), package="services.jobs") == ["services.wallets.rules.entities"]
+    assert list(imported(source, "services.jobs")) == ["services.wallets.rules.entities", "services.jobs.models"]
 
 
 def test_the_package_of_a_source_is_the_one_it_is_imported_as() -> None:

@@ -12,13 +12,13 @@ from services.kit.data.repositories.search import LOOKED_AT_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX
 from services.kit.query.page import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from services.wallets.convert_verification import (
+from services.wallets.rpc.convert_verify import (
     _OFFENDERS_DEFAULT,
     _OFFENDERS_MAX,
     _TRANSACTIONS_DEFAULT,
     _TRANSACTIONS_MAX,
 )
-from services.wallets.verification import WALLETS_PER_PAGE
+from services.wallets.usecases.verify_ledger import WALLETS_PER_PAGE
 from tests.contract_texts import PROTOS, FieldText, comments, fields
 
 # What only a server makes, so that callers need not know how large it may be.

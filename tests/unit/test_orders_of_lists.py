@@ -8,7 +8,7 @@ import pytest
 from services.customers.usecases.ports import CUSTOMERS
 from services.jobs.repository import JOB_TYPES, JOBS
 from services.kit.query.resource import Resource
-from services.wallets.repository import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.usecases.ports import HOLDS, TRANSACTIONS, WALLETS
 
 PROTOS = Path(__file__).parents[2] / "protos" / "innosystem"
 # What is written once.

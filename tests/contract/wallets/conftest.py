@@ -9,7 +9,7 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from services.wallets.service import WalletsService
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import BeginWallets, memory_work, sql_work
 from tests.work import Begin
 

@@ -9,8 +9,8 @@ from uuid_utils.compat import uuid7
 from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.wallets.domain import HoldState, NewWallet, Owner, Wallet
-from services.wallets.errors import (
+from services.wallets.rules.entities import HoldState, NewWallet, Owner, Wallet
+from services.wallets.rules.errors import (
     HoldMismatch,
     HoldNotActive,
     HoldNotFound,
@@ -18,11 +18,11 @@ from services.wallets.errors import (
     RefundExceedsCharge,
     TransactionNotFound,
 )
-from services.wallets.ledger import Held
-from services.wallets.repository import HOLDS
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
-from services.wallets.service import WalletsService
-from services.wallets.verification import START, Findings, Trial
+from services.wallets.rules.ledger import Held
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.usecases.ports import HOLDS
+from services.wallets.usecases.verify_ledger import START, Findings, Trial
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import BeginWallets
 
 LISTED = Lists(HOLDS, PageTokens(b"0123456789abcdef"))

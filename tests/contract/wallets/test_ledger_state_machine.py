@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from services.kit.errors import DomainError, IdempotencyKeyReused
-from services.wallets.domain import NewWallet, Owner
-from services.wallets.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, WriteOff
+from services.wallets.rules.entities import NewWallet, Owner
+from services.wallets.rules.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, WriteOff
 from tests.contract.wallets.test_holds_and_refunds import verified
 from tests.wallets_work import BeginWallets
 

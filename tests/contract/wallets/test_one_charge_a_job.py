@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
-from services.wallets.domain import Wallet
-from services.wallets.errors import AlreadyCharged
-from services.wallets.ledger import Accepted, Decision
-from services.wallets.requests import Deduct, WriteOff
-from services.wallets.service import WalletsService
+from services.wallets.rules.entities import Wallet
+from services.wallets.rules.errors import AlreadyCharged
+from services.wallets.rules.ledger import Accepted, Decision
+from services.wallets.rules.requests import Deduct, WriteOff
+from services.wallets.usecases.wallets import WalletsService
 from tests.contract.wallets.test_holds_and_refunds import funded
 from tests.wallets_work import sql_work
 

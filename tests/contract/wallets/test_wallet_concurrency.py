@@ -16,15 +16,15 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.wallets.domain import NewWallet, Owner, Transaction, Wallet
-from services.wallets.errors import InsufficientFunds, RefundExceedsCharge
-from services.wallets.ledger import Accepted
-from services.wallets.ledger_sql import SqlLedger
-from services.wallets.repository import TRANSACTIONS
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
-from services.wallets.service import WalletsService
-from services.wallets.verification import START, Problem, Verification
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.rules.entities import NewWallet, Owner, Transaction, Wallet
+from services.wallets.rules.errors import InsufficientFunds, RefundExceedsCharge
+from services.wallets.rules.ledger import Accepted
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.ports import TRANSACTIONS
+from services.wallets.usecases.verify_ledger import START, Problem, Verification
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import sql_work
 
 STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))

@@ -10,7 +10,7 @@ from services.kit.data.errors import AlreadyExists
 from services.kit.errors import IdempotencyKeyReused, InvalidFilter, InvalidPageToken
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.wallets.domain import (
+from services.wallets.rules.entities import (
     BALANCE_CENTS_MAX,
     NewWallet,
     Owner,
@@ -18,22 +18,22 @@ from services.wallets.domain import (
     TransactionKind,
     Wallet,
 )
-from services.wallets.errors import (
+from services.wallets.rules.errors import (
     BalanceOverflow,
     InsufficientFunds,
     TransactionNotFound,
     WalletExists,
     WalletNotFound,
 )
-from services.wallets.ledger import Accepted, Decision
-from services.wallets.repository import (
+from services.wallets.rules.ledger import Accepted, Decision
+from services.wallets.rules.requests import Credit, Deduct
+from services.wallets.usecases.ports import (
     ID_CONSTRAINT,
     OWNER_CONSTRAINT,
     TRANSACTIONS,
     WALLETS,
 )
-from services.wallets.requests import Credit, Deduct
-from services.wallets.service import WalletsService
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import BeginWallets
 
 TOKENS = PageTokens(b"0123456789abcdef")

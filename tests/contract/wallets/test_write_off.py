@@ -9,11 +9,11 @@ from uuid_utils.compat import uuid7
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import IdempotencyKeyReused
-from services.wallets.domain import Wallet
-from services.wallets.errors import AlreadyCharged, HoldActive, InsufficientFunds, RefundExceedsCharge
-from services.wallets.ledger import Accepted
-from services.wallets.requests import WriteOff
-from services.wallets.service import WalletsService
+from services.wallets.rules.entities import Wallet
+from services.wallets.rules.errors import AlreadyCharged, HoldActive, InsufficientFunds, RefundExceedsCharge
+from services.wallets.rules.ledger import Accepted
+from services.wallets.rules.requests import WriteOff
+from services.wallets.usecases.wallets import WalletsService
 from tests.contract.wallets.test_holds_and_refunds import charge, funded, held, place, refund, released, verified
 from tests.wallets_work import BeginWallets, sql_work
 

@@ -8,7 +8,7 @@ from sqlalchemy import Uuid, select
 
 from services.kit.data.array_parameters import any_of
 from services.kit.data.engine.prepared import Prepared
-from services.wallets.models import holds
+from services.wallets.store.tables import holds
 
 READ = Prepared(select(holds.c.id).where(holds.c.id == any_of("ids", Uuid)).order_by(holds.c.id).with_for_update())
 NO_INDEXES = "SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off"

@@ -14,8 +14,8 @@ from services.cli.embedded import EmbeddedPostgres
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import NewWallet, Owner
-from services.wallets.requests import Credit, Deduct, PlaceHold
+from services.wallets.rules.entities import NewWallet, Owner
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold
 from tests.conftest import migrations
 from tests.wallets_work import sql_work
 

@@ -32,10 +32,10 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import HoldState, Owner
-from services.wallets.repository import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
-from services.wallets.requests import Credit, Deduct, Refund, ReleaseHold, WriteOff
-from services.wallets.verification import START
+from services.wallets.rules.entities import HoldState, Owner
+from services.wallets.rules.requests import Credit, Deduct, Refund, ReleaseHold, WriteOff
+from services.wallets.usecases.ports import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
+from services.wallets.usecases.verify_ledger import START
 from tests.jobs_examples import MINUTE, NOW, new_job
 from tests.jobs_work import JobsWork
 from tests.jobs_work import sql_work as jobs_work

@@ -15,7 +15,7 @@ from innosystem.client import InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add_WalletServiceServicer_to_server
-from services.wallets.servicer import WalletServicer
+from services.wallets.rpc.servicer import WalletServicer
 from tests.integration.rpc.ledger_model import CURRENCY, JOBS, WALLETS, Model, Outcome, Refusal
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.integration.rpc.refusals import CODES

@@ -10,7 +10,7 @@ import pytest
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add_WalletServiceServicer_to_server
-from services.wallets.servicer import WalletServicer
+from services.wallets.rpc.servicer import WalletServicer
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.integration.rpc.refusals import Refused, Stored, details, fields
 from tests.integration.rpc.wiring import wallets_servicer

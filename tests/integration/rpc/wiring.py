@@ -40,12 +40,12 @@ from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
-from services.wallets.ledger_sql import SqlLedger
-from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
-from services.wallets.service import WalletsService
-from services.wallets.servicer import WalletServicer
-from services.wallets.verification import Verification
-from services.wallets.verification_sql import SqlBooksReader
+from services.wallets.rpc.servicer import WalletServicer
+from services.wallets.store.ledger_sql import SqlLedger
+from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
+from services.wallets.store.verify_sql import SqlBooksReader
+from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.wallets import WalletsService
 from tests.conftest import as_service
 from tests.integration.rpc.loop_thread import LoopThread
 from tests.jobs_work import QueueForTests, UnservedForTests, nobody

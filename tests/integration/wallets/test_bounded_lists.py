@@ -18,10 +18,10 @@ from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import NewWallet
-from services.wallets.repository import HOLDS
-from services.wallets.requests import Credit, PlaceHold
-from services.wallets.service import WalletsService
+from services.wallets.rules.entities import NewWallet
+from services.wallets.rules.requests import Credit, PlaceHold
+from services.wallets.usecases.ports import HOLDS
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import sql_work
 
 COUNT = 30

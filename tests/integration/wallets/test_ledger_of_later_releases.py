@@ -12,10 +12,10 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import NewWallet, Owner
-from services.wallets.ledger import Accepted, Held
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
-from services.wallets.service import WalletsService
+from services.wallets.rules.entities import NewWallet, Owner
+from services.wallets.rules.ledger import Accepted, Held
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import sql_work
 
 

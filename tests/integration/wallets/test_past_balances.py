@@ -13,9 +13,9 @@ from services.cli.embedded.processes import wait_until
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from services.wallets.domain import NewWallet, Owner, Wallet
-from services.wallets.requests import Credit
-from services.wallets.service import WalletsService
+from services.wallets.rules.entities import NewWallet, Owner, Wallet
+from services.wallets.rules.requests import Credit
+from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import sql_work
 
 _WRITERS = 8

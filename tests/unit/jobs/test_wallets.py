@@ -32,7 +32,7 @@ from services.kit.data.errors import Conflict, ConnectionFailed
 from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused
 from services.kit.rpc.convert import timestamp
 from services.kit.rpc.status import to_status
-from services.wallets.errors import HoldNotActive, InsufficientFunds, WalletNotFound
+from services.wallets.rules.errors import HoldNotActive, InsufficientFunds, WalletNotFound
 
 CUSTOMER, HOLD, JOB, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)

@@ -13,9 +13,9 @@ from services.jobs.settler import Settler
 from services.jobs.write_off import WriteOffs
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
-from services.wallets.domain import NewWallet, Owner, TransactionKind
-from services.wallets.ledger import Accepted
-from services.wallets.requests import Credit, Deduct, PlaceHold, WriteOff
+from services.wallets.rules.entities import NewWallet, Owner, TransactionKind
+from services.wallets.rules.ledger import Accepted
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, WriteOff
 from tests.jobs_work import WalletsForTests
 from tests.unit.jobs.test_housekeeping import AGO, World
 from tests.wallets_work import memory_work

@@ -15,7 +15,7 @@ from services.jobs.wallets import GrpcWallets
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable, RowLocked
 from services.kit.rpc.status import to_status
-from services.wallets.errors import HoldActive
+from services.wallets.rules.errors import HoldActive
 
 CUSTOMER, HOLD, JOB, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)

@@ -7,7 +7,7 @@ import pytest
 from services.jobs import errors as submission
 from services.kit.currencies import check_currency, decimals, money
 from services.kit.errors import InvalidField
-from services.wallets import errors as ledger
+from services.wallets.rules import errors as ledger
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from services.kit.background import end
 from services.kit.data.errors import ConnectionFailed, SchemaBehind
 from services.kit.data.transactions.memory import MemoryTransactions
-from services.wallets import conservation as module
-from services.wallets.conservation import Conservation, Held
-from services.wallets.verification import START, Findings, Offender, Position, Problem, Trial
+from services.wallets.background import books_monitor as module
+from services.wallets.background.books_monitor import Conservation, Held
+from services.wallets.usecases.verify_ledger import START, Findings, Offender, Position, Problem, Trial
 
 NEXT = Position(uuid4(), 7)
 HELD = [Held("EUR", 2, 30, 4.0)]
@@ -58,7 +58,7 @@ async def walked(monkeypatch: pytest.MonkeyPatch, pages: Pages) -> tuple[Conserv
         pauses.append(pause)
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.wallets.conservation.asyncio.sleep", sleep)
+        patched.setattr("services.wallets.background.books_monitor.asyncio.sleep", sleep)
         await conservation._check()
     return conservation, pauses
 

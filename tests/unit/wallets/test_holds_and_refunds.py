@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
-from services.wallets.domain import BALANCE_CENTS_MAX, Hold, HoldState, Owner, TransactionKind, Wallet
-from services.wallets.errors import (
+from services.wallets.rules.entities import BALANCE_CENTS_MAX, Hold, HoldState, Owner, TransactionKind, Wallet
+from services.wallets.rules.errors import (
     HoldMismatch,
     HoldNotActive,
     InsufficientFunds,
@@ -16,8 +16,8 @@ from services.wallets.errors import (
     TransactionNotFound,
     WalletNotFound,
 )
-from services.wallets.ledger import Accepted, Books, Decision, Held, changes, decide
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request
+from services.wallets.rules.ledger import Accepted, Books, Decision, Held, changes, decide
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

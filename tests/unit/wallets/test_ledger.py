@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kit.errors import IdempotencyKeyReused, InvalidField
-from services.wallets.domain import (
+from services.wallets.rules.entities import (
     BALANCE_CENTS_MAX,
     CounterAccount,
     Owner,
@@ -18,9 +18,9 @@ from services.wallets.domain import (
     TransactionKind,
     Wallet,
 )
-from services.wallets.errors import BalanceOverflow, InsufficientFunds, WalletNotFound
-from services.wallets.ledger import Accepted, Books, Decision, Key, changes, decide
-from services.wallets.requests import Credit, Deduct, LedgerRequest
+from services.wallets.rules.errors import BalanceOverflow, InsufficientFunds, WalletNotFound
+from services.wallets.rules.ledger import Accepted, Books, Decision, Key, changes, decide
+from services.wallets.rules.requests import Credit, Deduct, LedgerRequest
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -7,9 +7,9 @@ import pytest
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import IdempotencyKeyReused
-from services.wallets.domain import Owner
-from services.wallets.errors import HoldMismatch
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, Request, WriteOff
+from services.wallets.rules.entities import Owner
+from services.wallets.rules.errors import HoldMismatch
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, Request, WriteOff
 from tests.unit.wallets.test_holds_and_refunds import HOLD, JOB, OWNER, charge, decided, place, refund, wallet
 
 OTHER, DOLLARS = Owner(uuid4(), "EUR"), Owner(OWNER.customer_id, "USD")

@@ -15,7 +15,7 @@ from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import InvalidField, InvalidPageToken
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
-from services.wallets.servicer import Context, WalletServicer
+from services.wallets.rpc.servicer import Context, WalletServicer
 from tests.wallets_work import memory_work
 
 CONTEXT = cast("Context", None)

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.kit.errors import IdempotencyKeyReused, InvalidField
-from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, HoldState, TransactionKind
-from services.wallets.errors import (
+from services.wallets.rules.entities import BALANCE_CENTS_MAX, CounterAccount, HoldState, TransactionKind
+from services.wallets.rules.errors import (
     AlreadyCharged,
     BalanceOverflow,
     HoldActive,
@@ -14,8 +14,8 @@ from services.wallets.errors import (
     RefundExceedsCharge,
     WalletNotFound,
 )
-from services.wallets.ledger import Accepted, Decision, changes
-from services.wallets.requests import Credit, WriteOff
+from services.wallets.rules.ledger import Accepted, Decision, changes
+from services.wallets.rules.requests import Credit, WriteOff
 from tests.unit.wallets.test_holds_and_refunds import (
     HOLD,
     JOB,

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from services.jobs.domain import BillingStatus, JobStatus
 from services.jobs.job_types import ProcessorType
 from services.kit.data.tables import JsonText
-from services.wallets.domain import CounterAccount, HoldState, TransactionKind
+from services.wallets.rules.entities import CounterAccount, HoldState, TransactionKind
 
 Row = dict[str, str | None]
 

@@ -15,7 +15,7 @@ import structlog
 from services.kit.background import Loop
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
-from services.wallets.verification import START, Findings, Position, Verification
+from services.wallets.usecases.verify_ledger import START, Findings, Position, Verification
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from services.kit.currencies import money
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
-from services.wallets.domain import BALANCE_CENTS_MAX
+from services.wallets.rules.entities import BALANCE_CENTS_MAX
 
 WALLETS_PER_PAGE = 1000
 

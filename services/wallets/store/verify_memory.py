@@ -5,13 +5,13 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from services.kit.data.transactions.memory import MemoryTransactions
-from services.wallets.domain import CounterAccount, Hold, HoldState, Transaction, Wallet
-from services.wallets.repository_memory import (
+from services.wallets.rules.entities import CounterAccount, Hold, HoldState, Transaction, Wallet
+from services.wallets.store.memory import (
     MemoryHoldRepository,
     MemoryTransactionRepository,
     MemoryWalletRepository,
 )
-from services.wallets.verification import Lines, Position, WalletState
+from services.wallets.usecases.verify_ledger import Lines, Position, WalletState
 
 
 class MemoryBooksReader:

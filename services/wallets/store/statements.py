@@ -28,9 +28,9 @@ from sqlalchemy import (
 
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.prepared import Prepared
-from services.wallets.domain import Hold, Transaction, TransactionKind, Wallet
-from services.wallets.models import holds, wallet_transactions, wallets
-from services.wallets.requests import WRITE_OFF_KEY_PREFIX
+from services.wallets.rules.entities import Hold, Transaction, TransactionKind, Wallet
+from services.wallets.rules.requests import WRITE_OFF_KEY_PREFIX
+from services.wallets.store.tables import holds, wallet_transactions, wallets
 
 
 def _columns(table: Table, entity: type[Any]) -> list[Any]:

@@ -7,10 +7,10 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import id_or_new
 from services.kit.rpc.status import to_status
-from services.wallets.convert import hold_message, wallet_message
-from services.wallets.domain import Owner
-from services.wallets.ledger import Held
-from services.wallets.requests import PlaceHold, ReleaseHold
+from services.wallets.rpc.convert import hold_message, wallet_message
+from services.wallets.rules.entities import Owner
+from services.wallets.rules.ledger import Held
+from services.wallets.rules.requests import PlaceHold, ReleaseHold
 
 
 def place(request: pb.PlaceHoldRequest) -> PlaceHold:

@@ -10,12 +10,12 @@ from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.locks import HURRY
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, RowLocked
-from services.wallets.domain import Hold, Transaction
-from services.wallets.ledger import Books, Changes, Charge, Decision, Key, changes, decide
-from services.wallets.repository_sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
-from services.wallets.requests import Request
-from services.wallets.trail import entries
-from services.wallets.wanted import Named, Wanted
+from services.wallets.rules.entities import Hold, Transaction
+from services.wallets.rules.ledger import Books, Changes, Charge, Decision, Key, changes, decide
+from services.wallets.rules.requests import Request
+from services.wallets.rules.rows_to_read import Named, Wanted
+from services.wallets.rules.trail import entries
+from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 
 
 class SqlLedger:

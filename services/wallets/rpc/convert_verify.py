@@ -4,8 +4,8 @@ from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.query.fields import IntegerField, UuidField
 from services.kit.query.page import PageTokens
-from services.wallets.domain import BALANCE_CENTS_MAX
-from services.wallets.verification import START, Findings, Offender, Position, Trial
+from services.wallets.rules.entities import BALANCE_CENTS_MAX
+from services.wallets.usecases.verify_ledger import START, Findings, Offender, Position, Trial
 
 _ORDERING = (
     UuidField("wallet_id", sortable=True).ascending(),

@@ -13,10 +13,10 @@ from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
-from services.wallets.bookings import Bookings
-from services.wallets.domain import Hold, NewWallet, Owner, Transaction, Wallet
-from services.wallets.errors import HoldNotFound, TransactionNotFound, WalletExists, WalletNotFound
-from services.wallets.repository import WALLET_ID, HoldRepository, Ledger, TransactionRepository, WalletRepository
+from services.wallets.rules.entities import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.rules.errors import HoldNotFound, TransactionNotFound, WalletExists, WalletNotFound
+from services.wallets.usecases.bookings import Bookings
+from services.wallets.usecases.ports import WALLET_ID, HoldRepository, Ledger, TransactionRepository, WalletRepository
 
 #: How a wallet is named: by its ID, or by whose it is.
 WalletReference = UUID | Owner

@@ -10,10 +10,10 @@ from services.kit.errors import DomainError
 from services.kit.observability.caller import origin
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
-from services.wallets.domain import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
-from services.wallets.ledger import Accepted
-from services.wallets.requests import Credit, Deduct, Refund, WriteOff
-from services.wallets.service import WalletReference
+from services.wallets.rules.entities import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
+from services.wallets.rules.ledger import Accepted
+from services.wallets.rules.requests import Credit, Deduct, Refund, WriteOff
+from services.wallets.usecases.wallets import WalletReference
 
 _HOLD_STATES = numbers(HoldState, wallet_pb2.HoldState, "HOLD_STATE_")
 _KINDS = numbers(TransactionKind, wallet_pb2.TransactionKind, "TRANSACTION_KIND_")

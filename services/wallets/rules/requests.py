@@ -6,7 +6,7 @@ from uuid import UUID
 
 from services.kit.errors import InvalidField
 from services.kit.observability.caller import Origin, origin
-from services.wallets.domain import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
+from services.wallets.rules.entities import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
 
 JOB_KEY_PREFIX = "job:"
 WRITE_OFF_KEY_PREFIX = "write-off:"

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.kit.data.transactions.ambient import Transactions
 from services.wallets.metrics import HOLDS_DELETED
-from services.wallets.repository import HoldRepository
+from services.wallets.usecases.ports import HoldRepository
 
 _BATCH = 500
 

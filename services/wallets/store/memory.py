@@ -8,11 +8,11 @@ from uuid import UUID
 from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 from services.kit.data.transactions.memory import MemoryTransactions
-from services.wallets.domain import Hold, NewWallet, Owner, Transaction, TransactionKind, Wallet
-from services.wallets.ledger import Books, Charge, Decision, changes, decide
-from services.wallets.repository import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
-from services.wallets.requests import WRITE_OFF_KEY_PREFIX, Request
-from services.wallets.trail import entries
+from services.wallets.rules.entities import Hold, NewWallet, Owner, Transaction, TransactionKind, Wallet
+from services.wallets.rules.ledger import Books, Charge, Decision, changes, decide
+from services.wallets.rules.requests import WRITE_OFF_KEY_PREFIX, Request
+from services.wallets.rules.trail import entries
+from services.wallets.usecases.ports import HOLDS, ID_CONSTRAINT, OWNER_CONSTRAINT, TRANSACTIONS, WALLETS
 
 
 class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet]):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from sqlalchemy import Boolean, Uuid, bindparam, text
 
 from services.kit.data.transactions.sql import SqlTransactions
-from services.wallets.conservation import Held
-from services.wallets.verification import Lines, Position, WalletState
+from services.wallets.background.books_monitor import Held
+from services.wallets.usecases.verify_ledger import Lines, Position, WalletState
 
 # One statement, so that it sees each wallet, its holds and its last transaction at the same moment.
 _STATES = text(

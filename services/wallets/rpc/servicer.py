@@ -16,11 +16,12 @@ from services.kit.rpc.answers import fit, page_that_fits
 from services.kit.rpc.batches import answered, checked, one
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.validation import ContractValidator
-from services.wallets import convert, convert_holds, convert_verification
-from services.wallets.domain import DEFAULT_CURRENCY, NewWallet
-from services.wallets.repository import HOLDS, TRANSACTIONS, WALLETS
-from services.wallets.service import WalletsService
-from services.wallets.verification import Verification
+from services.wallets.rpc import convert, convert_holds
+from services.wallets.rpc import convert_verify as convert_verification
+from services.wallets.rules.entities import DEFAULT_CURRENCY, NewWallet
+from services.wallets.usecases.ports import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.wallets import WalletsService
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from services.kit.query.fields import EnumField, IntegerField, StringField, TimestampField, UuidField
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Resource
-from services.wallets.domain import (
+from services.wallets.rules.entities import (
     Hold,
     HoldState,
     NewWallet,
@@ -17,8 +17,8 @@ from services.wallets.domain import (
     TransactionKind,
     Wallet,
 )
-from services.wallets.ledger import Decision
-from services.wallets.requests import Request
+from services.wallets.rules.ledger import Decision
+from services.wallets.rules.requests import Request
 
 ID = UuidField("id", sortable=True)
 CREATED_AT = TimestampField("created_at", sortable=True)
@@ -148,7 +148,7 @@ class Ledger(Protocol):
     async def apply(
         self, requests: Sequence[Request], *, wait: bool = True, seek_charged: bool = False
     ) -> list[Decision]:
-        """Decides the requests (`services.wallets.ledger.decide`) under locks on their wallets and stores the outcome.
+        """Decides the requests (`services.wallets.rules.ledger.decide`) under locks on their wallets and stores the outcome.
 
         The wallets stay locked until the transaction ends.
 

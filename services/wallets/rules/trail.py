@@ -9,9 +9,9 @@ from uuid import UUID
 
 from services.kit.data.audit import entries as audit
 from services.kit.errors import DataCorrupt, DomainError
-from services.wallets.domain import Hold
-from services.wallets.ledger import Decision, Held
-from services.wallets.requests import Request
+from services.wallets.rules.entities import Hold
+from services.wallets.rules.ledger import Decision, Held
+from services.wallets.rules.requests import Request
 
 
 def entries(

@@ -6,9 +6,9 @@ from typing import Self
 from uuid import UUID
 
 from services.kit.errors import DataCorrupt
-from services.wallets.domain import Hold, Owner
-from services.wallets.ledger import Charge, Key
-from services.wallets.requests import Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.rules.entities import Hold, Owner
+from services.wallets.rules.ledger import Charge, Key
+from services.wallets.rules.requests import Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 
 
 @dataclass

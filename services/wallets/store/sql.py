@@ -12,12 +12,12 @@ from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.repositories.sql import SqlRepository
 from services.kit.errors import DataCorrupt
 from services.kit.query.specification import Comparison, Operator
-from services.wallets import statements
-from services.wallets.domain import Hold, HoldState, NewWallet, Owner, Transaction, Wallet
-from services.wallets.ledger import Charge, Key
-from services.wallets.models import holds, wallet_transactions, wallets
-from services.wallets.repository import HOLDS, STATE, TRANSACTIONS, WALLETS
-from services.wallets.wanted import Wanted
+from services.wallets.rules.entities import Hold, HoldState, NewWallet, Owner, Transaction, Wallet
+from services.wallets.rules.ledger import Charge, Key
+from services.wallets.rules.rows_to_read import Wanted
+from services.wallets.store import statements
+from services.wallets.store.tables import holds, wallet_transactions, wallets
+from services.wallets.usecases.ports import HOLDS, STATE, TRANSACTIONS, WALLETS
 
 
 class SqlWalletRepository(SqlRepository[Wallet, NewWallet]):

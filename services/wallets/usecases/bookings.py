@@ -11,9 +11,9 @@ from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError
 from services.kit.rpc.batches import one
-from services.wallets.ledger import Accepted, Decision, Held
-from services.wallets.repository import CHARGED_JOB_CONSTRAINT, Ledger
-from services.wallets.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.rules.ledger import Accepted, Decision, Held
+from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.usecases.ports import CHARGED_JOB_CONSTRAINT, Ledger
 
 D = TypeVar("D", Accepted, Held)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from services.kit.errors import DataCorrupt, DomainError, IdempotencyKeyReused, InvalidField
-from services.wallets.domain import (
+from services.wallets.rules.entities import (
     BALANCE_CENTS_MAX,
     CounterAccount,
     Hold,
@@ -22,7 +22,7 @@ from services.wallets.domain import (
     TransactionKind,
     Wallet,
 )
-from services.wallets.errors import (
+from services.wallets.rules.errors import (
     AlreadyCharged,
     BalanceOverflow,
     HoldActive,
@@ -33,7 +33,16 @@ from services.wallets.errors import (
     TransactionNotFound,
     WalletNotFound,
 )
-from services.wallets.requests import Credit, Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.rules.requests import (
+    Credit,
+    Deduct,
+    LedgerRequest,
+    PlaceHold,
+    Refund,
+    ReleaseHold,
+    Request,
+    WriteOff,
+)
 
 E = TypeVar("E", Hold, Transaction)
 

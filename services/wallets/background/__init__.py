@@ -1,0 +1,1 @@
+"""Work of the wallets service that no call asks for."""

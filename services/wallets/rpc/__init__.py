@@ -1,0 +1,1 @@
+"""WalletService over gRPC."""

@@ -1,0 +1,1 @@
+"""Wallets and the ledger in PostgreSQL and, for tests, in memory."""
