@@ -6,8 +6,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.domain import BillingStatus, Job, NewJob
-from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.jobs.rules.entities import BillingStatus, Job, NewJob
+from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)

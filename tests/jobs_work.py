@@ -8,22 +8,29 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Settlement
-from services.jobs.domain import Backlog, Charge, ListKey, NewJob, Release, Waiting
-from services.jobs.errors import HoldNotActive, InsufficientFunds
-from services.jobs.holds import Hold, HoldState, HoldTimes, Reservation, Reservations
-from services.jobs.job_types import JobType
-from services.jobs.repository import AuditProgress, Claim, Claimed, JobRepository, JobTypeRepository, PauseRepository
-from services.jobs.repository_memory import (
+from services.jobs.background.unserved import UnservedRepository
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import Backlog, Charge, ListKey, NewJob, Release, Waiting
+from services.jobs.rules.errors import HoldNotActive, InsufficientFunds
+from services.jobs.rules.job_types import JobType
+from services.jobs.store.memory import (
     MemoryAuditProgress,
     MemoryJobRepository,
     MemoryJobTypeRepository,
     MemoryPauseRepository,
 )
-from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
-from services.jobs.unserved import UnservedRepository
-from services.jobs.unserved_memory import MemoryUnserved
-from services.jobs.unserved_sql import SqlUnserved
+from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.store.unserved_memory import MemoryUnserved
+from services.jobs.store.unserved_sql import SqlUnserved
+from services.jobs.usecases.repositories import (
+    AuditProgress,
+    Claim,
+    Claimed,
+    JobRepository,
+    JobTypeRepository,
+    PauseRepository,
+)
+from services.jobs.usecases.reservations import Hold, HoldState, HoldTimes, Reservation, Reservations
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions

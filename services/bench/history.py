@@ -21,8 +21,8 @@ from services.bench.figures import Figures
 from services.bench.load import INPUT
 from services.bench.plan import Plan
 from services.cli.errors import CommandError
-from services.jobs.repository_sql import SqlJobRepository
 from services.jobs.settings import HousekeepingSettings
+from services.jobs.store.sql import SqlJobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

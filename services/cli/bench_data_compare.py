@@ -8,8 +8,8 @@ from services.cli.bench_data_operations import CustomerOperations, JobOperations
 from services.cli.bench_data_pools import connect
 from services.customers.store.memory import MemoryCustomerRepository
 from services.customers.store.sql import SqlCustomerRepository
-from services.jobs.repository_memory import MemoryJobRepository, MemoryJobTypeRepository
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.store.memory import MemoryJobRepository, MemoryJobTypeRepository
+from services.jobs.store.sql import SqlJobRepository, SqlJobTypeRepository
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from services.wallets.store.ledger_sql import SqlLedger

@@ -13,10 +13,10 @@ from services.cli.bench_data_measure import Operation
 from services.cli.errors import CommandError
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.usecases.ports import CUSTOMERS, CustomerRepository
-from services.jobs.completion import Completion, ending
-from services.jobs.domain import BillingStatus, NewJob
-from services.jobs.job_types import NewJobType, Priority, ProcessorType
-from services.jobs.repository import Claim, JobRepository, JobTypeRepository
+from services.jobs.rules.completion import Completion, ending
+from services.jobs.rules.entities import BillingStatus, NewJob
+from services.jobs.rules.job_types import NewJobType, Priority, ProcessorType
+from services.jobs.usecases.repositories import Claim, JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery

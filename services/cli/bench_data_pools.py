@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from services.cli.bench_data_measure import percentile_ms
 from services.cli.bench_data_operations import JobOperations
-from services.jobs.repository import JobRepository
-from services.jobs.repository_sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.store.sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.usecases.repositories import JobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

@@ -17,32 +17,23 @@ from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from services.jobs.caching import CachedCustomers, CachedJobTypes
-from services.jobs.control_service import ControlService
-from services.jobs.customers import GrpcCustomers
-from services.jobs.dispatcher import Dispatcher
-from services.jobs.expiry import Expiry
-from services.jobs.gauges import Gauges
-from services.jobs.hold_auditor import HoldAuditor
-from services.jobs.holds import HoldTimes, Reservations
-from services.jobs.job_type_service import JobTypeService
-from services.jobs.job_type_servicer import JobTypeServicer
-from services.jobs.lists import QueueUnavailable
-from services.jobs.models import metadata
-from services.jobs.queue import RedisLists
-from services.jobs.reconciler import Reconciler
-from services.jobs.repository_sql import (
-    SqlAuditProgress,
-    SqlJobRepository,
-    SqlJobTypeRepository,
-    SqlPauseRepository,
-)
-from services.jobs.rescuer import Rescuer
-from services.jobs.retention import Retention
-from services.jobs.run_service import RunService
-from services.jobs.schema_checks import SchemaChecks
-from services.jobs.service import JobsService
-from services.jobs.servicer import JobServicer
+from services.jobs.background.dispatcher import Dispatcher
+from services.jobs.background.expiry import Expiry
+from services.jobs.background.gauges import Gauges
+from services.jobs.background.hold_auditor import HoldAuditor
+from services.jobs.background.reconciler import Reconciler
+from services.jobs.background.rescuer import Rescuer
+from services.jobs.background.retention import Retention
+from services.jobs.background.settler import Settler
+from services.jobs.background.unserved import UnservedJobs
+from services.jobs.clients.caches import CachedCustomers, CachedJobTypes
+from services.jobs.clients.customers import GrpcCustomers
+from services.jobs.clients.lists import QueueUnavailable
+from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.clients.wallets import GrpcWallets
+from services.jobs.rpc.job_type_servicer import JobTypeServicer
+from services.jobs.rpc.servicer import JobServicer
 from services.jobs.settings import (
     CustomersClientSettings,
     HousekeepingSettings,
@@ -50,12 +41,21 @@ from services.jobs.settings import (
     SchemaSettings,
     WalletsClientSettings,
 )
-from services.jobs.settler import Settler
-from services.jobs.unserved import UnservedJobs
-from services.jobs.unserved_sql import SqlUnserved
-from services.jobs.wallets import GrpcWallets
-from services.jobs.watching import Watching
-from services.jobs.write_off import WriteOffs
+from services.jobs.store.sql import (
+    SqlAuditProgress,
+    SqlJobRepository,
+    SqlJobTypeRepository,
+    SqlPauseRepository,
+)
+from services.jobs.store.tables import metadata
+from services.jobs.store.unserved_sql import SqlUnserved
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.reservations import HoldTimes, Reservations
+from services.jobs.usecases.run import RunService
+from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.watch import Watching
+from services.jobs.usecases.write_off import WriteOffs
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations

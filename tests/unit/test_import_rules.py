@@ -184,9 +184,9 @@ def test_a_forbidden_import_is_found_wherever_it_stands() -> None:
 def test_a_relative_import_is_found_by_what_it_leads_to() -> None:
     source = "from ..wallets import domain\nfrom . import models\n"
     assert violations(source, ("services.wallets",), package="services.jobs") == ["services.wallets.rules.entities"]
-    assert list(imported(source, "services.jobs")) == ["services.wallets.rules.entities", "services.jobs.models"]
+    assert list(imported(source, "services.jobs")) == ["services.wallets.rules.entities", "services.jobs.store.tables"]
 
 
 def test_the_package_of_a_source_is_the_one_it_is_imported_as() -> None:
-    assert package_of(ROOT / "services/jobs/domain.py") == "services.jobs"
+    assert package_of(ROOT / "services/jobs/rules/entities.py") == "services.jobs"
     assert package_of(ROOT / "runner/src/innosystem/runner/queue.py") == "innosystem.runner"

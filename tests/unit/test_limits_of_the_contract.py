@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from services.jobs import convert, payloads
-from services.jobs.completion import SNOOZES_MAX
-from services.jobs.schemas import WEIGHT_MAX
-from services.jobs.submission import HORIZON
+from services.jobs.rpc import convert
+from services.jobs.rules.completion import SNOOZES_MAX
+from services.jobs.rules.schemas import payloads
+from services.jobs.rules.schemas.schema import WEIGHT_MAX
+from services.jobs.rules.submission import HORIZON
 from services.kit.data.repositories.search import LOOKED_AT_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Settlement, ending
-from services.jobs.domain import BillingStatus, Job, ListKey, NewJob, Waiting
-from services.jobs.job_types import Priority
-from services.jobs.repository import Claim, Lane
+from services.jobs.rules.completion import Completion, Settlement, ending
+from services.jobs.rules.entities import BillingStatus, Job, ListKey, NewJob, Waiting
+from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.repositories import Claim, Lane
 from services.kit.data.corrupt import all_understood
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import BeginJobs, JobsWork

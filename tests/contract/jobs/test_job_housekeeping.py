@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Failure, ending
-from services.jobs.control import EXPIRED, Removal, Retry
-from services.jobs.domain import BillingStatus, Charge, JobStatus, Release
-from services.jobs.holds import Reserved
-from services.jobs.job_types import DEFAULT_EXPIRES_AFTER
-from services.jobs.repository import Renewal, Unsettled
-from services.jobs.rescue import Rescue
+from services.jobs.rules.completion import Completion, Failure, ending
+from services.jobs.rules.control import EXPIRED, Removal, Retry
+from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release
+from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER
+from services.jobs.rules.rescue import Rescue
+from services.jobs.usecases.repositories import Renewal, Unsettled
+from services.jobs.usecases.reservations import Reserved
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
 from tests.jobs_examples import LATER, MINUTE, NOW, new_job

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.job_types import JobType, NewJobType, Priority, ProcessorType
-from services.jobs.repository import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT, JOB_TYPES
+from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.jobs.usecases.repositories import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT, JOB_TYPES
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.query.page import ListQuery
 from tests.jobs_examples import new_job_type

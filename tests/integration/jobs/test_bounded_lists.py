@@ -9,13 +9,13 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from services.jobs.control import removal
-from services.jobs.control_service import ControlService
-from services.jobs.domain import Job, JobStatus
-from services.jobs.filters import check_order
-from services.jobs.job_types import Priority
-from services.jobs.repository import JOBS, STATUS
-from services.jobs.service import JobsService
+from services.jobs.rules.control import removal
+from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.rules.filters import check_order
+from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import JOBS, STATUS
+from services.jobs.usecases.submit import JobsService
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
 from services.kit.data.repositories import search

@@ -10,12 +10,12 @@ import redis.asyncio as redis
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.jobs.caching import CachedCustomers, CachedJobTypes
-from services.jobs.errors import CustomerInactive, JobTypeDisabled, JobTypeNotFound
-from services.jobs.job_type_service import JobTypeService
-from services.jobs.job_types import JobType
-from services.jobs.service import JobsService, Submitted
-from services.jobs.submission import Submission
+from services.jobs.clients.caches import CachedCustomers, CachedJobTypes
+from services.jobs.rules.errors import CustomerInactive, JobTypeDisabled, JobTypeNotFound
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.submission import Submission
+from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.submit import JobsService, Submitted
 from services.kit.cache.invalidations import Invalidations
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import Conflict

@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.caching import CachedJobTypes
-from services.jobs.completion import Completion, ending
-from services.jobs.domain import Job
-from services.jobs.repository import Claim, Claimed
-from services.jobs.service import JobsService, Submitted
-from services.jobs.submission import Submission
+from services.jobs.clients.caches import CachedJobTypes
+from services.jobs.rules.completion import Completion, ending
+from services.jobs.rules.entities import Job
+from services.jobs.rules.submission import Submission
+from services.jobs.usecases.repositories import Claim, Claimed
+from services.jobs.usecases.submit import JobsService, Submitted
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

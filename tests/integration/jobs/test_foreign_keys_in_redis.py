@@ -9,10 +9,10 @@ import redis.asyncio as redis
 from pydantic import SecretStr
 
 from services.jobs.__main__ import redis_client
-from services.jobs.domain import ListKey
-from services.jobs.job_types import Priority
-from services.jobs.queue import RedisLists, list_name
-from services.jobs.reconciler import Reconciler
+from services.jobs.background.reconciler import Reconciler
+from services.jobs.clients.queue import RedisLists, list_name
+from services.jobs.rules.entities import ListKey
+from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import RedisSettings
@@ -32,7 +32,7 @@ async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
 async def test_a_foreign_key_under_one_lists_name_keeps_no_other_list_from_being_mended(
     client: redis.Redis, databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.jobs.reconciler._GRACE", -MINUTE)
+    monkeypatch.setattr("services.jobs.background.reconciler._GRACE", -MINUTE)
     prefix, work = f"{uuid4()}:", sql_work(SqlTransactions(databases[0]))
     lists = RedisLists(client, prefix)
     for key in (FOREIGN, IDLE):

@@ -25,9 +25,9 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import (
     WalletServiceStub,
     add_WalletServiceServicer_to_server,
 )
-from services.jobs.customers import GrpcCustomers
-from services.jobs.domain import Release
-from services.jobs.wallets import GrpcWallets
+from services.jobs.clients.customers import GrpcCustomers
+from services.jobs.clients.wallets import GrpcWallets
+from services.jobs.rules.entities import Release
 
 CALLS = 8
 

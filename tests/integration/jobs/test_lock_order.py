@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Failure, Settlement
-from services.jobs.control_service import ControlService
-from services.jobs.deaths import DeathRules
-from services.jobs.repository import Claim, Renewal
-from services.jobs.rescuer import Rescuer
-from services.jobs.run_service import Return, RunService
+from services.jobs.background.rescuer import Rescuer
+from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import Claim, Renewal
+from services.jobs.usecases.run import Return, RunService
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type

@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Settlement
-from services.jobs.control_service import ControlService
-from services.jobs.deaths import DeathRules
-from services.jobs.domain import BillingStatus, Job, JobStatus
-from services.jobs.repository import Claim, Renewal
-from services.jobs.rescuer import Rescuer
-from services.jobs.run_service import LeaseEnd, Recorded, Return, RunService
+from services.jobs.background.rescuer import Rescuer
+from services.jobs.rules.completion import Completion, Settlement
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import Claim, Renewal
+from services.jobs.usecases.run import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Settlement, ending
-from services.jobs.domain import BillingStatus, JobStatus, ListKey
-from services.jobs.job_types import Priority
-from services.jobs.reconciler import Reconciler
-from services.jobs.repository import Claim
+from services.jobs.background.reconciler import Reconciler
+from services.jobs.rules.completion import Completion, Settlement, ending
+from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
+from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.repositories import Claim
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -74,7 +74,7 @@ def reconciler(work: JobsWork, lists: ListsForTests) -> Reconciler:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing counts as lost at the first look."""
-    monkeypatch.setattr("services.jobs.reconciler._GRACE", -MINUTE)
+    monkeypatch.setattr("services.jobs.background.reconciler._GRACE", -MINUTE)
 
 
 @pytest.mark.usefixtures("at_once")
@@ -104,8 +104,8 @@ FROZEN = """
 import asyncio, sys
 from datetime import timedelta
 from pydantic import SecretStr
-from services.jobs.domain import ListKey
-from services.jobs.job_types import Priority
+from services.jobs.rules.entities import ListKey
+from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

@@ -11,18 +11,18 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Completion, Settlement
-from services.jobs.control_service import ControlService
-from services.jobs.deaths import DeathRules
-from services.jobs.domain import BillingStatus, Job, JobStatus
-from services.jobs.expiry import Expiry
-from services.jobs.gauges import Gauges
-from services.jobs.repository import JOBS, Claim
-from services.jobs.rescuer import Rescuer
-from services.jobs.retention import Retention
-from services.jobs.run_service import Recorded, Return, RunService
-from services.jobs.service import JobsService
-from services.jobs.settler import Settler
+from services.jobs.background.expiry import Expiry
+from services.jobs.background.gauges import Gauges
+from services.jobs.background.rescuer import Rescuer
+from services.jobs.background.retention import Retention
+from services.jobs.background.settler import Settler
+from services.jobs.rules.completion import Completion, Settlement
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import JOBS, Claim
+from services.jobs.usecases.run import Recorded, Return, RunService
+from services.jobs.usecases.submit import JobsService
 from services.kit.data import corrupt
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

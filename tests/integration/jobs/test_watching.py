@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.cli.embedded import EmbeddedRedis
-from services.jobs.control_service import ControlService
-from services.jobs.domain import Job, JobStatus
-from services.jobs.errors import JobNotFound
-from services.jobs.repository import Claim
-from services.jobs.watching import Watching
+from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.rules.errors import JobNotFound
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import Claim
+from services.jobs.usecases.watch import Watching
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, Draining

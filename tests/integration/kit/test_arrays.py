@@ -11,8 +11,8 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Integer, Interval, LargeBi
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import StatementError
 
-from services.jobs.domain import JobStatus
-from services.jobs.job_types import Priority
+from services.jobs.rules.entities import JobStatus
+from services.jobs.rules.job_types import Priority
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import InvalidData

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.cli.embedded import EmbeddedPostgres
-from services.jobs.repository import Claim, Renewal
+from services.jobs.usecases.repositories import Claim, Renewal
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

@@ -17,23 +17,23 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
 from services.jobs.__main__ import redis_client
-from services.jobs.caching import CachedJobTypes
-from services.jobs.control_service import ControlService
-from services.jobs.customers import GrpcCustomers
-from services.jobs.dispatcher import Dispatcher
-from services.jobs.hold_auditor import HoldAuditor
-from services.jobs.holds import HoldTimes, Reservations
-from services.jobs.job_type_service import JobTypeService
-from services.jobs.job_type_servicer import JobTypeServicer
-from services.jobs.queue import RedisLists
-from services.jobs.repository_sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
-from services.jobs.run_service import RunService
-from services.jobs.service import JobsService
-from services.jobs.servicer import JobServicer
-from services.jobs.settler import Settler
-from services.jobs.wallets import GrpcWallets
-from services.jobs.watching import Watching
-from services.jobs.write_off import WriteOffs
+from services.jobs.background.dispatcher import Dispatcher
+from services.jobs.background.hold_auditor import HoldAuditor
+from services.jobs.background.settler import Settler
+from services.jobs.clients.caches import CachedJobTypes
+from services.jobs.clients.customers import GrpcCustomers
+from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.wallets import GrpcWallets
+from services.jobs.rpc.job_type_servicer import JobTypeServicer
+from services.jobs.rpc.servicer import JobServicer
+from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.reservations import HoldTimes, Reservations
+from services.jobs.usecases.run import RunService
+from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.watch import Watching
+from services.jobs.usecases.write_off import WriteOffs
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import PageTokens

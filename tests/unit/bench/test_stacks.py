@@ -12,9 +12,9 @@ from services.bench.stacks import component, read, short
 VENV = "/home/ada/app/.venv/lib/python3.12/site-packages"
 PLATFORM = Path(services.__file__).resolve().parent
 STACKS = f"""\
-main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/servicer.py:5);encode ({VENV}/orjson.py:9) 6
-main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/servicer.py:7) 3
-main (/usr/lib/python3.12/asyncio/runners.py:119);serve ({PLATFORM}/jobs/servicer.py:8);__init__ (<string>:3) 1
+main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/rpc/servicer.py:5);encode ({VENV}/orjson.py:9) 6
+main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/rpc/servicer.py:7) 3
+main (/usr/lib/python3.12/asyncio/runners.py:119);serve ({PLATFORM}/jobs/rpc/servicer.py:8);__init__ (<string>:3) 1
  4
 """
 
@@ -26,7 +26,7 @@ def test_samples_are_counted_by_package_and_by_function() -> None:
     assert profile.within == {"asyncio": 10, "services.jobs": 10, "orjson": 6, "<string>": 1}
     assert profile.functions == {
         "encode (orjson.py)": 6,
-        "serve (services/jobs/servicer.py)": 3,
+        "serve (services/jobs/rpc/servicer.py)": 3,
         "__init__ (<string>)": 1,
     }
     assert profile.share(profile.components["orjson"]) == 0.6
@@ -73,5 +73,5 @@ def test_a_file_belongs_to_the_package_that_imports_name(file: str, expected: st
 
 def test_a_path_begins_where_imports_begin() -> None:
     assert short(f"{VENV}/grpc/aio/_call.py") == "grpc/aio/_call.py"
-    assert short(str(PLATFORM / "jobs/service.py")) == "services/jobs/service.py"
+    assert short(str(PLATFORM / "jobs/usecases/submit.py")) == "services/jobs/usecases/submit.py"
     assert short("/somewhere/else.py") == "/somewhere/else.py"

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.jobs.completion import (
+from services.jobs.rules.completion import (
     SNOOZES_MAX,
     Completion,
     Ending,
@@ -17,8 +17,8 @@ from services.jobs.completion import (
     is_repeated,
     settled,
 )
-from services.jobs.domain import BillingStatus, Job, JobStatus, charge_due
-from services.jobs.job_types import NewJobType, Priority
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
+from services.jobs.rules.job_types import NewJobType, Priority
 from tests.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.jobs.control import Retry, cancellation, hold_for_retry, removal, retried
-from services.jobs.domain import FINAL, BillingStatus, JobStatus, is_at_rest
-from services.jobs.errors import InsufficientFunds, JobNotCancellable, JobNotRetryable
-from services.jobs.holds import Reserved
+from services.jobs.rules.control import Retry, cancellation, hold_for_retry, removal, retried
+from services.jobs.rules.entities import FINAL, BillingStatus, JobStatus, is_at_rest
+from services.jobs.rules.errors import InsufficientFunds, JobNotCancellable, JobNotRetryable
+from services.jobs.usecases.reservations import Reserved
 from services.kit.errors import ConcurrentUpdate
 from tests.jobs_examples import stored_job
 

@@ -2,9 +2,9 @@
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.control_service import ControlService
-from services.jobs.domain import Job, JobStatus
-from services.jobs.repository import STATUS, Claim
+from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.repositories import STATUS, Claim
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody

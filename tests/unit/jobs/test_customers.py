@@ -11,7 +11,7 @@ from innosystem.customers.v1.customer_service_pb2 import (
     BatchGetCustomersResult,
 )
 from services.customers.rules.errors import CustomerNotFound
-from services.jobs.customers import GrpcCustomers
+from services.jobs.clients.customers import GrpcCustomers
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable
 from services.kit.rpc.status import to_status

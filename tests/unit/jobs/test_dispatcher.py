@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from services.jobs import dispatcher as module
-from services.jobs import feeding, scheduler, window
-from services.jobs.dispatcher import Dispatcher
-from services.jobs.domain import Backlog, JobStatus, ListKey, NewJob, Waiting
-from services.jobs.job_types import JobType, Priority
-from services.jobs.unserved import Note
+from services.jobs.background import dispatcher as module
+from services.jobs.background import feeding, scheduler, window
+from services.jobs.background.dispatcher import Dispatcher
+from services.jobs.background.unserved import Note
+from services.jobs.rules.entities import Backlog, JobStatus, ListKey, NewJob, Waiting
+from services.jobs.rules.job_types import JobType, Priority
 from services.kit import background
 from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions.ambient import Definition, Opened

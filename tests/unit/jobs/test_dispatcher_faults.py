@@ -9,10 +9,10 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
-from services.jobs import dispatcher as module
-from services.jobs import feeding, window
-from services.jobs.domain import JobStatus, ListKey
-from services.jobs.job_types import Priority
+from services.jobs.background import dispatcher as module
+from services.jobs.background import feeding, window
+from services.jobs.rules.entities import JobStatus, ListKey
+from services.jobs.rules.job_types import Priority
 from tests.jobs_examples import NOW
 from tests.unit.jobs.test_dispatcher import MEDIUM, World, waiting, world
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.jobs.errors import InsufficientFunds
-from services.jobs.holds import GENERATIONS_MAX, HoldState, HoldTimes, Reservation, Reserved
+from services.jobs.rules.errors import InsufficientFunds
+from services.jobs.usecases.reservations import GENERATIONS_MAX, HoldState, HoldTimes, Reservation, Reserved
 from services.kit.errors import DependencyUnavailable, IdempotencyKeyReused
 from tests.jobs_work import WalletsForTests
 

@@ -12,16 +12,16 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from services.jobs import expiry, rescuer, retention, settler
-from services.jobs.completion import Completion, Failure, Settlement
-from services.jobs.deaths import DeathRules
-from services.jobs.domain import BillingStatus, Charge, Job, JobStatus
-from services.jobs.expiry import Expiry
-from services.jobs.repository import Claim
-from services.jobs.rescuer import Rescuer
-from services.jobs.retention import Retention
-from services.jobs.run_service import RunService
-from services.jobs.settler import Settler
+from services.jobs.background import expiry, rescuer, retention, settler
+from services.jobs.background.expiry import Expiry
+from services.jobs.background.rescuer import Rescuer
+from services.jobs.background.retention import Retention
+from services.jobs.background.settler import Settler
+from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import BillingStatus, Charge, Job, JobStatus
+from services.jobs.usecases.repositories import Claim
+from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError, RowLocked

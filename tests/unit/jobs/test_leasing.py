@@ -2,10 +2,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from services.jobs.domain import FIXED_BYTES_MAX, Job, JobError, JobStatus
-from services.jobs.leasing import Choice
-from services.jobs.leasing import choose as choose_at
-from services.jobs.repository import Claim
+from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, JobError, JobStatus
+from services.jobs.rules.leasing import Choice
+from services.jobs.rules.leasing import choose as choose_at
+from services.jobs.usecases.repositories import Claim
 from tests.jobs_examples import LATER, MINUTE, NOW, stored_job
 
 A, B, C, LEASE, OTHER, RUNNER = (UUID(int=number) for number in range(1, 7))

@@ -7,9 +7,9 @@ from google.protobuf.descriptor import Descriptor
 
 from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
-from services.jobs.job_type_service import parameters
-from services.jobs.job_types import NewJobType, ProcessorType
-from services.jobs.submission import Submission
+from services.jobs.rules.job_types import NewJobType, ProcessorType
+from services.jobs.rules.submission import Submission
+from services.jobs.usecases.job_types import parameters
 
 
 def has(message: Descriptor | None, path: str) -> bool:

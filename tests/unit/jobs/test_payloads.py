@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.jobs.payloads import BYTES_MAX, NotStorable, TooLarge, check
+from services.jobs.rules.schemas.payloads import BYTES_MAX, NotStorable, TooLarge, check
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from services.jobs import reconciler as module
-from services.jobs.domain import ListKey, NewJob, Waiting
-from services.jobs.job_types import Priority
-from services.jobs.lists import QueueUnavailable
-from services.jobs.reconciler import Reconciler
-from services.jobs.repository import Claim
+from services.jobs.background import reconciler as module
+from services.jobs.background.reconciler import Reconciler
+from services.jobs.clients.lists import QueueUnavailable
+from services.jobs.rules.entities import ListKey, NewJob, Waiting
+from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.repositories import Claim
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.jobs_examples import MINUTE, new_job, new_job_type

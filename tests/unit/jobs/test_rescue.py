@@ -13,11 +13,11 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs import deaths as deaths_module
-from services.jobs.completion import Completion, Ending, Failure, ending
-from services.jobs.deaths import DeathRules
-from services.jobs.domain import BillingStatus, Job, JobStatus
-from services.jobs.rescue import Rescue, is_suspect, rescued, short_losses
+from services.jobs.rules import deaths as deaths_module
+from services.jobs.rules.completion import Completion, Ending, Failure, ending
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.rules.rescue import Rescue, is_suspect, rescued, short_losses
 from tests.jobs_examples import NOW, stored_job
 
 RULES = DeathRules()

@@ -11,9 +11,9 @@ from threading import Timer
 
 import pytest
 
-from services.jobs import schema_checks
-from services.jobs.schema_checks import SchemaChecks
-from services.jobs.schemas import InvalidSchema
+from services.jobs.clients import schema_checks
+from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.rules.schemas.schema import InvalidSchema
 from services.kit.errors import Overloaded
 
 LIMIT_SECONDS = 30

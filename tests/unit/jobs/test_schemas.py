@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.jobs.schemas import InvalidSchema, Schema
+from services.jobs.rules.schemas.schema import InvalidSchema, Schema
 
 NODE: dict[str, Any] = {"$ref": "#/$defs/node"}
 LIMIT_SECONDS = 1

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from services.jobs.domain import BillingStatus, JobStatus, NewJob
-from services.jobs.errors import InputTooLarge, JobTypeDisabled, PriceAboveMaximum
-from services.jobs.job_types import JobType, Priority
-from services.jobs.payloads import BYTES_MAX
-from services.jobs.submission import HORIZON, Submission, admitted, checked_input
+from services.jobs.rules.entities import BillingStatus, JobStatus, NewJob
+from services.jobs.rules.errors import InputTooLarge, JobTypeDisabled, PriceAboveMaximum
+from services.jobs.rules.job_types import JobType, Priority
+from services.jobs.rules.schemas.payloads import BYTES_MAX
+from services.jobs.rules.submission import HORIZON, Submission, admitted, checked_input
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same
 from tests.jobs_examples import MINUTE, NOW, stored_job_type

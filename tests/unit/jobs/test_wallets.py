@@ -20,13 +20,13 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     BatchDeductResult,
     DeductResponse,
 )
-from services.jobs.completion import Settlement
-from services.jobs.domain import Charge, Release
-from services.jobs.errors import HoldNotActive as Captured
-from services.jobs.errors import InsufficientFunds as NoFunds
-from services.jobs.errors import NoWalletInCurrency
-from services.jobs.holds import Hold, HoldState, Reservation
-from services.jobs.wallets import GrpcWallets
+from services.jobs.clients.wallets import GrpcWallets
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import Charge, Release
+from services.jobs.rules.errors import HoldNotActive as Captured
+from services.jobs.rules.errors import InsufficientFunds as NoFunds
+from services.jobs.rules.errors import NoWalletInCurrency
+from services.jobs.usecases.reservations import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.errors import Conflict, ConnectionFailed
 from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.domain import Job, JobStatus
-from services.jobs.repository import Claim
-from services.jobs.watching import Watching, _Watcher
+from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.usecases.repositories import Claim
+from services.jobs.usecases.watch import Watching, _Watcher
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable, DataCorrupt
 from tests.jobs_examples import MINUTE, new_job, new_job_type, stored_job

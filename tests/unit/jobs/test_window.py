@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.domain import NewJob
-from services.jobs.window import Window
+from services.jobs.background.window import Window
+from services.jobs.rules.entities import NewJob
 from tests.jobs_examples import new_job
 
 MOST = 10_000

@@ -6,11 +6,11 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.completion import Settlement
-from services.jobs.domain import BillingStatus, Charge, Job
-from services.jobs.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
-from services.jobs.settler import Settler
-from services.jobs.write_off import WriteOffs
+from services.jobs.background.settler import Settler
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import BillingStatus, Charge, Job
+from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
+from services.jobs.usecases.write_off import WriteOffs
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from services.wallets.rules.entities import NewWallet, Owner, TransactionKind

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.jobs import errors as submission
+from services.jobs.rules import errors as submission
 from services.kit.currencies import check_currency, decimals, money
 from services.kit.errors import InvalidField
 from services.wallets.rules import errors as ledger

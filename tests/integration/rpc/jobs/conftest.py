@@ -18,7 +18,7 @@ from innosystem.jobs.v1.job_type_service_pb2_grpc import (
     add_JobTypeServiceServicer_to_server,
 )
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add_WalletServiceServicer_to_server
-from services.jobs.job_type_servicer import JobTypeServicer
+from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from tests.integration.rpc.jobs.world import CustomersServer, Lists, WalletsServer, World
 from tests.integration.rpc.loop_thread import AioServer, LoopThread
 from tests.integration.rpc.promises import promised

@@ -10,8 +10,8 @@ from innosystem.customers.v1 import customer_service_pb2
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from services.jobs.repository_sql import SqlJobRepository
-from services.jobs.retention import Retention
+from services.jobs.background.retention import Retention
+from services.jobs.store.sql import SqlJobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

@@ -9,8 +9,8 @@ from uuid import uuid4
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Integer, Interval, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
-from services.jobs.domain import BillingStatus, JobStatus
-from services.jobs.job_types import ProcessorType
+from services.jobs.rules.entities import BillingStatus, JobStatus
+from services.jobs.rules.job_types import ProcessorType
 from services.kit.data.tables import JsonText
 from services.wallets.rules.entities import CounterAccount, HoldState, TransactionKind
 

@@ -14,7 +14,7 @@ from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from services.cli.embedded.processes import wait_until
-from services.jobs.holds import Reservation
+from services.jobs.usecases.reservations import Reservation
 from tests.integration.rpc.jobs.world import WalletsServer, World
 from tests.integration.rpc.refusals import Refused, Stored, details, reason_of
 

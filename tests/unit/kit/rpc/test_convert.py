@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innosystem.jobs.v1 import job_pb2
-from services.jobs.domain import JobStatus
+from services.jobs.rules.entities import JobStatus
 from services.kit.rpc.convert import numbers, timestamp
 
 

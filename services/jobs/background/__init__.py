@@ -1,0 +1,1 @@
+"""Work of the jobs service that no call asks for."""

@@ -1,0 +1,42 @@
+"""Ends jobs that nobody has started in their time."""
+
+from typing import Any
+
+from services.jobs.metrics import JOBS
+from services.jobs.rules.control import EXPIRED, removal
+from services.jobs.rules.entities import JobStatus
+from services.jobs.usecases.ports import Changes
+from services.jobs.usecases.repositories import JobRepository
+from services.kit.batching.dividing import Batch, Batches
+from services.kit.data.transactions.ambient import Transactions
+
+_BATCH = 500
+_MESSAGE = "it was not started in its time"
+
+
+class Expiry:
+    """Cancels jobs whose time is over, with the reason EXPIRED.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        changes: Is told of jobs that have changed.
+    """
+
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, changes: Changes) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._changes = changes
+        self._batches = Batches("expiry")
+
+    async def round(self) -> bool:
+        """Cancel some; return whether there may be more of them."""
+        return await self._batches.next(_BATCH, self._cancel)
+
+    async def _cancel(self, batch: Batch) -> None:
+        async with self.transactions.begin():
+            expired = batch.take(await self._jobs.lock_expired(batch.limit, batch.without))
+            await self._jobs.remove_many([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
+            if expired:
+                self.transactions.after_commit(lambda: self._changes.put([job.id for job in expired]))
+        JOBS.labels("expiry", "cancelled").inc(len(expired))

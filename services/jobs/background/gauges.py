@@ -1,0 +1,41 @@
+"""What has not come to its end with the money of jobs, as metrics: an operator's first look."""
+
+from typing import Any
+
+from services.jobs.metrics import LEFT_ALONE, OVERDUE, UNSETTLED
+from services.jobs.rules.entities import BillingStatus
+from services.jobs.usecases.repositories import JobRepository
+from services.kit.data.transactions.ambient import Transactions
+
+_SHOWN = (
+    BillingStatus.CHARGE_DUE,
+    BillingStatus.RELEASE_DUE,
+    BillingStatus.DECLINED,
+    BillingStatus.CHARGE_BLOCKED,
+)
+
+_LEFT_ALONE_MAX = 100
+
+
+class Gauges:
+    """Counts what is due, declined or blocked, and what no chore takes. Each replica shows the same figures.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+    """
+
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+
+    async def round(self) -> bool:
+        """Counts once."""
+        async with self.transactions.begin(read_only=True):
+            counted = await self._jobs.count_unsettled()
+            left_alone = await self._jobs.left_alone(_LEFT_ALONE_MAX)
+        for status in _SHOWN:
+            UNSETTLED.labels(status.value).set(counted[status].jobs if status in counted else 0)
+        LEFT_ALONE.set(len(left_alone))
+        OVERDUE.set(sum(one.overdue for one in counted.values()))
+        return False

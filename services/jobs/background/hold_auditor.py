@@ -1,0 +1,187 @@
+"""Releases the holds of jobs that were never stored, because the service died between the two.
+
+It also finds the jobs that are CHARGED and whose hold is active still: the charge captures the hold, so there was none,
+whatever the transaction is that SettleJobs was told of. Such a job is to be charged again, which the settler does.
+
+No claim of another replica is needed: releasing a hold twice changes nothing, and the progress never goes back. It does
+not wait for a hold that can't be released either: such a hold is stored, together with the progress, and tried again.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from services.jobs.metrics import JOBS, UNRELEASED
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import UNSETTLED, BillingStatus, Release
+from services.jobs.rules.errors import HoldNotActive
+from services.jobs.usecases.ports import Wallets
+from services.jobs.usecases.repositories import AuditProgress, JobRepository
+from services.jobs.usecases.reservations import Hold, HoldState
+from services.kit.crash import crash_point
+from services.kit.data.corrupt import understood_by_key
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.errors import DataCorrupt, DomainError
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+_WAIT = timedelta(minutes=1)
+_WAIT_MAX = timedelta(hours=1)
+_BEGINNING = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass
+class _Found:
+    """What active holds turned out to be.
+
+    Attributes:
+        orphans: Their jobs do not need them.
+        unpaid: Their jobs are CHARGED all the same.
+        left: It is not known what to do about them.
+    """
+
+    orphans: list[Release]
+    unpaid: list[Release]
+    left: list[Release]
+
+
+class HoldAuditor:
+    """Looks at every hold when it has reached an age at which its job must be there, and later from time to time.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        progress: Until when holds have been looked at.
+        wallets: Asks the wallets service.
+        age: By then the job of a hold is stored, or never will be. All that stores jobs must be over much sooner.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        progress: AuditProgress,
+        wallets: Wallets,
+        *,
+        age: timedelta,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._progress = progress
+        self._wallets = wallets
+        self._age = age
+        self._older: AsyncIterator[Sequence[Hold]] | None = None
+
+    async def round(self) -> bool:
+        """Look at what was left, at those that have reached the age since the round before, and at some older ones."""
+        full = await self._try_again()
+        async with self.transactions.begin(read_only=True):
+            since, until = await self._progress.window(self._age)
+        # Holds are stamped by the ledger's clock, and so is how far we have come.
+        until += await self._wallets.clock_ahead()
+        async for holds in self._wallets.active_holds(since, until):
+            left = await self._release(_releases(holds))
+            crash_point("jobs.auditor.before_progress")
+            await self._move(holds[-1].created_at, left)
+        await self._move(until, ())
+        await self._look_at_older(since)
+        return full
+
+    async def _look_at_older(self, until: datetime) -> None:
+        """Look for CHARGED jobs in one more page; after the last page begin with the oldest holds again.
+
+        A job may wait for days, and be settled without a charge then.
+        """
+        if self._older is None:
+            self._older = self._wallets.active_holds(_BEGINNING, until)
+        # Whatever goes wrong with this page, the next round begins anew.
+        older, self._older = self._older, None
+        holds = await anext(older, None)
+        if holds is None:
+            return
+        await self._charge_again((await self._judged(_releases(holds))).unpaid)
+        self._older = older
+
+    async def _try_again(self) -> bool:
+        async with self.transactions.begin():
+            taken = await self._progress.take(_BATCH, _WAIT, _WAIT_MAX)
+        if taken:
+            left = await self._release(taken)
+            async with self.transactions.begin():
+                await self._progress.forget({one.hold_id for one in taken} - {one.hold_id for one in left})
+        async with self.transactions.begin(read_only=True):
+            UNRELEASED.set(await self._progress.count())
+        return len(taken) == _BATCH
+
+    async def _release(self, releases: Sequence[Release]) -> list[Release]:
+        """Releases the holds of jobs that do not need them. Answers those of which it is not known what to do."""
+        found = await self._judged(releases)
+        orphans, left = found.orphans, [*found.left, *await self._charge_again(found.unpaid)]
+        outcomes = await self._wallets.release_holds(orphans) if orphans else []
+        for one, outcome in zip(orphans, outcomes, strict=True):
+            if isinstance(outcome, HoldNotActive):
+                # Its job was charged since the hold was listed.
+                continue
+            if isinstance(outcome, DomainError):
+                left.append(one)
+                continue
+            log.warning("hold without a job released", hold_id=str(one.hold_id), job_id=str(one.job_id))
+            JOBS.labels("hold_auditor", "released").inc()
+        for one in left:
+            log.error("hold not released", hold_id=str(one.hold_id), job_id=str(one.job_id))
+        return left
+
+    async def _judged(self, releases: Sequence[Release]) -> _Found:
+        async with self.transactions.begin(read_only=True):
+            jobs = await self._jobs.get_many({one.job_id for one in releases})
+        unknown = {job_id for job_id, job in jobs.items() if isinstance(job, DataCorrupt)}
+        status = {job.hold_id: job.billing_status for job in understood_by_key(jobs).values()}
+        found = _Found([], [], [])
+        for one in releases:
+            billing_status = status.get(one.hold_id)
+            if billing_status in UNSETTLED:
+                continue
+            if one.job_id in unknown:
+                found.left.append(one)
+            elif billing_status is BillingStatus.CHARGED:
+                found.unpaid.append(one)
+            else:
+                found.orphans.append(one)
+        return found
+
+    async def _charge_again(self, unpaid: Sequence[Release]) -> list[Release]:
+        """Have jobs charged that are CHARGED and whose holds are active; return those of which that is not known."""
+        left: list[Release] = []
+        for one in unpaid:
+            # Most were charged since the hold was listed.
+            hold = await self._wallets.read_hold(one.hold_id)
+            if isinstance(hold, DomainError):
+                left.append(one)
+            elif hold.state is HoldState.ACTIVE:
+                await self._reopen(one)
+        return left
+
+    async def _reopen(self, one: Release) -> None:
+        async with self.transactions.begin():
+            now = await self._jobs.lock_billing([one.job_id])
+            if now.get(one.job_id) is not BillingStatus.CHARGED:
+                # Another replica has come to it first.
+                return
+            due = (Settlement(job_id=one.job_id), BillingStatus.CHARGE_DUE)
+            await self._jobs.settle_many([due], timedelta(0))
+        log.error("job settled without a charge", job_id=str(one.job_id), hold_id=str(one.hold_id))
+        JOBS.labels("hold_auditor", "charge_due").inc()
+
+    async def _move(self, done_until: datetime, left: Sequence[Release]) -> None:
+        async with self.transactions.begin():
+            if left:
+                await self._progress.keep(left, _WAIT)
+            await self._progress.move(done_until)
+
+
+def _releases(holds: Sequence[Hold]) -> list[Release]:
+    return [Release(hold_id=hold.id, job_id=hold.job_id) for hold in holds if hold.job_id is not None]

@@ -1,0 +1,123 @@
+"""Rescues jobs whose runner is lost."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from random import uniform
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from services.jobs.metrics import JOBS
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import Job, Waiting
+from services.jobs.rules.rescue import Rescue, rescued, short_losses
+from services.jobs.usecases.ports import Changes, Queue
+from services.jobs.usecases.repositories import JobRepository
+from services.kit.batching.dividing import Batch, Batches
+from services.kit.data.transactions.ambient import Transactions
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 500
+# Rounds that take long are no outage.
+_ROUNDS_MISSED = 3
+# So many jobs at once are handed over over this time. If this process ends meanwhile, the reconciler finds the others.
+_TOGETHER = 2
+_APART_SECONDS = 1.0
+
+
+class Rescuer:
+    """Has jobs wait again whose lease has ended, or ends those that it happens to too often.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        queue: Takes the IDs of jobs that wait again.
+        changes: Is told of jobs that have changed.
+        deaths: How often a job may be suspected of having ended its runner, and how long it waits.
+        every: How often a round is to be.
+        grace: For how long nobody is rescued after the start, and after rounds were missed: the runners could not renew
+            their leases either, and get the time to do so.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        queue: Queue,
+        changes: Changes,
+        *,
+        deaths: DeathRules,
+        every: timedelta,
+        grace: timedelta,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._queue = queue
+        self._changes = changes
+        self._deaths = deaths
+        self._grace = grace.total_seconds()
+        self._gap = _ROUNDS_MISSED * every.total_seconds()
+        self._batches = Batches("rescuer")
+        self._looked_at: float | None = None
+        self._rescues_from = 0.0
+
+    async def round(self) -> bool:
+        """Rescue some; return whether there may be more of them."""
+        # While nobody is to be rescued, a batch of none is a sign of life of the database.
+        return await self._batches.next(_BATCH if self._may_rescue() else 0, self._rescue)
+
+    def _may_rescue(self) -> bool:
+        """Whether this process has seen the database for long enough that a lease can't have ended for want of it."""
+        now = monotonic()
+        if self._looked_at is None or now - self._looked_at > self._gap:
+            self._rescues_from = now + self._grace
+        return now >= self._rescues_from
+
+    async def _rescue(self, batch: Batch) -> None:
+        async with self.transactions.begin():
+            lost = batch.take(await self._jobs.lock_lost(batch.limit, batch.without))
+            begun = await self._begun(lost)
+            rescues, removals = rescued(lost, begun, self._deaths)
+            await self._jobs.remove_many(removals)
+            waiting = await self._jobs.rescue_many(rescues)
+            if lost:
+                self.transactions.after_commit(lambda: self._hand_over(waiting, rescues, apart=len(lost) > _TOGETHER))
+                self.transactions.after_commit(lambda: self._changes.put([job.id for job in lost]))
+        self._looked_at = monotonic()
+        failed = {one.job_id for one in removals}
+        for job in lost:
+            log.warning(
+                "job given up" if job.id in failed else "job rescued",
+                job_id=str(job.id),
+                runner_id=str(job.runner_id),
+                rescues=job.rescue_count,
+                deaths=job.deaths,
+            )
+        JOBS.labels("rescuer", "rescued").inc(len(rescues))
+        JOBS.labels("rescuer", "failed").inc(len(removals))
+
+    async def _begun(self, lost: Sequence[Job]) -> Mapping[UUID, int]:
+        """How many jobs that were just begun the runners of these had, here and in rounds before."""
+        losses = short_losses(lost, self._deaths)
+        if not losses:
+            return {}
+        begun = await self._jobs.begun(losses.keys(), self._deaths.short)
+        await self._jobs.note_lost(losses)
+        return begun
+
+    def _hand_over(self, waiting: Sequence[Waiting], rescues: Sequence[Rescue], *, apart: bool) -> None:
+        """Has rescued jobs taken before all others; those of one runner not at once, or the next one takes them all."""
+        waits = [one.wait for one in rescues if one.wait is not None]
+        if waits:
+            self._queue.expect(min(waits))
+        if not apart:
+            self._queue.put(waiting, first=True)
+            return
+        loop = asyncio.get_running_loop()
+        for one in waiting:
+            loop.call_later(uniform(0, _APART_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311

@@ -1,0 +1,1 @@
+"""What the jobs service asks of others: services, Redis, caches, processes."""

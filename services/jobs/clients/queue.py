@@ -1,0 +1,176 @@
+"""The Redis lists that runners take job IDs from."""
+
+import re
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio as redis
+import structlog
+
+from services.jobs.clients.lists import QueueUnavailable
+from services.jobs.metrics import LIST_FAILURES
+from services.jobs.rules.entities import ListKey, Waiting
+from services.jobs.rules.job_types import DEFAULT_QUEUE, Priority
+from services.kit.redis.failures import REDIS_FAILURES
+
+log = structlog.get_logger(__name__)
+
+_KEEPS_ALL = "noeviction"
+_LIST_NAME = re.compile(r"jobs:((?P<queue>[^:]+):)?p(?P<priority>[0-2]):pending")
+_SCANNED = 1000
+# What Redis says of a key that somebody has used for something else. It is about this one list.
+_OTHER_TYPE = "WRONGTYPE"
+
+
+def list_name(queue: str, priority: int) -> str:
+    """The name of the list of a queue and priority, such as `jobs:p0:pending`."""
+    middle = "" if queue == DEFAULT_QUEUE else f"{queue}:"
+    return f"jobs:{middle}p{priority}:pending"
+
+
+class RedisLists:
+    """Pushes IDs with LPUSH; runners take them from the other end, so each list is first in, first out.
+
+    Args:
+        client: A client with a short limit and few retries.
+        prefix: Put before the names of the lists.
+    """
+
+    def __init__(self, client: redis.Redis, prefix: str = "") -> None:
+        self._client = client
+        self._prefix = prefix
+        self._looked_at_policy = False
+        # Lists that are known to be of no use, and were logged.
+        self._refused: set[ListKey] = set()
+
+    async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
+        """Add jobs to their lists, one command a list, in one round trip.
+
+        Raises:
+            QueueUnavailable: If Redis did not confirm. Pushing again is harmless.
+        """
+        lists: dict[ListKey, list[str]] = defaultdict(list)
+        # What is first is put where runners take from, so the last of them comes first.
+        for job in reversed(jobs) if first else jobs:
+            lists[job.list].append(str(job.id))
+        async with self._pipeline() as pipeline:
+            for key, ids in lists.items():
+                add = pipeline.rpush if first else pipeline.lpush
+                add(self._name(key), *ids)
+            return self._judged(list(lists), await pipeline.execute(raise_on_error=False))
+
+    async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
+        """Ask in one round trip."""
+        async with self._pipeline() as pipeline:
+            for key in keys:
+                pipeline.llen(self._name(key))
+            return self._judged(keys, await pipeline.execute(raise_on_error=False))
+
+    async def names(self) -> list[ListKey]:
+        """Walks through the names of all keys: not for every day."""
+        found: list[ListKey] = []
+        try:
+            # Of keys of another type under such a name none is a list of ours.
+            pattern = f"{_escaped(self._prefix)}jobs:*:pending"
+            async for name in self._client.scan_iter(pattern, count=_SCANNED, _type="list"):
+                key = _list_key(_text(name).removeprefix(self._prefix))
+                if key is not None:
+                    found.append(key)
+        except REDIS_FAILURES as error:
+            raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+        return found
+
+    async def read(self, key: ListKey) -> list[UUID]:
+        """Reads the list whole: its length is bounded."""
+        async with self._pipeline() as pipeline:
+            pipeline.lrange(self._name(key), 0, -1)
+            [values] = await pipeline.execute()
+        return [job_id for value in values if (job_id := _job_id(value)) is not None]
+
+    async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
+        """Removes them in one round trip."""
+        async with self._pipeline() as pipeline:
+            for job_id in job_ids:
+                pipeline.lrem(self._name(key), 0, str(job_id))
+            await pipeline.execute()
+
+    async def take_back(self, key: ListKey, count: int) -> list[UUID]:
+        """Pop them where they are pushed. What is no ID is gone with them."""
+        async with self._pipeline() as pipeline:
+            pipeline.lpop(self._name(key), count)
+            [values] = await pipeline.execute()
+        return [job_id for value in values or () if (job_id := _job_id(value)) is not None]
+
+    async def check(self) -> None:
+        """Asks Redis whether it takes changes; for health checks. Warns once of a Redis that may throw IDs away.
+
+        Raises:
+            QueueUnavailable: If it is a replica, as after a failover: it would answer a ping.
+        """
+        role = await self._client.info("replication")
+        if role.get("role") != "master":
+            # The address may lead to another server by now.
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+            master = f"{role.get('master_host')}:{role.get('master_port')}"
+            raise QueueUnavailable(f"it is a replica of {master} and takes no changes")
+        if not self._looked_at_policy:
+            memory = await self._client.info("memory")
+            self._looked_at_policy = True
+            if (policy := memory.get("maxmemory_policy", _KEEPS_ALL)) != _KEEPS_ALL:
+                log.warning(
+                    "redis may evict job IDs",
+                    maxmemory_policy=policy,
+                    advice=f"set maxmemory-policy to {_KEEPS_ALL}: until they are found again, jobs wait",
+                )
+
+    def _name(self, key: ListKey) -> str:
+        return self._prefix + list_name(key.queue, key.priority)
+
+    def _judged(self, keys: Sequence[ListKey], lengths: Sequence[int | Exception]) -> dict[ListKey, int]:
+        """Leave out the lists that Redis refused for themselves; an error that concerns all of Redis is raised."""
+        judged: dict[ListKey, int] = {}
+        for key, length in zip(keys, lengths, strict=True):
+            if not isinstance(length, Exception):
+                judged[key] = length
+            elif str(length).startswith(_OTHER_TYPE):
+                LIST_FAILURES.labels(key.queue, key.priority.name).inc()
+                if key not in self._refused:
+                    log.error("list can't be used", list=self._name(key), problem=str(length))
+            else:
+                raise length
+        self._refused = (self._refused - judged.keys()) | (set(keys) - judged.keys())
+        return judged
+
+    @asynccontextmanager
+    async def _pipeline(self) -> AsyncIterator[Any]:
+        """Yields the commands of one round trip, whose failure is ours."""
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                yield pipeline
+        except REDIS_FAILURES as error:
+            raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _list_key(name: str) -> ListKey | None:
+    """The other way round: what `list_name` has made a name of."""
+    found = _LIST_NAME.fullmatch(name)
+    return ListKey(found["queue"] or DEFAULT_QUEUE, Priority(int(found["priority"]))) if found else None
+
+
+def _escaped(prefix: str) -> str:
+    """A prefix as part of a pattern of Redis."""
+    return re.sub(r"([\\*?\[\]^])", r"\\\1", prefix)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _job_id(value: bytes | str) -> UUID | None:
+    try:
+        return UUID(_text(value))
+    except ValueError:
+        return None

@@ -1,0 +1,284 @@
+"""Asks the wallets service, over gRPC."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import grpc
+import structlog
+from grpc import StatusCode
+
+from innosystem.client import InnosystemError, error_from, error_from_status
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import Charge, Release
+from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
+from services.jobs.usecases.reservations import Hold, HoldState, Reservation
+from services.kit.clocks import Skew
+from services.kit.data.corrupt import noted, understood
+from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked
+from services.kit.rpc.convert import moment, optional_id
+from services.kit.rpc.dependency import Dependency
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
+
+# The ledger has looked at the request and says no. Anything else is about the call, and may pass.
+_DEFINITE: Final = frozenset(
+    {
+        StatusCode.INVALID_ARGUMENT,
+        StatusCode.NOT_FOUND,
+        StatusCode.ALREADY_EXISTS,
+        StatusCode.FAILED_PRECONDITION,
+        StatusCode.OUT_OF_RANGE,
+    }
+)
+_PAGE_SIZE = 1000
+# Of the time of a call. A ledger that has much to do may need seconds: it is not asked for the same again at once.
+_SHARES: Final = (0.2, 0.3, 0.5)
+_STATES = {state.value: state for state in HoldState}
+
+
+class GrpcWallets:
+    """WalletService as the use cases see it. The channel sets the deadline and repeats calls that are safe to repeat.
+
+    Args:
+        stub: A stub of WalletService.
+        now: The time of our own database.
+        skew: Told how far the ledger's clock is ahead of that; None if nobody wants to know.
+        deadline_seconds: How long a batch call may take.
+    """
+
+    def __init__(
+        self, stub: Any, now: Callable[[], datetime], skew: Skew | None = None, deadline_seconds: float = 10.0
+    ) -> None:
+        self._stub = stub
+        self._wallets = Dependency("wallets")
+        self._attempts = [share * deadline_seconds for share in _SHARES]
+        self._now = now
+        self._skew = skew
+
+    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        """Makes up to 1,000 charges in one call."""
+
+        async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
+            request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
+            response = await self._wallets.answered(self._stub.BatchDeduct, request, self._attempts)
+            return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
+
+        return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
+
+    async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
+        """Places up to 1,000 holds in one call; asks for those that exist and are active with other parameters."""
+
+        async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
+            request = pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
+            response = await self._wallets.answered(self._stub.BatchPlaceHolds, request, self._attempts)
+            now = self._time_of(response)
+            return [_placed(one, result, now) for one, result in zip(some, response.results, strict=True)]
+
+        placed = await _each(wanted, call, lambda _, __: DependencyUnavailable("wallets"))
+        return [
+            await self.read_hold(one.hold_id) if outcome is None else outcome
+            for one, outcome in zip(wanted, placed, strict=True)
+        ]
+
+    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+        """Releases up to 1,000 holds in one call."""
+
+        async def call(some: Sequence[Release]) -> list[Settlement | DomainError]:
+            request = pb.BatchReleaseHoldsRequest(
+                requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
+            )
+            response = await self._wallets.answered(self._stub.BatchReleaseHolds, request, self._attempts)
+            return [_released(one, result) for one, result in zip(some, response.results, strict=True)]
+
+        return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))
+
+    async def clock_ahead(self) -> timedelta:
+        """Asks how far the ledger's clock is ahead of our database's."""
+        try:
+            response = await self._stub.ListHolds(pb.ListHoldsRequest(page_size=1, order_by="created_at"))
+        except grpc.aio.AioRpcError as error:
+            raise _failed(error) from error
+        return self._time_of(response) - self._now()
+
+    async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
+        """Lists them page by page."""
+        request = pb.ListHoldsRequest(
+            page_size=_PAGE_SIZE,
+            filter=f'state = ACTIVE AND created_at >= "{since.isoformat()}" AND created_at < "{until.isoformat()}"',
+            order_by="created_at",
+        )
+        while True:
+            try:
+                response = await self._stub.ListHolds(request)
+            except grpc.aio.AioRpcError as error:
+                raise _failed(error) from error
+            now = self._time_of(response)
+            if found := understood(_judged(one, now) for one in response.holds):
+                yield found
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+
+    async def write_off(self, charge: Charge, description: str) -> Settlement:
+        """Has one charge made at our expense.
+
+        Raises:
+            DependencyUnavailable: If it is not known what became of it.
+            RowLocked: If somebody else has locked the wallet.
+        """
+        request = pb.WriteOffRequest(
+            customer_id=str(charge.customer_id),
+            currency=charge.currency,
+            amount_cents=charge.amount_cents,
+            job_id=str(charge.job_id),
+            hold_id=str(charge.hold_id or ""),
+            description=description,
+        )
+        try:
+            response = await self._stub.WriteOff(request)
+        except grpc.aio.AioRpcError as error:
+            known = error_from(error)
+            if error.code() in _DEFINITE and known is not None and known.reason:
+                return _refusal(charge, known.reason)
+            raise _failed(error) from error
+        return Settlement(job_id=charge.job_id, transaction_id=UUID(response.transaction.id))
+
+    async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
+        """Asks for one hold."""
+        try:
+            response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(hold_id)))
+        except grpc.aio.AioRpcError as error:
+            return _failed(error)
+        return _judged(response.hold, self._time_of(response))
+
+    def _time_of(self, response: Any) -> datetime:
+        """The ledger's time; our own if it does not tell, as it did not in its first release."""
+        ours = self._now()
+        if not response.HasField("now"):
+            return ours
+        theirs = moment(response.now, "now")
+        if self._skew is not None:
+            self._skew.measured(theirs - ours)
+        return theirs
+
+
+async def _each(
+    items: Sequence[T],
+    call: Callable[[Sequence[T]], Awaitable[list[R | DomainError]]],
+    refused: Callable[[T, InnosystemError], R | DomainError],
+) -> list[R | DomainError]:
+    """Calls for all items at once. A batch that is refused whole is halved until the culprit is alone."""
+    if not items:
+        return []
+    try:
+        return await call(items)
+    except DependencyUnavailable as away:
+        return [away for _ in items]
+    except grpc.aio.AioRpcError as error:
+        failure = _failed(error)
+        if error.code() not in _DEFINITE:
+            return [failure for _ in items]
+        if len(items) == 1:
+            return [refused(items[0], error_from(error) or InnosystemError(error.code(), ""))]
+    middle = len(items) // 2
+    return [*await _each(items[:middle], call, refused), *await _each(items[middle:], call, refused)]
+
+
+def _failed(error: grpc.aio.AioRpcError) -> DomainError:
+    log.warning("wallets service failed", code=error.code().name, problem=error.details())
+    known = error_from(error)
+    return DependencyUnavailable("wallets") if known is None else _open(known)
+
+
+def _deduction(charge: Charge) -> pb.DeductRequest:
+    return pb.DeductRequest(
+        customer_id=str(charge.customer_id),
+        currency=charge.currency,
+        amount_cents=charge.amount_cents,
+        idempotency_key=charge.idempotency_key,
+        hold_id=str(charge.hold_id or ""),
+        job_id=str(charge.job_id),
+    )
+
+
+def _charged(charge: Charge, result: pb.BatchDeductResult) -> Settlement | DomainError:
+    if result.HasField("response"):
+        return Settlement(job_id=charge.job_id, transaction_id=UUID(result.response.transaction.id))
+    error = error_from_status(result.error)
+    if error.code in _DEFINITE and error.reason:
+        return _refusal(charge, error.reason)
+    return _open(error)
+
+
+def _open(error: InnosystemError) -> DomainError:
+    """Why nothing is known yet, or nothing was done: a wallet that is locked is not a service that is away."""
+    return RowLocked() if error.reason == "ROW_LOCKED" else DependencyUnavailable("wallets")
+
+
+def _refusal(charge: Charge, reason: str) -> Settlement:
+    return Settlement(job_id=charge.job_id, declined_reason=reason)
+
+
+def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
+    return pb.PlaceHoldRequest(
+        hold_id=str(wanted.hold_id),
+        job_id=str(wanted.job_id),
+        customer_id=str(wanted.customer_id),
+        currency=wanted.currency,
+        amount_cents=wanted.amount_cents,
+    )
+
+
+def _placed(
+    wanted: Reservation, result: pb.BatchPlaceHoldsResult, now: datetime
+) -> Hold | HoldState | DomainError | None:
+    """The hold, why there is none, or None if there is another one under its ID, of which more has to be known."""
+    if result.HasField("response"):
+        return _judged(result.response.hold, now)
+    error = error_from_status(result.error)
+    if error.reason == "HOLD_NOT_ACTIVE":
+        state = error.metadata.get("state", "")
+        return _STATES.get(state) or noted(DataCorrupt("holds", str(wanted.hold_id), "state", state))
+    if error.reason == "IDEMPOTENCY_KEY_REUSED":
+        return None
+    if error.reason == "WALLET_NOT_FOUND":
+        return NoWalletInCurrency(wanted.customer_id, wanted.currency)
+    if error.reason == "INSUFFICIENT_FUNDS":
+        available_cents = int(error.metadata["available_cents"])
+        return InsufficientFunds(available_cents, wanted.amount_cents, wanted.currency, wanted.customer_id)
+    return _open(error)
+
+
+def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlement | DomainError:
+    if result.HasField("response"):
+        return Settlement(job_id=release.job_id, released=True)
+    error = error_from_status(result.error)
+    if error.reason == "HOLD_NOT_ACTIVE":
+        return HoldNotActive(release.hold_id)
+    return _open(error)
+
+
+def _judged(hold: wallet_pb2.Hold, now: datetime) -> Hold | DataCorrupt:
+    """The hold; a state that this release does not know spoils no other."""
+    known = hold.state in wallet_pb2.HoldState.values()
+    state = _STATES.get(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")) if known else None
+    if state is None:
+        return noted(DataCorrupt("holds", hold.id, "state", str(hold.state)))
+    created_at = moment(hold.created_at, "created_at")
+    return Hold(
+        id=UUID(hold.id),
+        job_id=optional_id(hold.job_id),
+        customer_id=optional_id(hold.customer_id),
+        currency=hold.currency,
+        amount_cents=hold.amount_cents,
+        state=state,
+        created_at=created_at,
+        age=now - created_at,
+    )

@@ -1,0 +1,1 @@
+"""JobService and JobTypeService over gRPC."""

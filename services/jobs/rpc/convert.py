@@ -1,0 +1,306 @@
+"""Between the messages of the jobs contract and the domain."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from innosystem.client import request_id
+from innosystem.jobs.v1 import job_pb2, job_type_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
+from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
+from services.jobs.rules.job_types import Priority, ProcessorType
+from services.jobs.rules.schemas import payloads
+from services.jobs.rules.submission import Submission
+from services.jobs.usecases.run import Kept, Recorded, Return
+from services.jobs.usecases.submit import Submitted
+from services.kit.errors import DomainError
+from services.kit.rpc.answers import narrow_result
+from services.kit.rpc.convert import duration, id_or_new, moment, numbers, optional_id, timestamp
+from services.kit.rpc.status import to_status
+
+_NO_ID_MAX = 64
+_ERROR_TYPE_MAX = 200
+_ERROR_MESSAGE_MAX = 10_000
+
+_STATUSES = numbers(JobStatus, job_pb2.JobStatus, "JOB_STATUS_")
+_BILLING_STATUSES = numbers(BillingStatus, job_pb2.BillingStatus, "BILLING_STATUS_")
+_PROCESSOR_TYPES = numbers(ProcessorType, job_type_pb2.ProcessorType, "PROCESSOR_TYPE_")
+_PRIORITIES = numbers(Priority, job_type_pb2.Priority, "PRIORITY_")
+
+
+def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
+    """The priority, which is one less than its number in the contract; None if it is unspecified."""
+    return Priority(value - 1) if value else None
+
+
+def priority_message(priority: Priority) -> "job_type_pb2.Priority.ValueType":
+    """The priority's number in the contract."""
+    return _PRIORITIES[priority]
+
+
+def submission(request: pb.CreateJobRequest) -> Submission:
+    """The submission that a request describes. The rules of the contract were checked before.
+
+    Raises:
+        InvalidField: If a time is out of range.
+    """
+    by_id = request.WhichOneof("type") == "job_type_id"
+    return Submission(
+        job_id=id_or_new(request.job_id),
+        customer_id=UUID(request.customer_id),
+        job_type=UUID(request.job_type_id) if by_id else request.job_type,
+        priority=priority_from(request.priority),
+        input_json=request.input_json,
+        run_at=moment(request.run_at, "run_at") if request.HasField("run_at") else None,
+        expires_at=(moment(request.expires_at, "expires_at") if request.HasField("expires_at") else None),
+        max_cost_cents=request.max_cost_cents if request.HasField("max_cost_cents") else None,
+        labels=dict(request.labels),
+        request_id=request_id.get(),
+    )
+
+
+def job_ids(texts: Iterable[str]) -> list[UUID]:
+    """The IDs that a runner took from the queue; what is not a UUID can't be a job and is left out."""
+    ids = []
+    for text in texts:
+        try:
+            ids.append(UUID(text))
+        except ValueError:
+            continue
+    return ids
+
+
+def no_ids(texts: Iterable[str]) -> list[str]:
+    """What is not a UUID, once each, and cut: a longer one is no job's, and not worth repeating."""
+    return [text[:_NO_ID_MAX] for text in dict.fromkeys(texts) if not job_ids([text])]
+
+
+def completion(message: pb.JobCompletion) -> Completion:
+    """The completion that a runner reports. The rules of the contract were checked before.
+
+    Raises:
+        InvalidOutputJson: If the output can't be stored.
+        OutputTooLarge: If it is too large.
+    """
+    job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
+    outcome = message.WhichOneof("outcome")
+    if outcome == "error":
+        return Completion(job_id=job_id, lease_id=lease_id, failure=_failure(message))
+    if outcome == "snooze":
+        return Completion(job_id=job_id, lease_id=lease_id, snooze=message.snooze.ToTimedelta())
+    try:
+        output = payloads.check(message.output_json)
+    except payloads.NotStorable as error:
+        raise InvalidOutputJson(str(error)) from None
+    except payloads.TooLarge as error:
+        raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
+    return Completion(job_id=job_id, lease_id=lease_id, output_data=output.text, output_bytes=output.size)
+
+
+def _failure(message: pb.JobCompletion) -> Failure:
+    error = message.error
+    return Failure(
+        type=_storable(error.type, _ERROR_TYPE_MAX),
+        message=_storable(error.message, _ERROR_MESSAGE_MAX),
+        retryable=error.retryable,
+        retry_after=message.retry_after.ToTimedelta() if message.HasField("retry_after") else None,
+    )
+
+
+def job_return(message: pb.JobReturn) -> Return:
+    """The job that a runner hands back. The rules of the contract were checked before."""
+    wait = message.wait.ToTimedelta() if message.HasField("wait") else None
+    return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served, wait or None)
+
+
+def _storable(text: str, length_max: int) -> str:
+    # An error message is whatever an exception said; PostgreSQL stores all of it but NUL.
+    return text[:length_max].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def settlement(message: pb.JobSettlement) -> Settlement:
+    """What a runner says of a charge. The rules of the contract were checked before."""
+    return Settlement(
+        job_id=UUID(message.job_id),
+        transaction_id=optional_id(message.transaction.id),
+        declined_reason=message.declined.reason,
+    )
+
+
+def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> job_pb2.Job:
+    """The job as clients see it; whether it has its payloads was decided when it was read."""
+    if view == job_pb2.JOB_VIEW_NARROW:
+        status, billing_status = _STATUSES[job.status], _BILLING_STATUSES[job.billing_status]
+        return job_pb2.Job(id=str(job.id), status=status, billing_status=billing_status, etag=job.etag)
+    return job_pb2.Job(
+        id=str(job.id),
+        customer_id=str(job.customer_id),
+        job_type_id=str(job.job_type_id),
+        status=_STATUSES[job.status],
+        billing_status=_BILLING_STATUSES[job.billing_status],
+        priority=_PRIORITIES[job.priority],
+        queue=job.queue,
+        input_json=job.input_data or "",
+        output_json=job.output_data or "",
+        error=_error_message(job.error) if job.error else None,
+        estimated_cost_cents=job.estimated_cost_cents,
+        cost_cents=job.cost_cents,
+        currency=job.currency,
+        hold_id=str(job.hold_id or ""),
+        transaction_id=str(job.transaction_id or ""),
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        rescue_count=job.rescue_count,
+        snooze_count=job.snooze_count,
+        retry_count=job.retry_count,
+        labels=job.labels,
+        etag=job.etag,
+        run_at=timestamp(job.run_at),
+        expires_at=timestamp(job.expires_at),
+        created_at=timestamp(job.created_at),
+        queued_at=timestamp(job.queued_at),
+        started_at=timestamp(job.started_at),
+        completed_at=timestamp(job.completed_at),
+    )
+
+
+def _narrow(job: job_pb2.Job) -> job_pb2.Job:
+    return job_pb2.Job(id=job.id, status=job.status, billing_status=job.billing_status, etag=job.etag)
+
+
+def _error_message(error: JobError) -> job_pb2.JobError:
+    return job_pb2.JobError(
+        type=error.type,
+        message=error.message,
+        retryable=error.retryable,
+        attempt=error.attempt,
+        at=timestamp(error.at),
+    )
+
+
+def submitted_message(
+    submitted: Submitted, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+) -> pb.CreateJobResponse:
+    """The answer to a submission."""
+    return pb.CreateJobResponse(job=job_message(submitted.job, view), replayed=submitted.replayed)
+
+
+def submission_result(
+    result: Submitted | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+) -> pb.BatchCreateJobsResult:
+    """The answer to a submission in a batch."""
+    if isinstance(result, DomainError):
+        return pb.BatchCreateJobsResult(error=to_status(result))
+    return pb.BatchCreateJobsResult(response=submitted_message(result, view), view=_said(view))
+
+
+def narrow_submission_result(result: pb.BatchCreateJobsResult) -> None:
+    """Leaves out of the answer to a submission what its caller can do without."""
+    if result.HasField("error"):
+        narrow_result(result)
+        return
+    result.response.job.CopyFrom(_narrow(result.response.job))
+    result.view = job_pb2.JOB_VIEW_NARROW
+
+
+def _said(view: "job_pb2.JobView.ValueType") -> "job_pb2.JobView.ValueType":
+    """The view as results tell it: only if it is not the usual one."""
+    return view if view == job_pb2.JOB_VIEW_NARROW else job_pb2.JOB_VIEW_UNSPECIFIED
+
+
+def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
+    """The job as a runner gets it."""
+    return pb.ClaimedJob(
+        job=job_message(claimed.job),
+        processing_logic_id=claimed.processing_logic_id,
+        processor_type=_PROCESSOR_TYPES[claimed.processor_type],
+        timeout=duration(claimed.timeout),
+        lease_expires_at=timestamp(claimed.job.lease_expires_at),
+        request_id=claimed.job.request_id,
+        isolated=claimed.isolated,
+    )
+
+
+def completion_result(result: Recorded | DomainError) -> pb.JobCompletionResult:
+    """The answer to a completion."""
+    if isinstance(result, DomainError):
+        return pb.JobCompletionResult(error=to_status(result))
+    charge = _charge_message(result.charge) if result.charge else None
+    return pb.JobCompletionResult(recorded=pb.RecordedCompletion(status=_STATUSES[result.status], charge=charge))
+
+
+def _charge_message(charge: Charge) -> pb.Charge:
+    return pb.Charge(
+        customer_id=str(charge.customer_id),
+        currency=charge.currency,
+        amount_cents=charge.amount_cents,
+        idempotency_key=charge.idempotency_key,
+        hold_id=str(charge.hold_id or ""),
+        job_id=str(charge.job_id),
+    )
+
+
+def settlement_result(result: Any) -> pb.JobSettlementResult:
+    """The answer to a settlement: a billing status or an error."""
+    if isinstance(result, DomainError):
+        return pb.JobSettlementResult(error=to_status(result))
+    return pb.JobSettlementResult(billing_status=_BILLING_STATUSES[result])
+
+
+def job_result(result: Job | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> pb.JobResult:
+    """The answer to a change of one job in a batch."""
+    if isinstance(result, DomainError):
+        return pb.JobResult(error=to_status(result))
+    return pb.JobResult(job=job_message(result, view), view=_said(view))
+
+
+def narrow_job_result(result: pb.JobResult) -> None:
+    """Leaves out of the answer to a change of one job what its caller can do without."""
+    if result.HasField("error"):
+        narrow_result(result)
+        return
+    result.job.CopyFrom(_narrow(result.job))
+    result.view = job_pb2.JOB_VIEW_NARROW
+
+
+def kept_message(kept: Kept, no_jobs: Sequence[str]) -> pb.RenewLeasesResponse:
+    """The answer to a renewal.
+
+    Args:
+        kept: What was renewed and what was not.
+        no_jobs: What can't be a job: nobody has a lease of it.
+    """
+    ends = [(str(job_id), f"LEASE_END_{end.value}") for job_id, end in kept.not_renewed.items()]
+    return pb.RenewLeasesResponse(
+        not_renewed=[
+            pb.NotRenewed(job_id=text, reason=pb.LeaseEnd.Value(name))
+            for text, name in (*ends, *((text, "LEASE_END_LOST") for text in no_jobs))
+        ],
+        lease_expires_at=timestamp(kept.lease_expires_at),
+    )
+
+
+def return_result(result: Any) -> pb.JobReturnResult:
+    """The answer to a return: a status or an error."""
+    if isinstance(result, DomainError):
+        return pb.JobReturnResult(error=to_status(result))
+    return pb.JobReturnResult(status=_STATUSES[result])
+
+
+def stats_message(stats: QueueStats) -> pb.QueueStats:
+    """The counts of one priority of one queue."""
+    return pb.QueueStats(
+        queue=stats.queue,
+        priority=priority_message(stats.priority),
+        waiting=stats.waiting,
+        dispatched=stats.dispatched,
+        running=stats.running,
+        paused=stats.paused,
+        oldest_age=duration(stats.oldest_age) if stats.oldest_age is not None else None,
+        submitted_per_second=stats.submitted_per_second,
+        completed_per_second=stats.completed_per_second,
+        unserved=stats.unserved,
+        unserved_handlers=stats.unserved_handlers,
+    )

@@ -1,0 +1,112 @@
+"""Between the messages of the job type contract and the domain."""
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from innosystem.jobs.v1 import job_type_pb2
+from services.jobs.rpc.convert import priority_from, priority_message
+from services.jobs.rules import job_types
+from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.kit.rpc.convert import duration, id_or_new, timestamp
+
+CHANGEABLE = (
+    "name",
+    "description",
+    "processing_logic_id",
+    "processor_type",
+    "standard_cost_cents",
+    "enabled",
+    "queue",
+    "default_priority",
+    "max_attempts",
+    "timeout",
+    "expires_after",
+    "retry_policy",
+    "input_schema_json",
+)
+REQUIRED = frozenset({"name", "processing_logic_id", "processor_type"})
+
+
+def new_job_type(message: job_type_pb2.JobType) -> NewJobType:
+    """The job type that a create describes. The rules of the contract were checked before."""
+    values = {name: value for path in CHANGEABLE for name, value in _values(message, path).items()}
+    if not message.HasField("enabled"):
+        values["enabled"] = True
+    return NewJobType(
+        id=id_or_new(message.id),
+        currency=message.currency or job_types.DEFAULT_CURRENCY,
+        **values,
+    )
+
+
+def changes(message: job_type_pb2.JobType, paths: frozenset[str]) -> dict[str, Any]:
+    """The new values of an update, by the names of the entity's fields."""
+    return {name: value for path in sorted(paths) for name, value in _values(message, path).items()}
+
+
+def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
+    """What one field of the message means for the entity, with the contract's defaults for what is not set."""
+    match path:
+        case "processor_type":
+            name = job_type_pb2.ProcessorType.Name(message.processor_type)
+            return {path: ProcessorType(name.removeprefix("PROCESSOR_TYPE_"))}
+        case "queue":
+            return {path: message.queue or job_types.DEFAULT_QUEUE}
+        case "default_priority":
+            priority = priority_from(message.default_priority)
+            return {path: Priority.MEDIUM if priority is None else priority}
+        case "max_attempts":
+            return {path: message.max_attempts or 1}
+        case "timeout":
+            return {path: _length(message, path, job_types.DEFAULT_TIMEOUT)}
+        case "expires_after":
+            return {path: _length(message, path, job_types.DEFAULT_EXPIRES_AFTER)}
+        case "retry_policy":
+            return _retry_values(message.retry_policy)
+        case "input_schema_json":
+            return {"input_schema": message.input_schema_json or None}
+    return {path: getattr(message, path)}
+
+
+def _retry_values(policy: job_type_pb2.RetryPolicy) -> dict[str, Any]:
+    return {
+        "retry_initial_backoff": _length(policy, "initial_backoff", job_types.DEFAULT_INITIAL_BACKOFF),
+        "retry_max_backoff": _length(policy, "max_backoff", job_types.DEFAULT_MAX_BACKOFF),
+        "retry_multiplier": policy.multiplier or job_types.DEFAULT_MULTIPLIER,
+    }
+
+
+def _length(message: Any, name: str, default: timedelta) -> timedelta:
+    length: Duration = getattr(message, name)
+    return length.ToTimedelta() if message.HasField(name) else default
+
+
+def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
+    """The job type as clients see it."""
+    return job_type_pb2.JobType(
+        id=str(job_type.id),
+        name=job_type.name,
+        description=job_type.description,
+        processing_logic_id=job_type.processing_logic_id,
+        processor_type=job_type_pb2.ProcessorType.Value(f"PROCESSOR_TYPE_{job_type.processor_type.value}"),
+        standard_cost_cents=job_type.standard_cost_cents,
+        currency=job_type.currency,
+        enabled=job_type.enabled,
+        paused=job_type.paused,
+        queue=job_type.queue,
+        default_priority=priority_message(job_type.default_priority),
+        max_attempts=job_type.max_attempts,
+        timeout=duration(job_type.timeout),
+        expires_after=duration(job_type.expires_after),
+        retry_policy=job_type_pb2.RetryPolicy(
+            initial_backoff=duration(job_type.retry_initial_backoff),
+            max_backoff=duration(job_type.retry_max_backoff),
+            multiplier=job_type.retry_multiplier,
+        ),
+        input_schema_json=job_type.input_schema or "",
+        created_at=timestamp(job_type.created_at),
+        updated_at=timestamp(job_type.updated_at),
+        etag=job_type.etag,
+    )

@@ -1,0 +1,75 @@
+"""JobTypeService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+
+from typing import Any
+from uuid import UUID
+
+import grpc.aio
+
+from innosystem.jobs.v1 import job_type_service_pb2 as pb
+from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceServicer
+from services.jobs.rpc.job_type_convert import (
+    CHANGEABLE,
+    REQUIRED,
+    changes,
+    job_type_message,
+    new_job_type,
+)
+from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.repositories import JOB_TYPES
+from services.kit.query.listing import Lists
+from services.kit.query.page import PageTokens
+from services.kit.rpc.answers import page_that_fits
+from services.kit.rpc.convert import masked, require_set, required_id
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class JobTypeServicer(JobTypeServiceServicer):
+    """JobTypeService."""
+
+    def __init__(self, service: JobTypeService, tokens: PageTokens) -> None:
+        self._service = service
+        self._lists = Lists(JOB_TYPES, tokens)
+
+    async def CreateJobType(self, request: pb.CreateJobTypeRequest, context: Context) -> pb.CreateJobTypeResponse:
+        require_set(request.job_type, REQUIRED, "job_type.")
+        job_type, replayed = await self._service.create(new_job_type(request.job_type))
+        return pb.CreateJobTypeResponse(job_type=job_type_message(job_type), replayed=replayed)
+
+    async def GetJobType(self, request: pb.GetJobTypeRequest, context: Context) -> pb.GetJobTypeResponse:
+        by_id = request.WhichOneof("job_type") == "id"
+        job_type = await self._service.get(UUID(request.id) if by_id else request.name)
+        return pb.GetJobTypeResponse(job_type=job_type_message(job_type))
+
+    async def ListJobTypes(self, request: pb.ListJobTypesRequest, context: Context) -> pb.ListJobTypesResponse:
+        query = self._lists.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        page = await self._service.list_page(query)
+        job_types, token = page_that_fits(self._lists, query, page, job_type_message)
+        return pb.ListJobTypesResponse(job_types=job_types, next_page_token=token)
+
+    async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:
+        paths = masked(request.update_mask, CHANGEABLE)
+        require_set(request.job_type, paths & REQUIRED, "job_type.")
+        job_type = await self._service.update(
+            required_id(request.job_type.id, "job_type.id"),
+            changes(request.job_type, paths),
+            request.job_type.etag,
+        )
+        return pb.UpdateJobTypeResponse(job_type=job_type_message(job_type))
+
+    async def PauseJobType(self, request: pb.PauseJobTypeRequest, context: Context) -> pb.PauseJobTypeResponse:
+        job_type = await self._service.set_paused(UUID(request.job_type_id), paused=True)
+        return pb.PauseJobTypeResponse(job_type=job_type_message(job_type))
+
+    async def ResumeJobType(self, request: pb.ResumeJobTypeRequest, context: Context) -> pb.ResumeJobTypeResponse:
+        job_type = await self._service.set_paused(UUID(request.job_type_id), paused=False)
+        return pb.ResumeJobTypeResponse(job_type=job_type_message(job_type))
+
+    async def DeleteJobType(self, request: pb.DeleteJobTypeRequest, context: Context) -> pb.DeleteJobTypeResponse:
+        await self._service.delete(UUID(request.job_type_id), request.etag)
+        return pb.DeleteJobTypeResponse()

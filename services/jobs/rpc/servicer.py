@@ -1,0 +1,212 @@
+"""JobService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import grpc.aio
+
+from innosystem.jobs.v1 import job_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
+from services.jobs.rpc import convert
+from services.jobs.rules.entities import Job
+from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
+from services.jobs.usecases.repositories import JOBS, Claim, Renewal
+from services.jobs.usecases.run import RunService
+from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.watch import Watching
+from services.jobs.usecases.write_off import WriteOffs
+from services.kit.batching.parts import in_parts
+from services.kit.errors import DomainError, InvalidField
+from services.kit.query.filter import parse_filter
+from services.kit.query.listing import Lists
+from services.kit.query.page import ListQuery, PageTokens
+from services.kit.query.specification import ALWAYS, Specification
+from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit, page_that_fits
+from services.kit.rpc.batches import an_id, answered, answers, checked, one
+from services.kit.rpc.validation import ContractValidator
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# How many jobs a filter may change in one call.
+_FILTERED_MAX = 1000
+_DEFAULT_LEASE = timedelta(seconds=60)
+_FULL = job_pb2.JobView.JOB_VIEW_FULL
+
+# Changes jobs that are named by their IDs.
+Change = Callable[..., Coroutine[Any, Any, list[Job | DomainError]]]
+
+
+class JobServicer(JobServiceServicer):
+    """JobService."""
+
+    def __init__(
+        self,
+        jobs: JobsService,
+        runs: RunService,
+        control: ControlService,
+        watching: Watching,
+        *,
+        write_offs: WriteOffs,
+        validator: ContractValidator,
+        tokens: PageTokens,
+    ) -> None:
+        self._jobs = jobs
+        self._runs = runs
+        self._control = control
+        self._watching = watching
+        self._write_offs = write_offs
+        self._validator = validator
+        self._lists = Lists(JOBS, tokens)
+
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
+        [result] = await self._jobs.submit([convert.submission(request)], patient=True)
+        return convert.submitted_message(one(result))
+
+    async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
+        results = await answered(
+            request.requests,
+            "requests",
+            parse=checked(self._validator, convert.submission),
+            work=self._jobs.submit,
+            answer=partial(convert.submission_result, view=request.view),
+        )
+        return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+        view = request.view or _FULL
+        job = await self._jobs.get(UUID(request.job_id), full=view == _FULL)
+        return pb.GetJobResponse(job=convert.job_message(job, view))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        full = request.view == _FULL
+        query = self._lists.query(
+            filter=request.filter,
+            order_by=request.order_by,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            parameters={"full": str(full)},
+        )
+        page = await self._jobs.list_page(query, full=full)
+        message = partial(convert.job_message, view=request.view)
+        jobs, token = page_that_fits(self._lists, query, page, message)
+        return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
+        [result] = await self._control.cancel([UUID(request.job_id)], request.reason)
+        return pb.CancelJobResponse(job=convert.job_message(one(result)))
+
+    async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, context: Context) -> pb.BatchCancelJobsResponse:
+        change = partial(self._control.cancel, reason=request.reason)
+        results, token = await self._changed(request, CANCELLABLE, change)
+        return pb.BatchCancelJobsResponse(results=results, next_page_token=token)
+
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
+        retry_count = request.retry_count if request.HasField("retry_count") else None
+        [result] = await self._control.retry([UUID(request.job_id)], retry_count=retry_count)
+        return pb.RetryJobResponse(job=convert.job_message(one(result)))
+
+    async def BatchRetryJobs(self, request: pb.BatchRetryJobsRequest, context: Context) -> pb.BatchRetryJobsResponse:
+        results, token = await self._changed(request, RETRYABLE, self._control.retry)
+        return pb.BatchRetryJobsResponse(results=results, next_page_token=token)
+
+    async def _changed(
+        self, request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest, changeable: Specification, change: Change
+    ) -> tuple[Sequence[pb.JobResult], str]:
+        """Changes the jobs that a request names by IDs or by a filter; the token leads to the next of the filter."""
+        answer, token = partial(convert.job_result, view=request.view), ""
+        if request.WhichOneof("jobs") == "ids":
+            results = await answered(request.ids.job_ids, "ids.job_ids", parse=an_id, work=change, answer=answer)
+        else:
+            query = self._named(request.filter, changeable, request.DESCRIPTOR.name)
+            page = await self._control.matching(query)
+            token = self._lists.next_page_token(query, page)
+            wanted = partial(change, wanted=query.specification)
+            results = answers(await in_parts([job.id for job in page.items], wanted), answer)
+        return fit(results, convert.narrow_job_result), token
+
+    def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str) -> ListQuery:
+        if (parse_filter(jobs.filter, JOBS) is ALWAYS) != jobs.all:
+            problem = "must be empty if all is set" if jobs.all else "must not be blank: set all to mean all jobs"
+            raise InvalidField.of("filter.filter", problem)
+        return self._lists.query(
+            filter=jobs.filter,
+            order_by="created_at",
+            page_size=jobs.limit or _FILTERED_MAX,
+            page_token=jobs.page_token,
+            scope=changeable,
+            parameters={"call": call},
+            within="filter",
+        )
+
+    async def WriteOffJob(self, request: pb.WriteOffJobRequest, context: Context) -> pb.WriteOffJobResponse:
+        job = await self._write_offs.write_off(UUID(request.job_id), request.reason)
+        return pb.WriteOffJobResponse(job=convert.job_message(job))
+
+    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
+        async with aclosing(self._watching.watch(UUID(request.job_id))) as states:
+            async for job in states:
+                yield pb.WatchJobResponse(job=convert.job_message(job))
+
+    async def PauseQueue(self, request: pb.PauseQueueRequest, context: Context) -> pb.PauseQueueResponse:
+        await self._control.set_queue(request.queue, paused=True)
+        return pb.PauseQueueResponse()
+
+    async def ResumeQueue(self, request: pb.ResumeQueueRequest, context: Context) -> pb.ResumeQueueResponse:
+        await self._control.set_queue(request.queue, paused=False)
+        return pb.ResumeQueueResponse()
+
+    async def GetQueueStats(self, request: pb.GetQueueStatsRequest, context: Context) -> pb.GetQueueStatsResponse:
+        stats = await self._jobs.stats(request.queues)
+        return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
+
+    async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
+        lease = request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE
+        claim = Claim(
+            job_ids=convert.job_ids(request.job_ids),
+            runner_id=UUID(request.runner_id),
+            lease_id=UUID(request.lease_id),
+            lease=lease,
+            bytes_max=ANSWER_BYTES_MAX,
+            handlers=frozenset(request.handlers),
+            queues=frozenset(request.queues),
+        )
+        claimed = await self._runs.claim(claim)
+        return pb.ClaimJobsResponse(
+            jobs=[convert.claimed_message(job) for job in claimed.jobs],
+            deferred_job_ids=[str(job_id) for job_id in claimed.deferred],
+        )
+
+    async def CompleteJobs(self, request: pb.CompleteJobsRequest, context: Context) -> pb.CompleteJobsResponse:
+        parse = checked(self._validator, convert.completion)
+        results = await answered(
+            request.completions, "completions", parse=parse, work=self._runs.complete, answer=convert.completion_result
+        )
+        return pb.CompleteJobsResponse(results=fit(results))
+
+    async def RenewLeases(self, request: pb.RenewLeasesRequest, context: Context) -> pb.RenewLeasesResponse:
+        renewal = Renewal(
+            lease_ids=convert.job_ids(request.lease_ids),
+            job_ids=convert.job_ids(request.job_ids),
+            lease=request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE,
+        )
+        kept = await self._runs.renew(renewal)
+        return convert.kept_message(kept, convert.no_ids(request.job_ids))
+
+    async def ReturnJobs(self, request: pb.ReturnJobsRequest, context: Context) -> pb.ReturnJobsResponse:
+        parse = checked(self._validator, convert.job_return)
+        results = await answered(
+            request.returns, "returns", parse=parse, work=self._runs.give_back, answer=convert.return_result
+        )
+        return pb.ReturnJobsResponse(results=fit(results))
+
+    async def SettleJobs(self, request: pb.SettleJobsRequest, context: Context) -> pb.SettleJobsResponse:
+        parse = checked(self._validator, convert.settlement)
+        results = await answered(
+            request.settlements, "settlements", parse=parse, work=self._runs.settle, answer=convert.settlement_result
+        )
+        return pb.SettleJobsResponse(results=fit(results))

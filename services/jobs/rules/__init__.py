@@ -1,0 +1,1 @@
+"""Rules of jobs and job types, without transport and database."""

@@ -1,0 +1,124 @@
+"""What operators and clients may do to a job from outside of a run: pure decisions on a locked job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.jobs.rules.completion import released
+from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus
+from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
+from services.jobs.usecases.reservations import Reservation, Reserved
+from services.kit.errors import ConcurrentUpdate, DomainError, InvalidField
+
+CANCELLED = "CANCELLED"
+EXPIRED = "EXPIRED"
+RUNNER_LOST = "RUNNER_LOST"
+
+_RETRYABLE = frozenset({BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """The end of a job that no completion brings.
+
+    Attributes:
+        status: CANCELLED or FAILED.
+        error_type: Why: CANCELLED, EXPIRED or RUNNER_LOST.
+        error_message: The same for people.
+    """
+
+    job_id: UUID
+    status: JobStatus
+    billing_status: BillingStatus
+    error_type: str
+    error_message: str
+
+
+def removal(job: Job, status: JobStatus, error_type: str, error_message: str) -> Removal:
+    """Ends a job without success."""
+    return Removal(
+        job_id=job.id,
+        status=status,
+        billing_status=released(job.billing_status),
+        error_type=error_type,
+        error_message=error_message,
+    )
+
+
+def cancellation(job: Job, reason: str) -> Removal | None:
+    """What taking a job back does to it; None if it was taken back before.
+
+    Raises:
+        JobNotCancellable: If it has SUCCEEDED or FAILED.
+    """
+    if job.status is JobStatus.CANCELLED:
+        return None
+    if job.status in FINAL:
+        raise JobNotCancellable(job.id, job.status.value)
+    return removal(job, JobStatus.CANCELLED, CANCELLED, reason or "cancelled by request")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """A job that is to be run again.
+
+    Attributes:
+        hold: The money that is reserved for it now; None for a free job.
+    """
+
+    job_id: UUID
+    hold: Reserved | None = None
+
+    @property
+    def billing_status(self) -> BillingStatus:
+        """What it begins with."""
+        return BillingStatus.NOT_BILLABLE if self.hold is None else BillingStatus.HELD
+
+
+def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | None:
+    """The hold that a job needs to be run again, at the frozen price; None if it needs none, or is not run again."""
+    if job.status not in FINAL or job.billing_status is not BillingStatus.RELEASED:
+        return None
+    if retry_count not in (None, job.retry_count):
+        return None
+    return Reservation(
+        job_id=job.id,
+        customer_id=job.customer_id,
+        currency=job.currency,
+        amount_cents=job.estimated_cost_cents,
+        # The price is frozen: one that a submission left behind at another price would not cover it, or too much.
+        amount_cents_min=job.estimated_cost_cents,
+        amount_cents_max=job.estimated_cost_cents,
+        generation=job.hold_generation + 1,
+    )
+
+
+def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_count: int | None = None) -> Retry | None:
+    """What running a job again does to it; None if it is not final, and so will be run anyway, or was run again before.
+
+    Args:
+        job: The job as it is.
+        reserved: By job the money that was reserved for it, or why there is none.
+        retry_count: How often the job had been run again when this was asked for first; None if that is not known.
+
+    Raises:
+        InvalidField: If it has not been run again as often.
+        JobNotRetryable: If it has SUCCEEDED, or its hold is still to be released.
+        ConcurrentUpdate: If it became what it is after the holds were placed.
+        DomainError: If there is no hold, for this reason.
+    """
+    if retry_count is not None and retry_count > job.retry_count:
+        raise InvalidField.of("retry_count", f"must be at most the job's retry_count, which is {job.retry_count}")
+    if job.status not in FINAL or (retry_count is not None and retry_count < job.retry_count):
+        return None
+    if job.status is JobStatus.SUCCEEDED or job.billing_status not in _RETRYABLE:
+        raise JobNotRetryable(job.id, job.status.value, job.billing_status.value)
+    if job.billing_status is BillingStatus.NOT_BILLABLE:
+        return Retry(job_id=job.id)
+    hold = reserved.get(job.id)
+    if isinstance(hold, DomainError):
+        raise hold
+    # Somebody else had it run meanwhile, under this hold or a later one, and it has ended.
+    if hold is None or hold.generation <= job.hold_generation:
+        raise ConcurrentUpdate
+    return Retry(job_id=job.id, hold=hold)

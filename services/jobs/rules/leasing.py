@@ -1,0 +1,93 @@
+"""Which jobs a claim gets: a pure decision, the same for both repositories."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from services.jobs.rules.completion import holds_lease
+from services.jobs.rules.entities import FIXED_BYTES_MAX, ClaimedJob, Job, JobStatus
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.rescue import is_suspect
+from services.jobs.usecases.repositories import Claim
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of the jobs a claim names; those in no list are not to be had.
+
+    Attributes:
+        granted: PENDING jobs to run.
+        repeated: Jobs that run under the lease already, because the call is a repeated one.
+        deferred: PENDING jobs that did not fit into the answer.
+        withheld: PENDING jobs of paused queues and types.
+        unserved: PENDING jobs that the runner has no handler for.
+    """
+
+    granted: tuple[UUID, ...]
+    repeated: tuple[UUID, ...]
+    deferred: tuple[UUID, ...]
+    withheld: tuple[UUID, ...]
+    unserved: tuple[UUID, ...] = ()
+
+
+def choose(
+    claim: Claim,
+    jobs: Mapping[UUID, Job],
+    paused: Collection[UUID],
+    now: datetime,
+    foreign: Collection[UUID] = (),
+) -> Choice:
+    """Chooses in the order of the claim until the answer is full; one job always fits.
+
+    Args:
+        claim: The runner's wish.
+        jobs: Those that exist, locked.
+        paused: Those whose queue or type is paused.
+        now: The database's time: a job that has expired is not started any more.
+        foreign: The job types that the runner has no handler for. A job that runs under the lease is its all the same.
+    """
+    granted: list[UUID] = []
+    repeated: list[UUID] = []
+    deferred: list[UUID] = []
+    withheld: list[UUID] = []
+    unserved: list[UUID] = []
+    room = claim.bytes_max
+    for job_id in dict.fromkeys(claim.job_ids):
+        job = jobs.get(job_id)
+        if job is None or not (job.status is JobStatus.PENDING or holds_lease(job, claim.lease_id)):
+            continue
+        if job.status is JobStatus.PENDING and job_id in paused:
+            withheld.append(job_id)
+            continue
+        if job.status is JobStatus.PENDING and job.started_at is None and job.expires_at <= now:
+            continue
+        if job.status is JobStatus.PENDING and job.job_type_id in foreign:
+            unserved.append(job_id)
+            continue
+        size = FIXED_BYTES_MAX + job.input_bytes + job.notes_bytes
+        if job.status is JobStatus.RUNNING:
+            repeated.append(job_id)
+        elif size <= room or not (granted or repeated):
+            granted.append(job_id)
+        else:
+            deferred.append(job_id)
+            continue
+        room -= size
+    return Choice(tuple(granted), tuple(repeated), tuple(deferred), tuple(withheld), tuple(unserved))
+
+
+def foreign_types(claim: Claim, job_types: Mapping[UUID, JobType]) -> set[UUID]:
+    """The job types among these that the claiming runner has no handler for."""
+    return {key for key, kind in job_types.items() if not claim.serves(kind.processing_logic_id)}
+
+
+def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
+    """A claimed job with what it takes to run it."""
+    return ClaimedJob(
+        job=job,
+        processing_logic_id=job_type.processing_logic_id,
+        processor_type=job_type.processor_type,
+        timeout=job_type.timeout,
+        isolated=is_suspect(job),
+    )

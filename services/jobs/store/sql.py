@@ -1,0 +1,554 @@
+"""Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.sql.base import Executable
+
+from services.jobs.background.unserved import with_unserved
+from services.jobs.rules import trail
+from services.jobs.rules.completion import Completion, Ending, Settlement
+from services.jobs.rules.control import Removal, Retry
+from services.jobs.rules.entities import (
+    Backlog,
+    BillingStatus,
+    Charge,
+    Due,
+    Job,
+    JobError,
+    JobStatus,
+    ListKey,
+    NewJob,
+    QueueStats,
+    Release,
+    Waiting,
+)
+from services.jobs.rules.filters import INDEXED_ORDERS, only_dead, only_live
+from services.jobs.rules.job_types import JobType, NewJobType, Priority
+from services.jobs.rules.leasing import choose, claimed_job, foreign_types
+from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.statistics import queue_stats
+from services.jobs.store.statements import housekeeping
+from services.jobs.store.statements import run as statements
+from services.jobs.store.statements.live import select_live
+from services.jobs.store.tables import job_types, jobs
+from services.jobs.store.unserved_sql import SqlUnserved
+from services.jobs.usecases.repositories import (
+    JOB_TYPES,
+    JOBS,
+    Claim,
+    Claimed,
+    Lane,
+    Payloads,
+    Renewal,
+    Renewed,
+    Turns,
+    Unsettled,
+)
+from services.kit.data.audit.sql import SqlAuditLog
+from services.kit.data.corrupt import noted, understood
+from services.kit.data.engine.prepared import Prepared
+from services.kit.data.locks import HURRY
+from services.kit.data.repositories.sql import SqlRepository
+from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.errors import DataCorrupt
+from services.kit.fast_dataclasses import changed, made
+from services.kit.query.page import ListQuery, Page
+from services.kit.query.specification import Comparison
+
+# What a stored job has beside the new one until anything happens to it.
+_UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
+_BILLING_STATUSES = {status.value: status for status in BillingStatus}
+_PRIORITIES = {priority.value: priority for priority in Priority}
+_FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
+_ERROR_FIELDS = tuple(field.name for field in fields(JobError))
+
+
+class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
+    """The table `job_types`."""
+
+    table = job_types
+    entity = JobType
+    resource = JOB_TYPES
+    audited = True
+
+    async def get_by_name(self, name: str) -> JobType | None:
+        """Looks the name up."""
+        return await self._one(self._select().where(job_types.c.name == name))
+
+    async def resolve(
+        self, ids: Collection[UUID], names: Collection[str]
+    ) -> Mapping[UUID | str, JobType | DataCorrupt]:
+        """Looks IDs and names up in one statement."""
+        wanted = {"ids": list(ids), "names": list(names)}
+        found: dict[UUID | str, JobType | DataCorrupt] = {}
+        for values in await self._execute(statements.RESOLVE, wanted):
+            row = dict(zip(self._names, values, strict=True))
+            found[row["id"]] = found[row["name"]] = self._decoded(values)
+        return found
+
+
+class SqlJobRepository(SqlRepository[Job, NewJob]):
+    """The table `jobs`."""
+
+    table = jobs
+    entity = Job
+    resource = JOBS
+    columns = statements.BARE
+    indexed = frozenset({"id", "customer_id"})
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        super().__init__(transactions)
+        self._trail = SqlAuditLog(transactions)
+        self._known_types: dict[UUID, JobType] = {}
+
+    def _entity(self, row: Mapping[Any, Any]) -> Job:
+        if row["error"] is None and not row["labels"]:
+            return super()._entity(row)
+        return super()._entity({**row, "error": _error(row), "labels": _labels(row)})
+
+    async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
+        """Write entries in one statement."""
+        await self._trail.add(trail.of_jobs(changes, self._transactions.transaction_id))
+
+    async def get(self, entity_id: UUID) -> Job | None:
+        """Answers the job with its payloads."""
+        return await self._one(statements.GET_WHOLE, {"entity_id": entity_id})
+
+    async def list_page(self, query: ListQuery) -> Page[Job]:
+        """Return a page. Live jobs are few beside history, so a search among them does not end before all were seen."""
+        live = only_live(query.specification)
+        if not live or query.ordering[0].field.attribute in INDEXED_ORDERS:
+            page = await super().list_page(query)
+            if not live or len(page.items) == query.page_size or page.next_cursor is None:
+                return page
+        return self._page(list(await self._rows(select_live(query, self.columns))), query)
+
+    def _leads(self, comparison: Comparison) -> bool:
+        # Those that ended without success have an index of their own.
+        return super()._leads(comparison) or only_dead(comparison)
+
+    async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
+        """Reads the payloads alone."""
+        found = await self._execute(statements.PAYLOADS, {"ids": list(job_ids)})
+        return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
+
+    async def create_many(
+        self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
+    ) -> dict[UUID, Job]:
+        """Inserts them in one statement."""
+        if not wait:
+            await self._connection.execute(HURRY)
+            free = await self._execute(statements.FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
+            jobs = [job for job in jobs if (job.job_type_id,) in free]
+        rows = await self._execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
+        new = {job.id: job for job in jobs}
+        return {
+            job_id: made(
+                Job,
+                {
+                    **_UNTOUCHED,
+                    **vars(new[job_id]),
+                    "input_data": None,
+                    "created_at": created_at,
+                    "queued_at": queued_at,
+                    "dispatched_at": dispatched_at,
+                },
+            )
+            for job_id, created_at, queued_at, dispatched_at in rows
+        }
+
+    async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job | DataCorrupt]:
+        """Locks them in the order of their IDs, so that two batches can't wait for each other."""
+        return await self._by_id(statements.LOCK_MANY[wait], {"ids": list(job_ids)})
+
+    async def lock_billing(
+        self, job_ids: Collection[UUID], *, wait: bool = True
+    ) -> dict[UUID, BillingStatus | DataCorrupt]:
+        """Locks them in the same order, and reads two columns."""
+        rows = await self._execute(statements.LOCK_BILLING[wait], {"ids": list(job_ids)})
+        return {job_id: _billing_status(job_id, status) for job_id, status in rows}
+
+    async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
+        """Locks, chooses, changes, reads."""
+        rows = await self._execute(statements.LOCK_FOR_CLAIM[wait], {"ids": claim.job_ids})
+        locked: dict[UUID, Job] = {}
+        paused: set[UUID] = set()
+        versions: dict[UUID, int] = {}
+        now: datetime | None = None
+        corrupt: list[DataCorrupt] = []
+        for *values, now, is_paused, type_version in rows:  # noqa: B007 - the time is the same in each
+            job = self._decoded(values)
+            if isinstance(job, DataCorrupt):
+                corrupt.append(job)
+                continue
+            locked[job.id] = job
+            versions[job.job_type_id] = type_version
+            if is_paused:
+                paused.add(job.id)
+        if now is None:
+            return Claimed((), ())
+        types, unusable = await self._types(versions)
+        known = {k: job for k, job in locked.items() if job.job_type_id in types}
+        choice = choose(claim, known, paused, now, foreign_types(claim, types))
+        if choice.withheld or choice.unserved:
+            await self.withhold([*choice.withheld, *choice.unserved])
+        running = await self._start(claim, [locked[job_id] for job_id in choice.granted])
+        if choice.repeated:
+            repeated = await self._all(statements.GET_MANY_WHOLE, {"ids": list(choice.repeated)})
+            running.update((job.id, job) for job in understood(repeated))
+        return Claimed(
+            jobs=tuple(
+                claimed_job(running[job_id], types[running[job_id].job_type_id])
+                for job_id in dict.fromkeys(claim.job_ids)
+                if job_id in running
+            ),
+            deferred=choice.deferred,
+            corrupt=(*corrupt, *unusable),
+            unserved=tuple(Backlog(locked[job_id].queue, locked[job_id].job_type_id) for job_id in choice.unserved),
+        )
+
+    async def _start(self, claim: Claim, granted: Sequence[Job]) -> dict[UUID, Job]:
+        """Makes locked PENDING jobs RUNNING; answers them with their input."""
+        if not granted:
+            return {}
+        jobs = {job.id: job for job in granted}
+        rows = await self._execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
+        return {
+            job_id: changed(
+                jobs[job_id],
+                status=JobStatus.RUNNING,
+                input_data=input_data,
+                started_at=started_at,
+                attempt=jobs[job_id].attempt + 1,
+                runner_id=claim.runner_id,
+                lease_id=claim.lease_id,
+                lease_expires_at=lease_expires_at,
+                version=jobs[job_id].version + 1,
+            )
+            for job_id, input_data, started_at, lease_expires_at in rows
+        }
+
+    async def _types(self, versions: Mapping[UUID, int]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
+        """The job types of these versions, read only where another version is known."""
+        wanted = {key for key, version in versions.items() if not self._is_known(key, version)}
+        corrupt: list[DataCorrupt] = []
+        if wanted:
+            resolved = await SqlJobTypeRepository(self._transactions).resolve(wanted, ())
+            for kind in (resolved[key] for key in wanted):
+                if isinstance(kind, JobType):
+                    self._known_types[kind.id] = kind
+                else:
+                    corrupt.append(kind)
+        types = {key: self._known_types[key] for key, version in versions.items() if self._is_known(key, version)}
+        return types, tuple(corrupt)
+
+    def _is_known(self, job_type_id: UUID, version: int) -> bool:
+        known = self._known_types.get(job_type_id)
+        # It may have been changed between the lock and the look: then what is known is later, and as good.
+        return known is not None and known.version >= version
+
+    async def renew(self, renewal: Renewal) -> Renewed:
+        """Locks, compares, updates."""
+        wanted = {"job_id": list(renewal.job_ids), "lease": renewal.lease}
+        rows = await self._execute(statements.LOCK_LEASED, wanted)
+        leases, running = set(renewal.lease_ids), JobStatus.RUNNING.value
+        kept = [job_id for job_id, status, lease_id, _ in rows if status == running and lease_id in leases]
+        if not kept:
+            return Renewed(frozenset(), None)
+        await self._execute(statements.RENEW, {"job_id": kept, "lease": renewal.lease})
+        return Renewed(frozenset(kept), rows[0][3])
+
+    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
+        """Updates them in one statement."""
+        if endings:
+            await self._execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
+
+    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
+        """Updates them in one statement."""
+        if not returns:
+            return []
+        names = ("job_id", "lease_id", "digest", "wait")
+        parameters = {name: list(column) for name, column in zip(names, zip(*returns, strict=True), strict=True)}
+        return await self._pending(statements.RETURN, parameters)
+
+    async def settle_many(
+        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
+    ) -> None:
+        """Updates them in one statement."""
+        if settlements:
+            await self._execute(statements.SETTLE, statements.settle_parameters(settlements, settle_after))
+
+    async def remove_many(self, removals: Sequence[Removal]) -> None:
+        """Updates them in one statement."""
+        if removals:
+            await self._execute(statements.REMOVE, statements.remove_parameters(removals))
+
+    async def retry_many(self, retries: Sequence[Retry]) -> None:
+        """Updates them in one statement."""
+        if retries:
+            await self._execute(statements.RETRY, statements.retry_parameters(retries))
+
+    async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        """Reads nothing but the versions."""
+        rows = await self._execute(statements.VERSIONS, {"ids": list(job_ids)})
+        return dict(rows)
+
+    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
+        """Counts in one statement, and what no runner serves in another."""
+        parameters = {"queues": list(queues), "window": statements.STATS_WINDOW_SECONDS}
+        counted = await self._connection.execute(statements.STATS, parameters)
+        stats = queue_stats(counted.mappings(), queues, statements.STATS_WINDOW_SECONDS)
+        return with_unserved(stats, await SqlUnserved(self._transactions).counts())
+
+    async def withhold(self, job_ids: Collection[UUID]) -> None:
+        """Updates them in one statement."""
+        await self._execute(statements.WITHHOLD, {"ids": list(job_ids)})
+
+    async def withheld_lists(self) -> list[ListKey]:
+        """Walks along the index of withheld jobs."""
+        return await self._lists(housekeeping.WITHHELD_LISTS)
+
+    async def take_withheld(
+        self,
+        wanted: ListKey,
+        limit: int,
+        *,
+        first: Lane | None = None,
+        excluded: Collection[UUID] = (),
+        only: UUID | None = None,
+    ) -> Turns:
+        """Updates them in one statement, passing by rows that another replica is at."""
+        begin = first or (_FIRST_LANE if only is None else Lane(only, _FIRST_LANE.customer_id))
+        parameters = {
+            "queue": wanted.queue,
+            "priority": wanted.priority.value,
+            "limit": limit,
+            "excluded": list(excluded),
+            "first_type": begin.job_type_id,
+            "first_customer": begin.customer_id,
+            "last_type": only or _LAST_TYPE,
+            "whole": first is None,
+        }
+        rows = (await self._connection.execute(housekeeping.TAKE_WITHHELD, parameters)).all()
+        jobs = [Waiting(row.id, row.queue, Priority(row.priority), row.queued_at) for row in rows if row.id is not None]
+        [(lanes, *following)] = {tuple(row[-3:]) for row in rows}
+        return Turns(jobs, lanes, Lane(*following) if following[0] is not None else None)
+
+    async def handed_over_lists(self) -> list[ListKey]:
+        """Walks along the index of live jobs."""
+        return await self._lists(housekeeping.HANDED_OVER_LISTS)
+
+    async def try_turn(self, wanted: ListKey) -> bool:
+        """Tries an advisory lock."""
+        name = {"name": f"{wanted.queue}:{wanted.priority.value}"}
+        mine: bool = (await self._connection.execute(housekeeping.TRY_TURN, name)).scalar_one()
+        return mine
+
+    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
+        """Reads along the index of live jobs."""
+        parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "before": before, "limit": limit}
+        return await self._ids(housekeeping.HANDED_OVER, parameters)
+
+    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
+        """Looks the IDs up."""
+        return set(await self._ids(housekeeping.STILL_HANDED_OVER, {"ids": list(job_ids)}))
+
+    async def release_scheduled(self, limit: int) -> list[UUID]:
+        """Updates them in one statement."""
+        return await self._ids(housekeeping.RELEASE_SCHEDULED, {"limit": limit})
+
+    async def next_scheduled(self) -> timedelta | None:
+        """Reads the first entry of the index."""
+        wait: timedelta | None = (await self._connection.execute(housekeeping.NEXT_SCHEDULED)).scalar_one()
+        return wait
+
+    async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
+        """Reads along the index of live jobs."""
+        return await self._lock(housekeeping.LOST, limit, without)
+
+    async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
+        """Reads along the index of live jobs."""
+        counted: Counter[UUID] = Counter()
+        parameters = {"runner_ids": list(runner_ids), "short": short}
+        for runner_id, count in await self._execute(statements.BEGUN, parameters):
+            counted[runner_id] += count
+        return counted
+
+    async def note_lost(self, losses: Mapping[UUID, int]) -> None:
+        """Inserts a row for each runner, and deletes old ones."""
+        parameters = {"runner_ids": list(losses), "jobs": list(losses.values())}
+        await self._connection.execute(housekeeping.LOSE_RUNS, parameters)
+
+    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
+        """Updates them in one statement."""
+        if not rescues:
+            return []
+        return await self._pending(statements.RESCUE, statements.rescue_parameters(rescues))
+
+    async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
+        """Reads along the index of jobs that may expire."""
+        return await self._lock(housekeeping.EXPIRED, limit, without)
+
+    async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
+        """Updates them in one statement, passing by rows that another replica is at."""
+        parameters = {"limit": limit, "settle_after": settle_after, "longest": longest}
+        rows = await self._connection.execute(housekeeping.TAKE_UNSETTLED, parameters)
+        return [
+            Release(hold_id=row.hold_id, job_id=row.id)
+            if row.billing_status == BillingStatus.RELEASE_DUE
+            else Charge(row.customer_id, row.currency, row.cost_cents, hold_id=row.hold_id, job_id=row.id)
+            for row in rows
+        ]
+
+    async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
+        """Counts along the indexes of what is not settled."""
+        rows = await self._connection.execute(housekeeping.COUNT_UNSETTLED)
+        return {BillingStatus(status): Unsettled(jobs, overdue) for status, jobs, overdue in rows}
+
+    async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
+        """Reads along the index of completions."""
+        return await self._ids(housekeeping.FINISHED, {"age": age, "limit": limit, "without": list(without)})
+
+    async def delete_many(self, job_ids: Collection[UUID]) -> int:
+        """Deletes and keeps receipts in one statement."""
+        parameters = {"ids": list(job_ids)}
+        deleted: int = (await self._connection.execute(housekeeping.DELETE_FINISHED, parameters)).scalar_one()
+        return deleted
+
+    async def left_alone(self, limit: int) -> list[DataCorrupt]:
+        """Looks along the indexes of the chores."""
+        rows = await self._connection.execute(housekeeping.LEFT_ALONE, {"limit": limit})
+        return [noted(_corrupt(job_id, "status, billing_status, priority", values)) for job_id, *values in rows]
+
+    async def _lock(self, statement: Executable, limit: int, without: Collection[UUID]) -> Sequence[Job | DataCorrupt]:
+        found = await self._ids(statement, {"limit": limit, "without": list(without)})
+        return await self._all(statements.GET_MANY_BARE, {"ids": found}) if found else []
+
+    async def _ids(self, statement: Executable, parameters: Mapping[str, Any]) -> list[UUID]:
+        return list((await self._connection.execute(statement, parameters)).scalars())
+
+    async def _lists(self, statement: Executable) -> list[ListKey]:
+        rows = await self._connection.execute(statement)
+        return understood(_list_key(queue, priority) for queue, priority in rows)
+
+    async def _pending(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
+        """Return what waits by now of the jobs that a statement has changed, whose rows end with the status."""
+        rows = await self._rows(statement, parameters)
+        return understood(_waiting(*row[:-1]) for row in rows if row[-1] == JobStatus.PENDING)
+
+    async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
+        return understood(_waiting(*row) for row in await self._rows(statement, parameters))
+
+
+def _error(row: Mapping[Any, Any]) -> JobError | None:
+    stored = row["error"]
+    if stored is None:
+        return None
+    try:
+        # A later release may write more than this one knows.
+        known = {name: stored[name] for name in _ERROR_FIELDS}
+        at = datetime.fromisoformat(known["at"])
+    except (KeyError, TypeError, ValueError) as problem:
+        raise _corrupt(row["id"], "error", f"{type(problem).__name__}: {problem}") from problem
+    if (type(known["type"]), type(known["message"]), type(known["attempt"])) != (str, str, int):
+        raise _corrupt(row["id"], "error", "a field of another type")
+    return JobError(**{**known, "at": at})
+
+
+def _labels(row: Mapping[Any, Any]) -> Mapping[str, str]:
+    labels = row["labels"]
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise _corrupt(row["id"], "labels", "not a map of strings")
+    return labels
+
+
+def _billing_status(job_id: UUID, status: str) -> BillingStatus | DataCorrupt:
+    known = _BILLING_STATUSES.get(status)
+    return known or noted(_corrupt(job_id, "billing_status", status))
+
+
+def _list_key(queue: str, priority: int) -> ListKey | DataCorrupt:
+    known = _PRIORITIES.get(priority)
+    return noted(_corrupt(f"of queue {queue}", "priority", priority)) if known is None else ListKey(queue, known)
+
+
+def _waiting(job_id: UUID, queue: str, priority: int, queued_at: datetime) -> Waiting | DataCorrupt:
+    known = _PRIORITIES.get(priority)
+    return noted(_corrupt(job_id, "priority", priority)) if known is None else Waiting(job_id, queue, known, queued_at)
+
+
+def _corrupt(job_id: object, field: str, value: object) -> DataCorrupt:
+    return DataCorrupt("jobs", str(job_id), field, str(value))
+
+
+class SqlPauseRepository:
+    """The table `queues`, and what `job_types` says of pauses."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+        self._trail = SqlAuditLog(transactions)
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Inserts or updates its row."""
+        was_paused = name in await self.paused_queues()
+        stored = await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
+        # Somebody else may have done the same meanwhile.
+        if stored.rowcount and was_paused != paused:
+            transaction_id = self._transactions.transaction_id
+            await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
+
+    async def paused_queues(self) -> set[str]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(housekeeping.PAUSED_QUEUES)).scalars())
+
+    async def paused_types(self) -> set[UUID]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(housekeeping.PAUSED_TYPES)).scalars())
+
+    async def unserved(self) -> set[Backlog]:
+        """Reads the table, which is small."""
+        rows = await self._transactions.resource.execute(housekeeping.UNSERVED)
+        return {Backlog(queue, job_type_id) for queue, job_type_id in rows}
+
+
+class SqlAuditProgress:
+    """The table `hold_audit`."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+
+    async def window(self, age: timedelta) -> tuple[datetime, datetime]:
+        """Reads its only row."""
+        found = await self._transactions.resource.execute(housekeeping.AUDIT_WINDOW, {"age": age})
+        since, until = found.one()
+        return since, until
+
+    async def move(self, done_until: datetime) -> None:
+        """Inserts or updates its only row."""
+        await self._transactions.resource.execute(housekeeping.MOVE_AUDIT, {"until": done_until})
+
+    async def keep(self, unreleased: Sequence[Release], wait: timedelta) -> None:
+        """Inserts them in one statement."""
+        hold_ids, job_ids = [one.hold_id for one in unreleased], [one.job_id for one in unreleased]
+        parameters = {"hold_ids": hold_ids, "job_ids": job_ids, "wait": wait}
+        await self._transactions.resource.execute(housekeeping.KEEP_UNRELEASED, parameters)
+
+    async def take(self, limit: int, wait: timedelta, longest: timedelta) -> list[Release]:
+        """Updates them in one statement, passing by rows that another replica is at."""
+        parameters = {"limit": limit, "wait": wait, "longest": longest}
+        rows = await self._transactions.resource.execute(housekeeping.TAKE_UNRELEASED, parameters)
+        return [Release(hold_id=hold_id, job_id=job_id) for hold_id, job_id in rows]
+
+    async def forget(self, hold_ids: Collection[UUID]) -> None:
+        """Deletes them in one statement."""
+        await self._transactions.resource.execute(housekeeping.FORGET_UNRELEASED, {"hold_ids": list(hold_ids)})
+
+    async def count(self) -> int:
+        """Reads the table, which is small."""
+        found: int = (await self._transactions.resource.execute(housekeeping.COUNT_UNRELEASED)).scalar_one()
+        return found

@@ -1,0 +1,313 @@
+"""The tables of the jobs database."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Interval,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from services.kit.data.tables import (
+    JsonText,
+    audit_log,
+    bytes_column,
+    created_at,
+    make_metadata,
+    time_column,
+    updated_at,
+)
+
+metadata = make_metadata()
+
+audit_log.to_metadata(metadata)
+
+job_types = Table(
+    "job_types",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text(collation="C"), nullable=False),
+    Column("description", Text, nullable=False, server_default=text("''")),
+    Column("processing_logic_id", Text(collation="C"), nullable=False),
+    # No CHECK: a later release may know more types, and a row is judged when it is read.
+    Column("processor_type", Text, nullable=False),
+    Column("standard_cost_cents", BigInteger, nullable=False, server_default=text("0")),
+    Column("currency", Text(collation="C"), nullable=False, server_default=text("'EUR'")),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("paused", Boolean, nullable=False, server_default=text("false")),
+    Column("queue", Text(collation="C"), nullable=False, server_default=text("'default'")),
+    Column("default_priority", Integer, nullable=False, server_default=text("1")),
+    Column("max_attempts", Integer, nullable=False, server_default=text("1")),
+    Column("timeout", Interval, nullable=False),
+    Column("expires_after", Interval, nullable=False),
+    Column("retry_initial_backoff", Interval, nullable=False),
+    Column("retry_max_backoff", Interval, nullable=False),
+    Column("retry_multiplier", Double, nullable=False),
+    Column("input_schema", JsonText, nullable=True),
+    bytes_column("request_digest", nullable=False),
+    created_at(),
+    updated_at(),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    UniqueConstraint("name"),
+    CheckConstraint("standard_cost_cents >= 0", name="standard_cost_not_negative"),
+    CheckConstraint("default_priority BETWEEN 0 AND 2", name="default_priority_known"),
+    CheckConstraint("max_attempts BETWEEN 1 AND 100", name="max_attempts_in_range"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("job_type_id", Uuid, ForeignKey("job_types.id", ondelete="RESTRICT"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("billing_status", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("queue", Text(collation="C"), nullable=False),
+    Column("input_data", JsonText, nullable=False),
+    Column("input_bytes", Integer, nullable=False),
+    Column("output_data", JsonText, nullable=True),
+    Column("output_bytes", Integer, nullable=False, server_default=text("0")),
+    Column("error", JSONB(none_as_null=True), nullable=True),
+    Column("estimated_cost_cents", BigInteger, nullable=False),
+    Column("cost_cents", BigInteger, nullable=True),
+    Column("currency", Text(collation="C"), nullable=False),
+    Column("hold_id", Uuid, nullable=True),
+    Column("hold_generation", Integer, nullable=False, server_default=text("0")),
+    Column("transaction_id", Uuid, nullable=True),
+    Column("attempt", Integer, nullable=False, server_default=text("0")),
+    Column("max_attempts", Integer, nullable=False),
+    Column("rescue_count", Integer, nullable=False, server_default=text("0")),
+    Column("snooze_count", Integer, nullable=False, server_default=text("0")),
+    # Of the rescues, and of the deaths of its own process, those that count against the job (services/jobs/rules/rescue.py).
+    Column("deaths", Integer, nullable=False, server_default=text("0")),
+    # The rescues of runs that had just begun: from the second on the job runs alone.
+    Column("early_losses", Integer, nullable=False, server_default=text("0")),
+    # Which of its ends is taken back by RetryJob: a call that names an earlier one was done before.
+    Column("retry_count", Integer, nullable=False, server_default=text("0")),
+    Column("labels", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("request_id", Text, nullable=False, server_default=text("''")),
+    bytes_column("request_digest", nullable=False),
+    time_column("run_at", nullable=True),
+    time_column("expires_at", nullable=False),
+    created_at(),
+    time_column("queued_at", nullable=False, default_now=True),
+    time_column("dispatched_at", nullable=True),
+    time_column("started_at", nullable=True),
+    time_column("completed_at", nullable=True),
+    Column("runner_id", Uuid, nullable=True),
+    Column("lease_id", Uuid, nullable=True),
+    time_column("lease_expires_at", nullable=True),
+    Column("completed_lease_id", Uuid, nullable=True),
+    bytes_column("completion_digest", nullable=True),
+    # When the settler tries next.
+    time_column("next_try_at", nullable=True),
+    Column("settle_attempts", Integer, nullable=False, server_default=text("0")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    CheckConstraint(
+        "status IN ('SCHEDULED', 'PENDING', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')",
+        name="status_known",
+    ),
+    CheckConstraint(
+        "billing_status IN ('NOT_BILLABLE', 'HELD', 'UNHELD', 'CHARGE_DUE', 'CHARGED',"
+        " 'RELEASE_DUE', 'RELEASED', 'DECLINED', 'CHARGE_BLOCKED')",
+        name="billing_status_known",
+    ),
+    CheckConstraint("priority BETWEEN 0 AND 2", name="priority_known"),
+    CheckConstraint("estimated_cost_cents >= 0", name="estimated_cost_not_negative"),
+    # Architecture, invariant 5: what a job says of itself agrees.
+    CheckConstraint(
+        "(completed_at IS NOT NULL) = (status IN ('SUCCEEDED', 'FAILED', 'CANCELLED'))",
+        name="completed_when_final",
+    ),
+    CheckConstraint("(output_data IS NOT NULL) = (status = 'SUCCEEDED')", name="output_when_done"),
+    CheckConstraint("(cost_cents IS NOT NULL) = (status = 'SUCCEEDED')", name="cost_when_done"),
+    CheckConstraint(
+        "started_at IS NOT NULL OR status NOT IN ('RUNNING', 'SUCCEEDED')",
+        name="started_when_run",
+    ),
+    CheckConstraint(
+        "(status = 'RUNNING') = (lease_id IS NOT NULL) AND (lease_id IS NULL) = (lease_expires_at IS NULL)",
+        name="leased_when_running",
+    ),
+    CheckConstraint(
+        "billing_status NOT IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED')"
+        " OR (status = 'SUCCEEDED' AND cost_cents > 0)",
+        name="charged_when_done",
+    ),
+    CheckConstraint(
+        "(billing_status = 'CHARGED') = (transaction_id IS NOT NULL)",
+        name="transaction_when_charged",
+    ),
+    CheckConstraint("billing_status NOT IN ('HELD', 'RELEASE_DUE') OR hold_id IS NOT NULL", name="hold_when_held"),
+    # In both directions: work that was done and costs something is charged, or a charge is due.
+    CheckConstraint(
+        "CASE"
+        " WHEN billing_status = 'NOT_BILLABLE' THEN estimated_cost_cents = 0 AND coalesce(cost_cents, 0) = 0"
+        " WHEN billing_status IN ('HELD', 'UNHELD') THEN status IN ('SCHEDULED', 'PENDING', 'RUNNING')"
+        " WHEN billing_status IN ('RELEASE_DUE', 'RELEASED') THEN status IN ('FAILED', 'CANCELLED')"
+        " WHEN billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED') THEN status = 'SUCCEEDED'"
+        " ELSE true END",
+        name="billing_fits_status",
+    ),
+    postgresql_with={
+        # A renewal writes the row again, and no index as long as its page has room: of 1,600 renewals of 400 jobs 83 %
+        # where a page is filled up to here, and 30 % where it is filled up.
+        "fillfactor": 70,
+        # Each job is written five times, and what stays in the row is written again each time. Of a row above 2 kB the
+        # long values go out of line until no more than this is left: a row without payloads, so that no payload stays.
+        # By the default a payload that compression brings below 2 kB would.
+        "toast_tuple_target": 768,
+        # Four dead rows a job, and each in the indexes of live jobs as well, which everybody who looks for work reads:
+        # vacuumed after a fiftieth of the table and not a fifth, which is a million rows of five.
+        "autovacuum_vacuum_scale_factor": 0.02,
+        "autovacuum_vacuum_threshold": 5000,
+        # By the default a vacuum of a big table with its ten indexes takes so long that more is dead when it is over.
+        "autovacuum_vacuum_cost_limit": 1000,
+        # How many jobs wait changes by orders of magnitude while the table grows by little.
+        "autovacuum_analyze_scale_factor": 0.01,
+        "autovacuum_analyze_threshold": 1000,
+    },
+)
+
+# ListJobs in its default order, and the submissions of the last minute.
+Index("ix_jobs_created_at", jobs.c.created_at, jobs.c.id)
+# ListJobs of one customer, which is what clients ask for.
+Index("ix_jobs_customer_id", jobs.c.customer_id, jobs.c.created_at, jobs.c.id)
+# What is in the hands of Redis and the runners, for the reconciler, the rescuer and GetQueueStats. A live job is in it
+# or in the next index, so neither history nor a long queue costs those that look here anything.
+Index(
+    "ix_jobs_active",
+    jobs.c.status,
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.queued_at,
+    jobs.c.id,
+    postgresql_where=text("status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)"),
+)
+# The dispatcher: rows whose ID is still to be handed to Redis, in each lane the oldest first. By job type first: one
+# that is not to be handed over now, because it is paused, is stepped over at once, whoever its jobs belong to.
+Index(
+    "ix_jobs_lanes",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.job_type_id,
+    jobs.c.customer_id,
+    jobs.c.queued_at,
+    jobs.c.id,
+    postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
+)
+# The dispatcher of the release before this one. To be dropped by the next.
+Index(
+    "ix_jobs_withheld",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.customer_id,
+    jobs.c.queued_at,
+    jobs.c.id,
+    postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
+)
+# The scheduler: what is to be run later.
+Index("ix_jobs_scheduled", jobs.c.run_at, postgresql_where=text("status = 'SCHEDULED'"))
+# The expiry of jobs that nobody has started.
+Index(
+    "ix_jobs_expiring",
+    jobs.c.expires_at,
+    postgresql_where=text("status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL"),
+)
+# The settler. Null is due: a row of a release that knew no settler has none.
+Index(
+    "ix_jobs_unsettled",
+    jobs.c.next_try_at.asc().nulls_first(),
+    postgresql_where=text("billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')"),
+)
+# Charges that an operator has to look at. There should be none.
+Index("ix_jobs_blocked", jobs.c.id, postgresql_where=text("billing_status = 'CHARGE_BLOCKED'"))
+# The dead letters. A job that succeeds never comes here.
+Index(
+    "ix_jobs_dead",
+    jobs.c.status,
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=text("status IN ('FAILED', 'CANCELLED')"),
+)
+# GetQueueStats: the completions of the last minute; and retention: the oldest.
+Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
+
+# Queues that somebody has paused or resumed; all others are not paused.
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", Text(collation="C"), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    updated_at(),
+)
+
+# Types whose waiting jobs a runner refused because it has no handler for them, by queue: they are fed to the queue a
+# few at a time until runners take them all (services/jobs/background/unserved.py). There is a row only while this is so.
+unserved_types = Table(
+    "unserved_types",
+    metadata,
+    Column("queue", Text(collation="C"), primary_key=True),
+    Column("job_type_id", Uuid, ForeignKey("job_types.id", ondelete="CASCADE"), primary_key=True),
+    time_column("refused_at", nullable=False, default_now=True),
+    # When a runner was last seen that has the handler.
+    time_column("served_at", nullable=True),
+    # When jobs are fed next, and after which wait they were fed last.
+    time_column("feed_at", nullable=False, default_now=True),
+    Column("wait", Interval, nullable=False, server_default=text("'0'")),
+    # What became of those that were fed since.
+    Column("refused", Integer, nullable=False, server_default=text("0")),
+    Column("granted", Integer, nullable=False, server_default=text("0")),
+)
+
+# How many jobs were taken from a runner that was lost, for an hour: the leases of one runner do not all end at once,
+# and a job that is found late must not look as if it had been alone. It is so small that it needs no index.
+lost_runs = Table(
+    "lost_runs",
+    metadata,
+    Column("runner_id", Uuid, nullable=False),
+    Column("jobs", Integer, nullable=False),
+    time_column("lost_at", nullable=False, default_now=True),
+)
+
+# Until when all holds have been looked at for jobs that never came. It has one row.
+hold_audit = Table(
+    "hold_audit",
+    metadata,
+    Column("id", Boolean, CheckConstraint("id", name="one_row"), primary_key=True, server_default=text("true")),
+    time_column("done_until", nullable=False),
+)
+
+# Holds that no job needs and that could not be released when the hold auditor came by: it tries them again.
+unreleased_holds = Table(
+    "unreleased_holds",
+    metadata,
+    Column("hold_id", Uuid, primary_key=True),
+    Column("job_id", Uuid, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    time_column("next_try_at", nullable=False),
+)
+Index("ix_unreleased_holds_next_try_at", unreleased_holds.c.next_try_at)
+
+# What is kept of a charged job when the job is deleted, so that the books can be compared for ever.
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("customer_id", Uuid, nullable=False),
+    Column("currency", Text(collation="C"), nullable=False),
+    Column("cost_cents", BigInteger, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    time_column("completed_at", nullable=False),
+)

@@ -1,0 +1,111 @@
+"""Judges a batch of submissions: each becomes a job to store, is refused, or waits for a check that takes long."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.rules.entities import NewJob
+from services.jobs.rules.errors import CustomerInactive, CustomerNotFound, JobTypeNotFound
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.submission import Submission, admitted, check_verdict, checked_input
+from services.kit.errors import DomainError
+
+# What takes longer than a millisecond or two to parse is not parsed in the event loop.
+_LARGE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A submission that could be admitted if its input satisfies a schema, which takes long to find out."""
+
+    submission: Submission
+    schema: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Admissions:
+    """What a batch of submissions is judged by.
+
+    Attributes:
+        types: The job types that they name.
+        now: The time.
+        checks: Checks inputs with schemas.
+    """
+
+    types: Mapping[UUID | str, JobType | DomainError]
+    now: datetime
+    checks: SchemaChecks
+
+    def judge(self, submission: Submission, active: bool | DomainError | None) -> NewJob | Unchecked | DomainError:
+        """Return the job to store, or why it is refused or can't be said yet.
+
+        Args:
+            submission: What is judged.
+            active: Whether its customer is; None if there is none.
+        """
+        try:
+            payload = _payload(submission)
+            _check_customer(submission.customer_id, active)
+            job_type = self._job_type(submission.job_type)
+            job = admitted(submission, job_type, payload, now=self.now)
+            return self._unchecked(submission, job_type, payload) or job
+        except DomainError as error:
+            return error
+
+    def _unchecked(self, submission: Submission, job_type: JobType, payload: Payload) -> Unchecked | None:
+        schema = job_type.input_schema
+        if schema is None:
+            return None
+        verdict = submission.verdict
+        if verdict is None or verdict.schema != schema:
+            verdict = self.checks.at_once(schema, payload.text)
+        if verdict is None:
+            return Unchecked(submission, schema, payload.text)
+        check_verdict(job_type, verdict)
+        return None
+
+    def _job_type(self, wanted: UUID | str) -> JobType:
+        job_type = self.types.get(wanted)
+        if job_type is None:
+            raise JobTypeNotFound(str(wanted))
+        if isinstance(job_type, DomainError):
+            raise job_type
+        return job_type
+
+
+def _check_customer(customer_id: UUID, active: bool | DomainError | None) -> None:
+    if isinstance(active, DomainError):
+        raise active
+    if active is None:
+        raise CustomerNotFound(customer_id)
+    if not active:
+        raise CustomerInactive(customer_id)
+
+
+async def with_large_inputs_checked(submissions: Sequence[Submission]) -> Sequence[Submission]:
+    """Checks the inputs beforehand that take long, where the event loop does not wait for it."""
+    if all(len(one.input_json) <= _LARGE for one in submissions):
+        return submissions
+    return [
+        replace(one, checked=await asyncio.to_thread(_checked, one)) if len(one.input_json) > _LARGE else one
+        for one in submissions
+    ]
+
+
+def _checked(submission: Submission) -> Payload | DomainError:
+    try:
+        return checked_input(submission)
+    except DomainError as error:
+        return error
+
+
+def _payload(submission: Submission) -> Payload:
+    checked = submission.checked or checked_input(submission)
+    if isinstance(checked, DomainError):
+        raise checked
+    return checked

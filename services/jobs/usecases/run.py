@@ -1,0 +1,349 @@
+"""What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
+
+from asyncio import sleep
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+
+from services.jobs.rules.completion import (
+    Completion,
+    Ending,
+    Settlement,
+    ended,
+    ending,
+    holds_lease,
+    is_repeated,
+    settled,
+)
+from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, charge_due
+from services.jobs.rules.errors import JobNotFound, LeaseLost
+from services.jobs.rules.job_types import JobType
+from services.jobs.usecases.ports import Changes, JobTypes, Queue, Unserved
+from services.jobs.usecases.repositories import Claim, Claimed, JobRepository, Renewal
+from services.kit.batching.coalescing import Coalescer
+from services.kit.crash import crash_point
+from services.kit.data.corrupt import understood_by_key
+from services.kit.data.locks import waiting_briefly
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.errors import DataCorrupt, DomainError, RowLocked
+
+T = TypeVar("T")
+_DEATHS = DeathRules()
+
+log = structlog.get_logger(__name__)
+
+# A renewal does not wait for rows that are locked, so it tries them again: most are free in a moment.
+_RENEWAL_PAUSES = (0.0, 0.05, 0.2)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The answer to a completion: what the job is now, and the charge to make, if any."""
+
+    status: JobStatus
+    charge: Charge | None
+
+
+class LeaseEnd(Enum):
+    """Why a job is not its runner's any more."""
+
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The answer to a renewal.
+
+    Attributes:
+        not_renewed: The jobs that the runner has to stop, and why.
+        lease_expires_at: When the other leases end; None if there are none.
+    """
+
+    not_renewed: Mapping[UUID, LeaseEnd]
+    lease_expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Return:
+    """A job that its runner hands back.
+
+    Attributes:
+        not_served: Whether the runner can't run it at all: it is another's.
+        wait: After which time it may be taken again; None for at once.
+    """
+
+    job_id: UUID
+    lease_id: UUID
+    reason: str = ""
+    not_served: bool = False
+    wait: timedelta | None = None
+
+    @property
+    def completion(self) -> Completion:
+        """What is remembered of it, so that the same return again is known."""
+        return Completion(job_id=self.job_id, lease_id=self.lease_id)
+
+
+class RunService:
+    """The use cases of runners. Each is one transaction for a whole batch.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        job_types: Say how long failed jobs wait.
+        queue: Takes the IDs of jobs that wait again.
+        changes: Is told of jobs that have changed.
+        unserved: Is told what runners have no handler for.
+        wake_settler: Is called when holds are to be released.
+        settle_after: After which time the settler makes a charge that the runner has not made.
+        deaths: How often a job's own process may die.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        *,
+        job_types: JobTypes,
+        queue: Queue,
+        changes: Changes,
+        unserved: Unserved,
+        wake_settler: Callable[[], None],
+        settle_after: timedelta,
+        deaths: DeathRules = _DEATHS,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._job_types = job_types
+        self._queue = queue
+        self._changes = changes
+        self._unserved = unserved
+        self._wake_settler = wake_settler
+        self._settle_after = settle_after
+        self._deaths = deaths
+        self._completions = Coalescer(
+            "completions",
+            self._complete,
+            unlocked=partial(self._complete, wait=False),
+            key=attrgetter("job_id"),
+            size=attrgetter("output_bytes"),
+        )
+        self._settlements = Coalescer(
+            "settlements", self._settle, unlocked=partial(self._settle, wait=False), key=attrgetter("job_id")
+        )
+
+    async def claim(self, claim: Claim) -> Claimed:
+        """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs.
+
+        A claim of no jobs only tells which handlers a runner has.
+        """
+
+        async def work(wait: bool) -> Claimed:
+            async with self.transactions.begin():
+                claimed = await self._jobs.claim(claim, wait=wait)
+                self._changed(one.job.id for one in claimed.jobs)
+            return claimed
+
+        claimed = await waiting_briefly(work) if claim.job_ids else Claimed((), ())
+        self._unserved.claimed(claim, claimed)
+        if claimed.jobs:
+            crash_point("jobs.claim.before_reply")
+        for error in claimed.corrupt:
+            log.error("jobs left waiting", reason=error.reason, problem=error.message)
+        return claimed
+
+    async def renew(self, renewal: Renewal) -> Kept:
+        """Has the leases of a runner's jobs end later, and names the jobs that it has to stop.
+
+        A job whose row somebody else keeps locked is not one of those, though its lease is not renewed: the next
+        renewal may find it free.
+        """
+        ends: dict[UUID, LeaseEnd] = {}
+        expires_at: datetime | None = None
+        left = set(renewal.job_ids)
+        for pause_seconds in _RENEWAL_PAUSES:
+            await sleep(pause_seconds)
+            async with self.transactions.begin():
+                renewed = await self._jobs.renew(replace(renewal, job_ids=list(left)))
+                missing = left - renewed.job_ids
+                found = understood_by_key(await self._jobs.get_many(missing)) if missing else {}
+            expires_at = expires_at or renewed.lease_expires_at
+            left = {key for key, job in found.items() if job.lease_id in renewal.lease_ids}
+            ends.update((key, _lease_end(found.get(key))) for key in missing - left)
+            if not left:
+                break
+        else:
+            log.warning("leases not renewed: their jobs are locked", job_ids=[str(job_id) for job_id in left])
+        return Kept(ends, expires_at)
+
+    async def complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
+        """Records how runs ended; status and the charge that is due are stored together.
+
+        The same completion again is answered the same; any other completion of a job that does not run under the lease
+        is refused and changes nothing. Concurrent calls share a transaction.
+
+        Returns:
+            The results, aligned with the completions.
+        """
+        return await self._completions(completions)
+
+    async def _complete(self, completions: Sequence[Completion], *, wait: bool = True) -> list[Recorded | DomainError]:
+        types = await self._types_of_failures(completions)
+        job_ids = {one.job_id for one in completions}
+        async with self.transactions.begin():
+            locked = await self._jobs.lock_many(job_ids, wait=wait)
+            taken = await self._taken(job_ids - locked.keys(), wait=wait)
+            jobs = understood_by_key(locked)
+            chosen: dict[UUID, tuple[Completion, Ending]] = {}
+            for one in completions:
+                job = jobs.get(one.job_id)
+                if job is not None and holds_lease(job, one.lease_id):
+                    chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id), self._deaths)))
+            await self._jobs.complete_many(_in_order(chosen), self._settle_after)
+            self._changed(chosen)
+            if any(end.billing_status is BillingStatus.RELEASE_DUE for _, end in chosen.values()):
+                self.transactions.after_commit(self._wake_settler)
+            waits = [end.run_after for _, end in chosen.values() if end.run_after is not None]
+            if waits:
+                self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
+        crash_point("jobs.complete.before_reply")
+        jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
+        return [
+            taken.get(one.job_id) or _recorded(one, jobs.get(one.job_id) or locked.get(one.job_id))
+            for one in completions
+        ]
+
+    async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
+        """Has jobs wait again that their runner can't finish; no attempt is used up.
+
+        Returns:
+            Their statuses now, aligned with the returns.
+        """
+        return await waiting_briefly(partial(self._give_back, returns))
+
+    async def _give_back(self, returns: Sequence[Return], wait: bool) -> list[JobStatus | DomainError]:
+        job_ids = {one.job_id for one in returns}
+        async with self.transactions.begin():
+            locked = await self._jobs.lock_many(job_ids, wait=wait)
+            taken = await self._taken(job_ids - locked.keys(), wait=wait)
+            jobs = understood_by_key(locked)
+            chosen: dict[UUID, tuple[UUID, UUID, bytes, timedelta | None]] = {}
+            for one in returns:
+                job = jobs.get(one.job_id)
+                if job is not None and holds_lease(job, one.lease_id):
+                    chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest, one.wait))
+            waiting = await self._jobs.return_many(_in_order(chosen))
+            # Taken next, they would come back to a runner that can't run them.
+            apart = {one.job_id for one in returns if one.not_served and one.job_id in chosen}
+            if apart:
+                await self._jobs.withhold(apart)
+            self._changed(chosen)
+            self.transactions.after_commit(
+                lambda: self._queue.put([one for one in waiting if one.id not in apart], first=True)
+            )
+            waits = [one.wait for one in returns if one.wait is not None]
+            if waits:
+                self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
+        self._unserved.refused(Backlog(jobs[key].queue, jobs[key].job_type_id) for key in apart)
+        for one in returns:
+            if one.job_id in chosen:
+                log.info("job handed back", job_id=str(one.job_id), reason=one.reason)
+        return [
+            taken.get(one.job_id) or _returned(one, locked.get(one.job_id), fresh=one.job_id in chosen)
+            for one in returns
+        ]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
+        """Records what became of charges; what can't change any more stays as it is.
+
+        Concurrent calls share a transaction.
+
+        Returns:
+            The billing statuses now, aligned with the settlements.
+        """
+        return await self._settlements(settlements)
+
+    async def settle_one(self, settlement: Settlement) -> BillingStatus | DomainError:
+        """Record what became of a charge, in the transaction that is open."""
+        [status] = await self._settle([settlement])
+        return status
+
+    async def _settle(
+        self, settlements: Sequence[Settlement], *, wait: bool = True
+    ) -> list[BillingStatus | DomainError]:
+        job_ids = {one.job_id for one in settlements}
+        async with self.transactions.begin():
+            now = dict(await self._jobs.lock_billing(job_ids, wait=wait))
+            taken = await self._taken(job_ids - now.keys(), wait=wait)
+            chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
+            for one in settlements:
+                before = now.get(one.job_id)
+                status = settled(before, one) if isinstance(before, BillingStatus) else None
+                # A charge that was made wins over a refusal of the same batch.
+                if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
+                    chosen[one.job_id] = (one, status)
+            await self._jobs.settle_many(_in_order(chosen), self._settle_after)
+            self._changed(chosen)
+        now.update({key: status for key, (_, status) in chosen.items()})
+        for one in settlements:
+            if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
+                log.warning("charge refused", job_id=str(one.job_id), reason=one.declined_reason)
+        return [taken.get(one.job_id) or now.get(one.job_id) or JobNotFound(one.job_id) for one in settlements]
+
+    async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
+        """Of jobs that could not be locked those that exist: others have locked them. Who waits gets all that exist."""
+        found = await self._jobs.versions(missing) if missing and not wait else ()
+        return dict.fromkeys(found, RowLocked())
+
+    def _changed(self, job_ids: Iterable[UUID]) -> None:
+        ids = list(job_ids)
+        if ids:
+            self.transactions.after_commit(lambda: self._changes.put(ids))
+
+    async def _types_of_failures(self, completions: Sequence[Completion]) -> Mapping[UUID, JobType]:
+        """The types of the jobs that may get another attempt: they say how long it waits."""
+        failed = {one.job_id for one in completions if one.failure is not None and one.failure.retryable}
+        if not failed:
+            return {}
+        async with self.transactions.begin(read_only=True):
+            jobs = understood_by_key(await self._jobs.get_many(failed))
+        types = await self._job_types.resolve({job.job_type_id for job in jobs.values()})
+        return {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
+
+
+def _lease_end(job: Job | None) -> LeaseEnd:
+    cancelled = job is not None and job.status is JobStatus.CANCELLED
+    return LeaseEnd.CANCELLED if cancelled else LeaseEnd.LOST
+
+
+def _recorded(completion: Completion, job: Job | DataCorrupt | None) -> Recorded | DomainError:
+    if job is None:
+        return JobNotFound(completion.job_id)
+    if isinstance(job, DataCorrupt):
+        return job
+    if not is_repeated(job, completion):
+        return LeaseLost(completion.job_id)
+    return Recorded(job.status, charge_due(job))
+
+
+def _returned(one: Return, job: Job | DataCorrupt | None, *, fresh: bool) -> JobStatus | DomainError:
+    if job is None:
+        return JobNotFound(one.job_id)
+    if isinstance(job, DataCorrupt):
+        return job
+    if fresh:
+        return JobStatus.PENDING if one.wait is None else JobStatus.SCHEDULED
+    return job.status if is_repeated(job, one.completion) else LeaseLost(one.job_id)
+
+
+def _in_order(chosen: dict[UUID, T]) -> list[T]:
+    return [chosen[key] for key in sorted(chosen)]

@@ -1,0 +1,434 @@
+"""What clients can do with jobs: submit them, look at them, list them, see the queues."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from operator import attrgetter
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.rules.entities import (
+    FIXED_BYTES_MAX,
+    BillingStatus,
+    Job,
+    JobStatus,
+    ListKey,
+    NewJob,
+    QueueStats,
+    Waiting,
+)
+from services.jobs.rules.errors import JobNotFound
+from services.jobs.rules.filters import check_order
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.submission import Submission
+from services.jobs.usecases.admission import Admissions, Unchecked, with_large_inputs_checked
+from services.jobs.usecases.ports import Customers, JobTypes, Queue
+from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.reservations import Reservation, Reservations, Reserved
+from services.kit.batching.brief_wait import BriefWait
+from services.kit.batching.coalescing import Coalescer
+from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
+from services.kit.batching.time_slice import TimeSlice
+from services.kit.crash import crash_point
+from services.kit.data.errors import Conflict, StillReferenced
+from services.kit.data.transactions.ambient import Isolation, Transactions
+from services.kit.data.transactions.transactional import transactional
+from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
+from services.kit.fast_dataclasses import changed
+from services.kit.idempotency import check_same
+from services.kit.query.page import ListQuery, Page
+
+PAGE_BYTES_MAX = 4_000_000
+# How often what takes long is done for a submission: a schema may have changed when an input was checked with it.
+_TRIES_MAX = 4
+# In this time the wallets service knows which wallets are locked, and answers the others.
+_LOCKED_SECONDS = 0.75
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The answer to a submission; replayed if an earlier one with the same ID stored the job."""
+
+    job: Job
+    replayed: bool
+
+
+class JobsService:
+    """The use cases of clients.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        job_types: The job types that submissions name.
+        customers: Asks the customers service.
+        reservations: Reserves the price of jobs.
+        queue: Takes the IDs of stored jobs.
+        now: The time of the database, by which all stored times are judged.
+        checks: Checks inputs with the schemas of their types.
+    """
+
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        *,
+        job_types: JobTypes,
+        customers: Customers,
+        reservations: Reservations,
+        queue: Queue,
+        now: Callable[[], datetime],
+        checks: SchemaChecks | None = None,
+        lock_times: LockTimes = LOCK_TIMES,
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._job_types = job_types
+        self._customers = customers
+        self._reservations = reservations
+        self._queue = queue
+        self._now = now
+        self._checks = checks or SchemaChecks()
+        self._submissions: Coalescer[_Asked, Submitted | _Admitted | _Unasked | Unchecked] = Coalescer(
+            "submissions",
+            self._submit,
+            unlocked=partial(self._submit, wait=False),
+            key=attrgetter("submission.job_id"),
+            size=lambda one: len(one.submission.input_json),
+            times=lock_times,
+        )
+        self._paid: Coalescer[_Admitted, Submitted] = Coalescer(
+            "paid submissions",
+            self._reserve_and_store,
+            unlocked=partial(self._reserve_and_store, wait=False),
+            key=lambda one: one.submission.customer_id,
+            size=lambda one: len(one.submission.input_json),
+            times=lock_times,
+        )
+        self._asking = BriefWait()
+        self._paying = BriefWait(_LOCKED_SECONDS)
+
+    async def submit(
+        self, submissions: Sequence[Submission], *, patient: bool = False
+    ) -> list[Submitted | DomainError]:
+        """Reserves the price of jobs, stores them and hands them to the queue; each alone succeeds or fails.
+
+        Concurrent calls share their transactions.
+
+        A hold stays when its job could not be stored: somebody else may be about to store it under the same ID. Who
+        submits the job again finds it, and otherwise the hold auditor releases it.
+
+        Args:
+            submissions: The jobs.
+            patient: Whether to wait for wallets that are locked: the other submissions have to wait as well.
+
+        Returns:
+            The results, aligned with the submissions.
+
+        Raises:
+            ConcurrentUpdate: If a job type was deleted at the same moment; nothing was stored.
+            DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
+            Overloaded: If too much is waiting to be stored.
+        """
+        ready = await with_large_inputs_checked(submissions)
+        asked = await self._asked(ready) if self._asking.is_over else [_Asked(one) for one in ready]
+        results = await self._submissions(asked, patient=patient)
+        for _ in range(_TRIES_MAX):
+            unready = {at: one for at, one in enumerate(results) if isinstance(one, _Unasked | Unchecked)}
+            if not unready:
+                break
+            made = dict(zip(unready, await self._made_ready([*unready.values()]), strict=True))
+            again = iter(
+                await self._submissions([one for one in made.values() if isinstance(one, _Asked)], patient=patient)
+            )
+            for at, one in made.items():
+                results[at] = next(again) if isinstance(one, _Asked) else one
+        return [_answer(one) for one in await self._with_money(results, patient=patient)]
+
+    async def _made_ready(self, unready: "Sequence[_Unasked | Unchecked]") -> "list[_Asked | DomainError]":
+        """Do what takes too long for a batch, where nobody else waits for it."""
+        asked = iter(await self._asked([one.submission for one in unready if isinstance(one, _Unasked)]))
+        return [next(asked) if isinstance(one, _Unasked) else await self._checked(one) for one in unready]
+
+    async def _asked(self, submissions: Sequence[Submission]) -> "list[_Asked]":
+        with self._asking.by_itself():
+            active = await self._customers.active({one.customer_id for one in submissions})
+        return [_Asked(one, active) for one in submissions]
+
+    async def _checked(self, one: Unchecked) -> "_Asked | DomainError":
+        try:
+            return _Asked(replace(one.submission, verdict=await self._checks.check(one.schema, one.text)))
+        except DomainError as error:
+            return error
+
+    async def _with_money(self, results: "Sequence[_Result]", *, patient: bool) -> "list[_Result]":
+        """Reserve and store what the batch has left, apart from those who need no money."""
+        held = [one for one in results if isinstance(one, _Admitted)]
+        if not held:
+            return list(results)
+        with self._paying.by_itself():
+            stored = iter(await self._paid(held, patient=patient))
+        return [next(stored) if isinstance(one, _Admitted) else one for one in results]
+
+    async def _submit(self, asked: "Sequence[_Asked]", *, wait: bool = True) -> "list[_Result]":
+        """Store what can be stored at once; the rest is refused, or left to its callers."""
+        until = self._store_until()
+        submissions = [one.submission for one in asked]
+        known, types, active = await asyncio.gather(
+            self._stored_before(submissions),
+            self._job_types.resolve({one.job_type for one in submissions}),
+            self._active(asked),
+        )
+        outcomes = await self._judged(asked, known, types, active)
+        admitted = _first_of_each([one for one in outcomes if isinstance(one, _Admitted)])
+        jobs = {key: one.job for key, one in admitted.items()}
+        paid = {key: one for key, one in admitted.items() if one.job.billing_status is BillingStatus.HELD}
+        held = (await self._paying.result_of(lambda: self._held(paid)) if paid else None) or {}
+        # A wallet that is locked is waited for apart, by its customer's jobs.
+        left = {key for key in paid if isinstance(held.get(key, RowLocked()), RowLocked)}
+        wanted = {key: held.get(key, job) for key, job in jobs.items() if key not in left}
+        ready = [one for one in outcomes if isinstance(one, _Admitted) and one.job.id not in left]
+        stored = iter(await self._store(ready, wanted, until, wait=wait))
+        return [next(stored) if isinstance(one, _Admitted) and one.job.id not in left else one for one in outcomes]
+
+    async def _active(self, asked: "Sequence[_Asked]") -> Mapping[UUID, bool | DomainError] | None:
+        """Whether customers are active; None if it takes long to ask."""
+        unknown = {one.submission.customer_id for one in asked if one.active is None}
+        return await self._asking.result_of(lambda: self._customers.active(unknown)) if unknown else {}
+
+    async def _judged(
+        self,
+        asked: "Sequence[_Asked]",
+        known: Mapping[UUID, Job | DataCorrupt],
+        types: Mapping[UUID | str, JobType | DomainError],
+        active: Mapping[UUID, bool | DomainError] | None,
+    ) -> "list[_Result]":
+        kinds = {kind.id: kind for kind in types.values() if isinstance(kind, JobType)}
+        admissions = Admissions(types, self._now(), self._checks)
+        outcomes: list[_Result] = []
+        time_slice = TimeSlice()
+        for submission, told in asked:
+            customers = active if told is None else told
+            if (job := known.get(submission.job_id)) is not None:
+                outcomes.append(_repeated(submission, job))
+            elif customers is None:
+                outcomes.append(_Unasked(submission))
+            else:
+                outcome = admissions.judge(submission, customers.get(submission.customer_id))
+                if isinstance(outcome, NewJob):
+                    outcomes.append(_Admitted(submission, outcome, kinds[outcome.job_type_id]))
+                else:
+                    outcomes.append(outcome)
+            await time_slice.rest()
+        return outcomes
+
+    async def _reserve_and_store(
+        self, admitted: "Sequence[_Admitted]", *, wait: bool = True
+    ) -> list[Submitted | DomainError]:
+        until = self._store_until()
+        return await self._store(admitted, await self._held(_first_of_each(admitted)), until, wait=wait)
+
+    def _store_until(self) -> float:
+        return monotonic() + self._reservations.times.store_within.total_seconds()
+
+    async def _held(self, admitted: "Mapping[UUID, _Admitted]") -> dict[UUID, NewJob | DomainError]:
+        """Reserve the prices of jobs."""
+        reserved = await self._reservations.reserve([_reservation(one) for one in admitted.values()])
+        crash_point("jobs.submit.before_insert")
+        return {key: _held(one.job, reserved.get(key)) for key, one in admitted.items()}
+
+    async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
+        async with self.transactions.begin():
+            # Nearly always there are none: their IDs alone are looked for first.
+            found = await self._jobs.versions({one.job_id for one in submissions})
+            return await self._jobs.get_many(found.keys()) if found else {}
+
+    async def _store(
+        self,
+        admitted: "Sequence[_Admitted]",
+        outcomes: Mapping[UUID, NewJob | DomainError],
+        until: float,
+        *,
+        wait: bool,
+    ) -> list[Submitted | DomainError]:
+        """Stores those that nothing speaks against, and answers what became of each."""
+        if not admitted:
+            return []
+        new = [job for job in outcomes.values() if isinstance(job, NewJob)]
+        withheld = self._queue.withheld(new, {one.kind.id: one.kind for one in admitted})
+        try:
+            async with self.transactions.begin(timeout_seconds=until - monotonic()):
+                created = await self._jobs.create_many(new, withheld, wait=wait) if new else {}
+                # Those left out may have been stored by another call a moment ago: with the money that now is missing.
+                missing = outcomes.keys() - created.keys()
+                found = await self._jobs.get_many(missing) if missing else {}
+                self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
+        except StillReferenced as error:
+            # A job type was deleted since it was read: who repeats the call is told so.
+            self._job_types.forget({one.submission.job_type for one in admitted})
+            raise Conflict from error
+        crash_point("jobs.submit.before_push")
+        return _results(admitted, outcomes, created, found, waited=wait)
+
+    def _hand_over(self, created: Sequence[Job]) -> None:
+        waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created if job.dispatched_at]
+        later = {ListKey(job.queue, job.priority) for job in created if not job.dispatched_at}
+        if waiting:
+            self._queue.put(waiting)
+        if later:
+            self._queue.wake(*later)
+        waits = [job.run_at - job.created_at for job in created if job.status is JobStatus.SCHEDULED and job.run_at]
+        if waits:
+            self._queue.expect(max(min(waits), timedelta(0)))
+
+    @transactional(read_only=True)
+    async def get(self, job_id: UUID, *, full: bool) -> Job:
+        """Answers a job, with its payloads if it is to be full.
+
+        Raises:
+            JobNotFound: If there is none.
+        """
+        job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        if isinstance(job, DataCorrupt):
+            raise job
+        return job
+
+    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
+    async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
+        """Return a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message.
+
+        Raises:
+            InvalidOrderBy: If all jobs there ever were would have to be sorted for it.
+        """
+        check_order(query)
+        page = await self._jobs.list_page(query)
+        items = _fitting(page.items, full=full)
+        if full:
+            payloads = await self._jobs.payloads([job.id for job in items])
+            items = [replace(job, **vars(payloads[job.id])) for job in items]
+        if len(items) == len(page.items):
+            return Page(tuple(items), page.next_cursor)
+        return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
+
+    @transactional(read_only=True)
+    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
+        """Counts what waits and runs, per queue and priority; of all queues if none is named."""
+        return await self._jobs.stats(queues)
+
+
+class _Asked(NamedTuple):
+    """A submission, and which customers are active if that was asked before."""
+
+    submission: Submission
+    active: Mapping[UUID, bool | DomainError] | None = None
+
+
+@dataclass(frozen=True)
+class _Unasked:
+    """A submission whose customer has to be asked for outside of a batch, because it takes long."""
+
+    submission: Submission
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    """A submission that is to be stored, and the job that it becomes."""
+
+    submission: Submission
+    job: NewJob
+    kind: JobType
+
+
+# What a batch makes of a submission. What is no answer is left to its caller.
+_Result = Submitted | _Admitted | _Unasked | Unchecked | DomainError
+
+
+def _answer(result: _Result) -> Submitted | DomainError:
+    # Else it was asked or checked in vain each time, because the job type changed meanwhile.
+    return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
+
+
+def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, _Admitted]:
+    """Of those that have the same ID the first is the one to store."""
+    wanted: dict[UUID, _Admitted] = {}
+    for one in admitted:
+        wanted.setdefault(one.job.id, one)
+    return wanted
+
+
+def _results(
+    admitted: Sequence[_Admitted],
+    outcomes: Mapping[UUID, NewJob | DomainError],
+    created: Mapping[UUID, Job],
+    found: Mapping[UUID, Job | DataCorrupt],
+    *,
+    waited: bool,
+) -> list[Submitted | DomainError]:
+    """What became of each: stored by this call, by another one that was faster, or neither."""
+    answered = dict(found)
+    results: list[Submitted | DomainError] = []
+    for one in admitted:
+        job_id = one.job.id
+        outcome = outcomes[job_id]
+        if (job := answered.get(job_id)) is not None:
+            results.append(_repeated(one.submission, job))
+        elif isinstance(outcome, DomainError):
+            results.append(outcome)
+        elif job_id in created:
+            # The first of those that have this ID: it is the one that was stored.
+            answered[job_id] = created[job_id]
+            results.append(Submitted(created[job_id], replayed=False))
+        else:
+            # Left out although nothing was locked: there is a receipt, so the job of this ID was charged, and deleted
+            # since. Its new hold finds no job.
+            results.append(IdempotencyKeyReused(("job_id",)) if waited else RowLocked())
+    return results
+
+
+def _repeated(submission: Submission, job: Job | DataCorrupt) -> Submitted | DomainError:
+    if isinstance(job, DataCorrupt):
+        return job
+    try:
+        check_same(submission.parameters, job.request_digest)
+    except DomainError as error:
+        return error
+    return Submitted(job, replayed=True)
+
+
+def _reservation(admitted: _Admitted) -> Reservation:
+    job = admitted.job
+    return Reservation(
+        job_id=job.id,
+        customer_id=job.customer_id,
+        currency=job.currency,
+        amount_cents=job.estimated_cost_cents,
+        amount_cents_max=admitted.submission.max_cost_cents,
+    )
+
+
+def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | DomainError:
+    if outcome is None or isinstance(outcome, DomainError):
+        return outcome or job
+    # The price may have changed since the hold was placed: what was reserved first counts.
+    return changed(
+        job,
+        hold_id=outcome.hold_id,
+        hold_generation=outcome.generation,
+        estimated_cost_cents=outcome.amount_cents,
+    )
+
+
+def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:
+    size = 0
+    for count, job in enumerate(jobs):
+        size += FIXED_BYTES_MAX + job.notes_bytes
+        if full:
+            size += job.input_bytes + job.output_bytes
+        if size > PAGE_BYTES_MAX and count:
+            return jobs[:count]
+    return jobs

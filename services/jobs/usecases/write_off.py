@@ -1,0 +1,114 @@
+"""Ends a charge that its customer can't pay: the ledger books the loss as ours, and the job is CHARGED like others."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from services.jobs.rules.completion import Settlement
+from services.jobs.rules.entities import BillingStatus, Charge, Job
+from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
+from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.run import RunService
+from services.kit.crash import crash_point
+from services.kit.data.transactions.ambient import Transactions
+from services.kit.errors import DataCorrupt, DomainError
+from services.kit.rpc.batches import one
+
+log = structlog.get_logger(__name__)
+
+_UNPAID = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
+
+
+class WriteOffWallets(Protocol):
+    """What write-offs need of the wallets service."""
+
+    async def write_off(self, charge: Charge, description: str) -> Settlement:
+        """Makes a charge at our expense, once a job.
+
+        Returns:
+            The deduction, or why the ledger refused.
+
+        Raises:
+            DependencyUnavailable: If it is not known what became of it.
+        """
+        ...
+
+    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+        """Makes charges, each under the key of its job."""
+        ...
+
+
+class WriteOffs:
+    """The use case of operators who give a charge up.
+
+    The ledger is asked first, and no transaction is open meanwhile. Whoever dies before the answer is recorded leaves a
+    deduction under the job's key: the same call again finds it, and so does the settler if the job is DECLINED.
+
+    Args:
+        transactions: Where they begin.
+        jobs: The stored jobs.
+        runs: Records what became of charges.
+        wallets: Asks the wallets service.
+    """
+
+    def __init__(
+        self, transactions: Transactions[Any], jobs: JobRepository, runs: RunService, wallets: WriteOffWallets
+    ) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+        self._runs = runs
+        self._wallets = wallets
+
+    async def write_off(self, job_id: UUID, reason: str) -> Job:
+        """Has a job's charge made at our expense; a job that is charged already is answered as it is.
+
+        Raises:
+            JobNotFound: If there is none.
+            NothingToWriteOff: If its charge is neither declined nor blocked.
+            WriteOffRefused: If the ledger does not do it.
+            DependencyUnavailable: If the ledger can't be asked.
+        """
+        job = await self._read(job_id)
+        if job.billing_status is BillingStatus.CHARGED:
+            return job
+        settlement = await self._charged(owed(job), reason)
+        crash_point("jobs.write_off.before_settle")
+        async with self.transactions.begin():
+            one(await self._runs.settle_one(settlement))
+            after = await self._read(job_id)
+            await self._jobs.audit([(job, after)])
+        transaction_id = str(settlement.transaction_id)
+        log.info("charge written off or paid", job_id=str(job_id), transaction_id=transaction_id, reason=reason)
+        return after
+
+    async def _charged(self, charge: Charge, reason: str) -> Settlement:
+        settlement = await self._wallets.write_off(charge, reason)
+        if settlement.declined_reason == "ALREADY_CHARGED":
+            # A credit came in between, and the settler was faster. Under this key no second charge can be made.
+            settlement = one(*await self._wallets.deduct([charge]))
+        if settlement.declined_reason:
+            raise WriteOffRefused(charge.job_id, settlement.declined_reason)
+        return settlement
+
+    async def _read(self, job_id: UUID) -> Job:
+        async with self.transactions.begin(read_only=True):
+            found = await self._jobs.get_many([job_id])
+        job = found.get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        if isinstance(job, DataCorrupt):
+            raise job
+        return job
+
+
+def owed(job: Job) -> Charge:
+    """The charge that could not be made.
+
+    Raises:
+        NothingToWriteOff: If the job has none.
+    """
+    if job.billing_status not in _UNPAID or job.cost_cents is None:
+        raise NothingToWriteOff(job.id, job.status.value, job.billing_status.value)
+    return Charge(job.customer_id, job.currency, job.cost_cents, job.hold_id, job.id)
