@@ -106,7 +106,7 @@ lock: setup ## Resolve the dependencies anew and write the locks: for developmen
 
 .PHONY: lock-peers
 lock-peers: setup ## Resolve anew what the bench is compared with
-	$(COMPILE) --upgrade --output-file services/bench/peers/requirements.txt services/bench/peers/requirements.in
+	$(COMPILE) --upgrade --output-file tools/bench/peers/requirements.txt tools/bench/peers/requirements.in
 
 .PHONY: clean
 clean: ## Remove the virtual environment, stubs, caches and the local stack's data

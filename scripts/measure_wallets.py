@@ -14,7 +14,6 @@ import uvloop
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.cli.bench_data_databases import databases, server_version
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
@@ -24,6 +23,7 @@ from services.wallets.store.ledger_sql import SqlLedger
 from services.wallets.store.sql import SqlWalletRepository
 from services.wallets.store.verify_sql import SqlBooksReader
 from services.wallets.usecases.verify_ledger import START, Findings, Position, Verification
+from tools.bench.data.databases import databases, server_version
 
 _PAGE = 50_000
 _WARM_UP = 20

@@ -19,11 +19,9 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from services.kit.data.engine.database import Database
 from services.kit.migrations.tree import Migrations
-
-SERVICES = ("customers", "wallets", "jobs")
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 # Tests commit to databases that are thrown away; the end-to-end tests run servers of their own with all the durability.
 _POSTGRES_SETTINGS = {"fsync": "off", "max_connections": "300"}
@@ -140,7 +138,7 @@ def migrations(service: str, url: str) -> Migrations:
             with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), role)
                 connection.execute(create)
-    metadata = importlib.import_module(f"services.{service}.models").metadata
+    metadata = importlib.import_module(f"services.{service}.store.tables").metadata
     return Migrations(service, url, metadata, service_role=role)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from services.cli.embedded.account import server_account
+from tools.local.embedded.system_user import server_account
 
 #: Where `scripts/get_pgbouncer.py` puts it.
 INSTALLED = Path(__file__).resolve().parents[1] / ".innosystem" / "pgbouncer"

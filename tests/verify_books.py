@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from services.kit.data.transactions.memory import MemoryTransactions
-from services.verify.lines import Deduction, HoldLine, HoldPosition, JobLine, Range, Receipt
-from services.verify.verification import Books
 from services.wallets.store.verify_memory import MemoryBooksReader
 from services.wallets.usecases.verify_ledger import Verification
+from tools.verify.lines import Deduction, HoldLine, HoldPosition, JobLine, Range, Receipt
+from tools.verify.verification import Books
 
 OWNER, STRANGER = UUID(int=1 << 64), UUID(int=2 << 64)
 OLD = datetime(2026, 1, 1, tzinfo=UTC)

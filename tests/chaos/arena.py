@@ -15,12 +15,13 @@ from psycopg.rows import dict_row
 
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services import SERVICES
 from tests.chaos.books import Books, HoldRow, read_books, read_holds, read_lists
 from tests.chaos.notes import PLACE, Notes
 from tests.chaos.oracle import unfinished
 from tests.e2e.processes import Process, eventually
-from tests.e2e.stack import SERVICES, Stack, new_job
+from tests.e2e.stack import Stack, new_job
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 HANDLERS = "tests.chaos.handlers"
 COST_CENTS = 5

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services import SERVICES
 from tests.chaos.arena import Arena
 from tests.conftest import migrations
-from tests.e2e.stack import SERVICES
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-SERVICES = ("customers", "wallets", "jobs")
+from services import SERVICES
+
 SERVICE_REPLICAS = tuple(f"{service}-{index}" for service in SERVICES for index in range(2))
 RUNNERS = ("runner-0", "runner-1", "runner-2")
 LINKS = ("redis", "postgres-customers", "postgres-wallets", "postgres-jobs", *SERVICE_REPLICAS)

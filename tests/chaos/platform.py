@@ -11,15 +11,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import psutil
 import redis
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services import SERVICES
 from tests.chaos.kinds import DEATHS_MAX
 from tests.chaos.members import LISTENS, READY, Member
 from tests.chaos.notes import PLACE, Notes
 from tests.chaos.proxy import Link, Upstream
 from tests.chaos.row_faults import allow_later_value, connect
 from tests.conftest import migrations, service_role
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
-SERVICES = ("customers", "wallets", "jobs")
 REPLICAS = 2
 RUNNERS = 3
 LEASE_SECONDS = 3

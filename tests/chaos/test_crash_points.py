@@ -10,10 +10,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from services import SERVICES
 from tests.chaos.arena import Arena, expect_death
 from tests.e2e.load import Load
 from tests.e2e.processes import eventually
-from tests.e2e.stack import SERVICES, refusal
+from tests.e2e.stack import refusal
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from services import SERVICES
 from tests.e2e.processes import PROJECT
 
 _LIMIT_SECONDS = 120
@@ -19,11 +20,9 @@ def verify(database_urls: Mapping[str, str]) -> list[str]:
     Args:
         database_urls: The databases, by service.
     """
-    settings = {
-        f"{service.upper()}_DATABASE_URL": database_urls[service] for service in ("customers", "wallets", "jobs")
-    }
+    settings = {f"{service.upper()}_DATABASE_URL": database_urls[service] for service in SERVICES}
     done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "verify", "--json", "--grace-seconds", "1"],
+        [sys.executable, "-m", "tools.cli", "verify", "--json", "--grace-seconds", "1"],
         env={**os.environ, "PYTHONPATH": str(PROJECT), **settings},
         cwd=PROJECT,
         capture_output=True,

@@ -16,9 +16,9 @@ from google.rpc import error_details_pb2
 from innosystem.client.errors import error_from_status
 from innosystem.options.v1 import options_pb2
 from innosystem.options.v1.error_reason_pb2 import ErrorReason
+from services import SERVICES
 from services.kit.errors import DomainError, FieldViolation
 from services.kit.rpc.status import code_of, to_status
-from tests.conftest import SERVICES
 from tests.contract_texts import REASONS, comments, named
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
@@ -58,7 +58,7 @@ def classes(module: str) -> list[type[DomainError]]:
 
 
 KIT = classes("services.kit.errors")
-OF_SERVICES = {service: classes(f"services.{service}.errors") for service in SERVICES}
+OF_SERVICES = {service: classes(f"services.{service}.rules.errors") for service in SERVICES}
 ALL = [*KIT, *(kind for kinds in OF_SERVICES.values() for kind in kinds)]
 
 

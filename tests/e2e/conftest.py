@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services import SERVICES
 from tests.conftest import migrations
-from tests.e2e.stack import SERVICES, Stack
+from tests.e2e.stack import Stack
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from services import SERVICES
 from tests.e2e.deployment import DEPLOY, Service, dockerfile, exec_form
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 PREFIX = "/opt/innosystem"
 START_SECONDS = 60
-SERVERS = ("customers", "wallets", "jobs")
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, *, limit_seconds: float) -> None:
@@ -104,7 +104,7 @@ class Network:
         self._redis = redis.url
         self.addresses: dict[str, str] = {}
         with ExitStack() as reserved:
-            for name in SERVERS:
+            for name in SERVICES:
                 port = services[name]["environment"][f"{name.upper()}_LISTEN_ADDRESS"].rpartition(":")[2]
                 free = reserved.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
                 self.addresses[f"{name}:{port}"] = f"127.0.0.1:{free}"

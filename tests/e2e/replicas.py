@@ -7,7 +7,6 @@ from pathlib import Path
 from tests.conftest import as_service
 from tests.e2e.processes import Process
 
-SERVICES = ("customers", "wallets", "jobs")
 REPLICAS = 2
 HANDLERS = "tests.e2e.handlers_for_tests"
 

@@ -22,8 +22,6 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.conftest import as_service
 from tests.e2e.processes import Process
 
-SERVICES = ("customers", "wallets", "jobs")
-
 # Clients of tests see each failure, and find a server again as soon as it is back. Without a service config nothing is
 # repeated but what no server has seen, as when it asks for a new connection in the moment of a call.
 _CHANNEL_OPTIONS = [

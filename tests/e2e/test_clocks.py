@@ -15,9 +15,9 @@ from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest, GetWalletRequest, WalletOwner
+from services import SERVICES
 from tests.conftest import as_service
 from tests.e2e.processes import Process
-from tests.e2e.replicas import SERVICES
 
 COST_CENTS = 5
 AHEAD = timedelta(minutes=5)

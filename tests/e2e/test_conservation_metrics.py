@@ -10,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services import SERVICES
 from tests.e2e.processes import eventually
-from tests.e2e.stack import SERVICES, Stack
+from tests.e2e.stack import Stack
 
 METRICS = {"WALLETS_METRICS_LISTEN_ADDRESS": "127.0.0.1:0"}
 

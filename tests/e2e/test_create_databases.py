@@ -16,10 +16,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from services.cli.embedded import EmbeddedPostgres
-from tests.conftest import SERVICES
+from services import SERVICES
 from tests.e2e.deployment import DEPLOY
 from tests.e2e.processes import PROJECT
+from tools.local.embedded import EmbeddedPostgres
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -94,7 +94,7 @@ class Server:
                 f"{service}_service", PASSWORDS[f"{service.upper()}_SERVICE_PASSWORD"], service
             )
         done = subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
+            [sys.executable, "-m", "tools.cli", *arguments],
             check=False,
             cwd="/",
             env={"PYTHONPATH": str(PROJECT), "PATH": os.defpath, **urls},

@@ -31,9 +31,8 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     WalletOwner,
 )
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
-from services.cli.embedded.processes import wait_until
-from tests.e2e.containers import PREFIX, SERVERS, START_SECONDS, Container, Network, run
+from services import SERVICES
+from tests.e2e.containers import PREFIX, START_SECONDS, Container, Network, run
 from tests.e2e.deployment import (
     Service,
     compose,
@@ -43,6 +42,8 @@ from tests.e2e.deployment import (
     exec_form,
     is_ours,
 )
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
+from tools.local.embedded.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -159,7 +160,7 @@ def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_en
     assert tools.isdisjoint(path.name for path in (installed / "bin").iterdir())
 
     containers, network = stack
-    for name in SERVERS:
+    for name in SERVICES:
         assert wait_until(containers[name].serves, limit_seconds=START_SECONDS), containers[name].log.read_text()
     with ExitStack() as opened:
         channels = {

@@ -8,7 +8,6 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
-from services.cli.connect import owner_variable
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
     CustomersClientSettings,
@@ -30,6 +29,7 @@ from tests.e2e.deployment import (
     is_ours,
     variables,
 )
+from tools.local.environment import owner_variable
 
 OURS = ("migrate", "customers", "wallets", "jobs", "runner")
 SERVERS: dict[str, type[ServerSettings]] = {

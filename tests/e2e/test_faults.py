@@ -19,10 +19,11 @@ from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from services import SERVICES
 from tests.e2e.conftest import Servers
 from tests.e2e.load import Load
 from tests.e2e.processes import Process, eventually
-from tests.e2e.stack import SERVICES, Stack, new_credit, new_customer, new_job, refusal
+from tests.e2e.stack import Stack, new_credit, new_customer, new_job, refusal
 
 NAMES = {
     "customers": "innosystem.customers.v1.CustomerService",

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
+from services import SERVICES
 from tests.e2e.stack import Stack
 
 GRPCURL = Path(sys.executable).parent / "grpcurl"
@@ -20,9 +21,9 @@ GRPCURL = Path(sys.executable).parent / "grpcurl"
 def running(
     tmp_path_factory: pytest.TempPathFactory, fresh_database: Callable[[str], str], redis_url: str
 ) -> Iterator[Stack]:
-    urls = {service: fresh_database(service) for service in ("customers", "wallets", "jobs")}
+    urls = {service: fresh_database(service) for service in SERVICES}
     stack = Stack(tmp_path_factory.mktemp("grpcurl"), urls, redis_url, key_prefix=f"{uuid4()}:")
-    stack.start("customers", "wallets", "jobs")
+    stack.start(*SERVICES)
     yield stack
     stack.close()
 
@@ -72,7 +73,7 @@ def test_describe_shows_the_comments_of_the_contract(running: Stack) -> None:
     assert "max_cost_cents is the highest price the caller agrees to" in message.stdout
 
 
-@pytest.mark.parametrize("service", ["customers", "wallets", "jobs"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_health_says_serving(running: Stack, service: str) -> None:
     name = {"customers": "customers.v1.CustomerService", "wallets": "wallets.v1.WalletService"}.get(
         service, "jobs.v1.JobTypeService"

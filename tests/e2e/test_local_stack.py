@@ -15,9 +15,10 @@ import pytest
 from dotenv import dotenv_values
 from redis import Redis
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
-from tests.conftest import SERVICES, PostgresServer, migrations
+from services import SERVICES
+from tests.conftest import PostgresServer, migrations
 from tests.e2e.processes import PROJECT, eventually
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -29,7 +30,7 @@ def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Po
     """Starts the `innosystem` command, in a process group of its own as a shell does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.Popen(
-        [sys.executable, "-m", "services.cli", *map(str, arguments)],
+        [sys.executable, "-m", "tools.cli", *map(str, arguments)],
         cwd=cwd,
         env={**environment, "PYTHONPATH": str(PROJECT), **settings},
         process_group=0,
@@ -75,11 +76,11 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 def children(folder: Path) -> list[psutil.Process]:
-    """The services and runners of a stack: what was started by a `services.cli.attached` of it."""
+    """The services and runners of a stack: what was started by a `tools.local.die_with_parent` of it."""
     found = []
     for process in psutil.process_iter(["cmdline", "environ"]):
         in_stack = (process.info["environ"] or {}).get("REDIS_URL") == EmbeddedRedis(folder).url
-        if in_stack and "services.cli.attached" in (process.info["cmdline"] or []):
+        if in_stack and "tools.local.die_with_parent" in (process.info["cmdline"] or []):
             found.append(process)
     return found
 
@@ -97,7 +98,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(folder: Path, tmp_path: Path) -> None:
     stack, addresses = started(folder, tmp_path)
-    assert addresses.keys() == {"customers", "wallets", "jobs"}
+    assert addresses.keys() == set(SERVICES)
     assert len(children(folder)) == 4
     stack.send_signal(signal.SIGINT)
     assert ended(stack) == 0
@@ -109,7 +110,7 @@ def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(f
     settings = dict(line.split("=", 1) for line in (folder / "stack.env").read_text().splitlines())
     environment = {name: value.strip("'") for name, value in settings.items()}
     seeded = subprocess.run(
-        [sys.executable, "-m", "services.cli", "seed"],
+        [sys.executable, "-m", "tools.cli", "seed"],
         env={**os.environ, **environment, "PYTHONPATH": str(PROJECT)},
         cwd=tmp_path,
         capture_output=True,

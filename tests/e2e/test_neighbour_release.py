@@ -21,8 +21,9 @@ from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_pb2 import BillingStatus, JobStatus
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
+from services import SERVICES
 from tests.e2e.processes import PROJECT, eventually
-from tests.e2e.stack import SERVICES, Stack, new_job, refusal
+from tests.e2e.stack import Stack, new_job, refusal
 from tests.e2e.verifying import verified
 
 BEFORE = "7b9354e"

@@ -12,6 +12,7 @@ import pytest
 
 from innosystem.client import InnosystemError
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
+from services import SERVICES
 from tests.e2e.stack import Stack, new_job, refusal
 
 CALLS = 120
@@ -34,7 +35,7 @@ def submit(stack: Stack, request: job_service_pb2.CreateJobRequest, seconds: flo
 
 @pytest.mark.slow
 def test_while_one_customers_wallet_is_locked_the_jobs_of_the_others_are_accepted_as_ever(stack: Stack) -> None:
-    stack.start("customers", "wallets", "jobs")
+    stack.start(*SERVICES)
     ada, *others = [stack.paying_customer() for _ in range(4)]
     job_type = stack.job_type("echo")
     for customer in (ada, *others):
@@ -60,7 +61,7 @@ def test_while_one_customers_wallet_is_locked_the_jobs_of_the_others_are_accepte
 
 @pytest.mark.slow
 def test_while_the_wallets_service_hangs_free_jobs_and_repeated_calls_are_answered(stack: Stack) -> None:
-    stack.start("customers", "wallets", "jobs")
+    stack.start(*SERVICES)
     customer = stack.paying_customer()
     paid, free = stack.job_type("echo"), stack.job_type("echo", standard_cost_cents=0)
     stored = new_job(customer, paid)

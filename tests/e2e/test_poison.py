@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
+from services import SERVICES
 from tests.chaos.verifying import verify
 from tests.e2e.processes import Process, eventually
-from tests.e2e.stack import SERVICES, Stack, new_job
+from tests.e2e.stack import Stack, new_job
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 INNOCENTS = 7

@@ -11,8 +11,9 @@ import pytest
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
+from services import SERVICES
 from tests.e2e.processes import Process, eventually
-from tests.e2e.stack import SERVICES, Stack, new_credit, new_job
+from tests.e2e.stack import Stack, new_credit, new_job
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 SUCCEEDED, FAILED, RUNNING = (job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_RUNNING)

@@ -10,6 +10,7 @@ from innosystem.client import connect, watch_job
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from services import SERVICES
 from tests.e2e.stack import Stack, new_job
 
 LIMIT_SECONDS = 60
@@ -32,7 +33,7 @@ async def followed(stack: Stack, job_id: str) -> list[job_pb2.Job]:
 
 
 def test_a_job_is_watched_to_its_end_although_the_service_is_restarted(stack: Stack) -> None:
-    stack.start("customers", "wallets", "jobs")
+    stack.start(*SERVICES)
     job = stack.submit(new_job(stack.paying_customer(), stack.job_type("echo")))
     states = asyncio.run(followed(stack, job.id))
     assert states[0].status == job_pb2.JOB_STATUS_PENDING

@@ -12,7 +12,7 @@ def verified(urls: Mapping[str, str], folder: Path, *options: str, **settings: s
     """Run it on databases, by service, and return its exit status and what it said."""
     environment = {f"{service.upper()}_DATABASE_URL": url for service, url in urls.items()} | settings
     told = subprocess.run(
-        [sys.executable, "-m", "services.cli", "verify", "--grace-seconds", "1", *options],
+        [sys.executable, "-m", "tools.cli", "verify", "--grace-seconds", "1", *options],
         check=False,
         capture_output=True,
         cwd=folder,

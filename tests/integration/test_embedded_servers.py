@@ -13,10 +13,10 @@ import pytest
 import redis
 import sqlalchemy
 
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
-from services.cli.embedded.account import Account, open_the_way
-from services.cli.embedded.places import make_private
-from services.cli.embedded.processes import command_line, wait_until
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
+from tools.local.embedded.processes import command_line, wait_until
+from tools.local.embedded.sockets import make_private
+from tools.local.embedded.system_user import Account, open_the_way
 
 PROJECT = Path(__file__).resolve().parents[2]
 # A path this long leaves no room for a socket beneath it.
@@ -24,7 +24,7 @@ LONG = "a-folder-with-a-very-long-name-" + "x" * 150
 STARTER = """
 import sys
 from pathlib import Path
-from services.cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 folder = Path(sys.argv[1])
 EmbeddedPostgres(folder).start()
 EmbeddedRedis(folder).start()
@@ -37,8 +37,8 @@ BUSY = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 import grpc
-from services.cli.embedded.account import Account
-from services.cli.embedded.processes import run
+from tools.local.embedded.system_user import Account
+from tools.local.embedded.processes import run
 server = grpc.server(ThreadPoolExecutor(4))
 channel = grpc.insecure_channel("127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"))
 server.start()
@@ -316,7 +316,7 @@ def test_redis_starts_again_after_it_was_killed(redis_server: EmbeddedRedis) -> 
 def test_a_frozen_redis_is_killed_when_it_does_not_stop(
     redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.cli.embedded.embedded_redis._STOP_SECONDS", 0.1)
+    monkeypatch.setattr("tools.local.embedded.embedded_redis._STOP_SECONDS", 0.1)
     assert redis_server.pid is not None
     os.kill(redis_server.pid, signal.SIGSTOP)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from services import SERVICES
 from services.kit.migrations.startup import head
 from services.kit.migrations.tree import Migrations
-from tests.conftest import SERVICES, migrations
+from tests.conftest import migrations
 
 
 def tables(url: str) -> set[str]:

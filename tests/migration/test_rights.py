@@ -5,9 +5,10 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from services import SERVICES
 from services.kit.migrations.grants import ServiceRoleUnknown
 from services.kit.migrations.tree import Migrations
-from tests.conftest import SERVICES, as_service, migrations
+from tests.conftest import as_service, migrations
 
 ROLE = "test_wallets"
 VOID = "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$"

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import MetaData, make_url
 from structlog.testing import capture_logs
 
+from services import SERVICES
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DatabaseUnavailable
@@ -27,7 +28,7 @@ from services.kit.query.fields import TimestampField
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.health import Health
 from services.kit.settings import DatabaseSettings, StartupError
-from tests.conftest import SERVICES, as_service, migrations, service_role
+from tests.conftest import as_service, migrations, service_role
 from tests.migration.trees import TABLE, Tree
 
 # Nobody listens on port 1.
@@ -113,7 +114,7 @@ def test_a_process_with_a_database_up_to_date_serves_without_importing_alembic(
     script = f"""
 import asyncio, sys
 from services.{service}.__main__ import main
-from services.{service}.models import metadata
+from services.{service}.store.tables import metadata
 from services.kit.data.engine.database import Database
 from services.kit.migrations.ownership import DatabaseOfAnother
 from services.kit.migrations.startup import SchemaGate
@@ -286,7 +287,7 @@ async def gate_of(service: str, url: str) -> AsyncIterator[SchemaGate]:
     """The gate of a service on its database, as which it connects."""
     settings = DatabaseSettings(url=SecretStr(as_service(service, url)))
     database = Database.connect(settings, application_name="test")
-    metadata = importlib.import_module(f"services.{service}.models").metadata
+    metadata = importlib.import_module(f"services.{service}.store.tables").metadata
     try:
         yield SchemaGate.of(service, settings, metadata, database)
     finally:

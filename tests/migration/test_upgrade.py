@@ -13,7 +13,8 @@ import pytest
 
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.wallets.v1 import wallet_service_pb2
-from tests.conftest import SERVICES, PostgresServer, migrations
+from services import SERVICES
+from tests.conftest import PostgresServer, migrations
 from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack
 from tests.e2e.verifying import verified

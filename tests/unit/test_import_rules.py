@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from services import SERVICES
+
 ROOT = Path(__file__).parents[2]
-SERVICES = ("customers", "wallets", "jobs")
 # The files of a service that hold its rules: they know no transport and no database.
 DOMAIN_FILES = (
     "domain.py",
@@ -98,20 +99,20 @@ def test_a_service_imports_no_other_service(service: str) -> None:
 def test_the_check_of_all_books_takes_from_the_services_only_the_wallets_own_check() -> None:
     allowed = (
         "services.kit",
-        "services.verify",
+        "tools.verify",
         "services.wallets.usecases.verify_ledger",
         "services.wallets.store.verify_sql",
     )
-    check(sources("services/verify"), ("services", *STUBS), but=allowed)
+    check(sources("tools/verify"), ("services", *STUBS), but=allowed)
 
 
 def test_no_service_knows_that_it_is_checked() -> None:
     for service in SERVICES:
-        check(sources(f"services/{service}"), ("services.verify",))
+        check(sources(f"services/{service}"), ("tools.verify",))
 
 
 def test_of_the_check_of_all_books_only_what_says_so_in_its_name_knows_the_database() -> None:
-    paths = [path for path in sources("services/verify") if not path.name.endswith("_sql.py")]
+    paths = [path for path in sources("tools/verify") if not path.name.endswith("_sql.py")]
     assert len(paths) >= 4
     check(
         paths,
@@ -161,15 +162,15 @@ def test_in_the_kit_only_data_migrations_and_the_sql_of_queries_know_the_databas
 
 def test_of_the_command_only_the_migrations_part_knows_sqlalchemy() -> None:
     # It tells the errors of the migrations' driver apart, to report each in one line.
-    paths = [path for path in sources("services/cli") if path != ROOT / "services/cli/migrate.py"]
+    paths = [path for path in sources("tools/cli") if path != ROOT / "tools/cli/commands/migrate.py"]
     check(paths, ("sqlalchemy",))
 
 
 def test_what_runs_in_the_environment_of_the_peers_imports_nothing_of_ours() -> None:
     check(
-        sources("services/bench/peers/peerwork"),
+        sources("tools/bench/peers/peerwork"),
         ("services", "innosystem", "tests", "scripts"),
-        but=("services.bench.peers.peerwork",),
+        but=("tools.bench.peers.peerwork",),
     )
 
 

@@ -89,7 +89,7 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("rescue_count", Integer, nullable=False, server_default=text("0")),
     Column("snooze_count", Integer, nullable=False, server_default=text("0")),
-    # Of the rescues, and of the deaths of its own process, those that count against the job (services/jobs/rules/rescue.py).
+    # Of the rescues, and of the deaths of its own process, those that count against the job (rules/rescue.py).
     Column("deaths", Integer, nullable=False, server_default=text("0")),
     # The rescues of runs that had just begun: from the second on the job runs alone.
     Column("early_losses", Integer, nullable=False, server_default=text("0")),
@@ -254,7 +254,7 @@ queues = Table(
 )
 
 # Types whose waiting jobs a runner refused because it has no handler for them, by queue: they are fed to the queue a
-# few at a time until runners take them all (services/jobs/background/unserved.py). There is a row only while this is so.
+# few at a time until runners take them all (background/unserved.py). There is a row only while this is so.
 unserved_types = Table(
     "unserved_types",
     metadata,

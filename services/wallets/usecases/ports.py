@@ -148,7 +148,7 @@ class Ledger(Protocol):
     async def apply(
         self, requests: Sequence[Request], *, wait: bool = True, seek_charged: bool = False
     ) -> list[Decision]:
-        """Decides the requests (`services.wallets.rules.ledger.decide`) under locks on their wallets and stores the outcome.
+        """Decides the requests (`rules.ledger.decide`) under locks on their wallets and stores the outcome.
 
         The wallets stay locked until the transaction ends.
 

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from innosystem.client import new_id
-from services.bench import reference_statements
-from services.bench.reference_writer import BATCH, Writer
+from tools.bench.reference import statements as reference_statements
+from tools.bench.reference.writer import BATCH, Writer
 
 WALLETS = 150
 LIVES = 3 * BATCH

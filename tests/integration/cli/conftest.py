@@ -13,9 +13,10 @@ from typing import IO, Any
 import pytest
 
 from innosystem.client import new_id
-from services.cli.__main__ import main
-from services.cli.embedded.processes import wait_until
+from services import SERVICES
 from tests.conftest import as_service
+from tools.cli.__main__ import main
+from tools.local.embedded.processes import wait_until
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -66,7 +67,7 @@ def platform_environment(
     environment = {"REDIS_URL": redis_url, "REDIS_KEY_PREFIX": f"{new_id()}:"}
     with ExitStack() as stack:
         processes = Processes(tmp_path_factory.mktemp("platform"), stack)
-        for service in ("customers", "wallets", "jobs"):
+        for service in SERVICES:
             name = service.upper()
             url = fresh_database(service)
             own = {f"{name}_DATABASE_URL": as_service(service, url), f"{name}_LISTEN_ADDRESS": "127.0.0.1:0"}

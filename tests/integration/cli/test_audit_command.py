@@ -9,12 +9,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from innosystem.client import Innosystem, new_id, request_id
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest, UpdateCustomerRequest
+from services import SERVICES
 from tests.conftest import PostgresServer
 from tests.integration.cli.conftest import Run
 
 
 async def rename(platform_environment: dict[str, str], customer_id: str) -> None:
-    addresses = {name: platform_environment[f"{name.upper()}_ADDRESS"] for name in ("customers", "wallets", "jobs")}
+    addresses = {name: platform_environment[f"{name.upper()}_ADDRESS"] for name in SERVICES}
     async with Innosystem(**addresses) as platform:
         create = CreateCustomerRequest(customer_id=customer_id, name="Ada", email=f"{customer_id}@example.com")
         await platform.customers.CreateCustomer(create)

@@ -41,7 +41,7 @@ def bench_data(folder: Path, *arguments: str, **settings: str) -> subprocess.Com
     """Runs the command, without what the environment says of databases."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_DATABASE_URL")}
     return subprocess.run(
-        [sys.executable, "-m", "services.cli", "bench", "data", *arguments],
+        [sys.executable, "-m", "tools.cli", "bench", "data", *arguments],
         check=False,
         capture_output=True,
         text=True,

@@ -28,7 +28,7 @@ def cache() -> Iterator[Cache[str, int]]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "services.cli", "cache", "stats", *arguments],
+        [sys.executable, "-m", "tools.cli", "cache", "stats", *arguments],
         check=False,
         capture_output=True,
         text=True,

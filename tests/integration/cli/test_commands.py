@@ -15,9 +15,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.cli.embedded import EmbeddedPostgres
-from services.cli.embedded.processes import wait_until
+from services import SERVICES
 from tests.integration.cli.conftest import Run
+from tools.local.embedded import EmbeddedPostgres
+from tools.local.embedded.processes import wait_until
 
 Jsonl = Callable[[list[str]], str]
 ADA = "01990000-0000-7000-8000-000000000201"
@@ -249,7 +250,7 @@ def submitting(
     """Runs `innosystem submit -` as a process of its own; whoever writes to it decides when its input ends."""
     command = ["submit", file, "--customer-id", ADA, "--job-type", job_type, *arguments]
     with subprocess.Popen(
-        [sys.executable, "-m", "services.cli", *command],
+        [sys.executable, "-m", "tools.cli", *command],
         cwd=folder,
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
@@ -389,6 +390,6 @@ def test_migrations_go_up_and_down_and_are_checked(
 
 
 def test_all_services_are_migrated_when_none_is_named(found: Callable[..., Any], innosystem: Run) -> None:
-    assert [each["service"] for each in found("migrate", "current")] == ["customers", "wallets", "jobs"]
+    assert [each["service"] for each in found("migrate", "current")] == list(SERVICES)
     assert found("migrate", "check") == []
     assert innosystem("migrate", "check").stdout.startswith("Nothing is pending")

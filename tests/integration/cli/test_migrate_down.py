@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from alembic import command
 
-from services.cli.__main__ import main
 from tests.conftest import PostgresServer, migrations
+from tools.cli.__main__ import main
 
 HOLDS = "7c2e41b90d58"
 BEFORE_HOLDS = "adf7c563dbef"

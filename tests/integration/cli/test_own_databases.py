@@ -13,15 +13,15 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from services.cli.own_databases import own_database
 from tests.conftest import PostgresServer
 from tests.e2e.processes import eventually
+from tools.local.own_databases import own_database
 
 VARIABLE = "JOBS_DATABASE_URL"
 KEEPS = """
 import sys
 from contextlib import ExitStack
-from services.cli.own_databases import own_database
+from tools.local.own_databases import own_database
 opened = ExitStack()
 print(own_database("JOBS_DATABASE_URL", sys.argv[1], "demo_jobs", opened), flush=True)
 sys.stdin.read()

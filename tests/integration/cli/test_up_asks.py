@@ -7,8 +7,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from services.cli.__main__ import main
-from tests.conftest import SERVICES, PostgresServer, as_service, migrations, service_role
+from services import SERVICES
+from tests.conftest import PostgresServer, as_service, migrations, service_role
+from tools.cli.__main__ import main
 
 #: The schema of 0.1.0.
 BEFORE = "adf7c563dbef"

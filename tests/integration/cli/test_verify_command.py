@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.cli.connect import user_at_host
-from services.cli.embedded.processes import wait_until
 from tests.integration.cli.conftest import Run
+from tools.cli.connect import user_at_host
+from tools.local.embedded.processes import wait_until
 
 ADA = UUID("01990000-0000-7000-8000-000000000201")
 JOBS = 1000
@@ -112,7 +112,7 @@ def test_a_check_while_jobs_are_submitted_run_and_charged_finds_nothing(
     (tmp_path / "jobs.jsonl").write_text("\n".join(lines))
     wanted = ["--customer-id", str(ADA), "--job-type", "python.source-stats", "--wait"]
     submission = subprocess.Popen(
-        [sys.executable, "-m", "services.cli", "submit", "jobs.jsonl", *wanted],
+        [sys.executable, "-m", "tools.cli", "submit", "jobs.jsonl", *wanted],
         cwd=tmp_path,
         env={**os.environ, **platform_environment},
         stdout=subprocess.DEVNULL,
@@ -182,7 +182,7 @@ def test_what_is_agreed_to_at_a_terminal_is_repaired(
     ours, theirs = os.openpty()
     os.write(ours, b"yes\n")
     done = subprocess.run(
-        [sys.executable, "-m", "services.cli", "verify", "--grace-seconds", "0.1", "--repair"],
+        [sys.executable, "-m", "tools.cli", "verify", "--grace-seconds", "0.1", "--repair"],
         check=False,
         stdin=theirs,
         capture_output=True,

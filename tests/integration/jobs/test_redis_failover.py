@@ -12,7 +12,6 @@ import redis.asyncio as redis
 from pydantic import SecretStr
 
 from innosystem.runner.queue import JobQueue, PoppedId, list_keys
-from services.cli.embedded import EmbeddedRedis
 from services.jobs.__main__ import redis_client
 from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.clients.queue import RedisLists
@@ -21,6 +20,7 @@ from services.jobs.rules.job_types import Priority
 from services.kit.redis.pubsub import Subscription
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.settings import RedisSettings
+from tools.local.embedded import EmbeddedRedis
 
 LIST = ListKey("default", Priority.MEDIUM)
 

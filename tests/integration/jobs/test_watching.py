@@ -12,7 +12,6 @@ import redis.asyncio as redis
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.cli.embedded import EmbeddedRedis
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.usecases.control import ControlService
@@ -25,6 +24,7 @@ from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
+from tools.local.embedded import EmbeddedRedis
 
 LIMIT_SECONDS = 15
 NEVER = 3600.0

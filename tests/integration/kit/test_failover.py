@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from services.cli.embedded import EmbeddedPostgres
 from services.kit.data.engine.database import Database
 from services.kit.data.engine.prepared import Prepared
 from services.kit.data.errors import ConnectionFailed, DatabaseReadOnly, SchemaBehind, StatementOutdated
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.settings import DatabaseSettings
+from tools.local.embedded import EmbeddedPostgres
 
 _SERVER = {"fsync": "off", "max_connections": "40", "shared_buffers": "16MB"}
 

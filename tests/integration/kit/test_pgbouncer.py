@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
-from services.cli.__main__ import main
+from services import SERVICES
 from services.customers.store.tables import metadata as customers
 from services.kit.data.engine.database import Database
 from services.kit.data.engine.prepared import Prepared
@@ -24,8 +24,9 @@ from services.kit.migrations.locking import TURNS, Limits, MigrationsBusy
 from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings, StartupError
 from tests import pgbouncer_server
-from tests.conftest import SERVICES, PostgresServer, migrations
+from tests.conftest import PostgresServer, migrations
 from tests.migration.trees import FILL, FREEZE, TABLE, Tree, expire_turn
+from tools.cli.__main__ import main
 
 PROGRAM = pgbouncer_server.find()
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,6 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.cli.embedded import EmbeddedPostgres
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
@@ -18,6 +17,7 @@ from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold
 from tests.conftest import migrations
 from tests.wallets_work import sql_work
+from tools.local.embedded import EmbeddedPostgres
 
 WALLETS = 100
 ROUNDS = 20

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from innosystem.client import new_id
-from services.bench import reference_statements
+from tools.bench.reference import statements as reference_statements
 
 JOBS = 50
 CHANGES = (reference_statements.CLAIM, reference_statements.COMPLETE)

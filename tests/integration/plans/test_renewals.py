@@ -11,7 +11,6 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.cli.embedded import EmbeddedPostgres
 from services.jobs.usecases.repositories import Claim, Renewal
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -19,6 +18,7 @@ from services.kit.settings import DatabaseSettings
 from tests.conftest import migrations
 from tests.jobs_examples import MINUTE, new_job, new_job_type
 from tests.jobs_work import JobsWork, sql_work
+from tools.local.embedded import EmbeddedPostgres
 
 ROUNDS = 8
 UPDATES = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'jobs'"

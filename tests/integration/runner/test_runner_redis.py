@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 from structlog.typing import EventDict
 
 from innosystem.runner.queue import JobQueue
-from services.cli.embedded import EmbeddedRedis
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import until
 from tests.integration.runner.test_runner_pipeline import changes, echo
+from tools.local.embedded import EmbeddedRedis
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from psycopg.rows import tuple_row
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from services import SERVICES
 from services.kit.settings import DatabaseSettings
-from services.verify.books_sql import open_books
-from services.verify.findings import Limits, Report
-from services.verify.repair import ReleaseHold, Repairer
-from services.verify.verification import verify
+from tools.verify.findings import Limits, Report
+from tools.verify.repair import ReleaseHold, Repairer
+from tools.verify.store.books import open_books
+from tools.verify.verification import verify
 
 _JOB_TYPE = """
 INSERT INTO job_types (id, name, processing_logic_id, processor_type, standard_cost_cents, currency, queue,
@@ -203,7 +204,7 @@ DONE = {
 @pytest.fixture
 def platform(fresh_database: Callable[[str], str]) -> Iterator[Platform]:
     """Empty databases."""
-    made = Platform(*(fresh_database(service) for service in ("customers", "wallets", "jobs")))
+    made = Platform(*(fresh_database(service) for service in SERVICES))
     yield made
     made.close()
 

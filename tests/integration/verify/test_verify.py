@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.verify.findings import Finding, Kind, Limits, Report
 from tests.integration.verify.conftest import DONE, Platform
+from tools.verify.findings import Finding, Kind, Limits, Report
 
 AGES = timedelta(hours=1)
 

@@ -9,8 +9,8 @@ import pytest
 from psycopg.errors import CheckViolation
 from uuid_utils.compat import uuid7
 
-from services.verify.findings import Finding, Kind, Limits, Report
 from tests.integration.verify.conftest import DONE, PRICE, Platform
+from tools.verify.findings import Finding, Kind, Limits, Report
 
 _REFUND = """
 WITH advanced AS (

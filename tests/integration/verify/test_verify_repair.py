@@ -8,11 +8,11 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.kit.settings import DatabaseSettings
-from services.verify.books_sql import open_books
-from services.verify.findings import Kind, Limits, Rebill, Report, TryNow
-from services.verify.repair import Proposals, Repairer
-from services.verify.verification import verify
 from tests.integration.verify.conftest import DONE, Platform
+from tools.verify.findings import Kind, Limits, Rebill, Report, TryNow
+from tools.verify.repair import Proposals, Repairer
+from tools.verify.store.books import open_books
+from tools.verify.verification import verify
 
 
 class Released:

@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.cli.embedded.processes import wait_until
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
@@ -17,6 +16,7 @@ from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.requests import Credit
 from services.wallets.usecases.wallets import WalletsService
 from tests.wallets_work import sql_work
+from tools.local.embedded.processes import wait_until
 
 _WRITERS = 8
 _CREDITS = 25

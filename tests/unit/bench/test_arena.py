@@ -1,6 +1,6 @@
 """What a stack of the bench is told."""
 
-from services.bench.arena import own_settings
+from tools.bench.platform.stack_under_test import own_settings
 
 
 def test_the_bench_is_not_led_to_databases_and_lists_of_others() -> None:

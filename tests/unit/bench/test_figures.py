@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from services.bench import report
-from services.bench.figures import KEYS, MEASURES, percentile, ratios, selected, slope_per_minute
-from services.bench.plan import QUICK, WHOLE
+from tools.bench.plan import QUICK, WHOLE
+from tools.bench.report import report
+from tools.bench.report.figures import KEYS, MEASURES, percentile, ratios, selected, slope_per_minute
 
 
 def test_the_keys_are_those_that_are_promised() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.bench.peers import contest, environment
-from services.cli.errors import CommandError
+from tools.bench.peers import environment
+from tools.bench.peers import peer_runs as contest
+from tools.errors import CommandError
 
 FOLDER = Path(environment.__file__).parent
 NAMES = {"dramatiq", "taskiq", "celery", "procrastinate"}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from services.bench.processes import Memory, children, cpu_seconds, memory_mb
+from tools.bench.platform.processes import Memory, children, cpu_seconds, memory_mb
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 

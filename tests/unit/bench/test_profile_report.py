@@ -3,11 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
-from services.bench import profile_report
-from services.bench.consumption import Look, Used, used
-from services.bench.profiling import Profiled
-from services.bench.stacks import Profile
-from services.bench.throughput import Way
+from tools.bench.measures.throughput import Way
+from tools.bench.platform.consumption import Look, Used, used
+from tools.bench.profile import tables as profile_report
+from tools.bench.profile.profiling import Profiled
+from tools.bench.profile.stacks import Profile
 
 SAMPLES = Profile(
     1000,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.bench import spy, stacks
-from services.cli.errors import CommandError
+from tools.bench.profile import pyspy as spy
+from tools.bench.profile import stacks
+from tools.errors import CommandError
 
 SOURCE = "def busy():\n    while True:\n        pass\nprint('up', flush=True)\nbusy()\n"
 SECONDS_MAX = 30.0

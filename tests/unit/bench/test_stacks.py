@@ -7,14 +7,15 @@ import pytest
 import innosystem.client
 import innosystem.runner
 import services
-from services.bench.stacks import component, read, short
+from tools.bench.profile.stacks import component, read, short
 
 VENV = "/home/ada/app/.venv/lib/python3.12/site-packages"
-PLATFORM = Path(services.__file__).resolve().parent
+SERVICES_FOLDER = Path(services.__file__).resolve().parent
+JOBS = SERVICES_FOLDER / "jobs"
 STACKS = f"""\
-main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/rpc/servicer.py:5);encode ({VENV}/orjson.py:9) 6
-main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({PLATFORM}/jobs/rpc/servicer.py:7) 3
-main (/usr/lib/python3.12/asyncio/runners.py:119);serve ({PLATFORM}/jobs/rpc/servicer.py:8);__init__ (<string>:3) 1
+main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({JOBS}/rpc/servicer.py:5);encode ({VENV}/orjson.py:9) 6
+main (/usr/lib/python3.12/asyncio/runners.py:118);serve ({JOBS}/rpc/servicer.py:7) 3
+main (/usr/lib/python3.12/asyncio/runners.py:119);serve ({JOBS}/rpc/servicer.py:8);__init__ (<string>:3) 1
  4
 """
 
@@ -61,7 +62,7 @@ def test_what_is_no_collapsed_stack_is_refused() -> None:
         (f"{VENV}/services/kit/observability/logs.py", "services.kit"),
         ("/usr/lib/python3.12/asyncio/tasks.py", "asyncio"),
         ("/usr/lib/python3.12/uuid.py", "uuid"),
-        (str(PLATFORM / "kit/rpc/serving/server.py"), "services.kit"),
+        (str(SERVICES_FOLDER / "kit/rpc/serving/server.py"), "services.kit"),
         (innosystem.client.__file__, "innosystem.client"),
         (innosystem.runner.__file__, "innosystem.runner"),
         ("<frozen runpy>", "<frozen runpy>"),
@@ -73,5 +74,5 @@ def test_a_file_belongs_to_the_package_that_imports_name(file: str, expected: st
 
 def test_a_path_begins_where_imports_begin() -> None:
     assert short(f"{VENV}/grpc/aio/_call.py") == "grpc/aio/_call.py"
-    assert short(str(PLATFORM / "jobs/usecases/submit.py")) == "services/jobs/usecases/submit.py"
+    assert short(str(SERVICES_FOLDER / "jobs/usecases/submit.py")) == "services/jobs/usecases/submit.py"
     assert short("/somewhere/else.py") == "/somewhere/else.py"

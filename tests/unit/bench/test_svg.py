@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from services.bench.svg import Chart, draw
+from tools.bench.report.svg import Chart, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = Chart("Jobs & more", "jobs a call", "jobs a second", (1, 10, 100), {"a <b>": (0, 450, 900), "c": (1, 2, 3)})

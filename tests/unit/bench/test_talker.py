@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from services.bench.talker import Talker
-from services.cli.errors import CommandError
+from tools.bench.load.load_process import Talker
+from tools.errors import CommandError
 
 ROOT = Path(__file__).parents[3]
 DOUBLE = """
-from services.bench import listener
+from tools.bench import listener
 told = listener.task()
 listener.ready()
 listener.answer({"doubled": told["number"] * 2})

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from services.cli.confirmation import confirmed
-from services.cli.errors import CommandError
+from tools.cli.confirmation import confirmed
+from tools.errors import CommandError
 
 PLAN = ["3 jobs are cancelled.", "0.15 EUR is free again."]
 

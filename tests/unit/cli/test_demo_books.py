@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.cli.demo_books import Books, JobEntry, LedgerEntry, audit
+from tools.demo.books import Books, JobEntry, LedgerEntry, audit
 
 CHARGED = JobEntry("a", "SUCCEEDED", "CHARGED", 3)
 FAILED = JobEntry("c", "FAILED", "RELEASED")

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from services.cli.demo_sources import sources
+from tools.demo.sources import sources
 
 
 def source(folder: Path) -> str:

@@ -10,10 +10,11 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
-from services.cli import __main__ as command
-from services.cli.connect import addresses, environment
-from services.cli.embedded import EmbeddedServerError
-from services.cli.errors import CommandError, describe
+from tools.cli import __main__ as command
+from tools.cli.errors import describe
+from tools.errors import CommandError
+from tools.local.embedded import EmbeddedServerError
+from tools.local.environment import addresses, environment
 
 VARIABLES = [f"{name}_{what}" for name in ("CUSTOMERS", "WALLETS", "JOBS") for what in ("ADDRESS", "DATABASE_URL")]
 
@@ -160,7 +161,7 @@ def test_addresses_come_from_the_environment_then_the_file_then_the_local_stack(
 
 def test_help_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from services.cli.__main__ import main; status = main(['--help']); "
+        "import sys; from tools.cli.__main__ import main; status = main(['--help']); "
         "heavy = {'grpc', 'google.protobuf', 'sqlalchemy', 'psycopg', 'pydantic'} & set(sys.modules); "
         "sys.exit(status or ' '.join(sorted(heavy)) or 0)"
     )
@@ -176,7 +177,7 @@ def test_a_command_describes_itself_at_length(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    program = "from services.cli.__main__ import main; import sys; sys.exit(main(['--help']))"
+    program = "from tools.cli.__main__ import main; import sys; sys.exit(main(['--help']))"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from cyclopts import App, Parameter
 
-from services.cli.__main__ import _app, main
-from services.cli.errors import CommandError
-from services.cli.money import Money, given_money, read_money
+from tools.cli.__main__ import _app, main
+from tools.cli.money import Money, given_money, read_money
+from tools.errors import CommandError
 
 
 @pytest.mark.parametrize(

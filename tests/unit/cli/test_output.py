@@ -11,7 +11,7 @@ from innosystem.jobs.v1.job_pb2 import JOB_STATUS_PENDING, Job, JobError
 from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsResponse, QueueStats
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, JobType
 from innosystem.wallets.v1.wallet_pb2 import Wallet
-from services.cli.output import cell, console, print_message, print_messages, print_pairs, print_table, printable
+from tools.cli.output import cell, console, print_message, print_messages, print_pairs, print_table, printable
 
 LONG = "0" * 300
 
@@ -49,7 +49,7 @@ def test_a_terminal_loses_nothing_of_a_long_value(
 ) -> None:
     narrow = console()
     narrow.width = 40
-    monkeypatch.setattr("services.cli.output.console", lambda: narrow)
+    monkeypatch.setattr("tools.cli.output.console", lambda: narrow)
     print_table(["a"], [[LONG]])
     print_pairs({"a": LONG})
     assert capsys.readouterr().out.count("0") == 2 * len(LONG)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.verify.findings import Finding, Kind, Rebill, Release, TryNow
-from services.verify.judgement import exception_of, judge_charge, judge_held, judge_hold, judge_job
-from services.verify.lines import Deduction, JobLine, Receipt
 from tests.verify_books import OWNER, STRANGER, deduction, hold_line, job_id, job_line, receipt, transaction_id
+from tools.verify.findings import Finding, Kind, Rebill, Release, TryNow
+from tools.verify.lines import Deduction, JobLine, Receipt
+from tools.verify.rules import exception_of, judge_charge, judge_held, judge_hold, judge_job
 
 
 def kinds(job: JobLine | None, kept: Receipt | None, *made: Deduction) -> list[Kind]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.verify.findings import NAMED_PER_KIND, Finding, Kind, Limits, Repaired, Report
-from services.verify.verification import verify
 from tests.verify_books import MemoryBooks, deduction, hold_line, job_line, receipt, transaction_id
+from tools.verify.findings import NAMED_PER_KIND, Finding, Kind, Limits, Repaired, Report
+from tools.verify.verification import verify
 
 
 async def checked(memory: MemoryBooks, page: int = 3, **arguments: Any) -> Report:

@@ -12,12 +12,12 @@ import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
 
-from services.cli.embedded import EmbeddedRedis
 from services.kit.cache.cache import Cache
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.strategy import Strategy
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
+from tools.local.embedded import EmbeddedRedis
 
 LIMIT_SECONDS = 15
 ID = UUID(int=1)

@@ -4,9 +4,9 @@ import grpc
 
 from innosystem.client import error_from
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.jobs.world import CustomersServer, World
 from tests.integration.rpc.refusals import Refused, Stored, details
+from tools.local.embedded.processes import wait_until
 
 
 def test_while_the_customers_service_is_away_only_known_jobs_are_answered(

@@ -13,10 +13,10 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from services.cli.embedded.processes import wait_until
 from services.jobs.usecases.reservations import Reservation
 from tests.integration.rpc.jobs.world import WalletsServer, World
 from tests.integration.rpc.refusals import Refused, Stored, details, reason_of
+from tools.local.embedded.processes import wait_until
 
 ACTIVE, CAPTURED, RELEASED = (
     wallet_pb2.HOLD_STATE_ACTIVE,

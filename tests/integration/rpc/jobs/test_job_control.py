@@ -10,10 +10,10 @@ import pytest
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
-from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.jobs.test_job_submission import at
 from tests.integration.rpc.jobs.world import Lists, World
 from tests.integration.rpc.refusals import Refused, Stored, details, fields
+from tools.local.embedded.processes import wait_until
 
 LIMIT_SECONDS = 10
 CANCELLED, FAILED, PENDING = job_pb2.JOB_STATUS_CANCELLED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_PENDING

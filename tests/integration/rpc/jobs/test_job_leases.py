@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.jobs.world import Lists, World
 from tests.integration.rpc.refusals import Refused, Stored, details, fields
+from tools.local.embedded.processes import wait_until
 
 PENDING, SCHEDULED = job_pb2.JOB_STATUS_PENDING, job_pb2.JOB_STATUS_SCHEDULED
 

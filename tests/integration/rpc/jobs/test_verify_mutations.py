@@ -17,16 +17,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Table
 
+from services import SERVICES
 from services.kit.settings import DatabaseSettings
-from services.verify.books_sql import OpenBooks, open_books
-from services.verify.findings import Limits, Report
-from services.verify.verification import verify
 from tests.integration.rpc.jobs.conftest import Neighbours
 from tests.integration.rpc.jobs.healthy_books import Lives, keep_receipts
 from tests.integration.rpc.jobs.mutations import Row, wrongs
 from tests.integration.rpc.jobs.planting import Planting, copied
 from tests.integration.rpc.jobs.world import World
 from tests.integration.rpc.loop_thread import LoopThread
+from tools.verify.findings import Limits, Report
+from tools.verify.store.books import OpenBooks, open_books
+from tools.verify.verification import verify
 
 _DOC = Path(__file__).parents[4] / "docs" / "verify.md"
 # Of the services that these tests run: their settler leaves charges alone for an hour, and no housekeeping follows
@@ -40,8 +41,8 @@ _LIMITS = Limits(grace=timedelta(), late=timedelta(hours=2)).allowing(
 _ROW = "(row)"
 TABLES = {
     f"{service}.{table.name}": table
-    for service in ("customers", "wallets", "jobs")
-    for table in importlib.import_module(f"services.{service}.models").metadata.sorted_tables
+    for service in SERVICES
+    for table in importlib.import_module(f"services.{service}.store.tables").metadata.sorted_tables
 }
 
 
@@ -109,7 +110,7 @@ def urls(
     sources = {"customers": neighbours[0].url, "wallets": neighbours[1].url, "jobs": database_url}
     copies = {service: fresh_database(service) for service in sources}
     for service, source in sources.items():
-        copied(importlib.import_module(f"services.{service}.models").metadata, source, copies[service])
+        copied(importlib.import_module(f"services.{service}.store.tables").metadata, source, copies[service])
     return copies
 
 

@@ -12,9 +12,9 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.jobs.world import WalletsServer, World
 from tests.integration.rpc.refusals import Refused, Stored
+from tools.local.embedded.processes import wait_until
 
 Unpaid = Callable[[], job_pb2.Job]
 

@@ -16,8 +16,8 @@ from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from services.cli.embedded.processes import wait_until
 from tests.integration.rpc.loop_thread import AioServer
+from tools.local.embedded.processes import wait_until
 
 CURRENCIES = ("EUR", "USD")
 

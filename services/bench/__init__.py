@@ -1,4 +1,0 @@
-"""The benchmarks of the platform as a whole: measures P1 to P8 of docs/performance.md, the SQL reference and the peers.
-
-`services.cli.bench` is the command. Everything that makes load runs in processes of its own.
-"""

@@ -1,0 +1,1 @@
+"""What developers and operators run; no service imports it."""

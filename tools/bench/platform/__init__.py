@@ -1,0 +1,1 @@
+"""The platform under test, and what is read of it."""

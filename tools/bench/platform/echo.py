@@ -1,0 +1,98 @@
+"""A wallets service that answers at once: `python -m tools.bench.platform.echo` on the chassis that all services have.
+
+It serves Deduct with the messages of the contract, so that as many bytes are read, checked and written as by the real
+one, and does nothing in between. With `bare` the same is served without any layer around the calls.
+"""
+
+import asyncio
+import signal
+import sys
+from typing import Any, cast
+
+import grpc
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from innosystem.wallets.v1 import wallet_service_pb2
+from innosystem.wallets.v1.wallet_pb2 import TRANSACTION_KIND_DEDUCTION, Transaction, Wallet
+from innosystem.wallets.v1.wallet_service_pb2 import DeductRequest, DeductResponse
+from innosystem.wallets.v1.wallet_service_pb2_grpc import (
+    WalletServiceServicer,
+    add_WalletServiceServicer_to_server,
+)
+from services.kit.rpc.serving.server import Served, Server, channel_options, serve, spare_the_collector
+from services.kit.settings import ServerSettings
+
+log = structlog.get_logger(__name__)
+
+_ADDRESS = "127.0.0.1:0"
+_ID = "01990000-0000-7000-8000-000000000000"
+
+
+class Echo(WalletServiceServicer):
+    """Answers what was asked; its money is made up."""
+
+    async def Deduct(self, request: DeductRequest, context: Any) -> DeductResponse:  # noqa: N802 - the contract's name
+        """Answers a deduction that never was, as large as a real one."""
+        moment = Timestamp(seconds=1_800_000_000, nanos=123_456_000)
+        transaction = Transaction(
+            id=_ID,
+            wallet_id=_ID,
+            currency=request.currency,
+            sequence=1,
+            kind=TRANSACTION_KIND_DEDUCTION,
+            amount_cents=-request.amount_cents,
+            balance_after_cents=1_000_000,
+            idempotency_key=request.idempotency_key,
+            created_at=moment,
+        )
+        wallet = Wallet(
+            id=_ID,
+            customer_id=request.customer_id,
+            currency=request.currency,
+            current_balance_cents=1_000_000,
+            available_cents=1_000_000,
+            created_at=moment,
+            updated_at=moment,
+            etag="1",
+        )
+        return DeductResponse(transaction=transaction, wallet=wallet)
+
+
+def _servicer() -> WalletServiceServicer:
+    # Its other methods are the stubs', which answer UNIMPLEMENTED; the stubs' types take those for missing.
+    servicer: WalletServiceServicer = cast("Any", Echo)()
+    return servicer
+
+
+async def layered() -> None:
+    """Serves with all layers, as services do."""
+    server = Server(
+        settings=ServerSettings(listen_address=_ADDRESS),
+        served=[
+            Served(
+                wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],
+                lambda grpc_server: add_WalletServiceServicer_to_server(_servicer(), grpc_server),
+            )
+        ],
+        required={},
+    )
+    await server.run()
+
+
+async def bare() -> None:
+    """Serves with none; all else is as in services."""
+    server = grpc.aio.server(options=channel_options(ServerSettings(listen_address=_ADDRESS)))
+    add_WalletServiceServicer_to_server(_servicer(), server)
+    port = server.add_insecure_port(_ADDRESS)
+    await server.start()
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    spare_the_collector()
+    log.info("serving", address=f"127.0.0.1:{port}")
+    await stopped.wait()
+    await server.stop(None)
+
+
+if __name__ == "__main__":
+    serve("echo", bare if sys.argv[1:] == ["bare"] else layered)

@@ -1,0 +1,1 @@
+"""Figures, tables, charts, and the machine they were measured on."""

@@ -1,0 +1,134 @@
+"""The `innosystem` command. What a command needs is imported when it is called, so that `--help` is quick."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+_BAD_ARGUMENTS = 2
+_INTERRUPTED = 130
+
+_LOCAL = Group("Local stack", sort_key=1)
+_OPERATE = Group("Jobs and money", sort_key=2)
+_DEPLOY = Group("Deployment", sort_key=3)
+_OPTIONS = Group("Options", sort_key=4)
+
+# Where a command is, its name, and what the list of all commands says about it.
+_COMMANDS = (
+    ("up:up", "up", "Start everything on this machine: databases, services and a runner.", _LOCAL),
+    ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
+    ("bench:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
+    ("seed:seed_command", "seed", "Make the job types and customers to try things with.", _LOCAL),
+    ("submit:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
+    ("jobs:app", "jobs", "List, show, watch, cancel or retry jobs.", _OPERATE),
+    ("queue:app", "queue", "Show what waits and runs; pause or resume queues.", _OPERATE),
+    ("job_types:app", "job-types", "List, show, create, pause or resume job types.", _OPERATE),
+    ("customers:app", "customers", "List, show or create customers.", _OPERATE),
+    ("wallets:app", "wallets", "List, show, create, credit, refund or verify wallets.", _OPERATE),
+    ("verify:verify", "verify", "Check that jobs, charges and wallets fit together, and repair what can be.", _OPERATE),
+    ("audit:app", "audit", "Show who changed customers, money, jobs and job types.", _OPERATE),
+    ("cache:app", "cache", "Show what the caches of a service do.", _OPERATE),
+    ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
+    ("run:run", "run", "Run a runner in this process.", _DEPLOY),
+    ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
+)
+
+
+def _version() -> str:
+    try:
+        return version("innosystem-platform")
+    except PackageNotFoundError:
+        return "not installed: running from a checkout"
+
+
+def _app(called: str | None) -> App:
+    """Makes the command line.
+
+    Args:
+        called: The command that is called. It describes itself; the others are described here, and not imported.
+    """
+    app = App(
+        name="innosystem",
+        help="A metered job platform: typed jobs with priorities, each charged to a prepaid wallet exactly once.",
+        version=_version,
+        print_error=False,
+        exit_on_error=False,
+        result_action="return_value",
+    )
+    app["--help"].group = app["--version"].group = _OPTIONS
+    for place, name, help_line, group in _COMMANDS:
+        text = None if name == called else help_line
+        app.command(f"tools.cli.{place}", name=name, help=text, group=group)
+
+    @app.meta.default
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        debug: Annotated[
+            bool,
+            Parameter(
+                env_var="INNOSYSTEM_DEBUG",
+                negative="",
+                show_default=False,
+                group=_OPTIONS,
+                help="Show where an error arose.",
+            ),
+        ] = False,
+    ) -> Any:
+        try:
+            return app(tokens)
+        except (CycloptsError, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            from tools.cli.errors import describe
+
+            return _fail(describe(error), 1)
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    A command is a function or a coroutine. It returns None or its exit status, and raises `CommandError` for what
+    its user should know; any other exception is put into words here as well.
+
+    Args:
+        arguments: What was typed after `innosystem`; by default that of this process.
+
+    Returns:
+        The exit status: 0, 1 if the command failed, 2 for bad arguments, or what the command answered.
+    """
+    # Nothing of ours forks without exec. gRPC looks at this when it is imported; else it prints a line at each fork.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    app = _app(next((argument for argument in arguments if not argument.startswith("-")), None))
+    try:
+        status = app.meta(arguments)
+        sys.stdout.flush()
+    except UnknownCommandError as error:
+        from tools.cli.errors import describe_unknown_command
+
+        return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), _BAD_ARGUMENTS)
+    except CycloptsError as error:
+        return _fail(str(error), _BAD_ARGUMENTS)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`| head`). Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"innosystem: {message.strip()}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

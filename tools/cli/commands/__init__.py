@@ -1,0 +1,1 @@
+"""The commands of `innosystem`, a module for each group."""

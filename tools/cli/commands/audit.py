@@ -1,0 +1,111 @@
+"""`innosystem audit`. It reads the databases, because who administers a platform is nobody else's business."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from cyclopts import App
+
+from services import Service
+from tools.cli.options import Filter, Json, Limit, OrderBy
+from tools.cli.output import NOTHING, logs_on_stderr, print_json, print_table
+from tools.errors import CommandError
+from tools.local.environment import environment
+
+if TYPE_CHECKING:
+    from services.kit.data.audit.entries import AuditEntry
+
+app = App(name="audit", help="Show who changed customers, money, jobs and job types.")
+
+_TITLES = ("created at", "action", "entity", "actor", "method", "request id", "changes")
+_ALWAYS_CHANGED = frozenset({"updated_at", "version"})
+
+
+@app.command(name="list")
+async def list_audit(
+    service: Service, /, *, filter: Filter = "", order_by: OrderBy = "", limit: Limit = 50, as_json: Json = False
+) -> None:
+    """List changes, the newest first.
+
+    Filters may name action, actor, created_at, entity_id, entity_type, method, request_id and transaction_id:
+    `entity_id = "..." AND action = UPDATE`.
+
+    Args:
+        service: Whose database: its address is read from CUSTOMERS_DATABASE_URL and so on.
+    """
+    with logs_on_stderr():
+        entries, total = await _read(service, filter, order_by, limit)
+    if as_json:
+        print_json([_json(entry) for entry in entries])
+    elif entries:
+        print_table(_TITLES, [_row(entry) for entry in entries])
+        print(f"\n{len(entries)} of {total}")
+    else:
+        print("No changes found.")
+
+
+async def _read(service: Service, filter: str, order_by: str, limit: int) -> tuple[list["AuditEntry"], int]:
+    from services.kit.data.audit.entries import AUDIT_LOG
+    from services.kit.data.audit.sql import SqlAuditLog
+    from services.kit.data.engine.database import Database
+    from services.kit.data.errors import SchemaBehind
+    from services.kit.data.transactions.sql import SqlTransactions
+    from services.kit.query.filter import parse_filter
+    from services.kit.query.order import parse_order_by
+    from services.kit.query.page import PAGE_SIZE_MAX, ListQuery
+    from services.kit.settings import DatabaseSettings, load
+
+    prefix = f"{service.upper()}_DATABASE_"
+    if not environment().get(f"{prefix}URL"):
+        raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
+    wanted, ordering = parse_filter(filter, AUDIT_LOG), parse_order_by(order_by, AUDIT_LOG)
+    database = Database.connect(load(DatabaseSettings, prefix), application_name="innosystem-audit")
+    transactions = SqlTransactions(database)
+    audit_log = SqlAuditLog(transactions)
+    entries: list[AuditEntry] = []
+    cursor = None
+    try:
+        async with transactions.begin(read_only=True):
+            total = await audit_log.count(wanted)
+            while len(entries) < limit:
+                size = min(limit - len(entries), PAGE_SIZE_MAX)
+                page = await audit_log.list_page(ListQuery(ordering, wanted, size, cursor))
+                entries += page.items
+                if (cursor := page.next_cursor) is None:
+                    break
+    except SchemaBehind as error:
+        raise CommandError(f"the {service} database has no audit trail: `innosystem migrate up` makes it") from error
+    finally:
+        await database.close()
+    return entries, total
+
+
+def _json(entry: "AuditEntry") -> dict[str, Any]:
+    return asdict(entry) | {
+        "id": str(entry.id),
+        "entity_id": str(entry.entity_id),
+        "action": entry.action.value,
+        "created_at": entry.created_at.isoformat(),
+    }
+
+
+def _row(entry: "AuditEntry") -> list[str]:
+    return [
+        f"{entry.created_at:%Y-%m-%d %H:%M:%SZ}",
+        entry.action.value,
+        f"{entry.entity_type} {entry.entity_id}",
+        entry.actor or NOTHING,
+        entry.method.rpartition(".")[2] or NOTHING,
+        entry.request_id or NOTHING,
+        _changes(entry),
+    ]
+
+
+def _changes(entry: "AuditEntry") -> str:
+    if entry.before is None or entry.after is None:
+        return NOTHING
+    return "\n".join(
+        f"{name}: {json.dumps(before, ensure_ascii=False)} -> {json.dumps(after, ensure_ascii=False)}"
+        for name, (before, after) in entry.changes().items()
+        if name not in _ALWAYS_CHANGED
+    )

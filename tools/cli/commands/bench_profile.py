@@ -1,0 +1,79 @@
+"""`innosystem bench profile`: where the CPU goes while jobs are done as P1 and P2 submit them.
+
+What is looked at, and how, is in `tools.bench.profile.profiling`.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from tools.cli.output import logs_on_stderr, print_table
+from tools.errors import CommandError
+from tools.local.stopping import until_stopped
+
+if TYPE_CHECKING:
+    from tools.bench.profile.profiling import Profiled
+
+_FOLDER = Path(".innosystem/profile")
+
+
+async def profile(
+    *,
+    only: Annotated[str, Parameter(help="P1 or P2; both by default.")] = "",
+    folder: Annotated[
+        Path, Parameter(help="Where the collapsed stacks are left, for speedscope or flamegraph.pl; made if missing.")
+    ] = _FOLDER,
+    quick: Annotated[
+        bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
+    ] = False,
+) -> None:
+    """Show where the CPU goes: by process, and in Python by package and by function.
+
+    A stack is started as for `innosystem bench`, a run of each measure goes uncounted and the next is looked at: CPU
+    time from /proc, samples by py-spy, which takes the right to look into the stack's processes (root, or
+    kernel.yama.ptrace_scope=0). What the sampling itself takes is in the last line of the first table.
+    """
+    from tools.bench.plan import QUICK, WHOLE
+    from tools.bench.profile.profiling import profile as run
+
+    measures = _measures(only)
+    with (
+        logs_on_stderr(),
+        tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True) as place,
+    ):
+        plan = QUICK if quick else WHOLE
+        target = await asyncio.to_thread(folder.resolve)
+        await until_stopped(run(plan, measures, _say, folder=Path(place), target=target, done=_print))
+    print(f"The stacks are in {folder}: speedscope and flamegraph.pl open them.")
+
+
+def _measures(only: str) -> list[str]:
+    from tools.bench.profile.profiling import MEASURES
+    from tools.bench.report.figures import selected
+
+    try:
+        wanted = selected([only]) if only else frozenset(MEASURES)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
+    if others := sorted(wanted - set(MEASURES)):
+        raise CommandError(f"{', '.join(others)}: only {' and '.join(MEASURES)} can be profiled")
+    return [measure for measure in MEASURES if measure in wanted]
+
+
+def _say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def _print(profiled: "Profiled") -> None:
+    from tools.bench.profile.tables import headline, tables
+
+    print(headline(profiled))
+    for titles, rows in tables(profiled):
+        print()
+        print_table(titles, rows)
+    print()

@@ -1,0 +1,231 @@
+"""`innosystem migrate`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from cyclopts import App, Parameter
+
+from services import SERVICES, Service
+from tools.cli.confirmation import DryRun, Yes, confirmed
+from tools.cli.options import Json
+from tools.cli.output import NOTHING, print_json, print_table
+from tools.errors import CommandError
+from tools.local.environment import environment, owner_variable, pooled, service_role
+
+if TYPE_CHECKING:
+    from services.kit.migrations.tree import Migrations
+
+app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
+
+Wanted: TypeAlias = Annotated[Service | None, Parameter(help="Whose database; by default all three.")]
+LockTimeout: TypeAlias = Annotated[
+    float,
+    Parameter(name="--lock-timeout", help="How many seconds a statement waits for a lock before all is tried again."),
+]
+To: TypeAlias = Annotated[str, Parameter(name="--to")]
+
+
+@app.command
+def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds: LockTimeout = 0.2) -> None:
+    """Apply what is pending.
+
+    Args:
+        revision: Where to stop.
+    """
+    for each in _of(service):
+        with _named_failures(each.service):
+            before = each.current()
+            patient = replace(each, limits=replace(each.limits, lock_timeout_seconds=lock_timeout_seconds))
+            patient.up(revision)
+            _print_move(each.service, before, each.current())
+
+
+@app.command
+def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Roll the database of a service back, after a question. What only the newer schema could hold is lost.
+
+    Args:
+        service: Whose database.
+        revision: Where to go: a revision, `-1` for one step, `base` for an empty database.
+    """
+    (migrations,) = _of(service)
+    with _named_failures(service):
+        before = migrations.current()
+        descent = migrations.descent(revision)
+        if descent.refusals:
+            raise CommandError(f"{service}: refused, and nothing was done: {'; '.join(descent.refusals)}")
+        if descent.revisions:
+            plan = [f"{service}: rolls back {name}: {title}" for name, title in descent.revisions]
+            plan += [f"{service}: loses {loss}" for loss in descent.losses]
+            if not confirmed(plan, yes=yes, dry_run=dry_run):
+                return
+            migrations.down(revision)
+        _print_move(service, before, migrations.current())
+
+
+@app.command
+def current(service: Wanted = None, /, *, as_json: Json = False) -> None:
+    """Show the revision that each database is at."""
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            found.append({"service": each.service, "revision": each.current()})
+    _print(found, as_json=as_json)
+
+
+@app.command
+def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
+    """Show all revisions, the oldest first, and which of them each database has."""
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            pending = set(each.pending())
+            found += [
+                {
+                    "service": each.service,
+                    "revision": revision,
+                    "state": "pending" if revision in pending else "applied",
+                    "title": title,
+                }
+                for revision, title in each.history()
+            ]
+    _print(found, as_json=as_json)
+
+
+@app.command
+def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
+    """Check that nothing is pending and that the databases are what the models say; exit with 1 if not.
+
+    Tables, columns, types, NOT NULL, defaults, constraints, indexes, triggers, rules and functions are compared, and
+    what the service's role may do, and others with the tables that are append-only.
+    """
+    found: list[dict[str, str | None]] = []
+    for each in _of(service):
+        with _named_failures(each.service):
+            if not each.knows(current := each.current()):
+                found.append({"service": each.service, "problem": "ahead", "what": f"{current} is of another release"})
+            pending = each.after(current)
+            found += [{"service": each.service, "problem": "pending", "what": revision} for revision in pending]
+            if not pending:
+                # Before that they differ by all that is pending.
+                differences = each.differences()
+                found += [{"service": each.service, "problem": "differs", "what": what} for what in differences]
+    if found or as_json:
+        _print(found, as_json=as_json)
+    else:
+        print("Nothing is pending, and the databases are what the models say.")
+    return 1 if found else 0
+
+
+@app.command
+def sql(service: Wanted = None, /) -> None:
+    """Print the SQL of what is pending, and change nothing."""
+    for each in _of(service):
+        with _named_failures(each.service):
+            print(f"-- {each.service}" + ("\n" + pending if (pending := each.sql()) else ": nothing is pending"))
+
+
+@app.command
+def new(service: Service, message: str, /) -> None:
+    """Write a migration from the template, filled with how the models differ from the database.
+
+    Args:
+        service: Whose migration.
+        message: Its title.
+    """
+    (migrations,) = _of(service)
+    with _named_failures(service):
+        print(migrations.new(message))
+
+
+def planned(services: Iterable[str]) -> list[str]:
+    """Tell what `up` would change in the databases of services, a line each; empty if nothing. Nothing is changed."""
+    return [line for service in services for line in _planned(*_of(service))]
+
+
+def _planned(migrations: "Migrations") -> Iterator[str]:
+    from sqlalchemy import make_url
+
+    with _named_failures(migrations.service):
+        migrations.check_owner()
+        address = make_url(migrations.url)
+        where = f"the database {address.database} at {address.host or 'this machine'}"
+        current = migrations.current()
+        pending = migrations.after(current)
+        if current is None:
+            yield f"{migrations.service}: makes its tables in {where}"
+        elif pending:
+            yield f"{migrations.service}: migrates {where} from {current} to {pending[-1]}"
+        elif migrations.rights_differ():
+            yield f"{migrations.service}: changes what the role {migrations.service_role} may do in {where}"
+
+
+def _of(service: str | None) -> list["Migrations"]:
+    """Makes the migrations of the services. All addresses are looked up before anything is done to one of them."""
+    from importlib import import_module
+
+    from services.kit.migrations.tree import Migrations
+
+    wanted = [service] if service else SERVICES
+    given = environment()
+    urls = {name: given.get(f"{name.upper()}_DATABASE_URL") for name in wanted}
+    owners = {name: given.get(owner_variable(name), url) for name, url in urls.items()}
+    if missing := [f"{name.upper()}_DATABASE_URL" for name, url in owners.items() if not url]:
+        verb = "is" if len(missing) == 1 else "are"
+        raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
+    return [
+        Migrations(
+            name,
+            url,
+            import_module(f"services.{name}.store.tables").metadata,
+            pooled=pooled(name, given),
+            service_role=service_role(name, given),
+        )
+        for name, url in owners.items()
+        if url
+    ]
+
+
+@contextmanager
+def _named_failures(service: str) -> Iterator[None]:
+    """Says whose database refused, and nothing of its address: there may be a password in it."""
+    from alembic.util import CommandError as AlembicError
+    from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+    from services.kit.migrations.grants import ServiceRoleUnknown
+    from services.kit.migrations.locking import MigrationsBusy
+    from services.kit.migrations.ownership import DatabaseOfAnother
+
+    owner = owner_variable(service)
+    variable = owner if owner in environment() else f"{service.upper()}_DATABASE_URL"
+    try:
+        yield
+    except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:
+        raise CommandError(f"{service}: {error}") from error
+    except ArgumentError as error:
+        raise CommandError(f"{variable} is not a URL such as postgresql://user:password@host:port/name") from error
+    except OperationalError as error:
+        raise CommandError(f"can't use the {service} database of {variable}: {_line(error.orig)}") from error
+    except DBAPIError as error:
+        raise CommandError(f"{service}: the database refused: {_line(error.orig)}") from error
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _print_move(service: str, before: str | None, after: str | None) -> None:
+    nowhere = "an empty database"
+    if before == after:
+        print(f"{service}: stays at {after or nowhere}")
+    else:
+        print(f"{service}: {before or nowhere} -> {after or nowhere}")
+
+
+def _print(found: Sequence[dict[str, str | None]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    elif found:
+        print_table(list(found[0]), [[value or NOTHING for value in each.values()] for each in found])

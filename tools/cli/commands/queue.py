@@ -1,0 +1,115 @@
+"""`innosystem queue`."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from tools.cli.connect import platform
+from tools.cli.options import Json
+from tools.cli.output import print_messages
+from tools.errors import CommandError
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_service_pb2 import QueueStats
+
+_COLUMNS = (
+    "queue",
+    "priority",
+    "waiting",
+    "dispatched",
+    "running",
+    "unserved",
+    "oldest_age",
+    "submitted_per_second",
+    "completed_per_second",
+    "paused",
+)
+
+
+app = App(name="queue", help="Show what waits and runs; pause or resume queues.")
+Name = Annotated[str, Parameter(name="QUEUE")]
+
+
+@app.default
+async def show(*names: str, as_json: Json = False) -> None:
+    """Show what waits and runs, per queue and priority.
+
+    Args:
+        names: The queues to show; by default all in which jobs wait or run.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
+
+    async with platform() as client:
+        stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
+    print_messages(stats.queues, _COLUMNS, as_json=as_json, nothing="No jobs wait or run.")
+    if not as_json:
+        for line in _unserved(stats.queues):
+            print(line)
+
+
+def _unserved(queues: "Iterable[QueueStats]") -> list[str]:
+    """Say what waits for a runner that has the handler, a line a queue."""
+    jobs: Counter[str] = Counter()
+    handlers: dict[str, set[str]] = {}
+    for one in queues:
+        if one.unserved:
+            jobs[one.queue] += one.unserved
+            handlers.setdefault(one.queue, set()).update(one.unserved_handlers)
+    return [
+        f"{count} jobs wait in {queue} for handlers that no runner has: {', '.join(sorted(handlers[queue]))}"
+        for queue, count in sorted(jobs.items())
+    ]
+
+
+@app.command
+async def pause(
+    name: Name,
+    /,
+    *,
+    unused: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+) -> None:
+    """Withhold the waiting jobs of a queue from the runners. Those that run go on.
+
+    Args:
+        name: The queue.
+        unused: Pause it also if nothing uses it. Otherwise that is taken for a mistake in its name.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import PauseQueueRequest
+
+    async with platform() as client:
+        if not unused and not await _is_used(client, name):
+            raise CommandError(
+                f"no job and no job type is in the queue {name!r}: is it misspelt? Nothing was paused; --unused does it"
+            )
+        await client.jobs.PauseQueue(PauseQueueRequest(queue=name))
+    print(f"{name} is paused.")
+
+
+async def _is_used(client: "Innosystem", name: str) -> bool:
+    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
+    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
+
+    of_queue = ListJobTypesRequest(filter=f"queue = {json.dumps(name)}", page_size=1)
+    if (await client.job_types.ListJobTypes(of_queue)).job_types:
+        return True
+    # Jobs stay in the queue that their type had when they were submitted.
+    stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
+    return any(one.waiting or one.running for one in stats.queues)
+
+
+@app.command
+async def resume(name: Name, /) -> None:
+    """Hand the waiting jobs of a queue to the runners again.
+
+    Args:
+        name: The queue.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import ResumeQueueRequest
+
+    async with platform() as client:
+        await client.jobs.ResumeQueue(ResumeQueueRequest(queue=name))
+    print(f"{name} is not paused.")

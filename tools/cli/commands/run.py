@@ -1,0 +1,28 @@
+"""`innosystem run`: a runner, in this process."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tools.cli.money import WHOLE
+
+
+def run(
+    *,
+    handlers: Annotated[list[str] | None, Parameter(help="Modules with handlers.", consume_multiple=True)] = None,
+    queue: Annotated[
+        list[str] | None, Parameter(help="Queues to serve, the most important first.", consume_multiple=True)
+    ] = None,
+    concurrency: Annotated[int | None, WHOLE, Parameter(help="How many handlers run at once.")] = None,
+) -> int:
+    """Run a runner in this process, until SIGTERM or Ctrl-C. What is not given comes from the environment and .env."""
+    from innosystem.runner.__main__ import main
+
+    arguments = []
+    if handlers:
+        arguments += ["--handlers", *handlers]
+    if queue:
+        arguments += ["--queue", *queue]
+    if concurrency is not None:
+        arguments += ["--concurrency", str(concurrency)]
+    return main(arguments)

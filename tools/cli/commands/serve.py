@@ -1,0 +1,29 @@
+"""`innosystem serve`: one service, in this process or in several that it starts."""
+
+import importlib
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from services import Service
+from tools.cli.money import WHOLE
+
+
+def serve(
+    service: Service,
+    *,
+    processes: Annotated[int | None, WHOLE, Parameter(validator=validators.Number(gte=1))] = None,
+) -> None:
+    """Serve customers, wallets or jobs, until SIGTERM or Ctrl-C.
+
+    The settings come from the environment and .env, such as JOBS_DATABASE_URL and JOBS_LISTEN_ADDRESS.
+
+    Parameters
+    ----------
+    service
+        Which service.
+    processes
+        How many processes serve on the one port; by default what the setting says, such as JOBS_PROCESSES.
+    """
+    module = importlib.import_module(f"services.{service}.__main__")
+    module.run([] if processes is None else ["--processes", str(processes)])

@@ -1,0 +1,153 @@
+"""`innosystem verify`. It reads the databases itself: whoever checks the services must not ask them."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, validators
+
+from services.kit.observability.caller import Origin, origin
+from tools.cli.confirmation import DryRun, Yes, confirmed
+from tools.cli.connect import platform, user_at_host
+from tools.cli.options import Json
+from tools.cli.output import logs_on_stderr, print_json, print_table
+from tools.errors import CommandError
+from tools.local.environment import environment
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tools.verify.findings import Limits, Report
+    from tools.verify.repair import ReleaseHold
+
+_Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+
+
+async def verify(
+    *,
+    grace_seconds: _Grace = 5.0,
+    repair: bool = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
+    """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
+
+    It reads the databases at CUSTOMERS_DATABASE_URL, WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing
+    without --repair. What is late, it judges by the settings of the jobs and wallets services (JOBS_HOLD_ORPHAN_SECONDS
+    and so on): give it theirs.
+
+    Args:
+        grace_seconds: After which time what looks wrong is read again: only what is still wrong counts.
+        repair: Set right what can safely be set right, and say what was done. Each is told first, and nothing is done
+            before you have agreed; what is not as it was by then is left alone. The status is 1 all the same: check
+            again. Holds are released through the wallets service at WALLETS_ADDRESS.
+    """
+    # There is no call: the audit trail shall say all the same who repaired something.
+    origin.set(Origin(actor=user_at_host(), method="innosystem verify --repair"))
+    if repair and not (yes or dry_run) and not sys.stdin.isatty():
+        raise CommandError("nothing was done: give --yes to repair, or --dry-run to see what that would be")
+    with logs_on_stderr():
+        report = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    return 0 if report.ok else 1
+
+
+async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> "Report":
+    from services.kit.data.errors import SchemaBehind
+    from services.kit.settings import DatabaseSettings, load
+    from tools.verify.repair import Proposals, Repairer
+    from tools.verify.store.books import open_books
+    from tools.verify.verification import verify as verify_books
+
+    for prefix in ("CUSTOMERS_DATABASE_", "WALLETS_DATABASE_", "JOBS_DATABASE_"):
+        if not environment().get(f"{prefix}URL"):
+            raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
+    limits = _limits(grace)
+    books = open_books(
+        load(DatabaseSettings, "CUSTOMERS_DATABASE_"),
+        load(DatabaseSettings, "WALLETS_DATABASE_"),
+        load(DatabaseSettings, "JOBS_DATABASE_"),
+        limits,
+    )
+    try:
+        async with books as opened, _releasing() as release:
+            if not repair:
+                return await verify_books(opened.books, limits=limits)
+            if yes and not dry_run:
+                return await verify_books(opened.books, limits=limits, repairing=Repairer(opened.repairs, release))
+            proposals = Proposals()
+            report = await verify_books(opened.books, limits=limits, repairing=proposals)
+            if not proposals.findings or not confirmed(proposals.plan(), yes=False, dry_run=dry_run):
+                return report
+            # Whoever agrees takes a while: what is not as it was is left alone, and nothing is done besides.
+            agreed = [one.repair for one in proposals.findings if one.repair is not None]
+            repairing = Repairer(opened.repairs, release, set(agreed))
+            return await verify_books(opened.books, limits=limits, repairing=repairing)
+    except SchemaBehind as error:
+        raise CommandError("the databases are behind this release: `innosystem migrate up`") from error
+
+
+def _limits(grace: timedelta) -> "Limits":
+    """What is late is said by the settings of the services, which the command is given as well."""
+    from services.jobs.settings import HousekeepingSettings
+    from services.kit.settings import load
+    from services.wallets.settings import RetentionSettings
+    from tools.verify.findings import Limits
+
+    jobs, wallets = load(HousekeepingSettings, "JOBS_"), load(RetentionSettings, "WALLETS_")
+    return Limits(grace=grace).allowing(
+        housekeeping_every=timedelta(seconds=jobs.housekeeping_seconds),
+        settled_after=timedelta(seconds=jobs.settle_after_seconds),
+        hold_orphan_after=timedelta(seconds=jobs.hold_orphan_seconds),
+        holds_kept=timedelta(days=wallets.holds_retention_days),
+    )
+
+
+@asynccontextmanager
+async def _releasing() -> AsyncIterator["ReleaseHold"]:
+    from grpc import aio
+
+    from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
+    from tools.cli.errors import describe
+    from tools.errors import ServiceUnreachable
+
+    async with platform() as client:
+
+        async def release(hold_id: "UUID") -> str | None:
+            try:
+                await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
+            except (ServiceUnreachable, aio.AioRpcError) as error:
+                # The report of all else is worth more than an end with this error.
+                return f"not released: {describe(error)}"
+            return None
+
+        yield release
+
+
+def _print(report: "Report") -> None:
+    from tools.verify.findings import KNOWN_EXCEPTIONS
+
+    print_table(("checked and found", ""), [(name, f"{value:,}") for name, value in report.figures().items()])
+    for kind, named in report.offenders.items():
+        print(f"\n{kind.value}:")
+        print_table(("id", "what"), [(f"{one.subject} {one.id}", one.description) for one in named])
+        if (more := report.counts[kind] - len(named)) > 0:
+            print(f"and {more:,} more")
+    for repaired in (one for named in report.repaired.values() for one in named):
+        print(
+            f"{'repaired' if repaired.done else 'not repaired'}: {repaired.finding.subject} {repaired.finding.id}: "
+            f"{repaired.outcome}"
+        )
+    if report.repairs:
+        print(f"\n{report.repairs:,} repaired. Check again: what the settler was told to do takes some seconds.")
+    unpaid = sum(report.counts[kind] for kind in KNOWN_EXCEPTIONS)
+    if unpaid:
+        print(f"\nAttention: {unpaid:,} finished jobs are not paid (declined or blocked).")
+    verdict = "ok: all books fit together" if report.ok else "NOT OK"
+    print(f"\n{verdict} ({report.seconds:.1f} s, {report.suspects:,} suspects read again)")

@@ -1,0 +1,64 @@
+"""What goes wrong in a command, as one line that a person can act on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import grpc
+
+
+def describe(error: BaseException) -> str:
+    """Puts an error into words.
+
+    Args:
+        error: Whatever a command raised.
+
+    Returns:
+        What to print: one line, for an error that was foreseen.
+    """
+    # Heavy, and needed only when something has gone wrong.
+    import grpc
+
+    from services.kit.errors import DatabaseUnavailable, DomainError, explained
+    from services.kit.settings import StartupError
+    from tools.errors import CommandError
+    from tools.local.embedded import EmbeddedServerError
+
+    error = first_of(error)
+    if isinstance(error, grpc.RpcError):
+        return _describe_call(error)
+    if isinstance(error, DatabaseUnavailable):
+        # A command works on a database itself: that it should send its request again would help nobody.
+        return f"the database can't be used: {explained(error.__cause__ or error)}"
+    if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (this should not happen: --debug shows where it does)"
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Answers the first error of a group of tasks: the others were cancelled because of it, or failed for the same."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def describe_unknown_command(tokens: Sequence[str], known: Sequence[str]) -> str:
+    """Puts a command that there is not into words, with the one that was probably meant."""
+    import difflib
+
+    name = tokens[0] if tokens else ""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "--help lists the commands"
+    return f"there is no command {name!r}: {hint}"
+
+
+def _describe_call(error: "grpc.RpcError") -> str:
+    from innosystem.client import error_from
+
+    if known := error_from(error):
+        return str(known)
+    code = getattr(error, "code", lambda: None)()
+    details = getattr(error, "details", lambda: None)()
+    return f"{code.name if code else 'UNKNOWN'}: {details or 'the service gave no reason'}"

@@ -1,0 +1,112 @@
+"""Which jobs `innosystem jobs cancel` and `retry` are to change, and what that would do: told before it is done."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tools.errors import CommandError
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+
+_PAGE: Final = 1000
+_COUNTED_MAX: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to jobs.
+
+    Attributes:
+        done: What they are then, in words.
+        money: What becomes of their price, in words.
+        statuses: Which of those that a filter finds are changed.
+    """
+
+    done: str
+    money: str
+    statuses: tuple[str, ...]
+
+
+CANCEL: Final = Change("cancelled", "that is reserved for them is free again", ("SCHEDULED", "PENDING", "RUNNING"))
+RETRY: Final = Change("run again", "is reserved for them again", ("FAILED", "CANCELLED"))
+
+
+@dataclass(frozen=True)
+class Selected:
+    """How the user names jobs: by one of the three.
+
+    Attributes:
+        ids: Their IDs.
+        filter: An AIP-160 filter.
+        everything: Whether all jobs of all customers are meant.
+        limit: How many to change at most, the oldest first; None for all.
+    """
+
+    ids: tuple[str, ...]
+    filter: str
+    everything: bool
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if [bool(self.ids), bool(self.filter), self.everything].count(True) != 1:
+            raise CommandError("name the jobs by their IDs, by --filter or by --all, one of the three")
+        if self.filter and not self.filter.strip():
+            raise CommandError("a blank filter would mean all jobs of all customers: say --all if you mean that")
+
+
+@dataclass
+class Found:
+    """What would be changed.
+
+    Attributes:
+        jobs: How many jobs.
+        more: Whether there are more, which were not counted.
+        statuses: How many of them have which status.
+        customers: Whose they are.
+        cents: What they cost, by currency.
+    """
+
+    jobs: int = 0
+    more: bool = False
+    statuses: Counter[str] = field(default_factory=Counter)
+    customers: set[str] = field(default_factory=set)
+    cents: Counter[str] = field(default_factory=Counter)
+
+    def plan(self, change: Change) -> list[str]:
+        """Say it in words, a line each."""
+        from services.kit.currencies import money
+
+        at_least = "more than " if self.more else ""
+        jobs = "1 job" if self.jobs == 1 else f"{self.jobs:,} jobs"
+        customers = "1 customer" if len(self.customers) == 1 else f"{len(self.customers):,} customers"
+        statuses = ", ".join(f"{count:,} {status}" for status, count in sorted(self.statuses.items()))
+        amounts = ", ".join(money(cents, currency) for currency, cents in sorted(self.cents.items()))
+        return [
+            f"To be {change.done}: {at_least}{jobs} of {at_least}{customers} ({statuses}).",
+            f"{at_least}{amounts} {change.money}.",
+        ]
+
+
+async def find(client: "Innosystem", selected: Selected, change: Change) -> Found:
+    """Look for the jobs that a filter means, or all, without changing one; not further than 10,000."""
+    from innosystem.jobs.v1.job_pb2 import JobStatus
+    from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
+
+    changeable = " OR ".join(f"status = {status}" for status in change.statuses)
+    wanted = f"({selected.filter}) AND ({changeable})" if selected.filter else changeable
+    limit = min(selected.limit or _COUNTED_MAX, _COUNTED_MAX)
+    request = ListJobsRequest(filter=wanted, order_by="created_at", page_size=min(limit, _PAGE))
+    found = Found()
+    while found.jobs < limit:
+        response = await client.jobs.ListJobs(request)
+        for job in response.jobs[: limit - found.jobs]:
+            found.jobs += 1
+            found.statuses[JobStatus.Name(job.status).removeprefix("JOB_STATUS_")] += 1
+            found.customers.add(job.customer_id)
+            found.cents[job.currency] += job.estimated_cost_cents
+        request.page_token = response.next_page_token
+        if not request.page_token:
+            return found
+    found.more = limit != selected.limit
+    return found

@@ -1,0 +1,1 @@
+"""The demonstration: its input, its work, its books."""

@@ -1,0 +1,212 @@
+"""The platform on this machine: databases, Redis, the three services and runners, each a process of its own.
+
+Used by `innosystem up`, `innosystem demo` and tests. PostgreSQL and Redis are embedded in the stack's folder, unless
+the settings name others (`*_DATABASE_URL`, `REDIS_URL`).
+"""
+
+import asyncio
+import fcntl
+import importlib
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from services import SERVICES
+from tools.local.child import Child, StackError
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
+from tools.local.embedded.errors import with_log
+from tools.local.environment import environment, owner_variable, pooled, service_role
+from tools.local.readiness import until_serving
+from tools.local.stopping import finished
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+HANDLERS = ("innosystem.runner.examples.source_stats",)
+
+_SERVING_SECONDS_MAX = 30.0
+_STOP_SECONDS_MAX = 30.0
+_WATCH_SECONDS = 0.5
+
+
+class Stack:
+    """The local stack. As an async context manager it is started and stopped with the block; the data stays.
+
+    Args:
+        folder: Where data and logs are kept; made if it is missing.
+        ports: The ports of the services, by name; a free one for those that are not named.
+        runners: How many runners to start.
+        handlers: The modules with the runners' handlers.
+        settings: The environment of the processes; by default that of this one, and .env.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ports: Mapping[str, int] | None = None,
+        runners: int = 1,
+        handlers: Sequence[str] = HANDLERS,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.addresses: dict[str, str] = {}
+        self.children: list[Child] = []
+        self._folder = folder.resolve()
+        self.settings_file = self._folder / "stack.env"
+        self._ports = ports or {}
+        self._runners = runners
+        self._handlers = handlers
+        self._settings = dict(environment() if settings is None else settings)
+        self._servers: dict[str, EmbeddedPostgres | EmbeddedRedis] = {}
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await finished(self._opened.aclose())
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: "TracebackType | None",
+    ) -> None:
+        await finished(self._opened.aclose())
+
+    async def watch(self) -> None:
+        """Waits until one of the processes ends.
+
+        Raises:
+            StackError: Naming it, with its exit status and the end of its log.
+            EmbeddedServerError: Naming the server, with the end of its log.
+        """
+        waiting = [asyncio.create_task(self._watch_child(child)) for child in self.children]
+        waiting.append(asyncio.create_task(self._watch_servers()))
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        done.pop().result()
+
+    async def _watch_child(self, child: Child) -> None:
+        await child.wait()
+        raise child.ended()
+
+    async def _watch_servers(self) -> None:
+        """Looks now and then: PostgreSQL and Redis are no children of this process, so nobody tells it of their end."""
+        while True:
+            for name, server in self._servers.items():
+                if not server.running:
+                    raise with_log(f"{name} ended", self._folder / f"{name}.log")
+            await asyncio.sleep(_WATCH_SECONDS)
+
+    async def _start(self) -> None:
+        (self._folder / "logs").mkdir(parents=True, exist_ok=True)
+        self._lock()
+        for step in (self._start_databases, self._start_redis, self._migrate):
+            await finished(asyncio.to_thread(step))
+        for service in SERVICES:
+            await self._start_service(service)
+        for number in range(1, self._runners + 1):
+            child = await self._start_child(f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers)
+            await child.logged("runner_ready")
+        self._write_settings()
+
+    def _write_settings(self) -> None:
+        """Writes down what other processes need to work with this stack, such as a runner in another terminal."""
+        names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
+        names += [name for name in map(owner_variable, SERVICES) if name in self._settings]
+        lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
+        self.settings_file.touch(mode=0o600)
+        self.settings_file.write_text("".join(lines))
+
+    def _lock(self) -> None:
+        """Keeps a second stack out of the folder. The lock is the kernel's, so none is left by a process that died."""
+        file = self._opened.enter_context((self._folder / "stack.lock").open("a+"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise StackError(f"a stack is running in {self._folder} (process {file.read().strip()})") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+
+    def _start_databases(self) -> None:
+        missing = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._settings]
+        if not missing:
+            return
+        # PGSERVICE, PGOPTIONS and their like are meant for another server.
+        for variables in (os.environ, self._settings):
+            for name in [name for name in variables if name.startswith("PG")]:
+                del variables[name]
+        self._servers["postgres"] = postgres = EmbeddedPostgres(self._folder)
+        self._opened.callback(postgres.stop)
+        postgres.start()
+        for service in missing:
+            name = f"innosystem_{service}"
+            postgres.create_database(name)
+            # The superuser owns the tables. The service owns nothing, and can't change what happened.
+            postgres.create_role(name)
+            self._settings[owner_variable(service)] = postgres.url(name)
+            self._settings[f"{service.upper()}_DATABASE_URL"] = postgres.url(name, user=name)
+
+    def _start_redis(self) -> None:
+        if "REDIS_URL" in self._settings:
+            return
+        self._servers["redis"] = redis = EmbeddedRedis(self._folder)
+        self._opened.callback(redis.stop)
+        redis.start()
+        self._settings["REDIS_URL"] = redis.url
+
+    def _migrate(self) -> None:
+        from services.kit.migrations.tree import Migrations
+
+        for service in SERVICES:
+            models = importlib.import_module(f"services.{service}.store.tables")
+            url = self._settings.get(owner_variable(service)) or self._settings[f"{service.upper()}_DATABASE_URL"]
+            Migrations(
+                service,
+                url,
+                models.metadata,
+                pooled=pooled(service, self._settings),
+                service_role=service_role(service, self._settings),
+            ).up()
+
+    async def _start_service(self, service: str) -> None:
+        self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
+        child = await self._start_child(service, f"services.{service}")
+        address = str((await child.logged("serving"))["address"])
+        await self._serving(child, address)
+        self.addresses[service] = self._settings[f"{service.upper()}_ADDRESS"] = address
+
+    async def _serving(self, child: Child, address: str) -> None:
+        import grpc
+
+        try:
+            await until_serving(address, seconds_max=_SERVING_SECONDS_MAX)
+        except TimeoutError:
+            raise StackError(f"{child.name} is not healthy after {_SERVING_SECONDS_MAX:g} s{child.tail()}") from None
+        except grpc.RpcError as error:
+            raise StackError(f"{child.name} went away while it started{child.tail()}") from error
+
+    async def _start_child(self, name: str, module: str, *arguments: str) -> Child:
+        log = self._folder / "logs" / f"{name}.log"
+        # How far a process has come is read from its log, at the level INFO.
+        level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
+        settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
+        # What the owners of the databases may do is nobody's business but that of migrations.
+        given = {key: value for key, value in self._settings.items() if key not in map(owner_variable, SERVICES)}
+        child = Child(name, module, arguments, {**given, **settings}, log)
+        # Stopped in the reverse order: runners first, then who takes their results, then the databases.
+        self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
+        await child.start()
+        self.children.append(child)
+        return child

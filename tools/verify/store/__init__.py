@@ -1,0 +1,1 @@
+"""Reads and repairs the databases that are checked."""

@@ -1,0 +1,251 @@
+"""The check itself: everything is read once, and what looks wrong is read again before it is a finding.
+
+On a live system no two databases are read at the same moment. What is missing in the ledger is looked for by reading
+jobs, then the ledger; what is too much there by reading the ledger, then jobs: the charge comes after the completion,
+and the settlement after the charge. The first walk does not bother and only collects suspects.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+from uuid import UUID
+
+from services.wallets.usecases.verify_ledger import START, Findings, Problem, Verification
+from tools.verify.findings import Finding, Kind, Limits, Repaired, Report
+from tools.verify.lines import (
+    CustomersBooks,
+    Deduction,
+    HoldPosition,
+    JobLine,
+    JobsBooks,
+    LedgerBooks,
+    Receipt,
+    RowBooks,
+    RowPage,
+)
+from tools.verify.pages import Page, by_job, chunks, pages
+from tools.verify.rules import exception_of, judge_charge, judge_held, judge_hold, judge_job
+
+_WALLET_PAGE = 50_000
+# A set of so many IDs takes about 15 MB.
+_CUSTOMERS_REMEMBERED = 100_000
+_WALLET_KINDS = {
+    Problem.SEQUENCE_GAP: Kind.SEQUENCE_GAP,
+    Problem.BROKEN_CHAIN: Kind.LEDGER_IMBALANCE,
+    Problem.BALANCE: Kind.LEDGER_IMBALANCE,
+    Problem.PENDING: Kind.PENDING_IMBALANCE,
+}
+# A charge that should be in the ledger; all other findings about charges are of what should not.
+_MISSING = frozenset({Kind.MISSING_CHARGE})
+
+
+class Repairing(Protocol):
+    """Sets right what can safely be set right."""
+
+    async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
+        """Does what the findings propose, if they propose something and it still holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Books:
+    """All that is checked.
+
+    Attributes:
+        wallets: The wallets' own check.
+        rows: The tables whose rows are judged where they are.
+    """
+
+    jobs: JobsBooks
+    ledger: LedgerBooks
+    wallets: Verification
+    customers: CustomersBooks
+    rows: Sequence[RowBooks] = ()
+
+
+_DEFAULT = Limits()
+
+
+async def verify(
+    books: Books,
+    *,
+    limits: Limits = _DEFAULT,
+    repairing: Repairing | None = None,
+    wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Report:
+    """Checks the wallets, charges and holds against jobs, who they all belong to, and each row by itself.
+
+    Memory grows with the number of suspects, and time with the number of rows.
+
+    Args:
+        books: What to check.
+        limits: How long what is under way may take, and how much to read at once. The books were opened with the same.
+        repairing: Repairs what is found; None to leave all as it is.
+        wait: Waits for the grace time.
+    """
+    check = _Check(books, limits, repairing)
+    started = monotonic()
+    await check.wallets()
+    for rows in books.rows:
+        await check.rows(rows)
+    await check.walk()
+    await check.old_holds()
+    if check.suspected:
+        await wait(limits.grace.total_seconds())
+        await check.suspects_again()
+    check.report.seconds = monotonic() - started
+    return check.report
+
+
+class _Check:
+    """One check: its report, and whom it suspects."""
+
+    def __init__(self, books: Books, limits: Limits, repairing: Repairing | None) -> None:
+        self.report = Report()
+        self._books = books
+        self._limits = limits
+        self._repairing = repairing
+        self._jobs: set[UUID] = set()
+        self._holds: set[UUID] = set()
+        self._customers: set[UUID] = set()
+
+    @property
+    def suspected(self) -> bool:
+        """Whether anything is to be read again."""
+        return bool(self._jobs or self._holds)
+
+    async def wallets(self) -> None:
+        """Checks the wallets. A page of theirs sees one moment: nothing has to be read again."""
+        page: Findings | None = None
+        while page is None or page.position is not None:
+            after = START if page is None or page.position is None else page.position
+            page = await self._books.wallets.page(after, _WALLET_PAGE)
+            self.report.wallets += page.wallets
+            self.report.transactions += page.transactions
+            self.report.active_holds += page.active_holds
+            self.report.sequence_gaps += page.sequence_gaps
+            self.report.ledger_imbalance_cents += page.ledger_imbalance_cents
+            self.report.pending_imbalance_cents += page.pending_imbalance_cents
+            for one in page.offenders:
+                self.report.add(Finding(_WALLET_KINDS[one.problem], "wallet", one.wallet_id, one.description))
+
+    async def rows(self, rows: RowBooks) -> None:
+        """Walks a table. What its rows are compared with is read at the same moment: nothing is read again."""
+        page: RowPage | None = None
+        while page is None or page.position is not None:
+            page = await rows.page(None if page is None else page.position, self._limits.page)
+            for one in page.wrong:
+                if one.unknown is not None:
+                    description = f"has a value that this release does not understand: {one.unknown}"
+                    self.report.add(Finding(Kind.VALUE_NOT_UNDERSTOOD, rows.subject, one.id, description))
+                elif one.wrong is not None:
+                    self.report.add(Finding(rows.kind, rows.subject, one.id, f"contradicts its {one.wrong}"))
+            await self._customers_of(dict.fromkeys(page.customer_ids))
+
+    async def _customers_of(self, lines: Mapping[UUID, JobLine | Receipt | None]) -> None:
+        """Asks for customers after what is theirs was read: they were there before it, and are never deleted."""
+        unknown = lines.keys() - self._customers
+        if not unknown:
+            return
+        existing = await self._books.customers.existing(unknown)
+        if len(self._customers) > _CUSTOMERS_REMEMBERED:
+            self._customers.clear()
+        self._customers |= existing
+        for customer_id in sorted(unknown - existing):
+            line = lines[customer_id]
+            owned = "a wallet" if line is None else f"the job {line.job_id}"
+            description = f"does not exist, and has {owned}"
+            self.report.add(Finding(Kind.UNKNOWN_CUSTOMER, "customer", customer_id, description))
+
+    async def walk(self) -> None:
+        """Walks jobs, receipts and deductions, and counts what the rules know as exceptions."""
+        async for page in pages(self._books.jobs, self._books.ledger, self._limits.page):
+            self.report.jobs_checked += len(page.jobs)
+            self.report.receipts_checked += len(page.receipts)
+            lines: list[JobLine | Receipt] = [*page.receipts, *page.jobs]
+            await self._customers_of({line.customer_id: line for line in lines})
+            for job in page.jobs:
+                if (exception := exception_of(job)) is not None:
+                    self.report.add(exception)
+            self._jobs.update(finding.id for finding in _about_charges(page))
+            self._jobs.update(finding.id for job in page.jobs for finding in judge_job(job))
+            self._jobs.update(finding.id for finding in await self._about_held(page.jobs))
+
+    async def old_holds(self) -> None:
+        """Walks the active holds that are old enough to have a job."""
+        after: HoldPosition | None = None
+        size = self._limits.page
+        while True:
+            holds = await self._books.ledger.old_holds(after, size)
+            jobs = await self._jobs_by_id([hold.job_id for hold in holds if hold.job_id is not None])
+            for hold in holds:
+                if judge_hold(hold, None if hold.job_id is None else jobs.get(hold.job_id)) is not None:
+                    self._holds.add(hold.hold_id)
+            if len(holds) < size:
+                return
+            after = HoldPosition(holds[-1].created_at, holds[-1].hold_id)
+
+    async def suspects_again(self) -> None:
+        """Reads all suspects again, in the order that proves something, and takes down what is still wrong."""
+        self.report.suspects = len(self._jobs) + len(self._holds)
+        for job_ids in chunks(sorted(self._jobs), self._limits.page):
+            await self._take_down(await self._jobs_again(job_ids))
+        for hold_ids in chunks(sorted(self._holds), self._limits.page):
+            await self._take_down(await self._holds_again(hold_ids))
+
+    async def _jobs_again(self, job_ids: Sequence[UUID]) -> list[Finding]:
+        before = await self._books.ledger.deductions_of(job_ids)
+        # A job that retention deletes now is seen in one of both.
+        jobs = await self._books.jobs.jobs_of(job_ids)
+        receipts = await self._books.jobs.receipts_of(job_ids)
+        after = await self._books.ledger.deductions_of(job_ids)
+        too_much = _about_charges(Page(jobs, receipts, before))
+        too_little = _about_charges(Page(jobs, receipts, after))
+        return [
+            *(finding for finding in too_little if finding.kind in _MISSING),
+            *(finding for finding in too_much if finding.kind not in _MISSING),
+            *(finding for job in jobs for finding in judge_job(job)),
+            *await self._about_held(jobs),
+        ]
+
+    async def _holds_again(self, hold_ids: Sequence[UUID]) -> list[Finding]:
+        holds = await self._books.ledger.holds_of(hold_ids)
+        jobs = await self._jobs_by_id([hold.job_id for hold in holds if hold.job_id is not None])
+        judged = (judge_hold(hold, None if hold.job_id is None else jobs.get(hold.job_id)) for hold in holds)
+        return [finding for finding in judged if finding is not None]
+
+    async def _about_held(self, jobs: Sequence[JobLine]) -> list[Finding]:
+        """Judges the holds of jobs that were read before. Of a CHARGED one it is seen in the charge."""
+        held = [(job, job.hold_id) for job in jobs if job.hold_id is not None and job.billing_status != "CHARGED"]
+        if not held:
+            return []
+        holds = {hold.hold_id: hold for hold in await self._books.ledger.holds_of([hold_id for _, hold_id in held])}
+        judged = (judge_held(job, holds.get(hold_id)) for job, hold_id in held)
+        return [finding for finding in judged if finding is not None]
+
+    async def _jobs_by_id(self, job_ids: Sequence[UUID]) -> dict[UUID, JobLine]:
+        jobs = await self._books.jobs.jobs_of(job_ids) if job_ids else []
+        return {job.job_id: job for job in jobs}
+
+    async def _take_down(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            self.report.add(finding)
+        if self._repairing is not None:
+            for repaired in await self._repairing.repair(findings):
+                self.report.add_repaired(repaired)
+
+
+def _about_charges(page: Page) -> Iterator[Finding]:
+    """Judges the charges of all jobs of a page, of receipts, and of jobs that only the ledger knows."""
+    receipts: dict[UUID, Receipt] = {receipt.job_id: receipt for receipt in page.receipts}
+    made: dict[UUID, list[Deduction]] = by_job(page.deductions)
+    none: list[Deduction] = []
+    for job in page.jobs:
+        yield from judge_charge(job, receipts.pop(job.job_id, None), made.pop(job.job_id, none))
+    # What is left has no job.
+    for receipt in receipts.values():
+        yield from judge_charge(None, receipt, made.pop(receipt.job_id, none))
+    for deductions in made.values():
+        yield from judge_charge(None, None, deductions)
