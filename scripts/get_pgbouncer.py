@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import pgbouncer_server  # noqa: E402 - the path has to be set first
+from tests.support import pgbouncer_server  # noqa: E402 - found by the path above
 
 PACKAGE = "pgbouncer"
 # The first release of Debian whose PgBouncer keeps prepared statements.

@@ -9,8 +9,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from tests.chaos.load import JOBS_PER_SECOND
-from tests.chaos.run import FAULT_EVERY_SECONDS, NEIGHBOURS_SECONDS, Result, run
+from tests.chaos.support.load import JOBS_PER_SECOND
+from tests.chaos.support.run import FAULT_EVERY_SECONDS, NEIGHBOURS_SECONDS, Result, run
 
 _COMPLAINTS_SHOWN = 50
 

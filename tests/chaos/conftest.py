@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services import SERVICES
-from tests.chaos.arena import Arena
+from tests.chaos.support.arena import Arena
 from tests.conftest import migrations
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 

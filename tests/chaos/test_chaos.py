@@ -3,7 +3,7 @@
 import pytest
 
 from tests.chaos.__main__ import new_folder, report
-from tests.chaos.run import run
+from tests.chaos.support.run import run
 
 SEED = 20261121
 SECONDS = 45.0

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from services import SERVICES
-from tests.chaos.arena import Arena, expect_death
+from tests.chaos.support.arena import Arena, expect_death
 from tests.e2e.load import Load
 from tests.e2e.processes import eventually
 from tests.e2e.stack import refusal

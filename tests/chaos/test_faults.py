@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from tests.chaos.faults import SORTS, schedule
+from tests.chaos.support.faults import SORTS, schedule
 
 
 def test_the_same_seed_deals_the_same_faults() -> None:

@@ -19,9 +19,9 @@ from innosystem.jobs.v1.job_service_pb2 import CancelJobRequest, CreateJobReques
 from innosystem.jobs.v1.job_type_pb2 import JobType
 from innosystem.jobs.v1.job_type_service_pb2 import GetJobTypeRequest, UpdateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import DeductRequest, PlaceHoldRequest
-from tests.chaos.arena import COST_CENTS, Arena, expect_death
-from tests.chaos.books import HoldRow
-from tests.chaos.commits import LossyWay
+from tests.chaos.support.arena import COST_CENTS, Arena, expect_death
+from tests.chaos.support.books import HoldRow
+from tests.chaos.support.commits import LossyWay
 from tests.conftest import service_role
 from tests.e2e.processes import eventually
 from tests.e2e.stack import refusal

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from tests.chaos.__main__ import new_folder, report
-from tests.chaos.neighbours import Sample, judged, percentile_99
-from tests.chaos.run import run
-from tests.chaos.troubles import ALL_PROBES, TROUBLES
+from tests.chaos.support.neighbours import Sample, judged, percentile_99
+from tests.chaos.support.run import run
+from tests.chaos.support.troubles import ALL_PROBES, TROUBLES
 
 SEED = 20261128
 SECONDS = 4.0

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
-from tests.chaos.books import Books, HoldRow, JobRow, TransactionRow, WalletRow
-from tests.chaos.kinds import KINDS
-from tests.chaos.notes import BEGUN, RETURNED, Notes
-from tests.chaos.oracle import Evidence, complaints, repeats, unfinished
-from tests.chaos.submissions import Submission
+from tests.chaos.support.books import Books, HoldRow, JobRow, TransactionRow, WalletRow
+from tests.chaos.support.kinds import KINDS
+from tests.chaos.support.notes import BEGUN, RETURNED, Notes
+from tests.chaos.support.oracle import Evidence, complaints, repeats, unfinished
+from tests.chaos.support.submissions import Submission
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADA, BOB = "ada", "bob"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.chaos.proxy import Link
+from tests.chaos.support.proxy import Link
 
 LIMIT_SECONDS = 5.0
 

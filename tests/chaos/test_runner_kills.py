@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.chaos.arena import Arena, expect_death
-from tests.chaos.verifying import verify
+from tests.chaos.support.arena import Arena, expect_death
+from tests.chaos.support.verifying import verify
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.verifying import findings
+from tests.chaos.support.verifying import findings
 
 DECLINED = {"kind": "declined", "subject": "job", "id": "7", "description": "3 cents"}
 DOUBLE = {"kind": "double_charges", "subject": "job", "id": "7", "description": "was charged 2 times"}

@@ -5,7 +5,7 @@ import pytest
 from innosystem.client import new_id
 from innosystem.jobs.v1.job_service_pb2 import WriteOffJobRequest
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from tests.chaos.arena import COST_CENTS, Arena, expect_death
+from tests.chaos.support.arena import COST_CENTS, Arena, expect_death
 from tests.e2e.stack import refusal
 
 pytestmark = pytest.mark.slow

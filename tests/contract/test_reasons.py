@@ -19,7 +19,7 @@ from innosystem.options.v1.error_reason_pb2 import ErrorReason
 from services import SERVICES
 from services.kit.errors import DomainError, FieldViolation
 from services.kit.rpc.status import code_of, to_status
-from tests.contract_texts import REASONS, comments, named
+from tests.support.contract_texts import REASONS, comments, named
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {

@@ -17,7 +17,7 @@ from innosystem.client import connect, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from tests.chaos.proxy import Link
+from tests.chaos.support.proxy import Link
 from tests.conftest import as_service
 from tests.e2e.processes import LIMIT_SECONDS, Process
 

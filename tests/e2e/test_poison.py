@@ -11,7 +11,7 @@ import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
 from services import SERVICES
-from tests.chaos.verifying import verify
+from tests.chaos.support.verifying import verify
 from tests.e2e.processes import Process, eventually
 from tests.e2e.stack import Stack, new_job
 

@@ -17,7 +17,7 @@ from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
 from services import SERVICES
-from tests.chaos.verifying import verify
+from tests.chaos.support.verifying import verify
 from tests.e2e.processes import eventually
 from tests.e2e.replicas import Replicas, replicas
 from tests.e2e.submitters import Accepted, in_batches, one_by_one

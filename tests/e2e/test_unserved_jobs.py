@@ -9,7 +9,7 @@ import pytest
 
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from services import SERVICES
-from tests.chaos.verifying import verify
+from tests.chaos.support.verifying import verify
 from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack, new_job
 

@@ -25,7 +25,7 @@ from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import ListQuery
 from tests.conftest import OpenDatabase
-from tests.work import Begin, Work
+from tests.support.work import Begin, Work
 
 
 class CustomersWork(Work):

@@ -5,8 +5,8 @@ import pytest
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from tests.conftest import OpenDatabase
-from tests.jobs_work import BeginJobs, memory_work, sql_work
-from tests.work import Begin
+from tests.support.jobs_work import BeginJobs, memory_work, sql_work
+from tests.support.work import Begin
 
 
 @pytest.fixture(params=["memory", "postgresql"])

@@ -12,8 +12,8 @@ from services.jobs.rules.entities import BillingStatus, Job, ListKey, NewJob, Wa
 from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.repositories import Claim, Lane
 from services.kit.data.corrupt import all_understood
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import BeginJobs, JobsWork
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import BeginJobs, JobsWork
 
 RUNNER = uuid7()
 DEFAULT = ListKey("default", Priority.MEDIUM)

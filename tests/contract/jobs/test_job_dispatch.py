@@ -11,8 +11,8 @@ from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.repositories import Lane, Turns
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, claim, read, running, stored, succeeded, taken
-from tests.jobs_examples import LATER, NOW, new_job, new_job_type
-from tests.jobs_work import BeginJobs
+from tests.support.jobs_examples import LATER, NOW, new_job, new_job_type
+from tests.support.jobs_work import BeginJobs
 
 MAIL = ListKey("mail", Priority.HIGH)
 IN_THE_PAST = -timedelta(seconds=1)

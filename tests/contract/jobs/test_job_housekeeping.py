@@ -17,8 +17,8 @@ from services.jobs.usecases.repositories import Renewal, Unsettled
 from services.jobs.usecases.reservations import Reserved
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
-from tests.jobs_examples import LATER, MINUTE, NOW, new_job
-from tests.jobs_work import BeginJobs, JobsWork
+from tests.support.jobs_examples import LATER, MINUTE, NOW, new_job
+from tests.support.jobs_work import BeginJobs, JobsWork
 
 LONG_AGO = -timedelta(hours=1)
 HOUR = timedelta(hours=1)

@@ -14,8 +14,8 @@ from services.kit.data.corrupt import understood_by_key
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery
 from tests.contract.jobs.lives import claim, complete, read, stored
-from tests.jobs_examples import MINUTE, new_job
-from tests.jobs_work import BeginJobs
+from tests.support.jobs_examples import MINUTE, new_job
+from tests.support.jobs_work import BeginJobs
 
 
 async def test_a_stored_job_is_read_back_as_it_was(begin: BeginJobs) -> None:

@@ -10,8 +10,8 @@ from services.jobs.rules.job_types import JobType, NewJobType, Priority, Process
 from services.jobs.usecases.repositories import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT, JOB_TYPES
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.query.page import ListQuery
-from tests.jobs_examples import new_job_type
-from tests.jobs_work import BeginJobs
+from tests.support.jobs_examples import new_job_type
+from tests.support.jobs_work import BeginJobs
 
 
 async def stored(begin: BeginJobs, new: NewJobType) -> JobType:

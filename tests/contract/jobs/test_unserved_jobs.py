@@ -11,8 +11,8 @@ from services.jobs.rules.entities import Backlog, Job, JobStatus, NewJob
 from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.repositories import Lane
 from tests.contract.jobs.lives import DEFAULT, claim, read
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import BeginJobs
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import BeginJobs
 
 OTHERS = frozenset({"other"})
 

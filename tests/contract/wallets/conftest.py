@@ -10,8 +10,8 @@ from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import BeginWallets, memory_work, sql_work
-from tests.work import Begin
+from tests.support.wallets_work import BeginWallets, memory_work, sql_work
+from tests.support.work import Begin
 
 
 @pytest.fixture(params=["memory", "postgresql"])

@@ -23,7 +23,7 @@ from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, R
 from services.wallets.usecases.ports import HOLDS
 from services.wallets.usecases.verify_ledger import START, Findings, Trial
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import BeginWallets
+from tests.support.wallets_work import BeginWallets
 
 LISTED = Lists(HOLDS, PageTokens(b"0123456789abcdef"))
 

@@ -12,7 +12,7 @@ from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, WriteOff
 from tests.contract.wallets.test_holds_and_refunds import verified
-from tests.wallets_work import BeginWallets
+from tests.support.wallets_work import BeginWallets
 
 Step = tuple[str, int, int, int]
 STEPS = st.lists(

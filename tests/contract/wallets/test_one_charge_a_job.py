@@ -16,7 +16,7 @@ from services.wallets.rules.ledger import Accepted, Decision
 from services.wallets.rules.requests import Deduct, WriteOff
 from services.wallets.usecases.wallets import WalletsService
 from tests.contract.wallets.test_holds_and_refunds import funded
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 
 
 def charge(wallet: Wallet, job_id: UUID, cents: int = 10) -> Deduct:

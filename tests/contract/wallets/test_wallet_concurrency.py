@@ -25,7 +25,7 @@ from services.wallets.store.verify_sql import SqlBooksReader
 from services.wallets.usecases.ports import TRANSACTIONS
 from services.wallets.usecases.verify_ledger import START, Problem, Verification
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 
 STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
 WRITERS = 32

@@ -34,7 +34,7 @@ from services.wallets.usecases.ports import (
     WALLETS,
 )
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import BeginWallets
+from tests.support.wallets_work import BeginWallets
 
 TOKENS = PageTokens(b"0123456789abcdef")
 STATEMENTS = Lists(TRANSACTIONS, TOKENS)

@@ -15,7 +15,7 @@ from services.wallets.rules.ledger import Accepted
 from services.wallets.rules.requests import WriteOff
 from services.wallets.usecases.wallets import WalletsService
 from tests.contract.wallets.test_holds_and_refunds import charge, funded, held, place, refund, released, verified
-from tests.wallets_work import BeginWallets, sql_work
+from tests.support.wallets_work import BeginWallets, sql_work
 
 
 def write_off(wallet: Wallet, cents: int, job_id: UUID, hold_id: UUID | None = None) -> WriteOff:

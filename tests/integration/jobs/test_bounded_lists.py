@@ -26,8 +26,8 @@ from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery, Page
 from tests.conftest import OpenDatabase
-from tests.jobs_examples import NOW, new_job, new_job_type
-from tests.jobs_work import (
+from tests.support.jobs_examples import NOW, new_job, new_job_type
+from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,

@@ -23,8 +23,8 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
-from tests.jobs_examples import NOW, new_job_type
-from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
+from tests.support.jobs_examples import NOW, new_job_type
+from tests.support.jobs_work import QueueForTests, WalletsForTests, sql_work
 
 LIMIT_SECONDS = 30
 HOURS = 3600.0

@@ -21,8 +21,8 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
-from tests.jobs_examples import MINUTE, new_job_type
-from tests.jobs_work import QueueForTests, WalletsForTests, sql_work
+from tests.support.jobs_examples import MINUTE, new_job_type
+from tests.support.jobs_work import QueueForTests, WalletsForTests, sql_work
 
 CALLERS = 16
 

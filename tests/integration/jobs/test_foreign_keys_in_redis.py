@@ -16,8 +16,8 @@ from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import RedisSettings
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import sql_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import sql_work
 
 FOREIGN, IDLE = ListKey("default", Priority.MEDIUM), ListKey("idle", Priority.MEDIUM)
 MAIL, SOUND = ListKey("mail", Priority.MEDIUM), ListKey("sound", Priority.MEDIUM)

@@ -17,8 +17,8 @@ from services.jobs.usecases.repositories import Claim, Renewal
 from services.jobs.usecases.run import Return, RunService
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import (
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,

@@ -24,8 +24,8 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import RowLocked
 from services.kit.settings import DatabaseSettings
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import (
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,

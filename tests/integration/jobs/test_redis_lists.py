@@ -15,7 +15,7 @@ from services.jobs.clients.queue import RedisLists
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
 from services.kit.settings import RedisSettings
-from tests.jobs_examples import NOW
+from tests.support.jobs_examples import NOW
 
 DEFAULT, MAIL = ListKey("default", Priority.MEDIUM), ListKey("mail", Priority.HIGH)
 

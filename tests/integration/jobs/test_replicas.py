@@ -22,9 +22,9 @@ from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
-from tests.jobs_lists import ListsForTests
-from tests.jobs_work import JobsWork, sql_work
+from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.support.jobs_lists import ListsForTests
+from tests.support.jobs_work import JobsWork, sql_work
 
 LIMIT_SECONDS = 15
 MEDIUM = ListKey("default", Priority.MEDIUM)
@@ -109,8 +109,8 @@ from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from tests.jobs_lists import ListsForTests
-from tests.jobs_work import sql_work
+from tests.support.jobs_lists import ListsForTests
+from tests.support.jobs_work import sql_work
 
 async def main():
     settings = DatabaseSettings(url=SecretStr(sys.argv[1]), idle_in_transaction_timeout_seconds=float(sys.argv[2]))

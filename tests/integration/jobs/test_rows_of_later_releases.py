@@ -28,8 +28,8 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query.page import ListQuery
-from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
-from tests.jobs_work import (
+from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.support.jobs_work import (
     ChangesForTests,
     QueueForTests,
     TypesForTests,

@@ -22,8 +22,8 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, Draining
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
 from tools.local.embedded import EmbeddedRedis
 
 LIMIT_SECONDS = 15

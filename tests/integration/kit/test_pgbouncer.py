@@ -23,9 +23,9 @@ from services.kit.data.errors import ConnectionFailed, LockTimedOut, TimedOut
 from services.kit.migrations.locking import TURNS, Limits, MigrationsBusy
 from services.kit.migrations.startup import SchemaGate
 from services.kit.settings import DatabaseSettings, StartupError
-from tests import pgbouncer_server
 from tests.conftest import PostgresServer, migrations
 from tests.migration.trees import FILL, FREEZE, TABLE, Tree, expire_turn
+from tests.support import pgbouncer_server
 from tools.cli.__main__ import main
 
 PROGRAM = pgbouncer_server.find()

@@ -16,7 +16,7 @@ from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold
 from tests.conftest import migrations
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 from tools.local.embedded import EmbeddedPostgres
 
 WALLETS = 100

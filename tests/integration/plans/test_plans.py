@@ -36,10 +36,10 @@ from services.wallets.rules.entities import HoldState, Owner
 from services.wallets.rules.requests import Credit, Deduct, Refund, ReleaseHold, WriteOff
 from services.wallets.usecases.ports import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
 from services.wallets.usecases.verify_ledger import START
-from tests.jobs_examples import MINUTE, NOW, new_job
-from tests.jobs_work import JobsWork
-from tests.jobs_work import sql_work as jobs_work
-from tests.wallets_work import sql_work as wallets_work
+from tests.support.jobs_examples import MINUTE, NOW, new_job
+from tests.support.jobs_work import JobsWork
+from tests.support.jobs_work import sql_work as jobs_work
+from tests.support.wallets_work import sql_work as wallets_work
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.conftest import migrations
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import JobsWork, sql_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import JobsWork, sql_work
 from tools.local.embedded import EmbeddedPostgres
 
 ROUNDS = 8

@@ -22,7 +22,7 @@ from services.wallets.rules.entities import NewWallet
 from services.wallets.rules.requests import Credit, PlaceHold
 from services.wallets.usecases.ports import HOLDS
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 
 COUNT = 30
 

@@ -16,7 +16,7 @@ from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.ledger import Accepted, Held
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 
 
 @pytest.fixture

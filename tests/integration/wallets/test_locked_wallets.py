@@ -19,7 +19,7 @@ from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.ledger import Held
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 
 OTHERS = 1000
 

@@ -15,7 +15,7 @@ from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.requests import Credit
 from services.wallets.usecases.wallets import WalletsService
-from tests.wallets_work import sql_work
+from tests.support.wallets_work import sql_work
 from tools.local.embedded.processes import wait_until
 
 _WRITERS = 8

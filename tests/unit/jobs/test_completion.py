@@ -19,7 +19,7 @@ from services.jobs.rules.completion import (
 )
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
 from services.jobs.rules.job_types import NewJobType, Priority
-from tests.jobs_examples import new_job_type
+from tests.support.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

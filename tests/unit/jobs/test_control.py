@@ -7,7 +7,7 @@ from services.jobs.rules.entities import FINAL, BillingStatus, JobStatus, is_at_
 from services.jobs.rules.errors import InsufficientFunds, JobNotCancellable, JobNotRetryable
 from services.jobs.usecases.reservations import Reserved
 from services.kit.errors import ConcurrentUpdate
-from tests.jobs_examples import stored_job
+from tests.support.jobs_examples import stored_job
 
 LIVE = sorted(set(JobStatus) - FINAL)
 OVER = [JobStatus.FAILED, JobStatus.CANCELLED]

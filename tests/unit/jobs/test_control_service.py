@@ -6,8 +6,8 @@ from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.repositories import STATUS, Claim
 from services.kit.data.transactions.memory import MemoryTransactions
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody
 
 
 async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() -> None:

@@ -20,9 +20,9 @@ from services.kit import background
 from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions.ambient import Definition, Opened
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
-from tests.jobs_examples import NOW, new_job, new_job_type
-from tests.jobs_lists import LIMIT_SECONDS, ListsForTests
-from tests.jobs_work import ChangesForTests, memory_work
+from tests.support.jobs_examples import NOW, new_job, new_job_type
+from tests.support.jobs_lists import LIMIT_SECONDS, ListsForTests
+from tests.support.jobs_work import ChangesForTests, memory_work
 
 MEDIUM = ListKey("default", Priority.MEDIUM)
 

@@ -13,7 +13,7 @@ from services.jobs.background import dispatcher as module
 from services.jobs.background import feeding, window
 from services.jobs.rules.entities import JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
-from tests.jobs_examples import NOW
+from tests.support.jobs_examples import NOW
 from tests.unit.jobs.test_dispatcher import MEDIUM, World, waiting, world
 
 __all__ = ["world"]

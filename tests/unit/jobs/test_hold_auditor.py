@@ -15,8 +15,8 @@ from services.jobs.usecases.reservations import Hold, HoldState, Reservation
 from services.kit.data.corrupt import understood
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DataCorrupt
-from tests.jobs_examples import new_job, new_job_type
-from tests.jobs_work import WalletsForTests, memory_work
+from tests.support.jobs_examples import new_job, new_job_type
+from tests.support.jobs_work import WalletsForTests, memory_work
 
 AGE = timedelta(minutes=10)
 OLD = timedelta(minutes=11)

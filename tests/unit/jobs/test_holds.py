@@ -9,7 +9,7 @@ import pytest
 from services.jobs.rules.errors import InsufficientFunds
 from services.jobs.usecases.reservations import GENERATIONS_MAX, HoldState, HoldTimes, Reservation, Reserved
 from services.kit.errors import DependencyUnavailable, IdempotencyKeyReused
-from tests.jobs_work import WalletsForTests
+from tests.support.jobs_work import WalletsForTests
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -25,8 +25,8 @@ from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError, RowLocked
-from tests.jobs_examples import MINUTE, NOW, new_job, new_job_type
-from tests.jobs_work import (
+from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.support.jobs_work import (
     TRANSACTION,
     ChangesForTests,
     QueueForTests,

@@ -6,7 +6,7 @@ from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, JobError, JobStat
 from services.jobs.rules.leasing import Choice
 from services.jobs.rules.leasing import choose as choose_at
 from services.jobs.usecases.repositories import Claim
-from tests.jobs_examples import LATER, MINUTE, NOW, stored_job
+from tests.support.jobs_examples import LATER, MINUTE, NOW, stored_job
 
 A, B, C, LEASE, OTHER, RUNNER = (UUID(int=number) for number in range(1, 7))
 

@@ -15,9 +15,9 @@ from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.repositories import Claim
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_lists import ListsForTests
-from tests.jobs_work import memory_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_lists import ListsForTests
+from tests.support.jobs_work import memory_work
 
 MEDIUM = ListKey("default", Priority.MEDIUM)
 APART = 5.0

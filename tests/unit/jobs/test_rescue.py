@@ -18,7 +18,7 @@ from services.jobs.rules.completion import Completion, Ending, Failure, ending
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.rescue import Rescue, is_suspect, rescued, short_losses
-from tests.jobs_examples import NOW, stored_job
+from tests.support.jobs_examples import NOW, stored_job
 
 RULES = DeathRules()
 RUNNER = uuid7()

@@ -13,7 +13,7 @@ from services.jobs.rules.schemas.payloads import BYTES_MAX
 from services.jobs.rules.submission import HORIZON, Submission, admitted, checked_input
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same
-from tests.jobs_examples import MINUTE, NOW, stored_job_type
+from tests.support.jobs_examples import MINUTE, NOW, stored_job_type
 
 ID = UUID(int=1)
 SCHEMA = json.dumps({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})

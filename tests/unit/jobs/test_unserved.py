@@ -18,8 +18,8 @@ from services.jobs.usecases.repositories import Claim
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions
-from tests.jobs_examples import MINUTE, new_job, new_job_type
-from tests.jobs_work import QueueForTests, memory_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_work import QueueForTests, memory_work
 
 BACKLOG = Backlog("default", uuid7())
 HALF, TWO, LONGEST = timedelta(seconds=0.5), timedelta(seconds=2), timedelta(seconds=15)

@@ -16,8 +16,8 @@ from services.jobs.usecases.repositories import Claim
 from services.jobs.usecases.watch import Watching, _Watcher
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable, DataCorrupt
-from tests.jobs_examples import MINUTE, new_job, new_job_type, stored_job
-from tests.jobs_work import JobsWork, memory_work
+from tests.support.jobs_examples import MINUTE, new_job, new_job_type, stored_job
+from tests.support.jobs_work import JobsWork, memory_work
 
 
 async def test_the_last_state_is_told_also_if_the_job_is_gone_by_then() -> None:

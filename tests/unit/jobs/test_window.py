@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.background.window import Window
 from services.jobs.rules.entities import NewJob
-from tests.jobs_examples import new_job
+from tests.support.jobs_examples import new_job
 
 MOST = 10_000
 TYPE = uuid7()

@@ -16,9 +16,9 @@ from services.kit.errors import DependencyUnavailable, DomainError
 from services.wallets.rules.entities import NewWallet, Owner, TransactionKind
 from services.wallets.rules.ledger import Accepted
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, WriteOff
-from tests.jobs_work import WalletsForTests
+from tests.support.jobs_work import WalletsForTests
+from tests.support.wallets_work import memory_work
 from tests.unit.jobs.test_housekeeping import AGO, World
-from tests.wallets_work import memory_work
 
 
 class LedgerForTests(WalletsForTests):

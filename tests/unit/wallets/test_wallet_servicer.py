@@ -16,7 +16,7 @@ from services.kit.errors import InvalidField, InvalidPageToken
 from services.kit.query.page import PageTokens
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc.servicer import Context, WalletServicer
-from tests.wallets_work import memory_work
+from tests.support.wallets_work import memory_work
 
 CONTEXT = cast("Context", None)
 VALIDATOR = ContractValidator()

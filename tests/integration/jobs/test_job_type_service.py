@@ -1,0 +1,323 @@
+"""JobTypeService over gRPC on PostgreSQL."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from innosystem.jobs.v1 import job_type_pb2
+from innosystem.jobs.v1 import job_type_service_pb2 as pb
+from innosystem.jobs.v1.job_type_pb2 import JobType, RetryPolicy
+from tests.support.rpc.jobs_stack import World, new_job_type
+from tests.support.rpc.refusals import Refused, Stored, reason_of
+
+CALLERS = 20
+
+
+def create(**values: Any) -> pb.CreateJobTypeRequest:
+    return pb.CreateJobTypeRequest(job_type=new_job_type(**values))
+
+
+def update(job_type: JobType, *paths: str, **values: Any) -> pb.UpdateJobTypeRequest:
+    return pb.UpdateJobTypeRequest(job_type=JobType(id=job_type.id, **values), update_mask=FieldMask(paths=paths))
+
+
+def get(world: World, job_type_id: str) -> JobType:
+    return world.job_types.GetJobType(pb.GetJobTypeRequest(id=job_type_id)).job_type
+
+
+def test_what_is_not_set_has_the_defaults_of_the_contract(world: World) -> None:
+    made = world.job_type(standard_cost_cents=0)
+
+    assert made.enabled
+    assert (made.currency, made.queue, made.max_attempts, made.paused) == ("EUR", "default", 1, False)
+    assert made.default_priority == job_type_pb2.PRIORITY_MEDIUM
+    assert (made.timeout.seconds, made.expires_after.seconds) == (300, 7 * 86400)
+    assert made.retry_policy == RetryPolicy(
+        initial_backoff=Duration(seconds=1), max_backoff=Duration(seconds=3600), multiplier=2
+    )
+    assert made.input_schema_json == ""
+
+
+def test_a_new_price_is_in_a_currency_of_iso_4217_that_has_a_minor_unit(world: World, refused: Refused) -> None:
+    for currency in ("XQZ", "XAU"):
+        refused.field(world.job_types.CreateJobType, create(currency=currency), "job_type.currency")
+
+
+def test_what_is_set_is_kept(world: World) -> None:
+    asked = new_job_type(
+        description="text",
+        standard_cost_cents=2**63 - 1,
+        currency="USD",
+        enabled=False,
+        queue="gpu",
+        default_priority=job_type_pb2.PRIORITY_HIGH,
+        max_attempts=7,
+        timeout=Duration(seconds=60),
+        expires_after=Duration(seconds=120),
+        retry_policy=RetryPolicy(
+            initial_backoff=Duration(nanos=5_000_000), max_backoff=Duration(seconds=9), multiplier=1.5
+        ),
+        input_schema_json='{"type": "object"}',
+    )
+
+    made = world.job_types.CreateJobType(pb.CreateJobTypeRequest(job_type=asked)).job_type
+
+    assert made.enabled is False
+    kept = JobType()
+    kept.CopyFrom(made)
+    for name in ("created_at", "updated_at", "etag"):
+        kept.ClearField(name)
+    assert kept == asked
+    assert get(world, asked.id) == made
+    assert world.job_types.GetJobType(pb.GetJobTypeRequest(name=asked.name)).job_type == made
+
+
+def test_without_an_id_the_server_makes_one(world: World) -> None:
+    assert UUID(world.job_type(id="", name=f"no-id-{uuid4()}").id).version == 7
+
+
+def test_a_repeated_create_is_answered_and_writes_nothing(world: World, stored: Stored) -> None:
+    asked = create()
+    first = world.job_types.CreateJobType(asked).job_type
+    with stored.unchanged():
+        again = world.job_types.CreateJobType(asked)
+
+    assert again == pb.CreateJobTypeResponse(job_type=first, replayed=True)
+
+
+def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: World, refused: Refused) -> None:
+    asked = create()
+    world.job_types.CreateJobType(asked)
+    asked.job_type.standard_cost_cents = 6
+    asked.job_type.queue = "other"
+
+    error = refused(world.job_types.CreateJobType, asked, "IDEMPOTENCY_KEY_REUSED")
+
+    assert error.metadata == {"fields": "job_type.standard_cost_cents,job_type.queue"}
+
+
+def test_a_name_is_taken_once(world: World, refused: Refused) -> None:
+    first, second = world.job_type(), world.job_type()
+
+    error = refused(world.job_types.CreateJobType, create(name=first.name), "JOB_TYPE_NAME_TAKEN")
+    assert error.metadata == {"name": first.name}
+    refused(world.job_types.UpdateJobType, update(second, "name", name=first.name), "JOB_TYPE_NAME_TAKEN")
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"id": "nonsense"}, "id"),
+        ({"name": ""}, "name"),
+        ({"name": "with space"}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"description": "a\0b"}, "description"),
+        ({"processing_logic_id": ""}, "processing_logic_id"),
+        ({"processing_logic_id": "x" * 201}, "processing_logic_id"),
+        ({"processor_type": 0}, "processor_type"),
+        ({"processor_type": 99}, "processor_type"),
+        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_BATCH}, "processor_type"),
+        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "processor_type"),
+        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK}, "processor_type"),
+        ({"standard_cost_cents": -1}, "standard_cost_cents"),
+        ({"standard_cost_cents": -(2**63)}, "standard_cost_cents"),
+        ({"currency": "euro"}, "currency"),
+        ({"queue": "Not A Queue"}, "queue"),
+        ({"default_priority": 4}, "default_priority"),
+        ({"max_attempts": 101}, "max_attempts"),
+        ({"max_attempts": -1}, "max_attempts"),
+        ({"timeout": Duration(nanos=999_999_999)}, "timeout"),
+        ({"timeout": Duration(seconds=86401)}, "timeout"),
+        ({"expires_after": Duration(seconds=90 * 86400 + 1)}, "expires_after"),
+        ({"retry_policy": RetryPolicy(multiplier=0.5)}, "retry_policy.multiplier"),
+        ({"retry_policy": RetryPolicy(multiplier=float("nan"))}, "retry_policy.multiplier"),
+        ({"retry_policy": RetryPolicy(multiplier=float("inf"))}, "retry_policy.multiplier"),
+        (
+            {"retry_policy": RetryPolicy(initial_backoff=Duration(seconds=2), max_backoff=Duration(seconds=1))},
+            "retry_policy.max_backoff",
+        ),
+        ({"input_schema_json": "{"}, "input_schema_json"),
+        ({"input_schema_json": '{"type": 5}'}, "input_schema_json"),
+        ({"input_schema_json": '{"const": "\\u0000"}'}, "input_schema_json"),
+        ({"input_schema_json": '{"const": "\\ud800"}'}, "input_schema_json"),
+        ({"input_schema_json": '{"$ref": "https://example.com/schema.json"}'}, "input_schema_json"),
+        ({"input_schema_json": f'"{"x" * 65536}"'}, "input_schema_json"),
+    ],
+)
+def test_a_create_with_a_bad_field_is_refused(
+    world: World, refused: Refused, values: dict[str, Any], field: str
+) -> None:
+    refused.field(world.job_types.CreateJobType, create(**values), f"job_type.{field}")
+
+
+def test_a_create_without_a_job_type_is_refused(world: World, refused: Refused) -> None:
+    refused.field(world.job_types.CreateJobType, pb.CreateJobTypeRequest(), "job_type")
+
+
+def test_a_job_type_that_is_not_there_is_not_found(world: World, refused: Refused) -> None:
+    unknown = str(uuid4())
+    stub = world.job_types
+
+    error = refused(stub.GetJobType, pb.GetJobTypeRequest(id=unknown), "JOB_TYPE_NOT_FOUND")
+    assert error.metadata == {"job_type": unknown}
+    error = refused(stub.GetJobType, pb.GetJobTypeRequest(name="nobody"), "JOB_TYPE_NOT_FOUND")
+    assert error.metadata == {"job_type": "nobody"}
+    refused(stub.DeleteJobType, pb.DeleteJobTypeRequest(job_type_id=unknown), "JOB_TYPE_NOT_FOUND")
+    refused(stub.UpdateJobType, update(JobType(id=unknown), "name", name="x"), "JOB_TYPE_NOT_FOUND")
+
+
+def test_a_job_type_has_to_be_named_by_a_valid_id_or_name(world: World, refused: Refused) -> None:
+    stub = world.job_types
+
+    refused.field(stub.GetJobType, pb.GetJobTypeRequest(), "job_type")
+    refused.field(stub.GetJobType, pb.GetJobTypeRequest(id="nonsense"), "id")
+    refused.field(stub.GetJobType, pb.GetJobTypeRequest(name=""), "name")
+    refused.field(stub.GetJobType, pb.GetJobTypeRequest(name="a\0b"), "name")
+    refused.field(stub.DeleteJobType, pb.DeleteJobTypeRequest(job_type_id="nonsense"), "job_type_id")
+
+
+def test_an_update_changes_what_the_mask_names_and_nothing_else(world: World) -> None:
+    job_type = world.job_type(description="before", enabled=True)
+    asked = update(job_type, "enabled", "standard_cost_cents", enabled=False, standard_cost_cents=9, description="x")
+
+    changed = world.job_types.UpdateJobType(asked).job_type
+
+    assert (changed.enabled, changed.standard_cost_cents, changed.description) == (False, 9, "before")
+    assert changed.etag != job_type.etag
+    assert get(world, job_type.id) == changed
+
+
+def test_a_field_in_the_mask_that_is_not_set_gets_its_default(world: World) -> None:
+    job_type = world.job_type(queue="gpu", max_attempts=5, timeout=Duration(seconds=9))
+
+    changed = world.job_types.UpdateJobType(update(job_type, "queue", "max_attempts", "timeout")).job_type
+
+    assert (changed.queue, changed.max_attempts, changed.timeout.seconds) == ("default", 1, 300)
+
+
+def test_changes_under_an_old_etag_are_refused(world: World, refused: Refused) -> None:
+    job_type = world.job_type()
+    stub = world.job_types
+    stub.UpdateJobType(update(job_type, "description", description="second", etag=job_type.etag))
+
+    late = update(job_type, "description", description="third", etag=job_type.etag)
+    refused(stub.UpdateJobType, late, "ETAG_MISMATCH")
+    deletion = pb.DeleteJobTypeRequest(job_type_id=job_type.id, etag=job_type.etag)
+    refused(stub.DeleteJobType, deletion, "ETAG_MISMATCH")
+
+
+@pytest.mark.parametrize("etag", [False, True], ids=["without etags", "with etags"])
+def test_of_twenty_that_update_a_job_type_at_once_those_without_an_etag_all_succeed(world: World, etag: bool) -> None:
+    job_type = world.job_type()
+
+    def change(number: int) -> str:
+        values = {"etag": job_type.etag} if etag else {}
+        asked = update(job_type, "description", description=f"text {number}", **values)
+        return reason_of(lambda: world.job_types.UpdateJobType(asked))
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        refusals = Counter(pool.map(change, range(CALLERS)))
+    assert refusals == ({"": 1, "ETAG_MISMATCH": CALLERS - 1} if etag else {"": CALLERS})
+
+
+def test_updates_with_bad_fields_are_refused(world: World, refused: Refused) -> None:
+    job_type, stub = world.job_type(), world.job_types
+
+    refused.field(stub.UpdateJobType, update(job_type), "update_mask")
+    refused.field(stub.UpdateJobType, update(job_type, "currency", currency="USD"), "update_mask")
+    refused.field(stub.UpdateJobType, update(job_type, "name"), "job_type.name")
+    refused.field(stub.UpdateJobType, update(job_type, "processor_type"), "job_type.processor_type")
+    unknown = update(job_type, "processor_type", processor_type=99)
+    refused.field(stub.UpdateJobType, unknown, "job_type.processor_type")
+    batch = update(job_type, "processor_type", processor_type=job_type_pb2.PROCESSOR_TYPE_BATCH)
+    refused.field(stub.UpdateJobType, batch, "job_type.processor_type")
+    negative = update(job_type, "standard_cost_cents", standard_cost_cents=-1)
+    refused.field(stub.UpdateJobType, negative, "job_type.standard_cost_cents")
+    refused.field(stub.UpdateJobType, update(JobType(id="?"), "name", name="x"), "job_type.id")
+    refused.field(stub.UpdateJobType, update(JobType(), "name", name="x"), "job_type.id")
+
+
+def test_a_job_type_that_no_job_uses_can_be_deleted_and_any_other_not(world: World, refused: Refused) -> None:
+    unused, used = world.job_type(), world.job_type()
+    world.job(job_type_id=used.id)
+    stub = world.job_types
+
+    stub.DeleteJobType(pb.DeleteJobTypeRequest(job_type_id=unused.id, etag=unused.etag))
+
+    refused(stub.GetJobType, pb.GetJobTypeRequest(id=unused.id), "JOB_TYPE_NOT_FOUND")
+    error = refused(stub.DeleteJobType, pb.DeleteJobTypeRequest(job_type_id=used.id), "JOB_TYPE_IN_USE")
+    assert error.metadata == {"job_type_id": used.id}
+
+
+def test_a_new_price_touches_only_later_jobs(world: World) -> None:
+    job_type = world.job_type(standard_cost_cents=5)
+    earlier = world.job(job_type_id=job_type.id)
+    world.job_types.UpdateJobType(update(job_type, "standard_cost_cents", standard_cost_cents=8))
+    later = world.job(job_type_id=job_type.id)
+
+    assert world.get(earlier.id).estimated_cost_cents == 5
+    assert later.estimated_cost_cents == 8
+
+
+def test_a_processor_type_in_a_row_that_nobody_knows_is_a_clear_error(
+    world: World, refused: Refused, stored: Stored
+) -> None:
+    job_type, other = world.job_type(), world.job_type()
+    stored.execute("UPDATE job_types SET processor_type = 'QUANTUM' WHERE id = %s", job_type.id)
+    try:
+        for asked in (pb.GetJobTypeRequest(id=job_type.id), pb.GetJobTypeRequest(name=job_type.name)):
+            error = refused(world.job_types.GetJobType, asked, "DATA_CORRUPT")
+            assert error.metadata == {
+                "entity": "job_types",
+                "entity_id": job_type.id,
+                "field": "processor_type",
+                "value": "QUANTUM",
+            }
+        listed = world.job_types.ListJobTypes(pb.ListJobTypesRequest(page_size=1000)).job_types
+        assert other.id in {one.id for one in listed}
+        assert job_type.id not in {one.id for one in listed}
+        refused(world.job_types.UpdateJobType, update(job_type, "name", name="x"), "DATA_CORRUPT")
+    finally:
+        stored.execute("UPDATE job_types SET processor_type = 'ASYNC' WHERE id = %s", job_type.id)
+
+
+def test_job_types_are_listed_by_name_page_by_page_and_filtered(world: World) -> None:
+    queue = "listed"
+    names = [f"listed-{number}" for number in range(5)]
+    for number in (3, 0, 4, 1, 2):
+        world.job_type(name=names[number], queue=queue, standard_cost_cents=number)
+    asked = pb.ListJobTypesRequest(page_size=2, filter=f"queue = {queue}")
+    pages = []
+    for _ in range(3):
+        page = world.job_types.ListJobTypes(asked)
+        pages.append([one.name for one in page.job_types])
+        asked.page_token = page.next_page_token
+
+    assert pages == [names[:2], names[2:4], names[4:]]
+    assert not asked.page_token
+    chosen = pb.ListJobTypesRequest(
+        filter=f"queue = {queue} AND standard_cost_cents >= 2 AND processor_type = ASYNC AND enabled = true",
+        order_by="standard_cost_cents desc",
+    )
+    assert [one.name for one in world.job_types.ListJobTypes(chosen).job_types] == names[:1:-1]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"filter": "processor_type = QUANTUM"}, "INVALID_FILTER"),
+        ({"filter": "input_schema_json = 1"}, "INVALID_FILTER"),
+        ({"order_by": "queue"}, "INVALID_ORDER_BY"),
+        ({"page_token": "nonsense"}, "INVALID_PAGE_TOKEN"),
+    ],
+)
+def test_lists_with_bad_parameters_are_refused(
+    world: World, refused: Refused, values: dict[str, Any], reason: str
+) -> None:
+    refused(world.job_types.ListJobTypes, pb.ListJobTypesRequest(**values), reason)
+    refused.field(world.job_types.ListJobTypes, pb.ListJobTypesRequest(page_size=-1), "page_size")

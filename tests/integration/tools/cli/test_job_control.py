@@ -1,0 +1,229 @@
+"""Commands that take jobs back, run them again, watch them, and pause and resume, against real services."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from innosystem.client import new_id
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.e2e.processes import eventually
+from tests.integration.tools.cli.conftest import Run
+from tests.unit.tools.cli.test_confirmation import Terminal
+
+ADA = "01990000-0000-7000-8000-000000000201"
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Callable[..., Any]:
+    """Runs a command that must succeed and reads the JSON it prints."""
+
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def job_type(innosystem: Run) -> str:
+    """The name of a job type whose queue no runner serves."""
+    assert innosystem("seed").returncode == 0
+    name = f"held-{new_id()}"
+    done = innosystem(
+        "job-types",
+        "create",
+        "--name",
+        name,
+        "--processor-type",
+        "ASYNC",
+        "--queue",
+        "nobody",
+        "--standard-cost-cents",
+        "1",
+    )
+    assert done.returncode == 0, done.stderr
+    return name
+
+
+@pytest.fixture
+def waiting(innosystem: Run, job_type: str, tmp_path: Path) -> list[str]:
+    """The IDs of two jobs that nobody runs."""
+    ids = [str(new_id()), str(new_id())]
+    file = tmp_path / "jobs.jsonl"
+    lines = [{"job_id": one, "job_type": job_type, "labels": {"of": job_type}} for one in ids]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = innosystem("submit", str(file), "--customer-id", ADA)
+    assert done.returncode == 0, done.stderr
+    return ids
+
+
+def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
+    found: Callable[..., Any], waiting: list[str], job_type: str
+) -> None:
+    cancelled = found("jobs", "cancel", *waiting, "--reason", "a mistake")
+    assert {job["status"] for job in cancelled["jobs"]} == {"JOB_STATUS_CANCELLED"}
+    assert {job["error"]["message"] for job in cancelled["jobs"]} == {"a mistake"}
+    # Their holds are released in a moment.
+    eventually(lambda: found("jobs", "list", "--filter", f'labels.of = "{job_type}" AND billing_status = RELEASED'))
+    again = found("jobs", "retry", "--filter", f'labels.of = "{job_type}"', "--yes")
+    assert sorted(job["id"] for job in again["jobs"]) == sorted(waiting)
+    assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}
+
+
+def test_a_filter_changes_no_more_than_the_limit(found: Callable[..., Any], waiting: list[str], job_type: str) -> None:
+    cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
+    assert len(cancelled["jobs"]) == 1
+
+
+def test_what_a_filter_changes_is_told_and_agreed_to_before(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str], job_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_type = ("--filter", f'labels.of = "{job_type}"')
+    plan = "To be cancelled: 2 jobs of 1 customer (2 PENDING).\n0.02 EUR that is reserved for them is free again.\n"
+
+    def unchanged() -> bool:
+        return {job["status"] for job in found("jobs", "list", *of_type)} == {"JOB_STATUS_PENDING"}
+
+    tried = innosystem("jobs", "cancel", *of_type, "--dry-run")
+    assert (tried.returncode, tried.stdout) == (0, "")
+    assert tried.stderr == plan + "Nothing was done: --dry-run.\n"
+    assert unchanged()
+    unasked = innosystem("jobs", "cancel", *of_type)
+    assert unasked.returncode == 1
+    assert (
+        unasked.stderr
+        == f"{plan}innosystem: nothing was done: give --yes to do it, or --dry-run to see what it would be\n"
+    )
+    assert unchanged()
+    monkeypatch.setattr("sys.stdin", Terminal("no\n"))
+    assert innosystem("jobs", "cancel", *of_type).returncode == 1
+    assert unchanged()
+    monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
+    agreed = innosystem("jobs", "cancel", *of_type)
+    assert agreed.returncode == 0, agreed.stderr
+    assert all(job_id in agreed.stdout for job_id in waiting)
+    again = innosystem("jobs", "retry", *of_type, "--dry-run")
+    assert again.stderr.startswith(
+        "To be run again: 2 jobs of 1 customer (2 CANCELLED).\n0.02 EUR is reserved for them again.\n"
+    )
+    assert innosystem("jobs", "cancel", *of_type).stdout == "No jobs were changed.\n"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  \n "])
+def test_a_blank_filter_changes_no_job(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str], blank: str
+) -> None:
+    done = innosystem("jobs", "cancel", "--filter", blank, "--yes")
+    assert done.returncode == 1
+    assert "say --all if you mean that" in done.stderr
+    assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_PENDING"}
+
+
+def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Callable[..., Any], waiting: list[str]) -> None:
+    told = innosystem("jobs", "cancel", "--all")
+    assert told.returncode == 1
+    assert "To be cancelled: " in told.stderr
+    assert innosystem("jobs", "cancel", "--all", "--yes").returncode == 0
+    assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_CANCELLED"}
+    assert innosystem("jobs", "cancel", "--all", "--filter", "status = PENDING").returncode == 1
+
+
+def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run, waiting: list[str]) -> None:
+    unknown = str(new_id())
+    done = innosystem("jobs", "cancel", waiting[0], unknown)
+    assert done.returncode == 1
+    assert waiting[0] in done.stdout
+    assert f"JOB_NOT_FOUND: No job has the ID {unknown}" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["id", "--filter", "status = FAILED"]], ids=["nothing", "both"])
+def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> None:
+    done = innosystem("jobs", "retry", *arguments)
+    assert done.returncode == 1
+    assert "by their IDs, by --filter or by --all" in done.stderr
+
+
+def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
+    innosystem: Run, found: Callable[..., Any], waiting: list[str]
+) -> None:
+    found("jobs", "cancel", *waiting)
+    done = innosystem("jobs", "watch", waiting[0])
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("status CANCELLED  billing_status RELEASED")
+
+
+@pytest.mark.usefixtures("job_type")
+def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Callable[..., Any]) -> None:
+    assert innosystem("queue", "pause", "nobody").stdout == "nobody is paused.\n"
+    assert {one["paused"] for one in found("queue", "nobody")} == {True}
+    assert innosystem("queue", "resume", "nobody").returncode == 0
+    assert {one["paused"] for one in found("queue", "nobody")} == {False}
+
+
+def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Callable[..., Any]) -> None:
+    done = innosystem("queue", "pause", "defalt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no job and no job type is in the queue 'defalt': is it misspelt?" in done.stderr
+    assert not any(one["paused"] for one in found("queue", "defalt"))
+    assert innosystem("queue", "pause", "defalt", "--unused").stdout == "defalt is paused.\n"
+    assert innosystem("queue", "resume", "defalt").returncode == 0
+
+
+def test_a_job_type_is_paused_and_resumed_by_its_name(
+    innosystem: Run, found: Callable[..., Any], job_type: str
+) -> None:
+    assert innosystem("job-types", "pause", job_type).stdout == f"{job_type} is paused.\n"
+    assert found("job-types", "show", job_type)["paused"] is True
+    assert innosystem("job-types", "resume", job_type).returncode == 0
+    assert found("job-types", "show", job_type)["paused"] is False
+
+
+def test_a_declined_job_is_found_and_written_off(
+    found: Callable[..., Any], innosystem: Run, platform_environment: dict[str, str], waiting: list[str]
+) -> None:
+    job_id = waiting[0]
+    _decline(platform_environment, job_id)
+    listed = found("jobs", "list", "--filter", "billing_status = DECLINED")
+    assert [job["id"] for job in listed] == [job_id]
+    unasked = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone")
+    assert unasked.returncode == 1
+    assert f"The charge of job {job_id} is given up: 0.01 EUR of customer {ADA}, now DECLINED." in unasked.stderr
+    tried = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone", "--dry-run")
+    assert tried.returncode == 0
+    assert found("jobs", "show", job_id)["billing_status"] == "BILLING_STATUS_DECLINED"
+    written = found("jobs", "write-off", job_id, "--reason", "the customer is gone", "--yes")
+    assert (written["id"], written["billing_status"]) == (job_id, "BILLING_STATUS_CHARGED")
+    lines = found("wallets", "show", "--customer-id", ADA, "--transactions", "2")["transactions"]
+    assert [(line["kind"], line["job_id"], line["description"]) for line in lines] == [
+        ("TRANSACTION_KIND_DEDUCTION", job_id, "the customer is gone"),
+        ("TRANSACTION_KIND_ADJUSTMENT", job_id, "the customer is gone"),
+    ]
+    refused = innosystem("jobs", "write-off", waiting[1], "--reason", "a mistake", "--yes")
+    assert refused.returncode == 1
+    assert "NOTHING_TO_WRITE_OFF" in refused.stderr
+
+
+def _decline(environment: dict[str, str], job_id: str) -> None:
+    """Takes a job to its success as a runner does whose charge was declined: its hold was released in between."""
+    with (
+        grpc.insecure_channel(environment["JOBS_ADDRESS"]) as jobs_channel,
+        grpc.insecure_channel(environment["WALLETS_ADDRESS"]) as wallets_channel,
+    ):
+        jobs, lease_id = JobServiceStub(jobs_channel), str(new_id())
+        claim = pb.ClaimJobsRequest(job_ids=[job_id], runner_id=str(new_id()), lease_id=lease_id)
+        [claimed] = jobs.ClaimJobs(claim).jobs
+        release = ReleaseHoldRequest(hold_id=claimed.job.hold_id)
+        WalletServiceStub(wallets_channel).ReleaseHold(release)
+        completion = pb.JobCompletion(job_id=job_id, lease_id=lease_id, output_json="1")
+        jobs.CompleteJobs(pb.CompleteJobsRequest(completions=[completion]))
+        declined = pb.JobSettlement(job_id=job_id, declined=pb.ChargeDeclined(reason="INSUFFICIENT_FUNDS"))
+        jobs.SettleJobs(pb.SettleJobsRequest(settlements=[declined]))

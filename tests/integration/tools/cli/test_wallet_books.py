@@ -1,0 +1,245 @@
+"""`innosystem wallets holds`, `refund` and `verify` on a running stack."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import psycopg
+import pytest
+
+from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.integration.tools.cli.conftest import Run
+
+Found = Callable[..., Any]
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Found:
+    """Runs a command that must succeed and reads the JSON it prints."""
+
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def stub(platform_environment: dict[str, str]) -> Any:
+    """The service, for what no command does."""
+    with grpc.insecure_channel(platform_environment["WALLETS_ADDRESS"]) as channel:
+        yield WalletServiceStub(channel)
+
+
+@pytest.fixture
+def wallet(found: Found) -> dict[str, Any]:
+    """A wallet with 100 cents."""
+    customer_id = str(uuid4())
+    made: dict[str, Any] = found("wallets", "create", "--customer-id", customer_id)
+    found("wallets", "credit", "--customer-id", customer_id, "--amount-cents", "100", "--yes")
+    return made
+
+
+def place(stub: Any, wallet: dict[str, Any], cents: int) -> pb.PlaceHoldRequest:
+    """Reserves money for a job of its own."""
+    request = pb.PlaceHoldRequest(
+        hold_id=str(uuid4()),
+        job_id=str(uuid4()),
+        customer_id=wallet["customer_id"],
+        currency="EUR",
+        amount_cents=cents,
+    )
+    stub.PlaceHold(request)
+    return request
+
+
+def charge(stub: Any, wallet: dict[str, Any], cents: int) -> Any:
+    """Charges a job of its own."""
+    job_id = str(uuid4())
+    request = pb.DeductRequest(
+        customer_id=wallet["customer_id"],
+        currency="EUR",
+        amount_cents=cents,
+        job_id=job_id,
+        idempotency_key=f"job:{job_id}",
+    )
+    return stub.Deduct(request).transaction
+
+
+def test_holds_are_listed_filtered_and_limited(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    of_wallet = f'wallet_id = "{wallet["id"]}"'
+    assert innosystem("wallets", "holds", "--filter", of_wallet).stdout.strip() == "No holds found."
+    first, second = place(stub, wallet, 60), place(stub, wallet, 30)
+    stub.ReleaseHold(pb.ReleaseHoldRequest(hold_id=first.hold_id))
+
+    listed = found("wallets", "holds", "--filter", of_wallet)
+
+    assert [(one["id"], one["amount_cents"], one["state"]) for one in listed] == [
+        (second.hold_id, "30", "HOLD_STATE_ACTIVE"),
+        (first.hold_id, "60", "HOLD_STATE_RELEASED"),
+    ]
+    active = found("wallets", "holds", "--filter", f"{of_wallet} AND state = ACTIVE")
+    assert [one["id"] for one in active] == [second.hold_id]
+    assert len(found("wallets", "holds", "--filter", of_wallet, "--limit", "1")) == 1
+    table = innosystem("wallets", "holds", "--filter", of_wallet)
+    assert table.returncode == 0
+    assert second.hold_id in table.stdout
+    wrong = innosystem("wallets", "holds", "--filter", "colour = red")
+    assert wrong.returncode == 1
+    assert "INVALID_FILTER: " in wrong.stderr
+
+
+def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_more(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    charged = charge(stub, wallet, 50)
+
+    part = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--json", "--yes")
+
+    answer = json.loads(part.stdout)
+    assert answer["transaction"]["amount_cents"] == "20"
+    assert answer["wallet"]["current_balance_cents"] == "70"
+    plan, option = part.stderr.splitlines()
+    assert plan.startswith(f"20 in minor units of the charge of job {charged.job_id}, which the jobs service does not")
+    key = option.removeprefix("--idempotency-key ")
+    again = innosystem(
+        "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key, "--yes"
+    )
+    assert again.returncode == 0
+    assert "The balance is 0.70 EUR.\nNothing was given back now" in again.stdout
+    rest = innosystem(
+        "wallets", "refund", "--transaction-id", charged.id, "--all", "--description", "goodwill", "--yes"
+    )
+    assert "The balance is 1.00 EUR." in rest.stdout
+    lines = found("wallets", "show", wallet["id"])["transactions"]
+    assert [(one["amount_cents"], one["description"]) for one in lines[:2]] == [("30", "goodwill"), ("20", "")]
+
+
+@pytest.mark.parametrize("named", [[], ["--job-id", str(uuid4()), "--transaction-id", str(uuid4())]])
+def test_a_refund_names_one_charge(innosystem: Run, named: list[str]) -> None:
+    done = innosystem("wallets", "refund", *named)
+
+    assert done.returncode == 1
+    assert done.stderr == "innosystem: name the charge by --transaction-id or by --job-id\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        ["--amount-cents", "0"],
+        ["--amount", "0EUR"],
+        ["--all", "--amount-cents", "5"],
+        ["--amount", "0.05EUR", "--amount-cents", "5"],
+    ],
+)
+def test_all_that_is_left_is_refunded_only_when_that_is_said(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], said: list[str]
+) -> None:
+    charged = charge(stub, wallet, 50)
+    done = innosystem("wallets", "refund", "--transaction-id", charged.id, *said)
+    assert done.returncode == 1
+    assert "say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left" in done.stderr
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "50"
+
+
+def test_a_refund_is_in_the_currency_of_the_charge(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any]
+) -> None:
+    charged = charge(stub, wallet, 50)
+    wrong = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "20JPY", "--yes")
+    assert wrong.returncode == 1
+    assert "the charge is in EUR, and --amount in JPY: nothing was given back" in wrong.stderr
+    right = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "0.20EUR", "--yes")
+    assert "The balance is 0.70 EUR." in right.stdout
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "70"
+
+
+@pytest.mark.parametrize("said", [[], ["--dry-run"], ["--dry-run", "--yes"]])
+def test_money_moves_only_when_that_is_agreed_to(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], said: list[str]
+) -> None:
+    told = "Nothing was done: --dry-run." if said else "nothing was done: give --yes to do it"
+    charged, customer_id = charge(stub, wallet, 50), wallet["customer_id"]
+    refund = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount-cents", "20", *said)
+    credit = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", "7.50EUR", *said)
+    everything = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", *said)
+    assert f"0.20 EUR of transaction {charged.id}, -0.50 EUR of wallet {wallet['id']}, is given back." in refund.stderr
+    assert f"7.50 EUR is paid into the wallet of customer {customer_id}." in credit.stderr
+    assert f"All that is left of transaction {charged.id}, -0.50 EUR of wallet" in everything.stderr
+    for done in (refund, credit, everything):
+        assert told in done.stderr
+        assert "--idempotency-key" not in done.stderr
+        assert done.returncode == (0 if said else 1)
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("amount", "cents", "shown"),
+    [("500JPY", "500", "500 JPY"), ("5EUR", "500", "5.00 EUR"), ("0.500KWD", "500", "0.500 KWD")],
+)
+def test_money_is_typed_and_shown_in_the_units_of_its_currency(
+    innosystem: Run, found: Found, amount: str, cents: str, shown: str
+) -> None:
+    customer_id, currency = str(uuid4()), amount[-3:]
+    found("wallets", "create", "--customer-id", customer_id, "--currency", currency)
+    paid = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", amount, "--yes")
+    assert paid.returncode == 0, paid.stderr
+    assert f"The balance is {shown}." in paid.stdout
+    of_customer = ("--customer-id", customer_id, "--currency", currency)
+    assert found("wallets", "show", *of_customer)["wallet"]["current_balance_cents"] == cents
+    assert innosystem("wallets", "show", *of_customer).stdout.count(shown) == 4
+
+
+def test_a_wallet_in_no_currency_is_refused(innosystem: Run) -> None:
+    done = innosystem("wallets", "create", "--customer-id", str(uuid4()), "--currency", "XQZ")
+    assert done.returncode == 1
+    assert "currency: must be a currency of ISO 4217 that has a minor unit, such as EUR, not XQZ" in done.stderr
+
+
+def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, Any]) -> None:
+    charged = charge(stub, wallet, 50)
+
+    unknown = innosystem("wallets", "refund", "--job-id", str(uuid4()), "--all", "--yes")
+    too_much = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "51", "--yes")
+
+    assert (unknown.returncode, too_much.returncode) == (1, 1)
+    assert "TRANSACTION_NOT_FOUND: " in unknown.stderr
+    assert "REFUND_EXCEEDS_CHARGE: " in too_much.stderr
+
+
+def test_verify_sums_the_books_up_and_names_what_does_not_add_up(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], platform_environment: dict[str, str]
+) -> None:
+    place(stub, wallet, 60)
+    clean = found("wallets", "verify")
+    assert clean["ok"]
+    assert clean["offenders"] == []
+    assert clean["trial_balances"]["EUR"]["funding_cents"] >= 100
+    assert "All books add up." in innosystem("wallets", "verify").stdout
+
+    def spoil(cents: int) -> None:
+        with psycopg.connect(platform_environment["WALLETS_DATABASE_URL"]) as connection:
+            connection.execute(
+                "UPDATE wallets SET current_balance_cents = current_balance_cents + %s WHERE id = %s",
+                (cents, wallet["id"]),
+            )
+
+    spoil(5)
+    try:
+        text, spoiled = innosystem("wallets", "verify"), innosystem("wallets", "verify", "--json")
+    finally:
+        spoil(-5)
+    assert (text.returncode, spoiled.returncode) == (1, 1)
+    assert wallet["id"] in text.stdout
+    answer = json.loads(spoiled.stdout)
+    assert (answer["ok"], answer["ledger_imbalance_cents"], answer["offender_count"]) == (False, 5, 1)
+    [offender] = answer["offenders"]
+    assert offender["wallet_id"] == wallet["id"]
+    assert found("wallets", "verify")["ok"]

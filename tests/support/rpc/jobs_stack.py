@@ -1,0 +1,168 @@
+"""Makes customers, job types and jobs over gRPC, and takes jobs through their lives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import redis
+
+from innosystem.customers.v1 import customer_service_pb2
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2
+from innosystem.jobs.v1 import job_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
+from innosystem.wallets.v1 import wallet_pb2
+from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from tests.support.rpc.loop_thread import AioServer
+from tools.local.embedded.processes import wait_until
+
+CURRENCIES = ("EUR", "USD")
+
+
+@dataclass(frozen=True)
+class CustomersServer:
+    """A running customers service, and where its database is."""
+
+    address: str
+    server: AioServer
+    stub: CustomerServiceStub
+    url: str
+
+
+@dataclass(frozen=True)
+class WalletsServer:
+    """A running wallets service, and where its database is."""
+
+    address: str
+    server: AioServer
+    stub: WalletServiceStub
+    url: str
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The Redis lists of waiting jobs."""
+
+    client: redis.Redis
+    prefix: str
+
+    def holding(self, name: str, job_ids: list[str]) -> list[str]:
+        """Waits until a list holds as many IDs as given, and answers it, the first to be popped first."""
+        wait_until(lambda: self.client.llen(self.prefix + name) == len(job_ids), limit_seconds=10)
+        found: list[str] = self.client.lrange(self.prefix + name, 0, -1)  # type: ignore[assignment] # a blocking client
+        return found[::-1]
+
+
+@dataclass(frozen=True)
+class World:
+    """The stubs of the services, and what housekeeping does when a test wants it.
+
+    Attributes:
+        settle: One round of the settler, which makes no charges here.
+        audit: One round of the hold auditor.
+    """
+
+    jobs: JobServiceStub
+    job_types: JobTypeServiceStub
+    customers: CustomerServiceStub
+    wallets: WalletServiceStub
+    settle: Callable[[], bool]
+    audit: Callable[[], bool]
+
+    def customer(self, cents: int = 100_000) -> str:
+        """Makes an active customer with wallets in two currencies, and credits them."""
+        customer_id = str(uuid4())
+        self.customers.CreateCustomer(
+            customer_service_pb2.CreateCustomerRequest(
+                customer_id=customer_id, name="Ada", email=f"{customer_id}@example.com"
+            )
+        )
+        for currency in CURRENCIES:
+            self.wallets.CreateWallet(
+                wallets_pb.CreateWalletRequest(wallet_id=str(uuid4()), customer_id=customer_id, currency=currency)
+            )
+            if cents:
+                self.credit(customer_id, cents, currency)
+        return customer_id
+
+    def credit(self, customer_id: str, cents: int, currency: str = "EUR") -> str:
+        """Pays money in; answers the ID of the transaction."""
+        request = wallets_pb.CreditRequest(
+            customer_id=customer_id, currency=currency, amount_cents=cents, idempotency_key=str(uuid4())
+        )
+        return self.wallets.Credit(request).transaction.id
+
+    def wallet(self, customer_id: str, currency: str = "EUR") -> wallet_pb2.Wallet:
+        """Reads a wallet."""
+        owner = wallets_pb.WalletOwner(customer_id=customer_id, currency=currency)
+        return self.wallets.GetWallet(wallets_pb.GetWalletRequest(owner=owner)).wallet
+
+    def hold(self, hold_id: str) -> wallet_pb2.Hold:
+        """Reads a hold."""
+        return self.wallets.GetHold(wallets_pb.GetHoldRequest(hold_id=hold_id)).hold
+
+    def released(self, job_id: str) -> job_pb2.Job:
+        """Has the hold of a job that ended without success released, and answers the job."""
+        self.settle()
+        job = self.get(job_id)
+        assert job.billing_status in (job_pb2.BILLING_STATUS_RELEASED, job_pb2.BILLING_STATUS_NOT_BILLABLE)
+        return job
+
+    def job_type(self, **values: Any) -> job_type_pb2.JobType:
+        """Makes a job type that costs 5 cents."""
+        request = job_type_service_pb2.CreateJobTypeRequest(job_type=new_job_type(**values))
+        return self.job_types.CreateJobType(request).job_type
+
+    def request(self, **values: Any) -> pb.CreateJobRequest:
+        """A submission that is accepted, with a customer and a job type of its own unless they are given."""
+        request = pb.CreateJobRequest(**{"job_id": str(uuid4()), "input_json": '{"n": 1}', **values})
+        if "customer_id" not in values:
+            request.customer_id = self.customer()
+        if request.WhichOneof("type") is None:
+            request.job_type = self.job_type().name
+        return request
+
+    def job(self, **values: Any) -> job_pb2.Job:
+        """Submits a job."""
+        return self.jobs.CreateJob(self.request(**values)).job
+
+    def get(self, job_id: str, view: job_pb2.JobView.ValueType = job_pb2.JOB_VIEW_FULL) -> job_pb2.Job:
+        """Reads a job."""
+        return self.jobs.GetJob(pb.GetJobRequest(job_id=job_id, view=view)).job
+
+    def claim(self, *job_ids: str, lease_id: str) -> pb.ClaimJobsResponse:
+        """Takes jobs as a runner."""
+        return self.jobs.ClaimJobs(pb.ClaimJobsRequest(job_ids=job_ids, runner_id=str(uuid4()), lease_id=lease_id))
+
+    def running(self, **values: Any) -> tuple[job_pb2.Job, str]:
+        """Submits a job and claims it; answers it and its lease."""
+        job, lease_id = self.job(**values), str(uuid4())
+        [claimed] = self.claim(job.id, lease_id=lease_id).jobs
+        return claimed.job, lease_id
+
+    def complete(self, *completions: pb.JobCompletion) -> list[pb.JobCompletionResult]:
+        """Reports results."""
+        return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
+
+    def succeeded(self, **values: Any) -> job_pb2.Job:
+        """Takes a job to its success."""
+        job, lease_id = self.running(**values)
+        [result] = self.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
+        assert result.HasField("recorded"), result
+        return self.get(job.id)
+
+
+def new_job_type(**values: Any) -> job_type_pb2.JobType:
+    """A job type that can be created."""
+    job_type_id = str(uuid4())
+    defaults = {
+        "id": job_type_id,
+        "name": f"type-{job_type_id}",
+        "processing_logic_id": "echo",
+        "processor_type": job_type_pb2.PROCESSOR_TYPE_ASYNC,
+        "standard_cost_cents": 5,
+    }
+    return job_type_pb2.JobType(**{**defaults, **values})

@@ -1,0 +1,70 @@
+"""`.env.example` names every setting, with the default that is in force."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+from pydantic_settings import BaseSettings
+
+from innosystem.runner.settings import RunnerSettings
+from services.customers.settings import CustomersServerSettings
+from services.jobs.settings import (
+    CustomersClientSettings,
+    HousekeepingSettings,
+    JobsServerSettings,
+    SchemaSettings,
+    WalletsClientSettings,
+)
+from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
+from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
+
+TEXT = (Path(__file__).parents[3] / ".env.example").read_text(encoding="utf-8")
+EXAMPLES = dict(re.findall(r"^#([A-Z_]+)=(.*)$", TEXT, flags=re.MULTILINE))
+
+# Addresses and modules are examples of what has no default, or one of the machine.
+WITHOUT_DEFAULT = {"CUSTOMERS_DATABASE_URL", "REDIS_URL", "RUNNER_HANDLERS", "RUNNER_PROCESSES"}
+
+SETTINGS: list[tuple[type[BaseSettings], str]] = [
+    (LogSettings, "LOG_"),
+    (DatabaseSettings, "CUSTOMERS_DATABASE_"),
+    (RedisSettings, "REDIS_"),
+    (CacheSettings, "JOBS_CACHE_"),
+    (CustomersServerSettings, "CUSTOMERS_"),
+    (CustomersClientSettings, "CUSTOMERS_"),
+    (WalletsClientSettings, "WALLETS_"),
+    (VerificationSettings, "WALLETS_"),
+    (RetentionSettings, "WALLETS_"),
+    (HousekeepingSettings, "JOBS_"),
+    (SchemaSettings, "JOBS_SCHEMA_"),
+    (RunnerSettings, ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "prefix"), SETTINGS, ids=lambda value: getattr(value, "__name__", value))
+def test_every_setting_is_in_the_example_with_its_default(kind: type[BaseModel], prefix: str) -> None:
+    for name, field in kind.model_fields.items():
+        variable = prefix + name.upper()
+        assert variable in EXAMPLES, f"{variable} is missing"
+        if variable in WITHOUT_DEFAULT:
+            continue
+        default = field.default
+        shown = ",".join(default) if isinstance(default, tuple) else str(default)
+        assert EXAMPLES[variable].lower() == re.sub(r"\.0$", "", shown).lower(), variable
+
+
+def test_the_example_names_nothing_that_is_no_setting() -> None:
+    known = {prefix + name.upper() for kind, prefix in SETTINGS for name in kind.model_fields}
+    services = {f"{service}_DATABASE_URL" for service in ("WALLETS", "JOBS")}
+    owners = {f"{service}_DATABASE_OWNER_URL" for service in ("CUSTOMERS", "WALLETS", "JOBS")}
+    assert EXAMPLES.keys() - known - services - owners == set()
+
+
+def test_the_services_listen_where_clients_look_for_them() -> None:
+    for kind, name in (
+        (CustomersServerSettings, "CUSTOMERS"),
+        (WalletsServerSettings, "WALLETS"),
+        (JobsServerSettings, "JOBS"),
+    ):
+        port = kind.model_fields["listen_address"].default.rpartition(":")[2]
+        assert EXAMPLES[f"{name}_ADDRESS"].rpartition(":")[2] == port
