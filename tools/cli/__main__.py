@@ -61,7 +61,7 @@ def _app(called: str | None) -> App:
     app["--help"].group = app["--version"].group = _OPTIONS
     for place, name, help_line, group in _COMMANDS:
         text = None if name == called else help_line
-        app.command(f"tools.cli.{place}", name=name, help=text, group=group)
+        app.command(f"tools.cli.commands.{place}", name=name, help=text, group=group)
 
     @app.meta.default
     def launch(

@@ -13,7 +13,7 @@ from tools.errors import CommandError
 
 ROOT = Path(__file__).parents[4]
 DOUBLE = """
-from tools.bench import listener
+from tools.bench.load import listener
 told = listener.task()
 listener.ready()
 listener.answer({"doubled": told["number"] * 2})
