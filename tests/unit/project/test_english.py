@@ -51,7 +51,9 @@ AREAS = (
 # Those that still have phrases to lose.
 PENDING = frozenset(AREAS) - {"pyproject.toml"}
 # Records of their time, frozen text, and this list.
-QUOTES = re.compile(r"docs/adr/\d|docs/notes/|/migrations/2|tests/migration/data/|test_english\.py$|\.lock$|\.svg$|\.sql$")
+QUOTES = re.compile(
+    r"docs/adr/\d|docs/notes/|/migrations/2|tests/migration/data/|test_english\.py$|\.lock$|\.svg$|\.sql$"
+)
 PATTERN = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES), re.IGNORECASE)
 
 
