@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: help
 help: ## List what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python >= 3.11 is needed and was not found on the PATH." >&2; exit 1; }
@@ -71,6 +71,14 @@ test-pgbouncer: setup ## Run the tests of pooled connections, and get PgBouncer 
 test-all: setup ## Run all tests
 	$(PYTEST)
 
+.PHONY: coverage
+coverage: setup ## Run the tests of `make test` and report lines and branches that they miss, also in htmlcov/
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
 MINUTES ?= 10
 SEED ?=
 
@@ -92,6 +100,10 @@ format: setup ## Format code and contracts
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format --write protos
 
+.PHONY: hooks
+hooks: setup ## Have git run the checks of changed files before each commit
+	$(BIN)/pre-commit install
+
 # Our own distributions are installed from here: no lock may name them.
 COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-package innosystem --no-emit-package innosystem-runner --quiet
@@ -108,8 +120,14 @@ lock: setup ## Resolve the dependencies anew and write the locks: for developmen
 lock-peers: setup ## Resolve anew what the bench is compared with
 	$(COMPILE) --upgrade --output-file tools/bench/peers/requirements.txt tools/bench/peers/requirements.in
 
+.PHONY: release
+release: setup ## Build and check the distributions, date the changelog, commit and tag: `make release VERSION=0.2.0 DRY_RUN=1`
+	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=0.2.0" >&2; exit 2; }
+	$(MAKE) check
+	$(BIN)/python scripts/release.py $(if $(DRY_RUN),--dry-run) $(VERSION)
+
 .PHONY: clean
 clean: ## Remove the virtual environment, stubs, caches and the local stack's data
-	rm -rf $(VENV) .innosystem .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .innosystem .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist
 	find sdk/src/innosystem -mindepth 1 -maxdepth 1 ! -name client -exec rm -rf {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 SDK = Path(__file__).parents[3] / "sdk"
 RUNNER = SDK.parent / "runner"
+VERSION = tomllib.loads((SDK / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 USE_THE_SDK = """
@@ -110,7 +112,7 @@ def test_the_wheel_holds_typed_stubs_of_every_contract(wheel: Path) -> None:
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
     found = contents(wheel)
     top = {name.split("/")[0] for name in found}
-    assert top == {"innosystem", "innosystem-0.1.0.dist-info"}
+    assert top == {"innosystem", f"innosystem-{VERSION}.dist-info"}
     # innosystem-runner shares `innosystem`: an __init__.py there would hide the other part.
     assert "innosystem/__init__.py" not in found
     assert not any("__pycache__" in name or name.endswith(".partial") for name in found)
@@ -141,7 +143,7 @@ def test_type_checkers_see_the_types_of_the_stubs(python_with_wheel: Path, tmp_p
 
 def test_the_runners_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     runner = build(RUNNER, tmp_path / "dist")
-    assert {name.split("/")[0] for name in contents(runner)} == {"innosystem", "innosystem_runner-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in contents(runner)} == {"innosystem", f"innosystem_runner-{VERSION}.dist-info"}
     python = environment(tmp_path / "environment", wheel, runner)
     run(python, "-I", "-c", USE_THE_RUNNER)
     (tmp_path / "my_handlers.py").write_text(USE_THE_RUNNER, "utf-8")
