@@ -20,14 +20,14 @@ from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submit import JobsService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
-from services.kit.batching.parts import in_parts
+from services.kit.batching.parts import in_parts, one
 from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
 from services.kit.query.listing import Lists
 from services.kit.query.page import ListQuery, PageTokens
 from services.kit.query.specification import ALWAYS, Specification
 from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit, page_that_fits
-from services.kit.rpc.batches import an_id, answered, answers, checked, one
+from services.kit.rpc.batches import an_id, answered, answers, checked
 from services.kit.rpc.validation import ContractValidator
 
 Context = grpc.aio.ServicerContext[Any, Any]

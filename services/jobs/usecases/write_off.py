@@ -11,10 +11,10 @@ from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.usecases.repositories import JobRepository
 from services.jobs.usecases.run import RunService
+from services.kit.batching.parts import one
 from services.kit.crash import crash_point
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError
-from services.kit.rpc.batches import one
 
 log = structlog.get_logger(__name__)
 

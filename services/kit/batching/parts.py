@@ -45,6 +45,17 @@ def unforeseen(error: Exception, place: str) -> Unforeseen:
     return Unforeseen()
 
 
+def one(result: R | DomainError) -> R:
+    """Return the result of a batch of one.
+
+    Raises:
+        DomainError: If the result is an error.
+    """
+    if isinstance(result, DomainError):
+        raise result
+    return result
+
+
 class _Divided(Generic[T, R]):
     def __init__(self, work: "Work[T, R]") -> None:
         self._work = work

@@ -1,15 +1,10 @@
-"""What can go wrong with stored data, and how PostgreSQL's driver says it.
+"""The errors of stored data, whatever the database: each dialect translates the errors of its driver into these.
 
 Those that a caller should hear about are domain errors as well, so that they reach it with their reason when nobody in
 between knows better. The others mean that the service did not foresee something: they end as INTERNAL.
 """
 
-from collections.abc import Callable
-from types import MappingProxyType
 from typing import ClassVar
-
-import psycopg
-from psycopg import errors as pg
 
 from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable, RowLocked
 
@@ -107,58 +102,3 @@ class UnexpectedRollback(DataError):
 
 class TransactionMisused(DataError):
     """A defect of the program: what it does is not possible with the transaction that is open, or without one."""
-
-
-_CONDITIONS: MappingProxyType[tuple[type[psycopg.Error], ...], Callable[[], DataError]] = MappingProxyType(
-    {
-        (pg.SerializationFailure, pg.DeadlockDetected): Conflict,
-        (pg.LockNotAvailable,): LockTimedOut,
-        (pg.QueryCanceled, pg.OutOfMemory, pg.ProgramLimitExceeded): TooCostly,
-        (pg.ConnectionTimeout,): TimedOut,
-        (pg.ReadOnlySqlTransaction,): DatabaseReadOnly,
-        (
-            pg.AdminShutdown,
-            pg.CrashShutdown,
-            pg.CannotConnectNow,
-            pg.TooManyConnections,
-            pg.IdleInTransactionSessionTimeout,
-        ): ConnectionFailed,
-    }
-)
-
-
-def translate(driver: BaseException) -> DataError | None:
-    """Translates an error of PostgreSQL's driver into one of this module; `dialects` has those of the others.
-
-    What is not foreseen (a syntax error, say) is answered None and stays as it is: a defect, not a condition.
-    """
-    if isinstance(driver, pg.IntegrityError):
-        return _integrity(driver)
-    for kinds, condition in _CONDITIONS.items():
-        if isinstance(driver, kinds):
-            return condition()
-    if isinstance(driver, pg.UndefinedTable | pg.UndefinedColumn):
-        return SchemaBehind()
-    if isinstance(driver, pg.InvalidSqlStatementName) or _is_outdated(driver):
-        return StatementOutdated()
-    if isinstance(driver, psycopg.DataError):
-        return InvalidData(str(driver))
-    # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or
-    # is a condition of the server (disk full), which waiting may cure as well.
-    if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
-        return ConnectionFailed()
-    return None
-
-
-def _is_outdated(error: BaseException) -> bool:
-    # The text ("cached plan must not change result type") depends on the server's language.
-    return isinstance(error, pg.FeatureNotSupported) and error.diag.source_function == "RevalidateCachedQuery"
-
-
-def _integrity(error: psycopg.IntegrityError) -> ConstraintViolated:
-    constraint = error.diag.constraint_name or ""
-    if isinstance(error, pg.UniqueViolation | pg.ExclusionViolation):
-        return AlreadyExists(constraint)
-    if isinstance(error, pg.ForeignKeyViolation | pg.RestrictViolation):
-        return StillReferenced(constraint)
-    return ConstraintViolated(constraint)

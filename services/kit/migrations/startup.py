@@ -14,8 +14,9 @@ import structlog
 from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from services.kit.data.dialects.psycopg_errors import translate
 from services.kit.data.engine.database import Database
-from services.kit.data.errors import SchemaBehind, translate
+from services.kit.data.errors import SchemaBehind
 from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations import grants
 from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother

@@ -112,17 +112,6 @@ def an_id(text: str) -> UUID:
     return found
 
 
-def one(result: R | DomainError) -> R:
-    """The result of a batch of one, which is all that was asked for.
-
-    Raises:
-        DomainError: If the result is an error.
-    """
-    if isinstance(result, DomainError):
-        raise result
-    return result
-
-
 def _parsed(item: I, path: str, parse: Callable[[I], T]) -> T | DomainError:
     try:
         return parse(item)

@@ -9,11 +9,12 @@ import grpc.aio
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
+from services.kit.batching.parts import one
 from services.kit.observability.caller import origin
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.answers import fit, page_that_fits
-from services.kit.rpc.batches import answered, checked, one
+from services.kit.rpc.batches import answered, checked
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc import convert, convert_holds

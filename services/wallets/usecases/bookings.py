@@ -5,12 +5,12 @@ from typing import Any, TypeVar
 
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
+from services.kit.batching.parts import one
 from services.kit.crash import crash_point
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError
-from services.kit.rpc.batches import one
 from services.wallets.rules.ledger import Accepted, Decision, Held
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 from services.wallets.usecases.ports import CHARGED_JOB_CONSTRAINT, Ledger

@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.kit.data.array_parameters import any_of
 from services.kit.data.dialects.dialect import Condition, Dialect, ServerCondition
+from services.kit.data.dialects.psycopg_errors import translate
 from services.kit.data.engine.pooled import limited_in_transactions
 from services.kit.data.engine.prepared import Prepared
-from services.kit.data.errors import DataError, translate
+from services.kit.data.errors import DataError
 from services.kit.settings import DatabaseSettings
 
 _CONDITION = text("""

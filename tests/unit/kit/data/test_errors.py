@@ -5,6 +5,7 @@ import pytest
 from grpc import StatusCode
 from psycopg import errors as pg
 
+from services.kit.data.dialects.psycopg_errors import translate
 from services.kit.data.errors import (
     AlreadyExists,
     Conflict,
@@ -18,7 +19,6 @@ from services.kit.data.errors import (
     StillReferenced,
     TimedOut,
     TooCostly,
-    translate,
 )
 from services.kit.errors import DatabaseUnavailable, DomainError, RowLocked
 from services.kit.rpc.status import to_status
