@@ -28,12 +28,12 @@ from services.jobs.background.settler import Settler
 from services.jobs.background.unserved import UnservedJobs
 from services.jobs.clients.caches import CachedCustomers, CachedJobTypes
 from services.jobs.clients.customers import GrpcCustomers
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.clients.queue import RedisLists
 from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.clients.wallets import GrpcWallets
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.jobs.rpc.servicer import JobServicer
+from services.jobs.rules.holds import HoldTimes
 from services.jobs.settings import (
     CustomersClientSettings,
     HousekeepingSettings,
@@ -51,7 +51,8 @@ from services.jobs.store.tables import metadata
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
-from services.jobs.usecases.reservations import HoldTimes, Reservations
+from services.jobs.usecases.ports import QueueUnavailable
+from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submit import JobsService
 from services.jobs.usecases.watch import Watching

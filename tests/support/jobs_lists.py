@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.rules.entities import ListKey, Waiting
+from services.jobs.usecases.ports import QueueUnavailable
 
 LIMIT_SECONDS = 10
 

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.background.unserved import UnservedRepository
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import Backlog, Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds
+from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation
 from services.jobs.rules.job_types import JobType
+from services.jobs.rules.leasing import Claim, Claimed
 from services.jobs.store.memory import (
     MemoryAuditProgress,
     MemoryJobRepository,
@@ -22,15 +23,14 @@ from services.jobs.store.memory import (
 from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.jobs.store.unserved_sql import SqlUnserved
-from services.jobs.usecases.repositories import (
+from services.jobs.usecases.ports import (
     AuditProgress,
-    Claim,
-    Claimed,
     JobRepository,
     JobTypeRepository,
     PauseRepository,
+    UnservedRepository,
 )
-from services.jobs.usecases.reservations import Hold, HoldState, HoldTimes, Reservation, Reservations
+from services.jobs.usecases.reservations import Reservations
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions

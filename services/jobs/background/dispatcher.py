@@ -19,12 +19,10 @@ import structlog
 from services.jobs.background.feeding import Feed
 from services.jobs.background.scheduler import Scheduler
 from services.jobs.background.window import Window
-from services.jobs.clients.lists import Lists, QueueUnavailable
 from services.jobs.metrics import LOST_NOTES
 from services.jobs.rules.entities import Backlog, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import JobType
-from services.jobs.usecases.ports import Changes
-from services.jobs.usecases.repositories import JobRepository, PauseRepository
+from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, QueueLists, QueueUnavailable
 from services.kit.background import Loop, end, together
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
@@ -58,7 +56,7 @@ class Dispatcher:
         transactions: Transactions[Any],
         jobs: JobRepository,
         pauses: PauseRepository,
-        lists: Lists,
+        lists: QueueLists,
         changes: Changes,
         *,
         window: int,

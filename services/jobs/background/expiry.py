@@ -5,8 +5,7 @@ from typing import Any
 from services.jobs.metrics import JOBS
 from services.jobs.rules.control import EXPIRED, removal
 from services.jobs.rules.entities import JobStatus
-from services.jobs.usecases.ports import Changes
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import Changes, JobRepository
 from services.kit.batching.dividing import Batch, Batches
 from services.kit.data.transactions.ambient import Transactions
 

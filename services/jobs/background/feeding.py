@@ -8,10 +8,9 @@ from uuid import UUID
 import structlog
 
 from services.jobs.background.window import Window
-from services.jobs.clients.lists import Lists, QueueUnavailable
 from services.jobs.metrics import JOBS, STALLED
-from services.jobs.rules.entities import ListKey, Waiting
-from services.jobs.usecases.repositories import JobRepository, Lane
+from services.jobs.rules.entities import Lane, ListKey, Waiting
+from services.jobs.usecases.ports import JobRepository, QueueLists, QueueUnavailable
 from services.kit.background import Loop
 from services.kit.data.transactions.ambient import Transactions
 
@@ -45,7 +44,7 @@ class Feed:
         window: Window,
         transactions: Transactions[Any],
         jobs: JobRepository,
-        lists: Lists,
+        lists: QueueLists,
         *,
         excluded: Callable[[ListKey], Awaitable[Collection[UUID] | None]],
         slots: asyncio.Semaphore,

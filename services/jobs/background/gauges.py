@@ -4,7 +4,7 @@ from typing import Any
 
 from services.jobs.metrics import LEFT_ALONE, OVERDUE, UNSETTLED
 from services.jobs.rules.entities import BillingStatus
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.kit.data.transactions.ambient import Transactions
 
 _SHOWN = (

@@ -18,9 +18,8 @@ from services.jobs.metrics import JOBS, UNRELEASED
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import UNSETTLED, BillingStatus, Release
 from services.jobs.rules.errors import HoldNotActive
-from services.jobs.usecases.ports import Wallets
-from services.jobs.usecases.repositories import AuditProgress, JobRepository
-from services.jobs.usecases.reservations import Hold, HoldState
+from services.jobs.rules.holds import Hold, HoldState
+from services.jobs.usecases.ports import AuditProgress, JobRepository, Wallets
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions

@@ -17,10 +17,9 @@ from typing import Any
 
 import structlog
 
-from services.jobs.clients.lists import Lists, QueueUnavailable
 from services.jobs.metrics import JOBS
 from services.jobs.rules.entities import JobStatus, ListKey, Waiting
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository, QueueLists, QueueUnavailable
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
@@ -51,7 +50,7 @@ class Reconciler:
         self,
         transactions: Transactions[Any],
         jobs: JobRepository,
-        lists: Lists,
+        lists: QueueLists,
         *,
         window: int,
         apart: timedelta,

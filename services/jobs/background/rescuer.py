@@ -15,8 +15,7 @@ from services.jobs.metrics import JOBS
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Job, Waiting
 from services.jobs.rules.rescue import Rescue, rescued, short_losses
-from services.jobs.usecases.ports import Changes, Queue
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import Changes, JobRepository, Queue
 from services.kit.batching.dividing import Batch, Batches
 from services.kit.data.transactions.ambient import Transactions
 

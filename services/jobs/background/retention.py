@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.jobs.metrics import JOBS
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.kit.batching.dividing import Batch, Batches
 from services.kit.data.transactions.ambient import Transactions
 

@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.jobs.metrics import JOBS
-from services.jobs.usecases.ports import Changes
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import Changes, JobRepository
 from services.kit.background import Loop
 from services.kit.data.transactions.ambient import Transactions
 

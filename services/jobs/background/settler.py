@@ -11,8 +11,7 @@ from services.jobs.metrics import JOBS
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import Charge, Due, Release
 from services.jobs.rules.errors import HoldNotActive
-from services.jobs.usecases.ports import Wallets
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository, Wallets
 from services.jobs.usecases.run import RunService
 from services.kit.batching.dividing import divided
 from services.kit.crash import crash_point

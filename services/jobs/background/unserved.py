@@ -9,150 +9,26 @@ All that replicas have to know of each other is in the table `unserved_types`.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from services.jobs.metrics import JOBS, UNSERVED
-from services.jobs.rules.entities import Backlog, ListKey, QueueStats, Waiting
+from services.jobs.rules.backlogs import BacklogState, Note, is_over, next_feeding
+from services.jobs.rules.entities import Backlog, Lane, ListKey, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.ports import Queue
-from services.jobs.usecases.repositories import Claim, Claimed, JobRepository, Lane
+from services.jobs.rules.leasing import Claim, Claimed
+from services.jobs.usecases.ports import JobRepository, Queue, UnservedRepository
 from services.kit.data.transactions.ambient import Transactions
 
 log = structlog.get_logger(__name__)
 
-#: A runner that was seen within this time is there.
-SEEN = timedelta(minutes=1)
-#: If nobody has refused a job for so long, all runners that take it serve it.
-CALM = timedelta(seconds=10)
-#: So many times as many are fed as were granted since: of the runners that take them a part refuses, up to nine of ten
-#: where the others still get more and more.
-_GROWTH = 16
-_LIMIT_MAX = 1000
-#: How many jobs try whether anybody serves them, and how many where somebody is known to.
-_PROBES = 4
-_PROBES_SERVED = 20
-_WAIT_MIN = timedelta(seconds=0.5)
-_WAIT_SERVED_MAX = timedelta(seconds=2)
 _BACKLOGS = 100
 _TOLD_EVERY_SECONDS = 60.0
-# How many handlers are named of a list.
-_NAMED = 20
 # How often backlogs of other replicas are looked for while none is known.
 _IDLE_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class BacklogState:
-    """A backlog whose jobs may be fed.
-
-    Attributes:
-        handler: The `processing_logic_id` of its job type.
-        refused: How many of its jobs were refused since it was fed; so is `granted`.
-        wait: How long it has waited for this.
-        served: Whether a runner that has the handler was seen in the last minute.
-        calm: Whether nobody has refused any for a while.
-    """
-
-    backlog: Backlog
-    handler: str
-    refused: int
-    granted: int
-    wait: timedelta
-    served: bool
-    calm: bool
-
-
-@dataclass(frozen=True)
-class Feeding:
-    """How many jobs of a backlog are fed now, and when it is looked at again."""
-
-    limit: int
-    wait: timedelta
-
-
-@dataclass(frozen=True)
-class Note:
-    """What this replica has seen of a backlog: how many claims' jobs, and whether a runner has the handler."""
-
-    backlog: Backlog
-    refused: int = 0
-    granted: int = 0
-    served: bool = False
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many jobs of a list wait for a handler that no runner has."""
-
-    list: ListKey
-    handler: str
-    jobs: int
-
-
-class UnservedRepository(Protocol):
-    """The backlogs, on SQLAlchemy and in memory."""
-
-    async def note(self, notes: Sequence[Note]) -> None:
-        """Adds what was seen; a backlog that jobs were refused of is there from now on."""
-        ...
-
-    async def due(self, limit: int) -> list[BacklogState]:
-        """Answers backlogs that may be fed, locked; those that another replica is at are left out, and paused ones."""
-        ...
-
-    async def fed(self, backlog: Backlog, wait: timedelta) -> None:
-        """Counts anew, and has the backlog wait."""
-        ...
-
-    async def drop(self, backlog: Backlog) -> None:
-        """Leaves the backlog's jobs to the dispatcher again."""
-        ...
-
-    async def backlogs(self) -> Mapping[Backlog, str]:
-        """Answers all backlogs, and their handlers."""
-        ...
-
-    async def counts(self) -> list[Count]:
-        """Counts the waiting jobs of backlogs whose handler no runner of the last minute has."""
-        ...
-
-
-def next_feeding(state: BacklogState, wait_max: timedelta) -> Feeding:
-    """Decides how a backlog goes on.
-
-    What was granted says what the runners that serve it can take, and all that is fed beyond that goes round in vain.
-    Without any grant a few jobs are fed to find out, soon if a runner is known that serves them.
-    """
-    if state.granted:
-        return Feeding(min(max(_GROWTH * state.granted, _PROBES_SERVED), _LIMIT_MAX), _WAIT_MIN)
-    longest = min(_WAIT_SERVED_MAX, wait_max) if state.served else wait_max
-    wait = min(max(2 * state.wait, _WAIT_MIN), longest)
-    # Where somebody is known to serve it, a turn in which others took all was bad luck.
-    return Feeding(min(max(state.refused // 2, _PROBES_SERVED), _LIMIT_MAX) if state.served else _PROBES, wait)
-
-
-def is_over(state: BacklogState, taken: int) -> bool:
-    """Whether a backlog needs no care any more: all runners serve it, or nothing waits."""
-    return state.calm and (state.granted > 0 or not taken)
-
-
-def with_unserved(stats: Iterable[QueueStats], unserved: Sequence[Count]) -> list[QueueStats]:
-    """Adds to the counts of queues what no runner serves."""
-    jobs: Counter[ListKey] = Counter()
-    handlers: dict[ListKey, set[str]] = {}
-    for one in unserved:
-        jobs[one.list] += one.jobs
-        handlers.setdefault(one.list, set()).add(one.handler)
-    return [
-        replace(one, unserved=jobs[key], unserved_handlers=tuple(sorted(handlers.get(key, ()))[:_NAMED]))
-        for one in stats
-        for key in (ListKey(one.queue, one.priority),)
-    ]
 
 
 class UnservedJobs:

@@ -10,8 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.rules.job_types import JobType, NewJobType
-from services.jobs.usecases.ports import Customers
-from services.jobs.usecases.repositories import JobTypeRepository
+from services.jobs.usecases.ports import Customers, JobTypeRepository
 from services.kit.batching.coalescing import Coalescer
 from services.kit.cache.cache import Cache
 from services.kit.cache.names import CUSTOMERS

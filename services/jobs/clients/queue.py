@@ -10,10 +10,10 @@ from uuid import UUID
 import redis.asyncio as redis
 import structlog
 
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.metrics import LIST_FAILURES
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import DEFAULT_QUEUE, Priority
+from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.redis.failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)

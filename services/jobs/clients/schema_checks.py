@@ -13,7 +13,6 @@ import sys
 import weakref
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, BinaryIO, cast
 
@@ -23,6 +22,7 @@ import structlog
 from services.jobs.clients.schema_worker import LENGTH, framed
 from services.jobs.rules.schemas.payloads import parse
 from services.jobs.rules.schemas.schema import InvalidSchema, Schema
+from services.jobs.rules.schemas.verdict import Verdict
 from services.kit.errors import Overloaded
 
 log = structlog.get_logger(__name__)
@@ -34,19 +34,6 @@ _WAITING_MAX = 100
 # The process measures its computing time; a clock only tells that it hangs, as when it is stopped from outside.
 _PATIENCE = 10
 _TOO_MUCH = "it takes more time or memory to check than is allowed; make it smaller, or have the schema simplified"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check found.
-
-    Attributes:
-        schema: The schema that was checked with.
-        problem: Where and why the input does not satisfy it; None if it does.
-    """
-
-    schema: str
-    problem: str | None
 
 
 class SchemaChecks:

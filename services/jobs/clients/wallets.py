@@ -15,7 +15,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
-from services.jobs.usecases.reservations import Hold, HoldState, Reservation
+from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
 from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked

@@ -14,8 +14,8 @@ from services.jobs.rpc.job_type_convert import (
     job_type_message,
     new_job_type,
 )
+from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.usecases.job_types import JobTypeService
-from services.jobs.usecases.repositories import JOB_TYPES
 from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
 from services.kit.rpc.answers import page_that_fits

@@ -14,8 +14,9 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs.rpc import convert
 from services.jobs.rules.entities import Job
+from services.jobs.rules.leasing import Claim, Renewal
+from services.jobs.rules.resources import JOBS
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
-from services.jobs.usecases.repositories import JOBS, Claim, Renewal
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submit import JobsService
 from services.jobs.usecases.watch import Watching

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.jobs.rules.completion import released
 from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus
 from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
-from services.jobs.usecases.reservations import Reservation, Reserved
+from services.jobs.rules.holds import Reservation, Reserved
 from services.kit.errors import ConcurrentUpdate, DomainError, InvalidField
 
 CANCELLED = "CANCELLED"

@@ -1,6 +1,6 @@
 """Jobs, without database and gRPC: their states, and what may happen to them when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -140,6 +140,14 @@ class Job(NewJob):
         return sum(len(text.encode()) for text in texts)
 
 
+@dataclass(frozen=True)
+class Payloads:
+    """The input and the output of a job, as JSON text."""
+
+    input_data: str
+    output_data: str | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
     """A job with what it takes to run it.
@@ -212,6 +220,28 @@ class Backlog(NamedTuple):
     job_type_id: UUID
 
 
+class Lane(NamedTuple):
+    """The jobs of one customer and job type in a list: who takes turns with others when it is fed."""
+
+    job_type_id: UUID
+    customer_id: UUID
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What a list is to be fed with.
+
+    Attributes:
+        jobs: In the order in which they are to be run.
+        lanes: How many lanes had their turn; none of them has a job here if others are at all of its jobs just now.
+        following: The lane whose turn is next; None if all after the first have had theirs.
+    """
+
+    jobs: Sequence[Waiting]
+    lanes: int
+    following: Lane | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
     """Counts of one priority of one queue.
@@ -235,6 +265,14 @@ class QueueStats:
     completed_per_second: float
     unserved: int = 0
     unserved_handlers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """How many jobs are in a billing status, and how many of them should have been tried a minute ago."""
+
+    jobs: int
+    overdue: int
 
 
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})

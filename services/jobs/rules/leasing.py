@@ -1,15 +1,74 @@
 """Which jobs a claim gets: a pure decision, the same for both repositories."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from services.jobs.rules.completion import holds_lease
-from services.jobs.rules.entities import FIXED_BYTES_MAX, ClaimedJob, Job, JobStatus
+from services.jobs.rules.entities import FIXED_BYTES_MAX, Backlog, ClaimedJob, Job, JobStatus
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.rescue import is_suspect
-from services.jobs.usecases.repositories import Claim
+from services.kit.errors import DataCorrupt
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A runner's wish for jobs.
+
+    Attributes:
+        bytes_max: How many bytes of input and labels may be answered; the first job is answered whatever its size.
+        handlers: The handlers that the runner has; none means that it does not say, and gets any job.
+        queues: The queues that it takes jobs from; none means that it does not say.
+    """
+
+    job_ids: Sequence[UUID]
+    runner_id: UUID
+    lease_id: UUID
+    lease: timedelta
+    bytes_max: int
+    handlers: Set[str] = frozenset()
+    queues: Set[str] = frozenset()
+
+    def serves(self, handler: str) -> bool:
+        """Whether jobs of this handler may be given to the runner."""
+        return not self.handlers or handler in self.handlers
+
+    def has(self, handler: str, queue: str) -> bool:
+        """Whether the runner has said that it runs jobs of this handler from this queue."""
+        return handler in self.handlers and (not self.queues or queue in self.queues)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What became of a claim: the claimed jobs in the order of the wish, and those that did not fit.
+
+    Attributes:
+        corrupt: Why jobs were left as they are: their own row is not understood, or that of their job type.
+        unserved: The backlogs of jobs left PENDING because the runner has no handler for them, one for each job.
+    """
+
+    jobs: tuple[ClaimedJob, ...]
+    deferred: tuple[UUID, ...]
+    corrupt: tuple[DataCorrupt, ...] = ()
+    unserved: tuple[Backlog, ...] = ()
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A runner's wish to keep its jobs for longer."""
+
+    lease_ids: Sequence[UUID]
+    job_ids: Sequence[UUID]
+    lease: timedelta
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """What became of a renewal: the jobs that the runner keeps, and until when (None if it keeps none)."""
+
+    job_ids: frozenset[UUID]
+    lease_expires_at: datetime | None
 
 
 @dataclass(frozen=True)

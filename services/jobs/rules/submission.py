@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.jobs.clients.schema_checks import Verdict
 from services.jobs.rules.entities import JobStatus, NewJob, billing_at_admission
 from services.jobs.rules.errors import (
     InputTooLarge,
@@ -15,6 +14,7 @@ from services.jobs.rules.errors import (
 )
 from services.jobs.rules.job_types import JobType, Priority
 from services.jobs.rules.schemas import payloads
+from services.jobs.rules.schemas.verdict import Verdict
 from services.kit.errors import DomainError, InvalidField
 from services.kit.idempotency import digest
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.jobs.background.unserved import with_unserved
 from services.jobs.rules import trail
+from services.jobs.rules.backlogs import with_unserved
 from services.jobs.rules.completion import Completion, Ending, Settlement
 from services.jobs.rules.control import Removal, Retry
 from services.jobs.rules.entities import (
@@ -19,32 +19,23 @@ from services.jobs.rules.entities import (
     Job,
     JobError,
     JobStatus,
+    Lane,
     ListKey,
     NewJob,
+    Payloads,
     QueueStats,
     Release,
+    Turns,
+    Unsettled,
     Waiting,
 )
 from services.jobs.rules.job_types import JobType, NewJobType, Priority
-from services.jobs.rules.leasing import choose, claimed_job, foreign_types
+from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types
 from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.resources import JOB_TYPES, JOBS
 from services.jobs.rules.statistics import queue_stats
 from services.jobs.store.unserved_memory import MemoryUnserved
-from services.jobs.usecases.repositories import (
-    JOB_TYPE_ID_CONSTRAINT,
-    JOB_TYPE_IN_USE_CONSTRAINT,
-    JOB_TYPE_NAME_CONSTRAINT,
-    JOB_TYPES,
-    JOBS,
-    Claim,
-    Claimed,
-    Lane,
-    Payloads,
-    Renewal,
-    Renewed,
-    Turns,
-    Unsettled,
-)
+from services.jobs.usecases.ports import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_IN_USE_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT
 from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repositories.memory import MemoryRepository, Unique

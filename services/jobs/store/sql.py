@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy.sql.base import Executable
 
-from services.jobs.background.unserved import with_unserved
 from services.jobs.rules import trail
+from services.jobs.rules.backlogs import with_unserved
 from services.jobs.rules.completion import Completion, Ending, Settlement
 from services.jobs.rules.control import Removal, Retry
 from services.jobs.rules.entities import (
@@ -21,34 +21,27 @@ from services.jobs.rules.entities import (
     Job,
     JobError,
     JobStatus,
+    Lane,
     ListKey,
     NewJob,
+    Payloads,
     QueueStats,
     Release,
+    Turns,
+    Unsettled,
     Waiting,
 )
-from services.jobs.rules.filters import INDEXED_ORDERS, only_dead, only_live
+from services.jobs.rules.indexed_lists import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.rules.job_types import JobType, NewJobType, Priority
-from services.jobs.rules.leasing import choose, claimed_job, foreign_types
+from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types
 from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.resources import JOB_TYPES, JOBS
 from services.jobs.rules.statistics import queue_stats
 from services.jobs.store.statements import housekeeping
 from services.jobs.store.statements import run as statements
 from services.jobs.store.statements.live import select_live
 from services.jobs.store.tables import job_types, jobs
 from services.jobs.store.unserved_sql import SqlUnserved
-from services.jobs.usecases.repositories import (
-    JOB_TYPES,
-    JOBS,
-    Claim,
-    Claimed,
-    Lane,
-    Payloads,
-    Renewal,
-    Renewed,
-    Turns,
-    Unsettled,
-)
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.engine.prepared import Prepared

@@ -254,7 +254,7 @@ queues = Table(
 )
 
 # Types whose waiting jobs a runner refused because it has no handler for them, by queue: they are fed to the queue a
-# few at a time until runners take them all (background/unserved.py). There is a row only while this is so.
+# few at a time until runners take them all (rules/backlogs.py). There is a row only while this is so.
 unserved_types = Table(
     "unserved_types",
     metadata,

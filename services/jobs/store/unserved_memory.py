@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.jobs.background.unserved import CALM, SEEN, BacklogState, Count, Note
+from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Count, Note
 from services.jobs.rules.entities import Backlog, Job, JobStatus, ListKey
 from services.jobs.rules.job_types import JobType
 from services.kit.data.transactions.memory import MemoryTransactions

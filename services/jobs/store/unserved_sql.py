@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.jobs.background.unserved import CALM, SEEN, BacklogState, Count, Note
+from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Count, Note
 from services.jobs.rules.entities import Backlog, ListKey
 from services.jobs.rules.job_types import Priority
 from services.kit.data.transactions.sql import SqlTransactions

@@ -8,8 +8,8 @@ from uuid import UUID
 from services.jobs.rules.control import Removal, Retry, cancellation, hold_for_retry, retried
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
-from services.jobs.usecases.ports import Changes, Queue
-from services.jobs.usecases.repositories import STATUS, JobRepository, PauseRepository
+from services.jobs.rules.resources import STATUS
+from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
 from services.jobs.usecases.reservations import Reservations
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key

@@ -10,8 +10,7 @@ from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.rules.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.rules.schemas.schema import InvalidSchema
-from services.jobs.usecases.ports import Queue
-from services.jobs.usecases.repositories import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository
+from services.jobs.usecases.ports import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository, Queue
 from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactions.ambient import Transactions

@@ -26,8 +26,8 @@ from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, charge_due
 from services.jobs.rules.errors import JobNotFound, LeaseLost
 from services.jobs.rules.job_types import JobType
-from services.jobs.usecases.ports import Changes, JobTypes, Queue, Unserved
-from services.jobs.usecases.repositories import Claim, Claimed, JobRepository, Renewal
+from services.jobs.rules.leasing import Claim, Claimed, Renewal
+from services.jobs.usecases.ports import Changes, JobRepository, JobTypes, Queue, Unserved
 from services.kit.batching.coalescing import Coalescer
 from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key

@@ -22,13 +22,13 @@ from services.jobs.rules.entities import (
     Waiting,
 )
 from services.jobs.rules.errors import JobNotFound
-from services.jobs.rules.filters import check_order
+from services.jobs.rules.holds import Reservation, Reserved
+from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.admission import Admissions, Unchecked, with_large_inputs_checked
-from services.jobs.usecases.ports import Customers, JobTypes, Queue
-from services.jobs.usecases.repositories import JobRepository
-from services.jobs.usecases.reservations import Reservation, Reservations, Reserved
+from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue
+from services.jobs.usecases.reservations import Reservations
 from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes

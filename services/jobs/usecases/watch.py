@@ -15,7 +15,7 @@ import redis.asyncio as redis
 
 from services.jobs.rules.entities import Job, is_at_rest
 from services.jobs.rules.errors import JobNotFound
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.kit.background import Loop, together
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError, Draining

@@ -9,7 +9,7 @@ import structlog
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.jobs.usecases.run import RunService
 from services.kit.batching.parts import one
 from services.kit.crash import crash_point

@@ -8,9 +8,9 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.completion import Completion, Settlement, ending
-from services.jobs.rules.entities import BillingStatus, Job, ListKey, NewJob, Waiting
+from services.jobs.rules.entities import BillingStatus, Job, Lane, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import Claim, Lane
+from services.jobs.rules.leasing import Claim
 from services.kit.data.corrupt import all_understood
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import BeginJobs, JobsWork

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.entities import JobStatus, ListKey
+from services.jobs.rules.entities import JobStatus, Lane, ListKey, Turns
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import Lane, Turns
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, claim, read, running, stored, succeeded, taken
 from tests.support.jobs_examples import LATER, NOW, new_job, new_job_type

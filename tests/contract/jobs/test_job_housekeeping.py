@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.rules.completion import Completion, Failure, ending
 from services.jobs.rules.control import EXPIRED, Removal, Retry
-from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release
+from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled
+from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER
+from services.jobs.rules.leasing import Renewal
 from services.jobs.rules.rescue import Rescue
-from services.jobs.usecases.repositories import Renewal, Unsettled
-from services.jobs.usecases.reservations import Reserved
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
 from tests.support.jobs_examples import LATER, MINUTE, NOW, new_job

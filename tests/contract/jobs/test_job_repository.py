@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.rules.completion import Completion, Failure, Settlement
 from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import CREATED_AT, JOBS, STATUS
+from services.jobs.rules.resources import CREATED_AT, JOBS, STATUS
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery

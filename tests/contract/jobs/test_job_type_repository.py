@@ -7,7 +7,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
-from services.jobs.usecases.repositories import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT, JOB_TYPES
+from services.jobs.rules.resources import JOB_TYPES
+from services.jobs.usecases.ports import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.query.page import ListQuery
 from tests.support.jobs_examples import new_job_type

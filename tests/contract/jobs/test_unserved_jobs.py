@@ -6,10 +6,9 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.background.unserved import BacklogState, Count, Note
-from services.jobs.rules.entities import Backlog, Job, JobStatus, NewJob
+from services.jobs.rules.backlogs import BacklogState, Count, Note
+from services.jobs.rules.entities import Backlog, Job, JobStatus, Lane, NewJob
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import Lane
 from tests.contract.jobs.lives import DEFAULT, claim, read
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import BeginJobs

@@ -11,10 +11,10 @@ import pytest
 
 from services.jobs.rules.control import removal
 from services.jobs.rules.entities import Job, JobStatus
-from services.jobs.rules.filters import check_order
+from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import Priority
+from services.jobs.rules.resources import JOBS, STATUS
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import JOBS, STATUS
 from services.jobs.usecases.submit import JobsService
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database

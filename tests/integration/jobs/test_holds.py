@@ -13,7 +13,7 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from services.jobs.usecases.reservations import Reservation
+from services.jobs.rules.holds import Reservation
 from tests.support.rpc.jobs_stack import WalletsServer, World
 from tests.support.rpc.refusals import Refused, Stored, details, reason_of
 from tools.local.embedded.processes import wait_until

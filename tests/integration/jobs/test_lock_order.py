@@ -12,8 +12,8 @@ from uuid_utils.compat import uuid7
 from services.jobs.background.rescuer import Rescuer
 from services.jobs.rules.completion import Completion, Failure, Settlement
 from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import Claim, Renewal
 from services.jobs.usecases.run import Return, RunService
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

@@ -16,8 +16,8 @@ from services.jobs.background.rescuer import Rescuer
 from services.jobs.rules.completion import Completion, Settlement
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import Claim, Renewal
 from services.jobs.usecases.run import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.engine.database import Database

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from innosystem.runner.queue import JobQueue, PoppedId, list_keys
 from services.jobs.__main__ import redis_client
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.clients.queue import RedisLists
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.redis.pubsub import Subscription
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.settings import RedisSettings

@@ -10,10 +10,10 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.jobs.__main__ import redis_client
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.clients.queue import RedisLists
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.settings import RedisSettings
 from tests.support.jobs_examples import NOW
 

@@ -17,7 +17,7 @@ from services.jobs.background.reconciler import Reconciler
 from services.jobs.rules.completion import Completion, Settlement, ending
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import Claim
+from services.jobs.rules.leasing import Claim
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

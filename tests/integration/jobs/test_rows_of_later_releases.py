@@ -19,8 +19,9 @@ from services.jobs.background.settler import Settler
 from services.jobs.rules.completion import Completion, Settlement
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.rules.leasing import Claim
+from services.jobs.rules.resources import JOBS
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import JOBS, Claim
 from services.jobs.usecases.run import Recorded, Return, RunService
 from services.jobs.usecases.submit import JobsService
 from services.kit.data import corrupt

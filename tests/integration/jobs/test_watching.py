@@ -14,8 +14,8 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
+from services.jobs.rules.leasing import Claim
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import Claim
 from services.jobs.usecases.watch import Watching
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

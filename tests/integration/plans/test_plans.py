@@ -20,10 +20,11 @@ from services.customers.usecases.ports import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.jobs.rules.completion import Completion, Settlement, ending
 from services.jobs.rules.control import Retry, removal
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
+from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import Priority
+from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.rescue import Rescue
-from services.jobs.usecases.repositories import JOBS, Claim, Renewal
-from services.jobs.usecases.reservations import Reserved
+from services.jobs.rules.resources import JOBS
 from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.engine.database import Database

@@ -26,10 +26,11 @@ from services.jobs.clients.queue import RedisLists
 from services.jobs.clients.wallets import GrpcWallets
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.jobs.rpc.servicer import JobServicer
+from services.jobs.rules.holds import HoldTimes
 from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
-from services.jobs.usecases.reservations import HoldTimes, Reservations
+from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submit import JobsService
 from services.jobs.usecases.watch import Watching

@@ -3,8 +3,9 @@
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.rules.leasing import Claim
+from services.jobs.rules.resources import STATUS
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.repositories import STATUS, Claim
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody

@@ -13,7 +13,7 @@ import pytest
 from services.jobs.background import dispatcher as module
 from services.jobs.background import feeding, scheduler, window
 from services.jobs.background.dispatcher import Dispatcher
-from services.jobs.background.unserved import Note
+from services.jobs.rules.backlogs import Note
 from services.jobs.rules.entities import Backlog, JobStatus, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import JobType, Priority
 from services.kit import background

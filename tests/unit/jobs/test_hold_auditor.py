@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import UNSETTLED, BillingStatus
-from services.jobs.usecases.reservations import Hold, HoldState, Reservation
+from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.kit.data.corrupt import understood
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DataCorrupt

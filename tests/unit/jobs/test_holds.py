@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from services.jobs.rules.errors import InsufficientFunds
-from services.jobs.usecases.reservations import GENERATIONS_MAX, HoldState, HoldTimes, Reservation, Reserved
+from services.jobs.rules.holds import HoldState, HoldTimes, Reservation, Reserved
+from services.jobs.usecases.reservations import GENERATIONS_MAX
 from services.kit.errors import DependencyUnavailable, IdempotencyKeyReused
 from tests.support.jobs_work import WalletsForTests
 

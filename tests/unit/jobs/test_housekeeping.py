@@ -20,7 +20,7 @@ from services.jobs.background.settler import Settler
 from services.jobs.rules.completion import Completion, Failure, Settlement
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Charge, Job, JobStatus
-from services.jobs.usecases.repositories import Claim
+from services.jobs.rules.leasing import Claim
 from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions

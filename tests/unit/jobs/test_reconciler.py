@@ -9,10 +9,10 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.background import reconciler as module
 from services.jobs.background.reconciler import Reconciler
-from services.jobs.clients.lists import QueueUnavailable
 from services.jobs.rules.entities import ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.repositories import Claim
+from services.jobs.rules.leasing import Claim
+from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type

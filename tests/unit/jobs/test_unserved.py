@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
 from services.jobs.background import unserved as module
-from services.jobs.background.unserved import CALM, SEEN, BacklogState, Feeding, UnservedJobs, is_over, next_feeding
+from services.jobs.background.unserved import UnservedJobs
+from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Feeding, is_over, next_feeding
 from services.jobs.rules.entities import Backlog, JobStatus, NewJob
+from services.jobs.rules.leasing import Claim
 from services.jobs.store.unserved_memory import MemoryUnserved
-from services.jobs.usecases.repositories import Claim
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions

@@ -26,7 +26,7 @@ from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive as Captured
 from services.jobs.rules.errors import InsufficientFunds as NoFunds
 from services.jobs.rules.errors import NoWalletInCurrency
-from services.jobs.usecases.reservations import Hold, HoldState, Reservation
+from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.kit.clocks import Skew
 from services.kit.data.errors import Conflict, ConnectionFailed
 from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused

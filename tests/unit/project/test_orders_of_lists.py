@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.customers.usecases.ports import CUSTOMERS
-from services.jobs.usecases.repositories import JOB_TYPES, JOBS
+from services.jobs.rules.resources import JOB_TYPES, JOBS
 from services.kit.query.resource import Resource
 from services.wallets.usecases.ports import HOLDS, TRANSACTIONS, WALLETS
 

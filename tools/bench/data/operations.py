@@ -14,7 +14,8 @@ from services.customers.usecases.ports import CUSTOMERS, CustomerRepository
 from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import BillingStatus, NewJob
 from services.jobs.rules.job_types import NewJobType, Priority, ProcessorType
-from services.jobs.usecases.repositories import Claim, JobRepository, JobTypeRepository
+from services.jobs.rules.leasing import Claim
+from services.jobs.usecases.ports import JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.query.page import PAGE_SIZE_DEFAULT, ListQuery

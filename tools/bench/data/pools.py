@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from services.jobs.store.sql import SqlJobRepository, SqlJobTypeRepository
-from services.jobs.usecases.repositories import JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

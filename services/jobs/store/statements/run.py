@@ -39,9 +39,9 @@ from services.jobs.rules.completion import Completion, Ending, Settlement
 from services.jobs.rules.control import Removal, Retry
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus, NewJob
 from services.jobs.rules.job_types import JobType
+from services.jobs.rules.leasing import Claim
 from services.jobs.rules.rescue import Rescue
 from services.jobs.store.tables import job_types, jobs, lost_runs, queues, receipts
-from services.jobs.usecases.repositories import Claim
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.prepared import Prepared
 

@@ -1,0 +1,54 @@
+"""The lists of jobs and job types: which of their fields callers filter and order by."""
+
+from services.jobs.rules.entities import BillingStatus, JobStatus
+from services.jobs.rules.job_types import Priority, ProcessorType
+from services.kit.query.fields import (
+    BooleanField,
+    EnumField,
+    IntegerField,
+    StringField,
+    StringMapField,
+    TimestampField,
+    UuidField,
+)
+from services.kit.query.resource import Resource
+
+ID = UuidField("id", sortable=True)
+CREATED_AT = TimestampField("created_at", sortable=True)
+
+JOB_TYPE_NAME = StringField("name", sortable=True)
+JOB_TYPES = Resource(
+    "job_types",
+    (
+        ID,
+        JOB_TYPE_NAME,
+        StringField("processing_logic_id"),
+        EnumField("processor_type", ProcessorType),
+        IntegerField("standard_cost_cents", sortable=True),
+        StringField("currency"),
+        BooleanField("enabled"),
+        StringField("queue"),
+        CREATED_AT,
+        TimestampField("updated_at", sortable=True),
+    ),
+    default_order=(JOB_TYPE_NAME.ascending(),),
+)
+
+STATUS = EnumField("status", JobStatus)
+JOBS = Resource(
+    "jobs",
+    (
+        ID,
+        UuidField("customer_id"),
+        UuidField("job_type_id"),
+        STATUS,
+        EnumField("billing_status", BillingStatus),
+        EnumField("priority", Priority, sortable=True),
+        StringField("queue"),
+        StringMapField("labels"),
+        CREATED_AT,
+        TimestampField("run_at"),
+        TimestampField("completed_at"),
+    ),
+    default_order=(CREATED_AT.descending(),),
+)
