@@ -1,4 +1,4 @@
-# Everything that is done with this project. `make help` lists it. Needs Python >= 3.11 and make, nothing else.
+# All tasks of this project; `make help` lists them. Needs Python >= 3.11 and make, nothing else.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,7 +16,7 @@ PROTOS := $(shell find protos -name '*.proto')
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: help
-help: ## List what there is
+help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/bin/python:

@@ -1,7 +1,7 @@
-"""Lints the SQL of the migrations with squawk: what would lock out traffic or the release before. Needs no database.
+"""Lint the SQL of the migrations with squawk, which finds locks and changes that break the last release.
 
-The first revision of a service is left out: its tables are new and empty, so none of that can happen. A revision that
-has a reason to break a rule names it: `lint_exclude = ("ban-drop-column",)`.
+Needs no database. The first revision of a service is skipped, because its tables are new and empty. A revision that
+has a reason to break a rule names the rule: `lint_exclude = ("ban-drop-column",)`.
 """
 
 import importlib
@@ -22,13 +22,13 @@ from services.kit.migrations.tree import Migrations  # noqa: E402 - the path has
 SQUAWK = Path(sys.executable).parent / "squawk"
 _PG_VERSION = "15"
 
-# These are about the design of tables, which reviews and the models decide, and not about what a migration locks or
+# These rules judge the design of tables, which reviews and the models decide, and not what a migration locks or
 # breaks; Alembic's own UPDATE and the transaction around each revision make `prefer-robust-stmts` needless.
 _EXCLUDED = ("prefer-robust-stmts", "prefer-bigint-over-int", "prefer-text-field", "prefer-identity")
 
 
 def main() -> int:
-    """Lints the migrations of all services and answers the exit status."""
+    """Lint the migrations of all services and return the exit status."""
     every = [
         Migrations(service, "", importlib.import_module(f"services.{service}.store.tables").metadata)
         for service in SERVICES
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def lint(every: Sequence[Migrations]) -> int:
-    """Lints all revisions but the first of each service, and answers the exit status."""
+    """Lint all revisions but the first of each service and return the exit status."""
     passed: list[bool] = []
     with tempfile.TemporaryDirectory(prefix="innosystem-migrations-") as folder:
         for migrations in every:
@@ -47,7 +47,7 @@ def lint(every: Sequence[Migrations]) -> int:
                 passed.append(_squawk(file, migrations.linted_without(revision)))
     print(
         f"squawk: {len(passed)} migrations linted, {passed.count(False)} refused; "
-        "the first of each service makes empty tables and is left out"
+        "the first of each service creates empty tables and is skipped"
     )
     return 0 if all(passed) else 1
 

@@ -1,7 +1,7 @@
-"""Checks the contracts with buf: lint, format, and that no released client breaks. Needs no network.
+"""Check the contracts with buf: lint, format, and compatibility with the last release. Needs no network.
 
-buf is handed an image that protoc made, because buf itself would fetch the imports. `buf breaking` compares with the
-newest release (the newest tag `v*` that is an ancestor); before the first release there is nothing to compare with.
+buf reads an image that protoc has compiled, because buf itself would download the imports. `buf breaking` compares with
+the newest release: the newest tag `v*` that is an ancestor of HEAD. Without such a tag the comparison is skipped.
 """
 
 import io
@@ -18,12 +18,12 @@ from hatch_build import compile_contracts  # noqa: E402 - the path has to be set
 
 BUF = Path(sys.executable).parent / "buf"
 
-# What buf adds to the descriptor of a file that is only imported: field 8042 (`buf_extension`), `is_import = true`.
+# buf adds this to the descriptor of a file that is only imported: field 8042 (`buf_extension`), `is_import = true`.
 _IS_IMPORT = b"\xd2\xf6\x03\x02\x08\x01"
 
 
 def main() -> int:
-    """Runs all checks and answers the exit status."""
+    """Run all checks and return the exit status."""
     with tempfile.TemporaryDirectory(prefix="innosystem-protos-") as folder:
         image = _image(ROOT / "protos", Path(folder), "contracts.binpb")
         passed = [
@@ -32,7 +32,7 @@ def main() -> int:
         ]
         release = _newest_release()
         if release is None:
-            print("buf breaking: nothing is released yet, so there is nothing to compare with")
+            print("buf breaking: skipped, no release is tagged (v*)")
         else:
             _unpack(release, Path(folder))
             before = _image(Path(folder) / "protos", Path(folder), "released.binpb")

@@ -1,7 +1,7 @@
-"""Sees to it that there is a MariaDB server for tests/dialects, and needs no rights for that.
+"""Provide a MariaDB server for tests/dialects, without root.
 
-Where apt-get is, the server's packages and those that it needs are unpacked into .innosystem/mariadb, which
-`make clean` removes; nothing is installed on the machine. Where it is not, or has no answer, it says what else to do.
+With apt-get, the server's packages and their dependencies are unpacked into .innosystem/mariadb, which `make clean`
+removes; nothing is installed on the machine. Without apt-get, or if it fails, the script prints the alternatives.
 """
 
 import os
@@ -19,16 +19,16 @@ from tests.dialects import mariadb_server  # noqa: E402 - the path has to be set
 PACKAGE = "mariadb-server-core"
 LIMIT_SECONDS = 600
 HELP = """
-There is no MariaDB server for the tests of the dialects. Any of these will do:
+No MariaDB server was found for the tests of the dialects. Any of these will do:
 - install one: `apt-get install mariadb-server-core`, `dnf install mariadb-server`, `apk add mariadb` or
-  `brew install mariadb`. It need not run: the tests start one of their own, without network and without rights;
+  `brew install mariadb`. It need not run: the tests start their own, without network and without root;
 - set MARIADB_URL to the address of a server whose user may create databases:
   mariadb://user:password@host:port/
 PostgreSQL and SQLite are tested by `make test` as well."""
 
 
 def main() -> int:
-    """Finds or gets a server and answers the exit status."""
+    """Find or download a server and return the exit status."""
     if os.environ.get("MARIADB_URL"):
         return 0
     if mariadb_server.find() is None and shutil.which("apt-get") and shutil.which("dpkg"):
@@ -40,9 +40,9 @@ def main() -> int:
 
 
 def _unpack_packages(folder: Path) -> None:
-    """Unpacks the server and what it needs and the machine lacks; says what goes wrong, and leaves nothing then."""
+    """Unpack the server and its missing dependencies; on failure print the reason and remove the folder."""
     shutil.rmtree(folder, ignore_errors=True)
-    # Lists and caches of our own: those of the machine belong to root, and may never have been fetched.
+    # Lists and caches of our own: those of the machine belong to root, and may be empty.
     for part in ("state/lists/partial", "cache/archives/partial", "packages"):
         (folder / part).mkdir(parents=True)
     apt = ["apt-get", "-qq", "-o", f"Dir::State={folder / 'state'}", "-o", f"Dir::Cache={folder / 'cache'}"]
@@ -54,7 +54,7 @@ def _unpack_packages(folder: Path) -> None:
         for package in sorted((folder / "packages").glob("*.deb")):
             _run(["dpkg", "--extract", str(package), str(folder)], folder)
     except (subprocess.SubprocessError, OSError) as error:
-        print(f"it could not be had: {error}", getattr(error, "stderr", None) or "", file=sys.stderr)
+        print(f"download failed: {error}", getattr(error, "stderr", None) or "", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         return
     for part in ("state", "cache", "packages"):

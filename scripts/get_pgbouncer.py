@@ -1,8 +1,8 @@
-"""Sees to it that there is a PgBouncer for the tests that need one, and needs no rights for that.
+"""Provide PgBouncer for the tests that need it, without root.
 
-Where apt-get is, the program and the libraries that it needs are unpacked into .innosystem/pgbouncer, which
-`make clean` removes; nothing is installed on the machine. A distribution whose own PgBouncer is too old is asked for
-that of the release after it, from where it gets its packages, and the program runs on the libraries of that release.
+With apt-get, the program and its libraries are unpacked into .innosystem/pgbouncer, which `make clean` removes; nothing
+is installed on the machine. They come from the Debian release `SUITE`, because the PgBouncer of earlier releases is too
+old, and the program runs on the libraries of that release.
 """
 
 import re
@@ -19,17 +19,17 @@ from tests.support import pgbouncer_server  # noqa: E402 - found by the path abo
 PACKAGE = "pgbouncer"
 # The first release of Debian whose PgBouncer keeps prepared statements.
 SUITE = "trixie"
-# What a program is made of. The scripts of the package, and what only those need, are left out.
+# The program and its libraries. The scripts of the package, and their dependencies, are left out.
 LIBRARIES = re.compile(r"(lib(?!.*perl).*|zlib1g|pgbouncer)")
 LIMIT_SECONDS = 600
 HELP = f"""
-There is no PgBouncer for the tests of pooled connections, which are left out. Any of these will do:
+No PgBouncer was found, so the tests of pooled connections are skipped. Any of these will do:
 - install one of at least {".".join(map(str, pgbouncer_server.VERSION_MIN))}; the tests start their own;
 - set PGBOUNCER to the path of its program."""
 
 
 def main() -> int:
-    """Finds or gets one and answers the exit status."""
+    """Find or download PgBouncer and return the exit status."""
     if pgbouncer_server.find() is None and shutil.which("apt-get") and shutil.which("dpkg"):
         print(f"getting {PACKAGE} ...", flush=True)
         _unpack_packages(pgbouncer_server.INSTALLED)
@@ -39,16 +39,16 @@ def main() -> int:
 
 
 def _unpack_packages(folder: Path) -> None:
-    """Unpacks the program and all its libraries; says what goes wrong, and leaves nothing then."""
+    """Unpack the program and all its libraries; on failure print the reason and remove the folder."""
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("state/lists/partial", "cache/archives/partial", "packages"):
         (folder / part).mkdir(parents=True)
-    # As if nothing were installed: all libraries have to be those of that release.
+    # An empty status has apt-get download all libraries, so that all are of that release.
     (folder / "status").touch()
     try:
         sites = _run(["apt-get", "indextargets", "--format", "$(SITE)", "Origin: Debian"], folder).split()
         if not sites:
-            raise OSError("apt-get knows no place of Debian's packages")
+            raise OSError("apt-get has no source of Debian packages")
         (folder / "sources.list").write_text(f"deb {sites[0]} {SUITE} main\n")
         apt = ["apt-get", "-qq", "-o", f"Dir::State={folder / 'state'}", "-o", f"Dir::Cache={folder / 'cache'}"]
         apt += [
@@ -65,7 +65,7 @@ def _unpack_packages(folder: Path) -> None:
         for package in sorted((folder / "packages").glob("*.deb")):
             _run(["dpkg", "--extract", str(package), str(folder)], folder)
     except (subprocess.SubprocessError, OSError) as error:
-        print(f"it could not be had: {error}", getattr(error, "stderr", None) or "", file=sys.stderr)
+        print(f"download failed: {error}", getattr(error, "stderr", None) or "", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         return
     for part in ("state", "cache", "packages"):

@@ -1,6 +1,6 @@
-"""Measures the wallets service's ledger: `python scripts/measure_wallets.py verify --wallets 1000`, or `apply`.
+"""Measure the ledger of the wallets service: `python scripts/measure_wallets.py verify --wallets 1000`, or `apply`.
 
-The databases are made for it and dropped afterwards, as those of `innosystem bench data` are.
+Its databases are created for the run and dropped afterwards, like those of `innosystem bench data`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tools.bench.data.databases import databases, server_version
 _PAGE = 50_000
 _WARM_UP = 20
 
-# Written in the order of time and not of wallets, as it would have been: a wallet's lines lie far apart.
+# Inserted in the order of time, as in production: the lines of a wallet are far apart.
 _ROWS = """
 INSERT INTO wallets (id, customer_id, current_balance_cents, last_sequence)
 SELECT gen_random_uuid(), gen_random_uuid(), {each}, {each} FROM generate_series(1, {wallets});
@@ -40,7 +40,7 @@ FROM generate_series(1, {each}) AS number CROSS JOIN wallets;
 
 
 async def verify(database: Database, url: str, wallets: int, transactions: int) -> None:
-    """Checks generated books, three times."""
+    """Verify generated books three times and print how long it takes."""
     rows = _ROWS.format(each=transactions // wallets, wallets=wallets)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(rows.encode())
@@ -68,7 +68,7 @@ async def verify(database: Database, url: str, wallets: int, transactions: int) 
 
 
 async def apply(database: Database, runs: int) -> None:
-    """Charges ten wallets in batches of 1, 100 and 1,000, each in a transaction; medians."""
+    """Charge ten wallets in batches of 1, 100 and 1,000, each in a transaction, and print the medians."""
     transactions = SqlTransactions(database)
     ledger, wallets = SqlLedger(transactions), SqlWalletRepository(transactions)
     async with transactions.begin():
@@ -102,7 +102,7 @@ async def apply(database: Database, runs: int) -> None:
 
 
 async def main() -> None:
-    """Measures what the command line says."""
+    """Run the measurement that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["verify", "apply"])
     parser.add_argument("--wallets", type=int, default=1000)

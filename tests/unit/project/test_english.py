@@ -45,11 +45,24 @@ AREAS = (
     "docs",
     "README.md",
     "CHANGELOG.md",
+    "SECURITY.md",
+    ".github",
+    ".vscode",
+    ".pre-commit-config.yaml",
     "Makefile",
     "pyproject.toml",
 )
 # Those that still have phrases to lose.
-PENDING = frozenset(AREAS) - {"pyproject.toml"}
+PENDING = frozenset(AREAS) - {
+    "scripts",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    ".github",
+    ".vscode",
+    ".pre-commit-config.yaml",
+    "Makefile",
+    "pyproject.toml",
+}
 # Records of their time, frozen text, and this list.
 QUOTES = re.compile(
     r"docs/adr/\d|docs/notes/|/migrations/2|tests/migration/data/|test_english\.py$|\.lock$|\.svg$|\.sql$"
