@@ -7,15 +7,15 @@ from uuid import UUID
 
 import grpc
 import structlog
-from grpc import StatusCode
 
-from innosystem.client import InnosystemError, error_from, error_from_status
+from innosystem.client import REFUSAL_CODES, InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.kit.batching.bisection import bisected
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
 from services.kit.errors import DataCorrupt, DependencyUnavailable, DomainError, RowLocked
@@ -27,16 +27,6 @@ R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-# The ledger has looked at the request and says no. Anything else is about the call, and may pass.
-_DEFINITE: Final = frozenset(
-    {
-        StatusCode.INVALID_ARGUMENT,
-        StatusCode.NOT_FOUND,
-        StatusCode.ALREADY_EXISTS,
-        StatusCode.FAILED_PRECONDITION,
-        StatusCode.OUT_OF_RANGE,
-    }
-)
 _PAGE_SIZE = 1000
 # Of the time of a call. A ledger that has much to do may need seconds: it is not asked for the same again at once.
 _SHARES: Final = (0.2, 0.3, 0.5)
@@ -145,7 +135,7 @@ class GrpcWallets:
             response = await self._stub.WriteOff(request)
         except grpc.aio.AioRpcError as error:
             known = error_from(error)
-            if error.code() in _DEFINITE and known is not None and known.reason:
+            if error.code() in REFUSAL_CODES and known is not None and known.reason:
                 return _refusal(charge, known.reason)
             raise _failed(error) from error
         return Settlement(job_id=charge.job_id, transaction_id=UUID(response.transaction.id))
@@ -174,21 +164,21 @@ async def _each(
     call: Callable[[Sequence[T]], Awaitable[list[R | DomainError]]],
     refused: Callable[[T, InnosystemError], R | DomainError],
 ) -> list[R | DomainError]:
-    """Calls for all items at once. A batch that is refused whole is halved until the culprit is alone."""
-    if not items:
-        return []
-    try:
-        return await call(items)
-    except DependencyUnavailable as away:
-        return [away for _ in items]
-    except grpc.aio.AioRpcError as error:
+    """Call for all items together. A batch that is refused as a whole is halved until the culprit is alone."""
+
+    def failed(some: Sequence[T], error: Exception) -> list[R | DomainError] | None:
+        if isinstance(error, DependencyUnavailable):
+            return [error for _ in some]
+        if not isinstance(error, grpc.aio.AioRpcError):
+            raise error
         failure = _failed(error)
-        if error.code() not in _DEFINITE:
-            return [failure for _ in items]
-        if len(items) == 1:
-            return [refused(items[0], error_from(error) or InnosystemError(error.code(), ""))]
-    middle = len(items) // 2
-    return [*await _each(items[:middle], call, refused), *await _each(items[middle:], call, refused)]
+        if error.code() not in REFUSAL_CODES:
+            return [failure for _ in some]
+        if len(some) > 1:
+            return None
+        return [refused(some[0], error_from(error) or InnosystemError(error.code(), ""))]
+
+    return await bisected(items, call, failed)
 
 
 def _failed(error: grpc.aio.AioRpcError) -> DomainError:
@@ -212,7 +202,7 @@ def _charged(charge: Charge, result: pb.BatchDeductResult) -> Settlement | Domai
     if result.HasField("response"):
         return Settlement(job_id=charge.job_id, transaction_id=UUID(result.response.transaction.id))
     error = error_from_status(result.error)
-    if error.code in _DEFINITE and error.reason:
+    if error.code in REFUSAL_CODES and error.reason:
         return _refusal(charge, error.reason)
     return _open(error)
 

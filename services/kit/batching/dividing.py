@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge
 
+from services.kit.batching.bisection import bisected
 from services.kit.data.errors import TooCostly
 from services.kit.errors import (
     ConcurrentUpdate,
@@ -57,21 +58,22 @@ async def divided(items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[ob
         Exception: What the work failed with, where that is nobody's fault, or everybody's.
     """
     culprits: list[tuple[T, Exception]] = []
-    waiting = [items] if items else []
-    while waiting:
-        some = waiting.pop()
-        try:
-            await work(some)
-        except Exception as error:
-            if is_nobodys_fault(error):
-                raise
-            if len(some) == 1:
-                culprits.append((some[0], error))
-                if len(culprits) > _CULPRITS_MAX:
-                    raise
-            else:
-                middle = len(some) // 2
-                waiting += [some[middle:], some[:middle]]
+
+    async def done(some: Sequence[T]) -> Sequence[object]:
+        await work(some)
+        return ()
+
+    def failed(some: Sequence[T], error: Exception) -> Sequence[object] | None:
+        if is_nobodys_fault(error):
+            raise error
+        if len(some) > 1:
+            return None
+        culprits.append((some[0], error))
+        if len(culprits) > _CULPRITS_MAX:
+            raise error
+        return ()
+
+    await bisected(items, done, failed)
     return culprits
 
 

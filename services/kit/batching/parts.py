@@ -1,10 +1,11 @@
 """Work for a batch, in ever smaller parts if it fails, until what is at fault is alone: it fails no neighbour."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import structlog
 
+from services.kit.batching.bisection import bisected
 from services.kit.errors import DataCorrupt, DomainError, Unforeseen
 
 T = TypeVar("T")
@@ -13,7 +14,7 @@ Work = Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
 
 log = structlog.get_logger(__name__)
 
-# How often a batch is tried in parts: enough for some bad items among a thousand, and an end if all are.
+# Enough to isolate some bad items among a thousand, and an end if all of them are bad.
 _TRIES_MAX = 64
 
 
@@ -31,7 +32,23 @@ async def in_parts(items: Sequence[T], work: "Work[T, R]") -> list[R | DomainErr
     Raises:
         DomainError: If it concerns all of them, as when the database is away.
     """
-    return await _Divided(work).done(list(items)) if items else []
+    tries = 0
+
+    async def tried(some: list[T]) -> Sequence[R | DomainError]:
+        nonlocal tries
+        tries += 1
+        return await work(some)
+
+    def failed(some: Sequence[T], error: Exception) -> list[R | DomainError] | None:
+        if isinstance(error, DataCorrupt):
+            return [error] if len(some) == 1 else None
+        if isinstance(error, DomainError):
+            raise error
+        if len(some) == 1 or tries >= _TRIES_MAX:
+            return [unforeseen(error, "work")] * len(some)
+        return None
+
+    return await bisected(items, tried, failed)
 
 
 def unforeseen(error: Exception, place: str) -> Unforeseen:
@@ -54,24 +71,3 @@ def one(result: R | DomainError) -> R:
     if isinstance(result, DomainError):
         raise result
     return result
-
-
-class _Divided(Generic[T, R]):
-    def __init__(self, work: "Work[T, R]") -> None:
-        self._work = work
-        self._tries = 0
-
-    async def done(self, items: list[T]) -> list[R | DomainError]:
-        self._tries += 1
-        try:
-            return list(await self._work(items))
-        except DataCorrupt as error:
-            if len(items) == 1:
-                return [error]
-        except DomainError:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is logged where it is alone
-            if len(items) == 1 or self._tries >= _TRIES_MAX:
-                return [unforeseen(error, "work")] * len(items)
-        middle = len(items) // 2
-        return [*await self.done(items[:middle]), *await self.done(items[middle:])]

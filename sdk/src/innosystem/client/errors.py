@@ -11,6 +11,17 @@ from google.rpc import error_details_pb2, status_pb2
 DOMAIN: Final = "innosystem"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+#: Statuses of a service that has judged a request and refuses it: the same request would be refused again. Any other
+#: status is about the call, the caller or the server, and may pass.
+REFUSAL_CODES: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+    }
+)
 
 
 @dataclass(frozen=True)
