@@ -13,14 +13,14 @@ import pytest
 
 from services.kit.query import memory
 from services.kit.query.filter import parse_filter
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.page import ListQuery, PageTokens
 from services.kit.query.specification import Comparison, Operator, Pattern, Specification
 from tests.dialects.example import World
 from tests.unit.kit.query import example as it
 from tests.unit.kit.query.example import NEW_YEAR, PARCELS, Parcel, Size, State
 
-LISTS = Lists(PARCELS, PageTokens(b"a key that is only for the tests"))
+LISTS = Listing(PARCELS, PageTokens(b"a key that is only for the tests"))
 KEYS = ["team", "a.b", 'quo"te', "it's", "back\\slash", "ä", "\U0001f600", "$", "[0]", "", "A", "a b"]
 MOMENTS = [NEW_YEAR + timedelta(days=days, microseconds=micros) for days in (0, -400) for micros in (0, 1, 10)]
 

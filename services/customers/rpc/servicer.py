@@ -10,11 +10,11 @@ from services.customers.rpc.convert import api_key_message, customer_message, cu
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
 from services.customers.usecases.ports import API_KEYS, CUSTOMERS
-from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.kit.rpc.answers import fit, page_that_fits
+from services.kit.rpc.answers import fit
 from services.kit.rpc.batches import an_id, answered
 from services.kit.rpc.convert import id_or_new, masked, require_set, required_id
+from services.kit.rpc.list_rpc import ListRpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -25,8 +25,8 @@ class CustomerServicer(CustomerServiceServicer):
     def __init__(self, service: CustomersService, api_keys: ApiKeyService, tokens: PageTokens) -> None:
         self._service = service
         self._api_keys = api_keys
-        self._lists = Lists(CUSTOMERS, tokens)
-        self._key_lists = Lists(API_KEYS, tokens)
+        self._customers = ListRpc(CUSTOMERS, tokens)
+        self._keys = ListRpc(API_KEYS, tokens)
 
     async def CreateCustomer(self, request: pb.CreateCustomerRequest, context: Context) -> pb.CreateCustomerResponse:
         created = await self._service.create(id_or_new(request.customer_id), request.name, request.email)
@@ -49,14 +49,7 @@ class CustomerServicer(CustomerServiceServicer):
         return pb.BatchGetCustomersResponse(results=fit(results))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
-        query = self._lists.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        page = await self._service.list_page(query)
-        customers, token = page_that_fits(self._lists, query, page, customer_message)
+        customers, token = await self._customers.serve(request, self._service.list_page, customer_message)
         return pb.ListCustomersResponse(customers=customers, next_page_token=token)
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Context) -> pb.UpdateCustomerResponse:
@@ -96,15 +89,12 @@ class CustomerServicer(CustomerServiceServicer):
         )
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
-        query = self._key_lists.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
+        keys, token = await self._keys.serve(
+            request,
+            lambda query: self._api_keys.list_page(required_id(request.customer_id, "customer_id"), query),
+            api_key_message,
             parameters={"customer_id": request.customer_id},
         )
-        page = await self._api_keys.list_page(required_id(request.customer_id, "customer_id"), query)
-        keys, token = page_that_fits(self._key_lists, query, page, api_key_message)
         return pb.ListApiKeysResponse(api_keys=keys, next_page_token=token)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> pb.RevokeApiKeyResponse:

@@ -16,10 +16,9 @@ from services.jobs.rpc.job_type_convert import (
 )
 from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.usecases.job_types import JobTypeService
-from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.kit.rpc.answers import page_that_fits
 from services.kit.rpc.convert import masked, require_set, required_id
+from services.kit.rpc.list_rpc import ListRpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,7 +28,7 @@ class JobTypeServicer(JobTypeServiceServicer):
 
     def __init__(self, service: JobTypeService, tokens: PageTokens) -> None:
         self._service = service
-        self._lists = Lists(JOB_TYPES, tokens)
+        self._job_types = ListRpc(JOB_TYPES, tokens)
 
     async def CreateJobType(self, request: pb.CreateJobTypeRequest, context: Context) -> pb.CreateJobTypeResponse:
         require_set(request.job_type, REQUIRED, "job_type.")
@@ -42,14 +41,7 @@ class JobTypeServicer(JobTypeServiceServicer):
         return pb.GetJobTypeResponse(job_type=job_type_message(job_type))
 
     async def ListJobTypes(self, request: pb.ListJobTypesRequest, context: Context) -> pb.ListJobTypesResponse:
-        query = self._lists.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        page = await self._service.list_page(query)
-        job_types, token = page_that_fits(self._lists, query, page, job_type_message)
+        job_types, token = await self._job_types.serve(request, self._service.list_page, job_type_message)
         return pb.ListJobTypesResponse(job_types=job_types, next_page_token=token)
 
     async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:

@@ -24,11 +24,11 @@ from services.jobs.usecases.write_off import WriteOffs
 from services.kit.batching.parts import in_parts, one
 from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
-from services.kit.query.listing import Lists
 from services.kit.query.page import ListQuery, PageTokens
 from services.kit.query.specification import ALWAYS, Specification
-from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit, page_that_fits
+from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit
 from services.kit.rpc.batches import an_id, answered, answers, checked
+from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.validation import ContractValidator
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,7 +62,7 @@ class JobServicer(JobServiceServicer):
         self._watching = watching
         self._write_offs = write_offs
         self._validator = validator
-        self._lists = Lists(JOBS, tokens)
+        self._job_lists = ListRpc(JOBS, tokens)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
         [result] = await self._jobs.submit([convert.submission(request)], patient=True)
@@ -85,16 +85,8 @@ class JobServicer(JobServiceServicer):
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         full = request.view == _FULL
-        query = self._lists.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            parameters={"full": str(full)},
-        )
-        page = await self._jobs.list_page(query, full=full)
-        message = partial(convert.job_message, view=request.view)
-        jobs, token = page_that_fits(self._lists, query, page, message)
+        read, message = partial(self._jobs.list_page, full=full), partial(convert.job_message, view=request.view)
+        jobs, token = await self._job_lists.serve(request, read, message, parameters={"full": str(full)})
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
@@ -125,7 +117,7 @@ class JobServicer(JobServiceServicer):
         else:
             query = self._named(request.filter, changeable, request.DESCRIPTOR.name)
             page = await self._control.matching(query)
-            token = self._lists.next_page_token(query, page)
+            token = self._job_lists.listing.next_page_token(query, page)
             wanted = partial(change, wanted=query.specification)
             results = answers(await in_parts([job.id for job in page.items], wanted), answer)
         return fit(results, convert.narrow_job_result), token
@@ -134,7 +126,7 @@ class JobServicer(JobServiceServicer):
         if (parse_filter(jobs.filter, JOBS) is ALWAYS) != jobs.all:
             problem = "must be empty if all is set" if jobs.all else "must not be blank: set all to mean all jobs"
             raise InvalidField.of("filter.filter", problem)
-        return self._lists.query(
+        return self._job_lists.listing.query(
             filter=jobs.filter,
             order_by="created_at",
             page_size=jobs.limit or _FILTERED_MAX,

@@ -2,7 +2,7 @@
 
 A resource declares its fields once (`fields`). The filter of a request (`filter`, AIP-160), its
 order (`order`, AIP-132) and its page (`page`, AIP-158) are turned into a `ListQuery` by
-`listing.Lists`; business code may write the same specifications with the fields themselves:
+`listing.Listing`; business code may write the same specifications with the fields themselves:
 `STATUS.is_(JobStatus.PENDING) & CREATED_AT.after(then)`. `sql` and `memory` carry a query out, and
 give the same entities in the same order.
 

@@ -20,13 +20,8 @@ from services.kit.query.specification import ALWAYS, Specification
 
 
 @dataclass(frozen=True)
-class Lists:
-    """One list RPC of one resource.
-
-        query = lists.query(filter=request.filter, order_by=request.order_by,
-                            page_size=request.page_size, page_token=request.page_token)
-        page = await repository.list_page(query)
-        response.next_page_token = lists.next_page_token(query, page)
+class Listing:
+    """The queries and page tokens of one list; `services.kit.rpc.list_rpc` serves it as an RPC.
 
     Attributes:
         resource: What is listed.

@@ -11,11 +11,11 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.batching.parts import one
 from services.kit.observability.caller import origin
-from services.kit.query.listing import Lists
 from services.kit.query.page import PageTokens
-from services.kit.rpc.answers import fit, page_that_fits
+from services.kit.rpc.answers import fit
 from services.kit.rpc.batches import answered, checked
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
+from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc import convert, convert_holds
 from services.wallets.rpc import convert_verify as convert_verification
@@ -51,9 +51,9 @@ class WalletServicer(WalletServiceServicer):
         self._verification = verification
         self._tokens = tokens
         self._validator = validator
-        self._wallets = Lists(WALLETS, tokens)
-        self._transactions = Lists(TRANSACTIONS, tokens)
-        self._holds = Lists(HOLDS, tokens)
+        self._wallets = ListRpc(WALLETS, tokens)
+        self._transactions = ListRpc(TRANSACTIONS, tokens)
+        self._holds = ListRpc(HOLDS, tokens)
 
     async def CreateWallet(self, request: pb.CreateWalletRequest, context: Context) -> pb.CreateWalletResponse:
         created = await self._service.create(
@@ -74,14 +74,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.GetWalletResponse(wallet=convert.wallet_message(wallet))
 
     async def ListWallets(self, request: pb.ListWalletsRequest, context: Context) -> pb.ListWalletsResponse:
-        query = self._wallets.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        page = await self._service.list_page(query)
-        wallets, token = page_that_fits(self._wallets, query, page, convert.wallet_message)
+        wallets, token = await self._wallets.serve(request, self._service.list_page, convert.wallet_message)
         return pb.ListWalletsResponse(wallets=wallets, next_page_token=token)
 
     async def Credit(self, request: pb.CreditRequest, context: Context) -> pb.CreditResponse:
@@ -138,14 +131,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.GetHoldResponse(hold=convert.hold_message(hold), now=timestamp(self._time()))
 
     async def ListHolds(self, request: pb.ListHoldsRequest, context: Context) -> pb.ListHoldsResponse:
-        query = self._holds.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        page = await self._service.list_holds(query)
-        holds, token = page_that_fits(self._holds, query, page, convert.hold_message)
+        holds, token = await self._holds.serve(request, self._service.list_holds, convert.hold_message)
         return pb.ListHoldsResponse(holds=holds, next_page_token=token, now=timestamp(self._time()))
 
     async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:
@@ -165,16 +151,10 @@ class WalletServicer(WalletServiceServicer):
         self, request: pb.ListTransactionsRequest, context: Context
     ) -> pb.ListTransactionsResponse:
         reference = convert.wallet_reference(request)
-        query = self._transactions.query(
-            filter=request.filter,
-            order_by=request.order_by,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            parameters={"wallet": str(reference)},
-        )
+        query = self._transactions.query(request, {"wallet": str(reference)})
         wallet, page = await self._service.list_transactions(reference, query)
-        transactions, token = page_that_fits(
-            self._transactions, query, page, lambda one: convert.transaction_message(one, wallet)
+        transactions, token = self._transactions.messages(
+            query, page, lambda one: convert.transaction_message(one, wallet)
         )
         return pb.ListTransactionsResponse(transactions=transactions, next_page_token=token)
 

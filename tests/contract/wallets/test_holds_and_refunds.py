@@ -7,7 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
 from services.wallets.rules.entities import HoldState, NewWallet, Owner, Wallet
 from services.wallets.rules.errors import (
@@ -25,7 +25,7 @@ from services.wallets.usecases.verify_ledger import START, Findings, Trial
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import BeginWallets
 
-LISTED = Lists(HOLDS, PageTokens(b"0123456789abcdef"))
+LISTED = Listing(HOLDS, PageTokens(b"0123456789abcdef"))
 
 
 async def funded(service: WalletsService, cents: int) -> Wallet:

@@ -14,7 +14,7 @@ from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError, IdempotencyKeyReused
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
 from services.wallets.rules.entities import NewWallet, Owner, Transaction, Wallet
 from services.wallets.rules.errors import InsufficientFunds, RefundExceedsCharge
@@ -27,7 +27,7 @@ from services.wallets.usecases.verify_ledger import START, Problem, Verification
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import sql_work
 
-STATEMENTS = Lists(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
+STATEMENTS = Listing(TRANSACTIONS, PageTokens(b"0123456789abcdef"))
 WRITERS = 32
 
 

@@ -8,7 +8,7 @@ from uuid_utils.compat import uuid7
 
 from services.kit.data.errors import AlreadyExists
 from services.kit.errors import IdempotencyKeyReused, InvalidFilter, InvalidPageToken
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
 from services.wallets.rules.entities import (
     BALANCE_CENTS_MAX,
@@ -37,7 +37,7 @@ from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import BeginWallets
 
 TOKENS = PageTokens(b"0123456789abcdef")
-STATEMENTS = Lists(TRANSACTIONS, TOKENS)
+STATEMENTS = Listing(TRANSACTIONS, TOKENS)
 
 
 def credit(owner: Owner, cents: int, key: str = "top-up", description: str = "") -> Credit:
@@ -301,7 +301,7 @@ async def test_an_unknown_transaction_is_not_found(service: WalletsService) -> N
 
 
 async def test_wallets_can_be_filtered_and_ordered(service: WalletsService) -> None:
-    lists = Lists(WALLETS, TOKENS)
+    lists = Listing(WALLETS, TOKENS)
     created = [await funded(service, cents, "EUR") for cents in (30, 10, 20)]
     await funded(service, 40, "USD")
     query = lists.query(filter="currency = EUR AND current_balance_cents > 10", order_by="current_balance_cents desc")

@@ -42,7 +42,7 @@ from sqlalchemy.types import TypeEngine
 from services.kit.query import memory, sql
 from services.kit.query.field import Field
 from services.kit.query.filter import parse_filter
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery, Page, PageTokens
 from services.kit.query.specification import (
@@ -54,7 +54,7 @@ from services.kit.query.specification import (
 from tests.unit.kit.query import example as it
 from tests.unit.kit.query.example import PARCELS, Parcel, Size, State
 
-LISTS = Lists(PARCELS, PageTokens(b"a key that is only for the tests"))
+LISTS = Listing(PARCELS, PageTokens(b"a key that is only for the tests"))
 LINGUISTIC = "SELECT collname FROM pg_collation WHERE collname IN ('en-x-icu', 'en_US.utf8') LIMIT 1"
 
 

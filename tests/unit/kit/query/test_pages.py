@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.kit.errors import InvalidField, InvalidFilter, InvalidPageToken
 from services.kit.query.field import Order
-from services.kit.query.listing import Lists
+from services.kit.query.listing import Listing
 from services.kit.query.memory import apply
 from services.kit.query.page import Cursor, ListQuery, PageTokens
 from services.kit.query.resource import Resource
@@ -30,11 +30,11 @@ from tests.unit.kit.query.example import (
 )
 
 TOKENS = PageTokens(b"a key that is only for the tests")
-LISTS = Lists(PARCELS, TOKENS)
+LISTS = Listing(PARCELS, TOKENS)
 MANY = [parcel(id=UUID(int=number), count=number % 3) for number in range(10)]
 
 
-def walk(parcels: Sequence[Parcel], lists: Lists, **parameters: Any) -> list[Parcel]:
+def walk(parcels: Sequence[Parcel], lists: Listing, **parameters: Any) -> list[Parcel]:
     seen: list[Parcel] = []
     token = ""
     for _ in range(len(parcels) + 1):
@@ -109,7 +109,7 @@ def test_a_wrong_filter_is_refused_before_the_token_is_looked_at() -> None:
         LISTS.query(filter="nonsense", page_token="nonsense")
 
 
-def token_of(lists: Lists = LISTS, **parameters: Any) -> str:
+def token_of(lists: Listing = LISTS, **parameters: Any) -> str:
     query = lists.query(page_size=2, **parameters)
     token = lists.next_page_token(query, apply(MANY, query))
     assert token
@@ -150,8 +150,8 @@ def test_a_token_is_bound_to_the_other_parameters(other: dict[str, Any]) -> None
 
 def test_a_token_is_bound_to_its_list_and_its_key() -> None:
     others = [
-        Lists(Resource("letters", PARCELS.fields, PARCELS.default_order), TOKENS),
-        Lists(PARCELS, PageTokens(b"another key, of other servers...")),
+        Listing(Resource("letters", PARCELS.fields, PARCELS.default_order), TOKENS),
+        Listing(PARCELS, PageTokens(b"another key, of other servers...")),
     ]
     for other in others:
         with pytest.raises(InvalidPageToken):
@@ -159,7 +159,7 @@ def test_a_token_is_bound_to_its_list_and_its_key() -> None:
 
 
 def test_a_token_is_refused_when_the_default_order_has_changed() -> None:
-    new = Lists(Resource("parcels", PARCELS.fields, (COUNT.ascending(),)), TOKENS)
+    new = Listing(Resource("parcels", PARCELS.fields, (COUNT.ascending(),)), TOKENS)
     with pytest.raises(InvalidPageToken):
         new.query(page_token=token_of())
 
