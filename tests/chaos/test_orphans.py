@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 
+from innosystem.runner.handler_process import _BOOT, LENGTH_BYTES
 from innosystem.runner.logs import log_arguments
-from innosystem.runner.processes import _BOOT, LENGTH_BYTES
 
 LIMIT_SECONDS = 30.0
 

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2_grpc
 from innosystem.runner import Registry
+from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings
-from innosystem.runner.worker import Runner
 from innosystem.wallets.v1 import wallet_service_pb2_grpc
 from tests.integration.runner.fakes import FakeJobs, FakeWallets, StoredJob, until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from innosystem.runner import processes
+from innosystem.runner import handler_process
 from innosystem.runner.cpus import available_cpus
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import until
@@ -245,7 +245,7 @@ async def test_a_full_runner_claims_little_more_than_it_can_begin_with(world: Wo
 async def test_a_job_whose_process_does_not_start_is_handed_back_and_uses_up_no_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_BOOT", "raise SystemExit(5)")
+    monkeypatch.setattr(handler_process, "_BOOT", "raise SystemExit(5)")
     world.registry.add("in-process", len, process=True)
     job = await world.submit("in-process")
     async with world.running():

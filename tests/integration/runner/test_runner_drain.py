@@ -12,7 +12,7 @@ import structlog
 from structlog.typing import EventDict
 
 from innosystem.runner import JobContext
-from innosystem.runner.worker import Runner
+from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import StoredJob, until
 
@@ -120,7 +120,7 @@ async def test_told_three_times_a_runner_waits_for_nothing(
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
     async with running(world, runner_drain_seconds=DAY_SECONDS) as (runner, task):
-        await until(lambda: [flying.stage for flying in runner._flight.jobs] == ["run"])
+        await until(lambda: [flying.stage for flying in runner._in_hand.jobs] == ["run"])
         world.jobs.outage.on = True
         for _ in range(3):
             runner.stop()

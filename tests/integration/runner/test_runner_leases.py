@@ -14,11 +14,10 @@ from google.rpc import code_pb2
 from structlog.typing import EventDict
 
 from innosystem.runner import JobContext, JobError, Snooze
-from innosystem.runner.flight import FlyingJob
-from innosystem.runner.leases import Leases
+from innosystem.runner.in_hand import JobInHand, Leases
+from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.queue import PoppedId
-from innosystem.runner.renewing import LeaseRenewer
-from innosystem.runner.stopping import StopReason
+from innosystem.runner.stop_signal import StopReason
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import StoredJob, status, until
 
@@ -146,10 +145,10 @@ async def test_a_renewals_answer_that_comes_after_the_result_was_recorded_change
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=30) as runner:
         await hold.entered.wait()
-        (flying,) = runner._flight.jobs
+        (flying,) = runner._in_hand.jobs
         hold.go_on.set()
         await world.all_done()
-        await until(lambda: runner._flight.jobs == [])
+        await until(lambda: runner._in_hand.jobs == [])
         for how in (StopReason.LOST, StopReason.CANCELLED):
             runner._runs.lease_ended(flying, how)
 
@@ -270,7 +269,7 @@ async def test_a_job_that_is_cancelled_between_two_reports_is_not_reported_again
         await until(lambda: bool(logged(lines, "job_cancelled", job)))
         sent = world.jobs.completions[job.job.id]
 
-    # Left with no job to wait for: the drain in the end was complete, or it would have failed.
+    # Leftovers with no job to wait for: the drain in the end was complete, or it would have failed.
     assert world.jobs.completions[job.job.id] == sent
     assert not logged(lines, "stage_failed")
     assert job.completion is None
@@ -351,7 +350,7 @@ async def test_a_job_whose_claim_took_long_is_renewed_at_once(world: World) -> N
     leases = Leases()
     stored = world.jobs.add("echo")
     stored.lease_id = stored.job.customer_id
-    late = FlyingJob(PoppedId(stored.job.id, "jobs:p1:pending"), lease_id=stored.lease_id)
+    late = JobInHand(PoppedId(stored.job.id, "jobs:p1:pending"), lease_id=stored.lease_id)
     late.leased_at = time.monotonic() - 900
     broken: list[BaseException] = []
     renewer = LeaseRenewer(
@@ -378,7 +377,7 @@ async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: World) -> No
         address=world.addresses["jobs"], runner_id="", lease_seconds=1, leases=leases, broken=broken.append
     )
     # No UUID, nor anything else that a string field would take.
-    leases.add(FlyingJob(PoppedId("\ud800", "jobs:p1:pending")))
+    leases.add(JobInHand(PoppedId("\ud800", "jobs:p1:pending")))
     renewer.start(lambda job, reason: None)
     try:
         await until(lambda: bool(broken))

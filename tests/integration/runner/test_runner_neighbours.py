@@ -27,8 +27,8 @@ async def echo(input: Any) -> Any:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner that waits for calls as long as a test can."""
-    monkeypatch.setattr("innosystem.runner.calls._ATTEMPT_SECONDS", 0.5)
-    monkeypatch.setattr("innosystem.runner.calls._SUSPECT_SECONDS", 0.3, raising=False)
+    monkeypatch.setattr("innosystem.runner.service_client._ATTEMPT_SECONDS", 0.5)
+    monkeypatch.setattr("innosystem.runner.service_client._SUSPECT_SECONDS", 0.3, raising=False)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -66,7 +66,7 @@ async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: World) -> 
         await until(lambda: all(job.done for job in jobs))
         later = await world.submit("echo", 1)
         await until(lambda: later.done)
-        await until(lambda: not runner._flight.jobs)
+        await until(lambda: not runner._in_hand.jobs)
 
     # Its ID is left to the platform, and no run of it has begun.
     assert bad.completion is None
@@ -147,7 +147,7 @@ async def test_a_runner_goes_on_while_the_wallets_service_is_away(world: World, 
     async with world.running(runner_concurrency=200, runner_charge_seconds=1, runner_drain_seconds=5) as runner:
         await until(lambda: all(job.completion is not None for job in jobs), limit_seconds=60)
         # What the settler is going to charge is not kept.
-        await until(lambda: not runner._flight.jobs)
+        await until(lambda: not runner._in_hand.jobs)
         assert world.wallets.charged == {}
         world.wallets.outage.on = False
         world.wallets.answering.set()

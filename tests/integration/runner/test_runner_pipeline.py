@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.runner import JobError, runs
-from innosystem.runner.worker import Runner
+from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import status, until
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from innosystem.runner.worker import Runner
+from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
 from tests.integration.runner.fakes import until
 
@@ -96,10 +96,10 @@ async def test_a_handler_that_does_not_stop_keeps_its_slot(world: World) -> None
     world.registry.add("never-stops", never_stops)
     job = await world.submit("never-stops", timeout_seconds=0.05)
     async with world.running(runner_concurrency=3, runner_stop_seconds=0.05) as runner:
-        await until(lambda: job.done and runner._flight.jobs == [])
-        assert runner._flight.room() == 2
+        await until(lambda: job.done and runner._in_hand.jobs == [])
+        assert runner._in_hand.room() == 2
         go_on.set()
-        await until(lambda: runner._flight.room() == 3)
+        await until(lambda: runner._in_hand.room() == 3)
 
 
 @pytest.mark.parametrize("mode", ["coroutine", "thread"])
@@ -115,7 +115,7 @@ async def test_nothing_is_stuck_where_handlers_stop(world: World, mode: str) -> 
     world.registry.add("waits", waits if mode == "coroutine" else asks)
     job = await world.submit("waits", timeout_seconds=0.05)
     async with world.running(runner_concurrency=2) as runner:
-        await until(lambda: job.done and runner._flight.jobs == [])
-        assert runner._flight.room() == 2
+        await until(lambda: job.done and runner._in_hand.jobs == [])
+        assert runner._in_hand.room() == 2
         assert not runner.has_stuck_handlers
     assert job.error.type == "TIMEOUT"

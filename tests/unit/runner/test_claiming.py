@@ -4,21 +4,21 @@ from typing import Any, cast
 
 import pytest
 
-from innosystem.runner.claiming import ClaimStage
-from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.claiming import ClaimSender
+from innosystem.runner.in_hand import JobInHand, JobsInHand
 
 
-def stage(*, room: bool) -> ClaimStage:
-    flight = cast("Flight", Room(room=room))
+def sender(*, room: bool) -> ClaimSender:
+    in_hand = cast("JobsInHand", Room(room=room))
     nothing: Any = None
-    return ClaimStage(
+    return ClaimSender(
         service=nothing,
         stub=nothing,
         runner_id="",
         lease_seconds=60,
         handlers=(),
         queues=(),
-        flight=flight,
+        in_hand=in_hand,
         queue=nothing,
         start=nothing,
         stopping=lambda: False,
@@ -26,7 +26,7 @@ def stage(*, room: bool) -> ClaimStage:
 
 
 class Room:
-    """A flight that has room for more jobs, or none."""
+    """A in_hand that has room for more jobs, or none."""
 
     def __init__(self, *, room: bool) -> None:
         self._room = room
@@ -46,5 +46,5 @@ class Room:
     ],
 )
 def test_it_rests_after_a_small_batch_if_more_jobs_can_be_taken(jobs: int, room: bool, rests: bool) -> None:
-    job = cast("FlyingJob", None)
-    assert stage(room=room).rests_after([job] * jobs) is rests
+    job = cast("JobInHand", None)
+    assert sender(room=room).rests_after([job] * jobs) is rests

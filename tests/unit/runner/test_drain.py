@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from innosystem.client import new_id
-from innosystem.runner.calls import Service
 from innosystem.runner.drain import Drain
-from innosystem.runner.flight import Flight
+from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.queue import PoppedId
-from innosystem.runner.returning import ReturnStage
+from innosystem.runner.returning import ReturnSender
 from innosystem.runner.runs import Runs
+from innosystem.runner.service_client import ServiceClient
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.
@@ -23,15 +23,15 @@ LIMIT_SECONDS = 10
 class Handing:
     """Hands jobs back in no time: with success, or not."""
 
-    def __init__(self, flight: Flight, returns: ReturnStage, *, succeeds: bool) -> None:
-        self._flight = flight
+    def __init__(self, in_hand: JobsInHand, returns: ReturnSender, *, succeeds: bool) -> None:
+        self._in_hand = in_hand
         self._returns = returns
         self._succeeds = succeeds
 
     async def hand_back(self, seconds: float) -> None:
-        for job in self._flight.jobs:
+        for job in self._in_hand.jobs:
             if self._succeeds:
-                self._flight.leave(job)
+                self._in_hand.remove(job)
             else:
                 self._returns.drop([job], "the service is away")
 
@@ -42,12 +42,12 @@ async def nothing_to_stop() -> None:
 
 @pytest.mark.parametrize("succeeds", [True, False])
 async def test_a_job_that_was_given_up_while_it_was_handed_back_makes_the_drain_incomplete(succeeds: bool) -> None:
-    flight = Flight(1)
-    flight.enter(PoppedId(str(new_id()), "jobs:p1:pending")).stage = "run"
-    returns = ReturnStage(service=Service("jobs"), stub=cast("JobServiceAsyncStub", None), flight=flight)
-    handing = cast("Runs", Handing(flight, returns, succeeds=succeeds))
-    drain = Drain(seconds=0, flight=flight, runs=handing, returns=returns)
+    in_hand = JobsInHand(1)
+    in_hand.add(PoppedId(str(new_id()), "jobs:p1:pending")).stage = "run"
+    returns = ReturnSender(service=ServiceClient("jobs"), stub=cast("JobServiceAsyncStub", None), in_hand=in_hand)
+    handing = cast("Runs", Handing(in_hand, returns, succeeds=succeeds))
+    drain = Drain(seconds=0, in_hand=in_hand, runs=handing, returns=returns)
 
     async with asyncio.timeout(LIMIT_SECONDS):
         assert await drain.run(nothing_to_stop()) is succeeds
-    assert flight.jobs == []
+    assert in_hand.jobs == []

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pytest
 
 from innosystem.client import new_id
-from innosystem.runner.flight import FlyingJob
-from innosystem.runner.leases import JOBS_MAX, Answer, Batch, Leases, batches, renew_divided
+from innosystem.runner.in_hand import JobInHand, Leases
+from innosystem.runner.lease_batches import JOBS_MAX, Batch, Renewal, batches, renew_divided
 from innosystem.runner.queue import PoppedId
 
 
-def leased(lease_id: str, job_id: str = "") -> FlyingJob:
-    job = FlyingJob(PoppedId(job_id or str(new_id()), "jobs:p1:pending"))
+def leased(lease_id: str, job_id: str = "") -> JobInHand:
+    job = JobInHand(PoppedId(job_id or str(new_id()), "jobs:p1:pending"))
     job.lease_id = lease_id
     return job
 
@@ -29,25 +29,25 @@ def test_requests_are_of_a_bounded_size_and_the_jobs_of_a_lease_are_together() -
 class Service:
     """Answers requests unless they ask for a job that is locked, or nobody is there."""
 
-    def __init__(self, *locked: FlyingJob, away: bool = False, silent: bool = False) -> None:
+    def __init__(self, *locked: JobInHand, away: bool = False, silent: bool = False) -> None:
         self.locked = set(locked)
         self.away = away
         self.silent = silent
         self.asked = 0
-        self.renewed: list[FlyingJob] = []
+        self.renewed: list[JobInHand] = []
 
-    def send(self, batches: Sequence[Batch], divided: bool) -> list[Answer]:
+    def send(self, batches: Sequence[Batch], divided: bool) -> list[Renewal]:
         assert divided is bool(self.asked)
         self.asked += len(batches)
         return [self.answer(batch) for batch in batches]
 
-    def answer(self, batch: Batch) -> Answer:
+    def answer(self, batch: Batch) -> Renewal:
         if self.away:
-            return Answer.AWAY
+            return Renewal.UNAVAILABLE
         if self.silent or self.locked.intersection(batch):
-            return Answer.HELD_UP
+            return Renewal.HELD_UP
         self.renewed += batch
-        return Answer.RENEWED
+        return Renewal.RENEWED
 
 
 @pytest.mark.parametrize("count", [1, 2, 30, 1000, 3001])

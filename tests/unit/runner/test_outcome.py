@@ -10,7 +10,7 @@ import pytest
 from innosystem.client import new_id
 from innosystem.runner import JobError, Snooze
 from innosystem.runner.completing import completion_of
-from innosystem.runner.flight import FlyingJob
+from innosystem.runner.in_hand import JobInHand
 from innosystem.runner.outcome import (
     OUTPUT_BYTES_MAX,
     Failed,
@@ -135,8 +135,8 @@ def test_an_error_without_a_delay_leaves_it_to_the_job_type() -> None:
     assert failed(ValueError("again")).retry_after_seconds is None
 
 
-def flying() -> FlyingJob:
-    job = FlyingJob(PoppedId(str(new_id()), "jobs:p1:pending"))
+def flying() -> JobInHand:
+    job = JobInHand(PoppedId(str(new_id()), "jobs:p1:pending"))
     job.lease_id = str(new_id())
     return job
 

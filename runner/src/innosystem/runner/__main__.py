@@ -18,13 +18,13 @@ from pydantic import ValidationError
 
 from innosystem.client.log_lines import flush_all
 from innosystem.runner.errors import HandlerRegistrationError
-from innosystem.runner.forks import protect_from_forks
+from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.logs import configure_logs
-from innosystem.runner.loop_watch import LoopWatch
-from innosystem.runner.main_loop import Left, run_to_end
+from innosystem.runner.loop_watchdog import LoopWatchdog
+from innosystem.runner.process_lifetime import Leftovers, run_to_completion
 from innosystem.runner.registry import Registry, default_registry
+from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings
-from innosystem.runner.worker import Runner
 
 log = structlog.get_logger()
 
@@ -69,28 +69,28 @@ def run(settings: RunnerSettings) -> int:
             'each handler needs @handler("the.id")\n'
         )
         return 2
-    protect_from_forks()
+    reset_signals_in_forks()
     if settings.runner_health_file:
         try:
             Path(settings.runner_health_file).touch()
         except OSError as exc:
             sys.stderr.write(f"RUNNER_HEALTH_FILE: {exc}\n")
             return 2
-    return run_to_end(_serve(settings, default_registry))
+    return run_to_completion(_serve(settings, default_registry))
 
 
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
     """Run jobs; answer the exit status."""
-    left = Left()
+    left = Leftovers()
     async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
-        watch = LoopWatch(
+        watch = LoopWatchdog(
             limit_seconds=settings.runner_blocked_seconds,
             lease_seconds=settings.runner_lease_seconds,
             drain_seconds=settings.runner_drain_seconds,
             stop=runner.stop,
         )
         closing.enter_context(watch.watching())
-        runner.queue.excused = watch.was_blocked
+        runner.queue.loop_was_blocked = watch.was_blocked
         # What is loaded stays: the collector of garbage need not look through it again and again.
         gc.collect()
         gc.freeze()
@@ -108,7 +108,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         log.error("handlers_abandoned", note="handlers run on, which nothing else can stop")
         flush_all()
         os._exit(status)
-    left.end_with(status)
+    left.exit_soon(status)
     return status
 
 

@@ -11,16 +11,16 @@ class Backoff:
         self._longest = longest_seconds
         self.failures = 0
 
-    def next_seconds(self, told_seconds: float | None = None) -> float:
+    def next_seconds(self, minimum_seconds: float | None = None) -> float:
         """Count a failure and tell how long to wait after it.
 
         Args:
-            told_seconds: How long to wait at least, as the service said; None if it did not.
+            minimum_seconds: How long to wait at least, as the service said; None if it did not.
         """
         doubled = self._first * 2.0 ** min(self.failures, 16)
         self.failures += 1
         wait = min(doubled, self._longest) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        return max(wait, (told_seconds or 0.0) * random.uniform(1.0, 1.5))  # noqa: S311 - no secret
+        return max(wait, (minimum_seconds or 0.0) * random.uniform(1.0, 1.5))  # noqa: S311 - no secret
 
     def reset(self) -> None:
         """Begin again: it worked."""

@@ -11,10 +11,10 @@ from grpc import StatusCode
 
 from innosystem.client import InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.calls import Service
 from innosystem.runner.crash import crash_point
-from innosystem.runner.flight import Flight, FlyingJob
-from innosystem.runner.reporting import ReportStage, may_pass
+from innosystem.runner.in_hand import JobInHand, JobsInHand
+from innosystem.runner.reporting import ReportSender, is_transient
+from innosystem.runner.service_client import ServiceClient
 from innosystem.wallets.v1 import wallet_service_pb2
 
 if TYPE_CHECKING:
@@ -39,32 +39,32 @@ _DEFINITE: Final = frozenset(
 )
 
 
-class SettlementStage(ReportStage):
+class SettlerBackedSender(ReportSender):
     """Reports what the settler of the jobs service would do as well, only later.
 
     So the runner does not wait for long, and keeps a bounded number of such jobs: an outage of the
     wallets service, however long, must not stop it.
 
     Args:
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         seconds: How long a job is tried in this stage.
     """
 
-    def __init__(self, flight: Flight, seconds: float) -> None:
-        super().__init__(flight)
+    def __init__(self, in_hand: JobsInHand, seconds: float) -> None:
+        super().__init__(in_hand)
         self._seconds = seconds
         self._left = 0
         self._said_at = float("-inf")
 
-    def enter(self, job: FlyingJob) -> None:
+    def report(self, job: JobInHand) -> None:
         """Have a job reported, unless too many wait for that already."""
         job.report_until = time.monotonic() + self._seconds
-        if self.flight.settling > SETTLING_JOBS_MAX:
+        if self.in_hand.settling > SETTLING_JOBS_MAX:
             self.drop([job], "too many wait")
         else:
-            super().enter(job)
+            super().report(job)
 
-    def drop(self, jobs: list[FlyingJob], error: str) -> None:
+    def drop(self, jobs: list[JobInHand], error: str) -> None:
         """Leave jobs to the settler."""
         self.abandon(jobs)
         self._left += len(jobs)
@@ -75,13 +75,13 @@ class SettlementStage(ReportStage):
             self._left = 0
 
 
-class ChargeStage(SettlementStage):
+class ChargeSender(SettlerBackedSender):
     """Sends BatchDeduct, with what the jobs service said is to be charged.
 
     Args:
         service: The wallets service.
         stub: Its stub.
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         seconds: How long a job is tried in this stage.
         settlements: The stage that records what became of the charges.
     """
@@ -91,18 +91,18 @@ class ChargeStage(SettlementStage):
     def __init__(
         self,
         *,
-        service: Service,
+        service: ServiceClient,
         stub: "WalletServiceAsyncStub",
-        flight: Flight,
+        in_hand: JobsInHand,
         seconds: float,
-        settlements: ReportStage,
+        settlements: ReportSender,
     ) -> None:
-        super().__init__(flight, seconds)
+        super().__init__(in_hand, seconds)
         self._service = service
         self._stub = stub
         self._settlements = settlements
 
-    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
+    async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
         """Charge a batch."""
         request = wallet_service_pb2.BatchDeductRequest(
             requests=[_deduction(job.charge) for job in batch if job.charge is not None]
@@ -111,15 +111,15 @@ class ChargeStage(SettlementStage):
         response = await self._service.call(
             self._stub.BatchDeduct, request, for_seconds=self.seconds_left(batch), suspect=suspect
         )
-        self.deal_with(batch, response.results, self._answered)
+        self.handle_results(batch, response.results, self._handle_result)
 
-    def _answered(self, job: FlyingJob, result: wallet_service_pb2.BatchDeductResult) -> None:
+    def _handle_result(self, job: JobInHand, result: wallet_service_pb2.BatchDeductResult) -> None:
         if result.HasField("response"):
             self._charged(job, result.response)
         else:
             self._not_charged(job, error_from_status(result.error))
 
-    def _charged(self, job: FlyingJob, response: wallet_service_pb2.DeductResponse) -> None:
+    def _charged(self, job: JobInHand, response: wallet_service_pb2.DeductResponse) -> None:
         log.debug(
             "job_charged",
             job_id=job.job_id,
@@ -131,11 +131,11 @@ class ChargeStage(SettlementStage):
             job_id=job.job_id,
             transaction=job_service_pb2.ChargeTransaction(id=response.transaction.id, receipt=response.receipt),
         )
-        self._settlements.enter(job)
+        self._settlements.report(job)
 
-    def _not_charged(self, job: FlyingJob, error: InnosystemError) -> None:
-        if may_pass(error):
-            self.again(job, error)
+    def _not_charged(self, job: JobInHand, error: InnosystemError) -> None:
+        if is_transient(error):
+            self.retry(job, error)
         elif error.code in _DEFINITE and error.reason:
             log.warning(
                 "charge_declined",
@@ -148,7 +148,7 @@ class ChargeStage(SettlementStage):
                 job_id=job.job_id,
                 declined=job_service_pb2.ChargeDeclined(reason=error.reason),
             )
-            self._settlements.enter(job)
+            self._settlements.report(job)
         else:
             self.drop([job], str(error))
 
@@ -165,24 +165,26 @@ def _deduction(charge: job_service_pb2.Charge) -> wallet_service_pb2.DeductReque
     )
 
 
-class SettleStage(SettlementStage):
+class SettlementSender(SettlerBackedSender):
     """Sends SettleJobs.
 
     Args:
         service: The jobs service.
         stub: Its stub.
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         seconds: How long a job is tried in this stage.
     """
 
     name = "settle"
 
-    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight, seconds: float) -> None:
-        super().__init__(flight, seconds)
+    def __init__(
+        self, *, service: ServiceClient, stub: "JobServiceAsyncStub", in_hand: JobsInHand, seconds: float
+    ) -> None:
+        super().__init__(in_hand, seconds)
         self._service = service
         self._stub = stub
 
-    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
+    async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
         """Record what became of the charges of a batch."""
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
@@ -191,14 +193,14 @@ class SettleStage(SettlementStage):
         response = await self._service.call(
             self._stub.SettleJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
         )
-        self.deal_with(batch, response.results, self._answered)
+        self.handle_results(batch, response.results, self._handle_result)
 
-    def _answered(self, job: FlyingJob, result: job_service_pb2.JobSettlementResult) -> None:
+    def _handle_result(self, job: JobInHand, result: job_service_pb2.JobSettlementResult) -> None:
         if not result.HasField("error"):
-            self.flight.leave(job)
+            self.in_hand.remove(job)
             return
         error = error_from_status(result.error)
-        if may_pass(error):
-            self.again(job, error)
+        if is_transient(error):
+            self.retry(job, error)
         else:
             self.drop([job], str(error))

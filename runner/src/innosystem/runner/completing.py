@@ -7,11 +7,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
-from innosystem.runner.calls import Refused, Service
 from innosystem.runner.crash import crash_point
-from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
-from innosystem.runner.reporting import ReportStage, may_pass
+from innosystem.runner.reporting import ReportSender, is_transient
+from innosystem.runner.service_client import Refused, ServiceClient
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 _OUTPUT_FAULTS: Final = frozenset({"INVALID_OUTPUT_JSON", "OUTPUT_TOO_LARGE", "INVALID_FIELD"})
 
 
-def completion_of(job: FlyingJob, outcome: Outcome) -> job_service_pb2.JobCompletion:
+def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobCompletion:
     """Write an outcome as the contract has it."""
     completion = job_service_pb2.JobCompletion(job_id=job.job_id, lease_id=job.lease_id)
     if isinstance(outcome, Failed):
@@ -45,29 +45,31 @@ def duration(seconds: float) -> Duration:
     return made
 
 
-class CompleteStage(ReportStage):
+class CompletionSender(ReportSender):
     """Sends CompleteJobs. The price of a job is the server's: the reply carries the charge.
 
     Args:
         service: The jobs service.
         stub: Its stub.
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         charges: The stage that makes the charges.
     """
 
     name = "complete"
 
-    def __init__(self, *, service: Service, stub: "JobServiceAsyncStub", flight: Flight, charges: ReportStage) -> None:
-        super().__init__(flight)
+    def __init__(
+        self, *, service: ServiceClient, stub: "JobServiceAsyncStub", in_hand: JobsInHand, charges: ReportSender
+    ) -> None:
+        super().__init__(in_hand)
         self._service = service
         self._stub = stub
         self._charges = charges
 
-    def size(self, item: FlyingJob) -> int:
+    def size(self, item: JobInHand) -> int:
         """Tell the bytes of the result, and of what frames it in the batch."""
         return item.bytes + 8
 
-    async def send(self, batch: list[FlyingJob], *, suspect: bool) -> None:
+    async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
         """Report a batch."""
         request = job_service_pb2.CompleteJobsRequest(
             completions=[job.completion for job in batch if job.completion is not None]
@@ -78,10 +80,10 @@ class CompleteStage(ReportStage):
         response = await self._service.call(
             self._stub.CompleteJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
         )
-        self.deal_with(batch, response.results, self._answered)
+        self.handle_results(batch, response.results, self._handle_result)
 
-    def _answered(self, job: FlyingJob, result: job_service_pb2.JobCompletionResult) -> None:
-        if job.gone:
+    def _handle_result(self, job: JobInHand, result: job_service_pb2.JobCompletionResult) -> None:
+        if job.removed:
             # It was cancelled meanwhile, so there is neither a charge to make nor anything to report.
             return
         if result.HasField("recorded"):
@@ -89,20 +91,20 @@ class CompleteStage(ReportStage):
         else:
             self._not_recorded(job, result)
 
-    def _recorded(self, job: FlyingJob, recorded: job_service_pb2.RecordedCompletion) -> None:
-        self.flight.forget_result(job)
+    def _recorded(self, job: JobInHand, recorded: job_service_pb2.RecordedCompletion) -> None:
+        self.in_hand.drop_result(job)
         if recorded.HasField("charge"):
             job.charge = recorded.charge
-            self._charges.enter(job)
+            self._charges.report(job)
         else:
-            self.flight.leave(job)
+            self.in_hand.remove(job)
 
-    def _not_recorded(self, job: FlyingJob, result: job_service_pb2.JobCompletionResult) -> None:
+    def _not_recorded(self, job: JobInHand, result: job_service_pb2.JobCompletionResult) -> None:
         error = error_from_status(result.error)
         if error.reason in _OUTPUT_FAULTS and self._has_output(job):
             self._fail_instead(job, error.reason, str(error))
-        elif may_pass(error):
-            self.again(job, error)
+        elif is_transient(error):
+            self.retry(job, error)
         else:
             # LEASE_LOST: somebody else has the job, or ended it. It is not ours to charge.
             log.warning(
@@ -112,19 +114,19 @@ class CompleteStage(ReportStage):
                 reason=error.reason,
                 error=error.message,
             )
-            self.flight.leave(job)
+            self.in_hand.remove(job)
 
-    async def give_up(self, batch: list[FlyingJob], error: Exception) -> None:
+    async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
         """Fail a job whose output no server takes; leave the others to the platform."""
         if isinstance(error, Refused) and self._has_output(batch[0]):
             self._fail_instead(batch[0], error.reason or "INVALID_OUTPUT_JSON", str(error))
         else:
             await super().give_up(batch, error)
 
-    def _has_output(self, job: FlyingJob) -> bool:
+    def _has_output(self, job: JobInHand) -> bool:
         return job.completion is not None and job.completion.HasField("output_json")
 
-    def _fail_instead(self, job: FlyingJob, type: str, message: str) -> None:
+    def _fail_instead(self, job: JobInHand, type: str, message: str) -> None:
         log.warning(
             "output_refused",
             job_id=job.job_id,
@@ -132,5 +134,5 @@ class CompleteStage(ReportStage):
             reason=type,
             error=message,
         )
-        self.flight.finish(job, completion_of(job, failure(type, message)))
-        self.enter(job)
+        self.in_hand.finish(job, completion_of(job, failure(type, message)))
+        self.report(job)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.stopping import StopSignal
+from innosystem.runner.stop_signal import StopSignal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

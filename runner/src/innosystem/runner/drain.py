@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import structlog
 
-from innosystem.runner.flight import Flight
-from innosystem.runner.returning import ReturnStage
+from innosystem.runner.in_hand import JobsInHand
+from innosystem.runner.returning import ReturnSender
 from innosystem.runner.runs import Runs
 
 log = structlog.get_logger()
@@ -28,15 +28,15 @@ class Drain:
 
     Args:
         seconds: How long all of it may take. Handing back gets a second in any case.
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         runs: Their handlers.
         returns: The stage that hands jobs back.
     """
 
-    def __init__(self, *, seconds: float, flight: Flight, runs: Runs, returns: ReturnStage) -> None:
+    def __init__(self, *, seconds: float, in_hand: JobsInHand, runs: Runs, returns: ReturnSender) -> None:
         self._hand_back_seconds = min(_HAND_BACK_SECONDS_MAX, max(_HAND_BACK_SECONDS_MIN, seconds / 5))
         self._finish_seconds = max(0.0, seconds - self._hand_back_seconds)
-        self._flight = flight
+        self._in_hand = in_hand
         self._runs = runs
         self._returns = returns
         self._stops = 0
@@ -60,7 +60,7 @@ class Drain:
         Returns:
             Whether every job was finished or handed back.
         """
-        log.info("draining", jobs=len(self._flight.jobs))
+        log.info("draining", jobs=len(self._in_hand.jobs))
         finishing = asyncio.create_task(self._finish(stop_taking))
         if not await _within(self._finish_seconds, finishing, unless=self._hurry):
             await self._runs.hand_back(self._hand_back_seconds)
@@ -73,10 +73,10 @@ class Drain:
 
     async def _finish(self, stop_taking: Coroutine[Any, Any, None]) -> None:
         await stop_taking
-        await self._flight.empty.wait()
+        await self._in_hand.empty.wait()
 
     def _conclude(self) -> bool:
-        left = self._flight.jobs
+        left = self._in_hand.jobs
         for stage, event in _LEFT_TO_OTHERS.items():
             ids = [job.job_id for job in left if job.stage == stage]
             if ids:

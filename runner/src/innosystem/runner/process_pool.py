@@ -12,10 +12,10 @@ import structlog
 
 from innosystem.runner.backoff import Backoff
 from innosystem.runner.context import JobContext
-from innosystem.runner.guard import Guard
+from innosystem.runner.handler_process import HandlerProcess, how_it_ended
 from innosystem.runner.outcome import Outcome, failure, timed_out
-from innosystem.runner.processes import Process, how_it_ended
-from innosystem.runner.turns import NotBegun, Turns
+from innosystem.runner.process_guard import ProcessGuard
+from innosystem.runner.process_slots import NotStarted, ProcessSlots
 
 log = structlog.get_logger()
 
@@ -37,29 +37,29 @@ class ProcessPool:
     more, in a process of its own, and only what that comes to is its outcome.
 
     Args:
-        turns: How many run at once, and how long a job waits for one.
+        slots: How many run at once, and how long a job waits for one.
         modules: The modules with the handlers, which each process imports.
         guard: Ends them with the runner.
     """
 
-    def __init__(self, turns: Turns, modules: Sequence[str], *, guard: Guard) -> None:
-        self._turns = turns
+    def __init__(self, slots: ProcessSlots, modules: Sequence[str], *, guard: ProcessGuard) -> None:
+        self._slots = slots
         self._modules = list(modules)
         # A handler in a thread may change the directory, and remove the one that it has changed to.
         self._directory = str(Path.cwd())
         self._path = [entry or self._directory for entry in sys.path]
         self._guard = guard
         self._backoff = Backoff(first_seconds=1.0, longest_seconds=30.0)
-        self._idle: list[Process] = []
+        self._idle: list[HandlerProcess] = []
 
     async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a handler in a process. The time counts from when a process is there for it.
 
         Raises:
-            NotBegun: No process was free, or none could be started.
+            NotStarted: No process was free, or none could be started.
             NoSuchHandler: The handler is not in the modules.
         """
-        await self._turns.take()
+        await self._slots.acquire()
         rest_seconds = 0.0
         try:
             process = await self._reused() or await self._started()
@@ -67,14 +67,14 @@ class ProcessPool:
                 self._idle.append(process)
                 raise NoSuchHandler(handler_id)
             return await self._outcome(process, handler_id, input_json, job, timeout)
-        except NotBegun:
+        except NotStarted:
             rest_seconds = self._backoff.next_seconds()
             raise
         finally:
-            self._turns.give_back(rest_seconds)
+            self._slots.release(rest_seconds)
 
     async def _outcome(
-        self, process: Process, handler_id: str, input_json: str, job: JobContext, timeout: float | None
+        self, process: HandlerProcess, handler_id: str, input_json: str, job: JobContext, timeout: float | None
     ) -> Outcome:
         was_used = process.used
         try:
@@ -87,7 +87,7 @@ class ProcessPool:
         self._idle.append(process)
         return outcome
 
-    async def _reused(self) -> Process | None:
+    async def _reused(self) -> HandlerProcess | None:
         while self._idle:
             process = self._idle.pop()
             if process.alive:
@@ -95,17 +95,17 @@ class ProcessPool:
             await process.kill()
         return None
 
-    async def _started(self) -> Process:
+    async def _started(self) -> HandlerProcess:
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
-                process = await Process.start(self._modules, self._path, self._directory, self._guard)
+                process = await HandlerProcess.start(self._modules, self._path, self._directory, self._guard)
             except (EOFError, OSError) as exc:
                 log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
             else:
                 self._backoff.reset()
                 return process
         # The job must not pay for that.
-        raise self._turns.refusal("no process could be started")
+        raise self._slots.not_started("no process could be started")
 
     async def close(self) -> None:
         """End the processes that wait for work."""
@@ -114,7 +114,7 @@ class ProcessPool:
 
 
 async def _run_in(
-    process: Process, handler_id: str, input_json: str, job: JobContext, timeout: float | None
+    process: HandlerProcess, handler_id: str, input_json: str, job: JobContext, timeout: float | None
 ) -> Outcome:
     # What tells a run to stop remains on this side: a process is killed.
     deadline = None if timeout is None else datetime.now(UTC) + timedelta(seconds=timeout)

@@ -61,7 +61,7 @@ class JobQueue:
     """The lists that a runner serves. It reconnects by itself, for ever.
 
     Attributes:
-        excused: Tells whether a reply that seems late may have come in time, and was not read.
+        loop_was_blocked: Tells whether a reply that seems late may have come in time, and was not read.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ class JobQueue:
         self._blocking = connect(url, socket_timeout=_BLOCK_SECONDS + _REPLY_SECONDS, client_name=self._name, **always)
         self._commands = connect(url, socket_timeout=_REPLY_SECONDS, client_name="innosystem-runner", **always)
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=2.0)
-        self.excused: Callable[[], bool] = lambda: False
+        self.loop_was_blocked: Callable[[], bool] = lambda: False
 
     async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
         """Wait for an ID, a second at most, and take more with it.
@@ -107,7 +107,7 @@ class JobQueue:
                 await self._pop_more(popped, keys[keys.index(key) :], room() - 1)
             elif not keys:
                 await asyncio.sleep(_BLOCK_SECONDS)
-            self._answered()
+            self._handle_result()
         except _AWAY as exc:
             await self._failed(exc)
         return popped
@@ -176,13 +176,13 @@ class JobQueue:
                 log.info("pushed_back", list=key, jobs=len(job_ids))
                 return
 
-    def _answered(self) -> None:
+    def _handle_result(self) -> None:
         if self._backoff.failures:
             log.info("redis_available", failures=self._backoff.failures)
             self._backoff.reset()
 
     async def _failed(self, exc: Exception) -> None:
-        if isinstance(exc, TimeoutError | RedisTimeoutError) and self.excused():
+        if isinstance(exc, TimeoutError | RedisTimeoutError) and self.loop_was_blocked():
             log.info("redis_reply_not_read", note="the event loop was blocked")
             return
         if isinstance(exc, ResponseError) and str(exc).startswith(_WRONG_TYPE):

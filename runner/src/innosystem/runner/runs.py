@@ -11,12 +11,12 @@ import structlog
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.completing import completion_of
 from innosystem.runner.crash import crash_point
-from innosystem.runner.execution import Executor
-from innosystem.runner.flight import Flight, FlyingJob
+from innosystem.runner.executor import Executor
+from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Outcome, failed
-from innosystem.runner.reporting import ReportStage
-from innosystem.runner.stopping import StopReason
-from innosystem.runner.turns import NotBegun
+from innosystem.runner.process_slots import NotStarted
+from innosystem.runner.reporting import ReportSender
+from innosystem.runner.stop_signal import StopReason
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ class Runs:
 
     Args:
         executor: Calls handlers.
-        flight: The jobs in the runner's hands.
+        in_hand: The jobs in the runner's hands.
         completions: The stage that reports results.
         returns: The stage that hands jobs back.
         report_seconds: How long a result is reported again while the service is away.
@@ -44,14 +44,14 @@ class Runs:
         self,
         *,
         executor: Executor,
-        flight: Flight,
-        completions: ReportStage,
-        returns: ReportStage,
+        in_hand: JobsInHand,
+        completions: ReportSender,
+        returns: ReportSender,
         report_seconds: float,
-        claimed: Callable[[FlyingJob], None],
+        claimed: Callable[[JobInHand], None],
     ) -> None:
         self._executor = executor
-        self._flight = flight
+        self._in_hand = in_hand
         self._completions = completions
         self._returns = returns
         self._report_seconds = report_seconds
@@ -59,13 +59,13 @@ class Runs:
         self._return_until: float | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
+    def start(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob) -> None:
         """Run a job that was claimed; once jobs are handed back, hand it back."""
-        earlier = self._flight.leases.get(job.job_id)
+        earlier = self._in_hand.leases.get(job.job_id)
         if earlier is not None:
             # The same job again, under a new lease: the earlier one was lost.
             self.lease_ended(earlier, StopReason.LOST)
-        self._flight.leases.add(job)
+        self._in_hand.leases.add(job)
         self._claimed(job)
         if self._return_until is not None:
             self._return(job, _STOPPING, self._return_until)
@@ -76,11 +76,11 @@ class Runs:
         self.tasks.add(job.run)
         job.run.add_done_callback(partial(self._ended, job))
 
-    async def _run(self, job: FlyingJob, claimed: job_service_pb2.ClaimedJob) -> None:
+    async def _run(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob) -> None:
         crash_point("runner.running")
         try:
             outcome = await self._executor.execute(claimed, job.stop)
-        except NotBegun as exc:
+        except NotStarted as exc:
             if job.stop.reason is None:
                 job.return_wait = exc.wait_seconds
                 self._return(job, str(exc), time.monotonic() + self._report_seconds)
@@ -88,37 +88,37 @@ class Runs:
         if job.stop.reason is None:
             self._report(job, outcome)
 
-    async def _refuse(self, job: FlyingJob, reason: str) -> None:
+    async def _refuse(self, job: JobInHand, reason: str) -> None:
         """Hand a job back that this runner can't run, for others."""
         log.warning("job_not_served", job_id=job.job_id, request_id=job.request_id, reason=reason)
         await asyncio.sleep(_REFUSED_SECONDS)
         job.not_served = True
         self._return(job, reason, time.monotonic() + self._report_seconds)
 
-    def _report(self, job: FlyingJob, outcome: Outcome) -> None:
+    def _report(self, job: JobInHand, outcome: Outcome) -> None:
         job.report_until = time.monotonic() + self._report_seconds
-        self._flight.finish(job, completion_of(job, outcome))
-        self._completions.enter(job)
+        self._in_hand.finish(job, completion_of(job, outcome))
+        self._completions.report(job)
 
-    def _ended(self, job: FlyingJob, task: "asyncio.Task[None]") -> None:
+    def _ended(self, job: JobInHand, task: "asyncio.Task[None]") -> None:
         # Not in the task: one that is cancelled before its first step never gets there.
         self.tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if job.stop.reason in (StopReason.CANCELLED, StopReason.LOST):
-            self._flight.leave(job)
+            self._in_hand.remove(job)
         elif job.stop.reason is None and error is not None:
             # A defect of ours, not of the handler, or somebody cancelled what was not theirs. The customer still gets
             # an answer: a job whose run has ended without one would keep its lease for ever.
             log.error("execution_failed", job_id=job.job_id, request_id=job.request_id, exc_info=error)
             self._report(job, failed(error))
 
-    def lease_ended(self, job: FlyingJob, reason: StopReason) -> None:
+    def lease_ended(self, job: JobInHand, reason: StopReason) -> None:
         """Stop a job that the server says is not the runner's any more. Nothing is reported for it.
 
         A job that has been completed, or is stopped already, is left as it is: what the server says
         may be older than that, or come of it.
         """
-        if self._flight.leases.get(job.job_id) is not job or job.stop.reason is not None:
+        if self._in_hand.leases.get(job.job_id) is not job or job.stop.reason is not None:
             return
         if job.was_sent and reason is StopReason.LOST:
             # It may be lost because the server has the result: the answer to that tells.
@@ -131,9 +131,9 @@ class Runs:
         )
         job.stop.drop(reason)
         if job.run is None or job.run.done():
-            self._flight.leave(job)
+            self._in_hand.remove(job)
             return
-        self._flight.disown(job)
+        self._in_hand.disown(job)
         job.run.cancel()
 
     async def hand_back(self, seconds: float) -> None:
@@ -143,7 +143,7 @@ class Runs:
             seconds: How long to try.
         """
         self._return_until = time.monotonic() + seconds
-        left = [job for job in self._flight.jobs if job.stage == "run" and job.stop.reason is None]
+        left = [job for job in self._in_hand.jobs if job.stage == "run" and job.stop.reason is None]
         log.info("handing_back", job_ids=[job.job_id for job in left])
         cancelled = set()
         for job in left:
@@ -157,7 +157,7 @@ class Runs:
         for job in left:
             self._return(job, _STOPPING, self._return_until)
 
-    def _return(self, job: FlyingJob, reason: str, until: float) -> None:
+    def _return(self, job: JobInHand, reason: str, until: float) -> None:
         job.stop.drop(StopReason.RETURNED)
         job.return_reason, job.report_until = reason, until
-        self._returns.enter(job)
+        self._returns.report(job)

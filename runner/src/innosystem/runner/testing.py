@@ -9,10 +9,10 @@ from typing import Any, TypedDict, Unpack
 from innosystem.client import new_id
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError
-from innosystem.runner.in_runner import arguments
 from innosystem.runner.logs import job_in_logs
 from innosystem.runner.outcome import Failed, parse_input, succeeded
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
+from innosystem.runner.task_and_thread_executor import arguments
 
 
 class JobFields(TypedDict, total=False):

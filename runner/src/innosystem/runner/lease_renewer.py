@@ -15,10 +15,10 @@ from innosystem.client.service_config import service_config
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.runner.backoff import Backoff
-from innosystem.runner.calls import CHANNEL_OPTIONS
-from innosystem.runner.flight import FlyingJob
-from innosystem.runner.leases import Answer, Batch, Leases, batches, renew_divided
-from innosystem.runner.stopping import StopReason
+from innosystem.runner.in_hand import JobInHand, Leases
+from innosystem.runner.lease_batches import Batch, Renewal, batches, renew_divided
+from innosystem.runner.service_client import CHANNEL_OPTIONS
+from innosystem.runner.stop_signal import StopReason
 
 log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ _REASONS: Final = {
 }
 
 Call: TypeAlias = "grpc.Future[job_service_pb2.RenewLeasesResponse]"
-LeaseEnded: TypeAlias = Callable[[FlyingJob, StopReason], None]
+LeaseEnded: TypeAlias = Callable[[JobInHand, StopReason], None]
 
 
 class LeaseRenewer:
@@ -106,7 +106,7 @@ class LeaseRenewer:
         self._ended = ended
         self._thread.start()
 
-    def claimed(self, job: FlyingJob) -> None:
+    def claimed(self, job: JobInHand) -> None:
         """Note that a job was claimed; one whose claim took long is renewed at once."""
         if time.monotonic() - job.leased_at > self._every_seconds / 2:
             self._wake.set()
@@ -157,10 +157,10 @@ class LeaseRenewer:
         else:
             self._note_success(began)
 
-    def _send_all(self, wanted: Sequence[Batch], divided: bool) -> list[Answer]:
+    def _send_all(self, wanted: Sequence[Batch], divided: bool) -> list[Renewal]:
         """Send a request for each batch, some at a time, and tell what became of them."""
         seconds = min(_DIVIDED_SECONDS, self._call_seconds) if divided else self._call_seconds
-        answers: list[Answer] = []
+        answers: list[Renewal] = []
         for begin in range(0, len(wanted), _REQUESTS_MAX):
             some = wanted[begin : begin + _REQUESTS_MAX]
             stub = JobServiceStub(self._channel)
@@ -180,11 +180,11 @@ class LeaseRenewer:
                 # The channel was closed meanwhile; if it was not, the request is at fault.
                 if not self._closing.is_set():
                     raise
-                return [Answer.AWAY] * len(wanted)
+                return [Renewal.UNAVAILABLE] * len(wanted)
             answers += [self._first_answer(batch, copies) for batch, copies in zip(some, calls, strict=True)]
-        if Answer.RENEWED in answers:
+        if Renewal.RENEWED in answers:
             self._silences = 0
-        elif Answer.HELD_UP in answers and not self._closing.is_set():
+        elif Renewal.HELD_UP in answers and not self._closing.is_set():
             self._note_silence()
         return answers
 
@@ -209,16 +209,16 @@ class LeaseRenewer:
 
     def _first_answer(
         self, batch: Batch, copies: "Sequence[grpc.Future[job_service_pb2.RenewLeasesResponse]]"
-    ) -> Answer:
+    ) -> Renewal:
         """Return the answer of one of the copies that was renewed; else what became of the last."""
-        answer = Answer.AWAY
+        answer = Renewal.UNAVAILABLE
         for call in copies:
             answer = self._answer(batch, call)
-            if answer is Answer.RENEWED:
+            if answer is Renewal.RENEWED:
                 break
         return answer
 
-    def _answer(self, batch: Batch, call: "Call") -> Answer:
+    def _answer(self, batch: Batch, call: "Call") -> Renewal:
         """Wait for an answer, and have the jobs stopped that it names."""
         try:
             response = call.result()
@@ -229,9 +229,9 @@ class LeaseRenewer:
         ended = [(job, ends[job.job_id]) for job in batch if job.job_id in ends]
         if ended:
             self._in_loop(self._tell, ended)
-        return Answer.RENEWED
+        return Renewal.RENEWED
 
-    def _tell(self, ended: list[tuple[FlyingJob, StopReason]]) -> None:
+    def _tell(self, ended: list[tuple[JobInHand, StopReason]]) -> None:
         for job, reason in ended:
             self._ended(job, reason)
 
@@ -244,14 +244,14 @@ class LeaseRenewer:
             # The loop was closed under our hands, and the runner with it.
             log.debug("loop_closed")
 
-    def _failure(self, exc: grpc.RpcError | grpc.FutureCancelledError) -> Answer:
+    def _failure(self, exc: grpc.RpcError | grpc.FutureCancelledError) -> Renewal:
         if self._closing.is_set() or not isinstance(exc, grpc.Call):
-            return Answer.AWAY
+            return Renewal.UNAVAILABLE
         code = exc.code()
         if not self._said_failure:
             self._said_failure = True
             log.warning("leases_not_renewed", error=f"{code.name}: {exc.details()}")
-        return Answer.AWAY if code is grpc.StatusCode.UNAVAILABLE else Answer.HELD_UP
+        return Renewal.UNAVAILABLE if code is grpc.StatusCode.UNAVAILABLE else Renewal.HELD_UP
 
     def _note_success(self, began: float) -> None:
         if self._backoff.failures:

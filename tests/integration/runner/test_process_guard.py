@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from innosystem.runner.guard import Guard
+from innosystem.runner.process_guard import ProcessGuard
 from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import gone
 
@@ -30,7 +30,7 @@ def group() -> Iterator[int]:
 async def test_a_guard_that_does_not_read_keeps_nobody_waiting_and_is_replaced(
     group: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    guard = Guard()
+    guard = ProcessGuard()
     await guard.watch(group)
     assert guard._process is not None
     stopped = guard._process.pid
@@ -49,7 +49,7 @@ async def test_a_guard_that_does_not_read_keeps_nobody_waiting_and_is_replaced(
 
 @pytest.mark.timeout(60)
 async def test_a_guard_that_does_not_read_is_ended_with_its_runner(group: int) -> None:
-    guard = Guard()
+    guard = ProcessGuard()
     await guard.watch(group)
     assert guard._process is not None
     stopped = guard._process.pid

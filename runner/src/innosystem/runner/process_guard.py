@@ -12,10 +12,10 @@ import structlog
 log = structlog.get_logger()
 
 _END_SECONDS: Final = 2.0
-_PROGRAM: Final = Path(__file__).with_name("guard_program.py")
+_PROGRAM: Final = Path(__file__).with_name("process_guard_program.py")
 
 
-class Guard:
+class ProcessGuard:
     """A small process that outlives the runner by a moment, and kills the process groups that it was told of.
 
     Nothing in a handler's process is sure to notice that the runner is gone: it may hold the interpreter's lock, and

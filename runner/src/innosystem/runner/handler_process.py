@@ -18,9 +18,9 @@ from typing import Any, Final, Self
 import structlog
 
 from innosystem.runner.context import JobContext
-from innosystem.runner.guard import Guard
 from innosystem.runner.logs import log_arguments
 from innosystem.runner.outcome import Outcome
+from innosystem.runner.process_guard import ProcessGuard
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ LENGTH_BYTES: Final = 4
 # The runner's path is set before anything of ours is imported: the current directory may be on it.
 _BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
-    "from innosystem.runner.process_worker import main; main(int(sys.argv[1]))"
+    "from innosystem.runner.handler_process_program import main; main(int(sys.argv[1]))"
 )
 _SIGNAL_HINTS: Final[Mapping[int, str]] = {
     signal.SIGKILL: "perhaps it took too much memory",
@@ -67,7 +67,7 @@ async def _spawn(connection: socket.socket, path: list[str], directory: str) -> 
     )
 
 
-class Process:
+class HandlerProcess:
     """One process and the socket to it.
 
     Attributes:
@@ -81,7 +81,7 @@ class Process:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        guard: Guard,
+        guard: ProcessGuard,
     ) -> None:
         self._process = process
         self._reader = reader
@@ -92,7 +92,7 @@ class Process:
         self._ending = asyncio.create_task(self._ended())
 
     @classmethod
-    async def start(cls, modules: list[str], path: list[str], directory: str, guard: Guard) -> Self:
+    async def start(cls, modules: list[str], path: list[str], directory: str, guard: ProcessGuard) -> Self:
         """Start a process and wait until it has imported the handlers."""
         ours, theirs = socket.socketpair()
         try:

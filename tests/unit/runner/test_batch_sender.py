@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from grpc import StatusCode
 
-from innosystem.runner import stage as stages
-from innosystem.runner.calls import HeldUp, Refused, Unreachable
-from innosystem.runner.stage import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, Stage
+from innosystem.runner import batch_sender
+from innosystem.runner.batch_sender import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BatchSender
+from innosystem.runner.service_client import HeldUp, Refused, Unreachable
 
 LIMIT_SECONDS = 10
 
 
-class Recording(Stage[int]):
+class Recording(BatchSender[int]):
     """Sends numbers; a number is its own size."""
 
     name = "recording"
@@ -61,8 +61,8 @@ class Recording(Stage[int]):
 
 
 @asynccontextmanager
-async def running(stage: Stage[int]) -> AsyncIterator[None]:
-    task = asyncio.create_task(stage.run())
+async def running(sender: BatchSender[int]) -> AsyncIterator[None]:
+    task = asyncio.create_task(sender.run())
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             yield
@@ -71,12 +71,12 @@ async def running(stage: Stage[int]) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what the stage does is seen from outside
+    while not condition():  # noqa: ASYNC110 - what the sender does is seen from outside
         await asyncio.sleep(0)
 
 
 class Clock:
-    """The time that passes for a stage, as a test has it pass, and how long it rested."""
+    """The time that passes for a sender, as a test has it pass, and how long it rested."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
@@ -88,140 +88,140 @@ class Clock:
                 self.rests.append(seconds)
             await pause(0)
 
-        monkeypatch.setattr(stages, "time", SimpleNamespace(monotonic=lambda: self.seconds))
-        monkeypatch.setattr(stages, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
+        monkeypatch.setattr(batch_sender, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+        monkeypatch.setattr(batch_sender, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": sleep}))
 
 
 @pytest.mark.parametrize(("took", "rested"), [(0.01, 0.02), (10.0, 0.05)])
 async def test_a_stage_that_rests_does_so_after_a_call_as_long_as_it_took_and_never_for_long(
     monkeypatch: pytest.MonkeyPatch, took: float, rested: float
 ) -> None:
-    stage = Recording()
-    stage.rest = 2.0
+    sender = Recording()
+    sender.rest = 2.0
     clock = Clock(monkeypatch)
 
     def check(_: list[int]) -> None:
         assert clock.rests == []
         clock.seconds += took
 
-    stage.check = check
-    async with running(stage):
-        stage.put(1)
+    sender.check = check
+    async with running(sender):
+        sender.put(1)
         await until(lambda: bool(clock.rests))
-    assert stage.sent == [[1]]
+    assert sender.sent == [[1]]
     assert clock.rests == [pytest.approx(rested)]
 
 
 async def test_a_stage_that_does_not_rest_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage, clock = Recording(), Clock(monkeypatch)
-    async with running(stage):
-        stage.put(1)
-        await until(lambda: stage.sent == [[1]])
-        stage.put(2)
-        await until(lambda: stage.sent == [[1], [2]])
+    sender, clock = Recording(), Clock(monkeypatch)
+    async with running(sender):
+        sender.put(1)
+        await until(lambda: sender.sent == [[1]])
+        sender.put(2)
+        await until(lambda: sender.sent == [[1], [2]])
     assert clock.rests == []
 
 
 async def test_a_single_item_is_sent_at_once() -> None:
-    stage = Recording()
-    async with running(stage):
-        stage.put(1)
-        await until(lambda: stage.sent == [[1]])
+    sender = Recording()
+    async with running(sender):
+        sender.put(1)
+        await until(lambda: sender.sent == [[1]])
 
 
 async def test_what_arrives_during_a_batch_is_the_next_batch() -> None:
-    stage = Recording()
-    stage.gate.clear()
-    async with running(stage):
-        stage.put(1)
-        await until(lambda: stage.sent == [[1]])
+    sender = Recording()
+    sender.gate.clear()
+    async with running(sender):
+        sender.put(1)
+        await until(lambda: sender.sent == [[1]])
         for item in (2, 3, 4):
-            stage.put(item)
-        stage.gate.set()
-        await until(lambda: stage.sent == [[1], [2, 3, 4]])
+            sender.put(item)
+        sender.gate.set()
+        await until(lambda: sender.sent == [[1], [2, 3, 4]])
 
 
 async def test_a_batch_has_at_most_a_thousand_items() -> None:
-    stage = Recording()
+    sender = Recording()
     for _ in range(BATCH_ITEMS_MAX * 2 + 5):
-        stage.put(0)
-    async with running(stage):
-        await until(lambda: len(stage.sent) == 3)
+        sender.put(0)
+    async with running(sender):
+        await until(lambda: len(sender.sent) == 3)
 
-    assert [len(batch) for batch in stage.sent] == [1000, 1000, 5]
+    assert [len(batch) for batch in sender.sent] == [1000, 1000, 5]
 
 
 async def test_a_batch_is_bounded_by_bytes() -> None:
-    stage = Recording()
+    sender = Recording()
     half = BATCH_BYTES_MAX // 2
     for item in (half, half, half, BATCH_BYTES_MAX * 2, 1):
-        stage.put(item)
-    async with running(stage):
-        await until(lambda: len(stage.sent) == 4)
+        sender.put(item)
+    async with running(sender):
+        await until(lambda: len(sender.sent) == 4)
 
-    assert stage.sent == [[half, half], [half], [BATCH_BYTES_MAX * 2], [1]]
+    assert sender.sent == [[half, half], [half], [BATCH_BYTES_MAX * 2], [1]]
 
 
 async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
-    stage = Recording()
+    sender = Recording()
     refusal = Refused(StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "no")
 
     def refuse_three(batch: list[int]) -> None:
         if 3 in batch:
             raise refusal
 
-    stage.check = refuse_three
+    sender.check = refuse_three
     for item in range(8):
-        stage.put(item)
-    async with running(stage):
-        await until(lambda: [4, 5, 6, 7] in stage.sent)
+        sender.put(item)
+    async with running(sender):
+        await until(lambda: [4, 5, 6, 7] in sender.sent)
 
-    assert stage.given_up == [([3], refusal)]
-    assert [2] in stage.sent
+    assert sender.given_up == [([3], refusal)]
+    assert [2] in sender.sent
 
 
 async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on() -> None:
-    stage = Recording()
+    sender = Recording()
     error = Unreachable(StatusCode.UNAVAILABLE, "", "away")
 
     def fail_once(batch: list[int]) -> None:
         if batch == [1, 2]:
             raise error
 
-    stage.check = fail_once
-    stage.put(1)
-    stage.put(2)
-    async with running(stage):
-        await until(lambda: bool(stage.given_up))
-        stage.put(3)
-        await until(lambda: [3] in stage.sent)
+    sender.check = fail_once
+    sender.put(1)
+    sender.put(2)
+    async with running(sender):
+        await until(lambda: bool(sender.given_up))
+        sender.put(3)
+        await until(lambda: [3] in sender.sent)
 
-    assert stage.given_up == [([1, 2], error)]
+    assert sender.given_up == [([1, 2], error)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), asyncio.CancelledError()])
 async def test_whatever_is_raised_in_a_batch_its_items_are_let_go_of_and_the_stage_goes_on(
     error: BaseException,
 ) -> None:
-    stage = Recording()
+    sender = Recording()
 
     def fail_once(batch: list[int]) -> None:
         if batch == [1, 2]:
             raise error
 
-    stage.check = fail_once
-    stage.put(1)
-    stage.put(2)
-    async with running(stage):
-        await until(lambda: stage.abandoned == [1, 2])
-        stage.put(3)
-        await until(lambda: [3] in stage.sent)
+    sender.check = fail_once
+    sender.put(1)
+    sender.put(2)
+    async with running(sender):
+        await until(lambda: sender.abandoned == [1, 2])
+        sender.put(3)
+        await until(lambda: [3] in sender.sent)
 
-    assert stage.given_up == []
+    assert sender.given_up == []
 
 
 async def test_items_are_let_go_of_if_not_even_giving_them_up_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = Recording()
+    sender = Recording()
 
     def fail(batch: list[int]) -> None:
         raise Unreachable(StatusCode.UNAVAILABLE, "", "away")
@@ -229,91 +229,91 @@ async def test_items_are_let_go_of_if_not_even_giving_them_up_succeeds(monkeypat
     async def give_up(batch: list[int], error: Exception) -> None:
         raise RuntimeError
 
-    stage.check = fail
-    monkeypatch.setattr(stage, "give_up", give_up)
-    stage.put(1)
-    async with running(stage):
-        await until(lambda: stage.abandoned == [1])
-        stage.put(2)
-        await until(lambda: stage.abandoned == [1, 2])
+    sender.check = fail
+    monkeypatch.setattr(sender, "give_up", give_up)
+    sender.put(1)
+    async with running(sender):
+        await until(lambda: sender.abandoned == [1])
+        sender.put(2)
+        await until(lambda: sender.abandoned == [1, 2])
 
 
 async def test_a_batch_that_is_held_up_is_divided_until_the_culprit_is_alone() -> None:
-    stage = Recording()
-    stage.holds_up = {3}
+    sender = Recording()
+    sender.holds_up = {3}
     for item in range(8):
-        stage.put(item)
-    async with running(stage):
-        await until(lambda: bool(stage.put_asides))
-        await until(lambda: [4, 5, 6, 7] in stage.sent)
+        sender.put(item)
+    async with running(sender):
+        await until(lambda: bool(sender.put_asides))
+        await until(lambda: [4, 5, 6, 7] in sender.sent)
 
-    assert stage.put_asides == [3]
-    assert stage.sent == [list(range(8)), [0, 1, 2, 3], [4, 5, 6, 7], [0, 1], [2, 3], [2], [3]]
-    assert stage.given_up == []
+    assert sender.put_asides == [3]
+    assert sender.sent == [list(range(8)), [0, 1, 2, 3], [4, 5, 6, 7], [0, 1], [2, 3], [2], [3]]
+    assert sender.given_up == []
 
 
 async def test_what_arrives_while_a_batch_takes_long_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_PATIENCE_SECONDS", 0.01)
-    stage = Recording()
-    stage.gate.clear()
-    async with running(stage):
+    monkeypatch.setattr(batch_sender, "_PATIENCE_SECONDS", 0.01)
+    sender = Recording()
+    sender.gate.clear()
+    async with running(sender):
         for item in range(4):
-            stage.put(item)
-            await until(partial(stage.sent.__contains__, [item]))
+            sender.put(item)
+            await until(partial(sender.sent.__contains__, [item]))
         # Nor are there any number of them.
-        stage.put(4)
-        stage.gate.set()
-        await until(lambda: [4] in stage.sent)
-    assert stage.under_way_max == 4
+        sender.put(4)
+        sender.gate.set()
+        await until(lambda: [4] in sender.sent)
+    assert sender.under_way_max == 4
 
 
 async def test_what_was_held_up_is_sent_again_alone_and_while_other_batches_are_under_way() -> None:
-    stage = Recording()
-    stage.gate.clear()
-    async with running(stage):
-        stage.put(1)
-        await until(lambda: stage.sent == [[1]])
-        stage.put_alone_later(2, 0)
-        stage.put_alone_later(3, 0)
-        stage.put(4)
-        await until(lambda: stage.sent == [[1], [2], [3]])
-        stage.gate.set()
-        await until(lambda: stage.sent == [[1], [2], [3], [4]])
+    sender = Recording()
+    sender.gate.clear()
+    async with running(sender):
+        sender.put(1)
+        await until(lambda: sender.sent == [[1]])
+        sender.put_alone_later(2, 0)
+        sender.put_alone_later(3, 0)
+        sender.put(4)
+        await until(lambda: sender.sent == [[1], [2], [3]])
+        sender.gate.set()
+        await until(lambda: sender.sent == [[1], [2], [3], [4]])
 
 
 async def test_what_has_lost_its_meaning_while_it_waited_is_not_sent() -> None:
-    stage = Recording()
-    stage.unwanted.update({2, 3})
+    sender = Recording()
+    sender.unwanted.update({2, 3})
     for item in (1, 2, 3):
-        stage.put(item)
-    async with running(stage):
-        await until(lambda: stage.sent == [[1]])
-        stage.put(3)
-        stage.put(4)
-        await until(lambda: stage.sent == [[1], [4]])
+        sender.put(item)
+    async with running(sender):
+        await until(lambda: sender.sent == [[1]])
+        sender.put(3)
+        sender.put(4)
+        await until(lambda: sender.sent == [[1], [4]])
 
 
 async def test_what_has_lost_its_meaning_while_it_was_sent_is_not_given_up() -> None:
-    stage = Recording()
+    sender = Recording()
     error = Unreachable(StatusCode.UNAVAILABLE, "", "away")
 
     def lose_one(batch: list[int]) -> None:
-        stage.unwanted.add(1)
+        sender.unwanted.add(1)
         raise error
 
-    stage.check = lose_one
-    stage.put(1)
-    stage.put(2)
-    async with running(stage):
-        await until(lambda: bool(stage.given_up))
+    sender.check = lose_one
+    sender.put(1)
+    sender.put(2)
+    async with running(sender):
+        await until(lambda: bool(sender.given_up))
 
-    assert stage.given_up == [([2], error)]
+    assert sender.given_up == [([2], error)]
 
 
 async def test_items_can_be_taken_back_before_they_are_sent() -> None:
-    stage = Recording()
-    stage.put(1)
-    stage.put(2)
+    sender = Recording()
+    sender.put(1)
+    sender.put(2)
 
-    assert stage.take_all() == [1, 2]
-    assert stage.take_all() == []
+    assert sender.take_all() == [1, 2]
+    assert sender.take_all() == []

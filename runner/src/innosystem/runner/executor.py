@@ -8,15 +8,15 @@ import structlog
 
 from innosystem.jobs.v1 import job_service_pb2, job_type_pb2
 from innosystem.runner.context import JobContext
-from innosystem.runner.guard import Guard
-from innosystem.runner.in_runner import InRunner
-from innosystem.runner.intake import ProcessIntake
 from innosystem.runner.logs import job_in_logs
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
+from innosystem.runner.process_backpressure import ProcessBackpressure
+from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
+from innosystem.runner.process_slots import PoolSlots, SuspectSlots
 from innosystem.runner.registry import Mode, Registry
-from innosystem.runner.stopping import StopReason, StopSignal
-from innosystem.runner.turns import BriefTurns, ParkedTurns
+from innosystem.runner.stop_signal import StopReason, StopSignal
+from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 
 log = structlog.get_logger()
 
@@ -39,8 +39,8 @@ class Executor:
         stop_seconds: How long a handler has to stop once it is told to.
 
     Attributes:
-        intake: Counts the jobs that wait for a process.
-        in_runner: Runs what needs no process.
+        backpressure: Counts the jobs that wait for a process.
+        tasks_and_threads: Runs what needs no process.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Executor:
         stop_seconds: float = 10.0,
     ) -> None:
         self._registry = registry
-        self.in_runner = InRunner(threads=threads, stop_seconds=stop_seconds)
-        self._guard = Guard()
-        self.intake = ProcessIntake()
-        self._processes = ProcessPool(BriefTurns(processes, self.intake), registry.modules, guard=self._guard)
+        self.tasks_and_threads = TaskAndThreadExecutor(threads=threads, stop_seconds=stop_seconds)
+        self._guard = ProcessGuard()
+        self.backpressure = ProcessBackpressure()
+        self._processes = ProcessPool(PoolSlots(processes, self.backpressure), registry.modules, guard=self._guard)
         # Processes of their own: neither do suspects keep the handlers of the pool waiting, nor the other way round.
-        turns = ParkedTurns(processes, self.intake, parked_max=threads)
-        self._suspects = ProcessPool(turns, registry.modules, guard=self._guard)
+        slots = SuspectSlots(processes, self.backpressure, parked_max=threads)
+        self._suspects = ProcessPool(slots, registry.modules, guard=self._guard)
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Executor:
 
         Raises:
             LookupError: The job can't be run here: `refusal` says why.
-            NotBegun: The handler was not called, and won't be soon.
+            NotStarted: The handler was not called, and won't be soon.
             asyncio.CancelledError: The handler was cancelled.
         """
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
@@ -115,12 +115,12 @@ class Executor:
                 return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}", retryable=True)
             log.warning("suspect_not_isolated", note="its handler is not in a module that another process can import")
         if handler.mode is Mode.COROUTINE:
-            return await self.in_runner.run_coroutine(handler, input_json, job, timeout)
-        return await self.in_runner.run_in_thread(handler, input_json, job, timeout)
+            return await self.tasks_and_threads.run_coroutine(handler, input_json, job, timeout)
+        return await self.tasks_and_threads.run_in_thread(handler, input_json, job, timeout)
 
     async def close(self) -> None:
         """Stop the processes. Threads that run go on."""
-        self.in_runner.close()
+        self.tasks_and_threads.close()
         await self._processes.close()
         await self._suspects.close()
         await self._guard.close()

@@ -16,12 +16,12 @@ import uvloop
 
 from innosystem.client.log_lines import flush_all
 from innosystem.runner.context import JobContext
-from innosystem.runner.forks import protect_from_forks
-from innosystem.runner.in_runner import call_blocking, call_coroutine
+from innosystem.runner.fork_signals import reset_signals_in_forks
+from innosystem.runner.handler_process import LENGTH_BYTES
 from innosystem.runner.logs import configure_logs, job_in_logs
 from innosystem.runner.outcome import Outcome, failure
-from innosystem.runner.processes import LENGTH_BYTES
 from innosystem.runner.registry import Mode, default_registry
+from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
 
 
 def main(descriptor: int) -> None:
@@ -30,7 +30,7 @@ def main(descriptor: int) -> None:
     # Not SIG_IGN: programs that handlers start would inherit it.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
-    protect_from_forks()
+    reset_signals_in_forks()
     with socket.socket(fileno=descriptor) as connection:
         connection.set_inheritable(False)
         messages: queue.SimpleQueue[Any] = queue.SimpleQueue()

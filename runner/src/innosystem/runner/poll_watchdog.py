@@ -14,11 +14,11 @@ _TICK_SECONDS_MAX: Final = 1.0
 _TOUCH_SECONDS: Final = 1.0
 
 
-class Deaf(Exception):
+class NotPolling(Exception):
     """The runner has room, and no poll for work has ended for too long."""
 
 
-class Watchdog:
+class PollWatchdog:
     """Counts the time in which the runner could take jobs and no poll for them came to an end.
 
     A poll has ended when Redis answered it, or when its failure was noticed: to be without Redis is
@@ -49,7 +49,7 @@ class Watchdog:
         """Watch until cancelled.
 
         Raises:
-            Deaf: The runner is.
+            NotPolling: The runner is.
         """
         tick_seconds = min(_TICK_SECONDS_MAX, self._limit_seconds / 4)
         while True:
@@ -59,7 +59,7 @@ class Watchdog:
                 continue
             self._deaf_seconds += tick_seconds
             if self._deaf_seconds >= self._limit_seconds:
-                raise Deaf(f"No poll for work has ended for {self._deaf_seconds:g} seconds")
+                raise NotPolling(f"No poll for work has ended for {self._deaf_seconds:g} seconds")
 
     def _touch(self) -> None:
         now = time.monotonic()

@@ -13,9 +13,9 @@ import structlog
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.runner import JobContext, Registry, Snooze
-from innosystem.runner.execution import Executor
+from innosystem.runner.executor import Executor
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
-from innosystem.runner.stopping import StopReason, StopSignal
+from innosystem.runner.stop_signal import StopReason, StopSignal
 from tests.unit.runner.conftest import ClaimedJobs
 
 LIMIT_SECONDS = 10
@@ -133,11 +133,11 @@ async def test_a_thread_that_takes_too_long_is_reported_when_it_ends(
                 await asyncio.sleep(0)
         assert lines[0]["event"] == "handler_overdue"
         assert not running.done()
-        assert executor.in_runner.has_running
+        assert executor.tasks_and_threads.has_running
         released.set()
 
         assert failure_of(await running).type == "TIMEOUT"
-    assert not executor.in_runner.has_running
+    assert not executor.tasks_and_threads.has_running
 
 
 async def test_a_thread_can_see_that_its_time_is_over(
@@ -313,7 +313,7 @@ async def test_a_coroutine_that_swallows_three_cancellations_ends_by_the_fourth(
 
     assert outcome.type == "TIMEOUT"
     assert len(swallowed) == 3
-    assert not executor.in_runner.has_running
+    assert not executor.tasks_and_threads.has_running
 
 
 async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its_stack_in_the_log(
@@ -332,7 +332,7 @@ async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its
 
     registry.add("stubborn", stubborn)
     executor = Executor(registry, threads=1, processes=1, stop_seconds=0.05)
-    executor.in_runner.stuck_changed = stuck.append
+    executor.tasks_and_threads.stuck_changed = stuck.append
     with structlog.testing.capture_logs() as lines:
         outcome = failure_of(await executor.execute(claimed("stubborn", timeout_seconds=0.01)))
 
@@ -343,7 +343,7 @@ async def test_a_coroutine_that_never_stops_is_reported_and_left_behind_with_its
     assert stuck == [1]
     go_on.set()
     async with asyncio.timeout(LIMIT_SECONDS):
-        while executor.in_runner.has_running:  # noqa: ASYNC110 - the handler sets no event after its end
+        while executor.tasks_and_threads.has_running:  # noqa: ASYNC110 - the handler sets no event after its end
             await asyncio.sleep(0)
     assert stuck == [1, 0]
 
@@ -359,7 +359,7 @@ async def test_a_thread_that_never_stops_is_reported_and_left_behind_with_its_st
 
     registry.add("hangs", hangs_in_here)
     executor = Executor(registry, threads=1, processes=1, stop_seconds=0.05)
-    executor.in_runner.stuck_changed = stuck.append
+    executor.tasks_and_threads.stuck_changed = stuck.append
     with structlog.testing.capture_logs() as lines:
         async with asyncio.timeout(LIMIT_SECONDS):
             outcome = failure_of(await executor.execute(claimed("hangs", timeout_seconds=0.01)))

@@ -1,66 +1,32 @@
 """The leases that the runner holds, and the requests that renew them."""
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import chain
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
-if TYPE_CHECKING:
-    from innosystem.runner.flight import FlyingJob
+from innosystem.runner.in_hand import JobInHand
 
 # Requests that the service answers well within their limit; the contract allows 10,000 jobs and 1,000 leases.
 JOBS_MAX: Final = 1_000
 _PARTS: Final = 8
 
 
-class Leases:
-    """The jobs that run at the server under a lease of this runner, as far as the runner knows.
-
-    The event loop writes, and the thread that renews reads.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, FlyingJob] = {}
-        self._lock = threading.Lock()
-
-    def add(self, job: "FlyingJob") -> None:
-        """Note a job that was claimed; it takes the place of an earlier run of the same job."""
-        with self._lock:
-            self._jobs[job.job_id] = job
-
-    def remove(self, job: "FlyingJob") -> None:
-        """Forget a job that does not run at the server any more. It may be forgotten already."""
-        with self._lock:
-            if self._jobs.get(job.job_id) is job:
-                del self._jobs[job.job_id]
-
-    def get(self, job_id: str) -> "FlyingJob | None":
-        """Find the run of a job that has its lease."""
-        with self._lock:
-            return self._jobs.get(job_id)
-
-    def snapshot(self) -> "list[FlyingJob]":
-        """Answer all jobs as they are now."""
-        with self._lock:
-            return list(self._jobs.values())
+Batch: TypeAlias = list[JobInHand]
 
 
-Batch: TypeAlias = "list[FlyingJob]"
-
-
-class Answer(Enum):
+class Renewal(Enum):
     """What became of a request that renews leases."""
 
     RENEWED = auto()
     """It was answered."""
     HELD_UP = auto()
     """It was not: a part of it may be what holds it up, or is refused."""
-    AWAY = auto()
+    UNAVAILABLE = auto()
     """Nobody was there to answer."""
 
 
-def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], bool], list[Answer]]) -> Batch:
+def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], bool], list[Renewal]]) -> Batch:
     """Renew the leases of batches of jobs; what holds up others is divided from them.
 
     A service that answers nothing at all is away, and not held up: one batch is divided to find that out.
@@ -76,12 +42,12 @@ def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], boo
     answered = divided = False
     while batches:
         answers = send(batches, divided)
-        answered = answered or Answer.RENEWED in answers
+        answered = answered or Renewal.RENEWED in answers
         suspects: list[Batch] = []
         for batch, answer in zip(batches, answers, strict=True):
-            if answer is Answer.HELD_UP and len(batch) > 1 and (answered or not divided):
+            if answer is Renewal.HELD_UP and len(batch) > 1 and (answered or not divided):
                 suspects.append(batch)
-            elif answer is not Answer.RENEWED:
+            elif answer is not Renewal.RENEWED:
                 left += batch
         if not answered:
             left += chain.from_iterable(suspects[1:])
@@ -90,7 +56,7 @@ def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], boo
     return left
 
 
-def batches(jobs: "Iterable[FlyingJob]") -> Iterator[Batch]:
+def batches(jobs: Iterable[JobInHand]) -> Iterator[Batch]:
     """Split jobs into batches of a bounded size, those of one lease together."""
     ordered = sorted(jobs, key=lambda job: job.lease_id)
     for begin in range(0, len(ordered), JOBS_MAX):

@@ -11,21 +11,21 @@ import structlog
 
 from innosystem.client import connect, new_id
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
-from innosystem.runner.announcing import Announcer
-from innosystem.runner.calls import CHANNEL_OPTIONS, Service
-from innosystem.runner.charging import ChargeStage, SettleStage
-from innosystem.runner.claiming import ClaimStage
-from innosystem.runner.completing import CompleteStage
+from innosystem.runner.charging import ChargeSender, SettlementSender
+from innosystem.runner.claiming import ClaimSender
+from innosystem.runner.completing import CompletionSender
 from innosystem.runner.drain import Drain
-from innosystem.runner.execution import Executor
-from innosystem.runner.flight import Flight
+from innosystem.runner.executor import Executor
+from innosystem.runner.handler_announcer import HandlerAnnouncer
+from innosystem.runner.in_hand import JobsInHand
+from innosystem.runner.lease_renewer import LeaseRenewer
+from innosystem.runner.poll_watchdog import PollWatchdog
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
-from innosystem.runner.renewing import LeaseRenewer
-from innosystem.runner.returning import ReturnStage
+from innosystem.runner.returning import ReturnSender
 from innosystem.runner.runs import Runs
+from innosystem.runner.service_client import CHANNEL_OPTIONS, ServiceClient
 from innosystem.runner.settings import RunnerSettings
-from innosystem.runner.watchdog import Watchdog
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Runner:
 
         pop -> claim -> (handler) -> complete -> charge -> settle
 
-    each of which sends whatever waits for it as one batch. `Flight` counts the jobs and bounds them.
+    each of which sends whatever waits for it as one batch. `JobsInHand` counts the jobs and bounds them.
     From its claim until its result is recorded, a thread of its own renews the job's lease.
     """
 
@@ -73,61 +73,61 @@ class Runner:
         self._ending = False
         self._parts: dict[str, asyncio.Task[None]] = {}
         self._slots = settings.runner_concurrency
-        self._flight = Flight(self._slots, executor.intake)
-        executor.in_runner.stuck_changed = self._stuck
-        jobs_service, wallets_service = Service("jobs"), Service("wallets")
+        self._in_hand = JobsInHand(self._slots, executor.backpressure)
+        executor.tasks_and_threads.stuck_changed = self._stuck
+        jobs_service, wallets_service = ServiceClient("jobs"), ServiceClient("wallets")
         charge_seconds = settings.runner_charge_seconds
-        self._settle = SettleStage(service=jobs_service, stub=jobs, flight=self._flight, seconds=charge_seconds)
-        self._charge = ChargeStage(
+        self._settle = SettlementSender(service=jobs_service, stub=jobs, in_hand=self._in_hand, seconds=charge_seconds)
+        self._charge = ChargeSender(
             service=wallets_service,
             stub=wallets,
-            flight=self._flight,
+            in_hand=self._in_hand,
             seconds=charge_seconds,
             settlements=self._settle,
         )
-        self._complete = CompleteStage(service=jobs_service, stub=jobs, flight=self._flight, charges=self._charge)
-        self._return = ReturnStage(service=jobs_service, stub=jobs, flight=self._flight)
+        self._complete = CompletionSender(service=jobs_service, stub=jobs, in_hand=self._in_hand, charges=self._charge)
+        self._return = ReturnSender(service=jobs_service, stub=jobs, in_hand=self._in_hand)
         self._renewer = LeaseRenewer(
             address=settings.jobs_address,
             runner_id=self.runner_id,
             lease_seconds=settings.runner_lease_seconds,
-            leases=self._flight.leases,
+            leases=self._in_hand.leases,
             broken=lambda error: self._break("renew", error),
         )
         self._runs = Runs(
             executor=executor,
-            flight=self._flight,
+            in_hand=self._in_hand,
             completions=self._complete,
             returns=self._return,
             report_seconds=settings.runner_report_seconds,
             claimed=self._renewer.claimed,
         )
-        self._claim = ClaimStage(
+        self._claim = ClaimSender(
             service=jobs_service,
             stub=jobs,
             runner_id=self.runner_id,
             lease_seconds=settings.runner_lease_seconds,
             handlers=executor.handlers,
             queues=settings.runner_queues,
-            flight=self._flight,
+            in_hand=self._in_hand,
             queue=queue,
             start=self._runs.start,
             stopping=self._stopping.is_set,
         )
-        self._announcer = Announcer(
+        self._announcer = HandlerAnnouncer(
             service=jobs_service,
             stub=jobs,
             runner_id=self.runner_id,
             handlers=executor.handlers,
             queues=settings.runner_queues,
         )
-        self._watchdog = Watchdog(
+        self._watchdog = PollWatchdog(
             limit_seconds=settings.runner_watchdog_seconds,
-            has_room=lambda: self._flight.room() > 0,
+            has_room=lambda: self._in_hand.room() > 0,
             health_file=Path(settings.runner_health_file) if settings.runner_health_file else None,
         )
         self._drain = Drain(
-            seconds=settings.runner_drain_seconds, flight=self._flight, runs=self._runs, returns=self._return
+            seconds=settings.runner_drain_seconds, in_hand=self._in_hand, runs=self._runs, returns=self._return
         )
 
     @classmethod
@@ -167,14 +167,14 @@ class Runner:
     @property
     def has_stuck_handlers(self) -> bool:
         """Whether handlers still run, which nothing but the end of the process stops."""
-        return self._executor.in_runner.has_running or bool(self._runs.tasks)
+        return self._executor.tasks_and_threads.has_running or bool(self._runs.tasks)
 
     def stop(self) -> None:
         """Have `run` drain and return; called again, hand all jobs back at once; once more, just return."""
         self._stopping.set()
         self._drain.stop()
         # Who waits for room is to look whether there is still any use in it.
-        self._flight.has_room.set()
+        self._in_hand.has_room.set()
 
     async def run(self) -> bool:
         """Run jobs until `stop` is called, then drain.
@@ -228,7 +228,7 @@ class Runner:
 
     def _stuck(self, handlers: int) -> None:
         """Keep the slots of handlers that do not stop, and stop the runner when it has lost half of them so."""
-        self._flight.stuck(handlers)
+        self._in_hand.set_stuck(handlers)
         if handlers * 2 >= self._slots and not self._stopping.is_set():
             self._break(
                 "handlers", StuckHandlers(f"{handlers} of {self._slots} slots are held by handlers that do not stop")
@@ -237,16 +237,16 @@ class Runner:
     async def _fetch(self) -> None:
         """Pop IDs as long as there is room for their jobs."""
         while not self._stopping.is_set():
-            if not self._flight.room():
-                await self._flight.has_room.wait()
+            if not self._in_hand.room():
+                await self._in_hand.has_room.wait()
                 continue
-            popped = await self.queue.pop(self._flight.room)
+            popped = await self.queue.pop(self._in_hand.room)
             self._watchdog.polled()
             if self._stopping.is_set():
                 await self.queue.push_back(popped)
                 return
             for each in popped:
-                self._claim.put(self._flight.enter(each))
+                self._claim.put(self._in_hand.add(each))
 
     async def _stop_taking(self) -> None:
         await self._claim.give_back_waiting()

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from innosystem.runner.calls import CallFailed, HeldUp, Refused
+from innosystem.runner.service_client import CallFailed, HeldUp, Refused
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ BATCH_BYTES_MAX: Final = 7 * 1024 * 1024
 Item = TypeVar("Item")
 
 
-class Stage(ABC, Generic[Item]):
+class BatchSender(ABC, Generic[Item]):
     """Sends items in batches, one batch at a time unless one takes long.
 
     The next batch is what arrived while the last one was under way, and while the stage rested after

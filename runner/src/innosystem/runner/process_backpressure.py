@@ -7,7 +7,7 @@ from typing import Final
 _WINDOW_SECONDS: Final = 1.0
 
 
-class ProcessIntake:
+class ProcessBackpressure:
     """Counts the jobs that wait for a process, and bounds how many jobs are taken once some had to be handed back.
 
     Which jobs need a process is seen when they have been claimed. So as long as none had to be handed back nothing is
@@ -33,12 +33,12 @@ class ProcessIntake:
         self.parked += jobs
         self.changed()
 
-    def waits(self) -> int:
+    def begin_wait(self) -> int:
         """Count a job that waits from now on; the answer is for `waited`."""
         self._waiting += 1
         return self._begun
 
-    def waited(self, begun_before: int, *, begun: bool) -> None:
+    def end_wait(self, begun_before: int, *, begun: bool) -> None:
         """Count a job that does not wait any more.
 
         Args:

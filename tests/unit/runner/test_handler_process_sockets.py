@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from innosystem.runner.processes import Process
+from innosystem.runner.handler_process import HandlerProcess
 
 KILLED: list[int] = []
 
@@ -24,7 +24,7 @@ class ClosedWriter:
 
 
 @pytest.fixture
-async def ended(monkeypatch: pytest.MonkeyPatch) -> Process:
+async def ended(monkeypatch: pytest.MonkeyPatch) -> HandlerProcess:
     async def wait() -> int:
         return 0
 
@@ -34,23 +34,23 @@ async def ended(monkeypatch: pytest.MonkeyPatch) -> Process:
     guard: Any = SimpleNamespace(forget=lambda _: None)
     reader: Any = SimpleNamespace(at_eof=lambda: True)
     writer: Any = ClosedWriter()
-    made = Process.__new__(Process)
+    made = HandlerProcess.__new__(HandlerProcess)
     made._process, made._reader, made._writer, made._guard = process, reader, writer, guard
     made._ending = asyncio.create_task(made._ended())
     return made
 
 
-async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: Process) -> None:
+async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: HandlerProcess) -> None:
     await ended.end()
 
 
-async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: Process) -> None:
+async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: HandlerProcess) -> None:
     with pytest.raises(EOFError):
         await ended.ask("anything")
 
 
 async def test_the_group_of_a_process_that_has_ended_is_killed_once_as_its_id_may_be_anothers_later(
-    ended: Process,
+    ended: HandlerProcess,
 ) -> None:
     await ended._ending
     assert KILLED == [1]

@@ -65,7 +65,7 @@ class Refused(CallFailed):
     """The service refuses the request, and would refuse it again."""
 
 
-class Service:
+class ServiceClient:
     """One service as the runner sees it. Logs when it goes away and when it is back.
 
     Args:
@@ -82,7 +82,7 @@ class Service:
         request: Request,
         *,
         for_seconds: float,
-        hopeless: Callable[[], bool] = lambda: False,
+        should_give_up: Callable[[], bool] = lambda: False,
         suspect: bool = False,
     ) -> Response:
         """Call a method that is safe to repeat until it answers.
@@ -91,7 +91,7 @@ class Service:
             method: The stub's method.
             request: What to send, each time the same.
             for_seconds: How long to go on.
-            hopeless: Asked before each repeat: whether to give up right away.
+            should_give_up: Asked before each repeat: whether to give up right away.
             suspect: Whether the request was held up before: then it is waited for only once, and not for long.
 
         Raises:
@@ -117,7 +117,7 @@ class Service:
                 locked = failure.code is StatusCode.ABORTED
                 if not locked and not suspect:
                     self._note_away(failure)
-                if hopeless() or time.monotonic() + wait > until:
+                if should_give_up() or time.monotonic() + wait > until:
                     raise failure from exc
                 silences += failure.code is StatusCode.DEADLINE_EXCEEDED
                 if locked or silences >= _SILENCES_MAX:

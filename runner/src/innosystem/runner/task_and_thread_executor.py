@@ -14,7 +14,7 @@ import structlog
 from innosystem.runner.context import JobContext
 from innosystem.runner.outcome import Outcome, failed, parse_input, raised, succeeded, timed_out
 from innosystem.runner.registry import Handler
-from innosystem.runner.stacks import stack_of_task, stack_of_thread
+from innosystem.runner.stack_traces import task_stack, thread_stack
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ def _end_if_forked(process: int) -> None:
         os._exit(_FORKED_STATUS)
 
 
-class InRunner:
+class TaskAndThreadExecutor:
     """Runs `async def` in tasks and `def` in threads of this process.
 
     A handler whose time is over, or whose job is not the runner's any more, has some seconds to stop. One that does
@@ -91,7 +91,7 @@ class InRunner:
         """
         name = f"handler {handler.id} of job {job.job_id}"
         task = asyncio.get_running_loop().create_task(call_coroutine(handler, input_json, job), name=name)
-        return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: stack_of_task(task))
+        return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: task_stack(task))
 
     async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a `def` in a thread. It is told that it should stop; nothing can make it.
@@ -110,7 +110,7 @@ class InRunner:
         if job.stop is not None:
             job.stop.in_thread = True
         return await self._watch(
-            future, job, timeout, end=self._wait, stack=lambda: stack_of_thread(ident[0] if ident else None)
+            future, job, timeout, end=self._wait, stack=lambda: thread_stack(ident[0] if ident else None)
         )
 
     async def _watch(

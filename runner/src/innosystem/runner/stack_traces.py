@@ -9,7 +9,7 @@ from typing import Any, Final
 _FRAMES_MAX: Final = 20
 
 
-def stack_of_task(task: "asyncio.Task[Any]") -> str:
+def task_stack(task: "asyncio.Task[Any]") -> str:
     """Tell where a coroutine waits, from the outermost `await` to the innermost."""
     frames = traceback.StackSummary()
     inner: Any = task.get_coro()
@@ -29,7 +29,7 @@ def _step(awaited: Any) -> tuple[FrameType | None, Any]:
     return None, None
 
 
-def stack_of_thread(ident: int | None) -> str:
+def thread_stack(ident: int | None) -> str:
     """Tell what a thread executes."""
     frame = sys._current_frames().get(ident or 0)
     return "" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES_MAX))

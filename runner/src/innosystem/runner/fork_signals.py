@@ -15,7 +15,7 @@ _masks: Final = threading.local()
 _registered = False
 
 
-def protect_from_forks() -> None:
+def reset_signals_in_forks() -> None:
     """Give each process that is forked from this one, from now on, the signal handlers of a new process."""
     global _registered  # noqa: PLW0603 - what is registered at forks can't be taken back
     if not _registered:

@@ -20,7 +20,7 @@ from typing import Final, Self
 import structlog
 
 from innosystem.client.log_lines import flush_all
-from innosystem.runner.stacks import stack_of_thread
+from innosystem.runner.stack_traces import thread_stack
 
 log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ _AFTER_SECONDS: Final = 10.0
 _STANDARD_ERROR: Final = 2
 
 
-class LoopWatch:
+class LoopWatchdog:
     """Has the loop answer four times a second, and receives the signals that stop the runner.
 
     A loop that does not answer for a second is logged with what it does; one that does not for a limit ends the
@@ -61,7 +61,7 @@ class LoopWatch:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._closing = threading.Event()
-        self._answered = True
+        self._handle_result = True
         self._blocked_seconds = 0.0
         self._blocked_at = float("-inf")
         self._stop_at: float | None = None
@@ -131,8 +131,8 @@ class LoopWatch:
     def _look(self, now: float, seconds: float) -> None:
         if now - self._armed_at > self._limit_seconds / 10:
             self._arm(now)
-        if self._answered:
-            self._answered, self._blocked_seconds, self._said = False, 0.0, False
+        if self._handle_result:
+            self._handle_result, self._blocked_seconds, self._said = False, 0.0, False
             self._loop.call_soon_threadsafe(self._answer)
             return
         self._blocked_seconds += seconds
@@ -156,10 +156,10 @@ class LoopWatch:
             "seconds": round(self._blocked_seconds, 3),
             # Tasks of handlers are named after them.
             "task": None if task is None else task.get_name(),
-            "stack": stack_of_thread(self._loop_thread),
+            "stack": thread_stack(self._loop_thread),
         }
 
     def _answer(self) -> None:
-        self._answered = True
+        self._handle_result = True
         if not self._closing.is_set():
             self._take_signals()

@@ -9,7 +9,7 @@ import structlog
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.calls import CallFailed, Service
+from innosystem.runner.service_client import CallFailed, ServiceClient
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 _EVERY_SECONDS: Final = 10.0
 
 
-class Announcer:
+class HandlerAnnouncer:
     """Sends claims of nothing: what waits for a handler that nobody had is then handed out.
 
     Args:
@@ -34,7 +34,7 @@ class Announcer:
     def __init__(
         self,
         *,
-        service: Service,
+        service: ServiceClient,
         stub: "JobServiceAsyncStub",
         runner_id: str,
         handlers: Sequence[str],

@@ -1,28 +1,28 @@
 """The jobs that are in the runner's hands, from the pop of their ID to their settlement."""
 
 import asyncio
+import threading
 from dataclasses import dataclass, field
 from typing import Final
 
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.intake import ProcessIntake
-from innosystem.runner.leases import Leases
+from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.queue import PoppedId
-from innosystem.runner.stopping import StopSignal
+from innosystem.runner.stop_signal import StopSignal
 
 _UNREPORTED_BYTES_MAX: Final = 64 * 1024 * 1024
 _UNREPORTED_JOBS_MAX: Final = 2000
 
 
 @dataclass(eq=False, slots=True)
-class FlyingJob:
+class JobInHand:
     """One job on its way through the runner.
 
     Attributes:
         popped: Its ID and its list.
         stage: Where it is, for the log.
-        asked_as: The lease ID that it is to be claimed under; empty before.
-        asked_at: When that was asked for first, by time.monotonic().
+        requested_lease_id: The lease ID that it is to be claimed under; empty before.
+        requested_at: When that was asked for first, by time.monotonic().
         lease_id: The lease it is claimed under; empty before.
         leased_at: When it was asked for under this lease first, by time.monotonic().
         request_id: The ID of the request that submitted it; empty before it is claimed.
@@ -38,13 +38,13 @@ class FlyingJob:
         report_until: When reporting is given up, by time.monotonic().
         retries: How often an item-level failure had it sent again in its stage.
         not_served: Whether it is handed back because the runner can't run it.
-        gone: Whether the runner has let go of it: then nothing is sent for it any more.
+        removed: Whether the runner has let go of it: then nothing is sent for it any more.
     """
 
     popped: PoppedId
     stage: str = "claiming"
-    asked_as: str = ""
-    asked_at: float = 0.0
+    requested_lease_id: str = ""
+    requested_at: float = 0.0
     lease_id: str = ""
     leased_at: float = 0.0
     request_id: str = ""
@@ -60,7 +60,7 @@ class FlyingJob:
     report_until: float = 0.0
     retries: int = 0
     not_served: bool = False
-    gone: bool = False
+    removed: bool = False
 
     @property
     def job_id(self) -> str:
@@ -68,16 +68,48 @@ class FlyingJob:
         return self.popped.job_id
 
 
-class Flight:
+class Leases:
+    """The jobs that run at the server under a lease of this runner, as far as the runner knows.
+
+    The event loop writes, and the thread that renews reads.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, JobInHand] = {}
+        self._lock = threading.Lock()
+
+    def add(self, job: JobInHand) -> None:
+        """Note a job that was claimed; it takes the place of an earlier run of the same job."""
+        with self._lock:
+            self._jobs[job.job_id] = job
+
+    def remove(self, job: JobInHand) -> None:
+        """Forget a job that does not run at the server any more. It may be forgotten already."""
+        with self._lock:
+            if self._jobs.get(job.job_id) is job:
+                del self._jobs[job.job_id]
+
+    def get(self, job_id: str) -> JobInHand | None:
+        """Find the run of a job that has its lease."""
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def snapshot(self) -> list[JobInHand]:
+        """Renewal all jobs as they are now."""
+        with self._lock:
+            return list(self._jobs.values())
+
+
+class JobsInHand:
     """Bounds what is in the runner's hands.
 
     A slot is held from the pop until the handler has ended. What is finished and not reported yet
     is bounded by number and size: while the jobs service is away, the runner stops taking jobs. Charges
-    bound nothing here: `SettlementStage` leaves those to the settler that can't be made.
+    bound nothing here: `SettlerBackedSender` leaves those to the settler that can't be made.
 
     Args:
         slots: How many handlers run at once.
-        intake: Bounds what is taken while jobs wait for processes.
+        backpressure: Bounds what is taken while jobs wait for processes.
 
     Attributes:
         leases: The jobs among them that run at the server, as far as the runner knows.
@@ -85,15 +117,15 @@ class Flight:
         empty: Set while there is no job that anything is still to be done for.
     """
 
-    def __init__(self, slots: int, intake: ProcessIntake | None = None) -> None:
+    def __init__(self, slots: int, backpressure: ProcessBackpressure | None = None) -> None:
         self._slots = slots
         self._stuck = 0
-        self._intake = intake or ProcessIntake()
-        self._intake.changed = self._changed
-        self._running: set[FlyingJob] = set()
-        self._finished: set[FlyingJob] = set()
+        self._backpressure = backpressure or ProcessBackpressure()
+        self._backpressure.changed = self._changed
+        self._running: set[JobInHand] = set()
+        self._finished: set[JobInHand] = set()
         # Not the runner's any more, but their handlers run on: one in a thread can't be stopped.
-        self._stopped: set[FlyingJob] = set()
+        self._stopped: set[JobInHand] = set()
         self._finished_bytes = 0
         self._unreported = 0
         self.leases = Leases()
@@ -102,7 +134,7 @@ class Flight:
         self._changed()
 
     @property
-    def jobs(self) -> list[FlyingJob]:
+    def jobs(self) -> list[JobInHand]:
         """All jobs that something is still to be done for."""
         return [*self._running, *self._finished]
 
@@ -110,14 +142,14 @@ class Flight:
         """Tell how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
-        free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._intake.parked
+        free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._backpressure.parked
         free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
-        return self._intake.room(free, self._claiming) if free else 0
+        return self._backpressure.room(free, self._claiming) if free else 0
 
     def _claiming(self) -> int:
         return sum(not job.lease_id for job in self._running)
 
-    def stuck(self, handlers: int) -> None:
+    def set_stuck(self, handlers: int) -> None:
         """Keep slots for handlers that do not stop although their runs have ended."""
         self._stuck = handlers
         self._changed()
@@ -127,14 +159,14 @@ class Flight:
         """How many jobs there are whose results the server has, and whose charges are still to be made or recorded."""
         return len(self._finished) - self._unreported
 
-    def enter(self, popped: PoppedId) -> FlyingJob:
+    def add(self, popped: PoppedId) -> JobInHand:
         """Take a slot for an ID that was popped."""
-        job = FlyingJob(popped)
+        job = JobInHand(popped)
         self._running.add(job)
         self._changed()
         return job
 
-    def finish(self, job: FlyingJob, completion: job_service_pb2.JobCompletion) -> None:
+    def finish(self, job: JobInHand, completion: job_service_pb2.JobCompletion) -> None:
         """Free the slot of a job whose handler has ended, and keep its result to be reported.
 
         A second result takes the place of the first.
@@ -147,14 +179,14 @@ class Flight:
         self._finished_bytes += job.bytes
         self._changed()
 
-    def disown(self, job: FlyingJob) -> None:
+    def disown(self, job: JobInHand) -> None:
         """Let go of a running job that is not the runner's any more; its slot is free when it leaves."""
         self.leases.remove(job)
         self._running.discard(job)
         self._stopped.add(job)
         self._changed()
 
-    def forget_result(self, job: FlyingJob) -> None:
+    def drop_result(self, job: JobInHand) -> None:
         """Let go of a result that the server has. The job does not run there any more."""
         self.leases.remove(job)
         self._unreported -= job.completion is not None
@@ -162,11 +194,11 @@ class Flight:
         job.completion, job.bytes = None, 0
         self._changed()
 
-    def leave(self, job: FlyingJob) -> None:
+    def remove(self, job: JobInHand) -> None:
         """Let go of a job. It may have left before."""
         if job in self._finished:
-            self.forget_result(job)
-        job.gone = True
+            self.drop_result(job)
+        job.removed = True
         self.leases.remove(job)
         self._running.discard(job)
         self._stopped.discard(job)

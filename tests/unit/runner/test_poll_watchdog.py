@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import structlog
 
-from innosystem.runner.watchdog import Deaf, Watchdog
+from innosystem.runner.poll_watchdog import NotPolling, PollWatchdog
 
 LIMIT_SECONDS = 10
 
 
 def watchdog(
     *, limit_seconds: float = 0.2, has_room: Callable[[], bool] = lambda: True, health_file: Path | None = None
-) -> Watchdog:
-    return Watchdog(limit_seconds=limit_seconds, has_room=has_room, health_file=health_file)
+) -> PollWatchdog:
+    return PollWatchdog(limit_seconds=limit_seconds, has_room=has_room, health_file=health_file)
 
 
 @contextmanager
-def running(watched: Watchdog) -> Iterator["asyncio.Task[None]"]:
+def running(watched: PollWatchdog) -> Iterator["asyncio.Task[None]"]:
     task = asyncio.create_task(watched.run())
     try:
         yield task
@@ -32,7 +32,7 @@ def running(watched: Watchdog) -> Iterator["asyncio.Task[None]"]:
 
 async def test_a_runner_with_room_that_does_not_poll_is_deaf() -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
-        with pytest.raises(Deaf, match="No poll"):
+        with pytest.raises(NotPolling, match="No poll"):
             await watchdog().run()
 
 
@@ -62,7 +62,7 @@ async def test_a_runner_without_room_is_not_deaf_until_it_has_room_again() -> No
                 await asyncio.sleep(0.01)
             assert not task.done()
             room = True
-            with pytest.raises(Deaf):
+            with pytest.raises(NotPolling):
                 await task
 
 
@@ -111,7 +111,7 @@ async def test_a_full_runner_sets_the_time_of_the_health_file_as_well(tmp_path: 
 async def test_a_health_file_that_can_not_be_touched_is_logged_once_and_does_no_harm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innosystem.runner.watchdog._TOUCH_SECONDS", 0.0)
+    monkeypatch.setattr("innosystem.runner.poll_watchdog._TOUCH_SECONDS", 0.0)
     watched = watchdog(health_file=tmp_path / "no such folder" / "polled")
     with structlog.testing.capture_logs() as lines:
         watched.polled()

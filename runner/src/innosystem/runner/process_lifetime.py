@@ -20,7 +20,7 @@ log = structlog.get_logger()
 _LEFT_SECONDS: Final = 3.0
 
 
-def run_to_end(main: Coroutine[Any, Any, int]) -> int:
+def run_to_completion(main: Coroutine[Any, Any, int]) -> int:
     """Run this in an event loop, which goes on if a handler ends it.
 
     A SystemExit in a task or a callback of a handler's is raised through the loop, other than in the handler itself;
@@ -40,7 +40,7 @@ def run_to_end(main: Coroutine[Any, Any, int]) -> int:
                 log.exception("loop_ended_by_handler", note="it goes on")
 
 
-class Left:
+class Leftovers:
     """What was started in this process since this was made, by handlers, and is left there."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Left:
     def _processes(self) -> list[str]:
         return [each.name for each in multiprocessing.active_children() if not each.daemon]
 
-    def end_with(self, status: int) -> None:
+    def exit_soon(self, status: int) -> None:
         """Have the process end with this status in a moment, if it has not by then for something that is left."""
         if self._threads() or self._processes():
             threading.Thread(target=self._end, args=(status,), name="end", daemon=True).start()
