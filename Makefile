@@ -129,5 +129,5 @@ release: setup ## Build and check the distributions, date the changelog, commit 
 .PHONY: clean
 clean: ## Remove the virtual environment, stubs, caches and the local stack's data
 	rm -rf $(VENV) .innosystem .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist
-	find sdk/src/innosystem -mindepth 1 -maxdepth 1 ! -name client -exec rm -rf {} +
+	find sdk/src/innosystem -mindepth 1 -maxdepth 1 ! -name client ! -name shared -exec rm -rf {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -11,10 +11,10 @@ from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
 from services.customers.usecases.ports import API_KEYS, CUSTOMERS
 from services.kit.query.page import PageTokens
-from services.kit.rpc.answers import fit
-from services.kit.rpc.batches import an_id, answered
+from services.kit.rpc.batches import batch_results, parse_id
 from services.kit.rpc.convert import id_or_new, masked, require_set, required_id
 from services.kit.rpc.list_rpc import ListRpc
+from services.kit.rpc.responses import fit
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,8 +43,8 @@ class CustomerServicer(CustomerServiceServicer):
     async def BatchGetCustomers(
         self, request: pb.BatchGetCustomersRequest, context: Context
     ) -> pb.BatchGetCustomersResponse:
-        results = await answered(
-            request.customer_ids, "customer_ids", parse=an_id, work=self._service.get_many, answer=customer_result
+        results = await batch_results(
+            request.customer_ids, "customer_ids", parse=parse_id, work=self._service.get_many, message=customer_result
         )
         return pb.BatchGetCustomersResponse(results=fit(results))
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import structlog
 
+from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS, UNRELEASED
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import UNSETTLED, BillingStatus, Release
 from services.jobs.rules.errors import HoldNotActive
 from services.jobs.rules.holds import Hold, HoldState
 from services.jobs.usecases.ports import AuditProgress, JobRepository, Wallets
-from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError

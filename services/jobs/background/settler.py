@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import Charge, Due, Release
@@ -14,7 +15,6 @@ from services.jobs.rules.errors import HoldNotActive
 from services.jobs.usecases.ports import JobRepository, Wallets
 from services.jobs.usecases.run import RunService
 from services.kit.batching.dividing import divided
-from services.kit.crash import crash_point
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError, RowLocked
 

@@ -43,7 +43,7 @@ class GrpcCustomers:
     async def _active(self, ids: Sequence[UUID]) -> dict[UUID, bool | DomainError]:
         try:
             request = BatchGetCustomersRequest(customer_ids=map(str, ids))
-            response = await self._customers.answered(self._stub.BatchGetCustomers, request, self._attempts)
+            response = await self._customers.call(self._stub.BatchGetCustomers, request, self._attempts)
         except DependencyUnavailable as away:
             return dict.fromkeys(ids, away)
         except grpc.aio.AioRpcError as error:

@@ -57,7 +57,7 @@ class GrpcWallets:
 
         async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
             request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
-            response = await self._wallets.answered(self._stub.BatchDeduct, request, self._attempts)
+            response = await self._wallets.call(self._stub.BatchDeduct, request, self._attempts)
             return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
@@ -67,7 +67,7 @@ class GrpcWallets:
 
         async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
             request = pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
-            response = await self._wallets.answered(self._stub.BatchPlaceHolds, request, self._attempts)
+            response = await self._wallets.call(self._stub.BatchPlaceHolds, request, self._attempts)
             now = self._time_of(response)
             return [_placed(one, result, now) for one, result in zip(some, response.results, strict=True)]
 
@@ -84,7 +84,7 @@ class GrpcWallets:
             request = pb.BatchReleaseHoldsRequest(
                 requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
             )
-            response = await self._wallets.answered(self._stub.BatchReleaseHolds, request, self._attempts)
+            response = await self._wallets.call(self._stub.BatchReleaseHolds, request, self._attempts)
             return [_released(one, result) for one, result in zip(some, response.results, strict=True)]
 
         return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))

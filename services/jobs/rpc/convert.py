@@ -16,8 +16,8 @@ from services.jobs.rules.submission import Submission
 from services.jobs.usecases.run import Kept, Recorded, Return
 from services.jobs.usecases.submit import Submitted
 from services.kit.errors import DomainError
-from services.kit.rpc.answers import narrow_result
 from services.kit.rpc.convert import duration, id_or_new, moment, numbers, optional_id, timestamp
+from services.kit.rpc.responses import narrow_result
 from services.kit.rpc.status import to_status
 
 _NO_ID_MAX = 64

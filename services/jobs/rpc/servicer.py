@@ -21,14 +21,14 @@ from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submit import JobsService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
-from services.kit.batching.parts import in_parts, one
+from services.kit.batching.parts import in_parts, single_result
 from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery, PageTokens
 from services.kit.query.specification import ALWAYS, Specification
-from services.kit.rpc.answers import ANSWER_BYTES_MAX, fit
-from services.kit.rpc.batches import an_id, answered, answers, checked
+from services.kit.rpc.batches import batch_results, checked, parse_id, result_messages
 from services.kit.rpc.list_rpc import ListRpc
+from services.kit.rpc.responses import RESPONSE_BYTES_MAX, fit
 from services.kit.rpc.validation import ContractValidator
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -66,15 +66,15 @@ class JobServicer(JobServiceServicer):
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
         [result] = await self._jobs.submit([convert.submission(request)], patient=True)
-        return convert.submitted_message(one(result))
+        return convert.submitted_message(single_result(result))
 
     async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
-        results = await answered(
+        results = await batch_results(
             request.requests,
             "requests",
             parse=checked(self._validator, convert.submission),
             work=self._jobs.submit,
-            answer=partial(convert.submission_result, view=request.view),
+            message=partial(convert.submission_result, view=request.view),
         )
         return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))
 
@@ -91,7 +91,7 @@ class JobServicer(JobServiceServicer):
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         [result] = await self._control.cancel([UUID(request.job_id)], request.reason)
-        return pb.CancelJobResponse(job=convert.job_message(one(result)))
+        return pb.CancelJobResponse(job=convert.job_message(single_result(result)))
 
     async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, context: Context) -> pb.BatchCancelJobsResponse:
         change = partial(self._control.cancel, reason=request.reason)
@@ -101,7 +101,7 @@ class JobServicer(JobServiceServicer):
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
         retry_count = request.retry_count if request.HasField("retry_count") else None
         [result] = await self._control.retry([UUID(request.job_id)], retry_count=retry_count)
-        return pb.RetryJobResponse(job=convert.job_message(one(result)))
+        return pb.RetryJobResponse(job=convert.job_message(single_result(result)))
 
     async def BatchRetryJobs(self, request: pb.BatchRetryJobsRequest, context: Context) -> pb.BatchRetryJobsResponse:
         results, token = await self._changed(request, RETRYABLE, self._control.retry)
@@ -111,15 +111,17 @@ class JobServicer(JobServiceServicer):
         self, request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest, changeable: Specification, change: Change
     ) -> tuple[Sequence[pb.JobResult], str]:
         """Changes the jobs that a request names by IDs or by a filter; the token leads to the next of the filter."""
-        answer, token = partial(convert.job_result, view=request.view), ""
+        message, token = partial(convert.job_result, view=request.view), ""
         if request.WhichOneof("jobs") == "ids":
-            results = await answered(request.ids.job_ids, "ids.job_ids", parse=an_id, work=change, answer=answer)
+            results = await batch_results(
+                request.ids.job_ids, "ids.job_ids", parse=parse_id, work=change, message=message
+            )
         else:
             query = self._named(request.filter, changeable, request.DESCRIPTOR.name)
             page = await self._control.matching(query)
             token = self._job_lists.listing.next_page_token(query, page)
             wanted = partial(change, wanted=query.specification)
-            results = answers(await in_parts([job.id for job in page.items], wanted), answer)
+            results = result_messages(await in_parts([job.id for job in page.items], wanted), message)
         return fit(results, convert.narrow_job_result), token
 
     def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str) -> ListQuery:
@@ -164,7 +166,7 @@ class JobServicer(JobServiceServicer):
             runner_id=UUID(request.runner_id),
             lease_id=UUID(request.lease_id),
             lease=lease,
-            bytes_max=ANSWER_BYTES_MAX,
+            bytes_max=RESPONSE_BYTES_MAX,
             handlers=frozenset(request.handlers),
             queues=frozenset(request.queues),
         )
@@ -176,8 +178,8 @@ class JobServicer(JobServiceServicer):
 
     async def CompleteJobs(self, request: pb.CompleteJobsRequest, context: Context) -> pb.CompleteJobsResponse:
         parse = checked(self._validator, convert.completion)
-        results = await answered(
-            request.completions, "completions", parse=parse, work=self._runs.complete, answer=convert.completion_result
+        results = await batch_results(
+            request.completions, "completions", parse=parse, work=self._runs.complete, message=convert.completion_result
         )
         return pb.CompleteJobsResponse(results=fit(results))
 
@@ -192,14 +194,14 @@ class JobServicer(JobServiceServicer):
 
     async def ReturnJobs(self, request: pb.ReturnJobsRequest, context: Context) -> pb.ReturnJobsResponse:
         parse = checked(self._validator, convert.job_return)
-        results = await answered(
-            request.returns, "returns", parse=parse, work=self._runs.give_back, answer=convert.return_result
+        results = await batch_results(
+            request.returns, "returns", parse=parse, work=self._runs.give_back, message=convert.return_result
         )
         return pb.ReturnJobsResponse(results=fit(results))
 
     async def SettleJobs(self, request: pb.SettleJobsRequest, context: Context) -> pb.SettleJobsResponse:
         parse = checked(self._validator, convert.settlement)
-        results = await answered(
-            request.settlements, "settlements", parse=parse, work=self._runs.settle, answer=convert.settlement_result
+        results = await batch_results(
+            request.settlements, "settlements", parse=parse, work=self._runs.settle, message=convert.settlement_result
         )
         return pb.SettleJobsResponse(results=fit(results))

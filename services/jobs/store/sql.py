@@ -44,8 +44,8 @@ from services.jobs.store.tables import job_types, jobs
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
+from services.kit.data.dialects.postgresql import SHORT_LOCK_TIMEOUT
 from services.kit.data.engine.prepared import Prepared
-from services.kit.data.locks import HURRY
 from services.kit.data.repositories.sql import SqlRepository
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
@@ -135,7 +135,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
     ) -> dict[UUID, Job]:
         """Inserts them in one statement."""
         if not wait:
-            await self._connection.execute(HURRY)
+            await self._connection.execute(SHORT_LOCK_TIMEOUT)
             free = await self._execute(statements.FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
             jobs = [job for job in jobs if (job.job_type_id,) in free]
         rows = await self._execute(statements.INSERT, statements.insert_parameters(jobs, withheld))

@@ -5,13 +5,13 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from innosystem.shared.crash import crash_point
 from services.jobs.rules.control import Removal, Retry, cancellation, hold_for_retry, retried
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
 from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
 from services.jobs.usecases.reservations import Reservations
-from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Isolation, Transactions

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import structlog
 
+from innosystem.shared.crash import crash_point
 from services.jobs.rules.completion import (
     Completion,
     Ending,
@@ -29,7 +30,6 @@ from services.jobs.rules.job_types import JobType
 from services.jobs.rules.leasing import Claim, Claimed, Renewal
 from services.jobs.usecases.ports import Changes, JobRepository, JobTypes, Queue, Unserved
 from services.kit.batching.coalescing import Coalescer
-from services.kit.crash import crash_point
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Transactions

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from innosystem.shared.crash import crash_point
 from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.rules.entities import (
     FIXED_BYTES_MAX,
@@ -33,7 +34,6 @@ from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.batching.time_slice import TimeSlice
-from services.kit.crash import crash_point
 from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.data.transactions.transactional import transactional

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import structlog
 
+from innosystem.shared.crash import crash_point
 from services.jobs.rules.completion import Settlement
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.usecases.ports import JobRepository
 from services.jobs.usecases.run import RunService
-from services.kit.batching.parts import one
-from services.kit.crash import crash_point
+from services.kit.batching.parts import single_result
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError
 
@@ -76,7 +76,7 @@ class WriteOffs:
         settlement = await self._charged(owed(job), reason)
         crash_point("jobs.write_off.before_settle")
         async with self.transactions.begin():
-            one(await self._runs.settle_one(settlement))
+            single_result(await self._runs.settle_one(settlement))
             after = await self._read(job_id)
             await self._jobs.audit([(job, after)])
         transaction_id = str(settlement.transaction_id)
@@ -87,7 +87,7 @@ class WriteOffs:
         settlement = await self._wallets.write_off(charge, reason)
         if settlement.declined_reason == "ALREADY_CHARGED":
             # A credit came in between, and the settler was faster. Under this key no second charge can be made.
-            settlement = one(*await self._wallets.deduct([charge]))
+            settlement = single_result(*await self._wallets.deduct([charge]))
         if settlement.declined_reason:
             raise WriteOffRefused(charge.job_id, settlement.declined_reason)
         return settlement

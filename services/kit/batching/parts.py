@@ -62,8 +62,8 @@ def unforeseen(error: Exception, place: str) -> Unforeseen:
     return Unforeseen()
 
 
-def one(result: R | DomainError) -> R:
-    """Return the result of a batch of one.
+def single_result(result: R | DomainError) -> R:
+    """Return the result of a batch of one item.
 
     Raises:
         DomainError: If the result is an error.

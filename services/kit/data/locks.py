@@ -1,26 +1,21 @@
-"""How long a transaction waits for what others have locked, where many rows are locked at once."""
+"""Limits of how long a transaction that locks many rows waits for rows that others have locked."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-from sqlalchemy import text
 
 from services.kit.errors import RowLocked
 
 R = TypeVar("R")
 
-#: Has the open transaction give up a lock that is not to be had in a moment.
-HURRY = text("SET LOCAL lock_timeout = '20ms'")
-
 
 async def waiting_briefly(work: Callable[[bool], Awaitable[R]]) -> R:
-    """Does work that locks many rows.
+    """Run work that locks many rows; if a lock takes too long, run it again without the locked rows.
 
     Args:
-        work: Does it as one transaction: for True it waits for locks, for False it leaves out what is locked.
+        work: Runs as one transaction: with True it waits for locks, with False it skips locked rows.
 
     Returns:
-        What was done while waiting; if one of the rows was not to be had in time, what was done without it.
+        What the work returned: without the locked rows if one of them was not unlocked in time.
     """
     try:
         return await work(True)

@@ -1,6 +1,6 @@
 """Logs: one JSON object a line on standard output, with what the context knows (request ID, method) in each.
 
-Standard output that fails or is not read costs lines, and nothing else: see `innosystem.client.log_lines`.
+Standard output that fails or is not read costs lines, and nothing else: see `innosystem.shared.log_lines`.
 
 Lines of libraries that use the standard library's logging look the same. Secrets are not handed to the logger
 anywhere; what looks like one is masked all the same, because an error of a driver may quote the address it was given.
@@ -17,8 +17,8 @@ import orjson
 import structlog
 from prometheus_client import Counter
 
-from innosystem.client.log_lines import LogLines
-from innosystem.client.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
+from innosystem.shared.log_lines import LogLines
+from innosystem.shared.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 from services.kit.observability.caller import origin
 from services.kit.settings import LogSettings
 

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 
-async def answered(method: Any, request: Any, seconds: Sequence[float]) -> Any:
+async def call_in_attempts(method: Any, request: Any, seconds: Sequence[float]) -> Any:
     """Call a method that is safe to repeat, and repeat it where a replica has not answered in a part of the time.
 
     A replica that is frozen takes requests and says nothing: nobody but the caller can notice. Calls go round the

@@ -1,4 +1,4 @@
-"""Batches: each item succeeds or fails alone, whatever is wrong with it, and the results are aligned with the items."""
+"""Batches: each item succeeds or fails alone, for any reason, and the results are aligned with the items."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -14,76 +14,76 @@ from services.kit.query.values import parse_uuid
 from services.kit.rpc.validation import ContractValidator
 
 M = TypeVar("M", bound=Message)
-I = TypeVar("I")  # noqa: E741 - an item, as T is what becomes of it
+I = TypeVar("I")  # noqa: E741 - an item, beside T for the parsed item
 T = TypeVar("T")
 R = TypeVar("R")
 A = TypeVar("A", bound=Message)
 
-# What is larger takes milliseconds to read, which the event loop does not wait for.
+# A larger item takes milliseconds to parse: a thread parses it, so that the event loop continues.
 _LARGE_BYTES = 64 * 1024
 
 
-async def answered(
+async def batch_results(
     items: Iterable[I],
     field: str,
     *,
     parse: Callable[[I], T],
     work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]],
-    answer: Callable[[R | DomainError], A],
+    message: Callable[[R | DomainError], A],
 ) -> list[A]:
-    """Answers a batch: reads each item, does the work for the good ones, and makes the answers.
+    """Serve a batch: parse each item, run the work for the valid ones, and build the messages of the results.
 
-    An exception that nobody foresaw is answered as the INTERNAL error of the item that it belongs to, wherever it
-    happens. So it must be safe to do the work again.
+    An unforeseen exception becomes the INTERNAL error of the item that it belongs to, wherever it is raised. The work
+    may therefore run repeatedly and must be safe to repeat.
 
     Args:
-        items: The items.
-        field: The name of the field they are in, for messages.
-        parse: Makes the use case's argument out of an item; may raise a `DomainError`.
-        work: Answers a result for each argument, in the same order.
-        answer: Makes the message of a result.
+        items: The items of the request.
+        field: The name of the request's field with the items, for messages.
+        parse: Returns the use case's argument for an item; may raise a `DomainError`.
+        work: Returns a result for each argument, in the same order.
+        message: Returns the message of a result.
 
     Returns:
-        The answers, aligned with the items.
+        The messages, aligned with the items.
     """
-    parsed = await each(items, field, parse)
-    return answers(await merged(parsed, field, work), answer)
+    parsed = await parse_items(items, field, parse)
+    return result_messages(await merge_results(parsed, field, work), message)
 
 
-def answers(results: Iterable[R | DomainError], answer: Callable[[R | DomainError], A]) -> list[A]:
-    """Makes the message of each result; one that can't be made is the error of that item."""
-    return [_guarded(answer, result) for result in results]
+def result_messages(results: Iterable[R | DomainError], message: Callable[[R | DomainError], A]) -> list[A]:
+    """Return the message of each result; a failure to build one becomes the error of that item."""
+    return [_message_or_error(message, result) for result in results]
 
 
-async def each(items: Iterable[I], field: str, parse: Callable[[I], T]) -> list[T | DomainError]:
-    """Reads each item.
+async def parse_items(items: Iterable[I], field: str, parse: Callable[[I], T]) -> list[T | DomainError]:
+    """Parse each item.
 
     Returns:
-        What was parsed, or why it could not be.
+        What was parsed, or the error, for each item.
     """
     parsed: list[T | DomainError] = []
     time_slice = TimeSlice()
     for position, item in enumerate(items):
         if isinstance(item, Message) and item.ByteSize() > _LARGE_BYTES:
-            parsed.append(await asyncio.to_thread(_parsed, item, f"{field}[{position}]", parse))
+            parsed.append(await asyncio.to_thread(_parsed_or_error, item, f"{field}[{position}]", parse))
         else:
-            parsed.append(_parsed(item, f"{field}[{position}]", parse))
+            parsed.append(_parsed_or_error(item, f"{field}[{position}]", parse))
         await time_slice.rest()
     return parsed
 
 
-async def merged(
+async def merge_results(
     parsed: Sequence[T | DomainError], field: str, work: Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
 ) -> list[R | DomainError]:
-    """Does the work for the items that are good, and puts the results between the errors of the others.
+    """Run the work for the valid items, and merge the results with the errors of the others.
 
     Args:
-        parsed: The items of `each`.
-        field: The name of the field they are in.
-        work: Answers a result for each item, in the same order.
+        parsed: What `parse_items` returned.
+        field: The name of the request's field with the items.
+        work: Returns a result for each valid item, in the same order.
     """
-    good = [item for item in parsed if not isinstance(item, DomainError)]
-    results = iter(await in_parts(good, work))
+    valid = [item for item in parsed if not isinstance(item, DomainError)]
+    results = iter(await in_parts(valid, work))
     return [
         item if isinstance(item, DomainError) else _placed(next(results), field, position)
         for position, item in enumerate(parsed)
@@ -91,7 +91,7 @@ async def merged(
 
 
 def checked(validator: ContractValidator, parse: Callable[[M], T]) -> Callable[[M], T]:
-    """Puts the check against the contract before the parsing of a message."""
+    """Return a parser that checks a message against the contract first."""
 
     def check_and_parse(message: M) -> T:
         validator.check(message)
@@ -100,11 +100,11 @@ def checked(validator: ContractValidator, parse: Callable[[M], T]) -> Callable[[
     return check_and_parse
 
 
-def an_id(text: str) -> UUID:
-    """The UUID that an item of a list of IDs is.
+def parse_id(text: str) -> UUID:
+    """Return the UUID of an item in a list of IDs.
 
     Raises:
-        InvalidField: If it is none.
+        InvalidField: If the item is not a UUID.
     """
     found = parse_uuid(text)
     if found is None:
@@ -112,12 +112,12 @@ def an_id(text: str) -> UUID:
     return found
 
 
-def _parsed(item: I, path: str, parse: Callable[[I], T]) -> T | DomainError:
+def _parsed_or_error(item: I, path: str, parse: Callable[[I], T]) -> T | DomainError:
     try:
         return parse(item)
     except DomainError as error:
         return error.within(path)
-    except Exception as error:  # noqa: BLE001 - it is logged, and told
+    except Exception as error:  # noqa: BLE001 - logged, and returned as the item's error
         return unforeseen(error, path)
 
 
@@ -125,8 +125,8 @@ def _placed(result: R | DomainError, field: str, position: int) -> R | DomainErr
     return result.within(f"{field}[{position}]") if isinstance(result, DomainError) else result
 
 
-def _guarded(answer: Callable[[R | DomainError], A], result: R | DomainError) -> A:
+def _message_or_error(message: Callable[[R | DomainError], A], result: R | DomainError) -> A:
     try:
-        return answer(result)
-    except Exception as error:  # noqa: BLE001 - it is logged, and told
-        return answer(unforeseen(error, "answer"))
+        return message(result)
+    except Exception as error:  # noqa: BLE001 - logged, and returned as the item's error
+        return message(unforeseen(error, "result"))

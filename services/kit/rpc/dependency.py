@@ -9,7 +9,7 @@ import structlog
 
 from innosystem.client import error_from
 from services.kit.errors import DependencyUnavailable
-from services.kit.rpc.attempts import answered
+from services.kit.rpc.attempts import call_in_attempts
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +37,8 @@ class Dependency:
         self._failures = 0
         self._away_until = 0.0
 
-    async def answered(self, method: Any, request: Any, seconds: Sequence[float]) -> Any:
-        """Call a method as `attempts.answered` does.
+    async def call(self, method: Any, request: Any, seconds: Sequence[float]) -> Any:
+        """Call a method as `attempts.call_in_attempts` does.
 
         Raises:
             DependencyUnavailable: Nobody is there, or nobody was a moment ago.
@@ -50,14 +50,14 @@ class Dependency:
             # The others are refused meanwhile, but not longer than that.
             self._away_until = self._now() + self._pause_seconds
         try:
-            answer = await answered(method, request, seconds)
+            response = await call_in_attempts(method, request, seconds)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE or error_from(error) is not None:
                 raise
             self._failed(error)
             raise self._unavailable() from error
         self._failures = 0
-        return answer
+        return response
 
     @property
     def _pause_seconds(self) -> float:

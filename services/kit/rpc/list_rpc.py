@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from services.kit.query.listing import Listing
 from services.kit.query.page import ListQuery, Page, PageTokens
 from services.kit.query.resource import Resource
-from services.kit.rpc.answers import ANSWER_BYTES_MAX
+from services.kit.rpc.responses import RESPONSE_BYTES_MAX
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -82,7 +82,7 @@ class ListRpc:
         )
 
     def messages(
-        self, query: ListQuery, page: Page[T], message: Callable[[T], M], bytes_max: int = ANSWER_BYTES_MAX
+        self, query: ListQuery, page: Page[T], message: Callable[[T], M], bytes_max: int = RESPONSE_BYTES_MAX
     ) -> tuple[list[M], str]:
         """Build the messages of a page: as many as fit into a response, at least one.
 

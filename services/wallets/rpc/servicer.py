@@ -9,13 +9,13 @@ import grpc.aio
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
-from services.kit.batching.parts import one
+from services.kit.batching.parts import single_result
 from services.kit.observability.caller import origin
 from services.kit.query.page import PageTokens
-from services.kit.rpc.answers import fit
-from services.kit.rpc.batches import answered, checked
+from services.kit.rpc.batches import batch_results, checked
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.list_rpc import ListRpc
+from services.kit.rpc.responses import fit
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc import convert, convert_holds
 from services.wallets.rpc import convert_verify as convert_verification
@@ -87,42 +87,46 @@ class WalletServicer(WalletServiceServicer):
 
     async def BatchDeduct(self, request: pb.BatchDeductRequest, context: Context) -> pb.BatchDeductResponse:
         parse = checked(self._validator, convert.deduct)
-        results = await answered(
+        results = await batch_results(
             request.requests,
             "requests",
             parse=parse,
             work=self._service.deduct_many,
-            answer=convert.batch_deduct_result,
+            message=convert.batch_deduct_result,
         )
         return pb.BatchDeductResponse(results=fit(results))
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
         by_hand = replace(convert_holds.place(request), caused_by=origin.get())
-        held = one(*await self._service.place_holds([by_hand], patient=True))
+        held = single_result(*await self._service.place_holds([by_hand], patient=True))
         return convert_holds.place_response(held)
 
     async def BatchPlaceHolds(self, request: pb.BatchPlaceHoldsRequest, context: Context) -> pb.BatchPlaceHoldsResponse:
         parse = checked(self._validator, convert_holds.place)
-        results = await answered(
-            request.requests, "requests", parse=parse, work=self._service.place_holds, answer=convert_holds.place_result
+        results = await batch_results(
+            request.requests,
+            "requests",
+            parse=parse,
+            work=self._service.place_holds,
+            message=convert_holds.place_result,
         )
         return pb.BatchPlaceHoldsResponse(results=fit(results), now=timestamp(self._time()))
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
         by_hand = replace(convert_holds.release(request), caused_by=origin.get())
-        held = one(*await self._service.release_holds([by_hand], patient=True))
+        held = single_result(*await self._service.release_holds([by_hand], patient=True))
         return convert_holds.release_response(held)
 
     async def BatchReleaseHolds(
         self, request: pb.BatchReleaseHoldsRequest, context: Context
     ) -> pb.BatchReleaseHoldsResponse:
         parse = checked(self._validator, convert_holds.release)
-        results = await answered(
+        results = await batch_results(
             request.requests,
             "requests",
             parse=parse,
             work=self._service.release_holds,
-            answer=convert_holds.release_result,
+            message=convert_holds.release_result,
         )
         return pb.BatchReleaseHoldsResponse(results=fit(results))
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
+from services.kit.data.dialects.postgresql import SHORT_LOCK_TIMEOUT
 from services.kit.data.errors import AlreadyExists, Conflict
-from services.kit.data.locks import HURRY
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, RowLocked
 from services.wallets.rules.entities import Hold, Transaction
@@ -38,7 +38,7 @@ class SqlLedger:
         """Locks, and only then reads: a key that another transaction wrote while this one waited has to be seen."""
         if not wait:
             # What is stored may be waited for as well: a hold of this ID, which another transaction is placing.
-            await self._transactions.resource.execute(HURRY)
+            await self._transactions.resource.execute(SHORT_LOCK_TIMEOUT)
         wanted = Wanted.by(requests)
         locked = await self._wallets.lock(wanted, wait=wait)
         ids = {wallet.owner: wallet.id for wallet in locked}

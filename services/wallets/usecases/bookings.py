@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
+from innosystem.shared.crash import crash_point
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
-from services.kit.batching.parts import one
-from services.kit.crash import crash_point
+from services.kit.batching.parts import single_result
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
@@ -42,7 +42,7 @@ class Bookings:
             IdempotencyKeyReused: If the key was used with other parameters.
             BalanceOverflow: If the balance would be too large.
         """
-        return one(*_of(Accepted, await self._apply([request], patient=True)))
+        return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def deduct(self, request: Deduct) -> Accepted:
         """Charges a wallet, once a key, and ends the hold that reserved the money.
@@ -54,7 +54,7 @@ class Bookings:
             HoldMismatch: If the hold is one of another wallet or job.
             InsufficientFunds: If less is available.
         """
-        return one(*await self.deduct_many([request], patient=True))
+        return single_result(*await self.deduct_many([request], patient=True))
 
     async def deduct_many(self, requests: Sequence[Deduct], *, patient: bool = False) -> list[Accepted | DomainError]:
         """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
@@ -81,7 +81,7 @@ class Bookings:
             HoldActive: If the hold still reserves the money.
             BalanceOverflow: If the balance would be too large in between.
         """
-        return one(*_of(Accepted, await self._apply([request], patient=True)))
+        return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def refund(self, request: Refund) -> Accepted:
         """Gives a charge back, whole or in part, once a key.
@@ -92,7 +92,7 @@ class Bookings:
             RefundExceedsCharge: If less is left of the charge.
             BalanceOverflow: If the balance would be too large.
         """
-        return one(*_of(Accepted, await self._apply([request], patient=True)))
+        return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def place_holds(self, requests: Sequence[PlaceHold], *, patient: bool = False) -> list[Held | DomainError]:
         """Reserves money in order; each request is accepted or refused alone.

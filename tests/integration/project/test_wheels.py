@@ -104,7 +104,7 @@ def test_the_wheel_holds_typed_stubs_of_every_contract(wheel: Path) -> None:
         assert {f"{stem}_pb2.py", f"{stem}_pb2.pyi"} <= found
         if re.search(r"^service ", proto.read_text("utf-8"), re.MULTILINE):
             assert {f"{stem}_pb2_grpc.py", f"{stem}_pb2_grpc.pyi"} <= found
-    for package in ("client", "customers", "jobs", "options", "wallets"):
+    for package in ("client", "customers", "jobs", "options", "shared", "wallets"):
         assert f"innosystem/{package}/py.typed" in found
     assert "innosystem/options/contract.binpb" in found
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from innosystem.client.log_lines import WAITING_BYTES_MAX, LogLines
-from innosystem.client.log_writers import plain
+from innosystem.shared.log_lines import WAITING_BYTES_MAX, LogLines
+from innosystem.shared.log_writers import plain
 
 LIMIT_SECONDS = 30
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from innosystem.client.log_lines import flush_all
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.logs import configure_logs
@@ -25,6 +24,7 @@ from innosystem.runner.process_lifetime import Leftovers, run_to_completion
 from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings
+from innosystem.shared.log_lines import flush_all
 
 log = structlog.get_logger()
 

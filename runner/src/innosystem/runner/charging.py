@@ -11,10 +11,10 @@ from grpc import StatusCode
 
 from innosystem.client import InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
-from innosystem.runner.crash import crash_point
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.reporting import ReportSender, is_transient
 from innosystem.runner.service_client import ServiceClient
+from innosystem.shared.crash import crash_point
 from innosystem.wallets.v1 import wallet_service_pb2
 
 if TYPE_CHECKING:

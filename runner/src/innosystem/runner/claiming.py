@@ -10,10 +10,10 @@ from google.protobuf.duration_pb2 import Duration
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.batch_sender import BatchSender
-from innosystem.runner.crash import crash_point
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.queue import JobQueue
 from innosystem.runner.service_client import HeldUp, Refused, ServiceClient
+from innosystem.shared.crash import crash_point
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.

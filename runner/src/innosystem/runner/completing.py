@@ -7,11 +7,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
-from innosystem.runner.crash import crash_point
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.reporting import ReportSender, is_transient
 from innosystem.runner.service_client import Refused, ServiceClient
+from innosystem.shared.crash import crash_point
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.

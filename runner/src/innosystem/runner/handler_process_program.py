@@ -14,7 +14,6 @@ from typing import Any
 
 import uvloop
 
-from innosystem.client.log_lines import flush_all
 from innosystem.runner.context import JobContext
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.handler_process import LENGTH_BYTES
@@ -22,6 +21,7 @@ from innosystem.runner.logs import configure_logs, job_in_logs
 from innosystem.runner.outcome import Outcome, failure
 from innosystem.runner.registry import Mode, default_registry
 from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
+from innosystem.shared.log_lines import flush_all
 
 
 def main(descriptor: int) -> None:

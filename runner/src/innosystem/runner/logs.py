@@ -1,6 +1,6 @@
 """The runner's log: one JSON object a line on standard output.
 
-Standard output that fails or is not read costs lines, and never a job: see `innosystem.client.log_lines`.
+Standard output that fails or is not read costs lines, and never a job: see `innosystem.shared.log_lines`.
 """
 
 import logging
@@ -14,9 +14,9 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from innosystem.client import request_id as request_id_variable
-from innosystem.client.log_lines import LogLines
-from innosystem.client.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 from innosystem.runner.context import JobContext
+from innosystem.shared.log_lines import LogLines
+from innosystem.shared.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 
 LogFormat: TypeAlias = Literal["json", "console"]
 

@@ -19,8 +19,8 @@ from typing import Final, Self
 
 import structlog
 
-from innosystem.client.log_lines import flush_all
 from innosystem.runner.stack_traces import thread_stack
+from innosystem.shared.log_lines import flush_all
 
 log = structlog.get_logger()
 

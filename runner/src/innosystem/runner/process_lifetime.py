@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from innosystem.client.log_lines import flush_all
+from innosystem.shared.log_lines import flush_all
 
 log = structlog.get_logger()
 

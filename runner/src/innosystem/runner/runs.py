@@ -10,13 +10,13 @@ import structlog
 
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.completing import completion_of
-from innosystem.runner.crash import crash_point
 from innosystem.runner.executor import Executor
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Outcome, failed
 from innosystem.runner.process_slots import NotStarted
 from innosystem.runner.reporting import ReportSender
 from innosystem.runner.stop_signal import StopReason
+from innosystem.shared.crash import crash_point
 
 log = structlog.get_logger()
 

@@ -23,6 +23,9 @@ SELECT clock_timestamp() AS now, current_setting('transaction_read_only') = 'on'
 """)
 _KEEPALIVES = 3
 
+#: Bounds how long the open transaction waits for each lock.
+SHORT_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '20ms'")
+
 
 class PostgreSql(Dialect):
     """The database of the services. What the others do is measured by it."""

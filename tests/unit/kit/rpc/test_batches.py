@@ -9,8 +9,8 @@ from google.rpc.status_pb2 import Status
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersResult
 from services.kit.errors import DatabaseUnavailable, DataCorrupt, DomainError, InvalidField
-from services.kit.rpc.answers import fit
-from services.kit.rpc.batches import an_id, answered
+from services.kit.rpc.batches import batch_results, parse_id
+from services.kit.rpc.responses import fit
 from services.kit.rpc.status import to_status
 
 INTERNAL = 13
@@ -50,9 +50,9 @@ class Work:
         return list(items)
 
 
-async def answers(items: Sequence[str], work: Work | None = None) -> list[str | int]:
+async def outcomes(items: Sequence[str], work: Work | None = None) -> list[str | int]:
     """The names of those that succeeded, and the codes of the others."""
-    found = await answered(items, "names", parse=parse, work=work or Work(), answer=result)
+    found = await batch_results(items, "names", parse=parse, work=work or Work(), message=result)
     return [one.customer.name if one.HasField("customer") else one.error.code for one in found]
 
 
@@ -63,29 +63,29 @@ async def test_an_exception_that_nobody_foresaw_is_the_error_of_its_own_item(cul
     items.insert(position, culprit)
     expected: list[str | int] = [*items]
     expected[position] = INTERNAL
-    assert await answers(items) == expected
+    assert await outcomes(items) == expected
 
 
 async def test_an_item_that_is_the_callers_fault_is_never_internal() -> None:
-    assert await answers(["a", "invalid", "b"]) == ["a", INVALID_ARGUMENT, "b"]
-    [one] = await answered(["no"], "ids", parse=lambda text: str(an_id(text)), work=Work(), answer=result)
+    assert await outcomes(["a", "invalid", "b"]) == ["a", INVALID_ARGUMENT, "b"]
+    [one] = await batch_results(["no"], "ids", parse=lambda text: str(parse_id(text)), work=Work(), message=result)
     assert "ids[0]: must be a valid UUID" in one.error.message
 
 
 async def test_nothing_of_an_exception_is_told_and_all_of_it_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    [one] = await answered(["unstorable"], "names", parse=parse, work=Work(), answer=result)
+    [one] = await batch_results(["unstorable"], "names", parse=parse, work=Work(), message=result)
     assert one.error.message == "Something went wrong inside the service; see its log."
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
 async def test_what_concerns_all_items_fails_the_call() -> None:
     with pytest.raises(DatabaseUnavailable):
-        await answers(["a", "unreachable"])
+        await outcomes(["a", "unreachable"])
 
 
 async def test_many_culprits_do_not_make_a_batch_endless() -> None:
     work = Work()
-    found = await answers(["unstorable"] * 1000, work)
+    found = await outcomes(["unstorable"] * 1000, work)
     assert found == [INTERNAL] * 1000
     assert work.calls < 100
 
@@ -94,7 +94,7 @@ async def test_a_few_culprits_among_a_thousand_are_found() -> None:
     items = [f"n{number}" for number in range(1000)]
     for position in (7, 500, 999):
         items[position] = "unstorable"
-    found = await answers(items)
+    found = await outcomes(items)
     assert [at for at, one in enumerate(found) if one == INTERNAL] == [7, 500, 999]
 
 

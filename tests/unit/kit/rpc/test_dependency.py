@@ -35,7 +35,7 @@ class Service:
         return f"answer to {request}"
 
     async def ask(self) -> Any:
-        return await self.dependency.answered(self.method, "a question", [1.0])
+        return await self.dependency.call(self.method, "a question", [1.0])
 
     async def told_to_wait(self) -> float:
         with pytest.raises(DependencyUnavailable) as caught:
@@ -80,7 +80,7 @@ async def test_only_one_call_looks_whether_the_service_is_back() -> None:
         looked.append(caught.value)
         return "it is back"
 
-    assert await service.dependency.answered(method, "a question", [1.0]) == "it is back"
+    assert await service.dependency.call(method, "a question", [1.0]) == "it is back"
     assert len(looked) == 1
     assert service.calls == 2
 

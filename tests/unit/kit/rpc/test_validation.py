@@ -11,7 +11,7 @@ from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from services.kit.errors import BatchTooLarge, InvalidField
-from services.kit.rpc.batches import checked, each, merged
+from services.kit.rpc.batches import checked, merge_results, parse_items
 from services.kit.rpc.validation import ContractValidator
 
 ID = "0190a2b2-0000-7000-8000-000000000000"
@@ -103,8 +103,8 @@ async def test_a_bad_item_of_a_batch_leaves_its_neighbours_unharmed(validator: C
         return message.input_json
 
     parse = checked(validator, input_of)
-    parsed = await each([good, bad, good], "requests", parse)
-    first, refused, last = await merged(parsed, "requests", work)
+    parsed = await parse_items([good, bad, good], "requests", parse)
+    first, refused, last = await merge_results(parsed, "requests", work)
 
     assert (first, last) == ("did 1", "did 1")
     assert isinstance(refused, InvalidField)

@@ -10,7 +10,7 @@ from google.rpc.status_pb2 import Status
 A = TypeVar("A", bound=Message)
 
 #: How large the answer to a list or a batch may be.
-ANSWER_BYTES_MAX = 4_000_000
+RESPONSE_BYTES_MAX = 4_000_000
 # What surrounds an item in a list: its tag and its length.
 _FRAMING_BYTES = 6
 
@@ -29,7 +29,7 @@ def narrow_result(result: Message) -> None:
 
 
 def fit(
-    answers: Sequence[A], narrow: Callable[[A], None] = narrow_result, bytes_max: int = ANSWER_BYTES_MAX
+    answers: Sequence[A], narrow: Callable[[A], None] = narrow_result, bytes_max: int = RESPONSE_BYTES_MAX
 ) -> Sequence[A]:
     """Leaves things out of the largest answers of a batch until all of them fit.
 

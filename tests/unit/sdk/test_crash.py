@@ -1,3 +1,5 @@
+"""A crash point kills the process where it is armed, and nowhere else."""
+
 import os
 import signal
 import subprocess
@@ -5,7 +7,7 @@ import sys
 
 import pytest
 
-LINE = "from services.kit.crash import crash_point; crash_point('one'); print('alive')"
+LINE = "from innosystem.shared.crash import crash_point; crash_point('one'); print('alive')"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import logging
 import sys
 from typing import Any, Final, TypeVar
 
-from innosystem.client.log_lines import LogLines
+from innosystem.shared.log_lines import LogLines
 
 _SHOWN_LENGTH_MAX: Final = 10_000
 

@@ -1,0 +1,25 @@
+"""Lines at which a test can kill a process, so that it proves what happens afterwards.
+
+`INNOSYSTEM_CRASH_AT=jobs.submit.before_push` kills the process, as the kernel or a power cut would,
+when it reaches that line.
+"""
+
+import logging
+import os
+import signal
+from typing import Final
+
+from innosystem.shared.log_lines import flush_all
+
+log = logging.getLogger(__name__)
+
+_ARMED: Final = os.environ.get("INNOSYSTEM_CRASH_AT", "")
+
+
+def crash_point(name: str) -> None:
+    """Kill this process if the environment names this point."""
+    if _ARMED and name == _ARMED:
+        log.critical("crash_point %s", name)
+        # Tests read what was logged until here.
+        flush_all()
+        os.kill(os.getpid(), signal.SIGKILL)
