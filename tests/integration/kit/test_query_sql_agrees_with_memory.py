@@ -39,7 +39,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from services.kit.query import memory, sql
+from services.kit.data.repositories import query_sql
+from services.kit.query import memory
 from services.kit.query.field import Field
 from services.kit.query.filter import parse_filter
 from services.kit.query.listing import Listing
@@ -102,7 +103,7 @@ class Store:
             self.connection.execute(insert(self.table), rows)
 
     def page(self, query: ListQuery) -> Page[Parcel]:
-        statement = sql.select_page(select(self.table), query, self.table.c)
+        statement = query_sql.select_page(select(self.table), query, self.table.c)
         return Page.cut([self.parcel(row) for row in self.connection.execute(statement)], query)
 
     def parcel(self, row: Any) -> Parcel:
@@ -140,7 +141,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module", params=["code points", "a language's order"])
 def store(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """Columns declared as `services.kit.query.sql` advises, and such that aren't."""
+    """Columns declared as `services.kit.data.repositories.query_sql` advises, and such that aren't."""
     with engine.connect() as connection:
         if request.param == "code points":
             state = SqlEnum(
@@ -301,7 +302,7 @@ def _explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def plan(connection: Connection, query: ListQuery) -> str:
-    statement = sql.select_page(select(PLANNED), query, PLANNED.c)
+    statement = query_sql.select_page(select(PLANNED), query, PLANNED.c)
     return explained(connection, statement)
 
 
@@ -333,7 +334,7 @@ def test_an_index_serves_order_and_next_page(indexed: Connection, order_by: str)
     ],
 )
 def test_an_index_serves_a_condition(indexed: Connection, condition: str) -> None:
-    statement = select(PLANNED.c.id).where(sql.where(parse_filter(condition, PARCELS), PLANNED.c))
+    statement = select(PLANNED.c.id).where(query_sql.where(parse_filter(condition, PARCELS), PLANNED.c))
     found = explained(indexed, statement)
     assert "Index Cond" in found, found
 

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 from sqlalchemy import ColumnElement, Select, Subquery, Table, func, select, union_all
 
-from services.kit.query import sql
+from services.kit.data.repositories import query_sql
 from services.kit.query.page import ListQuery
 from services.kit.query.specification import (
     ALWAYS,
@@ -77,8 +77,8 @@ class Search:
         """The entities of the page among the first rows, one too many if there are more."""
         query = self.walks[0]
         looked_at = self._looked_at()
-        order = sql.order_by(query.ordering, looked_at.c)
-        found = select(looked_at.c.id).where(sql.where(self.asked, looked_at.c)).limit(query.page_size + 1)
+        order = query_sql.order_by(query.ordering, looked_at.c)
+        found = select(looked_at.c.id).where(query_sql.where(self.asked, looked_at.c)).limit(query.page_size + 1)
         if len(self.walks) > 1:
             found = found.order_by(*order)
         return self._named(columns, found)
@@ -86,19 +86,21 @@ class Search:
     def last(self, columns: Collection[ColumnElement[Any]]) -> Select[Any]:
         """The last of the rows that are looked at; none if they are all there are."""
         looked_at = self._looked_at()
-        order = sql.order_by(self.walks[0].ordering, looked_at.c)
+        order = query_sql.order_by(self.walks[0].ordering, looked_at.c)
         return self._named(columns, select(looked_at.c.id).order_by(*order).offset(LOOKED_AT_MAX - 1).limit(1))
 
     def _named(self, columns: Collection[ColumnElement[Any]], found: Select[Any]) -> Select[Any]:
-        order = sql.order_by(self.walks[0].ordering, self.table.c)
+        order = query_sql.order_by(self.walks[0].ordering, self.table.c)
         return select(*columns).where(self.table.c.id == func.any(func.array(found.scalar_subquery()))).order_by(*order)
 
     def _looked_at(self) -> Subquery:
-        walks = [sql.select_page(select(self.table), walk, self.table.c).limit(LOOKED_AT_MAX) for walk in self.walks]
+        walks = [
+            query_sql.select_page(select(self.table), walk, self.table.c).limit(LOOKED_AT_MAX) for walk in self.walks
+        ]
         if len(walks) == 1:
             return walks[0].subquery("looked_at")
         merged = union_all(*(select(walk.subquery()) for walk in walks)).subquery("merged")
-        order = sql.order_by(self.walks[0].ordering, merged.c)
+        order = query_sql.order_by(self.walks[0].ordering, merged.c)
         return select(merged).order_by(*order).limit(LOOKED_AT_MAX).subquery("looked_at")
 
 

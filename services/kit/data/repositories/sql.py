@@ -16,12 +16,12 @@ from services.kit.data.dialects import DIALECTS
 from services.kit.data.dialects.types import now
 from services.kit.data.engine.prepared import Prepared, Row
 from services.kit.data.errors import Conflict
+from services.kit.data.repositories import query_sql
 from services.kit.data.repositories.search import Search
 from services.kit.data.tables import audit_log
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
-from services.kit.query import sql
 from services.kit.query.page import PAGE_SIZE_MAX, Cursor, ListQuery, Page
 from services.kit.query.resource import Resource
 from services.kit.query.specification import Comparison, Operator, Specification
@@ -112,7 +112,7 @@ class SqlRepository(Generic[E, N]):
         cursor, step = query.cursor, query.page_size
         while True:
             asked = replace(query, cursor=cursor, page_size=step)
-            statement = sql.select_page(self._select(), asked, self.table.c, self._transactions.dialect)
+            statement = query_sql.select_page(self._select(), asked, self.table.c, self._transactions.dialect)
             rows = list(await self._rows(statement))
             found = understood(map(self._decoded, rows[:step]))
             more = len(rows) > step
@@ -190,7 +190,7 @@ class SqlRepository(Generic[E, N]):
 
     async def count(self, specification: Specification) -> int:
         """Counts the entities that meet a condition, by looking at all of them: for requests that ask for it."""
-        condition = sql.where(specification, self.table.c, self._transactions.dialect)
+        condition = query_sql.where(specification, self.table.c, self._transactions.dialect)
         statement = select(func.count()).select_from(self.table).where(condition)
         return (await self._connection.execute(statement)).scalar_one()
 
