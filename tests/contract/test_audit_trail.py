@@ -21,7 +21,7 @@ from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
-from services.kit.observability.caller import Origin, origin
+from services.kit.observability.caller import Caller, caller
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 from services.wallets.rules.entities import NewWallet
@@ -29,7 +29,7 @@ from services.wallets.store.memory import MemoryWalletRepository
 from services.wallets.store.sql import SqlWalletRepository
 from tests.conftest import OpenDatabase
 
-CALL = Origin("ipv4:192.0.2.7:4711", "/innosystem.customers.v1.CustomerService/UpdateCustomer", "request-1")
+CALL = Caller("ipv4:192.0.2.7:4711", "/innosystem.customers.v1.CustomerService/UpdateCustomer", "request-1")
 
 
 class AuditLog(Protocol):
@@ -81,9 +81,9 @@ async def trail(request: pytest.FixtureRequest, rolled_back: OpenDatabase, servi
 
 @pytest.fixture(autouse=True)
 def served_call() -> Iterator[None]:
-    token = origin.set(CALL)
+    token = caller.set(CALL)
     yield
-    origin.reset(token)
+    caller.reset(token)
 
 
 def new_customer(**values: Any) -> NewCustomer:

@@ -10,25 +10,19 @@ from uuid import UUID
 import redis.asyncio as redis
 import structlog
 
+from innosystem.shared.queue_lists import list_name, parse_list_name
 from services.jobs.metrics import LIST_FAILURES
 from services.jobs.rules.entities import ListKey, Waiting
-from services.jobs.rules.job_types import DEFAULT_QUEUE, Priority
+from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.redis.failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
 
 _KEEPS_ALL = "noeviction"
-_LIST_NAME = re.compile(r"jobs:((?P<queue>[^:]+):)?p(?P<priority>[0-2]):pending")
 _SCANNED = 1000
 # What Redis says of a key that somebody has used for something else. It is about this one list.
 _OTHER_TYPE = "WRONGTYPE"
-
-
-def list_name(queue: str, priority: int) -> str:
-    """The name of the list of a queue and priority, such as `jobs:p0:pending`."""
-    middle = "" if queue == DEFAULT_QUEUE else f"{queue}:"
-    return f"jobs:{middle}p{priority}:pending"
 
 
 class RedisLists:
@@ -155,9 +149,8 @@ class RedisLists:
 
 
 def _list_key(name: str) -> ListKey | None:
-    """The other way round: what `list_name` has made a name of."""
-    found = _LIST_NAME.fullmatch(name)
-    return ListKey(found["queue"] or DEFAULT_QUEUE, Priority(int(found["priority"]))) if found else None
+    found = parse_list_name(name)
+    return ListKey(found[0], Priority(found[1])) if found else None
 
 
 def _escaped(prefix: str) -> str:

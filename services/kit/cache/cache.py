@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Generic, TypeVar
 
 from services.kit.cache.entries import Entries, Entry
-from services.kit.cache.flights import Flight
 from services.kit.cache.keys import Key
 from services.kit.cache.locks import SoftLock, SoftLocks
+from services.kit.cache.single_flight import SharedLoad
 from services.kit.cache.statistics import CacheStatistics, Counters
 from services.kit.cache.strategy import Strategy
 
@@ -63,7 +63,7 @@ class Cache(Generic[K, V]):
         self._entries: Entries[K, V] = Entries(size, clock, self._counters)
         # The loads that may put what they find. A key that is dropped loses its load here, and that is all that it
         # takes to keep a value out that was read before the change.
-        self._flights: dict[K, Flight[K, V]] = {}
+        self._loads: dict[K, SharedLoad[K, V]] = {}
         self._locks: SoftLocks[K] = SoftLocks()
         self._publish: Publish | None = None
 
@@ -187,66 +187,66 @@ class Cache(Generic[K, V]):
     def _drop(self, keys: Collection[K] | None) -> None:
         if keys is None:
             self._entries.clear()
-            self._flights.clear()
+            self._loads.clear()
             return
         for key in keys:
             self._entries.pop(key, None)
-            self._flights.pop(key, None)
+            self._loads.pop(key, None)
 
     async def _read(self, missing: Sequence[K], load_many: LoadMany[K, V]) -> dict[K, V]:
         """Gets what the cache does not hold: from loads on their way, from a new one, and past the cache if locked."""
         self._counters.misses += len(missing)
         now = self._clock()
         locked = [key for key in missing if self._locks.covers(key, now)]
-        flights = self._join([key for key in missing if key not in locked], load_many, now)
+        loads = self._join([key for key in missing if key not in locked], load_many, now)
         found: dict[K, V] = {}
         try:
             if locked:
                 # In the task of the reader: it may be the one that changes them and sees its own writes.
                 found.update(await self._timed(locked, load_many))
-            for flight in flights:
-                found.update(await flight.result())
+            for load in loads:
+                found.update(await load.result())
         finally:
-            for flight in flights:
-                flight.leave()
+            for load in loads:
+                load.leave()
         return {key: found[key] for key in missing if key in found}
 
-    def _join(self, keys: Sequence[K], load_many: LoadMany[K, V], now: float) -> list[Flight[K, V]]:
+    def _join(self, keys: Sequence[K], load_many: LoadMany[K, V], now: float) -> list[SharedLoad[K, V]]:
         """Finds the loads of keys, and begins one for those that have none, or one too old to answer a reader now."""
-        joined: dict[Flight[K, V], None] = {}
+        joined: dict[SharedLoad[K, V], None] = {}
         alone: list[K] = []
         for key in keys:
-            flight = self._flights.get(key)
-            if flight is None or flight.abandoned or now >= flight.began + self._ttl_seconds:
+            load = self._loads.get(key)
+            if load is None or load.abandoned or now >= load.began + self._ttl_seconds:
                 alone.append(key)
             else:
-                joined[flight] = None
+                joined[load] = None
         if alone:
             joined[self._begin(alone, load_many, now)] = None
-        for flight in joined:
-            flight.join()
+        for load in joined:
+            load.join()
         return list(joined)
 
-    def _begin(self, keys: Sequence[K], load_many: LoadMany[K, V], now: float) -> Flight[K, V]:
-        flight: Flight[K, V] = Flight(keys, now)
-        self._flights.update(dict.fromkeys(keys, flight))
-        task = flight.start(self._load(flight, load_many))
+    def _begin(self, keys: Sequence[K], load_many: LoadMany[K, V], now: float) -> SharedLoad[K, V]:
+        load: SharedLoad[K, V] = SharedLoad(keys, now)
+        self._loads.update(dict.fromkeys(keys, load))
+        task = load.start(self._load(load, load_many))
         # Not in the coroutine: one that is cancelled before its first step never runs.
-        task.add_done_callback(lambda _task: self._end(flight))
-        return flight
+        task.add_done_callback(lambda _task: self._end(load))
+        return load
 
-    async def _load(self, flight: Flight[K, V], load_many: LoadMany[K, V]) -> Mapping[K, V]:
-        found = await self._timed(flight.keys, load_many)
-        until = flight.began + self._ttl_seconds
+    async def _load(self, load: SharedLoad[K, V], load_many: LoadMany[K, V]) -> Mapping[K, V]:
+        found = await self._timed(load.keys, load_many)
+        until = load.began + self._ttl_seconds
         for key, value in found.items():
-            if self._flights.get(key) is flight and self._keep(value):
+            if self._loads.get(key) is load and self._keep(value):
                 self._entries[key] = Entry(value, until)
         return found
 
-    def _end(self, flight: Flight[K, V]) -> None:
-        for key in flight.keys:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+    def _end(self, load: SharedLoad[K, V]) -> None:
+        for key in load.keys:
+            if self._loads.get(key) is load:
+                del self._loads[key]
 
     async def _timed(self, keys: Sequence[K], load_many: LoadMany[K, V]) -> Mapping[K, V]:
         began = self._clock()

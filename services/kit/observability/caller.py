@@ -1,16 +1,16 @@
-"""Who caused what happens now: the actor and the call, set by the server for each call. For the audit trail."""
+"""The caller of the call that is being served, set by the server for each call, for logs and the audit trail."""
 
 from contextvars import ContextVar
 from typing import NamedTuple
 
 
-class Origin(NamedTuple):
-    """Where a change comes from.
+class Caller(NamedTuple):
+    """The source of a change.
 
     Attributes:
-        actor: Who makes the call: as long as callers do not prove who they are, the address they call from.
+        actor: The author of the call: its network address, as callers do not authenticate yet.
         method: The RPC, such as `/innosystem.jobs.v1.JobTypeService/UpdateJobType`.
-        request_id: The request that it belongs to.
+        request_id: The request that the call belongs to.
     """
 
     actor: str = ""
@@ -18,7 +18,7 @@ class Origin(NamedTuple):
     request_id: str = ""
 
 
-_BY_ITSELF = Origin()
+_PROCESS = Caller()
 
-#: Of the call that is being served; empty in what a process does by itself.
-origin: ContextVar[Origin] = ContextVar("origin", default=_BY_ITSELF)
+#: The caller of the call that is being served; empty for work that a process does by itself.
+caller: ContextVar[Caller] = ContextVar("caller", default=_PROCESS)

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 
 from innosystem.shared.log_lines import LogLines
 from innosystem.shared.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
-from services.kit.observability.caller import origin
+from services.kit.observability.caller import caller
 from services.kit.settings import LogSettings
 
 _MASK = "**********"
@@ -68,7 +68,7 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
 
 def add_call(_: Any, __: str, event: Any) -> Any:
     """Adds the call that is being served to a log line: its request ID and method."""
-    call = origin.get()
+    call = caller.get()
     if call.request_id:
         event.setdefault("request_id", call.request_id)
         event.setdefault("method", call.method)

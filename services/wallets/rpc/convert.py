@@ -7,7 +7,7 @@ from uuid_utils.compat import uuid7
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
-from services.kit.observability.caller import origin
+from services.kit.observability.caller import caller
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.rules.entities import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
@@ -154,7 +154,7 @@ def deduct(request: pb.DeductRequest) -> Deduct:
         job_id=job_id,
         hold_id=optional_id(request.hold_id),
         description=request.description,
-        caused_by=origin.get() if job_id is None else None,
+        caused_by=caller.get() if job_id is None else None,
     )
 
 

@@ -10,7 +10,7 @@ import grpc.aio
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.batching.parts import single_result
-from services.kit.observability.caller import origin
+from services.kit.observability.caller import caller
 from services.kit.query.page import PageTokens
 from services.kit.rpc.batches import batch_results, checked
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
@@ -97,7 +97,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.BatchDeductResponse(results=fit(results))
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Context) -> pb.PlaceHoldResponse:
-        by_hand = replace(convert_holds.place(request), caused_by=origin.get())
+        by_hand = replace(convert_holds.place(request), caused_by=caller.get())
         held = single_result(*await self._service.place_holds([by_hand], patient=True))
         return convert_holds.place_response(held)
 
@@ -113,7 +113,7 @@ class WalletServicer(WalletServiceServicer):
         return pb.BatchPlaceHoldsResponse(results=fit(results), now=timestamp(self._time()))
 
     async def ReleaseHold(self, request: pb.ReleaseHoldRequest, context: Context) -> pb.ReleaseHoldResponse:
-        by_hand = replace(convert_holds.release(request), caused_by=origin.get())
+        by_hand = replace(convert_holds.release(request), caused_by=caller.get())
         held = single_result(*await self._service.release_holds([by_hand], patient=True))
         return convert_holds.release_response(held)
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from services.kit.errors import InvalidField
-from services.kit.observability.caller import Origin, origin
+from services.kit.observability.caller import Caller, caller
 from services.wallets.rules.entities import BALANCE_CENTS_MAX, CounterAccount, Hold, Owner, Transaction, TransactionKind
 
 JOB_KEY_PREFIX = "job:"
@@ -40,7 +40,7 @@ class LedgerRequest:
     job_id: UUID | None = None
     hold_id: UUID | None = None
     description: str = ""
-    caused_by: Origin | None = field(default=None, compare=False)
+    caused_by: Caller | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)
@@ -74,7 +74,7 @@ class Credit(LedgerRequest):
     counter_account = CounterAccount.FUNDING
     sign = 1
 
-    caused_by: Origin | None = field(default_factory=origin.get, compare=False)
+    caused_by: Caller | None = field(default_factory=caller.get, compare=False)
 
 
 class Deduct(LedgerRequest):
@@ -126,7 +126,7 @@ class WriteOff:
     job_id: UUID
     hold_id: UUID | None = None
     description: str = ""
-    caused_by: Origin = field(default_factory=origin.get, compare=False)
+    caused_by: Caller = field(default_factory=caller.get, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)
@@ -177,7 +177,7 @@ class Refund:
     amount_cents: int
     idempotency_key: str
     description: str = ""
-    caused_by: Origin = field(default_factory=origin.get, compare=False)
+    caused_by: Caller = field(default_factory=caller.get, compare=False)
 
     def __post_init__(self) -> None:
         if (self.refunded_id is None) == (self.refunded_job_id is None):
@@ -214,7 +214,7 @@ class PlaceHold:
     job_id: UUID
     owner: Owner
     amount_cents: int
-    caused_by: Origin | None = field(default=None, compare=False)
+    caused_by: Caller | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)
@@ -239,7 +239,7 @@ class ReleaseHold:
     """
 
     hold_id: UUID
-    caused_by: Origin | None = field(default=None, compare=False)
+    caused_by: Caller | None = field(default=None, compare=False)
 
 
 Request = LedgerRequest | WriteOff | Refund | PlaceHold | ReleaseHold

@@ -8,9 +8,10 @@ import pytest
 import redis.asyncio as redis
 from pydantic import SecretStr
 
+from innosystem.shared.queue_lists import list_name
 from services.jobs.__main__ import redis_client
 from services.jobs.background.reconciler import Reconciler
-from services.jobs.clients.queue import RedisLists, list_name
+from services.jobs.clients.queue import RedisLists
 from services.jobs.rules.entities import ListKey
 from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database

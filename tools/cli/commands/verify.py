@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from services.kit.observability.caller import Origin, origin
+from services.kit.observability.caller import Caller, caller
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform, user_at_host
 from tools.cli.options import Json
@@ -46,7 +46,7 @@ async def verify(
             again. Holds are released through the wallets service at WALLETS_ADDRESS.
     """
     # There is no call: the audit trail shall say all the same who repaired something.
-    origin.set(Origin(actor=user_at_host(), method="innosystem verify --repair"))
+    caller.set(Caller(actor=user_at_host(), method="innosystem verify --repair"))
     if repair and not (yes or dry_run) and not sys.stdin.isatty():
         raise CommandError("nothing was done: give --yes to repair, or --dry-run to see what that would be")
     with logs_on_stderr():

@@ -16,10 +16,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from innosystem.client import new_id
 from innosystem.runner.backoff import Backoff
 from innosystem.runner.redis_connections import connect
+from innosystem.shared.queue_lists import PRIORITIES, list_name
 
 log = structlog.get_logger()
 
-_PRIORITIES: Final = 3
 _BLOCK_SECONDS: Final = 1
 # A reply may come late on a busy machine; a connection that says nothing for longer is dead.
 _REPLY_SECONDS: Final = 5.0
@@ -50,11 +50,7 @@ def list_keys(queues: Sequence[str], prefix: str = "") -> list[str]:
         queues: The queues, the most important first.
         prefix: What each name begins with.
     """
-    return [
-        f"{prefix}jobs:p{priority}:pending" if queue == "default" else f"{prefix}jobs:{queue}:p{priority}:pending"
-        for priority in range(_PRIORITIES)
-        for queue in queues
-    ]
+    return [f"{prefix}{list_name(queue, priority)}" for priority in range(PRIORITIES) for queue in queues]
 
 
 class JobQueue:

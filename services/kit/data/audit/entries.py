@@ -16,7 +16,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.kit.observability.caller import Origin, origin
+from services.kit.observability.caller import Caller, caller
 from services.kit.query.fields import EnumField, StringField, TimestampField, UuidField
 from services.kit.query.resource import Resource
 
@@ -36,7 +36,7 @@ class NewAuditEntry:
     """A change about to be written down.
 
     Attributes:
-        actor: Who called, see `Origin`; empty if the process did it by itself.
+        actor: Who called, see `Caller`; empty if the process did it by itself.
         method: The RPC; empty if none was being served.
         transaction_id: As in the log lines of the transaction.
         entity_type: The table.
@@ -89,7 +89,7 @@ AUDIT_LOG = Resource(
 
 
 def entry(
-    entity_type: str, transaction_id: str, before: Any, after: Any, caused_by: Origin | None = None
+    entity_type: str, transaction_id: str, before: Any, after: Any, caused_by: Caller | None = None
 ) -> NewAuditEntry:
     """Makes the entry of a change.
 
@@ -100,7 +100,7 @@ def entry(
         after: The entity after it; None if it was deleted.
         caused_by: Where it comes from; by default what is being served now.
     """
-    caused_by = caused_by or origin.get()
+    caused_by = caused_by or caller.get()
     action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
     return NewAuditEntry(
         id=uuid7(),

@@ -10,7 +10,7 @@ import structlog
 from uuid_utils import uuid7
 
 from innosystem.client import request_id as request_id_variable
-from services.kit.observability.caller import Origin, origin
+from services.kit.observability.caller import Caller, caller
 from services.kit.rpc.layers.call import Call, Context, ended_by
 
 REQUEST_ID_KEY = "x-request-id"
@@ -34,7 +34,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
         request_id = _request_id(context)
         request_id_variable.set(request_id)
         peer = context.peer()
-        origin.set(Origin(peer, method, request_id))
+        caller.set(Caller(peer, method, request_id))
         begun = time.perf_counter()
         code = "UNKNOWN"
         try:

@@ -131,7 +131,7 @@ async def test_a_load_that_nobody_waits_for_any_more_is_ended_and_nobody_joins_i
 
     assert await cache.get("a", source.load) == 1
     assert (len(source.loads), source.cancelled) == (2, 1)
-    assert not cache._flights
+    assert not cache._loads
 
 
 async def test_a_reader_that_gives_up_at_once_leaves_nothing_behind() -> None:
@@ -142,7 +142,7 @@ async def test_a_reader_that_gives_up_at_once_leaves_nothing_behind() -> None:
     await settle()
 
     assert reader.cancelled()
-    assert not cache._flights
+    assert not cache._loads
 
 
 async def test_a_load_that_hangs_holds_nobody_up_who_comes_after_its_time() -> None:

@@ -106,7 +106,7 @@ async def test_a_failed_load_past_the_cache_reaches_its_reader_and_leaves_nothin
     with pytest.raises(ConnectionError):
         await cache.get_many("ab", source.load_many)
     await settle()
-    assert not cache._flights
+    assert not cache._loads
 
 
 @pytest.mark.parametrize("strategy", CHANGEABLE)
@@ -195,7 +195,7 @@ class History:
             while self.gates:
                 self.gates.pop().set()
             assert await last == value
-        assert not self.cache._flights
+        assert not self.cache._loads
 
 
 steps = st.tuples(st.sampled_from(["read", "write", "end", "load", "cancel"]), st.sampled_from("ab"), st.integers(0, 5))

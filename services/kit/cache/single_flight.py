@@ -10,7 +10,7 @@ K = TypeVar("K", bound=Key)
 V = TypeVar("V")
 
 
-class Flight(Generic[K, V]):
+class SharedLoad(Generic[K, V]):
     """A load on its way, in a task of its own: it outlives any reader that gives up, but not the last one.
 
     Args:
