@@ -23,7 +23,7 @@ from services.wallets.store.ledger_sql import SqlLedger
 from services.wallets.store.sql import SqlWalletRepository
 from services.wallets.store.verify_sql import SqlBooksReader
 from services.wallets.usecases.verify_ledger import START, Findings, Position, Verification
-from tools.bench.data.databases import databases, server_version
+from tools.bench.platform.databases import server_version, service_databases
 
 _PAGE = 50_000
 _WARM_UP = 20
@@ -109,7 +109,7 @@ async def main() -> None:
     parser.add_argument("--transactions", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    async with databases() as urls:
+    async with service_databases() as urls:
         url = urls["wallets"]
         print(f"PostgreSQL {server_version(url)}")
         database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="measure")

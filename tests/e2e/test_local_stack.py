@@ -118,7 +118,7 @@ def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(f
         check=True,
         timeout=60,
     )
-    assert "All of it was there." in seeded.stdout
+    assert "All examples exist already." in seeded.stdout
     stack.terminate()
     assert ended(stack) == 0
 

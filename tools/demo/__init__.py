@@ -1,1 +1,1 @@
-"""The demonstration: its input, its work, its books."""
+"""The demo: its input, its work, the check of its books; and the examples that `innosystem seed` creates."""

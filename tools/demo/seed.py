@@ -1,6 +1,6 @@
-"""Job types and customers to try things with, for development and demonstrations.
+"""Example job types and customers for development and demonstrations.
 
-All IDs are fixed, so that seeding again finds what is there, and examples can name it.
+All IDs are fixed, so that seeding is repeatable and examples can name them.
 """
 
 from collections.abc import Awaitable
@@ -67,12 +67,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SeededCustomer:
-    """A customer to try things with.
+    """An example customer.
 
     Attributes:
         customer: The customer.
         wallet: Its wallet in euros.
-        api_key: Its API key if it was made just now, else empty: nobody can read it again.
+        api_key: Its API key if the customer was just created, else empty: a key is readable only once.
     """
 
     customer: Customer
@@ -82,53 +82,53 @@ class SeededCustomer:
 
 @dataclass(frozen=True)
 class Seeded:
-    """What there is after seeding.
+    """The examples after seeding.
 
     Attributes:
         job_types: The job types.
         customers: The customers with their wallets.
-        made: What was missing and was made, in words.
+        created: The examples that were missing and have been created, in words.
     """
 
     job_types: list[JobType] = field(default_factory=list)
     customers: list[SeededCustomer] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
 
 
-class OthersAreHere(CommandError):
-    """A platform has customers that are no examples: invented ones, with invented money, are not put beside them."""
+class HasOtherCustomers(CommandError):
+    """The platform has customers that are no examples, so examples with invented money are not created beside them."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"this platform has customers of its own, such as {name!r}: the examples would stand beside them, with "
-            "money that nobody paid. --beside-others makes them all the same"
+            f"this platform has its own customers, such as {name!r}: the examples would stand beside them, with money "
+            "that nobody paid. --beside-others creates the examples anyway"
         )
 
 
 async def seed(platform: Innosystem, *, beside_others: bool = False) -> Seeded:
-    """Makes what is missing. Doing it again changes nothing.
+    """Create the examples that are missing; repeating this changes nothing.
 
     Args:
         platform: A client of the services.
-        beside_others: Whether to make the examples also where there are other customers.
+        beside_others: Whether to create the examples also beside other customers.
 
     Raises:
-        OthersAreHere: There are, and an example is missing.
-        grpc.RpcError: A service can't be reached, or refuses: somebody else has the email of a customer, say.
+        HasOtherCustomers: There are other customers, and an example is missing.
+        grpc.RpcError: A service is unreachable, or refuses: another customer has the email of an example, say.
     """
     if not beside_others:
-        await _stay_away_from_others(platform)
+        await _refuse_other_customers(platform)
     seeded = Seeded()
     for job_type in _JOB_TYPES:
-        seeded.job_types.append(await _job_type(platform, job_type, seeded.made))
+        seeded.job_types.append(await _job_type(platform, job_type, seeded.created))
     for each in _CUSTOMERS:
-        customer, api_key = await _customer(platform, each, seeded.made)
-        wallet = await _wallet(platform, each, seeded.made)
+        customer, api_key = await _customer(platform, each, seeded.created)
+        wallet = await _wallet(platform, each, seeded.created)
         seeded.customers.append(SeededCustomer(customer, wallet, api_key))
     return seeded
 
 
-async def _stay_away_from_others(platform: Innosystem) -> None:
+async def _refuse_other_customers(platform: Innosystem) -> None:
     examples = {each.customer_id for each in _CUSTOMERS}
     found = [await _existing_customer(platform, customer_id) for customer_id in examples]
     if all(found):
@@ -136,25 +136,25 @@ async def _stay_away_from_others(platform: Innosystem) -> None:
     listed = await platform.customers.ListCustomers(ListCustomersRequest(page_size=len(examples) + 1))
     for customer in listed.customers:
         if customer.id not in examples:
-            raise OthersAreHere(customer.name)
+            raise HasOtherCustomers(customer.name)
 
 
-async def _job_type(platform: Innosystem, wanted: JobType, made: list[str]) -> JobType:
+async def _job_type(platform: Innosystem, wanted: JobType, created: list[str]) -> JobType:
     found = await _if_any(platform.job_types.GetJobType(GetJobTypeRequest(name=wanted.name)), "JOB_TYPE_NOT_FOUND")
     if found:
         return found.job_type
     response = await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=wanted))
-    made.append(f"job type {wanted.name}")
+    created.append(f"job type {wanted.name}")
     return response.job_type
 
 
-async def _customer(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) -> tuple[Customer, str]:
+async def _customer(platform: Innosystem, wanted: _CustomerSeed, created: list[str]) -> tuple[Customer, str]:
     if found := await _existing_customer(platform, wanted.customer_id):
         return found, ""
     response = await platform.customers.CreateCustomer(
         CreateCustomerRequest(customer_id=wanted.customer_id, name=wanted.name, email=wanted.email)
     )
-    made.append(f"customer {wanted.name}")
+    created.append(f"customer {wanted.name}")
     return response.customer, response.api_key
 
 
@@ -164,15 +164,16 @@ async def _existing_customer(platform: Innosystem, customer_id: str) -> Customer
     return found.customer if found else None
 
 
-async def _wallet(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) -> Wallet:
+async def _wallet(platform: Innosystem, wanted: _CustomerSeed, created: list[str]) -> Wallet:
     owner = WalletOwner(customer_id=wanted.customer_id, currency=CURRENCY)
     found = await _if_any(platform.wallets.GetWallet(GetWalletRequest(owner=owner)), "WALLET_NOT_FOUND")
     if not found:
         await platform.wallets.CreateWallet(
             CreateWalletRequest(wallet_id=wanted.wallet_id, customer_id=wanted.customer_id, currency=CURRENCY)
         )
-        made.append(f"wallet of {wanted.name}")
-    # Also for a wallet that was there: who made it may have died before this. The key makes it happen once.
+        created.append(f"wallet of {wanted.name}")
+    # Also for an existing wallet: the command that created it may have died before this. The key makes the credit
+    # happen once.
     response = await platform.wallets.Credit(
         CreditRequest(
             customer_id=wanted.customer_id,
@@ -183,16 +184,16 @@ async def _wallet(platform: Innosystem, wanted: _CustomerSeed, made: list[str]) 
         )
     )
     if not response.replayed:
-        made.append(f"credit of {money(wanted.credit_cents, CURRENCY)} for {wanted.name}")
+        created.append(f"credit of {money(wanted.credit_cents, CURRENCY)} for {wanted.name}")
     return response.wallet
 
 
 async def _if_any(call: Awaitable[T], missing: str) -> T | None:
-    """Awaits a call that may find nothing.
+    """Await a call, and return None if it fails because the resource does not exist.
 
     Args:
         call: The call.
-        missing: The reason that says so.
+        missing: The reason of that failure.
     """
     try:
         return await call

@@ -1,10 +1,11 @@
-"""The demo's work: customers, wallets and jobs, over the same RPCs that every client uses."""
+"""The demo's work: customers, wallets and jobs, through the same RPCs that every client uses."""
 
 import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from innosystem.client import Innosystem, error_from_status, new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
@@ -25,15 +26,16 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     ListTransactionsRequest,
     WalletOwner,
 )
-from tools.demo.books import Books, JobEntry, LedgerEntry
+from tools.demo.books import CustomerBooks, JobEntry, LedgerEntry
 from tools.demo.seed import CURRENCY, SOURCE_STATS
+from tools.demo.sources import SourceFile
 from tools.errors import CommandError
 
 PRICE_CENTS = 3
 _BATCH_JOBS = 100
 _BATCH_BYTES_MAX = 4 * 1024 * 1024
 _POLL_SECONDS = 0.2
-_REST_SECONDS_MAX = 900.0
+_SETTLED_SECONDS_MAX = 900.0
 _PRIORITIES = (Priority.PRIORITY_HIGH, Priority.PRIORITY_MEDIUM, Priority.PRIORITY_LOW)
 _UNSETTLED = (
     "status = SCHEDULED OR status = PENDING OR status = RUNNING"
@@ -42,7 +44,15 @@ _UNSETTLED = (
 
 
 @dataclass(frozen=True)
-class Account:
+class ComplexModule:
+    """A source file and the output of its job."""
+
+    name: str
+    output: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DemoAccount:
     """A customer of the demo with a wallet."""
 
     name: str
@@ -51,26 +61,26 @@ class Account:
 
     @property
     def owner(self) -> WalletOwner:
-        """Names the wallet."""
+        """The owner of the wallet, as requests name it."""
         return WalletOwner(customer_id=self.customer_id, currency=CURRENCY)
 
 
 @dataclass(frozen=True)
-class Submitted:
-    """The IDs of a customer's jobs: those that were accepted, and those for which its money did not suffice."""
+class SubmittedJobs:
+    """The IDs of a customer's jobs: those that were accepted, and those that were refused for lack of money."""
 
     accepted: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 
-async def open_accounts(platform: Innosystem, jobs: int) -> list[Account]:
-    """Makes three customers, who share the jobs equally; the last one has money for less than half of its share."""
+async def open_accounts(platform: Innosystem, jobs: int) -> list[DemoAccount]:
+    """Create three customers, who share the jobs equally; the last one has money for less than half of its share."""
     share_cents = (jobs + 2) // 3 * PRICE_CENTS
     plan = (("Ada", share_cents * 2), ("Grace", share_cents + 500), ("Paul", max(share_cents * 2 // 5, 1)))
     return [await _open_account(platform, name, cents) for name, cents in plan]
 
 
-async def _open_account(platform: Innosystem, name: str, cents: int) -> Account:
+async def _open_account(platform: Innosystem, name: str, cents: int) -> DemoAccount:
     customer_id = str(new_id())
     await platform.customers.CreateCustomer(
         CreateCustomerRequest(customer_id=customer_id, name=name, email=f"{name}.{customer_id}@example.com".lower())
@@ -86,11 +96,11 @@ async def _open_account(platform: Innosystem, name: str, cents: int) -> Account:
         description="Demo credit",
     )
     response = await platform.wallets.Credit(credit)
-    return Account(name, customer_id, response.wallet.current_balance_cents)
+    return DemoAccount(name, customer_id, response.wallet.current_balance_cents)
 
 
-async def make_job_type(platform: Innosystem) -> JobType:
-    """Makes the demo's job type under a name of its own: a folder that is used again has those of earlier runs."""
+async def create_job_type(platform: Innosystem) -> JobType:
+    """Create the demo's job type under a new name: a folder that is used again holds those of earlier runs."""
     job_type_id = str(new_id())
     job_type = JobType(
         id=job_type_id,
@@ -106,19 +116,19 @@ async def make_job_type(platform: Innosystem) -> JobType:
 async def submit(
     platform: Innosystem,
     job_type: JobType,
-    accounts: Sequence[Account],
-    files: Sequence[tuple[str, str]],
+    accounts: Sequence[DemoAccount],
+    files: Sequence[SourceFile],
     progress: Callable[[int], None],
-) -> Mapping[str, Submitted]:
-    """Submits a job for each file, in batches; customers and priorities take turns.
+) -> Mapping[str, SubmittedJobs]:
+    """Submit a job for each file, in batches; customers and priorities take turns.
 
     Returns:
-        What became of it, by customer ID.
+        The submitted jobs by customer ID.
 
     Raises:
-        CommandError: If a job is refused for any other reason than that its customer can't pay.
+        CommandError: A job is refused for another reason than lack of money.
     """
-    found: dict[str, Submitted] = defaultdict(Submitted)
+    found: dict[str, SubmittedJobs] = defaultdict(SubmittedJobs)
     for batch in _batches(_requests(job_type, accounts, files)):
         response = await platform.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=batch))
         for request, result in zip(batch, response.results, strict=True):
@@ -134,16 +144,16 @@ async def submit(
 
 
 def _requests(
-    job_type: JobType, accounts: Sequence[Account], files: Sequence[tuple[str, str]]
+    job_type: JobType, accounts: Sequence[DemoAccount], files: Sequence[SourceFile]
 ) -> Iterator[CreateJobRequest]:
-    for number, (name, job_input) in enumerate(files):
+    for number, file in enumerate(files):
         yield CreateJobRequest(
             job_id=str(new_id()),
             customer_id=accounts[number % len(accounts)].customer_id,
             job_type_id=job_type.id,
             priority=_PRIORITIES[number // len(accounts) % len(_PRIORITIES)],
-            input_json=job_input,
-            labels={"file": name},
+            input_json=file.job_input,
+            labels={"file": file.name},
         )
 
 
@@ -160,20 +170,22 @@ def _batches(requests: Iterator[CreateJobRequest]) -> Iterator[list[CreateJobReq
         yield batch
 
 
-async def rest(platform: Innosystem, accounts: Sequence[Account], jobs: int, progress: Callable[[int], None]) -> None:
-    """Waits until all jobs are final and settled.
+async def wait_until_settled(
+    platform: Innosystem, accounts: Sequence[DemoAccount], jobs: int, progress: Callable[[int], None]
+) -> None:
+    """Wait until all jobs are final and settled.
 
     Raises:
-        CommandError: If they are not within a quarter of an hour.
+        CommandError: The jobs are not settled within a quarter of an hour.
     """
     try:
-        async with asyncio.timeout(_REST_SECONDS_MAX):
+        async with asyncio.timeout(_SETTLED_SECONDS_MAX):
             while left := await _waiting(platform) or await _unsettled(platform, accounts):
                 progress(jobs - left)
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         raise CommandError(
-            f"the jobs are not settled after {_REST_SECONDS_MAX:g} s; see the logs of the stack"
+            f"the jobs are not settled after {_SETTLED_SECONDS_MAX:g} s; see the logs of the stack"
         ) from None
     progress(jobs)
 
@@ -183,16 +195,16 @@ async def _waiting(platform: Innosystem) -> int:
     return sum(queue.waiting + queue.running for queue in stats.queues)
 
 
-async def _unsettled(platform: Innosystem, accounts: Sequence[Account]) -> int:
+async def _unsettled(platform: Innosystem, accounts: Sequence[DemoAccount]) -> int:
     customers = " OR ".join(f'customer_id = "{account.customer_id}"' for account in accounts)
     return len([job async for job in _jobs(platform, f"({customers}) AND ({_UNSETTLED})")])
 
 
-async def read_books(platform: Innosystem, account: Account, submitted: Submitted) -> Books:
-    """Reads all that the services say of one customer, to be held against what they said of its submissions."""
+async def read_books(platform: Innosystem, account: DemoAccount, submitted: SubmittedJobs) -> CustomerBooks:
+    """Read the jobs and the ledger of one customer, to compare them with the results of its submissions."""
     filter_text = f'customer_id = "{account.customer_id}"'
     wallet = (await platform.wallets.GetWallet(GetWalletRequest(owner=account.owner))).wallet
-    return Books(
+    return CustomerBooks(
         name=account.name,
         balance_before_cents=account.balance_cents,
         balance_after_cents=wallet.current_balance_cents,
@@ -219,13 +231,14 @@ def _ledger_entry(entry: Transaction) -> LedgerEntry:
     return LedgerEntry(kind, entry.amount_cents, entry.job_id)
 
 
-async def most_complex(platform: Innosystem, job_type: JobType, count: int) -> list[tuple[str, dict[str, object]]]:
-    """Reads the outputs and answers the most complex files."""
+async def most_complex(platform: Innosystem, job_type: JobType, count: int) -> list[ComplexModule]:
+    """Read the outputs of all jobs and return the most complex files."""
     filter_text = f'job_type_id = "{job_type.id}" AND status = SUCCEEDED'
     measured = [
-        (job.labels["file"], json.loads(job.output_json)) async for job in _jobs(platform, filter_text, JOB_VIEW_FULL)
+        ComplexModule(job.labels["file"], json.loads(job.output_json))
+        async for job in _jobs(platform, filter_text, JOB_VIEW_FULL)
     ]
-    return sorted(measured, key=lambda one: one[1]["complexity"], reverse=True)[:count]
+    return sorted(measured, key=lambda one: one.output["complexity"], reverse=True)[:count]
 
 
 async def _jobs(
@@ -241,7 +254,7 @@ async def _jobs(
         request.page_token = response.next_page_token
 
 
-async def _transactions(platform: Innosystem, account: Account) -> AsyncIterator[Transaction]:
+async def _transactions(platform: Innosystem, account: DemoAccount) -> AsyncIterator[Transaction]:
     request = ListTransactionsRequest(owner=account.owner, page_size=1000)
     while True:
         response = await platform.wallets.ListTransactions(request)

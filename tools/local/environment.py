@@ -1,15 +1,16 @@
-"""The settings of commands: the environment, and for what is missing there the file `.env`."""
+"""The settings of commands: the environment, and the file `.env` for variables that the environment lacks."""
 
 import os
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, MutableMapping
+from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
+from services import SERVICES
 from tools.errors import CommandError
 
-# Where `innosystem up` puts the services, and where they listen when nothing else is said.
+# Where `innosystem up` serves, and where the services listen by default.
 _DEFAULTS: Final = {
     "customers": "localhost:50051",
     "wallets": "localhost:50052",
@@ -17,21 +18,59 @@ _DEFAULTS: Final = {
 }
 
 
+class DatabaseServer(NamedTuple):
+    """A PostgreSQL server that a setting names.
+
+    Attributes:
+        variable: The name of the setting, such as `JOBS_DATABASE_URL`.
+        url: Its value, the address of a database on the server.
+    """
+
+    variable: str
+    url: str
+
+
 def environment() -> Mapping[str, str]:
-    """Reads the environment and, for what is missing there, the file `.env` of the working directory."""
+    """Read the environment, and the file `.env` of the working directory for variables that the environment lacks."""
     values = {**dotenv_values(".env"), **os.environ}
-    # `NAME=` means that nobody filled it in.
+    # `NAME=` in a template is a variable that is not filled in.
     return {name: value for name, value in values.items() if value}
 
 
 def addresses() -> dict[str, str]:
-    """Tells where the services are: CUSTOMERS_ADDRESS, WALLETS_ADDRESS and JOBS_ADDRESS, or the local stack."""
+    """Return the addresses of the services: CUSTOMERS_ADDRESS, WALLETS_ADDRESS, JOBS_ADDRESS, or the local stack's."""
     given = environment()
     return {service: given.get(f"{service.upper()}_ADDRESS", default) for service, default in _DEFAULTS.items()}
 
 
+def database_variable(service: str) -> str:
+    """Return the variable with the address of a service's database."""
+    return f"{service.upper()}_DATABASE_URL"
+
+
+def owner_variable(service: str) -> str:
+    """Return the variable with the address by which the owner of a service's database connects, to migrate it."""
+    return f"{service.upper()}_DATABASE_OWNER_URL"
+
+
+def database_servers(settings: Mapping[str, str]) -> dict[str, DatabaseServer]:
+    """Return the servers that the settings name, by service: as the owner if they name it, else as the service.
+
+    The role of a service may not create databases.
+    """
+    variables = {
+        service: owner if (owner := owner_variable(service)) in settings else database_variable(service)
+        for service in SERVICES
+    }
+    return {
+        service: DatabaseServer(variable, settings[variable])
+        for service, variable in variables.items()
+        if variable in settings
+    }
+
+
 def pooled(service: str, settings: Mapping[str, str]) -> bool:
-    """Tells whether a pooler stands before the database of a service: JOBS_DATABASE_POOLED and so on."""
+    """Return whether clients reach a service's database through a pooler: JOBS_DATABASE_POOLED and so on."""
     from pydantic import TypeAdapter, ValidationError
 
     variable = f"{service.upper()}_DATABASE_POOLED"
@@ -41,24 +80,26 @@ def pooled(service: str, settings: Mapping[str, str]) -> bool:
         raise CommandError(f"{variable} is neither true nor false") from error
 
 
-def owner_variable(service: str) -> str:
-    """Return the variable with the address by which the owner of a service's database connects, to migrate it."""
-    return f"{service.upper()}_DATABASE_OWNER_URL"
-
-
 def service_role(service: str, settings: Mapping[str, str]) -> str | None:
-    """Return the role that a service connects as, where it is not the owner of the database: its URL names both.
+    """Return the role that a service connects as, or None if no separate owner of its database is set.
 
     Raises:
-        CommandError: If there is a URL of the owner, and that of the service names nobody, or the same role.
+        CommandError: The owner is set, and the URL of the service names no role, or the owner's.
     """
-    variable = f"{service.upper()}_DATABASE_URL"
+    variable = database_variable(service)
     owner, url = settings.get(owner_variable(service)), settings.get(variable)
     if not owner or not url:
         return None
     role = unquote(urlsplit(url).username or "")
     if not role or role == unquote(urlsplit(owner).username or ""):
         raise CommandError(
-            f"{variable} has to name the role of the service, which is not that of {owner_variable(service)}"
+            f"{variable} must name the role of the service, which differs from that of {owner_variable(service)}"
         )
     return role
+
+
+def drop_libpq_variables(*environments: MutableMapping[str, str]) -> None:
+    """Remove PGSERVICE, PGOPTIONS and the like, which are meant for a server other than the embedded one."""
+    for variables in environments:
+        for name in [name for name in variables if name.startswith("PG")]:
+            del variables[name]

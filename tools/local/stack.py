@@ -6,7 +6,6 @@ the settings name others (`*_DATABASE_URL`, `REDIS_URL`).
 
 import asyncio
 import fcntl
-import importlib
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,10 @@ from services import SERVICES
 from tools.local.child import Child, StackError
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 from tools.local.embedded.errors import with_log
-from tools.local.environment import environment, owner_variable, pooled, service_role
+from tools.local.environment import database_variable, drop_libpq_variables, environment, owner_variable
+from tools.local.migrations import migrations
 from tools.local.readiness import until_serving
-from tools.local.stopping import finished
+from tools.local.stopping import run_to_completion
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +67,7 @@ class Stack:
         try:
             await self._start()
         except BaseException:
-            await finished(self._opened.aclose())
+            await run_to_completion(self._opened.aclose())
             raise
         return self
 
@@ -77,7 +77,7 @@ class Stack:
         error: BaseException | None,
         traceback: "TracebackType | None",
     ) -> None:
-        await finished(self._opened.aclose())
+        await run_to_completion(self._opened.aclose())
 
     async def watch(self) -> None:
         """Waits until one of the processes ends.
@@ -111,7 +111,7 @@ class Stack:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
         for step in (self._start_databases, self._start_redis, self._migrate):
-            await finished(asyncio.to_thread(step))
+            await run_to_completion(asyncio.to_thread(step))
         for service in SERVICES:
             await self._start_service(service)
         for number in range(1, self._runners + 1):
@@ -140,13 +140,10 @@ class Stack:
         file.flush()
 
     def _start_databases(self) -> None:
-        missing = [service for service in SERVICES if f"{service.upper()}_DATABASE_URL" not in self._settings]
+        missing = [service for service in SERVICES if database_variable(service) not in self._settings]
         if not missing:
             return
-        # PGSERVICE, PGOPTIONS and their like are meant for another server.
-        for variables in (os.environ, self._settings):
-            for name in [name for name in variables if name.startswith("PG")]:
-                del variables[name]
+        drop_libpq_variables(os.environ, self._settings)
         self._servers["postgres"] = postgres = EmbeddedPostgres(self._folder)
         self._opened.callback(postgres.stop)
         postgres.start()
@@ -156,7 +153,7 @@ class Stack:
             # The superuser owns the tables. The service owns nothing, and can't change what happened.
             postgres.create_role(name)
             self._settings[owner_variable(service)] = postgres.url(name)
-            self._settings[f"{service.upper()}_DATABASE_URL"] = postgres.url(name, user=name)
+            self._settings[database_variable(service)] = postgres.url(name, user=name)
 
     def _start_redis(self) -> None:
         if "REDIS_URL" in self._settings:
@@ -167,18 +164,9 @@ class Stack:
         self._settings["REDIS_URL"] = redis.url
 
     def _migrate(self) -> None:
-        from services.kit.migrations.tree import Migrations
-
         for service in SERVICES:
-            models = importlib.import_module(f"services.{service}.store.tables")
-            url = self._settings.get(owner_variable(service)) or self._settings[f"{service.upper()}_DATABASE_URL"]
-            Migrations(
-                service,
-                url,
-                models.metadata,
-                pooled=pooled(service, self._settings),
-                service_role=service_role(service, self._settings),
-            ).up()
+            url = self._settings.get(owner_variable(service)) or self._settings[database_variable(service)]
+            migrations(service, url, self._settings).up()
 
     async def _start_service(self, service: str) -> None:
         self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"

@@ -34,7 +34,7 @@ async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-async def finished(work: Awaitable[T]) -> T:
+async def run_to_completion(work: Awaitable[T]) -> T:
     """Awaits work that must come to its end: a cancellation meanwhile is raised only then.
 
     For what starts or stops servers. A start that goes on behind its caller's back would leave a server that nobody

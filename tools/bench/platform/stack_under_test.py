@@ -15,10 +15,10 @@ from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
-from tools.bench.data.databases import databases
 from tools.bench.load.generator import CURRENCY
 from tools.bench.load.load_process import Talker, module_command
 from tools.bench.plan import Plan
+from tools.bench.platform.databases import service_databases
 from tools.bench.platform.settling import JobsReader
 from tools.local.environment import environment, owner_variable
 from tools.local.stack import Stack
@@ -127,7 +127,7 @@ async def arena(
     """
     say("starting the stack")
     async with AsyncExitStack() as opened:
-        urls = await opened.enter_async_context(databases())
+        urls = await opened.enter_async_context(service_databases())
         own = own_settings(environment(), urls) | dict(settings or {})
         stack = await opened.enter_async_context(Stack(folder, runners=runners, handlers=_HANDLERS, settings=own))
         platform = await opened.enter_async_context(Innosystem(**stack.addresses, deadline_seconds=_DEADLINE_SECONDS))

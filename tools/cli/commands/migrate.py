@@ -12,7 +12,8 @@ from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.options import Json
 from tools.cli.output import NOTHING, print_json, print_table
 from tools.errors import CommandError
-from tools.local.environment import environment, owner_variable, pooled, service_role
+from tools.local.environment import database_variable, environment, owner_variable
+from tools.local.migrations import migrations
 
 if TYPE_CHECKING:
     from services.kit.migrations.tree import Migrations
@@ -50,10 +51,10 @@ def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun
         service: Whose database.
         revision: Where to go: a revision, `-1` for one step, `base` for an empty database.
     """
-    (migrations,) = _of(service)
+    (database,) = _of(service)
     with _named_failures(service):
-        before = migrations.current()
-        descent = migrations.descent(revision)
+        before = database.current()
+        descent = database.descent(revision)
         if descent.refusals:
             raise CommandError(f"{service}: refused, and nothing was done: {'; '.join(descent.refusals)}")
         if descent.revisions:
@@ -61,8 +62,8 @@ def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun
             plan += [f"{service}: loses {loss}" for loss in descent.losses]
             if not confirmed(plan, yes=yes, dry_run=dry_run):
                 return
-            migrations.down(revision)
-        _print_move(service, before, migrations.current())
+            database.down(revision)
+        _print_move(service, before, database.current())
 
 
 @app.command
@@ -135,9 +136,9 @@ def new(service: Service, message: str, /) -> None:
         service: Whose migration.
         message: Its title.
     """
-    (migrations,) = _of(service)
+    (database,) = _of(service)
     with _named_failures(service):
-        print(migrations.new(message))
+        print(database.new(message))
 
 
 def planned(services: Iterable[str]) -> list[str]:
@@ -145,47 +146,33 @@ def planned(services: Iterable[str]) -> list[str]:
     return [line for service in services for line in _planned(*_of(service))]
 
 
-def _planned(migrations: "Migrations") -> Iterator[str]:
+def _planned(database: "Migrations") -> Iterator[str]:
     from sqlalchemy import make_url
 
-    with _named_failures(migrations.service):
-        migrations.check_owner()
-        address = make_url(migrations.url)
+    with _named_failures(database.service):
+        database.check_owner()
+        address = make_url(database.url)
         where = f"the database {address.database} at {address.host or 'this machine'}"
-        current = migrations.current()
-        pending = migrations.after(current)
+        current = database.current()
+        pending = database.after(current)
         if current is None:
-            yield f"{migrations.service}: makes its tables in {where}"
+            yield f"{database.service}: makes its tables in {where}"
         elif pending:
-            yield f"{migrations.service}: migrates {where} from {current} to {pending[-1]}"
-        elif migrations.rights_differ():
-            yield f"{migrations.service}: changes what the role {migrations.service_role} may do in {where}"
+            yield f"{database.service}: migrates {where} from {current} to {pending[-1]}"
+        elif database.rights_differ():
+            yield f"{database.service}: changes what the role {database.service_role} may do in {where}"
 
 
 def _of(service: str | None) -> list["Migrations"]:
     """Makes the migrations of the services. All addresses are looked up before anything is done to one of them."""
-    from importlib import import_module
-
-    from services.kit.migrations.tree import Migrations
-
     wanted = [service] if service else SERVICES
     given = environment()
-    urls = {name: given.get(f"{name.upper()}_DATABASE_URL") for name in wanted}
+    urls = {name: given.get(database_variable(name)) for name in wanted}
     owners = {name: given.get(owner_variable(name), url) for name, url in urls.items()}
-    if missing := [f"{name.upper()}_DATABASE_URL" for name, url in owners.items() if not url]:
+    if missing := [database_variable(name) for name, url in owners.items() if not url]:
         verb = "is" if len(missing) == 1 else "are"
         raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
-    return [
-        Migrations(
-            name,
-            url,
-            import_module(f"services.{name}.store.tables").metadata,
-            pooled=pooled(name, given),
-            service_role=service_role(name, given),
-        )
-        for name, url in owners.items()
-        if url
-    ]
+    return [migrations(name, url, given) for name, url in owners.items() if url]
 
 
 @contextmanager
@@ -199,7 +186,7 @@ def _named_failures(service: str) -> Iterator[None]:
     from services.kit.migrations.ownership import DatabaseOfAnother
 
     owner = owner_variable(service)
-    variable = owner if owner in environment() else f"{service.upper()}_DATABASE_URL"
+    variable = owner if owner in environment() else database_variable(service)
     try:
         yield
     except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:

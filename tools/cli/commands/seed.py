@@ -13,25 +13,26 @@ from tools.demo.seed import Seeded, seed
 async def seed_command(
     *,
     beside_others: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Make them also on a platform that has other customers.")
+        bool,
+        Parameter(negative="", show_default=False, help="Create them even if the platform has other customers."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the job types and customers to try things with. Doing it again changes nothing.
+    """Create example job types and customers; repeating this changes nothing.
 
-    The customers get money that nobody paid. A platform that has other customers is left alone.
+    The customers get money that nobody paid. A platform that has other customers is left unchanged.
     """
     async with platform() as client:
         seeded = await seed(client, beside_others=beside_others)
     if as_json:
         customers = [vars(each) for each in seeded.customers]
-        print_json({"job_types": seeded.job_types, "customers": customers, "made": seeded.made})
+        print_json({"job_types": seeded.job_types, "customers": customers, "made": seeded.created})
     else:
         print_seeded(seeded)
 
 
 def print_seeded(seeded: Seeded) -> None:
-    """Prints what there is, for people."""
+    """Print the examples for people."""
     for job_type in seeded.job_types:
         print(f"job type {job_type.name}: {cell(job_type, 'standard_cost_cents')} a job")
     for each in seeded.customers:
@@ -39,4 +40,4 @@ def print_seeded(seeded: Seeded) -> None:
         print(f"  wallet {each.wallet.id}: {cell(each.wallet, 'current_balance_cents')}")
         if each.api_key:
             print(f"  API key, shown only this once: {each.api_key}")
-    print("Made: " + ", ".join(seeded.made) if seeded.made else "All of it was there.")
+    print("Created: " + ", ".join(seeded.created) if seeded.created else "All examples exist already.")

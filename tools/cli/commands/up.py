@@ -14,13 +14,13 @@ from tools.cli.commands.migrate import planned
 from tools.cli.confirmation import Yes, confirmed
 from tools.cli.money import WHOLE
 from tools.cli.options import Json
-from tools.demo.seed import SOURCE_STATS, OthersAreHere, Seeded, seed
-from tools.local.environment import environment
+from tools.demo.seed import SOURCE_STATS, HasOtherCustomers, Seeded, seed
+from tools.local.environment import database_variable, environment
 from tools.local.stack import HANDLERS, Stack
 from tools.local.stopping import until_stopped
 
 _FOLDER = Path(".innosystem")
-_NO_EXAMPLES = ("", "No examples were made: these databases have other customers.")
+_NO_EXAMPLES = ("", "No examples were created: these databases have other customers.")
 _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 
 
@@ -39,7 +39,7 @@ async def up(
 ) -> int:
     """Start everything on this machine: databases, services and a runner. Ctrl-C stops it; the data stays.
 
-    Databases that *_DATABASE_URL name are used in place of own ones, and are migrated after a question.
+    Databases that *_DATABASE_URL name replace the embedded ones, and are migrated after a confirmation.
     """
     if (plan := await asyncio.to_thread(_planned)) and not confirmed(plan, yes=yes, dry_run=False):
         return 1
@@ -54,9 +54,9 @@ async def up(
 
 
 def _planned() -> Sequence[str]:
-    """Tell what the start would change in databases that are not the stack's own."""
+    """Return the changes that the start would make to databases other than the embedded ones."""
     given = environment()
-    return planned([service for service in SERVICES if f"{service.upper()}_DATABASE_URL" in given])
+    return planned([service for service in SERVICES if database_variable(service) in given])
 
 
 async def _stay(stack: Stack, *, as_json: bool) -> None:
@@ -71,10 +71,10 @@ async def _stay(stack: Stack, *, as_json: bool) -> None:
 
 
 async def _seeded(platform: Innosystem) -> Seeded | None:
-    """Makes the examples, but not in databases that others have customers in."""
+    """Create the examples, unless the databases have other customers."""
     try:
         return await seed(platform)
-    except OthersAreHere:
+    except HasOtherCustomers:
         return None
 
 

@@ -10,7 +10,7 @@ def test_seeding_a_platform_that_others_use_is_refused_and_writes_nothing(innosy
     assert made.returncode == 0, made.stderr
     refused = innosystem("seed")
     assert refused.returncode == 1
-    assert "has customers of its own, such as 'Paying Ltd'" in refused.stderr
+    assert "has its own customers, such as 'Paying Ltd'" in refused.stderr
     assert "--beside-others" in refused.stderr
     for noun in ("wallets", "job-types"):
         assert json.loads(innosystem(noun, "list", "--json").stdout) == []
@@ -20,4 +20,4 @@ def test_seeding_a_platform_that_others_use_is_refused_and_writes_nothing(innosy
     assert (asked_for.returncode, asked_for.stderr) == (0, "")
     again = innosystem("seed")
     assert again.returncode == 0, again.stderr
-    assert "All of it was there." in again.stdout
+    assert "All examples exist already." in again.stdout

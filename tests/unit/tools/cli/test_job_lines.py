@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_UNSPECIFIED
-from tools.cli.job_lines import (
+from tools.cli.commands.submit.job_lines import (
     BATCH_BYTES_MAX,
     BATCH_JOBS_MAX,
     MALFORMED,
@@ -19,7 +19,7 @@ from tools.cli.job_lines import (
     parse_line,
     raw_members,
 )
-from tools.cli.line_ids import LineIds
+from tools.cli.commands.submit.line_ids import LineIds
 
 DEFAULTS = Defaults(customer_id="customer", job_type="type")
 JSON_VALUES = st.recursive(

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from tools.demo.books import Books, JobEntry, LedgerEntry, audit
+from tools.demo.books import CustomerBooks, JobEntry, LedgerEntry, check_books
 
 CHARGED = JobEntry("a", "SUCCEEDED", "CHARGED", 3)
 FAILED = JobEntry("c", "FAILED", "RELEASED")
 CREDIT = LedgerEntry("CREDIT", 5)
 CHARGE = LedgerEntry("DEDUCTION", -3, "a")
-GOOD = Books(
+GOOD = CustomerBooks(
     name="Ada",
     balance_before_cents=5,
     balance_after_cents=2,
@@ -22,30 +22,30 @@ GOOD = Books(
 
 
 def problems(**changes: object) -> str:
-    return "\n".join(audit([replace(GOOD, **changes)]).problems)  # type: ignore[arg-type]
+    return "\n".join(check_books([replace(GOOD, **changes)]).problems)  # type: ignore[arg-type]
 
 
 def test_books_that_agree_have_no_findings() -> None:
-    findings = audit([GOOD, GOOD])
+    findings = check_books([GOOD, GOOD])
     assert (findings.double_charges, findings.missing_charges, findings.ledger_imbalance_cents) == (0, 0, 0)
     assert findings.problems == []
 
 
 def test_a_second_charge_for_a_job_is_found() -> None:
     books = replace(GOOD, ledger=[CREDIT, CHARGE, CHARGE], balance_after_cents=-1)
-    findings = audit([books])
+    findings = check_books([books])
     assert findings.double_charges == 1
     assert "charged 2 times" in "\n".join(findings.problems)
 
 
 def test_a_charged_job_without_a_deduction_is_found() -> None:
-    findings = audit([replace(GOOD, ledger=[CREDIT], balance_after_cents=5)])
+    findings = check_books([replace(GOOD, ledger=[CREDIT], balance_after_cents=5)])
     assert findings.missing_charges == 1
     assert findings.problems
 
 
 def test_a_balance_that_is_not_the_sum_of_the_ledger_is_found() -> None:
-    findings = audit([replace(GOOD, balance_after_cents=4)])
+    findings = check_books([replace(GOOD, balance_after_cents=4)])
     assert findings.ledger_imbalance_cents == 2
     assert findings.problems
 
@@ -76,7 +76,7 @@ def test_a_refusal_of_what_could_be_paid_is_found() -> None:
 
 
 def test_a_refused_job_that_is_there_is_found() -> None:
-    assert "job b is there and was refused" in problems(jobs=[CHARGED, FAILED, replace(FAILED, job_id="b")])
+    assert "job b exists and was refused" in problems(jobs=[CHARGED, FAILED, replace(FAILED, job_id="b")])
 
 
 def test_a_charge_of_another_amount_than_the_job_costs_is_found() -> None:
@@ -96,4 +96,4 @@ def test_an_accepted_job_that_is_gone_is_found() -> None:
 
 
 def test_a_job_that_nobody_submitted_is_found() -> None:
-    assert "job c is there and was not submitted" in problems(submitted=["a"])
+    assert "job c exists and was not submitted" in problems(submitted=["a"])

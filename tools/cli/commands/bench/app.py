@@ -3,9 +3,7 @@
 What is measured, and how, is in `tools.bench`.
 """
 
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, validators
 
-from tools.cli.commands.bench_data import data
-from tools.cli.commands.bench_history import history
-from tools.cli.commands.bench_profile import profile
+from tools.cli.commands.bench.data import data
+from tools.cli.commands.bench.history import history
+from tools.cli.commands.bench.options import FiguresFile, Quick
+from tools.cli.commands.bench.profile import profile
 from tools.cli.money import WHOLE
-from tools.cli.output import logs_on_stderr, print_table
+from tools.cli.output import logs_on_stderr, print_progress, print_table
 from tools.errors import CommandError
 from tools.local.stopping import until_stopped
 
@@ -37,9 +36,7 @@ _PEERS_FOLDER = Path(".innosystem/bench-peers")
 async def bench(
     *,
     only: Annotated[str, Parameter(help="The measures wanted, such as P1,P4; all of P1 to P8 by default.")] = "",
-    quick: Annotated[
-        bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
-    ] = False,
+    quick: Quick = False,
     runs: Annotated[
         int | None,
         WHOLE,
@@ -56,7 +53,7 @@ async def bench(
     plots: Annotated[
         Path | None, Parameter(help="A folder for charts of throughput against what it depends on.")
     ] = None,
-    json: Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")] = None,
+    json: FiguresFile = None,
 ) -> None:
     """Measure the platform on a stack of its own, beside bare SQL and other task queues.
 
@@ -76,7 +73,7 @@ async def bench(
         logs_on_stderr(),
         tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True) as folder,
     ):
-        found = await until_stopped(run(wanted, _say, Path(folder)))
+        found = await until_stopped(run(wanted, print_progress, Path(folder)))
         charts = await until_stopped(_draw(plan, Path(folder), plots, quick=quick)) if plots else {}
     _print(found)
     if json is not None:
@@ -95,11 +92,7 @@ def _plan(*, quick: bool, runs: int | None) -> Any:
 async def _draw(plan: Any, folder: Path, target: Path, *, quick: bool) -> Mapping[str, "Chart"]:
     from tools.bench.measures.curves import QUICK_PLACES, Places, draw_all
 
-    return await draw_all(plan, QUICK_PLACES if quick else Places(), _say, folder, target)
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+    return await draw_all(plan, QUICK_PLACES if quick else Places(), print_progress, folder, target)
 
 
 def _print(found: "Found") -> None:

@@ -1,7 +1,7 @@
-"""Databases of a command's own on the servers that `*_DATABASE_URL` name, beside what is there; gone afterwards.
+"""Temporary databases on the servers that `*_DATABASE_URL` name, beside the databases that are named there.
 
-A command that is killed leaves them. So it keeps an advisory lock for each, taken before there is the database, and the
-next one removes those that nobody has a lock for, and nobody is connected to.
+A killed command leaves its databases behind. Therefore it holds an advisory lock for each database, taken before the
+database is created, and the next command drops the databases that have neither a lock nor a connection.
 """
 
 import sys
@@ -14,9 +14,10 @@ import psycopg
 from psycopg import sql
 
 from tools.errors import CommandError
+from tools.local.environment import DatabaseServer
 
-# The first of the two numbers of the locks; the second is made of the name of the database. The locks of all databases
-# of a server are in pg_locks, so it does not matter through which one a command looks.
+# The first of the two numbers of a lock; the second is the hash of the database's name. pg_locks lists the locks of all
+# databases of a server, so a command may look through any of them.
 _LOCKS = "hashtext('innosystem own database')"
 _TAKE = f"SELECT pg_advisory_lock({_LOCKS}, hashtext(%s))"
 _LEFT = f"""
@@ -30,47 +31,46 @@ WHERE datname ~ '^innosystem_(demo|bench)(_[a-z]+)?_[0-9a-f]{{32}}$' AND pg_has_
 """  # noqa: S608 - a constant
 
 
-def own_database(variable: str, server: str, purpose: str, opened: ExitStack) -> str:
-    """Make a database, and drop it when the stack is closed. Those that killed commands have left are dropped now.
+def temporary_database(server: DatabaseServer, purpose: str, opened: ExitStack) -> str:
+    """Create a database that is dropped when the stack is closed, and drop those that killed commands have left.
 
     Args:
-        variable: The name of the setting that names the server, such as `JOBS_DATABASE_URL`.
-        server: Its value, the address of a database there, which is not touched.
-        purpose: What it is for, `demo` or `bench`; the name of the new one begins with it.
-        opened: Drops it.
+        server: The server; the database that its address names is not touched.
+        purpose: What the database is for, such as `demo_jobs` or `bench`; its name begins with this.
+        opened: The stack that drops the database.
 
     Returns:
         The address of the new database.
 
     Raises:
-        CommandError: The server can't be reached, or its role may not make databases.
+        CommandError: The server is unreachable, or its role may not create databases.
     """
-    address = urlsplit(server)
+    address = urlsplit(server.url)
     query = f"?{address.query}" if address.query else ""
     url = f"postgresql://{address.netloc}{address.path}{query}"
     name = f"innosystem_{purpose}_{uuid4().hex}"
-    with _named_failures(variable):
+    with _named_failures(server.variable):
         keeping = opened.enter_context(psycopg.connect(url, autocommit=True))
         _remove_left(keeping)
         keeping.execute(_TAKE, [name])
         keeping.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    opened.callback(_drop, url, name, variable)
+    opened.callback(_drop, url, name, server.variable)
     return f"postgresql://{address.netloc}/{quote(name)}{query}"
 
 
 def _remove_left(connection: psycopg.Connection) -> None:
     for (name,) in connection.execute(_LEFT).fetchall():
         try:
-            # Without FORCE: whoever is connected after all keeps it.
+            # Without FORCE: a client that has connected meanwhile keeps the database.
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
         except psycopg.Error as error:
-            sys.stderr.write(f"the database {name}, which a killed command has left, stays: {_line(error)}\n")
+            sys.stderr.write(f"can't remove the database {name}, left by a killed command: {_line(error)}\n")
         else:
-            sys.stderr.write(f"removed the database {name}, which a killed command has left\n")
+            sys.stderr.write(f"removed the database {name}, left by a killed command\n")
 
 
 def _drop(url: str, name: str, variable: str) -> None:
-    # By a connection of its own: the one that keeps the lock may have been lost meanwhile.
+    # Through a new connection: the one that holds the lock may have been lost meanwhile.
     with _named_failures(variable), psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -80,10 +80,10 @@ def _named_failures(variable: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        # Nothing of the address: there may be a password in it.
+        # The message leaves the address out: it may contain a password.
         raise CommandError(
-            f"can't make or drop a database on the server of {variable}: {_line(error)} "
-            f"(without {variable} a server is brought along)"
+            f"can't create or drop a database on the server of {variable}: {_line(error)} "
+            f"(without {variable} an embedded server is used)"
         ) from error
 
 

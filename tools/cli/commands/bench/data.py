@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter, validators
 
+from tools.cli.commands.bench.options import FiguresFile
 from tools.cli.money import WHOLE
 from tools.cli.output import logs_on_stderr, print_table
 from tools.local.stopping import until_stopped
@@ -25,7 +26,7 @@ def data(
     *,
     seconds: Seconds = 0.3,
     runs: Runs = 3,
-    json: Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")] = None,
+    json: FiguresFile = None,
 ) -> None:
     """Measure operations of repositories, on PostgreSQL and in memory, and sizes of connection pools.
 
@@ -47,10 +48,10 @@ def data(
 
 async def _measure(seconds: float, runs: int) -> dict[str, Any]:
     from tools.bench.data.compare import compare
-    from tools.bench.data.databases import databases, server_version
     from tools.bench.data.pools import measure_pools
+    from tools.bench.platform.databases import server_version, service_databases
 
-    async with databases() as urls:
+    async with service_databases() as urls:
         return {
             "machine": {
                 "cpus": os.cpu_count(),

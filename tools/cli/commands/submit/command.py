@@ -16,7 +16,7 @@ from tools.cli.output import console, print_json, print_pairs, printable
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from tools.cli.submission import Report
+    from tools.cli.commands.submit.submission import Report
 
 _ERRORS_SHOWN = 20
 
@@ -51,8 +51,8 @@ async def submit(
         wait: Wait until all jobs have ended.
         timeout: How many seconds to wait at most.
     """
-    from tools.cli.job_lines import Defaults, batches
-    from tools.cli.submission import Report, send, wait_until_final
+    from tools.cli.commands.submit.job_lines import Defaults, batches
+    from tools.cli.commands.submit.submission import Report, send, wait_until_final
 
     report = Report()
     with _opened(file) as lines, _progress() as status:

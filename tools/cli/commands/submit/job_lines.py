@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
 from innosystem.jobs.v1.job_type_pb2 import Priority
-from tools.cli.line_ids import LineIds
+from tools.cli.commands.submit.line_ids import LineIds
 
 MALFORMED: Final = "MALFORMED_LINE"
 """The reason of lines that are refused here, beside those of the contract."""

@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter, validators
 
-from tools.cli.commands.wallet_books import holds, refund, verify
+from tools.cli.commands.wallets.holds import holds
+from tools.cli.commands.wallets.refund import refund
+from tools.cli.commands.wallets.verify import verify
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.listing import collect

@@ -1,48 +1,19 @@
-"""`innosystem wallets holds`, `refund` and `verify`."""
+"""`innosystem wallets refund`."""
 
-from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.listing import collect
 from tools.cli.money import Amount, Cents, told_key
-from tools.cli.options import Filter, Json, Limit, OrderBy
-from tools.cli.output import cell, print_json, print_message, print_messages, print_pairs
+from tools.cli.options import Json
+from tools.cli.output import cell, print_json, print_message
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
-    from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest, VerifyLedgerResponse
-
-_HOLD_COLUMNS = ("id", "wallet_id", "job_id", "amount_cents", "state", "created_at", "resolved_at")
-_SUMS = (
-    "wallets",
-    "transactions",
-    "active_holds",
-    "sequence_gaps",
-    "ledger_imbalance_cents",
-    "pending_imbalance_cents",
-    "offender_count",
-)
-
-
-async def holds(
-    *,
-    filter: Filter = "",
-    order_by: OrderBy = "",
-    limit: Limit = 50,
-    as_json: Json = False,
-) -> None:
-    """List holds, the newest first."""
-    from innosystem.wallets.v1.wallet_service_pb2 import ListHoldsRequest
-
-    request = ListHoldsRequest(filter=filter, order_by=order_by)
-    async with platform() as client:
-        found = await collect(client.wallets.ListHolds, request, "holds", limit)
-    print_messages(found, _HOLD_COLUMNS, as_json=as_json, nothing="No holds found.")
+    from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest
 
 
 async def refund(
@@ -131,34 +102,3 @@ async def _charge(client: "Innosystem", request: "RefundRequest") -> tuple[str, 
             raise
         return f"the charge of job {request.job_id}, which the jobs service does not know,", ""
     return f"the charge of job {job.id}, {cell(job, 'cost_cents')} of customer {job.customer_id},", job.currency
-
-
-async def verify(*, as_json: Json = False) -> int:
-    """Check that all books add up; the exit status is 1 if they do not."""
-    from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerRequest
-
-    request = VerifyLedgerRequest()
-    pages: list[VerifyLedgerResponse] = []
-    async with platform() as client:
-        while not pages or request.page_token:
-            pages.append(await client.wallets.VerifyLedger(request))
-            request.page_token = pages[-1].next_page_token
-    sums = {name: sum(getattr(page, name) for page in pages) for name in _SUMS}
-    offenders = [one for page in pages for one in page.offenders]
-    ok = not sums["offender_count"]
-    if as_json:
-        print_json({**sums, "trial_balances": _trials(pages), "offenders": offenders, "ok": ok})
-    else:
-        print_pairs({name: str(value) for name, value in sums.items()})
-        print_messages(offenders, ("wallet_id", "problem", "description"), as_json=False, nothing="All books add up.")
-    return 0 if ok else 1
-
-
-def _trials(pages: "list[VerifyLedgerResponse]") -> dict[str, Any]:
-    trials: dict[str, Counter[str]] = {}
-    for trial in (trial for page in pages for trial in page.trial_balances):
-        sums = trials.setdefault(trial.currency, Counter())
-        for descriptor in trial.DESCRIPTOR.fields:
-            if descriptor.name != "currency":
-                sums[descriptor.name] += getattr(trial, descriptor.name)
-    return {currency: dict(sums) for currency, sums in sorted(trials.items())}

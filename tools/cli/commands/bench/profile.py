@@ -4,15 +4,14 @@ What is looked at, and how, is in `tools.bench.profile.profiling`.
 """
 
 import asyncio
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from tools.cli.output import logs_on_stderr, print_table
+from tools.cli.commands.bench.options import Quick
+from tools.cli.output import logs_on_stderr, print_progress, print_table
 from tools.errors import CommandError
 from tools.local.stopping import until_stopped
 
@@ -28,9 +27,7 @@ async def profile(
     folder: Annotated[
         Path, Parameter(help="Where the collapsed stacks are left, for speedscope or flamegraph.pl; made if missing.")
     ] = _FOLDER,
-    quick: Annotated[
-        bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
-    ] = False,
+    quick: Quick = False,
 ) -> None:
     """Show where the CPU goes: by process, and in Python by package and by function.
 
@@ -48,7 +45,7 @@ async def profile(
     ):
         plan = QUICK if quick else WHOLE
         target = await asyncio.to_thread(folder.resolve)
-        await until_stopped(run(plan, measures, _say, folder=Path(place), target=target, done=_print))
+        await until_stopped(run(plan, measures, print_progress, folder=Path(place), target=target, done=_print))
     print(f"The stacks are in {folder}: speedscope and flamegraph.pl open them.")
 
 
@@ -63,10 +60,6 @@ def _measures(only: str) -> list[str]:
     if others := sorted(wanted - set(MEASURES)):
         raise CommandError(f"{', '.join(others)}: only {' and '.join(MEASURES)} can be profiled")
     return [measure for measure in MEASURES if measure in wanted]
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _print(profiled: "Profiled") -> None:

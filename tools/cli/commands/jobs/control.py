@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from tools.cli.commands.jobs.selection import CANCEL, RETRY, Change, Selected, find
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.job_selection import CANCEL, RETRY, Change, Selected, find
 from tools.cli.money import WHOLE
 from tools.cli.options import Filter, Json
 from tools.cli.output import cell, print_json, print_message, print_messages

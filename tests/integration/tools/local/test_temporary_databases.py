@@ -15,15 +15,17 @@ from sqlalchemy import make_url
 
 from tests.conftest import PostgresServer
 from tests.e2e.processes import eventually
-from tools.local.own_databases import own_database
+from tools.local.environment import DatabaseServer
+from tools.local.temporary_databases import temporary_database
 
 VARIABLE = "JOBS_DATABASE_URL"
 KEEPS = """
 import sys
 from contextlib import ExitStack
-from tools.local.own_databases import own_database
+from tools.local.environment import DatabaseServer
+from tools.local.temporary_databases import temporary_database
 opened = ExitStack()
-print(own_database("JOBS_DATABASE_URL", sys.argv[1], "demo_jobs", opened), flush=True)
+print(temporary_database(DatabaseServer("JOBS_DATABASE_URL", sys.argv[1]), "demo_jobs", opened), flush=True)
 sys.stdin.read()
 """
 
@@ -71,7 +73,7 @@ def another_command(server: str) -> tuple["subprocess.Popen[str]", str]:
 def test_a_database_is_gone_with_its_command(server: str) -> None:
     before = there_are(server)
     with ExitStack() as opened:
-        made = name_of(own_database(VARIABLE, server, "demo_jobs", opened))
+        made = name_of(temporary_database(DatabaseServer(VARIABLE, server), "demo_jobs", opened))
         assert there_are(server) == before | {made}
     assert there_are(server) == before
 
@@ -84,15 +86,15 @@ def test_what_a_killed_command_has_left_is_removed_by_the_next_also_through_anot
         killed.kill()
     eventually(lambda: sessions(server) == 0)
     with ExitStack() as opened:
-        own_database(VARIABLE, postgres.url("postgres"), "bench_jobs", opened)
+        temporary_database(DatabaseServer(VARIABLE, postgres.url("postgres")), "bench_jobs", opened)
         assert left not in there_are(server)
-    assert f"removed the database {left}, which a killed command has left" in capsys.readouterr().err
+    assert f"removed the database {left}, left by a killed command" in capsys.readouterr().err
 
 
 def test_a_database_of_a_command_that_lives_stays_although_nobody_is_connected(server: str) -> None:
     living, kept = another_command(server)
     with living, ExitStack() as opened:
-        own_database(VARIABLE, server, "demo_jobs", opened)
+        temporary_database(DatabaseServer(VARIABLE, server), "demo_jobs", opened)
         assert kept in there_are(server)
         living.kill()
 
@@ -110,7 +112,7 @@ def test_what_is_in_use_or_has_another_name_stays(
         with ExitStack() as opened:
             if connected:
                 opened.enter_context(psycopg.connect(postgres.url(name)))
-            own_database(VARIABLE, server, "demo_jobs", opened)
+            temporary_database(DatabaseServer(VARIABLE, server), "demo_jobs", opened)
             assert name in there_are(server)
     finally:
         postgres.drop_database(name)
@@ -124,7 +126,7 @@ def test_databases_of_other_owners_are_not_tried(server: str, postgres: Postgres
     try:
         with ExitStack() as opened:
             by_role = make_url(server).set(username=role, password="x").render_as_string(hide_password=False)
-            own_database(VARIABLE, by_role, "demo_jobs", opened)
+            temporary_database(DatabaseServer(VARIABLE, by_role), "demo_jobs", opened)
             assert left in there_are(server)
     finally:
         postgres.drop_database(left)

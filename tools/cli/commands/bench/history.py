@@ -3,17 +3,16 @@
 What is measured, and how, is in `tools.bench.measures.history`.
 """
 
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from tools.cli.commands.bench.options import FiguresFile, Quick
 from tools.cli.money import WHOLE
-from tools.cli.output import logs_on_stderr, print_table
+from tools.cli.output import logs_on_stderr, print_progress, print_table
 from tools.local.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -32,10 +31,8 @@ async def history(
         WHOLE,
         Parameter(validator=validators.Number(gte=3), help="How often each is repeated; figures are medians."),
     ] = 5,
-    quick: Annotated[
-        bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
-    ] = False,
-    json: Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")] = None,
+    quick: Quick = False,
+    json: FiguresFile = None,
 ) -> None:
     """Measure what a long history costs, against a stack without one.
 
@@ -51,14 +48,10 @@ async def history(
         logs_on_stderr(),
         tempfile.TemporaryDirectory(prefix="innosystem-bench-", ignore_cleanup_errors=True) as folder,
     ):
-        found = await until_stopped(measure(plan, jobs, _say, Path(folder)))
+        found = await until_stopped(measure(plan, jobs, print_progress, Path(folder)))
     _print(found)
     if json is not None:
         _write(json, found, {"quick": quick, "jobs": jobs, **plan.settings()})
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _print(found: "History") -> None:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
-from tools.cli.job_lines import Batch, Refused
+from tools.cli.commands.submit.job_lines import Batch, Refused
 
 _CALLS_AT_ONCE: Final = 4
 _WAITERS: Final = 16

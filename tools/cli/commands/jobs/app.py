@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from tools.cli.commands.job_control import cancel, retry, watch, write_off
+from tools.cli.commands.jobs.control import cancel, retry, watch, write_off
 from tools.cli.connect import platform
 from tools.cli.listing import collect
 from tools.cli.options import Filter, Json, Limit, OrderBy

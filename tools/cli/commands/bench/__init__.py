@@ -1,0 +1,1 @@
+"""`innosystem bench`: the options and tables of the benchmarks in `tools.bench`."""
