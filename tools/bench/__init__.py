@@ -1,4 +1,4 @@
 """The benchmarks of the platform as a whole: measures P1 to P8 of docs/performance.md, the SQL reference and the peers.
 
-`tools.cli.commands.bench` is the command. Everything that makes load runs in processes of its own.
+`tools.cli.commands.bench` is the command. All load comes from separate processes.
 """

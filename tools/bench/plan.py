@@ -1,4 +1,4 @@
-"""How much the bench does: whole, or quick to see that everything works."""
+"""The sizes of the bench: whole, or quick to check that everything works."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,20 +9,20 @@ class Plan:
     """The sizes of the measures.
 
     Attributes:
-        runs: How often each is repeated; figures are medians.
-        warm_up: How many jobs or calls go before the first run, uncounted.
+        runs: How often each measure is repeated; figures are medians.
+        warm_up: How many uncounted jobs or calls precede the first run.
         wallets: How many customers, each with a wallet.
         batch: How many jobs a call of P1 submits.
-        batch_callers: How many calls of P1 are under way at once.
-        callers: How many callers P2 and P3 have at once.
+        batch_callers: How many concurrent callers P1 has.
+        callers: How many concurrent callers P2 and P3 have.
         batch_jobs: The jobs of a run of P1.
         unary_jobs: The jobs of a run of P2, and of a peer.
         deducts: The calls of a run of P3.
         echoes: The calls of a run of P8.
         pickups: The jobs of P4, one after the other.
-        offered_seconds: How long a run of P5 offers jobs.
-        short_queue: How many jobs wait in P6 at first.
-        long_queue: How many jobs wait in P6 then.
+        offered_seconds: The length of a run of P5.
+        short_queue: How many jobs wait in P6's short queue.
+        long_queue: How many jobs wait in P6's long queue.
         finished: How many of them are finished for P6's rates.
         sql_jobs: The jobs of a run of the SQL reference.
     """
@@ -45,13 +45,13 @@ class Plan:
     sql_jobs: int = 20_000
 
     def settings(self) -> dict[str, Any]:
-        """All of it, to be written beside the figures."""
+        """Return all sizes, for the report."""
         return asdict(self)
 
 
 WHOLE = Plan()
 
-#: To see that everything works. Its figures say little.
+#: For a quick check that everything works. Its figures say little.
 QUICK = Plan(
     runs=1,
     warm_up=64,

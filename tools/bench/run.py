@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.measures import backlog, calls, pickup, soak, throughput
-from tools.bench.peers import peer_runs as contest
+from tools.bench.peers import peer_runs
 from tools.bench.peers.environment import python_of
 from tools.bench.plan import Plan
-from tools.bench.platform.stack_under_test import Arena, Say, arena, watched
+from tools.bench.platform.stack_under_test import Say, StackUnderTest, start_stack, watched
 from tools.bench.reference import reference
 from tools.bench.report import machine
 from tools.bench.report.figures import Figures, ratios
@@ -20,14 +20,14 @@ _LOADING = frozenset({"P1", "P2", "P3", "P5"})
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be measured.
+class BenchRequest:
+    """The measures to run.
 
     Attributes:
         plan: The sizes.
-        measures: Of P1 to P8.
-        peers_folder: Where the peers' environment is, or is made; None leaves the peers out.
-        soak_minutes: How long to look at memory; None for not at all.
+        measures: A choice of P1 to P8.
+        peers_folder: The folder of the peers' environment; None leaves the peers out.
+        soak_minutes: The length of the soak; None for no soak.
     """
 
     plan: Plan
@@ -42,14 +42,14 @@ class Wanted:
 
 
 @dataclass
-class Found:
-    """What was measured.
+class BenchResult:
+    """The results.
 
     Attributes:
-        figures: By key.
+        figures: The figures, by key.
         runs: The single runs behind them.
-        versions: What it ran with.
-        services: How the services and runners were set.
+        versions: The versions of the software.
+        services: The settings of services and runners.
     """
 
     figures: Figures = field(default_factory=dict)
@@ -57,86 +57,87 @@ class Found:
     versions: Mapping[str, Any] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
 
-    def add(self, found: tuple[Figures, Mapping[str, Any]]) -> None:
-        """Takes in what a measure has found."""
-        self.figures.update(found[0])
-        self.runs.update(found[1])
+    def add(self, measured: tuple[Figures, Mapping[str, Any]]) -> None:
+        """Add the figures and runs of a measure."""
+        figures, runs = measured
+        self.figures.update(figures)
+        self.runs.update(runs)
 
 
-async def run(wanted: Wanted, say: Say, folder: Path) -> Found:
-    """Measures.
+async def run(request: BenchRequest, say: Say, folder: Path) -> BenchResult:
+    """Run the measures.
 
     Args:
-        wanted: What.
-        say: Tells people how far it is.
+        request: The measures and their sizes.
+        say: Prints the progress for people.
         folder: For stacks and logs.
     """
-    found = Found()
+    result = BenchResult()
     python = None
-    if wanted.peers_folder is not None and wanted.compares:
-        # First, so that a package index that can't be reached is said at once.
+    if request.peers_folder is not None and request.compares:
+        # First, so that an unreachable package index fails immediately.
         say("the peers' environment")
-        python = await python_of(wanted.peers_folder)
-    if wanted.measures - {"P6"} or wanted.soak_minutes is not None:
-        async with arena(wanted.plan, say, folder / "main") as place:
-            await watched(place, lambda one: _on_main(one, wanted, found, python))
-    if "P6" in wanted.measures:
-        # A stack of its own: what waits in the end is thrown away with it.
-        async with arena(wanted.plan, say, folder / "backlog") as place:
-            await _note(place, found)
-            found.add(await watched(place, backlog.measure))
-    return found
+        python = await python_of(request.peers_folder)
+    if request.measures - {"P6"} or request.soak_minutes is not None:
+        async with start_stack(request.plan, say, folder / "main") as stack:
+            await watched(stack, lambda one: _on_main(one, request, result, python))
+    if "P6" in request.measures:
+        # A separate stack: the jobs that still wait at the end are discarded with it.
+        async with start_stack(request.plan, say, folder / "backlog") as stack:
+            await _note(stack, result)
+            result.add(await watched(stack, backlog.measure))
+    return result
 
 
-async def _on_main(place: Arena, wanted: Wanted, found: Found, python: Path | None) -> None:
-    await _note(place, found)
-    # First, while there is nothing that could still be cleaned up behind anything.
-    if "P4" in wanted.measures:
-        found.add(await pickup.idle(place))
-    async with AsyncExitStack() as looking:
+async def _on_main(stack: StackUnderTest, request: BenchRequest, result: BenchResult, python: Path | None) -> None:
+    await _note(stack, result)
+    # First, while no earlier measure has left work to clean up.
+    if "P4" in request.measures:
+        result.add(await pickup.idle(stack))
+    async with AsyncExitStack() as sampling:
         memory = None
-        if "P7" in wanted.measures:
-            memory = await looking.enter_async_context(soak.memory_of(place))
-        await _under_load(place, wanted, found)
+        if "P7" in request.measures:
+            memory = await sampling.enter_async_context(soak.memory_of(stack))
+        await _under_load(stack, request, result)
     if memory is not None:
-        found.add(soak.figures_of(memory))
-    await _yardsticks(place, wanted, found, python)
-    if "P8" in wanted.measures:
-        found.add(await calls.layers(place))
-    if wanted.soak_minutes is not None:
-        found.add(await soak.soak(place, wanted.soak_minutes))
+        result.add(soak.figures_of(memory))
+    await _yardsticks(stack, request, result, python)
+    if "P8" in request.measures:
+        result.add(await calls.layers(stack))
+    if request.soak_minutes is not None:
+        result.add(await soak.soak(stack, request.soak_minutes))
 
 
-async def _under_load(place: Arena, wanted: Wanted, found: Found) -> None:
-    """What P7 looks at as well."""
-    if "P1" in wanted.measures:
-        found.add(await _throughput(place, throughput.in_batches(place)))
-    if wanted.measures & {"P2", "P5"}:
-        found.add(await _throughput(place, throughput.one_by_one(place)))
-    if "P3" in wanted.measures:
-        found.add(await calls.deductions(place))
-    if "P5" in wanted.measures:
-        found.add(await pickup.busy(place, found.figures["p2_jobs_per_second"] / 2))
-    if "P7" in wanted.measures and not wanted.measures & _LOADING:
-        await soak.load(place)
+async def _under_load(stack: StackUnderTest, request: BenchRequest, result: BenchResult) -> None:
+    """Run the measures during which P7 samples memory."""
+    if "P1" in request.measures:
+        result.add(await _throughput(stack, throughput.in_batches(stack)))
+    if request.measures & {"P2", "P5"}:
+        result.add(await _throughput(stack, throughput.one_by_one(stack)))
+    if "P3" in request.measures:
+        result.add(await calls.deductions(stack))
+    if "P5" in request.measures:
+        result.add(await pickup.busy(stack, result.figures["p2_jobs_per_second"] / 2))
+    if "P7" in request.measures and not request.measures & _LOADING:
+        await soak.load(stack)
 
 
-async def _throughput(place: Arena, way: throughput.Way) -> tuple[Figures, dict[str, Any]]:
-    figures, runs = await throughput.measure(place, way)
-    return figures, {f"{way.name}_jobs_per_second": runs}
+async def _throughput(stack: StackUnderTest, workload: throughput.Workload) -> tuple[Figures, dict[str, Any]]:
+    figures, runs = await throughput.measure(stack, workload)
+    return figures, {f"{workload.name}_jobs_per_second": runs}
 
 
-async def _yardsticks(place: Arena, wanted: Wanted, found: Found, python: Path | None) -> None:
-    """What P1 and P2 are compared with, on the same servers, while the services have nothing to do."""
-    if "P1" in wanted.measures:
-        found.add(await reference.measure(place))
+async def _yardsticks(stack: StackUnderTest, request: BenchRequest, result: BenchResult, python: Path | None) -> None:
+    """Measure the yardsticks of P1 and P2, on the same servers, while the services are idle."""
+    if "P1" in request.measures:
+        result.add(await reference.measure(stack))
     if python is not None:
-        found.add(await contest.measure(place, python))
-    figures = found.figures
+        result.add(await peer_runs.measure(stack, python))
+    figures = result.figures
     sql, dramatiq = figures.get("sql_jobs_per_second"), figures.get("dramatiq_jobs_per_second")
     figures.update(ratios(figures, sql=sql, dramatiq=dramatiq))
 
 
-async def _note(place: Arena, found: Found) -> None:
-    found.versions = await machine.versions(place.databases["jobs"], str(place.settings["REDIS_URL"]))
-    found.services = machine.tuned(place.settings)
+async def _note(stack: StackUnderTest, result: BenchResult) -> None:
+    result.versions = await machine.versions(stack.databases["jobs"], str(stack.settings["REDIS_URL"]))
+    result.services = machine.tuned(stack.settings)

@@ -1,1 +1,1 @@
-"""What the data layer costs."""
+"""The cost of the data layer."""

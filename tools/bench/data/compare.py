@@ -1,4 +1,4 @@
-"""Measures the operations of the repositories on PostgreSQL and, next to each, in memory."""
+"""Measure the operations of the repositories on PostgreSQL and, next to each, in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,12 +21,12 @@ Subjects = tuple[CustomerOperations, JobOperations, LedgerOperations]
 
 
 async def compare(urls: Mapping[str, str], seconds: float, runs: int) -> list[dict[str, Any]]:
-    """Measures each operation on both, by one caller.
+    """Measure each operation on PostgreSQL and in memory, by one caller.
 
     Args:
         urls: The services' databases.
-        seconds: How long a run takes.
-        runs: How many runs of each, after half a run that does not count.
+        seconds: The length of a run.
+        runs: How many runs of each operation, after an uncounted half run.
     """
     opened = {service: connect(urls[service], 1) for service in SERVICES}
     stores = {service: MemoryStore() for service in SERVICES}
@@ -35,7 +35,7 @@ async def compare(urls: Mapping[str, str], seconds: float, runs: int) -> list[di
         in_memory = _in_memory({service: MemoryTransactions(store) for service, store in stores.items()})
         for subject in (*on_sql, *in_memory):
             await subject.fill()
-        sides = ((_operations(on_sql), _nothing), (_operations(in_memory), _restorer(list(stores.values()))))
+        sides = ((_operations(on_sql), _keep), (_operations(in_memory), _restorer(list(stores.values()))))
         return await _measure(sides, seconds, runs)
     finally:
         for database in opened.values():
@@ -46,7 +46,7 @@ async def _measure(
     sides: tuple[tuple[list[Operation], Callable[[], None]], ...], seconds: float, runs: int
 ) -> list[dict[str, Any]]:
     rows = list(zip(*([(operation, restore, Timings()) for operation in side] for side, restore in sides), strict=True))
-    # Run by run, so that a time at which the machine is slow does not fall on one operation alone.
+    # Run by run, so that a slow moment of the machine does not fall on one operation alone.
     for run in range(runs):
         for row in rows:
             for operation, restore, timings in row:
@@ -81,12 +81,12 @@ def _operations(subjects: Subjects) -> list[Operation]:
     return [operation for subject in subjects for operation in subject.operations()]
 
 
-def _nothing() -> None:
-    """PostgreSQL has indexes: some more rows make no difference."""
+def _keep() -> None:
+    """Do nothing: with indexes, some more rows make no difference."""
 
 
 def _restorer(stores: Sequence[MemoryStore]) -> Callable[[], None]:
-    """Takes stores back to what is in them now: in memory all rows are looked at, so that their number counts."""
+    """Return a function that restores the present rows: in memory every row is read, so their number matters."""
     kept = [{name: dict(rows) for name, rows in store.tables.items()} for store in stores]
 
     def restore() -> None:

@@ -1,4 +1,4 @@
-"""What `innosystem bench data` calls: the services' own repositories, on PostgreSQL and in memory."""
+"""The operations of `innosystem bench data`: the services' own repositories, on PostgreSQL and in memory."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from services.wallets.usecases.ports import Ledger, WalletRepository
 from tools.bench.data.timings import Operation
 from tools.errors import CommandError
 
-# What is there before anything is measured, the same on both.
+# The rows before anything is measured, the same on PostgreSQL and in memory.
 ROWS = 1000
 _WALLETS = 10
 _SUBMITTED = 200
@@ -39,7 +39,7 @@ _CLAIM_BYTES_MAX = 1_000_000
 
 
 class CustomerOperations:
-    """Administration of customers: one row a call; changes are written to the audit trail as well."""
+    """The administration of customers: one row a call, and changes write to the audit trail as well."""
 
     def __init__(self, transactions: Transactions[Any], customers: CustomerRepository) -> None:
         self._transactions = transactions
@@ -47,13 +47,13 @@ class CustomerOperations:
         self._ids = cycle([uuid7() for _ in range(ROWS)])
 
     async def fill(self) -> None:
-        """Stores what the operations are about."""
+        """Store the rows that the operations use."""
         async with self._transactions.begin():
             for _ in range(ROWS):
                 await self._customers.create(_new_customer(next(self._ids)))
 
     def operations(self) -> list[Operation]:
-        """What is measured."""
+        """Return the operations to measure."""
 
         def operation(name: str, call: Any, rows: int = 1, **more: Any) -> Operation:
             return Operation(name=f"customers.{name}", rows=rows, transactions=self._transactions, call=call, **more)
@@ -87,7 +87,7 @@ class CustomerOperations:
 
 
 class JobOperations:
-    """The way of jobs, in batches as submitters and runners send them."""
+    """The life of jobs, in batches as submitters and runners send them."""
 
     def __init__(self, transactions: Transactions[Any], jobs: JobRepository, job_types: JobTypeRepository) -> None:
         self._transactions = transactions
@@ -97,7 +97,7 @@ class JobOperations:
         self._runner_id = uuid7()
 
     async def fill(self) -> None:
-        """Stores what the operations are about."""
+        """Store the rows that the operations use."""
         job_type = NewJobType(
             id=self._job_type_id,
             name=f"bench-{self._job_type_id}",
@@ -109,14 +109,14 @@ class JobOperations:
         await self.waiting(ROWS)
 
     async def waiting(self, count: int) -> list[UUID]:
-        """Stores jobs that wait and answers their IDs."""
+        """Store jobs that wait, and return their IDs."""
         jobs = [self._new_job() for _ in range(count)]
         async with self._transactions.begin():
             await self._jobs.create_many(jobs)
         return [job.id for job in jobs]
 
     def operations(self) -> list[Operation]:
-        """What is measured."""
+        """Return the operations to measure."""
 
         def operation(name: str, call: Any, rows: int, prepare: Any) -> Operation:
             return Operation(
@@ -151,7 +151,7 @@ class JobOperations:
         ]
 
     async def _complete(self, completions: Sequence[Completion]) -> None:
-        # As the service does it: the jobs are locked before they are changed.
+        # The service, too, locks the jobs before it changes them.
         jobs = understood_by_key(await self._jobs.lock_many([one.job_id for one in completions]))
         endings = [(one, ending(jobs[one.job_id], one)) for one in completions]
         await self._jobs.complete_many(endings, _SETTLE_AFTER)
@@ -184,7 +184,7 @@ class LedgerOperations:
         self._next_owner = cycle(self._owners)
 
     async def fill(self) -> None:
-        """Stores what the operations are about."""
+        """Store the rows that the operations use."""
         async with self._transactions.begin():
             for owner in self._owners:
                 await self._wallets.create(
@@ -196,7 +196,7 @@ class LedgerOperations:
                 await self._apply(requests)
 
     def operations(self) -> list[Operation]:
-        """What is measured."""
+        """Return the operations to measure."""
         return [
             Operation(
                 name="ledger.apply", rows=rows, transactions=self._transactions, call=self._apply, prepare=prepare
@@ -226,6 +226,6 @@ def _new_customer(customer_id: UUID) -> NewCustomer:
 
 
 def _expect(right: bool) -> None:
-    """Figures of calls that did something else would be worth nothing."""
+    """Stop if an operation did something else: its figures would be worthless."""
     if not right:
         raise CommandError("a repository did not do what was measured")

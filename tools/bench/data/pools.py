@@ -1,4 +1,4 @@
-"""How many operations a second a pool of connections lets through, by its size."""
+"""The operations a second of a connection pool, by its size."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from tools.bench.data.timings import percentile_ms
 
 _SIZES = (1, 2, 4, 8, 16, 32)
 _CALLERS = 64
-# Waiting for a connection is what is measured, and no mistake.
+# Waiting for a connection is part of the measurement, so it must not fail.
 _WAIT_SECONDS_MAX = 60.0
-# Each of 32 connections is then used 10 times or so for each statement; at the fifth it is prepared.
+# Each of 32 connections then executes each statement about 10 times; psycopg prepares it at the fifth.
 _WARM_UP_ROUNDS = 5
 _PERCENT = 100
 
 
 def connect(url: str, connections: int) -> Database:
-    """Makes a pool of so many connections."""
+    """Return a pool of so many connections."""
     settings = DatabaseSettings(
         url=SecretStr(url),
         pool_size=connections,
@@ -39,24 +39,24 @@ def connect(url: str, connections: int) -> Database:
 
 
 async def measure_pools(url: str, seconds: float, runs: int) -> list[dict[str, float]]:
-    """Measures pools of several sizes, each used by 64 callers at once.
+    """Measure pools of several sizes, each with 64 concurrent callers.
 
     Args:
         url: The jobs service's database.
-        seconds: How long a run takes.
-        runs: How many runs of each.
+        seconds: The length of a run.
+        runs: How many runs of each size.
     """
-    job_ids = await _make_jobs(url)
+    job_ids = await _create_jobs(url)
     pools = [_Pool(url, size, job_ids) for size in _SIZES]
-    # Run by run, so that a time at which the machine is slow does not fall on one size alone.
+    # Run by run, so that a slow moment of the machine does not fall on one size alone.
     for _ in range(runs):
         for pool in pools:
             await pool.measure(seconds)
     return [pool.figures() for pool in pools]
 
 
-async def _make_jobs(url: str) -> list[UUID]:
-    """Makes a job for each caller, so that none waits for a lock of another."""
+async def _create_jobs(url: str) -> list[UUID]:
+    """Create a job for each caller, so that no caller waits for another's lock."""
     database = connect(url, 1)
     try:
         transactions = SqlTransactions(database)
@@ -90,14 +90,14 @@ class _Pool:
         database = connect(self.url, self.connections)
         try:
             transactions = SqlTransactions(database)
-            # Does not count: it opens the connections, and has psycopg prepare the statements on each of them.
+            # An uncounted run opens the connections, and lets psycopg prepare the statements on each of them.
             await self._run(transactions, seconds / 2, rounds=_WARM_UP_ROUNDS)
             self.runs.append(await self._run(transactions, seconds))
         finally:
             await database.close()
 
     def figures(self) -> dict[str, float]:
-        # Of all runs' operations: waiting for a connection is part of them.
+        # The durations of all runs; waiting for a connection is part of them.
         reads = sorted(duration for run in self.runs for duration in run.reads)
         writes = sorted(duration for run in self.runs for duration in run.writes)
         return {

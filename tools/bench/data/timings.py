@@ -1,4 +1,4 @@
-"""Timing for `innosystem bench data`: what one call is, how often it is made, and what is told of it."""
+"""The timing of `innosystem bench data`: operations, their durations, and their figures."""
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,20 +13,20 @@ _MS = 1000
 
 
 async def _nothing() -> None:
-    """There is nothing to prepare."""
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A call of a repository, in a transaction of its own.
+    """A call of a repository, in a separate transaction.
 
     Attributes:
-        name: Such as `jobs.claim`.
-        rows: How many rows it is about.
-        transactions: Where it begins, which is timed as well, and so is the commit.
-        call: The call; it gets what was prepared.
-        prepare: Makes what the call needs; this is not timed.
-        read_only: Whether its transaction is.
+        name: A name such as `jobs.claim`.
+        rows: How many rows a call reads or writes.
+        transactions: Begins the transaction; begin and commit are timed as well.
+        call: The call, which receives the prepared value.
+        prepare: Prepares the value for the call; this is not timed.
+        read_only: Whether the transaction is read-only.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Operation:
     read_only: bool = False
 
     async def measure(self, seconds: float, restore: Callable[[], None]) -> list[float]:
-        """Calls it again and again, at least once.
+        """Make the call repeatedly, at least once.
 
         Args:
-            seconds: How long, preparations included.
-            restore: Undoes what the calls before have changed, where more rows would be slower rows.
+            seconds: The total time, preparations included.
+            restore: Undoes the changes of the calls before, where more rows would slow the next call.
 
         Returns:
-            How many seconds each call took.
+            The seconds of each call.
         """
         end = perf_counter() + seconds
         durations: list[float] = []
@@ -65,7 +65,7 @@ class Timings:
     runs: list[Sequence[float]] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """The median of the runs' rates, and percentiles of all calls."""
+        """Return the median of the runs' rates, and percentiles of all calls."""
         durations = sorted(duration for run in self.runs for duration in run)
         return {
             "calls": len(durations),
@@ -76,7 +76,7 @@ class Timings:
 
 
 def percentile_ms(ordered: Sequence[float], share: float) -> float:
-    """The duration, in milliseconds, that this share of the durations does not exceed.
+    """Return the duration in milliseconds that this share of the durations does not exceed.
 
     Args:
         ordered: Seconds, the shortest first.

@@ -1,1 +1,1 @@
-"""Processes that make load."""
+"""Processes that generate load."""

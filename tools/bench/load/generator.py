@@ -1,4 +1,4 @@
-"""The load generator: `python -m tools.bench.load.generator`, a process that makes the calls it is told to make."""
+"""The load generator: `python -m tools.bench.load.generator`, a process that makes the calls of its task."""
 
 import asyncio
 import itertools
@@ -22,9 +22,9 @@ INPUT = json.dumps({"text": "a job input of about fifty bytes in all"})
 _DEADLINE_SECONDS = 60.0
 _SETTLED_SECONDS_MAX = 60.0
 _UNAVAILABLE = "DEPENDENCY_UNAVAILABLE"
-# Long after an idle system has picked a job up, so that asking for it does not disturb what is measured.
-_FIRST_LOOK_SECONDS = 0.05
-_LOOK_SECONDS = 0.02
+# Long after an idle system has picked a job up, so that polling does not disturb the measurement.
+_FIRST_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 _SETTLED = (BillingStatus.BILLING_STATUS_CHARGED, BillingStatus.BILLING_STATUS_NOT_BILLABLE)
 
 Call = Callable[[], Awaitable[None]]
@@ -32,33 +32,33 @@ Call = Callable[[], Awaitable[None]]
 
 @dataclass
 class Load:
-    """What is to be done, and what was.
+    """A task, and its progress.
 
     Attributes:
         platform: The services.
-        told: The task: `kind`, `customers` and what the kind needs.
-        sent_ns: When each job was sent, by its ID, for the kinds that tell.
+        task: The task: `kind`, `customers` and the parameters of the kind.
+        sent_ns: When each job was sent, by its ID, for the kinds that record it.
     """
 
     platform: Innosystem
-    told: Mapping[str, Any]
+    task: Mapping[str, Any]
     sent_ns: dict[str, int] = field(default_factory=dict)
 
     def requests(self, count: int) -> list[CreateJobRequest]:
-        """Makes jobs whose customers take turns."""
-        customers = itertools.cycle(self.told["customers"])
+        """Return requests for jobs whose customers take turns."""
+        customers = itertools.cycle(self.task["customers"])
         return [
             CreateJobRequest(
-                job_id=str(new_id()), customer_id=customer, job_type=self.told["job_type"], input_json=INPUT
+                job_id=str(new_id()), customer_id=customer, job_type=self.task["job_type"], input_json=INPUT
             )
             for customer in itertools.islice(customers, count)
         ]
 
 
 def _jobs(load: Load) -> list[Call]:
-    """Jobs one a call, or several."""
-    requests = load.requests(load.told["jobs"])
-    size = load.told["batch"]
+    """Return calls that create one job each, or a batch."""
+    requests = load.requests(load.task["jobs"])
+    size = load.task["batch"]
     if size == 1:
         return [_create(load, request) for request in requests]
     return [_create_batch(load, requests[start : start + size]) for start in range(0, len(requests), size)]
@@ -73,7 +73,7 @@ def _create(load: Load, request: CreateJobRequest) -> Call:
 
 def _create_batch(load: Load, requests: list[CreateJobRequest]) -> Call:
     batch = BatchCreateJobsRequest(requests=requests)
-    tries = load.told.get("tries", 1)
+    tries = load.task.get("tries", 1)
 
     async def call() -> None:
         for number in range(1, tries + 1):
@@ -81,7 +81,7 @@ def _create_batch(load: Load, requests: list[CreateJobRequest]) -> Call:
             failed = [error_from_status(result.error) for result in results if result.HasField("error")]
             if not failed:
                 return
-            # What was stored is answered again, as the IDs are the same.
+            # Stored jobs are returned again, as their IDs are the same.
             if number == tries or any(error.reason != _UNAVAILABLE for error in failed):
                 raise failed[0]
 
@@ -89,8 +89,8 @@ def _create_batch(load: Load, requests: list[CreateJobRequest]) -> Call:
 
 
 def _deductions(load: Load) -> list[Call]:
-    """Charges of jobs one a call, over the customers in turns."""
-    customers = itertools.cycle(load.told["customers"])
+    """Return calls that charge one job each; customers take turns."""
+    customers = itertools.cycle(load.task["customers"])
 
     def deduct(customer: str) -> Call:
         job_id = str(new_id())
@@ -103,23 +103,23 @@ def _deductions(load: Load) -> list[Call]:
 
         return call
 
-    return [deduct(next(customers)) for _ in range(load.told["calls"])]
+    return [deduct(next(customers)) for _ in range(load.task["calls"])]
 
 
 def _idle_jobs(load: Load) -> list[Call]:
-    """Jobs one after the other: each is settled before the next is sent. For one caller."""
+    """Return calls that create one job each and wait until it is settled. For one caller."""
 
     def alone(request: CreateJobRequest) -> Call:
         async def call() -> None:
             load.sent_ns[request.job_id] = time.monotonic_ns()
             await load.platform.jobs.CreateJob(request)
-            await asyncio.sleep(_FIRST_LOOK_SECONDS)
+            await asyncio.sleep(_FIRST_POLL_SECONDS)
             async with asyncio.timeout(_SETTLED_SECONDS_MAX):
                 await _until_settled(load.platform, request.job_id)
 
         return call
 
-    return [alone(request) for request in load.requests(load.told["jobs"])]
+    return [alone(request) for request in load.requests(load.task["jobs"])]
 
 
 async def _until_settled(platform: Innosystem, job_id: str) -> None:
@@ -127,7 +127,7 @@ async def _until_settled(platform: Innosystem, job_id: str) -> None:
         job = (await platform.jobs.GetJob(GetJobRequest(job_id=job_id))).job
         if job.billing_status in _SETTLED:
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 _CALLS: Mapping[str, Callable[[Load], list[Call]]] = {
@@ -138,7 +138,7 @@ _CALLS: Mapping[str, Callable[[Load], list[Call]]] = {
 
 
 async def _callers(calls: Iterable[Call], count: int) -> None:
-    """Makes the calls, so many at once: each caller makes the next one when its last is answered."""
+    """Make the calls with concurrent callers: each makes the next call when its last has returned."""
     waiting = iter(calls)
 
     async def caller() -> None:
@@ -151,9 +151,9 @@ async def _callers(calls: Iterable[Call], count: int) -> None:
 
 
 async def _offer(load: Load) -> None:
-    """Sends jobs at a constant rate, whether the earlier ones are answered or not."""
-    rate = load.told["rate"]
-    requests = load.requests(int(rate * load.told["seconds"]))
+    """Send jobs at a constant rate, whether the earlier calls have returned or not."""
+    rate = load.task["rate"]
+    requests = load.requests(int(rate * load.task["seconds"]))
 
     async def send(request: CreateJobRequest) -> None:
         await load.platform.jobs.CreateJob(request)
@@ -164,27 +164,27 @@ async def _offer(load: Load) -> None:
             due_ns = began + int(number / rate * 1e9)
             if (wait_ns := due_ns - time.monotonic_ns()) > 0:
                 await asyncio.sleep(wait_ns / 1e9)
-            # When it was due: what a late generator adds is in the figure, and not left out of it.
+            # The time at which the job was due, so that the delay of a late generator counts.
             load.sent_ns[request.job_id] = due_ns
             tasks.create_task(send(request))
 
 
 async def main() -> None:
-    """Connects, says so, works, answers when it began and ended by the machine's monotonic clock, and its CPU time."""
-    told = await asyncio.to_thread(listener.task)
-    async with Innosystem(**told["addresses"], deadline_seconds=_DEADLINE_SECONDS) as platform:
-        load = Load(platform, told)
-        calls = _CALLS[told["kind"]](load) if told["kind"] in _CALLS else []
-        await asyncio.to_thread(listener.ready)
+    """Connect, work when told to, and send the begin and the end by the machine's monotonic clock, and the CPU time."""
+    task = await asyncio.to_thread(listener.read_task)
+    async with Innosystem(**task["addresses"], deadline_seconds=_DEADLINE_SECONDS) as platform:
+        load = Load(platform, task)
+        calls = _CALLS[task["kind"]](load) if task["kind"] in _CALLS else []
+        await asyncio.to_thread(listener.wait_for_go)
         cpu, main_cpu = time.process_time(), time.thread_time()
         began = time.monotonic()
-        if told["kind"] == "offer":
+        if task["kind"] == "offer":
             await _offer(load)
         else:
-            await _callers(calls, told["callers"])
+            await _callers(calls, task["callers"])
         ended = time.monotonic()
         used = {"cpu_seconds": time.process_time() - cpu, "main_cpu_seconds": time.thread_time() - main_cpu}
-    listener.answer({"began": began, "ended": ended, "sent_ns": load.sent_ns, **used})
+    listener.send({"began": began, "ended": ended, "sent_ns": load.sent_ns, **used})
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""The other end of a `Talker`: what a process that makes load does with its standard input and output."""
+"""The other end of a `LoadProcess`: the protocol of a load process on its standard input and output."""
 
 import json
 import sys
 from typing import Any
 
 
-def task() -> dict[str, Any]:
-    """Reads what to do."""
-    told: dict[str, Any] = json.loads(sys.stdin.readline())
-    return told
+def read_task() -> dict[str, Any]:
+    """Read the task."""
+    task: dict[str, Any] = json.loads(sys.stdin.readline())
+    return task
 
 
-def ready() -> None:
-    """Says that everything is prepared, and waits to be let go; ends the process if nobody will."""
-    answer({"ready": True})
+def wait_for_go() -> None:
+    """Report readiness and wait for the signal to begin; exit if the parent is gone."""
+    send({"ready": True})
     if not sys.stdin.readline():
-        sys.exit("whoever started this process is gone")
+        sys.exit("the process that started this one is gone")
 
 
-def answer(result: dict[str, Any]) -> None:
-    """Answers a result."""
+def send(result: dict[str, Any]) -> None:
+    """Send a result."""
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""A process that makes load: it is told what to do, says when it is ready, is told to go, and answers a result.
+"""A process that generates load. It receives a task, reports readiness, receives the signal to begin, sends a result.
 
-Each of these is one line of JSON on its standard input or output.
+Each of these messages is one line of JSON on its standard input or output.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ _TAIL_LINES = 15
 
 
 def module_command(module: str, *arguments: str) -> list[str]:
-    """The command that runs a module of the platform as a process that ends with this one."""
+    """Return the command that runs a module of the platform as a process that ends with this one."""
     return [sys.executable, "-m", "tools.local.die_with_parent", str(os.getpid()), module, *arguments]
 
 
-class Talker:
-    """Such a process, for use in `async with`: it is stopped with the block, whatever it is at.
+class LoadProcess:
+    """A load process for the time of an `async with` block, at whose end it is stopped, finished or not.
 
     Args:
-        command: What to run.
-        task: What to do, told at once; the block begins when the process is ready.
-        environment: All of its environment.
-        log: Where its standard error goes.
+        command: The command to run.
+        task: The task, sent immediately; the block begins when the process is ready.
+        environment: The complete environment of the process.
+        log: The file for its standard error.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Talker:
                 limit=_LINE_BYTES_MAX,
             )
         try:
-            await self._tell(self._task)
-            await self._hear()
+            await self._send(self._task)
+            await self._receive()
         except BaseException:
             await self._stop()
             raise
@@ -72,19 +72,19 @@ class Talker:
 
     @property
     def pid(self) -> int:
-        """Its process ID."""
+        """The process ID."""
         return self._running().pid
 
     async def go(self) -> dict[str, Any]:
-        """Lets it work, and answers its result.
+        """Let the process begin, and return its result.
 
         Raises:
-            CommandError: If it ends without one, with the end of what it wrote to standard error.
+            CommandError: The process ends without a result; the message shows the end of its standard error.
         """
-        await self._tell({"go": True})
-        return await self._hear()
+        await self._send({"go": True})
+        return await self._receive()
 
-    async def _tell(self, message: Mapping[str, Any]) -> None:
+    async def _send(self, message: Mapping[str, Any]) -> None:
         process = self._running()
         try:
             if process.stdin is not None:
@@ -94,18 +94,18 @@ class Talker:
             await process.wait()
             raise self._ended() from None
 
-    async def _hear(self) -> dict[str, Any]:
+    async def _receive(self) -> dict[str, Any]:
         process = self._running()
         line = await process.stdout.readline() if process.stdout is not None else b""
         if not line.endswith(b"\n"):
             await process.wait()
             raise self._ended()
-        heard: dict[str, Any] = json.loads(line)
-        return heard
+        message: dict[str, Any] = json.loads(line)
+        return message
 
     def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:
-            raise RuntimeError("it is not started")
+            raise RuntimeError("the process is not started")
         return self._process
 
     def _ended(self) -> CommandError:

@@ -1,1 +1,1 @@
-"""The measures P1 to P8, the curves, and what a long history costs."""
+"""The measures P1 to P8, the curves, and the cost of a long history."""

@@ -1,6 +1,6 @@
-"""What a long history costs: the same work on a stack without history and on one whose jobs table is full of it.
+"""The cost of a long history: the same work on a stack without history and on one whose jobs table is full of it.
 
-Both run all the time, and take turns: what the machine does beside is the same for both. What counts is the ratio.
+Both stacks run all the time and take turns, so that other load on the machine slows both alike. The ratio counts.
 """
 
 import time
@@ -23,17 +23,17 @@ from services.kit.settings import DatabaseSettings
 from tools.bench.load.generator import INPUT
 from tools.bench.measures import history_rows
 from tools.bench.plan import Plan
-from tools.bench.platform.stack_under_test import NOOP, Arena, Say, arena, watched
+from tools.bench.platform.stack_under_test import NOOP, Rates, Say, StackUnderTest, start_stack, watched
 from tools.bench.report.figures import Figures
 from tools.errors import CommandError
 
-#: Of what is done without history, at least so much is to be done with it.
+#: The least acceptable ratio of the work with history to the work without.
 TARGET: Final = 0.9
 
 _PAGE = 10
 _LISTS_A_RUN = 100
-# What operators look for, in a history that has next to none of it: the worst case for whoever has to look for it. What
-# no index leads to is looked for among a bounded number of rows a page.
+# Searches of operators in a history that has almost no matches, which is the worst case. A search without an index
+# reads a bounded number of rows a page.
 _SEARCHES: Final = {
     "dead_letters": "status = FAILED",
     "live_jobs_of_a_queue": 'queue = "wrong" AND (status = PENDING OR status = RUNNING OR status = SCHEDULED)',
@@ -44,26 +44,26 @@ _SEARCHES: Final = {
 }
 _SEARCHES_A_RUN = 20
 _TURNS_MIN = 3
-# Of the history, so much is over its time when retention is measured.
+# The part of the history that is past its retention time when retention is measured.
 _DUE = 0.02
 _ROUNDS_MAX = 20
-# As many as the service's retention takes a round.
+# The batch of the service's own retention.
 _RETENTION_BATCH = 500
 # The service's own retention must find nothing to do.
 _MARGIN = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One thing that was done on both stacks.
+class Comparison:
+    """The same work on both stacks.
 
     Attributes:
-        key: Of its ratio among the figures.
-        title: What it is, for people.
-        unit: What is counted.
-        empty: How many without history.
-        full: How many with it.
-        ratio: The second to the first.
+        key: The key of the ratio among the figures.
+        title: A title for people.
+        unit: The unit of the rates.
+        empty: The rate without history.
+        full: The rate with history.
+        ratio: The median ratio of the second rate to the first.
     """
 
     key: str
@@ -76,39 +76,37 @@ class Row:
 
 @dataclass(frozen=True)
 class History:
-    """What was measured.
+    """The results.
 
     Attributes:
-        rows: What was done on both stacks.
+        rows: The comparisons of both stacks.
         figures: All figures, by key.
         runs: The single runs.
     """
 
-    rows: list[Row]
+    rows: list[Comparison]
     figures: Figures
     runs: dict[str, Any]
 
 
 async def measure(plan: Plan, jobs: int, say: Say, folder: Path) -> History:
-    """Measures.
+    """Measure both stacks.
 
     Args:
         plan: The sizes of the runs.
         jobs: How many jobs the history has.
-        say: Tells people how far it is.
+        say: Prints the progress for people.
         folder: For the two stacks.
     """
-    async with arena(plan, say, folder / "empty") as empty, arena(plan, say, folder / "full") as full:
+    async with start_stack(plan, say, folder / "empty") as empty, start_stack(plan, say, folder / "full") as full:
 
-        async def work(_: Arena) -> History:
-            found: History = await watched(full, lambda _: _measure(empty, full, jobs))
-            return found
+        async def work(_: StackUnderTest) -> History:
+            return await watched(full, lambda _: _measure(empty, full, jobs))
 
-        both: History = await watched(empty, work)
-        return both
+        return await watched(empty, work)
 
 
-async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
+async def _measure(empty: StackUnderTest, full: StackUnderTest, jobs: int) -> History:
     plan, kept = full.plan, timedelta(days=HousekeepingSettings.model_fields["retention_days"].default) - _MARGIN
     await history_rows.fill(
         full.databases["jobs"],
@@ -120,7 +118,7 @@ async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
         runner=str(new_id()),
         progress=lambda count: full.say(f"{count:,} of {jobs:,} jobs of history") if count % 500_000 == 0 else None,
     )
-    table, indexes, rows = await history_rows.sizes(full.databases["jobs"])
+    sizes = await history_rows.sizes(full.databases["jobs"])
     full.say(f"{plan.batch_jobs} jobs, {plan.batch} a call, {plan.runs} times in turns")
     finished = await _in_turns(empty, full, max(plan.runs, _TURNS_MIN), _finish)
     full.say("first pages of ListJobs in turns")
@@ -130,30 +128,34 @@ async def _measure(empty: Arena, full: Arena, jobs: int) -> History:
     full.say("retention")
     retention = await _retention_ms(full, kept * (1 - _DUE))
     compared = [
-        _row("history_submit_ratio", "BatchCreateJobs", "jobs/s", finished, 0),
-        _row("history_finish_ratio", "end to end", "jobs/s", finished, 1),
-        _row("history_list_ratio", "ListJobs, first page", "calls/s", listed, 0),
-        _row("history_list_customer_ratio", "ListJobs of a customer, first page", "calls/s", listed, 1),
+        _compared("history_submit_ratio", "BatchCreateJobs", "jobs/s", finished, 0),
+        _compared("history_finish_ratio", "end to end", "jobs/s", finished, 1),
+        _compared("history_list_ratio", "ListJobs, first page", "calls/s", listed, 0),
+        _compared("history_list_customer_ratio", "ListJobs of a customer, first page", "calls/s", listed, 1),
     ]
     figures = {
-        "history_jobs": float(rows),
+        "history_jobs": float(sizes.rows),
         **{row.key: row.ratio for row in compared},
         **{f"history_{name}_ms": median(times) for name, times in searched.items()},
         **{f"history_{name}_ms_at_most": max(times) for name, times in searched.items()},
         "history_retention_ms_per_1000": retention,
-        "history_table_bytes_per_job": table / rows,
-        "history_indexes_bytes_per_job": indexes / rows,
+        "history_table_bytes_per_job": sizes.table_bytes / sizes.rows,
+        "history_indexes_bytes_per_job": sizes.index_bytes / sizes.rows,
     }
     return History(compared, figures, {"finished": finished, "listed": listed, "searched": searched})
 
 
+# The rates of both stacks in each turn, the empty one first.
 _Turns = list[tuple[tuple[float, float], tuple[float, float]]]
 
 
 async def _in_turns(
-    empty: Arena, full: Arena, turns: int, work: Callable[[Arena], Awaitable[tuple[float, float]]]
+    empty: StackUnderTest,
+    full: StackUnderTest,
+    turns: int,
+    work: Callable[[StackUnderTest], Awaitable[tuple[float, float]]],
 ) -> _Turns:
-    """Does some work on both, again and again; the first turn warms up. In every other turn the full one is first."""
+    """Do some work on both stacks repeatedly. The first turn warms up, and the order changes with every turn."""
     found: _Turns = []
     for number in range(turns + 1):
         if number % 2:
@@ -165,54 +167,54 @@ async def _in_turns(
     return found[1:]
 
 
-async def _finish(place: Arena) -> tuple[float, float]:
-    plan = place.plan
-    return await place.finish(plan.batch_jobs, batch=plan.batch, callers=plan.batch_callers)
+async def _finish(stack: StackUnderTest) -> Rates:
+    plan = stack.plan
+    return await stack.finish(plan.batch_jobs, batch=plan.batch, callers=plan.batch_callers)
 
 
-async def _list(empty: Arena, full: Arena, calls: int) -> _Turns:
-    """First pages a second, of all jobs and of a customer's. Call by call in turns: a call is over in milliseconds."""
+async def _list(empty: StackUnderTest, full: StackUnderTest, calls: int) -> _Turns:
+    """Return the first pages a second, of all jobs and of a customer's, in turns of one call, which takes some ms."""
     found: _Turns = []
     for number in range(calls + 1):
-        customers = [place.customers[number % len(place.customers)] for place in (empty, full)]
-        of_all = [await _lists_a_second(place, "") for place in (empty, full)]
+        customers = [stack.customers[number % len(stack.customers)] for stack in (empty, full)]
+        of_all = [await _lists_a_second(stack, "") for stack in (empty, full)]
         of_one = [
-            await _lists_a_second(place, f'customer_id = "{customer}"')
-            for place, customer in zip((empty, full), customers, strict=True)
+            await _lists_a_second(stack, f'customer_id = "{customer}"')
+            for stack, customer in zip((empty, full), customers, strict=True)
         ]
         found.append(((of_all[0], of_one[0]), (of_all[1], of_one[1])))
     return found[1:]
 
 
-async def _lists_a_second(place: Arena, query: str) -> float:
+async def _lists_a_second(stack: StackUnderTest, query: str) -> float:
     began = time.monotonic()
-    if not (await place.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=query))).jobs:
+    if not (await stack.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=query))).jobs:
         raise CommandError("a page of jobs is empty")
     return 1 / (time.monotonic() - began)
 
 
-async def _search(place: Arena, calls: int) -> dict[str, list[float]]:
-    """Milliseconds that the first page takes of what is next to never there."""
+async def _search(stack: StackUnderTest, calls: int) -> dict[str, list[float]]:
+    """Return the milliseconds that the first page of each search takes."""
     found: dict[str, list[float]] = {name: [] for name in _SEARCHES}
     for number in range(calls + 1):
         for name, query in _SEARCHES.items():
-            wanted = query.format(customer=place.customers[number % len(place.customers)])
+            wanted = query.format(customer=stack.customers[number % len(stack.customers)])
             began = time.monotonic()
-            await place.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=wanted))
+            await stack.platform.jobs.ListJobs(ListJobsRequest(page_size=_PAGE, filter=wanted))
             found[name].append((time.monotonic() - began) * 1e3)
-    # The first of each finds nothing in memory.
+    # The first call of each search reads from disk.
     return {name: times[1:] for name, times in found.items()}
 
 
-async def _retention_ms(place: Arena, age: timedelta) -> float:
-    """Milliseconds that retention takes to delete a thousand jobs, in rounds as the service does them."""
-    settings = DatabaseSettings(url=SecretStr(place.databases["jobs"]))
+async def _retention_ms(stack: StackUnderTest, age: timedelta) -> float:
+    """Return the milliseconds that retention takes to delete a thousand jobs, in the rounds of the service."""
+    settings = DatabaseSettings(url=SecretStr(stack.databases["jobs"]))
     database = Database.connect(settings, application_name="innosystem-bench")
     deleted, began = 0, time.monotonic()
     try:
         transactions = SqlTransactions(database)
         jobs = SqlJobRepository(transactions)
-        # The first connects, and is not counted.
+        # The first round opens the connection, and is not counted.
         for limit in (1, *[_RETENTION_BATCH] * _ROUNDS_MAX):
             async with transactions.begin():
                 of_round = await jobs.delete_many(await jobs.lock_finished(age, limit))
@@ -224,13 +226,13 @@ async def _retention_ms(place: Arena, age: timedelta) -> float:
     finally:
         await database.close()
     if not deleted:
-        raise CommandError("there is too little history for retention")
+        raise CommandError("the history is too short to measure retention")
     return seconds * 1e6 / deleted
 
 
-def _row(key: str, title: str, unit: str, turns: _Turns, which: int) -> Row:
-    """The medians, and the median of the ratios of single turns: what slows the machine is in both sides of one."""
-    return Row(
+def _compared(key: str, title: str, unit: str, turns: _Turns, which: int) -> Comparison:
+    """Return the medians, and the median of the ratios of single turns: a slow moment slows both sides of a turn."""
+    return Comparison(
         key,
         title,
         unit,

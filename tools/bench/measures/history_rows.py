@@ -1,16 +1,16 @@
-"""Fills the jobs table as a retention time of work leaves it: jobs that are done and charged, the oldest first."""
+"""Fill the jobs table with a retention time of history: jobs that are finished and charged, the oldest first."""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 
 #: Jobs a statement.
 CHUNK: Final = 50_000
 
-# The IDs are as clients make them: the time first, then chance (UUIDv7). So a chunk goes to the end of the key's index,
-# as it does when jobs are submitted one after the other.
+# The IDs are UUIDv7, as clients create them: the time first, then random bits. So a chunk goes to the end of the key's
+# index, as jobs do that are submitted one after the other.
 _FILL = """
     INSERT INTO jobs (id, customer_id, job_type_id, status, billing_status, priority, queue, input_data, input_bytes,
         output_data, output_bytes, estimated_cost_cents, cost_cents, currency, hold_id, transaction_id, attempt,
@@ -35,6 +35,14 @@ _SIZES = """
 """
 
 
+class TableSizes(NamedTuple):
+    """The sizes of a table: its bytes, with values stored out of line; those of its indexes; and its estimated rows."""
+
+    table_bytes: int
+    index_bytes: int
+    rows: int
+
+
 async def fill(
     url: str,
     count: int,
@@ -46,19 +54,19 @@ async def fill(
     runner: str,
     progress: Callable[[int], None],
 ) -> None:
-    """Fills the table, and does what autovacuum would have done meanwhile.
+    """Fill the table, and vacuum it as autovacuum would have done meanwhile.
 
     Args:
         url: The jobs database.
         count: How many jobs.
-        customers: Whose they are, in turns.
-        job_type: Its name.
-        age: How old the oldest is; they come at a constant rate.
+        customers: The customers of the jobs, in turns.
+        job_type: The name of their type.
+        age: The age of the oldest job; jobs follow at a constant rate.
         input_json: Their input.
-        runner: The ID of who has run them.
-        progress: Is told how many there are.
+        runner: The ID of the runner that has run them.
+        progress: Receives the number of jobs so far.
     """
-    # None of this is measured, so nothing of it has to be on the disk at once.
+    # The filling is not measured, so its commits need not wait for the disk.
     options = "-c synchronous_commit=off"
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, options=options) as connection:
         [(job_type_id,)] = await (await connection.execute(_JOB_TYPE, [job_type])).fetchall()
@@ -78,8 +86,8 @@ async def fill(
         await connection.execute("VACUUM (ANALYZE) jobs")
 
 
-async def sizes(url: str) -> tuple[int, int, int]:
-    """The bytes of the table, with what is stored out of line, and of its indexes; and about how many rows it has."""
+async def sizes(url: str) -> TableSizes:
+    """Return the sizes of the jobs table."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         [(table, indexes, rows)] = await (await connection.execute(_SIZES)).fetchall()
-    return int(table), int(indexes), int(rows)
+    return TableSizes(int(table), int(indexes), int(rows))

@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 from statistics import median
 
-from tools.bench.platform.stack_under_test import Arena
+from tools.bench.platform.stack_under_test import StackUnderTest
 from tools.bench.report.figures import Figures
 
 
 @dataclass(frozen=True)
-class Way:
-    """How jobs are submitted.
+class Workload:
+    """A number of jobs, and how they are submitted.
 
     Attributes:
-        name: Of the measure, in small letters.
+        name: The measure, in lower case.
         jobs: How many jobs a run.
-        batch: How many a call.
-        callers: How many calls at once.
+        batch: How many jobs a call.
+        callers: How many concurrent callers.
     """
 
     name: str
@@ -24,27 +24,30 @@ class Way:
     callers: int
 
 
-def in_batches(arena: Arena) -> Way:
-    """P1: 200 a call."""
-    return Way("p1", arena.plan.batch_jobs, arena.plan.batch, arena.plan.batch_callers)
+def in_batches(stack: StackUnderTest) -> Workload:
+    """Return the workload of P1: 200 jobs a call."""
+    return Workload("p1", stack.plan.batch_jobs, stack.plan.batch, stack.plan.batch_callers)
 
 
-def one_by_one(arena: Arena) -> Way:
-    """P2: one job a call, 64 callers."""
-    return Way("p2", arena.plan.unary_jobs, 1, arena.plan.callers)
+def one_by_one(stack: StackUnderTest) -> Workload:
+    """Return the workload of P2: one job a call, 64 callers."""
+    return Workload("p2", stack.plan.unary_jobs, 1, stack.plan.callers)
 
 
-async def measure(arena: Arena, way: Way) -> tuple[Figures, list[float]]:
-    """Measures one way of submission.
+async def measure(stack: StackUnderTest, workload: Workload) -> tuple[Figures, list[float]]:
+    """Measure a workload.
 
     Returns:
-        The figures (medians), and what each run had end to end.
+        The figures (medians), and the rate of each run end to end.
     """
-    arena.say(f"{way.name.upper()}: {way.jobs} jobs, {way.batch} a call, {arena.plan.runs} times")
-    await arena.finish(arena.plan.warm_up, batch=way.batch, callers=way.callers)
-    runs = [await arena.finish(way.jobs, batch=way.batch, callers=way.callers) for _ in range(arena.plan.runs)]
+    stack.say(f"{workload.name.upper()}: {workload.jobs} jobs, {workload.batch} a call, {stack.plan.runs} times")
+    await stack.finish(stack.plan.warm_up, batch=workload.batch, callers=workload.callers)
+    runs = [
+        await stack.finish(workload.jobs, batch=workload.batch, callers=workload.callers)
+        for _ in range(stack.plan.runs)
+    ]
     figures = {
-        f"{way.name}_submitted_per_second": median(submitted for submitted, _ in runs),
-        f"{way.name}_jobs_per_second": median(finished for _, finished in runs),
+        f"{workload.name}_submitted_per_second": median(run.submitted for run in runs),
+        f"{workload.name}_jobs_per_second": median(run.finished for run in runs),
     }
-    return figures, [finished for _, finished in runs]
+    return figures, [run.finished for run in runs]

@@ -1,1 +1,1 @@
-"""Task queues that others use, doing the same work by hand, in a virtual environment of their own."""
+"""Other task queues with the same work written by hand, in a separate virtual environment."""

@@ -1,4 +1,4 @@
-"""The peers' virtual environment: made when it is first needed, and again when its requirements change."""
+"""The peers' virtual environment, created when it is first needed and after its requirements have changed."""
 
 import asyncio
 import shutil
@@ -15,10 +15,10 @@ _TAIL_LINES = 15
 
 
 async def python_of(folder: Path) -> Path:
-    """Answers the interpreter of the environment in a folder, which is made if it is missing or old.
+    """Return the interpreter of the environment in a folder, which is created if it is missing or outdated.
 
     Raises:
-        CommandError: If it can't be made, with the end of what was said.
+        CommandError: The environment can't be created; the message shows the end of the output.
     """
     python = folder / "bin/python"
     if _is_ready(folder):
@@ -32,7 +32,7 @@ async def python_of(folder: Path) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """The versions that are installed there, by package."""
+    """Return the installed versions by package."""
     lines = _REQUIREMENTS.read_text("utf-8").splitlines()
     pinned = [line.split()[0].partition("==") for line in lines if "==" in line]
     return {name: version for name, _, version in pinned}
@@ -51,7 +51,7 @@ def _clear(folder: Path) -> None:
     if not folder.exists():
         return
     if not (folder / "pyvenv.cfg").exists():
-        raise CommandError(f"{folder} is no virtual environment: name another folder")
+        raise CommandError(f"{folder} is not a virtual environment: name another folder")
     shutil.rmtree(folder)
 
 
@@ -60,11 +60,11 @@ async def _run(*command: str) -> None:
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     if process.returncode:
-        lines = said.decode(errors="replace").splitlines()[-_TAIL_LINES:]
-        raise CommandError("the peers' environment can't be made:\n" + "\n".join(f"  {line}" for line in lines))
+        lines = output.decode(errors="replace").splitlines()[-_TAIL_LINES:]
+        raise CommandError("the peers' environment can't be created:\n" + "\n".join(f"  {line}" for line in lines))

@@ -1,4 +1,4 @@
-"""Measures the peers: each with a worker, a database and a broker's keys of its own, on the stack's own servers."""
+"""Measure the peers, each with its own worker, database and Redis database, on the servers of the stack."""
 
 import asyncio
 import os
@@ -16,18 +16,18 @@ from uuid import uuid4
 import psycopg
 from redis import asyncio as redis
 
-from tools.bench.load.load_process import Talker
+from tools.bench.load.load_process import LoadProcess
 from tools.bench.peers.environment import versions
 from tools.bench.peers.peerwork.work import SCHEMA
 from tools.bench.platform.databases import new_database
-from tools.bench.platform.stack_under_test import Arena
+from tools.bench.platform.stack_under_test import StackUnderTest
 from tools.bench.report.figures import Figures
 from tools.errors import CommandError
-from tools.local import die_with_parent as attached
+from tools.local import die_with_parent
 
 _HERE = Path(__file__).parent
 _REDIS_DATABASE = "15"
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _DONE_SECONDS_MAX = 300.0
 _STOP_SECONDS_MAX = 15.0
 _WALLETS = "INSERT INTO wallets (id, balance) SELECT id, 1000000000 FROM unnest(%s::uuid[]) AS new(id)"
@@ -35,13 +35,13 @@ _WALLETS = "INSERT INTO wallets (id, balance) SELECT id, 1000000000 FROM unnest(
 
 @dataclass(frozen=True)
 class Peer:
-    """A task queue and the best settings that were found for it on two cores.
+    """A task queue with the best settings that were found for it on two cores.
 
     Attributes:
-        name: Of the library.
-        worker: What `python -m` runs as the worker.
-        callers: How many callers submit at once.
-        prepare: What `python -m` runs once in a new database.
+        name: The library.
+        worker: The arguments of `python -m` for the worker.
+        callers: How many concurrent callers submit.
+        prepare: The arguments of `python -m` that prepare a new database.
     """
 
     name: str
@@ -75,7 +75,7 @@ PEERS: Final = (
 
 
 def settings() -> dict[str, Any]:
-    """Which versions of the peers are measured, and how they are set, to be written beside the figures."""
+    """Return the versions and settings of the peers, for the report."""
     locked = versions()
     return {
         peer.name: {"version": locked[peer.name], "worker": " ".join(peer.worker), "callers": peer.callers}
@@ -83,11 +83,11 @@ def settings() -> dict[str, Any]:
     }
 
 
-async def measure(arena: Arena, python: Path) -> tuple[Figures, dict[str, Any]]:
-    """Measures all peers, one after the other.
+async def measure(stack: StackUnderTest, python: Path) -> tuple[Figures, dict[str, Any]]:
+    """Measure all peers, one after the other.
 
     Args:
-        arena: Where PostgreSQL and Redis are; its services have nothing to do meanwhile.
+        stack: The stack with PostgreSQL and Redis; its services are idle meanwhile.
         python: The interpreter of the peers' environment.
 
     Returns:
@@ -96,46 +96,48 @@ async def measure(arena: Arena, python: Path) -> tuple[Figures, dict[str, Any]]:
     figures: Figures = {}
     runs: dict[str, Any] = {}
     for peer in PEERS:
-        arena.say(f"{peer.name}: {arena.plan.unary_jobs} jobs, {arena.plan.runs} times")
+        stack.say(f"{peer.name}: {stack.plan.unary_jobs} jobs, {stack.plan.runs} times")
         key = f"{peer.name}_jobs_per_second"
-        runs[key] = await measure_peer(arena, python, peer)
+        runs[key] = await measure_peer(stack, python, peer)
         figures[key] = median(runs[key])
     return figures, runs
 
 
-async def measure_peer(arena: Arena, python: Path, peer: Peer) -> list[float]:
-    """Measures one of them: the jobs a second of each run, end to end."""
-    async with new_database(arena.databases["jobs"]) as url, _broker(arena.settings["REDIS_URL"]) as redis_url:
-        contest = Contest(arena, python, peer, _environment(url, redis_url), url)
-        await contest.prepare()
-        async with contest.worker():
-            await contest.run(arena.plan.warm_up)
-            return [await contest.run(arena.plan.unary_jobs) for _ in range(arena.plan.runs)]
+async def measure_peer(stack: StackUnderTest, python: Path, peer: Peer) -> list[float]:
+    """Measure one peer: the jobs a second of each run, end to end."""
+    async with new_database(stack.databases["jobs"]) as url, _broker(stack.settings["REDIS_URL"]) as redis_url:
+        peer_run = PeerRun(stack, python, peer, _environment(url, redis_url), url)
+        await peer_run.prepare()
+        async with peer_run.worker():
+            await peer_run.run(stack.plan.warm_up)
+            return [await peer_run.run(stack.plan.unary_jobs) for _ in range(stack.plan.runs)]
 
 
-class Contest:
-    """One peer at work.
+class PeerRun:
+    """The runs of one peer.
 
     Args:
-        arena: For the sizes, and for logs.
+        stack: The stack, for the sizes and the folder of logs.
         python: The peers' interpreter.
-        peer: Which one.
-        environment: All of its processes' environment.
-        url: Its database.
+        peer: The peer.
+        environment: The complete environment of its processes.
+        url: The address of its database.
     """
 
-    def __init__(self, arena: Arena, python: Path, peer: Peer, environment: Mapping[str, str], url: str) -> None:
-        self._arena = arena
+    def __init__(
+        self, stack: StackUnderTest, python: Path, peer: Peer, environment: Mapping[str, str], url: str
+    ) -> None:
+        self._stack = stack
         self._python = str(python)
         self._peer = peer
         self._environment = environment
         self._url = url
-        self._wallets = [str(uuid4()) for _ in range(arena.plan.wallets)]
-        self._log = arena.folder / f"{peer.name}.log"
+        self._wallets = [str(uuid4()) for _ in range(stack.plan.wallets)]
+        self._log = stack.folder / f"{peer.name}.log"
         self._done = 0
 
     async def prepare(self) -> None:
-        """Makes tables and wallets."""
+        """Create the tables and wallets."""
         async with await psycopg.AsyncConnection.connect(self._url) as connection:
             for statement in SCHEMA:
                 await connection.execute(statement)
@@ -147,7 +149,7 @@ class Contest:
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[None]:
-        """Runs its worker for the time of the block."""
+        """Run the worker for the time of the block."""
         process = await self._start(self._peer.worker)
         try:
             yield
@@ -157,11 +159,11 @@ class Contest:
             await _stop(process)
 
     async def run(self, jobs: int) -> float:
-        """Submits jobs and waits for all of them: how many a second were done, end to end."""
+        """Submit jobs, wait for all of them, and return the jobs a second end to end."""
         task = {"jobs": jobs, "callers": self._peer.callers, "wallets": self._wallets}
         command = [self._python, "-m", "peerwork.submit", self._peer.name]
         log = self._log.with_name(f"{self._peer.name}-submit.log")
-        async with Talker(command, task, self._environment, log) as submitter:
+        async with LoadProcess(command, task, self._environment, log) as submitter:
             began = float((await submitter.go())["began"])
         self._done += jobs
         return jobs / (await self._until_done() - began)
@@ -173,19 +175,19 @@ class Contest:
                 found = await (await connection.execute("SELECT count(*) FROM ledger")).fetchone()
                 if found is not None and found[0] >= self._done:
                     return time.monotonic()
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
         raise self._failed()
 
     async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                # It ends with this process; -P, because the folder of that script is no place to import from.
-                *(self._python, "-P", attached.__file__, str(os.getpid()), *arguments),
+                # The script ends with this process; -P, so that nothing is imported from its folder.
+                *(self._python, "-P", die_with_parent.__file__, str(os.getpid()), *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=dict(self._environment),
-                cwd=self._arena.folder,
+                cwd=self._stack.folder,
                 start_new_session=True,
             )
 
@@ -195,7 +197,7 @@ class Contest:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Ends a worker and, if that takes too long, all that it has started: its session is a group of its own."""
+    """End a worker and, if that takes too long, its whole session with all processes that it has started."""
     if process.returncode is None:
         process.terminate()
     try:
@@ -207,14 +209,14 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 def _environment(database_url: str, redis_url: str) -> dict[str, str]:
-    # Nothing of the platform's own environment is on their path.
+    # Without the platform's own environment on the path.
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PG"))}
     return {**own, "PYTHONPATH": str(_HERE), "PEER_DATABASE_URL": database_url, "PEER_REDIS_URL": redis_url}
 
 
 @asynccontextmanager
 async def _broker(redis_url: str) -> AsyncIterator[str]:
-    """A database of Redis that has to be empty, and is empty again afterwards."""
+    """Yield the address of a Redis database that must be empty, and empty it afterwards."""
     address = urlsplit(redis_url)
     if address.scheme == "unix":
         query = urlencode({**dict(parse_qsl(address.query)), "db": _REDIS_DATABASE})
@@ -223,7 +225,7 @@ async def _broker(redis_url: str) -> AsyncIterator[str]:
         url = urlunsplit(address._replace(path=f"/{_REDIS_DATABASE}"))
     async with redis.Redis.from_url(url) as client:
         if await client.dbsize():
-            raise CommandError(f"database {_REDIS_DATABASE} of Redis holds keys: the peers need it for themselves")
+            raise CommandError(f"database {_REDIS_DATABASE} of Redis holds keys: the peers need an empty one")
         try:
             yield url
         finally:

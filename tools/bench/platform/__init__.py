@@ -1,1 +1,1 @@
-"""The platform under test, and what is read of it."""
+"""The platform under test, and readers of its state."""

@@ -1,4 +1,4 @@
-"""What CPU time all parts of a stack take, and what PostgreSQL and the services count meanwhile."""
+"""The CPU time of all parts of a stack, and the counters of PostgreSQL and the services."""
 
 import os
 import re
@@ -14,29 +14,29 @@ import redis.asyncio as redis
 
 from tools.bench.platform.processes import children, cpu_seconds, machine_seconds
 from tools.bench.platform.settling import APPLICATION
-from tools.bench.platform.stack_under_test import Arena
+from tools.bench.platform.stack_under_test import StackUnderTest
 
 _ACTIVITY = """
     SELECT pid, datname IS NOT NULL, backend_type, application_name FROM pg_stat_activity
     WHERE pid <> pg_backend_pid() AND (datname IS NULL OR datname = current_database())
 """
 _COMMITS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-# A line a call, as the access log has it.
+# One line of the access log.
 _CALL = re.compile(rb'"method":\s*"/[\w.]+/(\w+)"')
 
 
 @dataclass(frozen=True)
-class Look:
-    """How much was used until a moment.
+class Snapshot:
+    """All counters at one moment.
 
     Attributes:
         names: The part that each process belongs to, by process ID.
-        total: CPU seconds of each process.
-        main: CPU seconds of each process's first thread.
-        busy: CPU seconds of the whole machine.
-        available: The same if no core had ever rested.
-        commits: Transactions committed, by database.
-        logged: Bytes that each service has logged.
+        total: The CPU seconds of each process.
+        main: The CPU seconds of each process's first thread.
+        busy: The CPU seconds of the whole machine.
+        available: The CPU seconds that all cores had, busy or idle.
+        commits: The committed transactions, by database.
+        logged: The bytes that each service has logged.
     """
 
     names: Mapping[int, str]
@@ -49,13 +49,13 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Used:
-    """What a part of the stack took.
+class PartUsage:
+    """The CPU time of a part of the stack.
 
     Attributes:
-        name: Of the part; a part may be several processes.
-        seconds: On a CPU.
-        main_seconds: Of that, in the first thread of its processes.
+        name: The part, which may be several processes.
+        seconds: Its CPU seconds.
+        main_seconds: The share of these in the first thread of its processes.
     """
 
     name: str
@@ -63,51 +63,53 @@ class Used:
     main_seconds: float
 
 
-def python_processes(arena: Arena) -> dict[str, int]:
-    """The services, the runners and the processes that those have started, by name."""
+def python_processes(stack: StackUnderTest) -> dict[str, int]:
+    """Return the process IDs of the services, the runners and their children, by name."""
     found: dict[str, int] = {}
-    for child in arena.stack.children:
+    for child in stack.processes.children:
         if child.pid is not None:
             found[child.name] = child.pid
             found.update({f"{child.name}/{number}": pid for number, pid in enumerate(sorted(children(child.pid)), 1)})
     return found
 
 
-async def look(arena: Arena) -> Look:
-    """Looks once."""
-    names = {pid: name.partition("/")[0] for name, pid in python_processes(arena).items()}
+async def take_snapshot(stack: StackUnderTest) -> Snapshot:
+    """Read all counters."""
+    names = {pid: name.partition("/")[0] for name, pid in python_processes(stack).items()}
     names[os.getpid()] = "the bench"
     commits: dict[str, int] = {}
-    for service, url in arena.databases.items():
+    for service, url in stack.databases.items():
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             [(commits[service],)] = await (await connection.execute(_COMMITS)).fetchall()
             for pid, own, kind, application in await (await connection.execute(_ACTIVITY)).fetchall():
                 if _is(pid, "postgres"):
                     names[pid] = f"PostgreSQL: {_backend(service, own=own, kind=kind, application=application)}"
-    async with redis.Redis.from_url(arena.settings["REDIS_URL"]) as client:
+    async with redis.Redis.from_url(stack.settings["REDIS_URL"]) as client:
         server: Mapping[str, Any] = await client.info("server")
     if _is(int(server["process_id"]), "redis"):
         names[int(server["process_id"])] = "Redis"
     total, main = _times(names)
     busy, available = machine_seconds()
-    logged = {service: _log(arena, service).stat().st_size for service in arena.stack.addresses}
-    return Look(names, total, main, busy, available, commits, logged)
+    logged = {service: _log(stack, service).stat().st_size for service in stack.processes.addresses}
+    return Snapshot(names, total, main, busy, available, commits, logged)
 
 
-def used(before: Look, after: Look) -> list[Used]:
-    """What each part took between two looks, most first."""
+def usage(before: Snapshot, after: Snapshot) -> list[PartUsage]:
+    """Return the CPU time of each part between two snapshots, the largest first."""
     seconds: defaultdict[str, float] = defaultdict(float)
     main: defaultdict[str, float] = defaultdict(float)
     for pid, name in after.names.items():
-        # One that is new has had nothing before.
+        # A process that is new in the second snapshot had used nothing in the first.
         seconds[name] += after.total.get(pid, 0.0) - before.total.get(pid, 0.0)
         main[name] += after.main.get(pid, 0.0) - before.main.get(pid, 0.0)
-    return [Used(name, taken, main[name]) for name, taken in sorted(seconds.items(), key=itemgetter(1), reverse=True)]
+    return [
+        PartUsage(name, taken, main[name]) for name, taken in sorted(seconds.items(), key=itemgetter(1), reverse=True)
+    ]
 
 
-def calls(arena: Arena, since: Look) -> dict[str, dict[str, int]]:
-    """How often each method of each service was called since a look, by the services' logs."""
-    return {service: _counted(_log(arena, service), offset) for service, offset in since.logged.items()}
+def calls(stack: StackUnderTest, since: Snapshot) -> dict[str, dict[str, int]]:
+    """Count the calls of each method of each service since a snapshot, from the services' logs."""
+    return {service: _counted(_log(stack, service), offset) for service, offset in since.logged.items()}
 
 
 def _counted(log: Path, offset: int) -> dict[str, int]:
@@ -121,20 +123,20 @@ def _a_call(line: bytes) -> re.Match[bytes] | None:
     return _CALL.search(line) if b'"duration_ms"' in line else None
 
 
-def _log(arena: Arena, service: str) -> Path:
-    return arena.folder / "logs" / f"{service}.log"
+def _log(stack: StackUnderTest, service: str) -> Path:
+    return stack.folder / "logs" / f"{service}.log"
 
 
 def _backend(service: str, *, own: bool, kind: str, application: str) -> str:
     if application == APPLICATION:
-        return "the bench's looks"
+        return "the bench's queries"
     if "autovacuum" in kind:
         return "autovacuum"
     return service if own else "background"
 
 
 def _is(pid: int, program: str) -> bool:
-    """Whether a process is here and of that kind; a server may be on another machine."""
+    """Return whether a process of this machine runs a program; a server may be on another machine."""
     try:
         return program in Path(f"/proc/{pid}/comm").read_text()
     except FileNotFoundError:
@@ -151,5 +153,5 @@ def _readable(names: Mapping[int, str]) -> Iterator[tuple[int, float, float]]:
         try:
             yield pid, cpu_seconds(pid), cpu_seconds(pid, thread=pid)
         except (FileNotFoundError, ProcessLookupError):
-            # A connection that was closed meanwhile: its time is in the rest.
+            # The connection was closed meanwhile: its time counts as that of others.
             continue

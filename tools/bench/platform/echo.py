@@ -1,7 +1,7 @@
-"""A wallets service that answers at once: `python -m tools.bench.platform.echo` on the chassis that all services have.
+"""An echo in place of the wallets service, on the chassis of all services: `python -m tools.bench.platform.echo`.
 
-It serves Deduct with the messages of the contract, so that as many bytes are read, checked and written as by the real
-one, and does nothing in between. With `bare` the same is served without any layer around the calls.
+The echo serves Deduct with the messages of the contract, so that it reads, checks and writes as many bytes as the real
+service, and does nothing in between. With `bare` it serves without any layer around the calls.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ _ID = "01990000-0000-7000-8000-000000000000"
 
 
 class Echo(WalletServiceServicer):
-    """Answers what was asked; its money is made up."""
+    """A wallets service without wallets."""
 
     async def Deduct(self, request: DeductRequest, context: Any) -> DeductResponse:  # noqa: N802 - the contract's name
-        """Answers a deduction that never was, as large as a real one."""
+        """Return an invented deduction, as large as a real one."""
         moment = Timestamp(seconds=1_800_000_000, nanos=123_456_000)
         transaction = Transaction(
             id=_ID,
@@ -60,13 +60,13 @@ class Echo(WalletServiceServicer):
 
 
 def _servicer() -> WalletServiceServicer:
-    # Its other methods are the stubs', which answer UNIMPLEMENTED; the stubs' types take those for missing.
+    # The stub implements the other methods as UNIMPLEMENTED; its types declare them as missing.
     servicer: WalletServiceServicer = cast("Any", Echo)()
     return servicer
 
 
 async def layered() -> None:
-    """Serves with all layers, as services do."""
+    """Serve with all layers, as the services do."""
     server = Server(
         settings=ServerSettings(listen_address=_ADDRESS),
         served=[
@@ -81,7 +81,7 @@ async def layered() -> None:
 
 
 async def bare() -> None:
-    """Serves with none; all else is as in services."""
+    """Serve without layers; everything else is as in the services."""
     server = grpc.aio.server(options=channel_options(ServerSettings(listen_address=_ADDRESS)))
     add_WalletServiceServicer_to_server(_servicer(), server)
     port = server.add_insecure_port(_ADDRESS)

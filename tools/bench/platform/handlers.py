@@ -1,4 +1,4 @@
-"""The handler that says when it was entered, for the measures of pickup."""
+"""The handler that returns the time at which it was entered, for the measures of pickup."""
 
 import time
 from typing import Any
@@ -8,5 +8,5 @@ from innosystem.runner import handler
 
 @handler("bench.pickup")
 async def pickup(input: Any) -> dict[str, int]:
-    """Answers the machine's monotonic clock, which all its processes share."""
+    """Return the machine's monotonic clock, which all its processes share."""
     return {"entered_ns": time.monotonic_ns()}

@@ -1,4 +1,4 @@
-"""What processes use, as Linux tells it."""
+"""CPU time and memory of processes, as Linux reports them."""
 
 import os
 import time
@@ -19,20 +19,20 @@ _WHOLE_PROCESS = 2
 
 
 def require_proc() -> None:
-    """Checks that there is anything to read.
+    """Require /proc.
 
     Raises:
-        CommandError: If this is not Linux.
+        CommandError: This system is not Linux.
     """
     if not (_PROC / "self/statm").exists():
         raise CommandError("P7, P8 and the profile read /proc, which only Linux has: leave P7 and P8 out by --only")
 
 
 def cpu_seconds(pid: int, *, thread: int | None = None) -> float:
-    """How long a process, or one of its threads, has been on a CPU, in its own code and in the kernel's.
+    """Return the CPU seconds of a process, or of one of its threads, in its own code and in the kernel's.
 
     Raises:
-        ProcessLookupError: If there is none.
+        ProcessLookupError: The process does not exist.
     """
     if thread is None:
         # The clock that clock_getcpuclockid(3) names, as Linux numbers it: /proc has the same in steps of 10 ms.
@@ -45,9 +45,9 @@ def cpu_seconds(pid: int, *, thread: int | None = None) -> float:
 
 
 def machine_seconds() -> tuple[float, float]:
-    """How long the machine's cores have been busy since it started, and how long they could have been.
+    """Return the busy and the available seconds of all cores since the machine started.
 
-    What a hypervisor gave to others meanwhile is in neither.
+    Neither contains the time that a hypervisor gave to other machines.
     """
     user, nice, system, idle, waiting, irq, soft_irq = map(int, (_PROC / "stat").read_text().split()[1:8])
     busy = user + nice + system + irq + soft_irq
@@ -55,12 +55,12 @@ def machine_seconds() -> tuple[float, float]:
 
 
 def memory_mb(pid: int) -> float:
-    """How much of a process is in memory, in millions of bytes; what it shares with others is counted as well."""
+    """Return the resident memory of a process in millions of bytes, shared memory included."""
     return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE / _MB
 
 
 def children(pid: int) -> Iterator[int]:
-    """The processes that a process has started, and those that they have."""
+    """Yield the descendants of a process."""
     for child in _started_by(pid):
         yield child
         yield from children(child)
@@ -71,23 +71,23 @@ def _started_by(pid: int) -> list[int]:
         tasks = list((_PROC / str(pid) / "task").iterdir())
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
-        # A thread or all of it ended meanwhile; the next look has what is left.
+        # A thread or the whole process ended meanwhile; the next sample has the rest.
         return []
 
 
 class Memory:
-    """What the processes of a stack had in memory, look by look.
+    """The memory of a stack's processes, sample by sample.
 
     Args:
-        pids: The processes, by name. Those that they start are theirs.
+        pids: The processes, by name; their descendants are sampled as well.
     """
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = pids
         self._points: dict[str, list[tuple[float, float]]] = {}
 
-    def look(self) -> None:
-        """Notes what each process has now."""
+    def sample(self) -> None:
+        """Record the memory that each process has now."""
         now = time.monotonic()
         for name, pid in self._pids.items():
             self._note(name, pid, now)
@@ -95,11 +95,11 @@ class Memory:
                 self._note(f"{name}/{number}", child, now)
 
     def largest(self) -> dict[str, float]:
-        """The most that each process had."""
+        """Return the maximum of each process."""
         return {name: max(value for _, value in points) for name, points in self._points.items()}
 
     def slopes(self, skip_seconds: float) -> dict[str, float]:
-        """How many MB a minute each process grew, without the time in which it filled its pools and caches."""
+        """Return the growth of each process in MB a minute, without the first seconds, which fill pools and caches."""
         begin = min(points[0][0] for points in self._points.values()) + skip_seconds
         late = {name: [point for point in points if point[0] >= begin] for name, points in self._points.items()}
         return {name: slope_per_minute(points) for name, points in late.items() if len(points) > 1}
@@ -108,6 +108,6 @@ class Memory:
         try:
             memory = memory_mb(pid)
         except (FileNotFoundError, ProcessLookupError):
-            # It ended between two looks; whether it should have is watched by the stack.
+            # The process ended between two samples; the stack watches for unexpected ends.
             return
         self._points.setdefault(name, []).append((now, memory))

@@ -1,7 +1,6 @@
-"""Looks into the jobs database: whether all is settled, how much is, and when handlers were entered.
+"""Queries of the jobs database: whether all jobs are settled, how many are, and when handlers were entered.
 
-Over SQL and not over calls, so that looking costs the services nothing. Each look is answered by partial indexes that
-hold little at that time.
+SQL instead of calls, so that polling costs the services nothing. Partial indexes with few entries serve each query.
 """
 
 import asyncio
@@ -15,10 +14,10 @@ import psycopg
 
 from tools.errors import CommandError
 
-#: How these connections are called in PostgreSQL's own statistics.
+#: The name of these connections in PostgreSQL's own statistics.
 APPLICATION = "innosystem-bench"
 
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _SETTLED_SECONDS_MAX = 1800.0
 
 _UNSETTLED = """
@@ -34,10 +33,10 @@ _ENTERED = "SELECT id, (output_data->>'entered_ns')::bigint FROM jobs WHERE id =
 
 
 class JobsReader:
-    """Looks into the jobs database.
+    """A reader of the jobs database.
 
     Args:
-        connection: To that database, in autocommit.
+        connection: A connection to that database, in autocommit.
     """
 
     def __init__(self, connection: psycopg.AsyncConnection) -> None:
@@ -46,8 +45,8 @@ class JobsReader:
     @classmethod
     @asynccontextmanager
     async def connect(cls, url: str) -> AsyncIterator[Self]:
-        """Connects for the time of the block."""
-        # Nothing has analysed the young table yet: without statistics a look may read all of it.
+        """Connect for the time of the block."""
+        # The young table is not analysed yet: without statistics a query may read all of it.
         options = "-c enable_seqscan=off"
         async with await psycopg.AsyncConnection.connect(
             url, autocommit=True, options=options, application_name=APPLICATION
@@ -55,52 +54,52 @@ class JobsReader:
             yield cls(connection)
 
     async def until_settled(self) -> float:
-        """Waits until no job is waiting, running or to be charged.
+        """Wait until no job is waiting, running or due to be charged.
 
         Returns:
-            The machine's monotonic clock when that was seen.
+            The machine's monotonic clock at that moment.
 
         Raises:
-            CommandError: If it takes too long.
+            CommandError: The wait takes too long.
         """
         limit = time.monotonic() + _SETTLED_SECONDS_MAX
         while await self._one(_UNSETTLED):
             if time.monotonic() > limit:
                 raise CommandError(f"the jobs are not settled after {_SETTLED_SECONDS_MAX:g} s; see the stack's logs")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return time.monotonic()
 
     async def vacuum(self) -> None:
-        """Vacuums and analyses the jobs."""
+        """Vacuum and analyse the jobs."""
         await self._connection.execute("VACUUM (ANALYZE) jobs")
 
     async def until_charged(self, count: int, since: float) -> tuple[int, float]:
-        """Waits until so many jobs are charged of those completed since a time.
+        """Wait until enough of the jobs completed since a time are charged.
 
         Args:
-            count: How many at least.
+            count: The least number of charged jobs.
             since: Seconds since the epoch.
 
         Returns:
-            How many there were then, and the machine's monotonic clock.
+            The number of charged jobs, and the machine's monotonic clock at that moment.
 
         Raises:
-            CommandError: If it takes too long.
+            CommandError: The wait takes too long.
         """
         limit = time.monotonic() + _SETTLED_SECONDS_MAX
         while (charged := await self._one(_SETTLED_SINCE, since)) < count:
             if time.monotonic() > limit:
                 raise CommandError(f"only {charged} jobs are charged after {_SETTLED_SECONDS_MAX:g} s")
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         return charged, time.monotonic()
 
     async def entered_ns(self, job_ids: Collection[str]) -> dict[str, int]:
-        """When handlers were entered, by job, on the machine's monotonic clock."""
+        """Return when handlers were entered, by job, on the machine's monotonic clock."""
         found = await self._connection.execute(_ENTERED, [[UUID(job_id) for job_id in job_ids]])
         return {str(job_id): entered for job_id, entered in await found.fetchall()}
 
     async def _one(self, statement: str, *parameters: object) -> int:
         row = await (await self._connection.execute(statement, parameters)).fetchone()
         if row is None:
-            raise RuntimeError("a statement that answers one row answered none")
+            raise RuntimeError("a query for one row returned none")
         return int(row[0])

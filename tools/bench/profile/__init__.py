@@ -1,1 +1,1 @@
-"""Where the CPU goes."""
+"""The use of CPU time."""

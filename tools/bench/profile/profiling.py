@@ -1,4 +1,4 @@
-"""Where the CPU goes while jobs are done as P1 and P2 submit them: by process, by package and by function."""
+"""The use of CPU time under the workloads of P1 and P2: by process, by package and by function."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -7,39 +7,41 @@ from operator import attrgetter
 from pathlib import Path
 
 from tools.bench.measures import throughput
-from tools.bench.measures.throughput import Way
+from tools.bench.measures.throughput import Workload
 from tools.bench.plan import Plan
 from tools.bench.platform import consumption
-from tools.bench.platform.consumption import Look, Used
+from tools.bench.platform.consumption import PartUsage, Snapshot
 from tools.bench.platform.processes import require_proc
-from tools.bench.platform.stack_under_test import NOOP, Arena, Say, arena, watched
-from tools.bench.profile import pyspy as spy
-from tools.bench.profile import stacks
+from tools.bench.platform.stack_under_test import NOOP, Say, StackUnderTest, start_stack, watched
+from tools.bench.profile import pyspy, stacks
 
-_WAYS: Mapping[str, Callable[[Arena], Way]] = {"P1": throughput.in_batches, "P2": throughput.one_by_one}
-#: What can be profiled.
-MEASURES = tuple(_WAYS)
+_WORKLOADS: Mapping[str, Callable[[StackUnderTest], Workload]] = {
+    "P1": throughput.in_batches,
+    "P2": throughput.one_by_one,
+}
+#: The measures that can be profiled.
+MEASURES = tuple(_WORKLOADS)
 
 
 @dataclass(frozen=True)
 class Profiled:
-    """What was seen of one measure.
+    """The profile of one measure.
 
     Attributes:
-        way: How jobs were submitted.
-        jobs_per_second: End to end, under observation.
+        workload: How jobs were submitted.
+        jobs_per_second: The rate end to end, while sampling.
         used: The CPU time of each part.
         others_seconds: The CPU time of everything else on the machine, the sampling included.
         busy: The part of the machine's CPU time that was used.
-        commits: Transactions, by database.
-        calls: Calls, by service and method.
+        commits: The transactions, by database.
+        calls: The calls, by service and method.
         stacks: The samples of each Python process.
-        files: Where those are left.
+        files: The files of these samples.
     """
 
-    way: Way
+    workload: Workload
     jobs_per_second: float
-    used: Sequence[Used]
+    used: Sequence[PartUsage]
     others_seconds: float
     busy: float
     commits: Mapping[str, int]
@@ -51,50 +53,52 @@ class Profiled:
 async def profile(
     plan: Plan, measures: Sequence[str], say: Say, *, folder: Path, target: Path, done: Callable[[Profiled], None]
 ) -> None:
-    """Profiles.
+    """Profile measures.
 
     Args:
         plan: The sizes of the runs.
-        measures: Of `MEASURES`.
-        say: Tells people how far it is.
+        measures: A choice of `MEASURES`.
+        say: Prints the progress for people.
         folder: For the stack.
-        target: Where the collapsed stacks are left; made if it is missing.
-        done: Is told of each measure.
+        target: The folder for the collapsed stacks; created if it is missing.
+        done: Receives the profile of each measure.
 
     Raises:
-        CommandError: If this machine, or this user, can't.
+        CommandError: This machine lacks the means, or this user the right.
     """
     require_proc()
-    program = spy.py_spy()
+    program = pyspy.py_spy()
     await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
 
-    async def work(place: Arena) -> None:
+    async def work(stack: StackUnderTest) -> None:
         for measure in measures:
-            done(await _profile(place, _WAYS[measure](place), program, target))
+            done(await _profile(stack, _WORKLOADS[measure](stack), program, target))
 
-    async with arena(plan, say, folder / "main") as place:
-        await watched(place, work)
+    async with start_stack(plan, say, folder / "main") as stack:
+        await watched(stack, work)
 
 
-async def _profile(place: Arena, way: Way, program: Path, target: Path) -> Profiled:
-    place.say(f"{way.name.upper()}: {way.jobs} jobs, {way.batch} a call, under observation")
-    await place.finish(way.jobs, batch=way.batch, callers=way.callers)
-    generator = place.generator("jobs", job_type=NOOP, jobs=way.jobs, batch=way.batch, callers=way.callers)
+async def _profile(stack: StackUnderTest, workload: Workload, program: Path, target: Path) -> Profiled:
+    stack.say(f"{workload.name.upper()}: {workload.jobs} jobs, {workload.batch} a call, under observation")
+    await stack.finish(workload.jobs, batch=workload.batch, callers=workload.callers)
+    generator = stack.generator(
+        "jobs", job_type=NOOP, jobs=workload.jobs, batch=workload.batch, callers=workload.callers
+    )
     async with generator:
-        pids = {**consumption.python_processes(place), "load generator": generator.pid}
-        named = {f"{way.name}-{name.replace(' ', '-')}": pid for name, pid in pids.items()}
-        async with spy.spying(program, named, target) as files:
-            before = await consumption.look(place)
-            went = await generator.go()
-            settled = await place.jobs.until_settled()
-            after = await consumption.look(place)
-    calls = await asyncio.to_thread(consumption.calls, place, before)
-    # The generator is gone by now, and says itself what it has used.
-    load = Used("load generator", went["cpu_seconds"], went["main_cpu_seconds"])
-    used = sorted([*consumption.used(before, after), load], key=attrgetter("seconds"), reverse=True)
+        pids = {**consumption.python_processes(stack), "load generator": generator.pid}
+        named = {f"{workload.name}-{name.replace(' ', '-')}": pid for name, pid in pids.items()}
+        async with pyspy.sampling(program, named, target) as files:
+            before = await consumption.take_snapshot(stack)
+            load = await generator.go()
+            settled = await stack.jobs.until_settled()
+            after = await consumption.take_snapshot(stack)
+    calls = await asyncio.to_thread(consumption.calls, stack, before)
+    # The generator has ended by now, and reports its own usage.
+    generated = PartUsage("load generator", load["cpu_seconds"], load["main_cpu_seconds"])
+    used = sorted([*consumption.usage(before, after), generated], key=attrgetter("seconds"), reverse=True)
     return Profiled(
-        way,
-        way.jobs / (settled - went["began"]),
+        workload,
+        workload.jobs / (settled - load["began"]),
         used,
         max(after.busy - before.busy - sum(one.seconds for one in used), 0.0),
         (after.busy - before.busy) / max(after.available - before.available, 1e-9),
@@ -105,7 +109,7 @@ async def _profile(place: Arena, way: Way, program: Path, target: Path) -> Profi
     )
 
 
-def _grown(before: Look, after: Look) -> dict[str, int]:
+def _grown(before: Snapshot, after: Snapshot) -> dict[str, int]:
     return {service: count - before.commits[service] for service, count in after.commits.items()}
 
 

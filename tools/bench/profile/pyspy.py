@@ -1,4 +1,4 @@
-"""Samples what Python processes are at, by py-spy, from outside and without stopping them."""
+"""Sample the stacks of Python processes with py-spy, from outside and without stopping them."""
 
 import asyncio
 import shutil
@@ -14,15 +14,15 @@ from tools.errors import CommandError
 _RATE = 100
 _READY = "Sampling process"
 _READY_SECONDS_MAX = 30.0
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _STOP_SECONDS_MAX = 60.0
 
 
 def py_spy() -> Path:
-    """Where py-spy is: beside this Python, or on the PATH.
+    """Return the path of py-spy, beside this Python or on the PATH.
 
     Raises:
-        CommandError: If it is not installed.
+        CommandError: py-spy is not installed.
     """
     beside = Path(sys.executable).parent / "py-spy"
     found = beside if beside.exists() else shutil.which("py-spy")
@@ -32,33 +32,33 @@ def py_spy() -> Path:
 
 
 @asynccontextmanager
-async def spying(program: Path, pids: Mapping[str, int], folder: Path) -> AsyncIterator[Mapping[str, Path]]:
-    """Samples processes for the time of the block.
+async def sampling(program: Path, pids: Mapping[str, int], folder: Path) -> AsyncIterator[Mapping[str, Path]]:
+    """Sample processes for the time of the block.
 
     Args:
-        program: py-spy.
+        program: The path of py-spy.
         pids: The processes, by name.
-        folder: Where their stacks go.
+        folder: The folder for their stacks.
 
     Yields:
-        The file of each process, by its name. The files are whole after the block.
+        The file of each process, by its name. The files are complete after the block.
 
     Raises:
-        CommandError: If a process can't be sampled.
+        CommandError: A process can't be sampled.
     """
     async with AsyncExitStack() as opened:
-        spies = [_Spy(program, pid, folder / f"{name.replace('/', '-')}.txt") for name, pid in pids.items()]
-        for spy in spies:
-            opened.push_async_callback(spy.stop)
-            await spy.start()
-        for spy in spies:
-            await spy.ready()
-        yield {name: spy.stacks for name, spy in zip(pids, spies, strict=True)}
+        samplers = [_Sampler(program, pid, folder / f"{name.replace('/', '-')}.txt") for name, pid in pids.items()]
+        for sampler in samplers:
+            opened.push_async_callback(sampler.stop)
+            await sampler.start()
+        for sampler in samplers:
+            await sampler.ready()
+        yield {name: sampler.stacks for name, sampler in zip(pids, samplers, strict=True)}
 
 
-class _Spy:
+class _Sampler:
     def __init__(self, program: Path, pid: int, stacks: Path) -> None:
-        # Whole paths: without, a folder that is no package is left out, and modules of one name become one.
+        # Full paths: without them, folders that are no packages are left out, and modules of one name are mixed up.
         self._command = [
             *(str(program), "record", "--nonblocking", "--full-filenames", "--format", "raw"),
             *("--rate", str(_RATE), "--output", str(stacks), "--pid", str(pid)),
@@ -68,7 +68,7 @@ class _Spy:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        # What a run before has left would be taken for this one's.
+        # The file of an earlier run would be mistaken for this one's.
         self.stacks.unlink(missing_ok=True)
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -77,10 +77,10 @@ class _Spy:
 
     async def ready(self) -> None:
         limit = time.monotonic() + _READY_SECONDS_MAX
-        while _READY not in (said := self._log.read_text(errors="replace")):
+        while _READY not in (output := self._log.read_text(errors="replace")):
             if self._process is None or self._process.returncode is not None or time.monotonic() > limit:
-                raise CommandError(_why(said))
-            await asyncio.sleep(_LOOK_SECONDS)
+                raise CommandError(_reason(output))
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def stop(self) -> None:
         process = self._process
@@ -94,16 +94,16 @@ class _Spy:
         except TimeoutError:
             process.kill()
             await process.wait()
-        if not self.stacks.exists() and _READY in (said := self._log.read_text(errors="replace")):
-            raise CommandError(_why(said))
+        if not self.stacks.exists() and _READY in (output := self._log.read_text(errors="replace")):
+            raise CommandError(_reason(output))
         self._log.unlink()
 
 
-def _why(said: str) -> str:
-    if "permission" in said.lower():
+def _reason(output: str) -> str:
+    if "permission" in output.lower():
         return (
-            "py-spy may not look into the stack's processes: run this as root, or let processes look into others of "
-            "their user (sysctl kernel.yama.ptrace_scope=0); in a container it takes the capability SYS_PTRACE"
+            "py-spy may not read the stack's processes: run this as root, or let processes read others of their user "
+            "(sysctl kernel.yama.ptrace_scope=0); in a container, add the capability SYS_PTRACE"
         )
-    lines = [line for line in said.splitlines() if line.strip()]
-    return f"py-spy can't sample a process of the stack: {lines[0] if lines else 'it says nothing'}"
+    lines = [line for line in output.splitlines() if line.strip()]
+    return f"py-spy can't sample a process of the stack: {lines[0] if lines else 'no reason given'}"

@@ -12,7 +12,7 @@ _COUNTS = ("", "count", "a job", "jobs each")
 _COMPONENTS = ("package", "its own code", "with what it calls")
 _FUNCTIONS = ("function", "its own code")
 
-# A tick of the clock that CPU time is counted by is 0.01 s: what is below says nothing.
+# CPU time is counted in ticks of 0.01 s, so smaller values say nothing.
 _SECONDS_MIN = 0.02
 _COMPONENTS_MAX = 16
 _FUNCTIONS_MAX = 10
@@ -20,7 +20,7 @@ _SHARE_MIN = 0.005
 
 
 def tables(profiled: Profiled) -> list[Table]:
-    """All tables of a measure, in the order in which they are read."""
+    """Return all tables of a measure, in reading order."""
     found: list[Table] = [(_PARTS, parts(profiled)), (_COUNTS, counts(profiled))]
     for name, profile in profiled.stacks.items():
         if profile.samples:
@@ -30,19 +30,19 @@ def tables(profiled: Profiled) -> list[Table]:
 
 
 def headline(profiled: Profiled) -> str:
-    """What it is about, and how fast it was."""
-    way = profiled.way
+    """Return the workload and its rate, in one line."""
+    workload = profiled.workload
     return (
-        f"{way.name.upper()}: {way.jobs:,} jobs, {way.batch} a call, callers: {way.callers}. "
+        f"{workload.name.upper()}: {workload.jobs:,} jobs, {workload.batch} a call, callers: {workload.callers}. "
         f"{profiled.jobs_per_second:,.0f} jobs/s end to end under observation; "
         f"the machine was {_percent(profiled.busy)} busy"
     )
 
 
 def parts(profiled: Profiled) -> list[list[str]]:
-    """CPU time by part, its sum, and what others took meanwhile."""
+    """Return the CPU time by part, its sum, and the CPU time of all other processes."""
     total = sum(one.seconds for one in profiled.used)
-    jobs = profiled.way.jobs
+    jobs = profiled.workload.jobs
     rows = [
         [
             one.name,
@@ -62,17 +62,17 @@ def parts(profiled: Profiled) -> list[list[str]]:
 
 
 def counts(profiled: Profiled) -> list[list[str]]:
-    """Transactions and calls, of all and by job."""
+    """Return transactions and calls, in total and a job."""
     rows = [(f"transactions of {name}", count) for name, count in profiled.commits.items()]
     rows += [
         (f"{service}: {method}", count) for service, found in profiled.calls.items() for method, count in found.items()
     ]
-    jobs = profiled.way.jobs
+    jobs = profiled.workload.jobs
     return [[name, f"{count:,}", f"{count / jobs:.3f}", f"{jobs / count:,.1f}"] for name, count in rows if count]
 
 
 def components(profile: Profile) -> list[list[str]]:
-    """Packages by their own code, largest first."""
+    """Return packages by the samples in their own code, largest first."""
     return [
         [name, _percent(profile.share(samples)), _percent(profile.share(profile.within[name]))]
         for name, samples in profile.components.most_common(_COMPONENTS_MAX)
@@ -81,7 +81,7 @@ def components(profile: Profile) -> list[list[str]]:
 
 
 def functions(profile: Profile) -> list[list[str]]:
-    """Functions by their own code, largest first."""
+    """Return functions by the samples in their own code, largest first."""
     return [[name, _percent(profile.share(count))] for name, count in profile.functions.most_common(_FUNCTIONS_MAX)]
 
 

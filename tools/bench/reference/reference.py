@@ -1,6 +1,6 @@
-"""The SQL reference: how many lives of jobs a second PostgreSQL writes when nothing else is done.
+"""The SQL reference: the lives of jobs a second that PostgreSQL writes with nothing around it.
 
-The tables are the product's own, with all their constraints and indexes, in databases of their own on the same server.
+The tables are the product's own, with all constraints and indexes, in separate databases on the same server.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ import psycopg
 
 from innosystem.client import new_id
 from tools.bench.platform.databases import new_database
-from tools.bench.platform.stack_under_test import Arena
-from tools.bench.reference import statements as reference_statements
+from tools.bench.platform.stack_under_test import StackUnderTest
+from tools.bench.reference import statements
 from tools.bench.reference.writer import BATCH
 from tools.bench.report.figures import Figures
 
@@ -21,16 +21,16 @@ _CONNECTIONS = (1, 2)
 _WALLETS_MIN = BATCH * max(_CONNECTIONS)
 
 
-async def measure(arena: Arena) -> tuple[Figures, dict[str, Any]]:
-    """Measures with one connection and with two.
+async def measure(stack: StackUnderTest) -> tuple[Figures, dict[str, Any]]:
+    """Measure with one connection and with two.
 
     Returns:
         The figures (medians; `sql_jobs_per_second` is the better of the two), and the rates of all runs.
     """
-    plan = arena.plan
-    arena.say(f"SQL reference: {plan.sql_jobs} jobs, {BATCH} a statement, {plan.runs} times")
+    plan = stack.plan
+    stack.say(f"SQL reference: {plan.sql_jobs} jobs, {BATCH} a statement, {plan.runs} times")
     async with AsyncExitStack() as opened:
-        beside = arena.databases["jobs"]
+        beside = stack.databases["jobs"]
         urls = {
             f"{service}_url": await opened.enter_async_context(new_database(beside, tables_of=service))
             for service in ("jobs", "wallets")
@@ -40,7 +40,7 @@ async def measure(arena: Arena) -> tuple[Figures, dict[str, Any]]:
         runs: dict[int, list[float]] = {count: [] for count in _CONNECTIONS}
         for _ in range(plan.runs):
             for count in _CONNECTIONS:
-                runs[count].append(await _run(arena, task, wallets, count))
+                runs[count].append(await _run(stack, task, wallets, count))
     figures = {f"sql_{count}_jobs_per_second": median(rates) for count, rates in runs.items()}
     return {**figures, "sql_jobs_per_second": max(figures.values())}, {
         f"sql_{count}_jobs_per_second": rates for count, rates in runs.items()
@@ -50,18 +50,18 @@ async def measure(arena: Arena) -> tuple[Figures, dict[str, Any]]:
 async def _prepare(urls: dict[str, str], wallets: list[str]) -> str:
     job_type = str(new_id())
     async with await psycopg.AsyncConnection.connect(urls["wallets_url"]) as connection:
-        await connection.execute(reference_statements.WALLETS, {"wallets": wallets})
+        await connection.execute(statements.WALLETS, {"wallets": wallets})
     async with await psycopg.AsyncConnection.connect(urls["jobs_url"]) as connection:
-        await connection.execute(reference_statements.JOB_TYPE, {"id": job_type})
+        await connection.execute(statements.JOB_TYPE, {"id": job_type})
     return job_type
 
 
-async def _run(arena: Arena, task: dict[str, Any], wallets: list[str], count: int) -> float:
-    share = arena.plan.sql_jobs // count // BATCH * BATCH
+async def _run(stack: StackUnderTest, task: dict[str, Any], wallets: list[str], count: int) -> float:
+    share = stack.plan.sql_jobs // count // BATCH * BATCH
     async with AsyncExitStack() as opened:
         writers = [
             await opened.enter_async_context(
-                arena.talker(
+                stack.load_process(
                     "sql",
                     "tools.bench.reference.writer",
                     {**task, "jobs": share, "wallets": wallets[number::count]},

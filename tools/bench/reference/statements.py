@@ -1,12 +1,12 @@
-"""The life of a job as bare SQL: what the services write, with nothing around it.
+"""The life of a job as bare SQL: the writes of the services, with nothing around them.
 
-Each statement takes arrays of IDs and writes the same columns, of the same tables, as the service that owns them. Those
-of the wallets do in one statement what the ledger does in several; what it reads before is left out.
+Each statement takes arrays of IDs and writes the same columns of the same tables as the service that owns them. Those
+of the wallets combine several statements of the ledger in one, and leave its reads out.
 """
 
 from typing import Final
 
-#: Makes wallets with enough money, and the job type that jobs refer to.
+#: Create wallets with enough money, and the job type of the jobs.
 WALLETS: Final = """
     INSERT INTO wallets (id, customer_id, currency, current_balance_cents)
     SELECT id, id, 'EUR', 1000000000 FROM unnest(%(wallets)s::uuid[]) AS new(id)

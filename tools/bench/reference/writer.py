@@ -1,4 +1,4 @@
-"""Writes lives of jobs as bare SQL: `python -m tools.bench.reference.writer`, one connection to each database."""
+"""Write lives of jobs as bare SQL: `python -m tools.bench.reference.writer`, one connection to each database."""
 
 import json
 import time
@@ -12,12 +12,12 @@ import psycopg
 from innosystem.client import new_id
 from tools.bench.load import listener
 from tools.bench.load.generator import INPUT
-from tools.bench.reference import statements as reference_statements
+from tools.bench.reference import statements
 from tools.errors import CommandError
 
 BATCH = 100
-#: The tables grow faster than they are analysed, and a plan made for a small one reads all of it. These leave only the
-#: way over the indexes, which is the best one at any size.
+#: The tables grow faster than they are analysed, and a plan for a small table reads all of it. These options leave only
+#: plans over the indexes, which are the best at any size.
 PLANS = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 
 _OUTPUT = json.dumps({"ok": True})
@@ -26,13 +26,13 @@ _FIXED = {"input": INPUT, "output": _OUTPUT, "request_id": str(new_id()), "diges
 
 @dataclass
 class Writer:
-    """Writes batches; each statement is a transaction, as each of them is another service's or another call's.
+    """A writer of batches. Each statement is a transaction, because each belongs to a different service or call.
 
     Args:
-        jobs: To a database with the tables of the jobs service, in autocommit.
+        jobs: A connection to a database with the tables of the jobs service, in autocommit.
         wallets: The same for wallets.
-        wallet_ids: The wallets that are charged in turns. More than a batch, so that none is in one batch twice, and
-            no other writer's, so that none waits for another.
+        wallet_ids: The wallets to charge in turns. More than a batch, so that no batch contains a wallet twice, and
+            different from those of other writers, so that no writer waits for another.
         job_type: The job type's ID.
     """
 
@@ -43,14 +43,14 @@ class Writer:
     _runner: UUID = field(default_factory=new_id)
 
     def write(self, count: int) -> None:
-        """Writes so many whole lives."""
+        """Write so many whole lives."""
         for batch in self._batches(count):
-            self._write(self.wallets, reference_statements.HOLD, batch)
-            self._write(self.jobs, reference_statements.SUBMIT, batch)
-            self._write(self.jobs, reference_statements.CLAIM, batch)
-            self._write(self.jobs, reference_statements.COMPLETE, batch)
-            self._write(self.wallets, reference_statements.CHARGE, batch)
-            self._write(self.jobs, reference_statements.SETTLE, batch)
+            self._write(self.wallets, statements.HOLD, batch)
+            self._write(self.jobs, statements.SUBMIT, batch)
+            self._write(self.jobs, statements.CLAIM, batch)
+            self._write(self.jobs, statements.COMPLETE, batch)
+            self._write(self.wallets, statements.CHARGE, batch)
+            self._write(self.jobs, statements.SETTLE, batch)
 
     def _write(self, connection: psycopg.Connection, statement: str, batch: dict[str, Any]) -> None:
         written = connection.execute(statement, batch).rowcount
@@ -71,23 +71,23 @@ class Writer:
 
 
 def _array(ids: Sequence[str]) -> str:
-    # As text, made once for all statements of a batch: next to nothing of this is Python's time.
+    # As text, built once for all statements of a batch, so that Python's share of the time is negligible.
     return "{" + ",".join(ids) + "}"
 
 
 def main() -> None:
-    """Connects, writes a few batches to warm up, says so, writes."""
-    told = listener.task()
+    """Connect, write a few batches to warm up, and write the rest when told to."""
+    task = listener.read_task()
     with (
-        psycopg.connect(told["jobs_url"], autocommit=True, options=PLANS) as jobs,
-        psycopg.connect(told["wallets_url"], autocommit=True, options=PLANS) as wallets,
+        psycopg.connect(task["jobs_url"], autocommit=True, options=PLANS) as jobs,
+        psycopg.connect(task["wallets_url"], autocommit=True, options=PLANS) as wallets,
     ):
-        writer = Writer(jobs, wallets, told["wallets"], UUID(told["job_type"]))
-        writer.write(told["warm_up"])
-        listener.ready()
+        writer = Writer(jobs, wallets, task["wallets"], UUID(task["job_type"]))
+        writer.write(task["warm_up"])
+        listener.wait_for_go()
         began = time.monotonic()
-        writer.write(told["jobs"])
-        listener.answer({"began": began, "ended": time.monotonic()})
+        writer.write(task["jobs"])
+        listener.send({"began": began, "ended": time.monotonic()})
 
 
 if __name__ == "__main__":

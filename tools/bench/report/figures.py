@@ -1,4 +1,4 @@
-"""The figures of the bench: what they are called, what they should reach, and how they come from single runs."""
+"""The figures of the bench: their names, their targets, and how they are computed from single runs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,14 +12,14 @@ MEASURES: Final = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the figures that the table shows.
+    """A figure of the table.
 
     Attributes:
-        measure: Which of P1 to P8 it belongs to.
-        title: What it is, for people.
-        unit: What it is counted in; empty for a ratio.
-        better: Whether more or less of it is better.
-        target: What is to be reached; None where only the ratios have targets.
+        measure: The measure, P1 to P8.
+        title: A title for people.
+        unit: The unit; empty for a ratio.
+        better: Whether more or less is better.
+        target: The target; None where only the ratios have targets.
     """
 
     measure: str
@@ -29,7 +29,7 @@ class Figure:
     target: float | None = None
 
     def reached(self, value: float) -> bool | None:
-        """Whether a value is as good as the target, or None if there is no target."""
+        """Return whether a value is as good as the target, or None without a target."""
         if self.target is None:
             return None
         return value >= self.target if self.better == "more" else value <= self.target
@@ -55,13 +55,13 @@ KEYS: Final[Mapping[str, Figure]] = {
 
 
 def selected(names: Iterable[str]) -> frozenset[str]:
-    """Reads which measures are wanted.
+    """Parse a selection of measures.
 
     Args:
-        names: Such as `p1` or `P1,P4`; none for all.
+        names: Names such as `p1` or `P1,P4`; none for all.
 
     Raises:
-        ValueError: Naming what is no measure.
+        ValueError: A name is no measure; the message names it.
     """
     wanted = {part.strip().upper() for name in names for part in name.split(",") if part.strip()}
     if unknown := sorted(wanted - set(MEASURES)):
@@ -70,39 +70,39 @@ def selected(names: Iterable[str]) -> frozenset[str]:
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
-    """The smallest value that at least so many percent of the values do not exceed (nearest rank).
+    """Return the smallest value that at least so many percent of the values do not exceed (nearest rank).
 
     Raises:
-        ValueError: If there are no values.
+        ValueError: There are no values.
     """
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no values to rank")
-    # Rounded up, without what floats add to whole ranks.
+    # Rounded up, after removing the rounding errors of floats.
     rank = math.ceil(round(len(ordered) * percent / 100, 9))
     return ordered[max(rank, 1) - 1]
 
 
 def slope_per_minute(points: Sequence[tuple[float, float]]) -> float:
-    """How much a value grows a minute: the slope of the straight line that is nearest to its points.
+    """Return the growth of a value a minute: the slope of the straight line of best fit.
 
     Args:
         points: Seconds and values.
 
     Raises:
-        ValueError: If all points are at one time.
+        ValueError: All points are at one time.
     """
     count = len(points)
     middle = sum(at for at, _ in points) / count if count else 0.0
     mean = sum(value for _, value in points) / count if count else 0.0
     spread = sum((at - middle) ** 2 for at, _ in points)
     if not spread:
-        raise ValueError("a slope needs points at two times at least")
+        raise ValueError("a slope needs points at two times or more")
     return 60 * sum((at - middle) * (value - mean) for at, value in points) / spread
 
 
 def ratios(measured: Mapping[str, float], *, sql: float | None, dramatiq: float | None) -> Figures:
-    """What the platform reaches of the SQL reference and of dramatiq, as far as both sides were measured."""
+    """Return the ratios of the platform to the SQL reference and to dramatiq, where both sides were measured."""
     found: Figures = {}
     for measure, other, rate in (("p1", "sql", sql), ("p1", "dramatiq", dramatiq), ("p2", "dramatiq", dramatiq)):
         own = measured.get(f"{measure}_jobs_per_second")

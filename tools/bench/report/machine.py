@@ -1,4 +1,4 @@
-"""On what and with what the bench ran, to be written beside its figures."""
+"""The machine and the software of a run, for the report."""
 
 import os
 import platform
@@ -19,16 +19,16 @@ _POSTGRESQL = ("server_version", "fsync", "synchronous_commit", "full_page_write
 
 
 def machine() -> dict[str, Any]:
-    """The computer."""
+    """Return the hardware and the system."""
     return {"cpus": os.cpu_count(), "processor": _processor(), "system": platform.system()}
 
 
 async def versions(database_url: str, redis_url: str) -> dict[str, Any]:
-    """What runs on it, and how PostgreSQL is set.
+    """Return the versions of the software, and the settings of PostgreSQL.
 
     Args:
-        database_url: Any database of the server.
-        redis_url: Where Redis is.
+        database_url: The address of any database of the server.
+        redis_url: The address of Redis.
     """
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         found = await connection.execute("SELECT name, setting || coalesce(unit, '') FROM pg_settings")
@@ -44,7 +44,7 @@ async def versions(database_url: str, redis_url: str) -> dict[str, Any]:
 
 
 def tuned(settings: Mapping[str, str]) -> dict[str, Any]:
-    """How the services and runners are set, as far as it decides about speed.
+    """Return the settings of services and runners that affect speed.
 
     Args:
         settings: Their environment.

@@ -1,4 +1,4 @@
-"""What the bench says in the end: a table for people, and a document for programs."""
+"""The results of the bench: a table for people, and a document for programs."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from tools.bench.report.figures import KEYS, Figure
 
 TITLES = ("", "measure", "figure", "target", "")
 
-# Below this, digits after the point say something.
+# Below this, decimals are significant.
 _WHOLE_FROM = 100
 
 
 def rows(figures: Mapping[str, float]) -> list[list[str]]:
-    """The table's rows: the figures that there are, in the order of the measures."""
+    """Return the rows of the table, in the order of the measures."""
     return [
         [
             figure.measure,
@@ -29,18 +29,18 @@ def rows(figures: Mapping[str, float]) -> list[list[str]]:
 
 
 def others(figures: Mapping[str, float]) -> list[list[str]]:
-    """The rows of what was measured on the way, such as the peers."""
+    """Return the rows of all other figures, such as those of the peers."""
     return [[key.replace("_", " "), shown(value, "")] for key, value in figures.items() if key not in KEYS]
 
 
 def shown(value: float, unit: str) -> str:
-    """A figure as people read it."""
+    """Format a figure for people."""
     number = f"{value:,.0f}" if abs(value) >= _WHOLE_FROM else f"{value:.2f}"
     return f"{number} {unit}".rstrip()
 
 
 def write(file: Path, document: Mapping[str, Any]) -> None:
-    """Writes the document: the figures at its top, and under `machine`, `versions`, `settings` and `runs` the rest."""
+    """Write the document: the figures at its top level, the rest under `machine`, `versions`, `settings` and `runs`."""
     file.write_text(json.dumps(_rounded(document), indent=2) + "\n", "utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Line charts as SVG, for a few series over a few places on the horizontal axis."""
+"""Line charts as SVG, for a few series over a few points on the horizontal axis."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ class Chart:
     """A chart.
 
     Attributes:
-        title: Above it.
-        across: What the horizontal axis counts.
-        up: What the vertical axis counts; it begins at 0.
-        places: The values on the horizontal axis, evenly spaced, whatever they are.
+        title: The title above the chart.
+        across: The label of the horizontal axis.
+        up: The label of the vertical axis, which begins at 0.
+        places: The values on the horizontal axis, evenly spaced whatever their values.
         series: For each name a value at each place.
     """
 
@@ -31,10 +31,10 @@ class Chart:
 
 
 def draw(chart: Chart) -> str:
-    """Draws a chart.
+    """Draw a chart.
 
     Raises:
-        ValueError: If there is nothing to draw, or a series has not a value at each place.
+        ValueError: The chart is empty, or a series lacks a value at some place.
     """
     if not chart.places or not chart.series:
         raise ValueError("a chart needs places and series")
@@ -55,7 +55,7 @@ def draw(chart: Chart) -> str:
 
 
 def _step(largest: float) -> float:
-    """The distance of the lines across: 1, 2 or 5 times a power of ten, so that a few of them reach the largest."""
+    """Return the distance of grid lines: 1, 2 or 5 times a power of ten, so that a few of them reach the maximum."""
     raw = max(largest, 1e-9) / _TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * (1 - 1e-9))

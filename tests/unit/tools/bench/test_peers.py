@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.peers import environment
-from tools.bench.peers import peer_runs as contest
+from tools.bench.peers import environment, peer_runs
 from tools.errors import CommandError
 
 FOLDER = Path(environment.__file__).parent
@@ -28,7 +27,7 @@ def test_all_that_is_wanted_is_pinned() -> None:
 
 
 def test_the_settings_say_version_worker_and_callers_of_each_peer() -> None:
-    settings = contest.settings()
+    settings = peer_runs.settings()
     assert settings.keys() == NAMES
     for name, one in settings.items():
         assert one["worker"].startswith(name)

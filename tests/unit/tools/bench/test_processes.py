@@ -30,8 +30,8 @@ def test_memory_and_children_of_a_process_are_seen_until_it_ends() -> None:
         assert child.pid in children(os.getpid())
         assert memory_mb(child.pid) > MEGABYTES
         memory = Memory({"this": os.getpid(), "child": child.pid})
-        memory.look()
-        memory.look()
+        memory.sample()
+        memory.sample()
         largest = memory.largest()
         assert largest["child"] > MEGABYTES
         assert any(name.startswith("this/") for name in largest)

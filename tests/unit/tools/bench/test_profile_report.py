@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from tools.bench.measures.throughput import Way
-from tools.bench.platform.consumption import Look, Used, used
+from tools.bench.measures.throughput import Workload
+from tools.bench.platform.consumption import PartUsage, Snapshot, usage
 from tools.bench.profile import tables as profile_report
 from tools.bench.profile.profiling import Profiled
 from tools.bench.profile.stacks import Profile
@@ -16,9 +16,9 @@ SAMPLES = Profile(
     Counter({f"f{number} (six.py)": number for number in range(20)}),
 )
 PROFILED = Profiled(
-    Way("p1", 2000, 200, 1),
+    Workload("p1", 2000, 200, 1),
     1234.5,
-    [Used("jobs", 1.5, 1.25), Used("PostgreSQL: jobs", 0.5, 0.5), Used("customers", 0.01, 0.01)],
+    [PartUsage("jobs", 1.5, 1.25), PartUsage("PostgreSQL: jobs", 0.5, 0.5), PartUsage("customers", 0.01, 0.01)],
     3.0,
     0.995,
     {"jobs": 500, "customers": 0},
@@ -28,9 +28,9 @@ PROFILED = Profiled(
 )
 
 
-def look(total: dict[int, float], names: dict[int, str]) -> Look:
+def look(total: dict[int, float], names: dict[int, str]) -> Snapshot:
     """A look at nothing but processes."""
-    return Look(names, total, {pid: seconds / 2 for pid, seconds in total.items()}, 0, 0, {}, {})
+    return Snapshot(names, total, {pid: seconds / 2 for pid, seconds in total.items()}, 0, 0, {}, {})
 
 
 def test_cpu_time_is_shown_by_part_and_by_job_without_what_is_too_little_to_tell() -> None:
@@ -70,4 +70,4 @@ def test_processes_without_samples_have_no_tables() -> None:
 def test_processes_of_a_part_are_added_and_new_ones_had_nothing_before() -> None:
     before = look({1: 10.0, 2: 1.0, 9: 5.0}, {1: "jobs", 2: "PostgreSQL: jobs", 9: "gone"})
     after = look({1: 12.0, 2: 1.5, 3: 0.25}, {1: "jobs", 2: "PostgreSQL: jobs", 3: "PostgreSQL: jobs"})
-    assert used(before, after) == [Used("jobs", 2.0, 1.0), Used("PostgreSQL: jobs", 0.75, 0.375)]
+    assert usage(before, after) == [PartUsage("jobs", 2.0, 1.0), PartUsage("PostgreSQL: jobs", 0.75, 0.375)]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.profile import pyspy as spy
-from tools.bench.profile import stacks
+from tools.bench.profile import pyspy, stacks
 from tools.errors import CommandError
 
 SOURCE = "def busy():\n    while True:\n        pass\nprint('up', flush=True)\nbusy()\n"
@@ -43,7 +42,7 @@ def may_look() -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux" or not may_look(), reason="takes the right to look into processes")
 async def test_the_stacks_of_a_process_are_whole_after_the_block(busy: int, tmp_path: Path) -> None:
-    async with spy.spying(spy.py_spy(), {"a/1": busy}, tmp_path) as files:
+    async with pyspy.sampling(pyspy.py_spy(), {"a/1": busy}, tmp_path) as files:
         limit, begin = time.monotonic() + SECONDS_MAX, time.process_time()
         # Until the other has had time to be seen: this one works as long.
         while time.process_time() - begin < 0.3:
@@ -58,21 +57,21 @@ async def test_the_stacks_of_a_process_are_whole_after_the_block(busy: int, tmp_
 async def test_who_may_not_look_is_told_what_to_do(tmp_path: Path) -> None:
     refusing = program(tmp_path, "echo 'Permission Denied: Try running again with elevated permissions' >&2; exit 1")
     with pytest.raises(CommandError, match=r"run this as root, or .*ptrace_scope=0"):
-        async with spy.spying(refusing, {"a": os.getpid()}, tmp_path):
+        async with pyspy.sampling(refusing, {"a": os.getpid()}, tmp_path):
             pytest.fail("nothing can be sampled")
 
 
 async def test_another_failure_is_told_in_py_spys_words(tmp_path: Path) -> None:
     failing = program(tmp_path, "echo; echo 'Error: no python here'; echo 'Stack backtrace:'; exit 1")
     with pytest.raises(CommandError, match=r"can't sample a process of the stack: Error: no python here$"):
-        async with spy.spying(failing, {"a": os.getpid()}, tmp_path):
+        async with pyspy.sampling(failing, {"a": os.getpid()}, tmp_path):
             pytest.fail("nothing can be sampled")
 
 
 async def test_stacks_that_were_not_written_are_an_error(tmp_path: Path) -> None:
     forgetful = program(tmp_path, "echo 'Sampling process 100 times a second'; trap 'exit 0' INT; while :; do :; done")
     with pytest.raises(CommandError, match="can't sample"):
-        async with spy.spying(forgetful, {"a": os.getpid()}, tmp_path):
+        async with pyspy.sampling(forgetful, {"a": os.getpid()}, tmp_path):
             pass
 
 
@@ -80,4 +79,4 @@ def test_a_missing_py_spy_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match="extra `dev`"):
-        spy.py_spy()
+        pyspy.py_spy()

@@ -1,1 +1,1 @@
-"""What runs in the peers' environment: workers and submitters. Nothing of the platform is imported here."""
+"""The workers and submitters that run in the peers' environment. They import nothing of the platform."""

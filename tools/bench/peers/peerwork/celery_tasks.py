@@ -8,7 +8,7 @@ from . import work
 
 
 def _broker(url: str) -> str:
-    """Celery has a name of its own for Redis behind a unix socket."""
+    """Return the address in Celery's own form if Redis listens on a unix socket."""
     address = urlsplit(url)
     if address.scheme != "unix":
         return url
@@ -16,7 +16,7 @@ def _broker(url: str) -> str:
     return f"redis+socket://{address.path}?virtual_host={database}"
 
 
-# No results, no events, no compression, few messages fetched ahead: what its documentation advises for short tasks.
+# No results, no events, no compression, few messages fetched ahead, as its documentation advises for short tasks.
 app = Celery("peers", broker=_broker(work.redis_url()))
 app.conf.update(
     task_ignore_result=True,
@@ -33,5 +33,5 @@ app.conf.update(
 
 @app.task(name="run", ignore_result=True)
 def run(job_id: str) -> None:
-    """Does a job."""
+    """Do a job."""
     work.work(job_id)

@@ -6,12 +6,12 @@ from dramatiq.middleware import AgeLimit, Retries, ShutdownNotifications, TimeLi
 
 from . import work
 
-# Without what nobody uses here: each middleware is called several times a message.
+# Only the middleware in use: each is called several times a message.
 broker = RedisBroker(url=work.redis_url(), middleware=[AgeLimit(), TimeLimit(), ShutdownNotifications(), Retries()])
 dramatiq.set_broker(broker)
 
 
 @dramatiq.actor(max_retries=3)
 def run(job_id: str) -> None:
-    """Does a job."""
+    """Do a job."""
     work.work(job_id)

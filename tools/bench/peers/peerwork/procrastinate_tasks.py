@@ -15,8 +15,8 @@ pool = AsyncConnectionPool(
 
 @app.task(name="run", queue="default")
 async def run(job_id: str) -> None:
-    """Does a job."""
-    # Opened by the first task: there is no event for a worker's start.
+    """Do a job."""
+    # The first task opens the pool, because workers emit no event at their start.
     await pool.open()
     async with pool.connection() as database:
         await work.work_async(database, job_id)

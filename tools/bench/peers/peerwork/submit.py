@@ -1,7 +1,7 @@
-"""Submits jobs to a peer: `python -m peerwork.submit PEER`.
+"""Submit jobs to a peer: `python -m peerwork.submit PEER`.
 
-It is told what to do, says when it is ready, is let go, and answers when it began and ended: each a line of JSON on its
-standard input or output.
+The process receives a task, reports readiness, waits for the signal to begin, and sends when it began and ended. Each
+message is a line of JSON on its standard input or output.
 """
 
 import asyncio
@@ -25,21 +25,21 @@ EnqueueAsync = Callable[[str], Awaitable[object]]
 
 
 def main() -> None:
-    """Submits."""
-    told: dict[str, Any] = json.loads(sys.stdin.readline())
-    jobs = [(uuid4(), told["wallets"][number % len(told["wallets"])]) for number in range(told["jobs"])]
+    """Read the task and submit its jobs."""
+    task: dict[str, Any] = json.loads(sys.stdin.readline())
+    jobs = [(uuid4(), task["wallets"][number % len(task["wallets"])]) for number in range(task["jobs"])]
     name = sys.argv[1]
     if name in _ASYNC:
-        asyncio.run(_submit_async(_ASYNC[name], jobs, told["callers"]))
+        asyncio.run(_submit_async(_ASYNC[name], jobs, task["callers"]))
     else:
-        _submit(_BLOCKING[name](), jobs, told["callers"])
+        _submit(_BLOCKING[name](), jobs, task["callers"])
 
 
 def _submit(enqueue: Enqueue, jobs: list[tuple[UUID, str]], callers: int) -> None:
     waiting = iter(jobs)
     lock = threading.Lock()
     failed: list[BaseException] = []
-    # A connection and a thread a caller, made before the time is taken.
+    # A connection and a thread for each caller, opened before the clock runs.
     connected, start = threading.Barrier(callers + 1), threading.Event()
 
     def take() -> tuple[UUID, str] | None:
@@ -61,14 +61,14 @@ def _submit(enqueue: Enqueue, jobs: list[tuple[UUID, str]], callers: int) -> Non
     for thread in threads:
         thread.start()
     connected.wait()
-    _ready()
+    _wait_for_go()
     began = time.monotonic()
     start.set()
     for thread in threads:
         thread.join()
     if failed:
         raise failed[0]
-    _answer({"began": began, "ended": time.monotonic()})
+    _send({"began": began, "ended": time.monotonic()})
 
 
 async def _submit_async(open_peer: Callable[[], Any], jobs: list[tuple[UUID, str]], callers: int) -> None:
@@ -85,12 +85,12 @@ async def _submit_async(open_peer: Callable[[], Any], jobs: list[tuple[UUID, str
                     await work.submit_async(database, job_id, wallet_id)
                 await enqueue(str(job_id))
 
-        _ready()
+        _wait_for_go()
         began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for _ in range(callers):
                 tasks.create_task(caller())
-        _answer({"began": began, "ended": time.monotonic()})
+        _send({"began": began, "ended": time.monotonic()})
 
 
 def _dramatiq() -> Enqueue:
@@ -132,13 +132,13 @@ _BLOCKING: dict[str, Callable[[], Enqueue]] = {"dramatiq": _dramatiq, "celery": 
 _ASYNC: dict[str, Callable[[], Any]] = {"taskiq": _taskiq, "procrastinate": _procrastinate}
 
 
-def _ready() -> None:
-    _answer({"ready": True})
+def _wait_for_go() -> None:
+    _send({"ready": True})
     if not sys.stdin.readline():
-        sys.exit("whoever started this process is gone")
+        sys.exit("the process that started this one is gone")
 
 
-def _answer(result: dict[str, Any]) -> None:
+def _send(result: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
     sys.stdout.flush()
 

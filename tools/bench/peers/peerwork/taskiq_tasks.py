@@ -16,18 +16,18 @@ pool = AsyncConnectionPool(
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)
 async def start(state: TaskiqState) -> None:
-    """Connects to the database."""
+    """Connect to the database."""
     await pool.open(wait=True)
 
 
 @broker.on_event(TaskiqEvents.WORKER_SHUTDOWN)
 async def stop(state: TaskiqState) -> None:
-    """Ends the connections."""
+    """Close the connections."""
     await pool.close()
 
 
 @broker.task
 async def run(job_id: str) -> None:
-    """Does a job."""
+    """Do a job."""
     async with pool.connection() as database:
         await work.work_async(database, job_id)

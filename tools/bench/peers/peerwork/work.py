@@ -1,9 +1,9 @@
-"""The work of the bench as it is written by hand around a task queue.
+"""The work of the bench, written by hand around a task queue.
 
 A job row, a claim, a completion, a deduction with a line in a ledger, a settlement; all of it durable in PostgreSQL, by
-direct SQL over connections that are kept. One database, so that what follows the handler is one transaction, sent as
-one pipeline: the cheapest way that still writes all of it. There are no holds, leases, retries or batches, no foreign
-keys, and no indexes but the keys.
+direct SQL over persistent connections. One database, so that the writes after the handler are one transaction, sent as
+one pipeline: the cheapest way that still writes everything. The work lacks holds, leases, retries, batches, foreign
+keys, and indexes other than the keys.
 """
 
 import os
@@ -72,22 +72,22 @@ _local = threading.local()
 
 
 def database_url() -> str:
-    """Where the database is."""
+    """Return the address of the database."""
     return os.environ["PEER_DATABASE_URL"]
 
 
 def redis_url() -> str:
-    """Where the broker is."""
+    """Return the address of the broker."""
     return os.environ["PEER_REDIS_URL"]
 
 
 def handle(job_input: Any) -> dict[str, bool]:
-    """The handler: nothing."""
+    """Handle a job, by doing nothing."""
     return {"ok": True}
 
 
 def connection() -> psycopg.Connection:
-    """This thread's connection."""
+    """Return this thread's connection."""
     known: psycopg.Connection | None = getattr(_local, "connection", None)
     if known is None:
         known = _local.connection = psycopg.connect(database_url(), autocommit=True)
@@ -95,12 +95,12 @@ def connection() -> psycopg.Connection:
 
 
 def submit(job_id: UUID, wallet_id: str) -> None:
-    """Stores a job."""
+    """Store a job."""
     connection().execute(SUBMIT, (job_id, wallet_id, Jsonb(INPUT)))
 
 
 def work(job_id: str) -> None:
-    """Does a job, if nobody has begun it: at most once, as there are no leases."""
+    """Do a job that has not begun: at most once, because the work has no leases."""
     database = connection()
     claimed = database.execute(CLAIM, (job_id,)).fetchone()
     if claimed is None:
@@ -114,12 +114,12 @@ def work(job_id: str) -> None:
 
 
 async def submit_async(database: psycopg.AsyncConnection, job_id: UUID, wallet_id: str) -> None:
-    """Stores a job."""
+    """Store a job."""
     await database.execute(SUBMIT, (job_id, wallet_id, Jsonb(INPUT)))
 
 
 async def work_async(database: psycopg.AsyncConnection, job_id: str) -> None:
-    """Does a job, if nobody has begun it: at most once, as there are no leases."""
+    """Do a job that has not begun: at most once, because the work has no leases."""
     claimed = await (await database.execute(CLAIM, (job_id,))).fetchone()
     if claimed is None:
         return

@@ -1,6 +1,6 @@
-"""`innosystem bench data`: what the data layer costs.
+"""`innosystem bench data`: the cost of the data layer.
 
-Pools of several sizes are measured by many callers at once, then each operation of a repository by one caller, on
+Many concurrent callers measure pools of several sizes; then one caller measures each operation of the repositories, on
 PostgreSQL and in memory. The event loop is that of the services.
 """
 
@@ -30,12 +30,11 @@ def data(
 ) -> None:
     """Measure operations of repositories, on PostgreSQL and in memory, and sizes of connection pools.
 
-    The databases are made for it and dropped afterwards: on the servers that CUSTOMERS_DATABASE_URL and so on name,
-    else on an embedded one.
+    The databases are temporary: on the servers that CUSTOMERS_DATABASE_URL and so on name, else on an embedded server.
 
     Args:
-        seconds: How long a run of one measurement takes.
-        runs: How often each is repeated; the rates are medians.
+        seconds: The length of a run of one measurement.
+        runs: How often each measurement is repeated; the rates are medians.
     """
     import uvloop
 

@@ -1,7 +1,4 @@
-"""`innosystem bench history`: what a full jobs table costs.
-
-What is measured, and how, is in `tools.bench.measures.history`.
-"""
+"""`innosystem bench history`: the cost of a full jobs table, measured by `tools.bench.measures.history`."""
 
 import tempfile
 from collections.abc import Mapping
@@ -24,19 +21,19 @@ _JOBS = 5_000_000
 async def history(
     *,
     jobs: Annotated[
-        int, WHOLE, Parameter(validator=validators.Number(gte=10_000), help="How many finished jobs there are before.")
+        int, WHOLE, Parameter(validator=validators.Number(gte=10_000), help="How many finished jobs the history has.")
     ] = _JOBS,
     runs: Annotated[
         int,
         WHOLE,
-        Parameter(validator=validators.Number(gte=3), help="How often each is repeated; figures are medians."),
+        Parameter(validator=validators.Number(gte=3), help="How often each measure is repeated; figures are medians."),
     ] = 5,
     quick: Quick = False,
     json: FiguresFile = None,
 ) -> None:
-    """Measure what a long history costs, against a stack without one.
+    """Measure the cost of a long history, against a stack without one.
 
-    Two stacks run at the same time and take turns. Five million jobs take 6 GB of disk and some minutes to write.
+    Both stacks run at the same time and take turns. Five million jobs take 6 GB of disk and some minutes to write.
     """
     from dataclasses import replace
 

@@ -7,5 +7,5 @@ from cyclopts import Parameter
 
 FiguresFile: TypeAlias = Annotated[Path | None, Parameter(help="Where to write the figures as JSON.")]
 Quick: TypeAlias = Annotated[
-    bool, Parameter(negative=(), help="Small runs, to see that it works; the figures say little.")
+    bool, Parameter(negative=(), help="Small runs, to check that everything works; the figures say little.")
 ]

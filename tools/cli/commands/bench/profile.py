@@ -1,7 +1,4 @@
-"""`innosystem bench profile`: where the CPU goes while jobs are done as P1 and P2 submit them.
-
-What is looked at, and how, is in `tools.bench.profile.profiling`.
-"""
+"""`innosystem bench profile`: the use of CPU time under P1 and P2, measured by `tools.bench.profile.profiling`."""
 
 import asyncio
 import tempfile
@@ -25,15 +22,15 @@ async def profile(
     *,
     only: Annotated[str, Parameter(help="P1 or P2; both by default.")] = "",
     folder: Annotated[
-        Path, Parameter(help="Where the collapsed stacks are left, for speedscope or flamegraph.pl; made if missing.")
+        Path, Parameter(help="The folder for the collapsed stacks, for speedscope or flamegraph.pl.")
     ] = _FOLDER,
     quick: Quick = False,
 ) -> None:
-    """Show where the CPU goes: by process, and in Python by package and by function.
+    """Show the use of CPU time: by process, and in Python by package and by function.
 
-    A stack is started as for `innosystem bench`, a run of each measure goes uncounted and the next is looked at: CPU
-    time from /proc, samples by py-spy, which takes the right to look into the stack's processes (root, or
-    kernel.yama.ptrace_scope=0). What the sampling itself takes is in the last line of the first table.
+    On a stack as for `innosystem bench`, each measure runs once uncounted and once profiled: CPU time from /proc, and
+    samples by py-spy, which needs the right to read the stack's processes (root, or kernel.yama.ptrace_scope=0). The
+    last line of the first table contains the CPU time of the sampling itself.
     """
     from tools.bench.plan import QUICK, WHOLE
     from tools.bench.profile.profiling import profile as run
@@ -46,7 +43,7 @@ async def profile(
         plan = QUICK if quick else WHOLE
         target = await asyncio.to_thread(folder.resolve)
         await until_stopped(run(plan, measures, print_progress, folder=Path(place), target=target, done=_print))
-    print(f"The stacks are in {folder}: speedscope and flamegraph.pl open them.")
+    print(f"The collapsed stacks are in {folder}, for speedscope or flamegraph.pl.")
 
 
 def _measures(only: str) -> list[str]:
