@@ -46,6 +46,6 @@ async def test_an_environment_that_is_there_is_taken_as_it_is(tmp_path: Path) ->
 async def test_a_folder_that_is_no_environment_is_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.touch()
-    with pytest.raises(CommandError, match="is no virtual environment"):
+    with pytest.raises(CommandError, match="is not a virtual environment"):
         await environment.python_of(tmp_path)
     assert kept.exists()
