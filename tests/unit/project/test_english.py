@@ -61,6 +61,7 @@ PENDING = frozenset(AREAS) - {
     ".vscode",
     ".pre-commit-config.yaml",
     "Makefile",
+    "README.md",
     "pyproject.toml",
 }
 # Records of their time, frozen text, and this list.
