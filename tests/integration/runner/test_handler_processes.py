@@ -180,7 +180,7 @@ async def test_a_program_that_a_handler_has_started_can_be_terminated(world: Wor
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (signal.SIGKILL, "SIGKILL: perhaps it took too much memory"),
+        (signal.SIGKILL, "SIGKILL: possibly out of memory"),
         (signal.SIGSEGV, "SIGSEGV: a native library crashed"),
     ],
 )

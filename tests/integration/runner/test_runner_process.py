@@ -200,7 +200,7 @@ async def test_handlers_that_can_not_be_loaded_are_named(tmp_path: Path) -> None
     _, said = await process.communicate()
 
     assert process.returncode == 2
-    assert said.decode().startswith("The handlers in 'no_such_module_at_all' can't be loaded")
+    assert said.decode().startswith("The handlers in 'no_such_module_at_all' cannot be loaded")
     assert len(said.decode().splitlines()) == 1
 
 
@@ -215,5 +215,5 @@ async def test_a_runner_without_handlers_says_so_and_ends_with_2(tmp_path: Path)
     _, said = await process.communicate()
 
     assert process.returncode == 2
-    assert "There is no handler to run" in said.decode()
+    assert "No handler is registered" in said.decode()
     assert "nothing_in_it" in said.decode()

@@ -10,13 +10,13 @@ A handler is a function with the `processing_logic_id` of a job type:
             raise JobError("url is missing", type="INVALID_INPUT", retryable=False)
         ...
 
-What a handler raises says what becomes of its job: any exception fails the attempt, and there is
-another as long as the job has attempts left; `JobError(..., retry_after=60)` chooses when,
-`JobError(..., retryable=False)` that there is none, and `Snooze(60)` has the job run again later
-without using up an attempt.
+A handler decides by what it raises what happens to its job. Any exception fails the attempt, and the job
+is retried while it has attempts left. `JobError(..., retry_after=60)` sets the delay before the retry,
+`JobError(..., retryable=False)` prevents a retry, and `Snooze(60)` runs the job again later without using
+up an attempt.
 
-`python -m innosystem.runner --handlers my_package.my_module` runs it. `innosystem.runner.testing` has
-what tests of handlers need.
+`python -m innosystem.runner --handlers my_package.my_module` runs the handlers. `innosystem.runner.testing`
+helps to test them.
 """
 
 from innosystem.runner.context import JobContext

@@ -1,9 +1,9 @@
-"""Runs a runner: `python -m innosystem.runner --handlers my_package.my_module`."""
+"""Run a runner: `python -m innosystem.runner --handlers my_package.my_module`."""
 
 import os
 
-# Handlers' processes are forked by the event loop. By default gRPC starts its threads anew in the child before that is
-# replaced by its program, and the child may crash of it; nothing of ours uses gRPC after a fork. Read at its import.
+# The event loop forks to start processes for handlers. By default gRPC restarts its threads in the child before exec,
+# which may crash the child; the runner never uses gRPC after a fork. gRPC reads the variable when it is imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a runner with the settings of the environment and the command line.
 
     Returns:
-        The exit status: 0 if every job was finished or handed back, 1 if some were left or the runner
-        broke, 2 if it could not start. A runner whose event loop is blocked ends with 3, without returning.
+        The exit status: 0 if every job was finished or returned to the queue, 1 if some were left or the runner
+        broke, 2 if the runner could not start. A runner whose event loop is blocked exits with 3, without returning.
     """
     given = {key: value for key, value in vars(_parse(arguments)).items() if value is not None}
     try:
@@ -48,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(settings: RunnerSettings) -> int:
-    """Run a runner until SIGTERM or SIGINT, in this process.
+    """Run a runner in this process until SIGTERM or SIGINT.
 
-    Does not return if a handler runs on after the drain, in a thread or against its cancellation: then
-    the process ends here, as nothing else would stop it.
+    If a handler is still running after the drain, in a thread or despite its cancellation, the process exits
+    here instead of returning: nothing else would stop the handler.
 
     Returns:
-        The exit status, as `main` has it.
+        The exit status, as for `main`.
     """
     configure_logs(settings.log_level, settings.log_format)
     try:
@@ -63,9 +63,9 @@ def run(settings: RunnerSettings) -> int:
         sys.stderr.write(f"{exc}\n")
         return 2
     if not list(default_registry):
-        modules = ", ".join(default_registry.modules) or "none was named"
+        modules = ", ".join(default_registry.modules) or "none"
         sys.stderr.write(
-            f"There is no handler to run (modules: {modules}). Name the modules with --handlers or RUNNER_HANDLERS; "
+            f"No handler is registered (modules: {modules}). Name the modules with --handlers or RUNNER_HANDLERS; "
             'each handler needs @handler("the.id")\n'
         )
         return 2
@@ -80,8 +80,8 @@ def run(settings: RunnerSettings) -> int:
 
 
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
-    """Run jobs; answer the exit status."""
-    left = Leftovers()
+    """Run jobs and return the exit status."""
+    leftovers = Leftovers()
     async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
         watch = LoopWatchdog(
             limit_seconds=settings.runner_blocked_seconds,
@@ -91,7 +91,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         )
         closing.enter_context(watch.watching())
         runner.queue.loop_was_blocked = watch.was_blocked
-        # What is loaded stays: the collector of garbage need not look through it again and again.
+        # Everything loaded so far is permanent: keep the garbage collector from scanning it repeatedly.
         gc.collect()
         gc.freeze()
         log.info(
@@ -104,18 +104,18 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         drained = await runner.run()
     status = 0 if drained else 1
     if runner.has_stuck_handlers:
-        # Here and not later: the event loop waits for what it has cancelled before it closes.
-        log.error("handlers_abandoned", note="handlers run on, which nothing else can stop")
+        # Exit before the event loop closes: closing waits for cancelled tasks.
+        log.error("handlers_abandoned", note="handlers are still running and cannot be stopped otherwise")
         flush_all()
         os._exit(status)
-    left.exit_soon(status)
+    leftovers.exit_soon(status)
     return status
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m innosystem.runner",
-        description="Runs jobs. What is not given here comes from the environment and .env.",
+        description="Run jobs. Options that are omitted are read from the environment and .env.",
     )
     parser.add_argument(
         "--handlers",
@@ -123,7 +123,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="extend",
         nargs="+",
         metavar="MODULE",
-        help="modules with handlers (RUNNER_HANDLERS), besides those of installed distributions",
+        help="modules with handlers (RUNNER_HANDLERS), in addition to those of installed distributions",
     )
     parser.add_argument(
         "--queue",
@@ -131,14 +131,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="extend",
         nargs="+",
         metavar="QUEUE",
-        help="queues to take jobs from, the most important first (RUNNER_QUEUES; `default`)",
+        help="queues to take jobs from, most important first (RUNNER_QUEUES; `default`)",
     )
     parser.add_argument(
         "--concurrency",
         dest="runner_concurrency",
         type=int,
         metavar="N",
-        help="how many handlers run at once (RUNNER_CONCURRENCY; 32)",
+        help="how many handlers run concurrently (RUNNER_CONCURRENCY; 32)",
     )
     return parser.parse_args(arguments)
 

@@ -1,10 +1,10 @@
-"""How long to wait before the next try."""
+"""Exponential backoff with jitter."""
 
 import random
 
 
 class Backoff:
-    """Waits that double, with jitter, so that many runners do not come back at the same moment."""
+    """Delays that double, with jitter, so that many runners do not retry at the same moment."""
 
     def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
         self._first = first_seconds
@@ -12,10 +12,10 @@ class Backoff:
         self.failures = 0
 
     def next_seconds(self, minimum_seconds: float | None = None) -> float:
-        """Count a failure and tell how long to wait after it.
+        """Count a failure and return how long to wait after it.
 
         Args:
-            minimum_seconds: How long to wait at least, as the service said; None if it did not.
+            minimum_seconds: The shortest wait, as requested by the service; None if the service requested none.
         """
         doubled = self._first * 2.0 ** min(self.failures, 16)
         self.failures += 1
@@ -23,5 +23,5 @@ class Backoff:
         return max(wait, (minimum_seconds or 0.0) * random.uniform(1.0, 1.5))  # noqa: S311 - no secret
 
     def reset(self) -> None:
-        """Begin again: it worked."""
+        """Start over after a success."""
         self.failures = 0

@@ -1,4 +1,4 @@
-"""A stage of the pipeline: sends everything that waits as its next batch."""
+"""A stage of the pipeline: sends everything that is waiting as its next batch."""
 
 import asyncio
 import time
@@ -12,31 +12,31 @@ from innosystem.runner.service_client import CallFailed, HeldUp, Refused
 
 log = structlog.get_logger()
 
-# A call that took long did so for other reasons than a busy service.
+# The slowness of longer calls has other causes than a busy service.
 _REST_SECONDS_MAX: Final = 0.05
 BATCH_ITEMS_MAX: Final = 1000
-# A batch that takes longer does not hold up the next one.
+# The next batch does not wait for one that takes longer.
 _PATIENCE_SECONDS: Final = 0.5
 _BATCHES_MAX: Final = 4
-# Batches may have 8 MiB: this leaves room for an item of 1 MiB.
+# The contract allows 8 MiB a batch: this leaves room for an item of 1 MiB.
 BATCH_BYTES_MAX: Final = 7 * 1024 * 1024
 
 Item = TypeVar("Item")
 
 
 class BatchSender(ABC, Generic[Item]):
-    """Sends items in batches, one batch at a time unless one takes long.
+    """A sender of items in batches, one batch at a time unless one takes long.
 
-    The next batch is what arrived while the last one was under way, and while the stage rested after
-    it. So a single item on an idle system is sent at once, and batches grow with the load.
+    The next batch contains the items that arrived while the last one was being sent, and while the sender rested
+    after it. A single item on an idle system is therefore sent immediately, and batches grow with the load.
 
-    A batch that is held up, by a row that somebody has locked say, is divided until what holds it up is
-    alone. What was held up is a suspect: it is never sent together with others again.
+    A batch that is held up, for example by a locked row, is divided until the item that holds it up is alone. Items
+    that were held up are suspects: they are never sent together with others again.
 
     Attributes:
-        name: In logs.
-        rest: How long the stage rests after a call, in times that the call took. A busy service
-            answers late: then fewer and larger batches cost it far less than many small ones.
+        name: The name of the stage in logs.
+        rest: How long to rest after a call, as a multiple of the call's duration. A busy service responds late, and
+            fewer, larger batches cost it far less than many small ones.
     """
 
     name: str
@@ -46,23 +46,23 @@ class BatchSender(ABC, Generic[Item]):
         self._waiting: deque[Item] = deque()
         self._arrived = asyncio.Event()
         self._suspects: asyncio.Queue[list[Item]] = asyncio.Queue()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     def put(self, item: Item) -> None:
-        """Have an item sent with the next batch."""
+        """Send an item with the next batch."""
         self._waiting.append(item)
         self._arrived.set()
 
     def put_later(self, item: Item, seconds: float) -> None:
-        """Have an item sent after a while."""
+        """Send an item after a delay."""
         asyncio.get_running_loop().call_later(seconds, self.put, item)
 
     def put_alone_later(self, item: Item, seconds: float) -> None:
-        """Have an item sent after a while, without others."""
+        """Send an item alone, after a delay."""
         asyncio.get_running_loop().call_later(seconds, self._suspects.put_nowait, [item])
 
     def take_all(self) -> list[Item]:
-        """Take back everything that waits to be sent."""
+        """Remove and return everything that is waiting to be sent."""
         taken = list(self._waiting)
         self._waiting.clear()
         while not self._suspects.empty():
@@ -70,7 +70,7 @@ class BatchSender(ABC, Generic[Item]):
         return taken
 
     async def run(self) -> None:
-        """Send what comes, until cancelled."""
+        """Send items as they arrive, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(_BATCHES_MAX):
                 group.create_task(self._send_suspects())
@@ -83,14 +83,14 @@ class BatchSender(ABC, Generic[Item]):
                     self._arrived.clear()
 
     async def _begin(self, group: asyncio.TaskGroup, batch: list[Item]) -> None:
-        """Have a batch sent, and wait until the next one may be."""
+        """Start to send a batch, and wait until the next one may be sent."""
         began = time.monotonic()
         sending = group.create_task(self._send(batch))
-        self._under_way.add(sending)
-        sending.add_done_callback(self._under_way.discard)
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
         await asyncio.wait([sending], timeout=_PATIENCE_SECONDS)
-        while len(self._under_way) >= _BATCHES_MAX:
-            await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        while len(self._sending) >= _BATCHES_MAX:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
         if sending.done() and self.rests_after(batch):
             await asyncio.sleep(min(self.rest * (time.monotonic() - began), _REST_SECONDS_MAX))
 
@@ -109,20 +109,20 @@ class BatchSender(ABC, Generic[Item]):
         return batch
 
     async def _send(self, batch: list[Item], *, suspect: bool = False) -> None:
-        """Send a batch. Whatever happens, each of its items is dealt with, or abandoned."""
+        """Send a batch. In any case each of its items is either handled or abandoned."""
         try:
             await self._send_divided(batch, suspect=suspect)
         except Exception:
-            # A defect of ours must cost these jobs, which the platform rescues, and not the runner.
+            # A defect of the runner must cost only these jobs, which the platform rescues, and not the runner.
             log.exception("stage_failed", stage=self.name, items=len(batch))
             self.abandon(self._wanted(batch))
         except BaseException:
-            # Cancelled, by whomever: nobody else knows of these.
+            # Cancelled: nothing else holds these items.
             self.abandon(self._wanted(batch))
             raise
 
     async def _send_divided(self, batch: list[Item], *, suspect: bool) -> None:
-        """Send a batch; one that is refused as a whole is halved until the culprit is alone."""
+        """Send a batch; halve one that is refused as a whole until the culprit is alone."""
         batch = self._wanted(batch)
         if not batch:
             return
@@ -152,37 +152,37 @@ class BatchSender(ABC, Generic[Item]):
         return [item for item in batch if self.is_wanted(item)]
 
     def rests_after(self, batch: list[Item]) -> bool:
-        """Tell whether the stage is to rest after a batch."""
+        """Return whether to rest after a batch."""
         return self.rest > 0
 
     @abstractmethod
     async def send(self, batch: list[Item], *, suspect: bool) -> None:
-        """Send a batch and deal with its answer.
+        """Send a batch and handle the response.
 
         Args:
             batch: At least one item.
-            suspect: Whether it was held up before.
+            suspect: Whether the batch was held up before.
 
         Raises:
-            CallFailed: There is no answer.
+            CallFailed: The call failed.
         """
 
     @abstractmethod
     async def give_up(self, batch: list[Item], error: Exception) -> None:
-        """Deal with items that are not sent any more."""
+        """Handle items that will not be sent again."""
 
     @abstractmethod
     async def put_aside(self, item: Item, error: HeldUp) -> None:
-        """Deal with an item that was alone and held up all the same."""
+        """Handle an item that was held up although it was sent alone."""
 
     @abstractmethod
     def abandon(self, items: list[Item]) -> None:
-        """Let go of items after a defect: the platform finds and rescues their jobs."""
+        """Drop items after a defect: the platform finds and rescues their jobs."""
 
     def is_wanted(self, item: Item) -> bool:
-        """Tell whether an item is still to be sent: it may have lost its meaning while it waited."""
+        """Return whether an item should still be sent: it may have become obsolete while it waited."""
         return True
 
     def size(self, item: Item) -> int:
-        """Tell how many bytes an item takes in its batch; 0 where it does not matter."""
+        """Return the size of an item in its batch in bytes; 0 where sizes do not matter."""
         return 0

@@ -1,15 +1,14 @@
-"""Makes the charges of finished jobs and records what became of them.
+"""Charge for finished jobs and record the results of the charges.
 
-If the runner dies in between, the jobs service makes the same charge under the same key.
+If the runner dies in between, the jobs service makes the same charge under the same idempotency key.
 """
 
 import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from grpc import StatusCode
 
-from innosystem.client import InnosystemError, error_from_status
+from innosystem.client import REFUSAL_CODES, InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.reporting import ReportSender, is_transient
@@ -25,39 +24,29 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SETTLING_JOBS_MAX: Final = 4000
-# During an outage each job is left: one line for many.
-_SAY_SECONDS: Final = 10.0
-# The ledger has looked at the charge and says no. Anything else is about the call or the caller.
-_DEFINITE: Final = frozenset(
-    {
-        StatusCode.INVALID_ARGUMENT,
-        StatusCode.NOT_FOUND,
-        StatusCode.ALREADY_EXISTS,
-        StatusCode.FAILED_PRECONDITION,
-        StatusCode.OUT_OF_RANGE,
-    }
-)
+# During an outage every job is left to the settler: log one line for many.
+_LOG_SECONDS: Final = 10.0
 
 
 class SettlerBackedSender(ReportSender):
-    """Reports what the settler of the jobs service would do as well, only later.
+    """A sender of reports that the settler of the jobs service would otherwise send later.
 
-    So the runner does not wait for long, and keeps a bounded number of such jobs: an outage of the
-    wallets service, however long, must not stop it.
+    The runner therefore waits only briefly, and keeps a bounded number of such jobs: even a long outage of the
+    wallets service must not stop the runner.
 
     Args:
         in_hand: The jobs in the runner's hands.
-        seconds: How long a job is tried in this stage.
+        seconds: How long to try to report a job.
     """
 
     def __init__(self, in_hand: JobsInHand, seconds: float) -> None:
         super().__init__(in_hand)
         self._seconds = seconds
         self._left = 0
-        self._said_at = float("-inf")
+        self._logged_at = float("-inf")
 
     def report(self, job: JobInHand) -> None:
-        """Have a job reported, unless too many wait for that already."""
+        """Report a job, unless too many are waiting already."""
         job.report_until = time.monotonic() + self._seconds
         if self.in_hand.settling > SETTLING_JOBS_MAX:
             self.drop([job], "too many wait")
@@ -69,21 +58,21 @@ class SettlerBackedSender(ReportSender):
         self.abandon(jobs)
         self._left += len(jobs)
         log.debug("left_to_settler", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)
-        if time.monotonic() - self._said_at > _SAY_SECONDS:
-            self._said_at = time.monotonic()
+        if time.monotonic() - self._logged_at > _LOG_SECONDS:
+            self._logged_at = time.monotonic()
             log.warning("left_to_settler", stage=self.name, jobs=self._left, error=error)
             self._left = 0
 
 
 class ChargeSender(SettlerBackedSender):
-    """Sends BatchDeduct, with what the jobs service said is to be charged.
+    """The sender of BatchDeduct, with the charges that the jobs service returned.
 
     Args:
         service: The wallets service.
         stub: Its stub.
         in_hand: The jobs in the runner's hands.
-        seconds: How long a job is tried in this stage.
-        settlements: The stage that records what became of the charges.
+        seconds: How long to try to charge a job.
+        settlements: The sender that records the results of the charges.
     """
 
     name = "charge"
@@ -136,7 +125,7 @@ class ChargeSender(SettlerBackedSender):
     def _not_charged(self, job: JobInHand, error: InnosystemError) -> None:
         if is_transient(error):
             self.retry(job, error)
-        elif error.code in _DEFINITE and error.reason:
+        elif error.code in REFUSAL_CODES and error.reason:
             log.warning(
                 "charge_declined",
                 job_id=job.job_id,
@@ -166,13 +155,13 @@ def _deduction(charge: job_service_pb2.Charge) -> wallet_service_pb2.DeductReque
 
 
 class SettlementSender(SettlerBackedSender):
-    """Sends SettleJobs.
+    """The sender of SettleJobs.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         in_hand: The jobs in the runner's hands.
-        seconds: How long a job is tried in this stage.
+        seconds: How long to try to settle a job.
     """
 
     name = "settle"
@@ -185,7 +174,7 @@ class SettlementSender(SettlerBackedSender):
         self._stub = stub
 
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Record what became of the charges of a batch."""
+        """Record the results of the charges of a batch."""
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
         )

@@ -1,4 +1,4 @@
-"""Claims jobs whose IDs were popped."""
+"""Claim jobs whose IDs were popped."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,26 +23,26 @@ log = structlog.get_logger()
 
 _CLAIM_SECONDS: Final = 60.0
 _ALONE_ATTEMPTS: Final = 3
-# After an answer in which no job had room, or none.
+# The delay after a response that deferred jobs and contained none.
 _DEFERRED_SECONDS: Final = 0.5
-# From here on what a call costs by itself is little beside what its jobs cost.
+# From this size the fixed cost of a call is small beside the cost of its jobs.
 _LARGE: Final = 50
 
 
 class ClaimSender(BatchSender[JobInHand]):
-    """Makes popped IDs into jobs that run under a lease.
+    """The sender of ClaimJobs: popped IDs become jobs that run under a lease.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         runner_id: The UUID of this runner's process.
-        lease_seconds: How long the jobs are the runner's.
-        handlers: The handlers that the runner has: it is given no other jobs.
-        queues: The queues that it takes jobs from.
+        lease_seconds: How long the leases last.
+        handlers: The runner's handlers: it receives jobs for these only.
+        queues: The queues that the runner takes jobs from.
         in_hand: The jobs in the runner's hands.
-        queue: Where IDs go back to that can't be claimed.
+        queue: Takes back the IDs that cannot be claimed.
         start: Runs a claimed job.
-        stopping: Whether the runner drains: then an absent service is not waited for.
+        stopping: Whether the runner is draining: then it does not wait for an unavailable service.
     """
 
     name = "claim"
@@ -76,9 +76,9 @@ class ClaimSender(BatchSender[JobInHand]):
         self._stopping = stopping
 
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Claim a batch, start what is claimed, put what was deferred into the next batch."""
+        """Claim a batch, start the claimed jobs, and put the deferred ones into the next batch."""
         if self._stopping():
-            # Deferred before: others can run them now.
+            # These were deferred earlier: other runners can run them now.
             await self._give_back(batch)
             return
         asked = self._without_duplicates(batch)
@@ -105,14 +105,15 @@ class ClaimSender(BatchSender[JobInHand]):
             if job is not None:
                 self._defer(job, some_came=bool(response.jobs))
         if asked:
-            # Duplicates, jobs cancelled meanwhile, IDs of nobody, jobs that this runner has no handler for.
+            # Duplicates, jobs cancelled meanwhile, unknown IDs, jobs that this runner has no handler for.
             log.debug("not_claimed", job_ids=list(asked))
         self.abandon(list(asked.values()))
 
     def _lease_of(self, batch: list[JobInHand]) -> tuple[str, float]:
-        """Tell under which lease ID a batch is claimed, and since when.
+        """Return the lease under which to claim a batch.
 
-        It is one for all attempts, also those of a batch that was divided: if a reply was lost, the next is the same.
+        All attempts use the same one, including those of a divided batch: after a lost reply the next attempt claims
+        the same jobs.
         """
         requested_lease_id, requested_at = batch[0].requested_lease_id, batch[0].requested_at
         if not requested_lease_id:
@@ -125,12 +126,12 @@ class ClaimSender(BatchSender[JobInHand]):
         try:
             self._start(job, claimed)
         except Exception:
-            # A defect of ours: the job is rescued when its lease has ended, and the others run.
+            # A defect of the runner: the job is rescued when its lease ends, and the others run.
             log.exception("run_not_begun", job_id=job.job_id, request_id=job.request_id)
             self._in_hand.remove(job)
 
     def _defer(self, job: JobInHand, *, some_came: bool) -> None:
-        """Claim a job with the next batch, which the last one had no room for."""
+        """Claim a job with a later batch, because the last response had no room for it."""
         job.requested_lease_id = ""
         if some_came:
             self.put(job)
@@ -138,10 +139,10 @@ class ClaimSender(BatchSender[JobInHand]):
             self.put_later(job, _DEFERRED_SECONDS)
 
     def rests_after(self, batch: list[JobInHand]) -> bool:
-        """Tell whether waiting a little would make a larger batch.
+        """Return whether a short wait is likely to give a larger batch.
 
-        Not after a job that came alone: the system may be idle, and the next one is not to wait. Not after a large
-        batch: nothing is saved then. And not if the runner can't take any more.
+        False after a single job, because the system may be idle and the next job must not wait; after a large batch,
+        because nothing would be saved; and while the runner has no room for more jobs.
         """
         return 1 < len(batch) < _LARGE and self._in_hand.room() > 0
 
@@ -155,10 +156,10 @@ class ClaimSender(BatchSender[JobInHand]):
         return asked
 
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
-        """Put IDs back, so that they, and this runner, may try again later.
+        """Push IDs back to their lists, for any runner to claim later.
 
-        The ID that the service refuses is dropped: put back, it would come again at once. The
-        platform pushes it again when it is due.
+        An ID that the service refuses is dropped: pushed back, it would return immediately. The platform pushes it
+        again when it is due.
         """
         if isinstance(error, Refused):
             log.error("claim_refused", job_ids=[job.job_id for job in batch], error=str(error))
@@ -167,9 +168,9 @@ class ClaimSender(BatchSender[JobInHand]):
             await self._give_back(batch)
 
     async def put_aside(self, item: JobInHand, error: HeldUp) -> None:
-        """Claim a job a few times more, alone; then leave its ID to the platform, which pushes it again.
+        """Claim a job alone a few more times; then leave its ID to the platform, which pushes it again.
 
-        Put back, it would hold up another runner at once.
+        Pushed back, the ID would immediately hold up another runner.
         """
         if item.retries < _ALONE_ATTEMPTS:
             item.retries += 1
@@ -179,13 +180,13 @@ class ClaimSender(BatchSender[JobInHand]):
         self._in_hand.remove(item)
 
     def abandon(self, items: list[JobInHand]) -> None:
-        """Let go of IDs that do not run: the platform pushes them again, or rescues what was claimed."""
+        """Drop jobs that are not running: the platform pushes their IDs again, or rescues those that were claimed."""
         for job in items:
             if job.run is None:
                 self._in_hand.remove(job)
 
     async def give_back_waiting(self) -> None:
-        """Put the IDs back that are not being claimed yet."""
+        """Push back the IDs that are still waiting to be claimed."""
         await self._give_back(self.take_all())
 
     async def _give_back(self, jobs: list[JobInHand]) -> None:

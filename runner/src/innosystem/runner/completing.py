@@ -1,4 +1,4 @@
-"""Reports results, and hands on the charges that they cause."""
+"""Report the results of jobs, and pass on the charges that they cause."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ _OUTPUT_FAULTS: Final = frozenset({"INVALID_OUTPUT_JSON", "OUTPUT_TOO_LARGE", "I
 
 
 def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobCompletion:
-    """Write an outcome as the contract has it."""
+    """Convert an outcome to a completion of the contract."""
     completion = job_service_pb2.JobCompletion(job_id=job.job_id, lease_id=job.lease_id)
     if isinstance(outcome, Failed):
         completion.error.CopyFrom(
@@ -39,10 +39,10 @@ def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobComple
 
 
 def duration(seconds: float) -> Duration:
-    """Write seconds as the contract has them."""
-    made = Duration()
-    made.FromNanoseconds(int(seconds * 1e9))
-    return made
+    """Convert seconds to a Duration."""
+    converted = Duration()
+    converted.FromNanoseconds(int(seconds * 1e9))
+    return converted
 
 
 class CompletionSender(ReportSender):
@@ -66,7 +66,7 @@ class CompletionSender(ReportSender):
         self._charges = charges
 
     def size(self, item: JobInHand) -> int:
-        """Tell the bytes of the result, and of what frames it in the batch."""
+        """Return the size of the result with its framing in the batch."""
         return item.bytes + 8
 
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
@@ -84,7 +84,7 @@ class CompletionSender(ReportSender):
 
     def _handle_result(self, job: JobInHand, result: job_service_pb2.JobCompletionResult) -> None:
         if job.removed:
-            # It was cancelled meanwhile, so there is neither a charge to make nor anything to report.
+            # Cancelled meanwhile: nothing to charge and nothing to report.
             return
         if result.HasField("recorded"):
             self._recorded(job, result.recorded)
@@ -106,7 +106,7 @@ class CompletionSender(ReportSender):
         elif is_transient(error):
             self.retry(job, error)
         else:
-            # LEASE_LOST: somebody else has the job, or ended it. It is not ours to charge.
+            # LEASE_LOST: another runner has the job, or it has ended. This runner must not charge it.
             log.warning(
                 "result_refused",
                 job_id=job.job_id,
@@ -117,7 +117,7 @@ class CompletionSender(ReportSender):
             self.in_hand.remove(job)
 
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
-        """Fail a job whose output no server takes; leave the others to the platform."""
+        """Fail a job whose output every server refuses; leave the others to the platform."""
         if isinstance(error, Refused) and self._has_output(batch[0]):
             self._fail_instead(batch[0], error.reason or "INVALID_OUTPUT_JSON", str(error))
         else:

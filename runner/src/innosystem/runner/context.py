@@ -1,4 +1,4 @@
-"""What a handler is told about its job."""
+"""The job as its handler sees it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,24 +11,24 @@ from innosystem.runner.stop_signal import StopSignal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """The job that a handler runs. Handlers that want it take it as their second argument.
+    """The job that a handler runs, passed to handlers that take a second argument.
 
     Attributes:
-        job_id: The job's UUID. A handler that writes elsewhere does well to use it as its key:
-            a job can be run more than once.
+        job_id: The job's UUID. Use it as an idempotency key for writes to other systems: a job can run more
+            than once.
         customer_id: The UUID of the customer who pays.
         job_type_id: The UUID of the job type.
         processing_logic_id: The ID that the handler is registered under.
         queue: The queue that the job waited in.
         attempt: The number of this run, from 1.
         max_attempts: How many runs the job gets.
-        rescue_count: How often the job was run before by a runner that vanished.
-        snooze_count: How often a handler raised `Snooze` for the job.
-        labels: The notes of whoever submitted the job.
+        rescue_count: How many runners vanished while they ran the job.
+        snooze_count: How many times a handler raised `Snooze` for the job.
+        labels: The labels that the job was submitted with.
         request_id: The ID of the request that submitted the job. Calls that the handler makes with
-            `innosystem.client` carry it on.
-        deadline: When the run is out of time; None if it may take for ever.
-        stop: The runner's; handlers call `stop_requested`.
+            `innosystem.client` carry the same ID.
+        deadline: When the run times out; None without a time limit.
+        stop: For the runner; handlers call `stop_requested`.
     """
 
     job_id: str
@@ -46,23 +46,23 @@ class JobContext:
     stop: StopSignal | None = field(default=None, repr=False, compare=False)
 
     def stop_requested(self) -> bool:
-        """Tell whether the run's result is of no use any more, for handlers in threads.
+        """Return whether the run's result is no longer wanted, for handlers in threads.
 
-        Its job was cancelled, or given to another runner, or handed back because the runner stops, or
-        it is out of time. Coroutines are cancelled then and processes killed. A thread can't be
-        stopped: one that asks now and then can return early. What it returns is dropped. In a
-        process the answer is always False.
+        The job was cancelled, given to another runner, or returned to the queue because the runner is stopping, or
+        the run has timed out. In these cases coroutines are cancelled and processes killed, but a thread cannot be
+        stopped: check this from time to time and return early. The return value is then dropped. In a process the
+        result is always False.
         """
         return self.stop is not None and self.stop.requested
 
     @classmethod
     def of(cls, claimed: job_service_pb2.ClaimedJob, timeout_seconds: float | None, stop: StopSignal) -> Self:
-        """Read a claimed job whose run begins now.
+        """Describe a claimed job whose run starts now.
 
         Args:
-            claimed: The job as ClaimJobs answered it.
+            claimed: The job as ClaimJobs returned it.
             timeout_seconds: How long the run may take.
-            stop: Tells the run when it is to stop.
+            stop: The signal that asks the run to stop.
         """
         job = claimed.job
         return cls(

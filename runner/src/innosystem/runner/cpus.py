@@ -1,4 +1,4 @@
-"""Tells how many CPUs this process may use."""
+"""The number of CPUs that this process may use."""
 
 import math
 import os
@@ -8,12 +8,12 @@ _ROOT = Path("/sys/fs/cgroup")
 
 
 def available_cpus(root: Path = _ROOT) -> int:
-    """Tell how many CPUs there are for this process, at least 1.
+    """Return how many CPUs this process may use, at least 1.
 
-    A container sees all CPUs of its node; what it may use is limited by a set of CPUs or by a quota of time.
+    A container sees all CPUs of its node; a CPU set or a time quota limits which of them it may use.
 
     Args:
-        root: Where the control groups are.
+        root: The root of the control groups.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(root)
@@ -21,7 +21,7 @@ def available_cpus(root: Path = _ROOT) -> int:
 
 
 def _quota(root: Path) -> float | None:
-    """Tell the CPUs' worth of time that the container gets; None if that is not limited."""
+    """Return the container's quota in CPUs; None without a quota."""
     try:
         quota, period = (root / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -33,5 +33,5 @@ def _quota(root: Path) -> float | None:
     try:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (ValueError, ZeroDivisionError):
-        # `max`: without a limit.
+        # `max`: no quota.
         return None

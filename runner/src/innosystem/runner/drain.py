@@ -1,4 +1,4 @@
-"""What a runner does with its jobs once it is told to stop."""
+"""The drain of a runner that was asked to stop."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 _HAND_BACK_SECONDS_MAX: Final = 5.0
 _HAND_BACK_SECONDS_MIN: Final = 1.0
 _CANCEL_SECONDS: Final = 0.2
-# Others do these for a runner that is gone: the reconciler pushes IDs again, the settler charges.
+# Background tasks of the jobs service take over these: the reconciler pushes IDs again, the settler charges.
 _LEFT_TO_OTHERS: Final = {
     "claiming": "ids_left_to_reconciler",
     "charge": "charges_left_to_settler",
@@ -24,13 +24,13 @@ _LEFT_TO_OTHERS: Final = {
 
 
 class Drain:
-    """Finishes what there is time for, and hands the rest back.
+    """The end of a runner's work: finish jobs while time allows, return the rest to the queue.
 
     Args:
-        seconds: How long all of it may take. Handing back gets a second in any case.
+        seconds: How long the drain may take. Returning jobs gets at least a second.
         in_hand: The jobs in the runner's hands.
-        runs: Their handlers.
-        returns: The stage that hands jobs back.
+        runs: The runs of their handlers.
+        returns: The sender that returns jobs to the queue.
     """
 
     def __init__(self, *, seconds: float, in_hand: JobsInHand, runs: Runs, returns: ReturnSender) -> None:
@@ -44,21 +44,21 @@ class Drain:
         self._leave = asyncio.Event()
 
     def stop(self) -> None:
-        """Begin; called again, hand back at once; called once more, wait for nothing."""
+        """Start the drain; on the second call return all jobs immediately; on the third stop waiting."""
         self._stops += 1
         if self._stops > 1:
             self._hurry.set()
-        if self._stops > 2:  # noqa: PLR2004 - as often as there are steps
+        if self._stops > 2:  # noqa: PLR2004 - the third call
             self._leave.set()
 
     async def run(self, stop_taking: Coroutine[Any, Any, None]) -> bool:
         """Drain.
 
         Args:
-            stop_taking: Has no further jobs come in.
+            stop_taking: Stops the intake of jobs.
 
         Returns:
-            Whether every job was finished or handed back.
+            Whether every job was finished or returned to the queue.
         """
         log.info("draining", jobs=len(self._in_hand.jobs))
         finishing = asyncio.create_task(self._finish(stop_taking))
@@ -66,7 +66,7 @@ class Drain:
             await self._runs.hand_back(self._hand_back_seconds)
             await _within(self._hand_back_seconds, finishing, unless=self._leave)
         while not finishing.done():
-            # More than once: a cancellation that comes as a call to Redis ends may be lost in its client.
+            # Repeatedly: the Redis client may lose a cancellation that arrives just as a command completes.
             finishing.cancel()
             await asyncio.wait([finishing], timeout=_CANCEL_SECONDS)
         return self._conclude()
@@ -91,10 +91,10 @@ class Drain:
 
 
 async def _within(seconds: float, task: "asyncio.Task[None]", *, unless: asyncio.Event) -> bool:
-    """Wait for a task, unless time is up or something happens before; tell whether it has ended."""
-    happening = asyncio.create_task(unless.wait())
+    """Wait for a task until the time is up or an event is set; return whether the task is done."""
+    interrupted = asyncio.create_task(unless.wait())
     try:
-        await asyncio.wait({task, happening}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, interrupted}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        happening.cancel()
+        interrupted.cancel()
     return task.done()

@@ -1,28 +1,28 @@
-"""Errors that handler authors raise or meet."""
+"""Exceptions for authors of handlers."""
 
 import math
 from datetime import timedelta
 from typing import Final, TypeAlias
 
 Delay: TypeAlias = timedelta | float
-"""A time to wait: a timedelta, or seconds."""
+"""A delay: a timedelta, or seconds."""
 
 _DELAY_SECONDS_MAX: Final = 24 * 3600.0
 
 
 class JobError(Exception):
-    """Raised by a handler to fail its job with a type and a message of the author's choice.
+    """A failure with a type and a message, raised by a handler to fail its job.
 
-    Any other exception fails the job as well, with the name of its class as type, and as retryable.
+    Any other exception also fails the job, as retryable and with the name of its class as type.
 
     Args:
-        message: What happened; the customer sees it. 10,000 characters are kept.
-        type: A word for programs, such as `INVALID_INPUT`; by default the name of the class. 200
-            characters are kept.
-        retryable: Whether another attempt may help. If not, the job is FAILED whatever attempts it
-            has left.
-        retry_after: How long to wait before the next attempt, instead of the job type's backoff: a
-            timedelta or seconds. Less than 0 counts as 0, more than 24 hours as 24 hours.
+        message: What happened, shown to the customer. Truncated to 10,000 characters.
+        type: A machine-readable word, such as `INVALID_INPUT`; by default the name of the class. Truncated to
+            200 characters.
+        retryable: Whether another attempt may help. If not, the job is FAILED regardless of its remaining
+            attempts.
+        retry_after: The delay before the next attempt, instead of the job type's backoff: a timedelta or
+            seconds. Less than 0 counts as 0, more than 24 hours as 24 hours.
 
     Raises:
         ValueError: `retry_after` is not a number.
@@ -39,13 +39,13 @@ class JobError(Exception):
 
 
 class Snooze(Exception):
-    """Raised by a handler that can't do its job yet: the job is run again later.
+    """A request to run the job again later, raised by a handler that cannot do its work yet.
 
-    It uses up no attempt, and nothing is charged. A job can be snoozed 100 times; then it is FAILED.
-    `JobContext.snooze_count` tells how often it was.
+    No attempt is used up, and nothing is charged. A job can be snoozed 100 times, counted in
+    `JobContext.snooze_count`; then it is FAILED.
 
     Args:
-        delay: When to run it again, from now: a timedelta or seconds. Less than 0 counts as 0, more
+        delay: How long to wait before the next run: a timedelta or seconds. Less than 0 counts as 0, more
             than 24 hours as 24 hours.
 
     Raises:
@@ -58,12 +58,12 @@ class Snooze(Exception):
 
 
 class HandlerRegistrationError(Exception):
-    """A handler can't be registered, or a module of handlers can't be loaded."""
+    """A handler that cannot be registered, or a module of handlers that cannot be loaded."""
 
 
 def _seconds(delay: Delay) -> float:
-    """Read a delay within the bounds that the jobs service takes."""
+    """Convert a delay to seconds within the bounds that the jobs service accepts."""
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
     if math.isnan(seconds):
-        raise ValueError("a delay has to be a number of seconds")
+        raise ValueError("a delay must be a number of seconds")
     return min(max(seconds, 0.0), _DELAY_SECONDS_MAX)

@@ -1,4 +1,4 @@
-"""Runs a handler: in the event loop, in a thread, or in a process."""
+"""Run handlers in the event loop, in threads and in processes."""
 
 import asyncio
 import time
@@ -21,26 +21,26 @@ from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 log = structlog.get_logger()
 
 _RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
-# For a service that does not say which jobs are to be isolated.
+# For a service of an older release, which does not decide itself which jobs to isolate.
 _SUSPECTED_FROM: Final = 2
 
 
 class Executor:
     """Runs the handlers of claimed jobs.
 
-    How a handler is written decides how it is run. The job type's processor type is checked only
-    for being one that this runner knows (SYNC and ASYNC): a handler may be rewritten from `def` to
-    `async def` without anybody touching the job type.
+    The way a handler is written decides how it runs. The job type's processor type only has to be one that this
+    runner supports (SYNC or ASYNC): a handler may be rewritten from `def` to `async def` without a change of the job
+    type.
 
     Args:
         registry: The handlers.
-        threads: How many threads there are for handlers.
-        processes: How many processes there are for handlers, and again for suspects.
-        stop_seconds: How long a handler has to stop once it is told to.
+        threads: The number of threads for handlers.
+        processes: The number of processes for handlers, and again for suspects.
+        stop_seconds: How long a handler has to stop after it was asked to.
 
     Attributes:
         backpressure: Counts the jobs that wait for a process.
-        tasks_and_threads: Runs what needs no process.
+        tasks_and_threads: Runs handlers that need no process.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Executor:
         self._guard = ProcessGuard()
         self.backpressure = ProcessBackpressure()
         self._processes = ProcessPool(PoolSlots(processes, self.backpressure), registry.modules, guard=self._guard)
-        # Processes of their own: neither do suspects keep the handlers of the pool waiting, nor the other way round.
+        # Separate processes: suspects and the handlers of the pool do not delay each other.
         slots = SuspectSlots(processes, self.backpressure, parked_max=threads)
         self._suspects = ProcessPool(slots, registry.modules, guard=self._guard)
 
@@ -65,24 +65,24 @@ class Executor:
         """The IDs of all handlers."""
         return tuple(self._registry)
 
-    def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str:
-        """Tell why a job can't be run here, whoever else can; empty if it can."""
+    def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str | None:
+        """Return why this runner cannot run a job, or None if it can."""
         if claimed.processor_type not in _RUNNABLE:
-            return f"this runner can't run {_type_name(claimed.processor_type)}"
+            return f"this runner cannot run {_type_name(claimed.processor_type)}"
         if claimed.processing_logic_id not in self._registry:
             return f"this runner has no handler {claimed.processing_logic_id!r}"
-        return ""
+        return None
 
     async def execute(self, claimed: job_service_pb2.ClaimedJob, stop: StopSignal | None = None) -> Outcome:
-        """Run a job's handler to its end. Whatever happens in it is an outcome.
+        """Run a job's handler to its end. Anything that happens in the handler becomes an outcome.
 
         Args:
             claimed: The job.
-            stop: Tells the run when its result is not wanted any more.
+            stop: Signals the run that its result is no longer wanted.
 
         Raises:
-            LookupError: The job can't be run here: `refusal` says why.
-            NotStarted: The handler was not called, and won't be soon.
+            LookupError: This runner cannot run the job: `refusal` returns the reason.
+            NotStarted: The handler was not called, and would have to wait long.
             asyncio.CancelledError: The handler was cancelled.
         """
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
@@ -106,20 +106,20 @@ class Executor:
         try:
             if handler.mode is Mode.PROCESS:
                 return await self._processes.run(handler.id, input_json, job, timeout)
-            # It may be what killed its runners. Alone in a process it can kill nothing else.
+            # The job may have killed its earlier runners. Alone in a process it cannot harm others.
             if _is_suspect(claimed) and self._registry.modules:
                 return await self._suspects.run(handler.id, input_json, job, timeout)
         except NoSuchHandler:
             if handler.mode is Mode.PROCESS:
-                # Its module has changed since this runner was started: others may have the handler.
+                # The module has changed since this runner started: other runners may have the handler.
                 return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}", retryable=True)
-            log.warning("suspect_not_isolated", note="its handler is not in a module that another process can import")
+            log.warning("suspect_not_isolated", note="another process cannot import its handler")
         if handler.mode is Mode.COROUTINE:
             return await self.tasks_and_threads.run_coroutine(handler, input_json, job, timeout)
         return await self.tasks_and_threads.run_in_thread(handler, input_json, job, timeout)
 
     async def close(self) -> None:
-        """Stop the processes. Threads that run go on."""
+        """Stop the processes. Running threads continue."""
         self.tasks_and_threads.close()
         await self._processes.close()
         await self._suspects.close()
@@ -132,7 +132,7 @@ def _is_suspect(claimed: job_service_pb2.ClaimedJob) -> bool:
 
 def _type_name(number: int) -> str:
     try:
-        return job_type_pb2.ProcessorType.Name(number)  # type: ignore[arg-type] # any number comes
+        return job_type_pb2.ProcessorType.Name(number)  # type: ignore[arg-type] # any number is possible
     except ValueError:
         return f"a processor type of number {number}"
 

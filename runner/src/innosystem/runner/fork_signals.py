@@ -1,7 +1,7 @@
-"""Keeps what handlers fork from acting in the name of the process that they were forked in.
+"""Reset the signal handlers in processes that handlers fork.
 
-A forked child has the parent's signal handlers, and the parent's end of the socket through which an event loop learns
-of signals: a SIGTERM to a `multiprocessing.Process` would stop the runner instead of the child.
+A forked child inherits the parent's signal handlers, and the parent's end of the socket through which an event loop
+receives signals: a SIGTERM to a `multiprocessing.Process` would stop the runner instead of the child.
 """
 
 import os
@@ -16,15 +16,15 @@ _registered = False
 
 
 def reset_signals_in_forks() -> None:
-    """Give each process that is forked from this one, from now on, the signal handlers of a new process."""
-    global _registered  # noqa: PLW0603 - what is registered at forks can't be taken back
+    """Give every process that is forked from now on the signal handlers of a new process."""
+    global _registered  # noqa: PLW0603 - hooks of forks cannot be unregistered
     if not _registered:
         _registered = True
         os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_reset)
 
 
 def _block() -> None:
-    # A signal that comes between the fork and `_reset` has to wait for it.
+    # A signal that arrives between the fork and `_reset` is delivered after `_reset`.
     _masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 

@@ -1,4 +1,4 @@
-"""Tells the jobs service which handlers a runner has, also while it has nothing to claim."""
+"""Announce the runner's handlers to the jobs service, even while the runner has nothing to claim."""
 
 import asyncio
 import random
@@ -21,14 +21,14 @@ _EVERY_SECONDS: Final = 10.0
 
 
 class HandlerAnnouncer:
-    """Sends claims of nothing: what waits for a handler that nobody had is then handed out.
+    """Periodic empty claims: the jobs service dispatches jobs that were waiting for one of the handlers.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         runner_id: The UUID of this runner's process.
-        handlers: The handlers that it has.
-        queues: The queues that it takes jobs from.
+        handlers: The runner's handlers.
+        queues: The queues that the runner takes jobs from.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HandlerAnnouncer:
         self._queues = queues
 
     async def run(self) -> None:
-        """Tell it until cancelled."""
+        """Announce until cancelled."""
         while True:
             request = job_service_pb2.ClaimJobsRequest(
                 runner_id=self._runner_id, lease_id=str(new_id()), handlers=self._handlers, queues=self._queues
@@ -55,7 +55,7 @@ class HandlerAnnouncer:
             try:
                 await self._service.call(self._stub.ClaimJobs, request, for_seconds=_EVERY_SECONDS)
             except CallFailed as exc:
-                # A service of an older release refuses a claim without IDs, and gives its jobs to anybody.
+                # A service of an older release refuses a claim without IDs, and offers its jobs to every runner.
                 log.debug("not_announced", error=str(exc))
-            # Runners that were started together do not stay together.
+            # The jitter spreads runners that were started together.
             await asyncio.sleep(_EVERY_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311

@@ -1,7 +1,7 @@
 """The processes that run handlers.
 
-Each process runs one handler at a time, so it can be killed with its handler and what that has started, and nothing
-else; a ProcessPoolExecutor would break as a whole.
+Each process runs one handler at a time. Killing it affects only this handler and the processes that the handler has
+started; a ProcessPoolExecutor would break as a whole.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ log = structlog.get_logger()
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 2.0
 LENGTH_BYTES: Final = 4
-# The runner's path is set before anything of ours is imported: the current directory may be on it.
+# Set the runner's path before the first import from it: the current directory may be on the path.
 _BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from innosystem.runner.handler_process_program import main; main(int(sys.argv[1]))"
 )
 _SIGNAL_HINTS: Final[Mapping[int, str]] = {
-    signal.SIGKILL: "perhaps it took too much memory",
-    signal.SIGSEGV: "a native library crashed, or it recursed too deeply",
-    signal.SIGABRT: "a native library gave up",
+    signal.SIGKILL: "possibly out of memory",
+    signal.SIGSEGV: "a native library crashed, or the recursion was too deep",
+    signal.SIGABRT: "a native library aborted",
 }
 
 
 def how_it_ended(status: int) -> str:
-    """Say what ended a process, for people."""
+    """Describe how a process ended, for people."""
     if status >= 0:
         return f"ended with status {status}"
     try:
@@ -61,19 +61,19 @@ async def _spawn(connection: socket.socket, path: list[str], directory: str) -> 
         pass_fds=[connection.fileno()],
         cwd=directory,
         stdin=asyncio.subprocess.DEVNULL,
-        # What the handler starts is in this process's group and can be killed with it. And Ctrl-C in a terminal reaches
-        # the runner alone, which lets handlers finish.
+        # Processes that the handler starts join this process's group and can be killed with it. And Ctrl-C in a
+        # terminal reaches only the runner, which lets handlers finish.
         start_new_session=True,
     )
 
 
 class HandlerProcess:
-    """One process and the socket to it.
+    """A process for handlers, and the socket to it.
 
     Attributes:
-        handlers: The IDs of the handlers that it has.
-        lingered: Whether it went on without its connection, until it was killed.
-        used: Whether it has been given a job.
+        handlers: The IDs of the handlers that the process has loaded.
+        lingered: Whether the process continued without its connection until it was killed.
+        used: Whether the process has run a job.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class HandlerProcess:
                 process = await _spawn(theirs, path, directory)
             reader, writer = await asyncio.open_unix_connection(sock=ours)
         except BaseException:
-            # Cancelled, perhaps: the process, if there is one, ends by itself when its socket closes.
+            # Possibly cancelled: a process that was started ends by itself when its socket closes.
             ours.close()
             raise
         started = cls(process, reader, writer, guard)
         try:
             await guard.watch(process.pid)
             async with asyncio.timeout(_START_SECONDS):
-                started.handlers = await started.ask((modules, log_arguments()))
+                started.handlers = await started.request((modules, log_arguments()))
         except (EOFError, OSError) as exc:
             status = await started.kill()
             raise EOFError(f"{type(exc).__name__}: {exc}; it ended with status {status}") from exc
@@ -117,9 +117,9 @@ class HandlerProcess:
         return started
 
     async def _ended(self) -> int:
-        """Wait for the process's end, and end what it has started with it.
+        """Wait until the process ends, and immediately kill the rest of its group.
 
-        At once, and never later: when nobody of its group is left, its ID is free for other processes.
+        Never later: once the group is empty, its ID may be reused by other processes.
         """
         status = await self._process.wait()
         self._kill_group()
@@ -132,17 +132,17 @@ class HandlerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the process accepts requests."""
         return self._process.returncode is None and not self._reader.at_eof()
 
     async def run(self, handler_id: str, input_json: str, job: JobContext) -> Outcome:
-        """Run a handler there."""
+        """Run a handler in the process."""
         self.used = True
-        outcome: Outcome = await self.ask((handler_id, input_json, job))
+        outcome: Outcome = await self.request((handler_id, input_json, job))
         return outcome
 
-    async def ask(self, message: object) -> Any:
-        """Send a message and wait for the answer.
+    async def request(self, message: object) -> Any:
+        """Send a message and wait for the reply, which is whatever the program pickled.
 
         Raises:
             EOFError, OSError: The process is gone.
@@ -151,17 +151,17 @@ class HandlerProcess:
         try:
             self._writer.write(len(payload).to_bytes(LENGTH_BYTES) + payload)
         except RuntimeError as exc:
-            # As uvloop says that it is closed.
+            # uvloop's error for a closed connection.
             raise EOFError(str(exc)) from exc
         await self._writer.drain()
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
-        # From our own child, through a socket that nobody else has.
+        # From a child of this process, through a private socket.
         return pickle.loads(await self._reader.readexactly(length))  # noqa: S301
 
     async def end(self) -> None:
-        """Have the process end by itself, so that it writes the lines that it has logged; kill it if it does not."""
-        # Not closed only: a process that a handler forked may hold this end open.
-        # And one that has ended already has closed it: uvloop says that by a RuntimeError.
+        """Let the process exit by itself, so that it writes its pending log lines; kill it if it does not exit."""
+        # Closing is not enough: a process forked by a handler may hold this end open.
+        # If the process has ended already, the socket is closed and uvloop raises RuntimeError.
         with suppress(OSError, RuntimeError):
             self._writer.write_eof()
         with suppress(TimeoutError):
@@ -169,10 +169,10 @@ class HandlerProcess:
         await self.kill()
 
     async def kill(self) -> int:
-        """End the process and all that it has started, and return its status, negative for a signal."""
+        """Kill the process with its group, and return its exit status, negative for a signal."""
         if self._process.returncode is None:
             try:
-                # One that is ending by itself gets the time to tell its status.
+                # A process that is exiting by itself gets time to do so with its own status.
                 if self._reader.at_eof():
                     await asyncio.wait_for(asyncio.shield(self._ending), 1.0)
             except TimeoutError:

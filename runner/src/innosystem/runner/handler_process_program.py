@@ -1,4 +1,4 @@
-"""The other end of `processes`: runs handlers, one at a time, until its socket closes."""
+"""The program of a `HandlerProcess`: run handlers, one at a time, until the socket closes."""
 
 import contextvars
 import os
@@ -26,8 +26,8 @@ from innosystem.shared.log_lines import flush_all
 
 def main(descriptor: int) -> None:
     """Serve the socket with this file descriptor."""
-    # Stopped by its runner only, which still waits for the handler when all processes of a service are told to stop.
-    # Not SIG_IGN: programs that handlers start would inherit it.
+    # Only the runner stops this process: when a service manager signals all processes, the runner still waits for the
+    # handler. Not SIG_IGN, because programs that handlers start would inherit that.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
     reset_signals_in_forks()
@@ -38,15 +38,15 @@ def main(descriptor: int) -> None:
         modules, logs = messages.get()
         configure_logs(*logs)
         default_registry.load(modules)
-        # Without a runner there is nobody to answer to, and `_read` is about to end the process.
+        # Without a runner no reply can be sent, and `_read` is about to end the process.
         with suppress(OSError):
-            _answer(connection, frozenset(default_registry))
+            _reply(connection, frozenset(default_registry))
             directory = Path.cwd()
             while True:
                 message = messages.get()
-                # The handler before may have changed it.
+                # The previous handler may have changed the directory.
                 os.chdir(directory)
-                _answer(connection, _run(*message))
+                _reply(connection, _run(*message))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -60,24 +60,24 @@ def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
     with job_in_logs(job):
         if handler.mode is Mode.COROUTINE:
             return uvloop.run(call_coroutine(handler, input_json, job))
-        # As in a thread of the runner: what the handler sets is gone with its job.
+        # As in a thread of the runner: context variables that the handler sets end with its job.
         return contextvars.copy_context().run(call_blocking, handler, input_json, job)
 
 
 def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None:
-    """Hand on what comes. At the end of the socket the runner is gone: end in mid-handler."""
-    # A runner that was killed before it read an answer leaves no end of the stream, but a reset.
+    """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""
+    # A runner that was killed with an unread reply leaves a reset instead of the end of the stream.
     with suppress(OSError), connection.makefile("rb") as stream:
         while length := stream.read(LENGTH_BYTES):
-            # From the process that started this one, through a socket that nobody else has.
+            # From the process that started this one, through a private socket.
             messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
     flush_all()
     if os.getpgrp() == os.getpid():
-        # With all that the handler has started. What prevents this thread from running, the runner's guard kills.
+        # With all processes that the handler has started. If this thread cannot run, the runner's guard kills them.
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 
-def _answer(connection: socket.socket, answer: object) -> None:
-    payload = pickle.dumps(answer)
+def _reply(connection: socket.socket, reply: object) -> None:
+    payload = pickle.dumps(reply)
     connection.sendall(len(payload).to_bytes(LENGTH_BYTES) + payload)

@@ -1,4 +1,4 @@
-"""The jobs that are in the runner's hands, from the pop of their ID to their settlement."""
+"""The jobs in the runner's hands, from the pop of their ID to their settlement."""
 
 import asyncio
 import threading
@@ -19,26 +19,24 @@ class JobInHand:
     """One job on its way through the runner.
 
     Attributes:
-        popped: Its ID and its list.
-        stage: Where it is, for the log.
-        requested_lease_id: The lease ID that it is to be claimed under; empty before.
-        requested_at: When that was asked for first, by time.monotonic().
-        lease_id: The lease it is claimed under; empty before.
-        leased_at: When it was asked for under this lease first, by time.monotonic().
-        request_id: The ID of the request that submitted it; empty before it is claimed.
-        run: What runs its handler; None before.
-        stop: Tells its run that the result is not wanted any more.
-        return_reason: Why it is handed back.
-        return_wait: How many seconds nobody is to take it then.
-        completion: Its result while that is to be reported.
-        was_sent: Whether the server may have its completion.
+        popped: The job's ID and the list that it came from.
+        stage: The current stage, for the log.
+        requested_lease_id: The lease ID of the claim; empty before the first attempt to claim.
+        requested_at: The time of that first attempt, by time.monotonic().
+        lease_id: The lease under which the job runs; empty before it is claimed.
+        leased_at: The time of the first attempt to claim under this lease, by time.monotonic().
+        request_id: The ID of the request that submitted the job; empty before it is claimed.
+        run: The task that runs the handler; None before.
+        stop: Signals the run that its result is no longer wanted.
+        job_return: The return to the queue while it is to be reported.
+        completion: The result while it is to be reported.
+        was_sent: Whether the server may have the completion.
         bytes: The size of the completion.
         charge: The charge to make.
-        settlement: What became of the charge.
+        settlement: The result of the charge while it is to be reported.
         report_until: When reporting is given up, by time.monotonic().
-        retries: How often an item-level failure had it sent again in its stage.
-        not_served: Whether it is handed back because the runner can't run it.
-        removed: Whether the runner has let go of it: then nothing is sent for it any more.
+        retries: How many times the current stage has retried the job because of a failure that concerns it alone.
+        removed: Whether the job has left the runner's hands: then nothing more is sent for it.
     """
 
     popped: PoppedId
@@ -50,8 +48,7 @@ class JobInHand:
     request_id: str = ""
     run: asyncio.Task[None] | None = None
     stop: StopSignal = field(default_factory=StopSignal)
-    return_reason: str = ""
-    return_wait: float = 0.0
+    job_return: job_service_pb2.JobReturn | None = None
     completion: job_service_pb2.JobCompletion | None = None
     was_sent: bool = False
     bytes: int = 0
@@ -59,7 +56,6 @@ class JobInHand:
     settlement: job_service_pb2.JobSettlement | None = None
     report_until: float = 0.0
     retries: int = 0
-    not_served: bool = False
     removed: bool = False
 
     @property
@@ -69,9 +65,9 @@ class JobInHand:
 
 
 class Leases:
-    """The jobs that run at the server under a lease of this runner, as far as the runner knows.
+    """The jobs that run at the server under a lease of this runner, to the runner's knowledge.
 
-    The event loop writes, and the thread that renews reads.
+    Written by the event loop, read by the thread that renews leases.
     """
 
     def __init__(self) -> None:
@@ -79,42 +75,42 @@ class Leases:
         self._lock = threading.Lock()
 
     def add(self, job: JobInHand) -> None:
-        """Note a job that was claimed; it takes the place of an earlier run of the same job."""
+        """Add a job that was claimed; it replaces an earlier run of the same job."""
         with self._lock:
             self._jobs[job.job_id] = job
 
     def remove(self, job: JobInHand) -> None:
-        """Forget a job that does not run at the server any more. It may be forgotten already."""
+        """Remove a job that no longer runs at the server. Safe to repeat."""
         with self._lock:
             if self._jobs.get(job.job_id) is job:
                 del self._jobs[job.job_id]
 
     def get(self, job_id: str) -> JobInHand | None:
-        """Find the run of a job that has its lease."""
+        """Return the run that holds the lease of a job."""
         with self._lock:
             return self._jobs.get(job_id)
 
     def snapshot(self) -> list[JobInHand]:
-        """Renewal all jobs as they are now."""
+        """Return all current jobs."""
         with self._lock:
             return list(self._jobs.values())
 
 
 class JobsInHand:
-    """Bounds what is in the runner's hands.
+    """The bounded set of jobs in the runner's hands.
 
-    A slot is held from the pop until the handler has ended. What is finished and not reported yet
-    is bounded by number and size: while the jobs service is away, the runner stops taking jobs. Charges
-    bound nothing here: `SettlerBackedSender` leaves those to the settler that can't be made.
+    A job holds a slot from the pop until its handler has ended. Results that are not reported yet are bounded by
+    number and size: while the jobs service is unavailable, the runner stops taking jobs. Charges impose no bound:
+    `SettlerBackedSender` leaves those that fail to the settler.
 
     Args:
-        slots: How many handlers run at once.
-        backpressure: Bounds what is taken while jobs wait for processes.
+        slots: How many handlers run concurrently.
+        backpressure: Bounds the intake while jobs wait for processes.
 
     Attributes:
-        leases: The jobs among them that run at the server, as far as the runner knows.
+        leases: The jobs among them that run at the server, to the runner's knowledge.
         has_room: Set while more jobs may be taken.
-        empty: Set while there is no job that anything is still to be done for.
+        empty: Set while no job has work left.
     """
 
     def __init__(self, slots: int, backpressure: ProcessBackpressure | None = None) -> None:
@@ -124,7 +120,7 @@ class JobsInHand:
         self._backpressure.changed = self._changed
         self._running: set[JobInHand] = set()
         self._finished: set[JobInHand] = set()
-        # Not the runner's any more, but their handlers run on: one in a thread can't be stopped.
+        # No longer the runner's, but their handlers are still running: a thread cannot be stopped.
         self._stopped: set[JobInHand] = set()
         self._finished_bytes = 0
         self._unreported = 0
@@ -135,11 +131,11 @@ class JobsInHand:
 
     @property
     def jobs(self) -> list[JobInHand]:
-        """All jobs that something is still to be done for."""
+        """All jobs with work left."""
         return [*self._running, *self._finished]
 
     def room(self) -> int:
-        """Tell how many more jobs may be taken."""
+        """Return how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
         free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._backpressure.parked
@@ -150,26 +146,26 @@ class JobsInHand:
         return sum(not job.lease_id for job in self._running)
 
     def set_stuck(self, handlers: int) -> None:
-        """Keep slots for handlers that do not stop although their runs have ended."""
+        """Set the number of slots held by handlers that still run although their runs have ended."""
         self._stuck = handlers
         self._changed()
 
     @property
     def settling(self) -> int:
-        """How many jobs there are whose results the server has, and whose charges are still to be made or recorded."""
+        """The number of jobs whose results are recorded, and whose charges are still to be made or settled."""
         return len(self._finished) - self._unreported
 
     def add(self, popped: PoppedId) -> JobInHand:
-        """Take a slot for an ID that was popped."""
+        """Occupy a slot with a popped ID."""
         job = JobInHand(popped)
         self._running.add(job)
         self._changed()
         return job
 
     def finish(self, job: JobInHand, completion: job_service_pb2.JobCompletion) -> None:
-        """Free the slot of a job whose handler has ended, and keep its result to be reported.
+        """Free the slot of a job whose handler has ended, and keep its result until it is reported.
 
-        A second result takes the place of the first.
+        A second result replaces the first.
         """
         self._running.discard(job)
         self._finished.add(job)
@@ -180,14 +176,14 @@ class JobsInHand:
         self._changed()
 
     def disown(self, job: JobInHand) -> None:
-        """Let go of a running job that is not the runner's any more; its slot is free when it leaves."""
+        """Give up a running job that is no longer the runner's; its slot is freed by `remove`."""
         self.leases.remove(job)
         self._running.discard(job)
         self._stopped.add(job)
         self._changed()
 
     def drop_result(self, job: JobInHand) -> None:
-        """Let go of a result that the server has. The job does not run there any more."""
+        """Drop a result that the server has recorded. The job no longer runs there."""
         self.leases.remove(job)
         self._unreported -= job.completion is not None
         self._finished_bytes -= job.bytes
@@ -195,7 +191,7 @@ class JobsInHand:
         self._changed()
 
     def remove(self, job: JobInHand) -> None:
-        """Let go of a job. It may have left before."""
+        """Remove a job. Safe to repeat."""
         if job in self._finished:
             self.drop_result(job)
         job.removed = True

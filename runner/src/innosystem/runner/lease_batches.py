@@ -1,4 +1,4 @@
-"""The leases that the runner holds, and the requests that renew them."""
+"""The division of leases into the requests that renew them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from innosystem.runner.in_hand import JobInHand
 
-# Requests that the service answers well within their limit; the contract allows 10,000 jobs and 1,000 leases.
+# The service renews this many well within the time limit; the contract allows 10,000 jobs and 1,000 leases.
 JOBS_MAX: Final = 1_000
 _PARTS: Final = 8
 
@@ -16,40 +16,41 @@ Batch: TypeAlias = list[JobInHand]
 
 
 class Renewal(Enum):
-    """What became of a request that renews leases."""
+    """The result of a request that renews leases."""
 
     RENEWED = auto()
-    """It was answered."""
+    """The service responded."""
     HELD_UP = auto()
-    """It was not: a part of it may be what holds it up, or is refused."""
+    """The service did not respond, or refused: an item of the request may be the cause."""
     UNAVAILABLE = auto()
-    """Nobody was there to answer."""
+    """The service could not be reached."""
 
 
 def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], bool], list[Renewal]]) -> Batch:
-    """Renew the leases of batches of jobs; what holds up others is divided from them.
+    """Renew the leases of batches of jobs, separating the jobs that hold up others.
 
-    A service that answers nothing at all is away, and not held up: one batch is divided to find that out.
+    If no batch is renewed, the service may be down rather than held up: one batch is divided to find out.
 
     Args:
         batches: The jobs.
-        send: Sends a request for each batch and tells what became of it. Also told whether they were divided.
+        send: Sends a request for each batch and returns the results. The second argument is whether the batches
+            were divided.
 
     Returns:
         The jobs whose leases are not renewed.
     """
     left: Batch = []
-    answered = divided = False
+    renewed = divided = False
     while batches:
-        answers = send(batches, divided)
-        answered = answered or Renewal.RENEWED in answers
+        renewals = send(batches, divided)
+        renewed = renewed or Renewal.RENEWED in renewals
         suspects: list[Batch] = []
-        for batch, answer in zip(batches, answers, strict=True):
-            if answer is Renewal.HELD_UP and len(batch) > 1 and (answered or not divided):
+        for batch, renewal in zip(batches, renewals, strict=True):
+            if renewal is Renewal.HELD_UP and len(batch) > 1 and (renewed or not divided):
                 suspects.append(batch)
-            elif answer is not Renewal.RENEWED:
+            elif renewal is not Renewal.RENEWED:
                 left += batch
-        if not answered:
+        if not renewed:
             left += chain.from_iterable(suspects[1:])
             suspects = suspects[:1]
         batches, divided = [part for batch in suspects for part in _parts(batch)], True
@@ -57,7 +58,7 @@ def renew_divided(batches: Sequence[Batch], send: Callable[[Sequence[Batch], boo
 
 
 def batches(jobs: Iterable[JobInHand]) -> Iterator[Batch]:
-    """Split jobs into batches of a bounded size, those of one lease together."""
+    """Split jobs into batches of a bounded size, keeping the jobs of a lease together."""
     ordered = sorted(jobs, key=lambda job: job.lease_id)
     for begin in range(0, len(ordered), JOBS_MAX):
         yield ordered[begin : begin + JOBS_MAX]

@@ -1,4 +1,4 @@
-"""Renews leases, from a thread of its own: a handler that keeps the event loop busy must not lose its job."""
+"""Renew leases from a separate thread, so that a handler that keeps the event loop busy does not lose its job."""
 
 import asyncio
 import threading
@@ -24,19 +24,19 @@ log = structlog.get_logger()
 
 _CALL_SECONDS_MAX: Final = 5.0
 _CALL_SECONDS_MIN: Final = 0.5
-# For a request that was divided: it is small.
+# For a part of a divided request, which is small.
 _DIVIDED_SECONDS: Final = 1.0
-# Such a request is sent as often at the same time, each time to another replica.
+# Such a part is sent this many times concurrently, each time to another replica.
 _COPIES: Final = 2
 _REQUESTS_MAX: Final = 16
 _SILENCES_MAX: Final = 2
 _JOIN_SECONDS: Final = 2.0
 _OPTIONS: Final = (
     *CHANNEL_OPTIONS,
-    # Its connections are its own: those of the other calls may be the ones that are stuck.
+    # Separate connections: those of the other calls may be stuck.
     ("grpc.use_local_subchannel_pool", 1),
-    # As the SDK has it: requests go round all replicas, also those that come later. One that hangs answers none of
-    # them, and would be chosen again and again otherwise.
+    # As in the SDK: requests rotate among all replicas, including those that start later. Otherwise a replica that
+    # hangs could be chosen repeatedly.
     ("grpc.service_config", service_config()),
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.keepalive_time_ms", 30_000),
@@ -53,17 +53,17 @@ LeaseEnded: TypeAlias = Callable[[JobInHand, StopReason], None]
 
 
 class LeaseRenewer:
-    """Renews all leases of a runner every third of their time, in a daemon thread.
+    """Renews all leases of a runner at every third of their duration, in a daemon thread.
 
-    While the service does not answer, it is asked again and again. A lease that runs out meanwhile
-    stops no handler: only the service knows whether the job was given to others.
+    While the service does not respond, requests are retried. A lease that expires meanwhile does not stop its handler:
+    only the service can decide whether another runner has the job.
 
     Args:
-        address: Where the jobs service listens.
+        address: The address of the jobs service.
         runner_id: The UUID of the runner's process.
         lease_seconds: How long a lease lasts.
         leases: The leases.
-        broken: Called in the event loop if the thread ends by a defect of ours.
+        broken: Called in the event loop if a defect ends the thread.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LeaseRenewer:
         self._lease = Duration()
         self._lease.FromMilliseconds(int(lease_seconds * 1000))
         self._every_seconds = lease_seconds / 3
-        # A replica that hangs costs one call: another one is asked well before the lease is over.
+        # A hanging replica costs one call: another replica receives the next one well before the lease ends.
         self._call_seconds = max(_CALL_SECONDS_MIN, min(_CALL_SECONDS_MAX, self._every_seconds / 2))
         self._backoff = Backoff(first_seconds=0.05, longest_seconds=min(2.0, self._every_seconds))
         self._leases = leases
@@ -94,25 +94,25 @@ class LeaseRenewer:
         self._renewed_at = time.monotonic()
         self._failed: Batch = []
         self._silences = 0
-        self._said_overdue = self._said_failure = False
+        self._logged_overdue = self._logged_failure = False
         self._thread = threading.Thread(target=self._run, name="renew-leases", daemon=True)
 
     def start(self, ended: LeaseEnded) -> None:
-        """Begin to renew.
+        """Start to renew.
 
         Args:
-            ended: Called in the event loop with each job that is not the runner's any more.
+            ended: Called in the event loop with each job that is no longer the runner's.
         """
         self._ended = ended
         self._thread.start()
 
     def claimed(self, job: JobInHand) -> None:
-        """Note that a job was claimed; one whose claim took long is renewed at once."""
+        """Note that a job was claimed; renew its lease immediately if the claim took long."""
         if time.monotonic() - job.leased_at > self._every_seconds / 2:
             self._wake.set()
 
     async def close(self) -> None:
-        """End the thread, and the call that it may be waiting for."""
+        """End the thread and its pending calls."""
         self._closing.set()
         self._wake.set()
         self._channel.close()
@@ -131,18 +131,18 @@ class LeaseRenewer:
                 began = time.monotonic()
                 if began - next_at > self._every_seconds:
                     late = round(began - next_at, 3)
-                    log.warning("renewal_late", seconds=late, note="something holds the interpreter's lock")
+                    log.warning("renewal_late", seconds=late, note="a thread holds the interpreter's lock")
                 if woken or began >= due:
                     due = began + self._every_seconds
                     self._renew_all(began)
                 else:
                     self._renew([*batches(self._still_leased(self._failed))], began)
                 retry_at = time.monotonic() + self._backoff.next_seconds() if self._failed else due
-        except BaseException as exc:  # noqa: BLE001 - a runner that does not renew must not go on unnoticed
+        except BaseException as exc:  # noqa: BLE001 - a runner that cannot renew must stop
             self._in_loop(self._broken, exc)
 
     def _renew_all(self, began: float) -> None:
-        """Renew all leases, those apart that could not be renewed last."""
+        """Renew all leases, in separate requests for those that failed last time."""
         failed = self._still_leased(self._failed)
         others = set(self._leases.snapshot()).difference(failed)
         self._renew([*batches(others), *batches(failed)], began)
@@ -150,24 +150,24 @@ class LeaseRenewer:
     def _still_leased(self, jobs: Batch) -> Batch:
         return [job for job in jobs if self._leases.get(job.job_id) is job]
 
-    def _renew(self, wanted: list[Batch], began: float) -> None:
-        self._failed = renew_divided(wanted, self._send_all)
+    def _renew(self, due: list[Batch], began: float) -> None:
+        self._failed = renew_divided(due, self._send_all)
         if self._failed:
             self._note_failure(began)
         else:
             self._note_success(began)
 
-    def _send_all(self, wanted: Sequence[Batch], divided: bool) -> list[Renewal]:
-        """Send a request for each batch, some at a time, and tell what became of them."""
+    def _send_all(self, due: Sequence[Batch], divided: bool) -> list[Renewal]:
+        """Send a request for each batch, a bounded number at a time, and return the results."""
         seconds = min(_DIVIDED_SECONDS, self._call_seconds) if divided else self._call_seconds
-        answers: list[Renewal] = []
-        for begin in range(0, len(wanted), _REQUESTS_MAX):
-            some = wanted[begin : begin + _REQUESTS_MAX]
+        renewals: list[Renewal] = []
+        for begin in range(0, len(due), _REQUESTS_MAX):
+            some = due[begin : begin + _REQUESTS_MAX]
             stub = JobServiceStub(self._channel)
             try:
                 metadata = (("x-request-id", str(new_id())),)
-                # One after the other, so that the copies of a request go to different replicas: where requests only
-                # went round, the same jobs could come to the one that hangs each time.
+                # The copies of a request are sent consecutively, so that they reach different replicas: rotation alone
+                # could send the same jobs to the hanging replica every time.
                 calls = [
                     [
                         stub.RenewLeases.future(request, timeout=seconds, metadata=metadata)
@@ -177,21 +177,21 @@ class LeaseRenewer:
                     for request in [self._request(batch)]
                 ]
             except ValueError:
-                # The channel was closed meanwhile; if it was not, the request is at fault.
+                # The channel was closed meanwhile; otherwise the request is at fault.
                 if not self._closing.is_set():
                     raise
-                return [Renewal.UNAVAILABLE] * len(wanted)
-            answers += [self._first_answer(batch, copies) for batch, copies in zip(some, calls, strict=True)]
-        if Renewal.RENEWED in answers:
+                return [Renewal.UNAVAILABLE] * len(due)
+            renewals += [self._first_result(batch, copies) for batch, copies in zip(some, calls, strict=True)]
+        if Renewal.RENEWED in renewals:
             self._silences = 0
-        elif Renewal.HELD_UP in answers and not self._closing.is_set():
+        elif Renewal.HELD_UP in renewals and not self._closing.is_set():
             self._note_silence()
-        return answers
+        return renewals
 
     def _note_silence(self) -> None:
-        """Give up connections that say nothing: they may be dead without knowing.
+        """Replace silent connections, which may be dead, after a second silence.
 
-        Not at once: the next request goes to another replica, and through a new channel it might go to the same.
+        After the first, the next request goes to another replica; through a new channel it might reach the same one.
         """
         self._silences += 1
         if self._silences >= _SILENCES_MAX:
@@ -207,31 +207,29 @@ class LeaseRenewer:
             job_ids=[job.job_id for job in batch],
         )
 
-    def _first_answer(
-        self, batch: Batch, copies: "Sequence[grpc.Future[job_service_pb2.RenewLeasesResponse]]"
-    ) -> Renewal:
-        """Return the answer of one of the copies that was renewed; else what became of the last."""
-        answer = Renewal.UNAVAILABLE
+    def _first_result(self, batch: Batch, copies: "Sequence[Call]") -> Renewal:
+        """Return RENEWED if one of the copies succeeded, otherwise the result of the last."""
+        renewal = Renewal.UNAVAILABLE
         for call in copies:
-            answer = self._answer(batch, call)
-            if answer is Renewal.RENEWED:
+            renewal = self._result(batch, call)
+            if renewal is Renewal.RENEWED:
                 break
-        return answer
+        return renewal
 
-    def _answer(self, batch: Batch, call: "Call") -> Renewal:
-        """Wait for an answer, and have the jobs stopped that it names."""
+    def _result(self, batch: Batch, call: Call) -> Renewal:
+        """Wait for a call, and stop the jobs whose leases have ended."""
         try:
             response = call.result()
         except (grpc.RpcError, grpc.FutureCancelledError) as exc:
             return self._failure(exc)
         ends = {each.job_id: _REASONS.get(each.reason, StopReason.LOST) for each in response.not_renewed}
-        # The very runs that were asked for: the same job may run here again by now, under another lease.
+        # Exactly the runs of the request: the same job may run here again by now, under another lease.
         ended = [(job, ends[job.job_id]) for job in batch if job.job_id in ends]
         if ended:
-            self._in_loop(self._tell, ended)
+            self._in_loop(self._end_all, ended)
         return Renewal.RENEWED
 
-    def _tell(self, ended: list[tuple[JobInHand, StopReason]]) -> None:
+    def _end_all(self, ended: list[tuple[JobInHand, StopReason]]) -> None:
         for job, reason in ended:
             self._ended(job, reason)
 
@@ -241,15 +239,15 @@ class LeaseRenewer:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            # The loop was closed under our hands, and the runner with it.
+            # The loop was closed meanwhile, together with the runner.
             log.debug("loop_closed")
 
     def _failure(self, exc: grpc.RpcError | grpc.FutureCancelledError) -> Renewal:
         if self._closing.is_set() or not isinstance(exc, grpc.Call):
             return Renewal.UNAVAILABLE
         code = exc.code()
-        if not self._said_failure:
-            self._said_failure = True
+        if not self._logged_failure:
+            self._logged_failure = True
             log.warning("leases_not_renewed", error=f"{code.name}: {exc.details()}")
         return Renewal.UNAVAILABLE if code is grpc.StatusCode.UNAVAILABLE else Renewal.HELD_UP
 
@@ -257,17 +255,17 @@ class LeaseRenewer:
         if self._backoff.failures:
             log.info("leases_renewed_again", failures=self._backoff.failures)
         self._backoff.reset()
-        self._renewed_at, self._said_overdue, self._said_failure = began, False, False
+        self._renewed_at, self._logged_overdue, self._logged_failure = began, False, False
 
     def _note_failure(self, began: float) -> None:
         seconds = began - self._renewed_at
-        if seconds > self._lease_seconds and not self._said_overdue and not self._closing.is_set():
-            self._said_overdue = True
+        if seconds > self._lease_seconds and not self._logged_overdue and not self._closing.is_set():
+            self._logged_overdue = True
             log.error(
                 "leases_overdue",
                 seconds=round(seconds, 3),
                 jobs=len(self._failed),
-                note="handlers go on: the jobs service decides whose the jobs are",
+                note="handlers continue: the jobs service decides which runner has the jobs",
             )
 
     def _connect(self) -> grpc.Channel:

@@ -1,6 +1,6 @@
-"""The runner's log: one JSON object a line on standard output.
+"""The runner's log: one JSON object per line on standard output.
 
-Standard output that fails or is not read costs lines, and never a job: see `innosystem.shared.log_lines`.
+If standard output fails or is not read, lines are lost, but never a job: see `innosystem.shared.log_lines`.
 """
 
 import logging
@@ -28,13 +28,13 @@ log = structlog.get_logger()
 
 
 def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
-    """Set up structlog, and the standard library's logging to write through it.
+    """Set up structlog, and route the standard library's logging through it.
 
     Args:
         level: The least important level to write, such as `INFO`.
         log_format: `json`, or `console` for people.
     """
-    global _arguments  # noqa: PLW0603 - logging is global, and so is how it was set up
+    global _arguments  # noqa: PLW0603 - logging is global, and so is its configuration
     _arguments = (level, log_format)
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
@@ -45,7 +45,7 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
         structlog.processors.format_exc_info,
     ]
     as_json = log_format == "json"
-    lines = LogLines(sys.stdout, recovered=_say_lost)
+    lines = LogLines(sys.stdout, recovered=_log_lost)
     renderer: Processor = _json if as_json else structlog.dev.ConsoleRenderer(colors=lines.is_terminal())
     replace_standard_streams(lines)
     structlog.configure(
@@ -54,7 +54,7 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
         logger_factory=lambda *_: LineLogger(lines),
         cache_logger_on_first_use=True,
     )
-    # Handlers, and the libraries they use, log in their own ways: all ends in the same lines.
+    # Handlers and their libraries may use any kind of logging: all of it becomes the same kind of lines.
     handler = LineHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -66,17 +66,17 @@ def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
 
 
 def log_arguments() -> tuple[str, LogFormat]:
-    """Answer what logs were configured with, for other processes to do the same."""
+    """Return the arguments of `configure_logs`, for the configuration of other processes."""
     return _arguments
 
 
-def _add_service(_: Any, __: str, event: EventDict) -> EventDict:
-    # The services name themselves in the same way: their logs and the runner's can be read together.
+def _add_service(_: object, __: str, event: EventDict) -> EventDict:
+    # The services add the same key, so that their logs and the runner's can be merged.
     event["service"] = "runner"
     return event
 
 
-def _json_line(_: Any, __: str, event: EventDict) -> bytes:
+def _json_line(_: object, __: str, event: EventDict) -> bytes:
     try:
         return orjson.dumps(event, default=repr, option=_LINE_OPTIONS)
     except Exception:  # noqa: BLE001 - lone surrogates, integers beyond 64 bits, cycles, a __repr__ that raises
@@ -84,7 +84,7 @@ def _json_line(_: Any, __: str, event: EventDict) -> bytes:
 
 
 def _fit(value: object) -> object:
-    """Keep a value that can be written; describe any other: the line is worth more than its exact form."""
+    """Return a value that can be written, or a description of one that cannot: a line must not get lost."""
     try:
         orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except Exception:  # noqa: BLE001 - as above
@@ -92,21 +92,21 @@ def _fit(value: object) -> object:
     return value
 
 
-def _json(logger: Any, name: str, event: EventDict) -> str:
+def _json(logger: object, name: str, event: EventDict) -> str:
     return _json_line(logger, name, event).decode().rstrip("\n")
 
 
-def _line(_: Any, __: str, text: Any) -> bytes:
+def _line(_: object, __: str, text: Any) -> bytes:
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def _say_lost(lines: int) -> None:
+def _log_lost(lines: int) -> None:
     log.error("log_lines_lost", lines=lines)
 
 
 @contextmanager
 def job_in_logs(job: JobContext) -> Iterator[None]:
-    """Name the job in all that is logged meanwhile, and carry its request ID on in calls."""
+    """Add the job to everything that is logged meanwhile, and its request ID to calls."""
     token = request_id_variable.set(job.request_id)
     bound = structlog.contextvars.bind_contextvars(
         job_id=job.job_id, handler=job.processing_logic_id, request_id=job.request_id

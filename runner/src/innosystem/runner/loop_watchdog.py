@@ -1,7 +1,7 @@
-"""Watches the event loop from outside: what a handler blocks, nothing inside can end.
+"""Watch the event loop from a thread: nothing in a blocked loop can end the process.
 
-Timeouts, the watchdog and the end of the runner live in the event loop, while a thread of its own renews the leases.
-So a handler that blocks the loop would keep its job, and all others of the runner, for ever.
+Timeouts, the watchdog of polls and the drain run in the event loop, while a separate thread renews the leases. Without
+this watchdog, a handler that blocks the loop would keep its job, and all other jobs of the runner, for ever.
 """
 
 import asyncio
@@ -28,27 +28,27 @@ BLOCKED_STATUS: Final = 3
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _TICK_SECONDS: Final = 0.25
 _NOTICED_SECONDS: Final = 1.0
-# What waited for the network while the loop was blocked is found late within this time.
+# Replies from the network that arrived while the loop was blocked are read within this time.
 _AFTER_SECONDS: Final = 10.0
 _STANDARD_ERROR: Final = 2
 
 
 class LoopWatchdog:
-    """Has the loop answer four times a second, and receives the signals that stop the runner.
+    """A thread that pings the loop four times a second, and receives the signals that stop the runner.
 
-    A loop that does not answer for a second is logged with what it does; one that does not for a limit ends the
-    process, so that leases end and jobs run elsewhere. So does one that blocks the end of the runner for longer than
-    its drain. Only time in which this thread itself ran counts: a process that was frozen is not to blame.
+    If the loop does not respond for a second, its stack is logged. If it does not respond within the limit, or delays
+    the end of a stopping runner beyond its drain time, the process exits, so that leases end and jobs run elsewhere.
+    Only time in which this thread itself ran counts: time in which the process was frozen is ignored.
 
-    Where the interpreter's lock is held this thread can't run either. After a limit of its own the traceback of all
-    threads goes to standard error, and the process ends with status 1. That limit counts the time in which the process
-    was frozen, too, so it is as long as a lease: nothing renews meanwhile, and no job is kept.
+    While the interpreter's lock is held, this thread cannot run either. For that case a separate timer writes the
+    traceback of all threads to standard error and ends the process with status 1. This timer includes time in which the
+    process was frozen, so it is at least as long as a lease: after that no lease is left to keep a job.
 
     Args:
         limit_seconds: How long the loop may be blocked.
         lease_seconds: How long the runner's leases last.
-        drain_seconds: How long it may be once the runner was told to stop.
-        stop: Called in the loop at each signal to stop.
+        drain_seconds: How long the loop may be blocked after the runner was asked to stop.
+        stop: Called in the loop for each signal to stop.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class LoopWatchdog:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._closing = threading.Event()
-        self._handle_result = True
+        self._responded = True
         self._blocked_seconds = 0.0
         self._blocked_at = float("-inf")
         self._stop_at: float | None = None
-        self._said = False
+        self._logged = False
         self._armed_at = float("-inf")
         self._earlier = -1
         self._theirs, self._ours = socket.socketpair()
@@ -73,7 +73,7 @@ class LoopWatchdog:
 
     @contextmanager
     def watching(self) -> Iterator[Self]:
-        """Watch meanwhile, and take the signals. In the main thread only, in which the loop runs."""
+        """Watch and take the signals within the context. Only for the main thread, which runs the loop."""
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         self._take_signals()
@@ -92,8 +92,8 @@ class LoopWatchdog:
             self._theirs.close()
 
     def _take_signals(self) -> bool:
-        """Have signals come to the thread, and tell whether they did not: uvloop takes them when it begins to run."""
-        # Written to at once in whatever the main thread is; a signal handler has to wait until that is Python again.
+        """Direct signals to the thread, and return whether they went elsewhere: uvloop takes them when it starts."""
+        # The descriptor is written to immediately; a signal handler waits until the main thread runs Python code again.
         earlier = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         if earlier == self._theirs.fileno():
             return False
@@ -105,17 +105,17 @@ class LoopWatchdog:
             self._receive(bytes([number]))
 
     def was_blocked(self) -> bool:
-        """Tell whether the loop was blocked a moment ago: what is late now may be so for that reason."""
+        """Return whether the loop was blocked recently, which may be why something is late now."""
         return time.monotonic() - self._blocked_at < _AFTER_SECONDS
 
     def _run(self) -> None:
-        looked_at = time.monotonic()
+        checked_at = time.monotonic()
         while not self._closing.is_set():
             if select.select([self._ours], [], [], _TICK_SECONDS)[0]:
                 self._receive(self._ours.recv(64))
             now = time.monotonic()
-            self._look(now, min(now - looked_at, 2 * _TICK_SECONDS))
-            looked_at = now
+            self._check(now, min(now - checked_at, 2 * _TICK_SECONDS))
+            checked_at = now
 
     def _receive(self, numbers: bytes) -> None:
         for number in numbers:
@@ -124,23 +124,23 @@ class LoopWatchdog:
                 self._loop.call_soon_threadsafe(self._stop)
 
     def _arm(self, now: float) -> None:
-        """Have the process end after the limit, by a thread without Python, unless this is called again before."""
+        """Restart the timer that ends the process; its thread needs no interpreter."""
         faulthandler.dump_traceback_later(self._lock_seconds, exit=True, file=_STANDARD_ERROR)
         self._armed_at = now
 
-    def _look(self, now: float, seconds: float) -> None:
+    def _check(self, now: float, seconds: float) -> None:
         if now - self._armed_at > self._limit_seconds / 10:
             self._arm(now)
-        if self._handle_result:
-            self._handle_result, self._blocked_seconds, self._said = False, 0.0, False
-            self._loop.call_soon_threadsafe(self._answer)
+        if self._responded:
+            self._responded, self._blocked_seconds, self._logged = False, 0.0, False
+            self._loop.call_soon_threadsafe(self._respond)
             return
         self._blocked_seconds += seconds
         if self._blocked_seconds < _NOTICED_SECONDS:
             return
         self._blocked_at = now
-        if not self._said:
-            self._said = True
+        if not self._logged:
+            self._logged = True
             log.warning("loop_blocked", **self._culprit())
         if self._blocked_seconds >= self._limit_seconds or self._is_late(now):
             log.critical("loop_blocked_for_too_long", note="the process ends", **self._culprit())
@@ -159,7 +159,7 @@ class LoopWatchdog:
             "stack": thread_stack(self._loop_thread),
         }
 
-    def _answer(self) -> None:
-        self._handle_result = True
+    def _respond(self) -> None:
+        self._responded = True
         if not self._closing.is_set():
             self._take_signals()

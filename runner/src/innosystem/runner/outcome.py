@@ -1,7 +1,7 @@
-"""What comes out of a run, and the JSON that goes in and out.
+"""The outcome of a run, and the JSON of its input and output.
 
-JSON is read and written by the standard library: integers keep every digit, whereas orjson turns
-those beyond 64 bits into floats, and writes NaN as null.
+The standard library reads and writes the JSON: integers keep every digit, whereas orjson turns integers beyond 64 bits
+into floats, and writes NaN as null.
 """
 
 import json
@@ -21,21 +21,21 @@ _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separato
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The handler returned. `output_json` is what it returned."""
+    """A handler that returned, with its output as JSON."""
 
     output_json: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run failed.
+    """A run that failed.
 
     Attributes:
-        type: The exception's class or the platform's word.
-        message: What happened, for people.
+        type: The class of the exception, or a word of the platform.
+        message: A description for people.
         retryable: Whether another attempt may help.
         trace: The traceback, for the runner's log only.
-        retry_after_seconds: How long to wait before the next attempt; None leaves it to the job type.
+        retry_after_seconds: How long to wait before the next attempt; None for the job type's backoff.
     """
 
     type: str
@@ -47,7 +47,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Snoozed:
-    """The handler asks to be run again after some seconds."""
+    """A handler that asked to be run again after some seconds."""
 
     seconds: float
 
@@ -59,77 +59,77 @@ def parse_input(input_json: str) -> Any:
     """Parse a job's input; empty means null.
 
     Raises:
-        JobError: It is not JSON.
+        JobError: The input is not JSON.
     """
     if not input_json:
         return None
     try:
         return json.loads(input_json)
     except (ValueError, RecursionError) as exc:
-        raise JobError(f"The input can't be parsed: {exc}", type="INVALID_INPUT_JSON", retryable=False) from exc
+        raise JobError(f"The input cannot be parsed: {exc}", type="INVALID_INPUT_JSON", retryable=False) from exc
 
 
 def succeeded(value: object) -> Succeeded | Failed:
-    """Write what a handler returned as JSON. What is not JSON, or too large, fails the run."""
+    """Encode a handler's return value as JSON. A value that is not JSON, or too large, fails the run."""
     try:
         text = _encoder.encode(value)
         length = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as exc:
-        return failure("INVALID_OUTPUT_JSON", f"What the handler returned is not JSON: {_say(exc)}")
+        return failure("INVALID_OUTPUT_JSON", f"The handler's return value is not JSON: {_message(exc)}")
     if length > OUTPUT_BYTES_MAX:
         return failure(
             "OUTPUT_TOO_LARGE",
-            f"What the handler returned has {length} bytes as JSON, more than {OUTPUT_BYTES_MAX}",
+            f"The handler's return value has {length} bytes as JSON, more than {OUTPUT_BYTES_MAX}",
         )
     return Succeeded(text)
 
 
 def raised(exc: BaseException) -> Failed | Snoozed:
-    """Tell what comes of what a handler raised."""
+    """Convert an exception of a handler to an outcome."""
     return Snoozed(exc.delay_seconds) if isinstance(exc, Snooze) else failed(exc)
 
 
 def failed(exc: BaseException) -> Failed:
-    """Describe an exception that fails the run."""
+    """Convert an exception to a failed run."""
     if isinstance(exc, JobError):
         described = failure(exc.type, exc.message, retryable=exc.retryable, trace=_trace(exc))
         return replace(described, retry_after_seconds=exc.retry_after_seconds)
-    return failure(type(exc).__name__, _say(exc), retryable=True, trace=_trace(exc))
+    return failure(type(exc).__name__, _message(exc), retryable=True, trace=_trace(exc))
 
 
 def timed_out(seconds: float) -> Failed:
-    """Say that a run took longer than it may."""
+    """Create the failure of a run that exceeded its time limit."""
     return failure("TIMEOUT", f"The run took longer than {seconds:g} seconds", retryable=True)
 
 
 def failure(type: str, message: str, *, retryable: bool = False, trace: str = "") -> Failed:
-    """Make a failure whose texts can be sent and stored.
+    """Create a failure whose texts can be sent and stored.
 
     Args:
-        type: The exception's class or the platform's word.
-        message: What happened, for people.
+        type: The class of the exception, or a word of the platform.
+        message: A description for people.
         retryable: Whether another attempt may help.
         trace: The traceback, for the log.
     """
     return Failed(_storable(type, _TYPE_LENGTH_MAX), _storable(message, _MESSAGE_LENGTH_MAX), retryable, trace)
 
 
-def _say(exc: BaseException) -> str:
+def _message(exc: BaseException) -> str:
     try:
         return str(exc)
     except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
-        return f"(its message can't be read: {type(broken).__name__})"
+        return f"(the message cannot be read: {type(broken).__name__})"
 
 
 def _trace(exc: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(exc, limit=-20))[-_TRACE_LENGTH_MAX:]
     except Exception as broken:  # noqa: BLE001 - formatting calls the user's __str__
-        return f"(the traceback can't be read: {type(broken).__name__})"
+        return f"(the traceback cannot be read: {type(broken).__name__})"
 
 
 def _storable(text: object, length: int) -> str:
-    """Cut a text, and replace what protobuf (lone surrogates) or PostgreSQL (NUL) would refuse."""
+    """Truncate a text, and replace characters that protobuf (lone surrogates) or PostgreSQL (NUL) refuses."""
     cut = str(text)
     if len(cut) > length:
         cut = f"{cut[: length - 1]}…"

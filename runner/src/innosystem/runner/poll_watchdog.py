@@ -1,4 +1,4 @@
-"""Notices a runner that has gone deaf, and shows others that it has not."""
+"""Detect a runner that has stopped polling, and touch a health file while it polls."""
 
 import asyncio
 import time
@@ -15,21 +15,19 @@ _TOUCH_SECONDS: Final = 1.0
 
 
 class NotPolling(Exception):
-    """The runner has room, and no poll for work has ended for too long."""
+    """A runner that has room for jobs, but has not completed a poll for too long."""
 
 
 class PollWatchdog:
-    """Counts the time in which the runner could take jobs and no poll for them came to an end.
+    """A counter of the time in which the runner had room for jobs and completed no poll.
 
-    A poll has ended when Redis answered it, or when its failure was noticed: to be without Redis is
-    not to be deaf. Only time in which the event loop ran counts. A runner that was frozen, or
-    whose loop a handler kept busy, gets to poll before it is judged.
+    A poll is complete when Redis replied or when its failure was noticed: a runner without Redis still polls. Only time
+    in which the event loop ran counts: a runner that was frozen, or whose loop was busy, gets the chance to poll first.
 
     Args:
-        limit_seconds: How long it may take.
-        has_room: Whether the runner takes jobs.
-        health_file: Its time is set, at most once a second, by each poll, and while there is no room.
-            None: there is none.
+        limit_seconds: The longest time without a completed poll.
+        has_room: Returns whether the runner has room for jobs.
+        health_file: Touched, at most once a second, at each poll and while the runner is full; None for no file.
     """
 
     def __init__(self, *, limit_seconds: float, has_room: Callable[[], bool], health_file: Path | None) -> None:
@@ -38,18 +36,18 @@ class PollWatchdog:
         self._health_file = health_file
         self._touched_at = float("-inf")
         self._touch_failed = False
-        self._deaf_seconds = 0.0
+        self._idle_seconds = 0.0
 
     def polled(self) -> None:
-        """Note that a poll has ended."""
-        self._deaf_seconds = 0.0
+        """Note a completed poll."""
+        self._idle_seconds = 0.0
         self._touch()
 
     async def run(self) -> None:
         """Watch until cancelled.
 
         Raises:
-            NotPolling: The runner is.
+            NotPolling: No poll was completed within the limit.
         """
         tick_seconds = min(_TICK_SECONDS_MAX, self._limit_seconds / 4)
         while True:
@@ -57,9 +55,9 @@ class PollWatchdog:
             if not self._has_room():
                 self.polled()
                 continue
-            self._deaf_seconds += tick_seconds
-            if self._deaf_seconds >= self._limit_seconds:
-                raise NotPolling(f"No poll for work has ended for {self._deaf_seconds:g} seconds")
+            self._idle_seconds += tick_seconds
+            if self._idle_seconds >= self._limit_seconds:
+                raise NotPolling(f"No poll for work was completed for {self._idle_seconds:g} seconds")
 
     def _touch(self) -> None:
         now = time.monotonic()
@@ -70,7 +68,7 @@ class PollWatchdog:
             self._health_file.touch()
         except OSError as exc:
             if not self._touch_failed:
-                log.error("health_file_not_touched", error=str(exc))  # noqa: TRY400 - the path says it all
+                log.error("health_file_not_touched", error=str(exc))  # noqa: TRY400 - a traceback adds nothing
             self._touch_failed = True
         else:
             self._touch_failed = False

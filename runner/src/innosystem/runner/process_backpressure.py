@@ -1,4 +1,4 @@
-"""Keeps a runner from taking more jobs for processes than it can begin with."""
+"""Keep a runner from taking more jobs for processes than it can start."""
 
 import time
 from collections.abc import Callable
@@ -8,16 +8,16 @@ _WINDOW_SECONDS: Final = 1.0
 
 
 class ProcessBackpressure:
-    """Counts the jobs that wait for a process, and bounds how many jobs are taken once some had to be handed back.
+    """Counts the jobs that wait for a process, and limits the intake once some had to be returned to the queue.
 
-    Which jobs need a process is seen when they have been claimed. So as long as none had to be handed back nothing is
-    bounded. After that no more jobs are taken at a time than processes began with while the one that was handed back
-    waited, at least one; each second without a job handed back doubles that. Two runners that are full so pass one
-    job a second between them, and not all that wait.
+    Only a claim reveals whether a job needs a process, so the intake is unlimited until a job has to be returned. From
+    then on the limit is the number of jobs that processes started while the returned job waited, at least one; it
+    doubles each second in which no job is returned. Two full runners thus exchange one job a second rather than all
+    waiting jobs.
 
     Attributes:
-        changed: Called when there may be more or less room.
-        parked: How many suspects wait for a process: their slots are free for others.
+        changed: Called when the room may have changed.
+        parked: How many suspects wait for a process: their slots are free for other jobs.
     """
 
     def __init__(self) -> None:
@@ -29,21 +29,21 @@ class ProcessBackpressure:
         self._limited_at = 0.0
 
     def park(self, jobs: int) -> None:
-        """Count suspects that wait from now on, or, if it is negative, do not any more."""
+        """Count suspects that start to wait, or, with a negative number, that stop waiting."""
         self.parked += jobs
         self.changed()
 
     def begin_wait(self) -> int:
-        """Count a job that waits from now on; the answer is for `waited`."""
+        """Count a job that starts to wait, and return the argument for `end_wait`."""
         self._waiting += 1
         return self._begun
 
     def end_wait(self, begun_before: int, *, begun: bool) -> None:
-        """Count a job that does not wait any more.
+        """Count a job that stops waiting.
 
         Args:
-            begun_before: What `waits` answered.
-            begun: Whether it has a process. If not, it is handed back.
+            begun_before: The result of `begin_wait`.
+            begun: Whether the job has a process. If not, it is returned to the queue.
         """
         self._waiting -= 1
         if begun:
@@ -54,12 +54,12 @@ class ProcessBackpressure:
         self.changed()
 
     def room(self, free: int, claiming: Callable[[], int]) -> int:
-        """Tell how many jobs may be taken.
+        """Return how many jobs may be taken.
 
         Args:
             free: How many slots are free.
-            claiming: Counts the jobs that were taken and are not claimed yet: they may need a process. It is asked only
-                where that matters, since a count for each job that comes or goes is much for many slots.
+            claiming: Counts the jobs that were taken and are not claimed yet: they may need a process. Called only if
+                needed, because a count over many slots for each job would be expensive.
         """
         if self._limit is None:
             return free

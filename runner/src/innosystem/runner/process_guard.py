@@ -1,4 +1,4 @@
-"""Has the processes of handlers, and all that those have started, end with the runner however it ends."""
+"""Kill the processes of handlers, with all their descendants, when the runner ends in whatever way."""
 
 import asyncio
 import os
@@ -16,47 +16,47 @@ _PROGRAM: Final = Path(__file__).with_name("process_guard_program.py")
 
 
 class ProcessGuard:
-    """A small process that outlives the runner by a moment, and kills the process groups that it was told of.
+    """A small process that outlives the runner by a moment, and kills the process groups that it watches.
 
-    Nothing in a handler's process is sure to notice that the runner is gone: it may hold the interpreter's lock, and
-    what it has started knows nothing of the runner.
+    A handler's process cannot be relied on to notice that the runner is gone: it may hold the interpreter's lock, and
+    processes that it has started have no connection to the runner.
     """
 
     def __init__(self) -> None:
         self._groups: set[int] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._pipe: int | None = None
-        # Whether it has missed a line, because it does not read any more.
-        self._deaf = False
+        # Whether the guard has missed a line because it stopped reading.
+        self._missed_line = False
         self._starting = asyncio.Lock()
 
     async def watch(self, group: int) -> None:
-        """Have a process group killed when the runner is gone."""
+        """Kill a process group when the runner is gone."""
         self._groups.add(group)
         async with self._starting:
-            # It may have ended meanwhile.
-            if group in self._groups and not self._tell(f"+{group}\n"):
+            # The group may have ended meanwhile.
+            if group in self._groups and not self._send(f"+{group}\n"):
                 await self._start()
 
     def forget(self, group: int) -> None:
-        """Leave a process group alone, which has ended."""
+        """Stop watching a process group that has ended."""
         self._groups.discard(group)
-        self._tell(f"-{group}\n")
+        self._send(f"-{group}\n")
 
-    def _tell(self, line: str) -> bool:
-        """Write a line, and tell whether the guard knows all by then. Waits for nobody: the event loop is here."""
-        if self._pipe is None or self._deaf:
+    def _send(self, line: str) -> bool:
+        """Send a line without blocking, and return whether the guard has received every line."""
+        if self._pipe is None or self._missed_line:
             return False
         try:
             os.write(self._pipe, line.encode())
         except (BrokenPipeError, BlockingIOError):
-            self._deaf = True
-        return not self._deaf
+            self._missed_line = True
+        return not self._missed_line
 
     async def _start(self) -> None:
         if self._process is not None:
-            log.warning("guard_ended", status=self._process.returncode, note="another one takes its place")
-            # It may be stopped, and would later kill groups that have others' IDs by then.
+            log.warning("guard_ended", status=self._process.returncode, note="it is replaced by a new one")
+            # The old guard may be stopped, and would later kill groups whose IDs are reused by then.
             with suppress(ProcessLookupError):
                 self._process.kill()
             await self.close()
@@ -65,7 +65,7 @@ class ProcessGuard:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", str(_PROGRAM), str(os.getpid())),
                 stdin=theirs,
-                # What is sent to the runner's process group must not reach it.
+                # Signals to the runner's process group must not reach the guard.
                 start_new_session=True,
             )
         except BaseException:
@@ -74,14 +74,14 @@ class ProcessGuard:
         finally:
             os.close(theirs)
         os.set_blocking(ours, False)
-        self._pipe, self._deaf = ours, False
-        self._tell("".join(f"+{group}\n" for group in self._groups))
+        self._pipe, self._missed_line = ours, False
+        self._send("".join(f"+{group}\n" for group in self._groups))
 
     async def close(self) -> None:
-        """End it; groups that it still knows are killed."""
+        """End the guard; it kills the groups that it still watches."""
         if self._pipe is not None:
-            # A process that a handler forked may hold this end open: closing it alone may end nothing.
-            self._tell("end\n")
+            # A process forked by a handler may hold this end open: closing it may not be enough.
+            self._send("end\n")
             os.close(self._pipe)
             self._pipe = None
         if self._process is not None:

@@ -1,7 +1,7 @@
-"""Kills the process groups of handlers once their runner is gone. Run as a script; imports nothing of ours.
+"""Kill the process groups of handlers once their runner is gone. A script that imports the standard library only.
 
-The runner writes `+<group>` and `-<group>`, a line each, and `end`. It is gone when it has closed its end, or is not
-the parent any more: a process that a handler forked may hold that end open.
+The runner writes lines: `+<group>`, `-<group>` and `end`. The runner is gone when it has closed its end of the pipe, or
+is no longer the parent: a process forked by a handler may hold that end open.
 """
 
 import os
@@ -10,7 +10,7 @@ import signal
 import sys
 from contextlib import suppress
 
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 def main(descriptor: int, runner: int) -> None:
@@ -21,7 +21,7 @@ def main(descriptor: int, runner: int) -> None:
     rest = b""
     ending = False
     while not ending and os.getppid() == runner:
-        if not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
+        if not select.select([descriptor], [], [], _POLL_SECONDS)[0]:
             continue
         read = os.read(descriptor, 4096)
         if not read:

@@ -1,4 +1,4 @@
-"""Runs handlers in processes: those registered with `process=True`, and jobs that may have killed their runner."""
+"""Run handlers in processes: those registered with `process=True`, and jobs that may have killed their runner."""
 
 import asyncio
 import sys
@@ -23,29 +23,29 @@ _START_ATTEMPTS: Final = 3
 
 
 class NoSuchHandler(Exception):
-    """A process that has loaded the modules with the handlers does not have this one."""
+    """A handler that is missing in a process although the modules with the handlers were loaded."""
 
 
 class ProcessDied(Exception):
-    """A process has ended before its handler did; the message says how."""
+    """A process that ended before its handler did; the message describes how."""
 
 
 class ProcessPool:
-    """Processes with the handlers of this one. They are started when they are needed, and run one job after the other.
+    """A pool of processes with the handlers of this one, started on demand and used for one job after the other.
 
-    What dies in a process that has run other jobs before may have died of what those left there. So it is run once
-    more, in a process of its own, and only what that comes to is its outcome.
+    A job that dies in a used process may have died of what earlier jobs left there. Such a job is run once more in a
+    new process, and only the result of that run is its outcome.
 
     Args:
-        slots: How many run at once, and how long a job waits for one.
+        slots: Bound the number of processes, and how long a job waits for one.
         modules: The modules with the handlers, which each process imports.
-        guard: Ends them with the runner.
+        guard: Kills the processes when the runner ends.
     """
 
     def __init__(self, slots: ProcessSlots, modules: Sequence[str], *, guard: ProcessGuard) -> None:
         self._slots = slots
         self._modules = list(modules)
-        # A handler in a thread may change the directory, and remove the one that it has changed to.
+        # A handler in a thread may change the working directory, and even remove it.
         self._directory = str(Path.cwd())
         self._path = [entry or self._directory for entry in sys.path]
         self._guard = guard
@@ -53,7 +53,7 @@ class ProcessPool:
         self._idle: list[HandlerProcess] = []
 
     async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-        """Run a handler in a process. The time counts from when a process is there for it.
+        """Run a handler in a process. The timeout starts when the process is ready.
 
         Raises:
             NotStarted: No process was free, or none could be started.
@@ -82,7 +82,7 @@ class ProcessPool:
         except ProcessDied as died:
             if not was_used:
                 return failure("PROCESS_DIED", str(died), retryable=True)
-            log.warning("used_process_died", how=str(died), note="the job is run once more, in a new one")
+            log.warning("used_process_died", how=str(died), note="the job is run once more, in a new process")
             return await self._outcome(await self._started(), handler_id, input_json, job, timeout)
         self._idle.append(process)
         return outcome
@@ -104,11 +104,11 @@ class ProcessPool:
             else:
                 self._backoff.reset()
                 return process
-        # The job must not pay for that.
+        # Not the fault of the job.
         raise self._slots.not_started("no process could be started")
 
     async def close(self) -> None:
-        """End the processes that wait for work."""
+        """End the idle processes."""
         ending, self._idle = self._idle, []
         await asyncio.gather(*(process.end() for process in ending))
 
@@ -116,7 +116,7 @@ class ProcessPool:
 async def _run_in(
     process: HandlerProcess, handler_id: str, input_json: str, job: JobContext, timeout: float | None
 ) -> Outcome:
-    # What tells a run to stop remains on this side: a process is killed.
+    # The stop signal stays on this side: a process is killed.
     deadline = None if timeout is None else datetime.now(UTC) + timedelta(seconds=timeout)
     sent = replace(job, stop=None, deadline=deadline)
     try:

@@ -1,4 +1,4 @@
-"""Who has a process next, and how long jobs wait for one."""
+"""The slots of processes for handlers, and how long jobs wait for one."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -7,19 +7,19 @@ from typing import Final
 
 from innosystem.runner.process_backpressure import ProcessBackpressure
 
-# A job that waits longer for a process is handed back, to runners that may have one.
+# A job that waits longer for a process is returned to the queue, for runners that may have a free one.
 _WAIT_SECONDS: Final = 1.0
-# Suspects keep nobody waiting, so they may wait here: others that have room for them are few.
+# Suspects delay no other job, so they may wait here: few other runners have room for them.
 _PARK_SECONDS: Final = 30.0
-# Taken again at once, suspects would go to and fro between runners that are full.
-_AWAY_SECONDS: Final = (5.0, 15.0)
+# The range of delays before a returned suspect is taken again: without one, full runners would exchange suspects.
+_RETURN_SECONDS: Final = (5.0, 15.0)
 
 
 class NotStarted(Exception):
-    """A handler could not be called here soon; others may run the job.
+    """A job that would have to wait long for its handler to be called; other runners may run it.
 
     Attributes:
-        wait_seconds: How long the job is not to be taken again.
+        wait_seconds: How long the job should stay in the queue before it is taken again.
     """
 
     def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
@@ -28,11 +28,11 @@ class NotStarted(Exception):
 
 
 class ProcessSlots(ABC):
-    """Lets only so many jobs have a process at the same time.
+    """A bounded number of slots for processes.
 
     Args:
-        count: How many.
-        backpressure: Is told of jobs that wait for a process.
+        count: The number of slots.
+        backpressure: Counts the jobs that wait for a process.
     """
 
     def __init__(self, count: int, backpressure: ProcessBackpressure) -> None:
@@ -41,18 +41,18 @@ class ProcessSlots(ABC):
 
     @abstractmethod
     async def acquire(self) -> None:
-        """Wait for a turn.
+        """Wait for a slot.
 
         Raises:
-            NotStarted: That would take long.
+            NotStarted: The wait would be long.
         """
 
     def release(self, rest_seconds: float = 0.0) -> None:
-        """Let the next one have a turn, after a while."""
+        """Free a slot after a delay."""
         asyncio.get_running_loop().call_later(rest_seconds, self._free.release)
 
     def not_started(self, reason: str) -> NotStarted:
-        """Make what says that a job has no turn."""
+        """Create the exception for a job without a slot."""
         return NotStarted(reason)
 
 
@@ -60,7 +60,7 @@ class PoolSlots(ProcessSlots):
     """Slots for handlers that need a process: a job that has none after a second is returned."""
 
     async def acquire(self) -> None:
-        """Wait for a turn, a second at most."""
+        """Wait for a slot, a second at most."""
         begun_before, begun = self._backpressure.begin_wait(), False
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
@@ -72,12 +72,12 @@ class PoolSlots(ProcessSlots):
 
 
 class SuspectSlots(ProcessSlots):
-    """ProcessSlots of suspects. Those that wait hold no slot of the runner, so that nobody waits behind them.
+    """Slots for suspects. Suspects that wait do not count as running jobs of the runner, so they delay no other job.
 
     Args:
-        count: How many suspects run at the same time.
-        backpressure: Is told of those that wait.
-        parked_max: How many may wait here. Those beyond are handed back at once.
+        count: How many suspects run concurrently.
+        backpressure: Counts the suspects that wait.
+        parked_max: How many may wait here. Further ones are returned immediately.
     """
 
     def __init__(self, count: int, backpressure: ProcessBackpressure, parked_max: int) -> None:
@@ -85,7 +85,7 @@ class SuspectSlots(ProcessSlots):
         self._parked_max = parked_max
 
     async def acquire(self) -> None:
-        """Wait for a turn where there is room to wait."""
+        """Wait for a slot if few enough suspects are waiting."""
         if not self._free.locked():
             await self._free.acquire()
             return
@@ -101,5 +101,5 @@ class SuspectSlots(ProcessSlots):
             self._backpressure.park(-1)
 
     def not_started(self, reason: str) -> NotStarted:
-        """Make what says that a suspect has no turn, and comes again when others may have had theirs."""
-        return NotStarted(reason, uniform(*_AWAY_SECONDS))  # noqa: S311 - not a secret
+        """Create the exception for a suspect without a slot, with a delay in which slots may become free."""
+        return NotStarted(reason, uniform(*_RETURN_SECONDS))  # noqa: S311 - not a secret

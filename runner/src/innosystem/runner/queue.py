@@ -1,4 +1,4 @@
-"""Takes the IDs of waiting jobs from Redis. Redis is a hint: an ID lost here is found again later."""
+"""Take the IDs of waiting jobs from Redis. Redis only holds hints: the platform finds a lost ID again later."""
 
 import asyncio
 import re
@@ -21,18 +21,18 @@ from innosystem.shared.queue_lists import PRIORITIES, list_name
 log = structlog.get_logger()
 
 _BLOCK_SECONDS: Final = 1
-# A reply may come late on a busy machine; a connection that says nothing for longer is dead.
+# A reply may be late on a busy machine; a connection that is silent for longer is dead.
 _REPLY_SECONDS: Final = 5.0
-# A connection is replaced after this time by one to where the address leads then.
+# After this time a connection is replaced, so that it follows the address to another server.
 _CONNECTION_SECONDS: Final = 60.0
 _PUSH_BACK_ATTEMPTS: Final = 6
-# How long a key is not served that holds something else than a list.
-_ASIDE_SECONDS: Final = 10.0
+# How long to skip a key that does not hold a list.
+_SKIP_SECONDS: Final = 10.0
 _WRONG_TYPE: Final = "WRONGTYPE"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN_LENGTH: Final = 80
-# uvloop answers RuntimeError to writing on a connection that has just been broken; redis-py passes it on.
-_AWAY: Final = (RedisError, OSError, RuntimeError)
+# On writing to a connection that has just broken, uvloop raises RuntimeError, which redis-py passes on.
+_UNAVAILABLE: Final = (RedisError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +44,34 @@ class PoppedId:
 
 
 def list_keys(queues: Sequence[str], prefix: str = "") -> list[str]:
-    """Name the lists of some queues in the order they are served: each priority of all queues.
+    """Return the names of the lists of some queues in serving order: priority by priority, each for all queues.
 
     Args:
-        queues: The queues, the most important first.
-        prefix: What each name begins with.
+        queues: The queues, most important first.
+        prefix: The prefix of each name.
     """
     return [f"{prefix}{list_name(queue, priority)}" for priority in range(PRIORITIES) for queue in queues]
 
 
 class JobQueue:
-    """The lists that a runner serves. It reconnects by itself, for ever.
+    """The lists that a runner serves. Reconnects by itself, for ever.
 
     Attributes:
-        loop_was_blocked: Tells whether a reply that seems late may have come in time, and was not read.
+        loop_was_blocked: Returns whether a reply that seems late may have arrived in time without being read.
     """
 
     def __init__(self, url: str, keys: Sequence[str]) -> None:
-        """Describe the lists; nothing is opened before the first call.
+        """Describe the lists; no connection is opened before the first call.
 
         Args:
-            url: Where Redis listens.
-            keys: The lists, the most important first.
+            url: The address of Redis.
+            keys: The lists, most important first.
         """
         self._keys = list(keys)
-        # Until when keys are left out that are no lists: one of them would fail each BRPOP of all.
-        self._aside: dict[str, float] = {}
-        # Neither client repeats by itself: a pop whose reply was lost has taken its IDs, and the
-        # next one would take others.
+        # The keys that are not lists, and until when to skip each: a single one makes BRPOP of all keys fail.
+        self._skipped: dict[str, float] = {}
+        # The clients never retry by themselves: a pop whose reply was lost has taken its IDs, and a retry would take
+        # more.
         always: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
             "socket_connect_timeout": _REPLY_SECONDS,
@@ -84,13 +84,13 @@ class JobQueue:
         self.loop_was_blocked: Callable[[], bool] = lambda: False
 
     async def pop(self, room: Callable[[], int]) -> list[PoppedId]:
-        """Wait for an ID, a second at most, and take more with it.
+        """Wait for an ID, a second at most, and take further IDs with it.
 
         Args:
-            room: Tells how many IDs may be taken; asked again once the first one is there.
+            room: Returns how many IDs may be taken; called again after the first ID has arrived.
 
         Returns:
-            The IDs, the most important first. None if there were none, or Redis is away.
+            The IDs, most important first; empty if the lists are empty or Redis is unavailable.
         """
         popped: list[PoppedId] = []
         try:
@@ -99,58 +99,58 @@ class JobQueue:
             if first is not None:
                 key = _text(first[0])
                 popped += _valid([first[1]], key)
-                # The lists before the one that BRPOP answered were empty a moment ago.
+                # The lists before the one that BRPOP returned were empty a moment ago.
                 await self._pop_more(popped, keys[keys.index(key) :], room() - 1)
             elif not keys:
                 await asyncio.sleep(_BLOCK_SECONDS)
-            self._handle_result()
-        except _AWAY as exc:
+            self._note_success()
+        except _UNAVAILABLE as exc:
             await self._failed(exc)
         return popped
 
     async def _served(self) -> list[str]:
-        """Tell which keys to pop from: those that are no lists are looked at again after a while."""
+        """Return the keys to pop from, checking skipped keys again after a while."""
         now = time.monotonic()
-        for key, until in list(self._aside.items()):
+        for key, until in list(self._skipped.items()):
             if now >= until:
-                await self._look_at(key)
-        return [key for key in self._keys if key not in self._aside]
+                await self._check(key)
+        return [key for key in self._keys if key not in self._skipped]
 
-    async def _look_at(self, key: str) -> None:
-        """Leave a key out if it is no list, and say so once; take it in again if it is one, or nothing."""
+    async def _check(self, key: str) -> None:
+        """Skip a key that is not a list, and log it once; serve it again when it is a list or does not exist."""
         kind = _text(await self._commands.type(key))
         if kind in ("list", "none"):
-            if self._aside.pop(key, None) is not None:
+            if self._skipped.pop(key, None) is not None:
                 log.info("list_served_again", list=key)
             return
-        if key not in self._aside:
+        if key not in self._skipped:
             log.error("not_a_list", list=key, type=kind, note="its jobs wait; the other lists are served")
-        self._aside[key] = time.monotonic() + _ASIDE_SECONDS
+        self._skipped[key] = time.monotonic() + _SKIP_SECONDS
 
-    async def _pop_more(self, popped: list[PoppedId], keys: Sequence[str], wanted: int) -> None:
+    async def _pop_more(self, popped: list[PoppedId], keys: Sequence[str], room: int) -> None:
         for key in keys:
-            if wanted <= 0:
+            if room <= 0:
                 return
-            values = await self._commands.rpop(key, wanted)
+            values = await self._commands.rpop(key, room)
             if values:
-                wanted -= len(values)
+                room -= len(values)
                 popped += _valid(values if isinstance(values, list) else [values], key)
 
     async def wake(self) -> None:
-        """End a `pop` that waits. Cancelling it could lose an ID that Redis is just handing out."""
+        """End a waiting `pop`. Cancelling it could lose an ID that Redis is just sending."""
         try:
             for client in await self._commands.client_list(_type="normal"):
                 if client["name"] == self._name:
                     await self._commands.client_unblock(int(client["id"]))
-        except _AWAY as exc:
-            # It ends by itself within a second.
+        except _UNAVAILABLE as exc:
+            # The pop ends by itself within a second.
             log.debug("pop_not_woken", error=str(exc))
 
     async def push_back(self, ids: Iterable[PoppedId]) -> None:
-        """Put IDs where they came from, to be taken next, in the order they were taken before.
+        """Push IDs back to their lists, to be taken next and in the same order as before.
 
         Args:
-            ids: What `pop` answered. If Redis stays away, the platform finds them again later.
+            ids: IDs that `pop` returned. If Redis remains unavailable, the platform finds them again later.
         """
         by_key: dict[str, list[str]] = {}
         for each in ids:
@@ -163,7 +163,7 @@ class JobQueue:
         for attempt in range(1, _PUSH_BACK_ATTEMPTS + 1):
             try:
                 await self._commands.rpush(key, *job_ids)
-            except _AWAY as exc:
+            except _UNAVAILABLE as exc:
                 if attempt == _PUSH_BACK_ATTEMPTS or str(exc).startswith(_WRONG_TYPE):
                     log.error("push_back_failed", list=key, job_ids=job_ids, error=str(exc))  # noqa: TRY400
                     return
@@ -172,7 +172,7 @@ class JobQueue:
                 log.info("pushed_back", list=key, jobs=len(job_ids))
                 return
 
-    def _handle_result(self) -> None:
+    def _note_success(self) -> None:
         if self._backoff.failures:
             log.info("redis_available", failures=self._backoff.failures)
             self._backoff.reset()
@@ -184,8 +184,8 @@ class JobQueue:
         if isinstance(exc, ResponseError) and str(exc).startswith(_WRONG_TYPE):
             try:
                 for key in self._keys:
-                    await self._look_at(key)
-            except _AWAY as later:
+                    await self._check(key)
+            except _UNAVAILABLE as later:
                 exc = later
             else:
                 return
@@ -200,10 +200,10 @@ class JobQueue:
 
 
 def _valid(values: Sequence[bytes | str], key: str) -> list[PoppedId]:
-    """Keep what are UUIDs; log and drop the rest, which nobody could claim."""
+    """Return the values that are UUIDs; log and drop the rest, which no runner could claim."""
     ids = []
     for value in values:
-        # It may be of any length.
+        # The value may have any length.
         text = _text(value[:_SHOWN_LENGTH]).lower()
         if _UUID.fullmatch(text):
             ids.append(PoppedId(text, key))
@@ -213,5 +213,5 @@ def _valid(values: Sequence[bytes | str], key: str) -> list[PoppedId]:
 
 
 def _text(value: bytes | str) -> str:
-    # Anybody can push anything: what is not UTF-8 must not stop the runner.
+    # Any client can push any bytes: invalid UTF-8 must not stop the runner.
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""Finds the handler for a job: by the decorator, in modules, and in entry points."""
+"""Register handlers with a decorator, and load them from modules and entry points."""
 
 import importlib
 import inspect
@@ -13,7 +13,7 @@ from innosystem.runner.errors import HandlerRegistrationError
 
 ENTRY_POINT_GROUP: Final = "innosystem.handlers"
 _ID_LENGTH_MAX: Final = 200
-# Each claim names them all.
+# Each claim lists all of them.
 _HANDLERS_MAX: Final = 1000
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -21,12 +21,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Mode(Enum):
-    """Where a handler is run. How it is written decides, not the job type's processor type."""
+    """Where a handler runs. The function decides, not the job type's processor type."""
 
     COROUTINE = "coroutine"
-    """`async def`: in the runner's event loop; cancelled at its timeout."""
+    """`async def`: in the runner's event loop; cancelled at the timeout."""
     THREAD = "thread"
-    """`def`: in a thread, which nothing can stop: its timeout is reported when it ends."""
+    """`def`: in a thread, which cannot be stopped: the timeout is reported when it ends."""
     PROCESS = "process"
     """`def` with `process=True`: in a process of the pool, which is killed at the timeout."""
 
@@ -37,9 +37,9 @@ class Handler:
 
     Attributes:
         id: The `processing_logic_id` of the job types that it serves.
-        function: What to call.
+        function: The function to call.
         mode: Where to call it.
-        takes_job: Whether it takes the JobContext as its second argument.
+        takes_job: Whether the function takes the JobContext as its second argument.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Handler:
 
 
 class Registry:
-    """Handlers by ID. `handler` fills the one that runners use; tests make their own."""
+    """Handlers by ID. The decorator `handler` fills the default registry; tests create their own."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
@@ -65,12 +65,12 @@ class Registry:
         return iter(sorted(self._handlers))
 
     def get(self, handler_id: str) -> Handler | None:
-        """Find a handler; None if there is none."""
+        """Return a handler, or None for an unknown ID."""
         return self._handlers.get(handler_id)
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """The modules that were loaded: another process that loads them has the same handlers."""
+        """The modules that were loaded. A process that loads the same modules has the same handlers."""
         return tuple(self._modules)
 
     def add(self, handler_id: str, function: Callable[..., Any], *, process: bool = False) -> None:
@@ -78,11 +78,11 @@ class Registry:
 
         Args:
             handler_id: The `processing_logic_id` of the job types that it serves.
-            function: Takes the parsed input, and the JobContext too if it wants it.
+            function: Takes the parsed input, and optionally the JobContext.
             process: Whether to run it in a process of its own.
 
         Raises:
-            HandlerRegistrationError: The ID is taken, the function can't be a handler, or there are too many.
+            HandlerRegistrationError: The ID is taken, the function cannot be a handler, or the limit is reached.
         """
         if not 1 <= len(handler_id) <= _ID_LENGTH_MAX:
             raise HandlerRegistrationError(f"A handler's ID has 1 to 200 characters: {handler_id!r}")
@@ -98,12 +98,12 @@ class Registry:
         """Import modules, whose decorators register their handlers.
 
         Args:
-            modules: Names of modules, importable from the current directory too.
-            with_entry_points: Whether to import what installed distributions name in the group
+            modules: Names of modules, which may be in the current directory.
+            with_entry_points: Whether to import the modules that installed distributions list in the group
                 `innosystem.handlers` as well.
 
         Raises:
-            HandlerRegistrationError: A module can't be imported.
+            HandlerRegistrationError: A module cannot be imported.
         """
         if "" not in sys.path and "." not in sys.path:
             sys.path.insert(0, "")
@@ -116,32 +116,30 @@ class Registry:
             except HandlerRegistrationError:
                 raise
             except Exception as exc:
-                # Whatever a user's module raises: the name of the module is what helps.
+                # A user's module may raise anything: the name of the module helps most.
                 raise HandlerRegistrationError(
-                    f"The handlers in {name!r} can't be loaded: {type(exc).__name__}: {exc}"
+                    f"The handlers in {name!r} cannot be loaded: {type(exc).__name__}: {exc}"
                 ) from exc
             if name not in self._modules:
                 self._modules.append(name)
 
 
 def describe(function: Callable[..., Any], *, handler_id: str, process: bool = False) -> Handler:
-    """Find out how a function is to be called.
+    """Describe how to call a function.
 
     Raises:
-        HandlerRegistrationError: It takes no input, or more than input and job; or it is a
-            coroutine function and to be run in a process.
+        HandlerRegistrationError: The function takes no input, or more than input and job; or it is a coroutine
+            function with `process=True`.
     """
     is_async = inspect.iscoroutinefunction(function)
     if is_async and process:
-        raise HandlerRegistrationError(
-            f"The handler {handler_id!r} is `async def`: only a `def` is run with process=True"
-        )
+        raise HandlerRegistrationError(f"The handler {handler_id!r} is `async def`: process=True requires a `def`")
     mode = Mode.COROUTINE if is_async else Mode.PROCESS if process else Mode.THREAD
     return Handler(handler_id, function, mode, _takes_job(function, handler_id))
 
 
 def _takes_job(function: Callable[..., Any], handler_id: str) -> bool:
-    """Tell whether a function takes (input, job) or (input)."""
+    """Return whether a function takes (input, job) rather than (input)."""
     parameters = list(inspect.signature(function).parameters.values())
     places = [each for each in parameters if each.kind in _POSITIONAL]
     required = [each for each in places if each.default is inspect.Parameter.empty]
@@ -151,31 +149,31 @@ def _takes_job(function: Callable[..., Any], handler_id: str) -> bool:
     )
     takes_at_most = 2 if variable else len(places)
     if len(required) > 2 or takes_at_most < 1 or named_only:  # noqa: PLR2004 - input and job
-        raise HandlerRegistrationError(f"The handler {handler_id!r} has to take (input) or (input, job)")
-    # An optional second parameter may be anything of the author's, unless it is called `job`.
+        raise HandlerRegistrationError(f"The handler {handler_id!r} must take (input) or (input, job)")
+    # An optional second parameter belongs to the author, unless it is called `job`.
     return len(required) == 2 or variable or (len(places) > 1 and places[1].name == "job")  # noqa: PLR2004
 
 
 default_registry: Final = Registry()
-"""What `handler` fills and `python -m innosystem.runner` runs."""
+"""The registry that `handler` fills and `python -m innosystem.runner` runs."""
 
 
 def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], Function]:
     """Register a function as the handler for job types with this `processing_logic_id`.
 
-    The function takes the parsed JSON input, and as an optional second argument the JobContext;
-    what it returns has to be JSON and becomes the job's output. An exception fails the job.
+    The function takes the parsed JSON input, and as an optional second argument the JobContext. Its return value must
+    be JSON and becomes the job's output. An exception fails the job.
 
     Args:
         handler_id: The `processing_logic_id`.
-        process: Whether to run a `def` in a process of its own instead of a thread: for work that
-            needs the CPU, or that has to be stopped at its timeout.
+        process: Whether to run a `def` in a process of its own instead of a thread: for CPU-bound work, or work that
+            must be stopped at its timeout.
 
     Returns:
-        A decorator that gives the function back as it is.
+        A decorator that returns the function unchanged.
 
     Raises:
-        HandlerRegistrationError: It was written without an ID.
+        HandlerRegistrationError: The decorator was used without an ID.
     """
     if callable(handler_id):
         name = getattr(handler_id, "__name__", "a_function")

@@ -1,4 +1,4 @@
-"""What the stages have in common that report: results, charges, settlements."""
+"""The base of the senders that report results, charges and settlements."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-_PASSING: Final = frozenset(
+_TRANSIENT: Final = frozenset(
     {
         StatusCode.ABORTED,
         StatusCode.CANCELLED,
@@ -31,18 +31,17 @@ _PASSING: Final = frozenset(
 
 
 def is_transient(error: InnosystemError) -> bool:
-    """Tell whether an item of a batch may succeed when it is sent again as it is."""
-    return error.code in _PASSING and error.reason != "LEASE_LOST"
+    """Return whether an item of a batch may succeed when it is sent again unchanged."""
+    return error.code in _TRANSIENT and error.reason != "LEASE_LOST"
 
 
 class ReportSender(BatchSender[JobInHand]):
-    """Reports on jobs, again and again until their time is up.
+    """A sender of reports on jobs, which retries until their time is up.
 
     Args:
         in_hand: The jobs in the runner's hands.
     """
 
-    # Nobody waits for a report as they do for a claim.
     rest = 1.0
 
     def __init__(self, in_hand: JobsInHand) -> None:
@@ -50,18 +49,18 @@ class ReportSender(BatchSender[JobInHand]):
         self.in_hand = in_hand
 
     def report(self, job: JobInHand) -> None:
-        """Have a job reported with the next batch, as it comes from the stage before."""
+        """Take a job from the previous stage and report it with the next batch."""
         job.stage, job.retries = self.name, 0
         self.put(job)
 
     def is_wanted(self, item: JobInHand) -> bool:
-        """Tell whether the runner has not let go of a job meanwhile."""
+        """Return whether the job is still in the runner's hands."""
         return not item.removed
 
     def retry(self, job: JobInHand, error: InnosystemError | CallFailed) -> None:
-        """Report a job once more after a failure of its own, as long as there is time.
+        """Report a job again after a failure that concerns this job alone, until its time is up.
 
-        One that is held up by something, such as a locked row, is sent without others: it is not to hold them up.
+        A job that is held up, for example by a locked row, is sent alone so that it does not hold up others.
         """
         if time.monotonic() > job.report_until:
             self.drop([job], str(error))
@@ -73,20 +72,20 @@ class ReportSender(BatchSender[JobInHand]):
         (self.put_alone_later if alone else self.put_later)(job, backoff.next_seconds(error.retry_after_seconds))
 
     def handle_results(
-        self, batch: list[JobInHand], results: Sequence[Result], deal: Callable[[JobInHand, Result], None]
+        self, batch: list[JobInHand], results: Sequence[Result], handle: Callable[[JobInHand, Result], None]
     ) -> None:
-        """Deal with the result of each job of a batch; one that can't be dealt with costs its own job alone."""
+        """Handle the result of each job of a batch; a result that cannot be handled affects its own job only."""
         if len(results) != len(batch):
             raise ValueError(f"{len(results)} results for {len(batch)} jobs")
         for job, result in zip(batch, results, strict=True):
             try:
-                deal(job, result)
+                handle(job, result)
             except Exception:
                 log.exception("result_not_understood", stage=self.name, job_id=job.job_id, request_id=job.request_id)
                 self.in_hand.remove(job)
 
     def seconds_left(self, batch: list[JobInHand]) -> float:
-        """Tell how long a batch may be sent again: as long as the youngest of its jobs may."""
+        """Return how long to retry a batch: until the last of its jobs runs out of time."""
         return max(job.report_until for job in batch) - time.monotonic()
 
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
@@ -94,15 +93,15 @@ class ReportSender(BatchSender[JobInHand]):
         self.drop(batch, str(error))
 
     async def put_aside(self, item: JobInHand, error: HeldUp) -> None:
-        """Report a job again that could not be reported even alone."""
+        """Retry a job that was held up even alone."""
         self.retry(item, error)
 
     def abandon(self, items: list[JobInHand]) -> None:
-        """Let go of jobs: what still runs is rescued when its lease has ended."""
+        """Drop jobs: those still running at the server are rescued when their leases end."""
         for job in items:
             self.in_hand.remove(job)
 
     def drop(self, jobs: list[JobInHand], error: str) -> None:
-        """Let go of jobs that can't be reported, and name them in the log."""
+        """Drop jobs that cannot be reported, and log their IDs."""
         self.abandon(jobs)
         log.error("report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)

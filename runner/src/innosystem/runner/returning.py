@@ -1,4 +1,4 @@
-"""Hands jobs back that the runner can't finish because it stops, or can't begin with."""
+"""Return jobs to the queue that the runner cannot start, or cannot finish because it is stopping."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -20,13 +20,36 @@ log = structlog.get_logger()
 _REASON_LENGTH_MAX: Final = 200
 
 
+def return_of(
+    job: JobInHand, reason: str, *, wait_seconds: float = 0.0, not_served: bool = False
+) -> job_service_pb2.JobReturn:
+    """Create the return of a job to the queue.
+
+    Args:
+        job: The job.
+        reason: Why it is returned.
+        wait_seconds: How long the job should stay in the queue before it is taken again.
+        not_served: Whether this runner is unable to run the job.
+    """
+    return job_service_pb2.JobReturn(
+        job_id=job.job_id,
+        lease_id=job.lease_id,
+        reason=reason[:_REASON_LENGTH_MAX],
+        not_served=not_served,
+        wait=duration(wait_seconds),
+    )
+
+
 class ReturnSender(ReportSender):
-    """Sends ReturnJobs: others run the jobs at once, and no attempt is used up.
+    """The sender of ReturnJobs: other runners run the jobs immediately, and no attempt is used up.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         in_hand: The jobs in the runner's hands.
+
+    Attributes:
+        failed: Whether some job could not be returned.
     """
 
     name = "return"
@@ -38,18 +61,9 @@ class ReturnSender(ReportSender):
         self.failed = False
 
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Hand a batch back."""
+        """Return a batch to the queue."""
         request = job_service_pb2.ReturnJobsRequest(
-            returns=[
-                job_service_pb2.JobReturn(
-                    job_id=job.job_id,
-                    lease_id=job.lease_id,
-                    reason=job.return_reason[:_REASON_LENGTH_MAX],
-                    not_served=job.not_served,
-                    wait=duration(job.return_wait),
-                )
-                for job in batch
-            ]
+            returns=[job.job_return for job in batch if job.job_return is not None]
         )
         response = await self._service.call(
             self._stub.ReturnJobs, request, for_seconds=self.seconds_left(batch), suspect=suspect
@@ -58,18 +72,19 @@ class ReturnSender(ReportSender):
 
     def _handle_result(self, job: JobInHand, result: job_service_pb2.JobReturnResult) -> None:
         if result.HasField("status"):
-            log.info("job_returned", job_id=job.job_id, request_id=job.request_id, reason=job.return_reason)
+            reason = job.job_return and job.job_return.reason
+            log.info("job_returned", job_id=job.job_id, request_id=job.request_id, reason=reason)
             self.in_hand.remove(job)
             return
         error = error_from_status(result.error)
         if is_transient(error):
             self.retry(job, error)
         else:
-            # It was cancelled, or rescued: there is nothing to hand back.
+            # Cancelled or rescued meanwhile: nothing to return.
             log.warning("return_refused", job_id=job.job_id, request_id=job.request_id, reason=error.reason)
             self.in_hand.remove(job)
 
     def drop(self, jobs: list[JobInHand], error: str) -> None:
-        """Let go of jobs that could not be handed back: they are rescued when their leases end."""
+        """Drop jobs that could not be returned: they are rescued when their leases end."""
         self.failed = True
         super().drop(jobs, error)

@@ -1,4 +1,4 @@
-"""The runner: pops, claims, runs, completes, charges and settles, all at the same time."""
+"""The runner: pops, claims, runs, completes, charges and settles jobs, all concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -35,25 +35,25 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# What is cancelled at the end has this long to let go.
+# Tasks that are cancelled at the end have this long to finish.
 _CANCEL_SECONDS: Final = 2.0
-# These parts are to end when the runner stops.
-_OF_TAKING: Final = ("fetch", "watchdog", "announce")
+# The parts that end when the runner stops.
+_INTAKE_PARTS: Final = ("fetch", "watchdog", "announce")
 
 
 class StuckHandlers(Exception):
-    """So many handlers do not stop that the runner has to be started anew."""
+    """So many handlers that do not stop that the runner has to be restarted."""
 
 
 class Runner:
     """One runner process. Use it in `async with Runner.open(...)`.
 
-    A job goes through the stages
+    A job passes through the stages
 
         pop -> claim -> (handler) -> complete -> charge -> settle
 
-    each of which sends whatever waits for it as one batch. `JobsInHand` counts the jobs and bounds them.
-    From its claim until its result is recorded, a thread of its own renews the job's lease.
+    each of which sends everything that is waiting for it as one batch. `JobsInHand` counts and bounds the jobs. From
+    the claim until the result is recorded, a separate thread renews the job's lease.
     """
 
     def __init__(
@@ -133,11 +133,11 @@ class Runner:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: RunnerSettings, registry: Registry) -> AsyncIterator[Self]:
-        """Make a runner with its connections, and close them after it.
+        """Open a runner with its connections, and close them at the end.
 
         Args:
-            settings: What it is told.
-            registry: The handlers that it has.
+            settings: The settings.
+            registry: The handlers.
         """
         async with AsyncExitStack() as closing:
             channels = [
@@ -166,21 +166,21 @@ class Runner:
 
     @property
     def has_stuck_handlers(self) -> bool:
-        """Whether handlers still run, which nothing but the end of the process stops."""
+        """Whether any handlers are still running that only the end of the process stops."""
         return self._executor.tasks_and_threads.has_running or bool(self._runs.tasks)
 
     def stop(self) -> None:
-        """Have `run` drain and return; called again, hand all jobs back at once; once more, just return."""
+        """Make `run` drain and return; on the second call return all jobs immediately; on the third stop waiting."""
         self._stopping.set()
         self._drain.stop()
-        # Who waits for room is to look whether there is still any use in it.
+        # Wake up the part that waits for room, so that it notices the stop.
         self._in_hand.has_room.set()
 
     async def run(self) -> bool:
         """Run jobs until `stop` is called, then drain.
 
         Returns:
-            Whether every job was finished or handed back within the drain time, and nothing broke.
+            Whether every job was finished or returned within the drain time, and no part broke.
         """
         stages = (self._claim, self._complete, self._return, self._charge, self._settle)
         parts = {
@@ -214,20 +214,20 @@ class Runner:
         if not task.cancelled():
             if (error := task.exception()) is not None:
                 self._break(name, error)
-        elif not self._ending and not (self._stopping.is_set() and name in _OF_TAKING):
-            # By a handler that cancels whatever it finds, say: nobody else has it begin again.
+        elif not self._ending and not (self._stopping.is_set() and name in _INTAKE_PARTS):
+            # For example by a handler that cancels every task it finds: restart the part here.
             log.error("part_cancelled", part=name)
             self._start(name, run)
 
     def _break(self, part: str, error: BaseException) -> None:
-        """Stop the runner when a part of it breaks: one that is deaf is worse than none."""
+        """Stop the runner when a part of it breaks: a runner that does no work is worse than none."""
         log.critical("runner_broken", part=part, exc_info=error)
         self._broken = True
         if not self._stopping.is_set():
             self.stop()
 
     def _stuck(self, handlers: int) -> None:
-        """Keep the slots of handlers that do not stop, and stop the runner when it has lost half of them so."""
+        """Keep the slots of handlers that do not stop, and stop the runner once half of its slots are lost this way."""
         self._in_hand.set_stuck(handlers)
         if handlers * 2 >= self._slots and not self._stopping.is_set():
             self._break(
@@ -235,7 +235,7 @@ class Runner:
             )
 
     async def _fetch(self) -> None:
-        """Pop IDs as long as there is room for their jobs."""
+        """Pop IDs while there is room for their jobs."""
         while not self._stopping.is_set():
             if not self._in_hand.room():
                 await self._in_hand.has_room.wait()
@@ -252,7 +252,7 @@ class Runner:
         await self._claim.give_back_waiting()
         fetching = self._parts["fetch"]
         if self._broken:
-            # It may be the very part that does not come to an end.
+            # This part may be the broken one, which would never end.
             fetching.cancel()
         else:
             await self.queue.wake()

@@ -1,4 +1,4 @@
-"""Runs the handlers of claimed jobs, and stops those whose result is not wanted any more."""
+"""Run the handlers of claimed jobs, and stop those whose results are no longer wanted."""
 
 import asyncio
 import time
@@ -15,16 +15,17 @@ from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Outcome, failed
 from innosystem.runner.process_slots import NotStarted
 from innosystem.runner.reporting import ReportSender
+from innosystem.runner.returning import return_of
 from innosystem.runner.stop_signal import StopReason
 from innosystem.shared.crash import crash_point
 
 log = structlog.get_logger()
 
-# Handlers that were cancelled have this long to let go, before their jobs are handed back.
+# Cancelled handlers have this long to end before their jobs are returned.
 _LET_GO_SECONDS: Final = 1.0
 _STOPPING: Final = "runner stopping"
-# A job that can't be run here is kept for so long before it is handed back: a service of an older release, which does
-# not know that it is for others, would have it come back at once.
+# A job that this runner cannot run is kept this long before it is returned: a service of an older release does not
+# reserve it for other runners, and would offer it again immediately.
 _REFUSED_SECONDS: Final = 5.0
 
 
@@ -34,10 +35,13 @@ class Runs:
     Args:
         executor: Calls handlers.
         in_hand: The jobs in the runner's hands.
-        completions: The stage that reports results.
-        returns: The stage that hands jobs back.
-        report_seconds: How long a result is reported again while the service is away.
-        claimed: Told of each job that comes under a lease.
+        completions: The sender that reports results.
+        returns: The sender that returns jobs to the queue.
+        report_seconds: How long to retry reporting a result while the service is unavailable.
+        claimed: Called with each job that was claimed.
+
+    Attributes:
+        tasks: The tasks of all runs.
     """
 
     def __init__(
@@ -60,19 +64,19 @@ class Runs:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def start(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob) -> None:
-        """Run a job that was claimed; once jobs are handed back, hand it back."""
+        """Run a job that was claimed, or return it once the runner is returning jobs."""
         earlier = self._in_hand.leases.get(job.job_id)
         if earlier is not None:
-            # The same job again, under a new lease: the earlier one was lost.
+            # The same job under a new lease: the earlier lease was lost.
             self.lease_ended(earlier, StopReason.LOST)
         self._in_hand.leases.add(job)
         self._claimed(job)
         if self._return_until is not None:
-            self._return(job, _STOPPING, self._return_until)
+            self._return(job, return_of(job, _STOPPING), self._return_until)
             return
         job.stage = "run"
         refusal = self._executor.refusal(claimed)
-        job.run = asyncio.create_task(self._refuse(job, refusal) if refusal else self._run(job, claimed))
+        job.run = asyncio.create_task(self._run(job, claimed) if refusal is None else self._refuse(job, refusal))
         self.tasks.add(job.run)
         job.run.add_done_callback(partial(self._ended, job))
 
@@ -82,18 +86,17 @@ class Runs:
             outcome = await self._executor.execute(claimed, job.stop)
         except NotStarted as exc:
             if job.stop.reason is None:
-                job.return_wait = exc.wait_seconds
-                self._return(job, str(exc), time.monotonic() + self._report_seconds)
+                job_return = return_of(job, str(exc), wait_seconds=exc.wait_seconds)
+                self._return(job, job_return, time.monotonic() + self._report_seconds)
             return
         if job.stop.reason is None:
             self._report(job, outcome)
 
     async def _refuse(self, job: JobInHand, reason: str) -> None:
-        """Hand a job back that this runner can't run, for others."""
+        """Return a job that this runner cannot run, for other runners."""
         log.warning("job_not_served", job_id=job.job_id, request_id=job.request_id, reason=reason)
         await asyncio.sleep(_REFUSED_SECONDS)
-        job.not_served = True
-        self._return(job, reason, time.monotonic() + self._report_seconds)
+        self._return(job, return_of(job, reason, not_served=True), time.monotonic() + self._report_seconds)
 
     def _report(self, job: JobInHand, outcome: Outcome) -> None:
         job.report_until = time.monotonic() + self._report_seconds
@@ -101,27 +104,27 @@ class Runs:
         self._completions.report(job)
 
     def _ended(self, job: JobInHand, task: "asyncio.Task[None]") -> None:
-        # Not in the task: one that is cancelled before its first step never gets there.
+        # A callback, because a task that is cancelled before its first step runs none of its code.
         self.tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if job.stop.reason in (StopReason.CANCELLED, StopReason.LOST):
             self._in_hand.remove(job)
         elif job.stop.reason is None and error is not None:
-            # A defect of ours, not of the handler, or somebody cancelled what was not theirs. The customer still gets
-            # an answer: a job whose run has ended without one would keep its lease for ever.
+            # A defect of the runner, or a handler cancelled a task that was not its own. Report a failure: otherwise
+            # the job would keep its lease for ever.
             log.error("execution_failed", job_id=job.job_id, request_id=job.request_id, exc_info=error)
             self._report(job, failed(error))
 
     def lease_ended(self, job: JobInHand, reason: StopReason) -> None:
-        """Stop a job that the server says is not the runner's any more. Nothing is reported for it.
+        """Stop a job that is no longer the runner's according to the server. Nothing is reported for it.
 
-        A job that has been completed, or is stopped already, is left as it is: what the server says
-        may be older than that, or come of it.
+        A job that is completed or stopped already is left unchanged: the server's information may be older than that,
+        or a consequence of it.
         """
         if self._in_hand.leases.get(job.job_id) is not job or job.stop.reason is not None:
             return
         if job.was_sent and reason is StopReason.LOST:
-            # It may be lost because the server has the result: the answer to that tells.
+            # The lease may be lost because the server has the result: the response to the completion decides.
             return
         log.warning(
             "job_cancelled" if reason is StopReason.CANCELLED else "lease_lost",
@@ -137,7 +140,7 @@ class Runs:
         job.run.cancel()
 
     async def hand_back(self, seconds: float) -> None:
-        """Stop all handlers and hand their jobs back, and those that are claimed from now on.
+        """Stop all handlers and return their jobs, and the jobs that are claimed from now on.
 
         Args:
             seconds: How long to try.
@@ -155,9 +158,9 @@ class Runs:
         if cancelled:
             await asyncio.wait(cancelled, timeout=min(_LET_GO_SECONDS, seconds / 2))
         for job in left:
-            self._return(job, _STOPPING, self._return_until)
+            self._return(job, return_of(job, _STOPPING), self._return_until)
 
-    def _return(self, job: JobInHand, reason: str, until: float) -> None:
+    def _return(self, job: JobInHand, job_return: job_service_pb2.JobReturn, until: float) -> None:
         job.stop.drop(StopReason.RETURNED)
-        job.return_reason, job.report_until = reason, until
+        job.job_return, job.report_until = job_return, until
         self._returns.report(job)

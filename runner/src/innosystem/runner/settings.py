@@ -1,7 +1,7 @@
-"""The runner's settings: from the environment and a `.env` file in the working directory."""
+"""The runner's settings, from the environment and a `.env` file in the working directory."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -13,41 +13,39 @@ _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 
 
 class RunnerSettings(BaseSettings):
-    """All that a runner can be told. Each field is the environment variable of its name.
+    """The settings of a runner. Each field is read from the environment variable of the same name.
 
     Attributes:
-        jobs_address: Where the jobs service listens.
-        wallets_address: Where the wallets service listens.
-        redis_url: Where Redis listens (`redis://`, `rediss://` or `unix://`).
-        redis_key_prefix: What the names of the lists begin with. `{innosystem}:` keeps them in one
-            slot of a Redis Cluster.
-        runner_concurrency: How many handlers run at once.
-        runner_queues: The queues to take jobs from, by commas.
-        runner_handlers: The modules with handlers, by commas.
-        runner_processes: How many processes run the handlers registered with `process=True`; the CPUs that there are
-            for the runner by default. As many may run at once for jobs whose runner was lost before.
-        runner_lease_seconds: How long claimed jobs are the runner's.
-        runner_stop_seconds: How long a handler has to stop at its timeout, or when its job is cancelled. One that
-            does not is left behind: its job is reported as timed out, and a runner that has lost half of its slots so
-            drains and ends, to be started anew.
-        runner_blocked_seconds: How long a handler may block the event loop before the runner ends with status 3, so
+        jobs_address: The address of the jobs service.
+        wallets_address: The address of the wallets service.
+        redis_url: The address of Redis (`redis://`, `rediss://` or `unix://`).
+        redis_key_prefix: The prefix of the names of all lists. `{innosystem}:` keeps them in one slot of a Redis
+            Cluster.
+        runner_concurrency: How many handlers run concurrently.
+        runner_queues: The queues to take jobs from, separated by commas.
+        runner_handlers: The modules with handlers, separated by commas.
+        runner_processes: How many processes run the handlers registered with `process=True`; by default the number of
+            CPUs available to the runner. The same number may run for jobs whose runner was lost before.
+        runner_lease_seconds: How long the lease of a claimed job lasts.
+        runner_stop_seconds: How long a handler has to stop at its timeout, or when its job is cancelled. A handler that
+            does not stop is abandoned and its job reported as timed out. A runner that has lost half of its slots this
+            way drains and exits, to be restarted.
+        runner_blocked_seconds: How long a handler may block the event loop before the runner exits with status 3, so
             that its jobs run elsewhere.
-        runner_report_seconds: How long a result is sent again while the jobs service is away. What is not
-            reported by then is left to the platform.
-        runner_charge_seconds: How long a charge is tried, and recorded, before it is left to the settler.
-        runner_drain_seconds: How long a runner takes to stop once it is told to: jobs get the time to
-            finish, and those that do not are handed back, for which the last fifth of it is kept (at
-            least a second, at most five).
-        runner_watchdog_seconds: How long a runner with room may be without a poll of Redis that was
-            answered, or noticed to have failed, before it ends itself. A poll takes a second, and up to 20
-            where Redis does not answer.
-        runner_health_file: The file whose time is set each second while the runner polls or is full, for
-            a liveness probe; none if it is empty.
-        log_level: The least important level that is logged.
+        runner_report_seconds: How long to retry reporting a result while the jobs service is unavailable. Results that
+            are not reported by then are left to the platform.
+        runner_charge_seconds: How long to try a charge, and its settlement, before it is left to the settler.
+        runner_drain_seconds: How long a runner takes to stop: running jobs may finish, and those that do not are
+            returned, for which the last fifth of the time is reserved (at least a second, at most five).
+        runner_watchdog_seconds: How long a runner with room may go without completing a poll of Redis, by a reply or a
+            noticed failure, before it exits. A poll takes a second, and up to 20 if Redis does not respond.
+        runner_health_file: A file to touch each second while the runner polls or is full, for a liveness probe; empty
+            for no file.
+        log_level: The least important level to log.
         log_format: `json`, or `console` for people.
     """
 
-    # `NAME=` means that nobody filled it in, as for the services.
+    # `NAME=` counts as unset, as for the services.
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     jobs_address: str = "localhost:50053"
@@ -71,7 +69,7 @@ class RunnerSettings(BaseSettings):
 
     @field_validator("runner_queues", "runner_handlers", mode="before")
     @classmethod
-    def _split(cls, value: Any) -> Any:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
@@ -80,8 +78,8 @@ class RunnerSettings(BaseSettings):
     @classmethod
     def _are_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("a runner needs a queue to take jobs from")
+            raise ValueError("at least one queue is required")
         for name in value:
             if not _QUEUE_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not the name of a queue")
+                raise ValueError(f"{name!r} is not a valid queue name")
         return tuple(dict.fromkeys(value))

@@ -1,4 +1,4 @@
-"""Tells what a handler is doing, for the log."""
+"""Stack traces of running handlers, for the log."""
 
 import asyncio
 import sys
@@ -10,9 +10,9 @@ _FRAMES_MAX: Final = 20
 
 
 def task_stack(task: "asyncio.Task[Any]") -> str:
-    """Tell where a coroutine waits, from the outermost `await` to the innermost."""
+    """Return where a coroutine waits, from the outermost `await` to the innermost."""
     frames = traceback.StackSummary()
-    inner: Any = task.get_coro()
+    inner: object = task.get_coro()
     while inner is not None and len(frames) < _FRAMES_MAX:
         frame, inner = _step(inner)
         if frame is not None:
@@ -20,8 +20,8 @@ def task_stack(task: "asyncio.Task[Any]") -> str:
     return "".join(frames.format())
 
 
-def _step(awaited: Any) -> tuple[FrameType | None, Any]:
-    """Tell the frame of something awaited, and what it awaits in turn."""
+def _step(awaited: object) -> tuple[FrameType | None, object]:
+    """Return the frame of an awaited object, and the object that it awaits in turn."""
     if isinstance(awaited, CoroutineType):
         return awaited.cr_frame, awaited.cr_await
     if isinstance(awaited, GeneratorType):
@@ -30,6 +30,6 @@ def _step(awaited: Any) -> tuple[FrameType | None, Any]:
 
 
 def thread_stack(ident: int | None) -> str:
-    """Tell what a thread executes."""
+    """Return the current stack of a thread."""
     frame = sys._current_frames().get(ident or 0)
     return "" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES_MAX))

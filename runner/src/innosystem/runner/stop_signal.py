@@ -1,4 +1,4 @@
-"""How a run is told that nobody waits for its result any more."""
+"""The signal to a run that its result is no longer wanted."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,19 +10,19 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     """The job was cancelled."""
     LOST = "lost"
-    """The lease ended and the job was given to others, or has ended."""
+    """The lease ended, and another runner has the job or the job has ended."""
     RETURNED = "returned"
-    """The runner hands the job back: it stops, or could not begin with it soon."""
+    """The runner returns the job to the queue: it is stopping, or could not start the job soon."""
 
 
 @dataclass(eq=False, slots=True)
 class StopSignal:
-    """One of each run, set by the runner and read by the handler, which may be in another thread.
+    """The stop signal of a run, set by the runner and read by the handler, which may be in another thread.
 
     Attributes:
-        requested: Whether the handler's result is of no use any more.
-        reason: Why the result is dropped; None if it is still to be reported, as a timeout is.
-        in_thread: Whether the handler is in a thread, which nothing but the handler itself ends.
+        requested: Whether the handler should stop.
+        reason: Why the result is dropped; None if the run is still to be reported, as a timeout is.
+        in_thread: Whether the handler runs in a thread, which only the handler itself can end.
     """
 
     requested: bool = False
@@ -30,6 +30,6 @@ class StopSignal:
     in_thread: bool = False
 
     def drop(self, reason: StopReason) -> None:
-        """Have the result dropped."""
+        """Drop the result, and ask the handler to stop."""
         self.reason = reason
         self.requested = True

@@ -1,11 +1,11 @@
-"""Runs handlers in the runner's own process, and has them end when their time is over."""
+"""Run handlers in the runner's own process, and stop them when their time is up."""
 
 import asyncio
 import contextvars
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -18,19 +18,19 @@ from innosystem.runner.stack_traces import task_stack, thread_stack
 
 log = structlog.get_logger()
 
-# A coroutine is cancelled again after a tenth of the time that it has to stop, and then after twice as long each
-# time: what swallowed one cancellation ends by the next, and what cleans up is not disturbed at once.
+# A coroutine is cancelled a second time after a tenth of the time that it has to stop, and then with doubling pauses:
+# one that swallowed a cancellation ends by the next, and one that cleans up is not disturbed immediately.
 _FIRST_PAUSE: Final = 0.1
 _FORKED_STATUS: Final = 70
 
 
 def arguments(handler: Handler, parsed: Any, job: JobContext) -> Sequence[Any]:
-    """Tell what to call a handler with."""
+    """Return the arguments to call a handler with."""
     return (parsed, job) if handler.takes_job else (parsed,)
 
 
 def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome:
-    """Run a `def` in this thread."""
+    """Run a `def` handler in this thread."""
     process = os.getpid()
     try:
         return succeeded(handler.function(*arguments(handler, parse_input(input_json), job)))
@@ -41,7 +41,7 @@ def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome
 
 
 async def call_coroutine(handler: Handler, input_json: str, job: JobContext) -> Outcome:
-    """Run an `async def` in this task, which has to be its own: who cancels the current task must not cancel more."""
+    """Run an `async def` handler in this task, which must be dedicated: a handler may cancel the current task."""
     process = os.getpid()
     try:
         return succeeded(await handler.function(*arguments(handler, parse_input(input_json), job)))
@@ -52,19 +52,19 @@ async def call_coroutine(handler: Handler, input_json: str, job: JobContext) -> 
 
 
 def _end_if_forked(process: int) -> None:
-    """End a process that a handler forked and that came back from it: it would be a second runner."""
+    """Exit from a process that a handler forked and that returned from the handler: it would be a second runner."""
     if os.getpid() != process:
         os._exit(_FORKED_STATUS)
 
 
 class TaskAndThreadExecutor:
-    """Runs `async def` in tasks and `def` in threads of this process.
+    """Runs `async def` handlers in tasks and `def` handlers in threads of this process.
 
-    A handler whose time is over, or whose job is not the runner's any more, has some seconds to stop. One that does
-    not is left alone and called stuck: its run ends without it.
+    A handler whose time is up, or whose job is no longer the runner's, has some seconds to stop. A handler that does
+    not stop is stuck: its run ends without it.
 
     Args:
-        threads: How many threads there are.
+        threads: The number of threads.
         stop_seconds: How long a handler has to stop.
 
     Attributes:
@@ -80,11 +80,11 @@ class TaskAndThreadExecutor:
 
     @property
     def has_running(self) -> bool:
-        """Whether handlers still run; stuck ones are among them."""
+        """Whether any handlers are running, including stuck ones."""
         return bool(self._running)
 
     async def run_coroutine(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-        """Run an `async def` in a task of its own.
+        """Run an `async def` handler in a task of its own.
 
         Raises:
             asyncio.CancelledError: The run was cancelled, and with it the handler.
@@ -94,7 +94,7 @@ class TaskAndThreadExecutor:
         return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: task_stack(task))
 
     async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-        """Run a `def` in a thread. It is told that it should stop; nothing can make it.
+        """Run a `def` handler in a thread, which can be asked to stop but not forced.
 
         Raises:
             asyncio.CancelledError: The run was cancelled.
@@ -119,7 +119,7 @@ class TaskAndThreadExecutor:
         job: JobContext,
         timeout: float | None,
         *,
-        end: Callable[[Any], Any],
+        end: Callable[["asyncio.Future[Outcome]"], Awaitable[None]],
         stack: Callable[[], str],
     ) -> Outcome:
         self._running.add(running)
@@ -143,7 +143,7 @@ class TaskAndThreadExecutor:
                 running.add_done_callback(self._not_stuck)
                 self.stuck_changed(len(self._stuck))
 
-    async def _cancel(self, task: "asyncio.Task[Outcome]") -> None:
+    async def _cancel(self, task: "asyncio.Future[Outcome]") -> None:
         pause = self._stop_seconds * _FIRST_PAUSE
         until = time.monotonic() + self._stop_seconds
         while not task.done() and (left := until - time.monotonic()) > 0:
@@ -152,7 +152,7 @@ class TaskAndThreadExecutor:
             pause *= 2
 
     async def _wait(self, future: "asyncio.Future[Outcome]") -> None:
-        log.warning("handler_overdue", stop_seconds=self._stop_seconds, note="a thread can't be stopped")
+        log.warning("handler_overdue", stop_seconds=self._stop_seconds, note="a thread cannot be stopped")
         await asyncio.wait([future], timeout=self._stop_seconds)
 
     def _not_stuck(self, running: "asyncio.Future[Outcome]") -> None:
@@ -161,12 +161,12 @@ class TaskAndThreadExecutor:
         self.stuck_changed(len(self._stuck))
 
     def close(self) -> None:
-        """Begin nothing more. What runs goes on."""
+        """Accept no more handlers. Running ones continue."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def _ended_within(seconds: float | None, running: "asyncio.Future[Outcome]") -> None:
-    """Wait as `asyncio.wait` does, with less CPU: each job goes through here."""
+    """Wait like `asyncio.wait`, with less CPU: every job passes through here."""
     loop = running.get_loop()
     ended = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""A kit for those who test their handlers: run one as a runner would, without any server."""
+"""Helpers for tests of handlers: run a handler as a runner would, without any server."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from innosystem.runner.task_and_thread_executor import arguments
 
 
 class JobFields(TypedDict, total=False):
-    """What of a JobContext a test may want to choose."""
+    """The fields of a JobContext that a test may choose."""
 
     job_id: str
     customer_id: str
@@ -32,19 +32,19 @@ class JobFields(TypedDict, total=False):
 
 
 async def run_handler_async(handler: Callable[..., Any] | str, input: Any = None, **job: Unpack[JobFields]) -> Any:
-    """Run a handler on an input and answer its output, for tests with an event loop.
+    """Run a handler on an input and return its output, for tests with an event loop.
 
-    Input and output go through JSON, so a test sees what the handler, and the customer, would see:
-    a tuple comes out as a list.
+    Input and output are converted through JSON, so a test sees the same values as the handler and the customer: a tuple
+    becomes a list.
 
     Args:
         handler: The function, or the ID that it is registered under.
-        input: What the job is submitted with.
-        job: Fields of the JobContext; the others are made up.
+        input: The input of the job.
+        job: Fields of the JobContext; the others get default values.
 
     Raises:
         JobError: The output is not JSON or too large.
-        Exception: Whatever the handler raises, `Snooze` too.
+        Exception: Any exception of the handler, including `Snooze`.
     """
     found = _find(handler)
     context = _context(found.id, **job)
@@ -61,7 +61,7 @@ async def run_handler_async(handler: Callable[..., Any] | str, input: Any = None
 
 
 def run_handler(handler: Callable[..., Any] | str, input: Any = None, **job: Unpack[JobFields]) -> Any:
-    """Do what `run_handler_async` does, for tests without an event loop."""
+    """Run a handler like `run_handler_async`, for tests without an event loop."""
     return asyncio.run(run_handler_async(handler, input, **job))
 
 
@@ -71,7 +71,7 @@ def _find(handler: Callable[..., Any] | str) -> Handler:
     found = default_registry.get(handler)
     if found is None:
         raise HandlerRegistrationError(
-            f"There is no handler {handler!r}: is its module imported? There are: "
+            f"No handler {handler!r} is registered: is its module imported? Registered handlers: "
             f"{', '.join(default_registry) or 'none'}"
         )
     return found

@@ -1,1 +1,1 @@
-"""Handlers to try the platform with, and to learn from."""
+"""Example handlers, to try the platform and to learn from."""

@@ -1,4 +1,4 @@
-"""Does nothing: what is left is the platform, so this is what benchmarks run.
+"""A handler that does nothing, for benchmarks of the platform itself.
 
 Run it with `python -m innosystem.runner --handlers innosystem.runner.examples.noop`.
 """
@@ -10,5 +10,5 @@ from innosystem.runner import handler
 
 @handler("noop")
 async def noop(input: Any) -> dict[str, bool]:
-    """Answers 12 bytes, whatever the input is."""
+    """Return 12 bytes for any input."""
     return {"ok": True}

@@ -1,4 +1,4 @@
-"""Counts what is in a Python source file: lines, functions, classes, cyclomatic complexity.
+"""Measure a Python source file: lines, functions, classes, cyclomatic complexity.
 
 Run it with `python -m innosystem.runner --handlers innosystem.runner.examples.source_stats`.
 """
@@ -25,15 +25,14 @@ def source_stats(input: Any) -> dict[str, Any]:
     `or`, each `for` and `if` of a comprehension, and each `case` with a condition.
 
     Args:
-        input: `{"path": "...", "source": "..."}`; the path is only named in errors.
+        input: `{"path": "...", "source": "..."}`; the path is used in error messages only.
 
     Returns:
-        lines; functions (methods and nested ones too) and classes; complexity, the sum over all
-        functions; most_complex, the name and complexity of the first of the most complex functions, or
-        null if there are none.
+        lines; functions (including methods and nested functions) and classes; complexity, the sum over all functions;
+        most_complex, the name and complexity of the first of the most complex functions, or null without functions.
 
     Raises:
-        JobError: The input has no source, or it is not Python.
+        JobError: The input has no source, or the source is not Python.
     """
     if not isinstance(input, dict) or not isinstance(input.get("source"), str):
         raise JobError("The input needs a text `source`", type="INVALID_INPUT", retryable=False)
@@ -53,7 +52,7 @@ def source_stats(input: Any) -> dict[str, Any]:
 def _parse(source: str, path: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            # Doubtful escapes and the like are the author's business.
+            # Invalid escapes and the like are for the author to judge.
             warnings.simplefilter("ignore")
             return ast.parse(source, path)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
@@ -61,7 +60,7 @@ def _parse(source: str, path: str) -> ast.Module:
 
 
 def _definitions(tree: ast.Module) -> Iterator[tuple[str, _Function | ast.ClassDef]]:
-    """Find functions and classes in the order of the source, with names such as `Class.method`."""
+    """Yield functions and classes in source order, with names such as `Class.method`."""
     waiting: list[tuple[str, ast.AST]] = [("", tree)]
     while waiting:
         prefix, node = waiting.pop()
@@ -72,7 +71,7 @@ def _definitions(tree: ast.Module) -> Iterator[tuple[str, _Function | ast.ClassD
 
 
 def _complexity(function: _Function) -> int:
-    """Count the conditions of a function, without those of the functions and classes inside it."""
+    """Return the complexity of a function, excluding the functions and classes inside it."""
     conditions = 0
     waiting = list[ast.AST](function.body)
     while waiting:
