@@ -1,9 +1,9 @@
-"""Generates the stubs from the contracts, for every build and by `python sdk/hatch_build.py`.
+"""Generate the stubs from the contracts, for every build and by `python sdk/hatch_build.py`.
 
-The contracts carry validation rules (buf.validate). Stubs that carry them too would import
-`buf.validate.validate_pb2`, a foreign top-level package that everybody who installs the SDK would
-get. So the rules are kept in `contract.binpb`, which servers validate with, and are stripped from
-what the stubs are generated from.
+The contracts carry validation rules (buf.validate). Stubs with these rules would import
+`buf.validate.validate_pb2`, a foreign top-level package that every installation of the SDK would
+contain. The rules are therefore stripped before the stubs are generated, and kept in
+`contract.binpb`, with which servers validate.
 """
 
 import os
@@ -31,7 +31,7 @@ RULES = "buf/validate/validate.proto"
 
 
 class StubsBuildHook(BuildHookInterface[Any]):
-    """Generates the stubs before hatchling collects the files of a wheel, or installs in place."""
+    """A hook that generates the stubs before hatchling collects the files of a wheel, or installs in place."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Generate the stubs; `artifacts` in pyproject.toml then includes them."""
@@ -41,8 +41,8 @@ class StubsBuildHook(BuildHookInterface[Any]):
 def generate() -> None:
     """Bring the generated packages under `src` up to date with the contracts.
 
-    Only files that differ are written and only files that are no longer generated are deleted:
-    whoever imports the stubs meanwhile finds them complete.
+    Only files that differ are written, and only files that are no longer generated are deleted: a
+    program that imports the stubs meanwhile finds them complete.
     """
     protos = _contracts()
     names = _names(protos)
@@ -58,7 +58,7 @@ def generate() -> None:
 
 
 def _keep_comments(file: FileDescriptorProto) -> None:
-    """Keep our comments, which server reflection shows; drop where all else stood in the source."""
+    """Keep the platform's own comments, which server reflection shows; drop all other source locations."""
     ours = file.name.startswith("innosystem/")
     commented = [
         place
@@ -71,7 +71,7 @@ def _keep_comments(file: FileDescriptorProto) -> None:
 
 
 def _contracts() -> Path:
-    """Find the contracts: beside `sdk` in the repository, inside it in a source distribution."""
+    """Return the folder of the contracts: beside `sdk` in the repository, inside it in a source distribution."""
     for folder in (SDK / "protos", SDK.parent / "protos"):
         if (folder / "innosystem").is_dir():
             return folder
@@ -83,10 +83,10 @@ def _names(protos: Path) -> list[str]:
 
 
 def compile_contracts(protos: Path) -> FileDescriptorSet:
-    """Compile the contracts with everything they import, comments included.
+    """Compile the contracts with all their imports, including comments.
 
     Args:
-        protos: The folder that their packages start in.
+        protos: The root folder of their packages.
     """
     with tempfile.TemporaryDirectory(prefix="innosystem-contracts-") as folder:
         rules, image = Path(folder, "rules.binpb"), Path(folder, "full.binpb")
@@ -105,9 +105,8 @@ def compile_contracts(protos: Path) -> FileDescriptorSet:
 
 
 def _rules() -> FileDescriptorSet:
-    """Take the rules' own .proto, compiled, out of protovalidate, which ships no source of it."""
-    # A private module, and the only place where the very version that servers validate with can be
-    # had offline.
+    """Return the compiled .proto of the rules from protovalidate, which does not ship its source."""
+    # A private module, but the only offline source of the exact version with which servers validate.
     from protovalidate._gen.buf.validate import validate_pb
 
     rules = FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
@@ -126,7 +125,7 @@ def _import_well_known(name: str) -> None:
 
 
 def _google_apis() -> Path:
-    """Find the folder from which googleapis-common-protos' `google/rpc/*.proto` can be imported."""
+    """Return the folder from which `google/rpc/*.proto` of googleapis-common-protos can be imported."""
     for file in distribution_files("googleapis-common-protos") or ():
         if file.as_posix() == "google/rpc/status.proto":
             return Path(str(file.locate())).parents[2]
@@ -134,9 +133,8 @@ def _google_apis() -> Path:
 
 
 def _without_rules(full: FileDescriptorSet) -> FileDescriptorSet:
-    """Copy the contract without validation rules. Our own options stay: clients read them."""
-    # In a pool of its own the descriptors' options know the extensions of this contract, and no
-    # others.
+    """Return a copy of the contract without validation rules. Its own options stay: clients read them."""
+    # In a separate pool, the options of the descriptors have exactly the extensions of this contract.
     pool = descriptor_pool.DescriptorPool()
     for file in full.file:
         pool.Add(file)
@@ -152,8 +150,8 @@ def _without_rules(full: FileDescriptorSet) -> FileDescriptorSet:
 
 
 def _strip(message: Message) -> None:
-    """Clear every option that the rules' file declares, in the message and in all it contains."""
-    field: Any  # the published types miss `file`, and that extensions are cleared by descriptor
+    """Clear every option that the rules' file declares, in the message and all nested messages."""
+    field: Any  # the published types lack `file`, and the clearing of extensions by descriptor
     for field, value in message.ListFields():
         if field.is_extension:
             if field.file.name == RULES:
@@ -161,7 +159,7 @@ def _strip(message: Message) -> None:
         elif field.message_type is not None:
             for item in value if field.is_repeated else [value]:
                 _strip(item)
-            # Options that are there but empty would still be written into every stub.
+            # Options that are present but empty would still be written into every stub.
             if field.name == "options" and not value.ByteSize():
                 message.ClearField("options")
 
@@ -170,7 +168,7 @@ def _drop_import(file: FileDescriptorProto) -> None:
     if RULES not in file.dependency:
         return
     if file.public_dependency or file.weak_dependency:
-        raise ValueError(f"{file.name}: public and weak imports are numbered by place, and can't be kept")
+        raise ValueError(f"{file.name}: public and weak imports are numbered by position, and cannot be kept")
     file.dependency.remove(RULES)
 
 
@@ -188,7 +186,7 @@ def _write_stubs(contract: FileDescriptorSet, names: Sequence[str], folder: Path
         f"--mypy_grpc_out=quiet:{out}",
         *names,
     )
-    # protoc writes these two for every file; without a service they say nothing.
+    # protoc writes these two for every file; without a service they are useless.
     with_service = {file.name for file in contract.file if file.service}
     for name in names:
         if name not in with_service:
@@ -197,22 +195,22 @@ def _write_stubs(contract: FileDescriptorSet, names: Sequence[str], folder: Path
 
 
 def _program(name: str) -> str:
-    """Find a plugin in the environment that this runs in; it need not be activated."""
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    found = shutil.which(name, path=os.pathsep.join(places))
+    """Find a plugin in the current environment, which need not be activated."""
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    found = shutil.which(name, path=os.pathsep.join(folders))
     if found is None:
         raise FileNotFoundError(f"{name} of mypy-protobuf is not installed beside Python or on PATH")
     return found
 
 
 def _run(*arguments: str) -> None:
-    """Run the compiler, which lives in grpc_tools and reports by itself to standard error."""
+    """Run the compiler of grpc_tools, which reports errors to standard error."""
     if protoc.main(["protoc", *arguments]) != 0:
         raise RuntimeError("protoc refused the contracts; its messages are above")
 
 
 def _make_packages(out: Path) -> None:
-    """Make `innosystem.<name>` typed packages; `innosystem` is shared and belongs to nobody."""
+    """Turn the folders `innosystem/<name>` into typed packages; `innosystem` itself is a shared namespace."""
     for package in _generated_packages(out):
         (package / "py.typed").touch()
         for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
@@ -225,17 +223,17 @@ def _generated_packages(root: Path) -> Iterator[Path]:
     yield from sorted(path for path in (root / "innosystem").iterdir() if path.is_dir())
 
 
-def _synchronise(made: Path, target: Path) -> None:
-    """Make the generated packages under `target` equal to those under `made`."""
-    for package in _generated_packages(made):
-        there = target / package.relative_to(made)
-        for old in [path for path in there.rglob("*") if path.is_file()]:
-            # Another build, running at the same time, may be about to move its partial files.
+def _synchronise(source: Path, target: Path) -> None:
+    """Update the generated packages under `target` to equal those under `source`."""
+    for package in _generated_packages(source):
+        installed = target / package.relative_to(source)
+        for old in [path for path in installed.rglob("*") if path.is_file()]:
+            # A concurrent build may be about to move its partial files.
             kept = "__pycache__" in old.parts or old.suffix == ".partial"
-            if not kept and not (made / old.relative_to(target)).exists():
+            if not kept and not (source / old.relative_to(target)).exists():
                 old.unlink(missing_ok=True)
-    for new in sorted(path for path in made.rglob("*") if path.is_file()):
-        file = target / new.relative_to(made)
+    for new in sorted(path for path in source.rglob("*") if path.is_file()):
+        file = target / new.relative_to(source)
         content = new.read_bytes()
         if not file.exists() or file.read_bytes() != content:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -243,7 +241,7 @@ def _synchronise(made: Path, target: Path) -> None:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write a file so that nobody can see half of it."""
+    """Write a file atomically."""
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     partial.write_bytes(content)
     partial.replace(file)

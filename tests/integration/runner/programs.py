@@ -83,5 +83,6 @@ def gone(pid: int) -> bool:
     """Whether a process has ended; it may still be there for its parent to ask about."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The second if it ends between the open and the read.
         return True

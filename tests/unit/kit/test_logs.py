@@ -111,7 +111,7 @@ log.info("hello")
     first, second = written(code).splitlines()
 
     assert "(TypeError): %d" in json.loads(first)["event"]
-    assert second == "a line can't be written (ZeroDivisionError): hello"
+    assert second == "a line cannot be written (ZeroDivisionError): hello"
 
 
 def test_the_console_is_for_people() -> None:

@@ -238,7 +238,7 @@ def test_a_handler_that_is_not_there_is_refused_by_its_name(
     registry.add("known", lambda input: None)
 
     assert executor.refusal(claimed("other")) == "this runner has no handler 'other'"
-    assert executor.refusal(claimed("known")) == ""
+    assert executor.refusal(claimed("known")) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from innosystem.client import new_id
 from innosystem.client.contract import id_paths, services
-from innosystem.client.ids import set_ids
+from innosystem.client.id_assignment import assign_ids
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 
 
@@ -59,7 +59,7 @@ def holder_of_id(request: Any, path: tuple[str, ...]) -> Any:
 def test_a_create_request_without_an_id_gets_one(name: str, path: tuple[str, ...]) -> None:
     request = message(name)
     holder = holder_of_id(request, path)
-    set_ids(request)
+    assign_ids(request)
     assert uuid.UUID(getattr(holder, path[-1])).version == 7
 
 
@@ -68,13 +68,13 @@ def test_the_callers_own_id_is_kept(name: str, path: tuple[str, ...]) -> None:
     request = message(name)
     holder = holder_of_id(request, path)
     setattr(holder, path[-1], "mine")
-    set_ids(request)
+    assign_ids(request)
     assert getattr(holder, path[-1]) == "mine"
 
 
 def test_a_request_that_lacks_what_is_to_be_created_stays_as_it_is() -> None:
     request = job_type_service_pb2.CreateJobTypeRequest()
-    set_ids(request)
+    assign_ids(request)
     assert not request.HasField("job_type")
 
 
@@ -82,7 +82,7 @@ def test_every_item_of_a_batch_gets_an_id_of_its_own() -> None:
     batch = job_service_pb2.BatchCreateJobsRequest(
         requests=[job_service_pb2.CreateJobRequest(job_id=job_id) for job_id in ("", "mine", "")]
     )
-    set_ids(batch)
+    assign_ids(batch)
     first, second, third = (item.job_id for item in batch.requests)
     assert second == "mine"
     assert first
@@ -92,15 +92,15 @@ def test_every_item_of_a_batch_gets_an_id_of_its_own() -> None:
 
 def test_the_same_message_keeps_its_id_when_it_is_sent_again() -> None:
     request = job_service_pb2.CreateJobRequest()
-    set_ids(request)
+    assign_ids(request)
     first = request.job_id
-    set_ids(request)
+    assign_ids(request)
     assert request.job_id == first
 
 
 def test_requests_that_create_nothing_stay_as_they_are() -> None:
     request = job_service_pb2.GetJobRequest()
-    set_ids(request)
+    assign_ids(request)
     assert request == job_service_pb2.GetJobRequest()
 
 
@@ -116,5 +116,5 @@ def test_every_create_method_of_the_contract_names_the_id_that_makes_it_safe_to_
 
 def test_what_a_caller_has_read_is_not_made_up() -> None:
     request = job_service_pb2.RetryJobRequest(job_id="a")
-    set_ids(request)
+    assign_ids(request)
     assert not request.HasField("retry_count")

@@ -135,5 +135,5 @@ def test_anything_can_be_described() -> None:
             raise RuntimeError
 
     assert [plain(each) for each in ("ab", "\udcff", 7)] == ["ab", "'\\udcff'", "7"]
-    assert plain(Rude()) == "<Rude that can't be shown: RuntimeError>"
+    assert plain(Rude()) == "<Rude that cannot be shown: RuntimeError>"
     assert len(plain("x" * 100_000)) == 10_000

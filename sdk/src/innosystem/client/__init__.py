@@ -1,8 +1,8 @@
-"""Connect to the services: deadlines, safe retries, request IDs and errors that can be read.
+"""Connect to the services, with deadlines, safe retries, request IDs and readable errors.
 
-`Innosystem` holds the stubs of all services. `connect` makes one channel, for those who want the
-stubs by themselves. `create_customer` and `rotate_api_key` come away with a key that is shown
-only once.
+`Innosystem` holds the stubs of all services. `connect` creates a single channel, for direct use with a
+stub. `create_customer` and `rotate_api_key` return a key that is shown only once, even after a lost
+response.
 """
 
 from innosystem.client.api_keys import create_customer, rotate_api_key

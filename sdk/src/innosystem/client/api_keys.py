@@ -1,4 +1,4 @@
-"""Come away with an API key although it is shown once, and its answer may be lost."""
+"""Obtain an API key, which is shown only once, even if the response with the key is lost."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -19,19 +19,19 @@ _ATTEMPTS: Final = 3
 async def create_customer(
     customers: "CustomerServiceAsyncStub", request: "CreateCustomerRequest"
 ) -> "CreateCustomerResponse":
-    """Create a customer, and make it another API key if the answer with the first was lost.
+    """Create a customer, and replace the API key if the response with the first one was lost.
 
-    A call whose answer was lost is repeated by the channel, and the answer to the repeated one has
-    no key. Where the caller left `customer_id` empty it is a new customer, so nobody has the key
-    and nothing is lost by replacing it.
+    The channel repeats a call whose response was lost, and the response to the repeated call contains
+    no key. If the caller left `customer_id` empty, the customer is new, so the lost key is unused and
+    safe to replace.
 
     Args:
         customers: The stub.
-        request: What to create. With a `customer_id` it is sent as it is: an earlier call may
-            have created the customer, whose key somebody uses.
+        request: The customer to create. A request with a `customer_id` is sent unchanged: an earlier
+            call may have created the customer, and the key may be in use.
 
     Returns:
-        The answer. It has no `api_key` if the customer was there before.
+        The response. Its `api_key` is empty if the customer existed before.
     """
     from innosystem.customers.v1.customer_service_pb2 import RotateApiKeyRequest
 
@@ -47,17 +47,17 @@ async def create_customer(
 async def rotate_api_key(
     customers: "CustomerServiceAsyncStub", request: "RotateApiKeyRequest"
 ) -> "RotateApiKeyResponse":
-    """Rotate an API key, and again if the answer with the new one was lost.
+    """Rotate an API key, repeating the rotation if the response with the new key was lost.
 
-    The key that was lost is revoked. The one before it keeps the overlap of the first rotation.
+    The lost key is revoked. The previous key keeps the overlap of the first rotation.
 
     Args:
         customers: The stub.
-        request: Whose key, and the overlap. With an `api_key_id` it is sent as it is.
+        request: The customer and the overlap. A request with an `api_key_id` is sent unchanged.
 
     Returns:
-        The answer. It has no `api_key` if there was an `api_key_id` that had been used before, or
-        if one answer after the other was lost.
+        The response. Its `api_key` is empty if the request's `api_key_id` was used before, or if the
+        response was lost repeatedly.
     """
     from innosystem.customers.v1.customer_service_pb2 import RevokeApiKeyRequest
 

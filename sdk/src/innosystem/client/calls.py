@@ -1,7 +1,7 @@
-"""What is done to a call before it leaves: a deadline, a request ID, and IDs for what it creates.
+"""Prepare calls before they are sent: add a deadline, a request ID, and IDs for new resources.
 
-These wrap the callables that stubs are made of. Interceptors of grpc.aio could do the same, but run
-each call in a task of its own: that costs more than all of this does.
+The classes wrap the callables that stubs consist of. Interceptors of grpc.aio could do the same, but
+run each call in a task of its own, which costs more than all of this.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -11,8 +11,8 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
+from innosystem.client.id_assignment import assign_ids
 from innosystem.client.identity import REQUEST_ID_KEY, new_id, request_id
-from innosystem.client.ids import set_ids
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -21,10 +21,10 @@ Requests: TypeAlias = AsyncIterator[Request] | Iterator[Request]
 
 
 def with_request_id(metadata: Metadata | None) -> Metadata:
-    """Add the ID of the request being worked on, or a new one, unless the caller sends one.
+    """Add the ID of the current request, or a new one, unless the caller set one.
 
     Args:
-        metadata: What the caller passed to the stub. It is not changed.
+        metadata: The metadata that the caller passed to the stub, which remains unchanged.
     """
     entries = tuple(metadata or ())
     if any(key == REQUEST_ID_KEY for key, _ in entries):
@@ -33,7 +33,7 @@ def with_request_id(metadata: Metadata | None) -> Metadata:
 
 
 class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request, Response]):
-    """One request, one response; with a deadline in any case."""
+    """Calls with one request and one response, and always with a deadline."""
 
     def __init__(self, inner: aio.UnaryUnaryMultiCallable[Request, Response], deadline_seconds: float) -> None:
         self._inner = inner
@@ -49,9 +49,9 @@ class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> aio.UnaryUnaryCall[Request, Response]:
-        """Start the call; await what it returns."""
+        """Start a call, to be awaited."""
         if isinstance(request, Message):
-            set_ids(request)
+            assign_ids(request)
         return self._inner(
             request,
             timeout=self._deadline_seconds if timeout is None else timeout,
@@ -63,7 +63,7 @@ class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request
 
 
 class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[Request, Response]):
-    """One request, many responses; without a deadline unless the caller sets one.
+    """Calls with one request and many responses; without a deadline unless the caller sets one.
 
     A stream lasts as long as its reader wants.
     """
@@ -81,7 +81,7 @@ class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[R
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> aio.UnaryStreamCall[Request, Response]:
-        """Start the call; iterate over what it returns."""
+        """Start a call, to be iterated over."""
         return self._inner(
             request,
             timeout=timeout,

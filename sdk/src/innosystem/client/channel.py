@@ -1,10 +1,10 @@
-"""Makes channels to the services."""
+"""Channels to the services."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypedDict, TypeVar
 
 import grpc
 from grpc import aio
@@ -17,14 +17,22 @@ Response = TypeVar("Response")
 Serializer: TypeAlias = Callable[[Request], bytes]
 Deserializer: TypeAlias = Callable[[bytes], Response]
 
-# Batches have at most 8 MiB; the rest is room for what surrounds them. gRPC's own limit, 4 MiB, is
-# too small.
+# Batches have at most 8 MiB; the rest is headroom for their framing. gRPC's default of 4 MiB is too small.
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _KEEPALIVE_MILLISECONDS = 30_000
 _KEEPALIVE_TIMEOUT_MILLISECONDS = 10_000
 _RECONNECT_MILLISECONDS = 100
 _RESOLVE_MILLISECONDS = 1_000
 _RECONNECT_MILLISECONDS_MAX = 2_000
+
+
+class ChannelArguments(TypedDict, total=False):
+    """The optional arguments of `connect`."""
+
+    deadline_seconds: float
+    credentials: grpc.ChannelCredentials | None
+    interceptors: Sequence[aio.ClientInterceptor]
+    options: Sequence[tuple[str, Any]]
 
 
 def connect(
@@ -35,20 +43,20 @@ def connect(
     interceptors: Sequence[aio.ClientInterceptor] = (),
     options: Sequence[tuple[str, Any]] = (),
 ) -> aio.Channel:
-    """Make a channel to one service. It connects when it is first used, and again whenever it must.
+    """Create a channel to one service, which connects on first use and reconnects as needed.
 
-    Calls go round all servers that the target resolves to, on one connection each, which no other
-    channel shares. Calls that are safe to repeat are repeated while no server is available. Every
-    call carries an `x-request-id`, and what a call creates has an ID before it is sent.
+    Calls rotate among all servers that the target resolves to, over one connection each, which is not
+    shared with other channels. Calls that are safe to repeat are retried while no server is available.
+    Every call carries an `x-request-id`, and new resources have an ID before the call is sent.
 
     Args:
-        target: Where to connect: `host:port`, `dns:///host:port`, `unix:/path` and all else that
-            gRPC understands.
-        deadline_seconds: The time that a unary call may take, with its repeats, if it is called
-            without a `timeout`.
+        target: The target: `host:port`, `dns:///host:port`, `unix:/path` or any other that gRPC
+            supports.
+        deadline_seconds: The time limit of a unary call, including retries, if it is called without
+            a `timeout`.
         credentials: TLS credentials. Without them the connection is not encrypted.
-        interceptors: Interceptors of your own. They see calls as they are sent.
-        options: gRPC channel arguments, which override those chosen here.
+        interceptors: Additional interceptors. They see calls as they are sent.
+        options: gRPC channel arguments, which override the defaults of this function.
 
     Returns:
         A channel for the generated stubs. Close it, or use it as an async context manager.
@@ -59,18 +67,18 @@ def connect(
             "grpc.primary_user_agent": _user_agent(),
             "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
             "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
-            # Finds out within 40 seconds that a peer has vanished without a word. Only while calls
-            # are waiting: a server takes pings on idle connections for abuse.
+            # Detects within 40 seconds that a peer has vanished silently. Only during calls: servers
+            # treat pings on idle connections as abuse.
             "grpc.keepalive_time_ms": _KEEPALIVE_MILLISECONDS,
             "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MILLISECONDS,
             "grpc.keepalive_permit_without_calls": 0,
-            # Left to itself gRPC gives all channels of a process to one address the same connection. Where several
-            # processes share a port each connection ends at one of them, and further channels would reach no other.
+            # By default all channels of a process to one address share a connection. If several processes share a
+            # port, a connection ends at one of them, and further channels would not reach the others.
             "grpc.use_local_subchannel_pool": 1,
-            # Left to itself gRPC looks a name up again after half a minute at the earliest: servers ask for a new
-            # connection every minute, and by then there may be others to spread to.
+            # By default gRPC resolves a name again after half a minute at the earliest. Servers ask for a new
+            # connection every minute, and there may be additional servers by then.
             "grpc.dns_min_time_between_resolutions_ms": _RESOLVE_MILLISECONDS,
-            # Left to itself gRPC waits for up to two minutes before it looks whether a server is back.
+            # By default gRPC waits for up to two minutes before it reconnects.
             "grpc.initial_reconnect_backoff_ms": _RECONNECT_MILLISECONDS,
             "grpc.max_reconnect_backoff_ms": _RECONNECT_MILLISECONDS_MAX,
             **dict(options),
@@ -88,15 +96,14 @@ def _user_agent() -> str:
     try:
         return f"innosystem-python/{version('innosystem')}"
     except PackageNotFoundError:
-        # Imported from a checkout that nobody installed.
+        # Imported from a checkout that is not installed.
         return "innosystem-python/source"
 
 
 class _ClientChannel(aio.Channel):
-    """A channel whose calls are prepared by `calls`; all else is the inner channel's.
+    """A channel whose calls are prepared by `calls`; everything else is delegated to the inner channel.
 
-    Stubs pass arguments beyond those documented (`_registered_method`), which are handed on as they
-    come.
+    Stubs pass undocumented arguments (`_registered_method`), which are passed on unchanged.
     """
 
     def __init__(self, inner: aio.Channel, deadline_seconds: float) -> None:
@@ -123,8 +130,8 @@ class _ClientChannel(aio.Channel):
         inner = self._inner.unary_stream(method, request_serializer, response_deserializer, **more)
         return ResponseStreams(inner)
 
-    # The contract has no methods that take streams; reflection and other general services do, and
-    # need nothing of us.
+    # The contract has no methods with request streams; those of reflection and other general services
+    # need no preparation.
     def stream_unary(
         self,
         method: str,

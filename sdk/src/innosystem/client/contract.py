@@ -1,4 +1,4 @@
-"""What the contract says about its methods, read from the descriptors of the generated stubs."""
+"""The options of the contract's methods, read from the descriptors of the generated stubs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -19,14 +19,14 @@ SERVICE_MODULES: Final = (
 
 @cache
 def services() -> tuple[ServiceDescriptor, ...]:
-    """List every service of the platform."""
+    """Return all services of the platform."""
     return tuple(
         service for module in SERVICE_MODULES for service in import_module(module).DESCRIPTOR.services_by_name.values()
     )
 
 
 def policy_of(method: MethodDescriptor) -> options_pb2.MethodPolicy:
-    """Tell who may call a method and whether it may be called twice.
+    """Return which callers a method admits, and whether it is safe to repeat.
 
     Args:
         method: A method of one of the `services`.
@@ -36,17 +36,17 @@ def policy_of(method: MethodDescriptor) -> options_pb2.MethodPolicy:
 
 @cache
 def id_paths() -> Mapping[str, tuple[str, ...]]:
-    """Tell which IDs the client makes, so that a call is safe to repeat.
+    """Return which IDs the client generates to make calls safe to repeat.
 
     Returns:
-        By the full name of the request the path of its ID, of which a part may be a repeated field.
+        The path of the ID, a part of which may be a repeated field, by the full name of the request.
     """
     methods = {method.input_type: tuple(policy_of(method).identity.split(".")) for method in _identified()}
     return {request.full_name: path for request, path in methods.items() if _is_text(request, path)}
 
 
 def safe_to_repeat() -> Iterator[MethodDescriptor]:
-    """List the methods whose requests may be sent again when no answer came, as this client sends them."""
+    """Yield the methods whose requests, as this client sends them, may be repeated without a response."""
     for service in services():
         for method in service.methods:
             if policy_of(method).repeat == options_pb2.REPEAT_SAFE or method.input_type.full_name in id_paths():
@@ -61,7 +61,7 @@ def _identified() -> Iterator[MethodDescriptor]:
 
 
 def _is_text(request: Descriptor, path: Sequence[str]) -> bool:
-    """Tell whether the identity is an ID, which can be made up; a number says what the caller has seen."""
+    """Return whether the identity is an ID, which the client can generate; a number is state of the caller."""
     first, *rest = path
     field = request.fields_by_name[first]
     if field.message_type is not None:

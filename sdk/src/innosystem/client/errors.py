@@ -1,4 +1,4 @@
-"""Reads the details of an error, which gRPC carries as a `google.rpc.Status` in binary metadata."""
+"""Read the details of an error, which gRPC carries as a `google.rpc.Status` in binary metadata."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,13 +26,12 @@ REFUSAL_CODES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is wrong with a request, or with the state that it needs.
+    """A violation of a rule for a field of a request, or of a precondition on state.
 
     Attributes:
         field: The path of the field (`requests[3].job_id`), or the subject whose state is wrong.
-        description: What is wrong with it.
-        type: The rule that is broken (`string.uuid`), or the kind of the precondition. May be
-            empty.
+        description: The problem.
+        type: The violated rule (`string.uuid`), or the kind of the precondition. May be empty.
     """
 
     field: str
@@ -42,17 +41,16 @@ class Violation:
 
 @dataclass(eq=False)
 class InnosystemError(Exception):
-    """A call, or one item of a batch, was refused or failed.
+    """A call, or an item of a batch, that was refused or failed.
 
     Attributes:
         code: The gRPC status.
-        message: What happened, for people.
+        message: A description for people.
         reason: The name of the contract's `ErrorReason` without its prefix (`INSUFFICIENT_FUNDS`).
             Empty if none was sent.
-        metadata: What varies from case to case, as the `ErrorReason` documents it.
+        metadata: The variable details, as documented by the `ErrorReason`.
         violations: The fields, or preconditions, at fault.
-        retry_after_seconds: How long to wait before trying again; None where the server did not say
-            that it helps.
+        retry_after_seconds: How long to wait before a retry; None if the server did not suggest one.
     """
 
     code: grpc.StatusCode
@@ -63,7 +61,7 @@ class InnosystemError(Exception):
     retry_after_seconds: float | None = None
 
     def __str__(self) -> str:
-        """Join what is known into one line."""
+        """Return a summary in one line."""
         label = self.reason or self.code.name
         faults = "; ".join(f"{fault.field}: {fault.description}" for fault in self.violations)
         return f"{label}: {self.message}" + (f" ({faults})" if faults else "")
@@ -73,11 +71,11 @@ def error_from(exc: grpc.RpcError) -> InnosystemError | None:
     """Read the details of a failed call.
 
     Args:
-        exc: What a stub raised, be it of grpc.aio or of the blocking grpc.
+        exc: The exception of a stub, either of grpc.aio or of the blocking grpc.
 
     Returns:
-        The error, or None when the failure carries no details: it then comes from gRPC itself or
-        from a proxy (no connection, deadline exceeded), and `exc.code()` is all there is to know.
+        The error, or None if the failure carries no details: it then comes from gRPC itself or from a
+        proxy (no connection, deadline exceeded), and `exc.code()` is the only information.
     """
     read = getattr(exc, "trailing_metadata", None)
     entries: Iterable[tuple[str, str | bytes]] = (read() if read else None) or ()
@@ -86,20 +84,19 @@ def error_from(exc: grpc.RpcError) -> InnosystemError | None:
             try:
                 return error_from_status(status_pb2.Status.FromString(value))
             except DecodeError:
-                # Not ours, then. The caller still holds the gRPC error, which says no less than
-                # this.
+                # Not from this platform. The gRPC error, which the caller still has, is all there is.
                 return None
     return None
 
 
 def error_from_status(status: status_pb2.Status) -> InnosystemError:
-    """Read a status, such as the one of an item of a batch that failed.
+    """Read a status, such as that of a failed item of a batch.
 
     Args:
         status: A status that is not OK.
 
     Returns:
-        The error, to be raised or looked at.
+        The error, to be raised or inspected.
     """
     error = InnosystemError(code=_CODES.get(status.code, grpc.StatusCode.UNKNOWN), message=status.message)
     for detail in status.details:

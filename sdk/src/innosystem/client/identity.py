@@ -1,4 +1,4 @@
-"""The IDs that callers make: of what they create, and of the request that they work on."""
+"""The IDs that callers generate: of new resources, and of the current request."""
 
 import secrets
 import threading
@@ -7,15 +7,15 @@ import uuid
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("innosystem_request_id", default="")
-"""The ID of the request being worked on.
+"""The ID of the current request.
 
-Services set it for each call they serve; calls made meanwhile carry it on.
+Services set it for each call that they serve; calls that they make meanwhile carry the same ID.
 """
 
 REQUEST_ID_KEY = "x-request-id"
 """The metadata key that carries the request ID."""
 
-# A millisecond is divided by 4096: as finely as the 12 bits after the version allow.
+# A millisecond is divided by 4096, the resolution of the 12 bits after the version.
 _TICKS_PER_MILLISECOND = 1 << 12
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 
@@ -24,11 +24,11 @@ _last_tick = 0
 
 
 def new_id() -> uuid.UUID:
-    """Make a UUIDv7.
+    """Generate a UUIDv7.
 
-    As RFC 9562 lays it out: the time in milliseconds, the fraction of the millisecond in 12 bits
-    (section 6.2, method 3) and 62 random bits. IDs of one process ascend in the order they were
-    made, which keeps what is new together in the indexes of databases.
+    The layout follows RFC 9562: the time in milliseconds, the fraction of the millisecond in 12 bits
+    (section 6.2, method 3) and 62 random bits. The IDs of a process ascend in the order of their
+    generation, which keeps new rows together in the indexes of databases.
     """
     tick = _next_tick()
     milliseconds, fraction = divmod(tick, _TICKS_PER_MILLISECOND)
@@ -39,7 +39,7 @@ def new_id() -> uuid.UUID:
 
 
 def _next_tick() -> int:
-    """Tell the time, always later than before: clocks stand still for a moment, or are set back."""
+    """Return the time, strictly increasing even while the clock stands still or is set back."""
     global _last_tick  # noqa: PLW0603
     now = time.time_ns() * _TICKS_PER_MILLISECOND // _NANOSECONDS_PER_MILLISECOND
     with _lock:

@@ -4,11 +4,11 @@ import os
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from grpc import aio
 
-from innosystem.client.channel import connect
+from innosystem.client.channel import ChannelArguments, connect
 
 if TYPE_CHECKING:
     from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceAsyncStub
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 class Innosystem:
     """A client of the platform, for use in `async with`.
 
-    A service is connected to when it is first used.
+    Connects to a service on its first use.
 
     Args:
-        customers: Where the customers service listens. By default CUSTOMERS_ADDRESS of the
+        customers: The address of the customers service. By default CUSTOMERS_ADDRESS of the
             environment, or localhost:50051.
-        wallets: The same for wallets: WALLETS_ADDRESS, localhost:50052.
-        jobs: The same for jobs and job types: JOBS_ADDRESS, localhost:50053.
-        channel: Passed on to `connect` for each service: `deadline_seconds`, `credentials` and so
-            on.
+        wallets: The address of the wallets service: WALLETS_ADDRESS, or localhost:50052.
+        jobs: The address of the jobs service, which also serves job types: JOBS_ADDRESS, or
+            localhost:50053.
+        channel: Passed on to `connect` for each service: `deadline_seconds`, `credentials` and so on.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Innosystem:
         customers: str | None = None,
         wallets: str | None = None,
         jobs: str | None = None,
-        **channel: Any,
+        **channel: Unpack[ChannelArguments],
     ) -> None:
         environment = os.environ
         self._customers_address = customers or environment.get("CUSTOMERS_ADDRESS", "localhost:50051")
@@ -69,7 +69,7 @@ class Innosystem:
 
     @cached_property
     def job_types(self) -> "JobTypeServiceAsyncStub":
-        """The JobTypeService, which is served by the jobs service."""
+        """The JobTypeService, a part of the jobs service."""
         from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
 
         return JobTypeServiceStub(self._jobs_channel)
@@ -84,7 +84,7 @@ class Innosystem:
         return channel
 
     async def close(self) -> None:
-        """Close every connection. Calls still running are cancelled."""
+        """Close all connections. Running calls are cancelled."""
         async with AsyncExitStack() as closing:
             for channel in self._open:
                 closing.push_async_callback(channel.close)

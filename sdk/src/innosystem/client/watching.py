@@ -1,4 +1,4 @@
-"""Follows a job for as long as it lives, also across servers that are replaced meanwhile."""
+"""Watch a job to its end, even while servers are replaced."""
 
 import asyncio
 import random
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from innosystem.jobs.v1.job_pb2 import Job
     from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
-# These say that the stream has ended, and not that the job has: see `service_config`.
-_BROKEN_OFF: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+# The stream was interrupted, but the job has not ended: see `service_config`.
+_INTERRUPTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _PAUSE_SECONDS: Final = 0.1
 _PAUSE_SECONDS_MAX: Final = 2.0
 
@@ -23,35 +23,35 @@ _PAUSE_SECONDS_MAX: Final = 2.0
 async def watch_job(
     jobs: "JobServiceAsyncStub", job_id: str, *, give_up_seconds: float = 60.0
 ) -> "AsyncGenerator[Job, None]":
-    """Yield a job as it is and each change, until it is final and settled or needs an operator.
+    """Yield a job's current state and each change, until it is final and settled or needs an operator.
 
-    A server that stops ends its streams. This one goes on at the next server, and yields no state twice.
+    A server that stops ends its streams. The watch resumes at the next server, and yields no state twice.
 
     Args:
         jobs: A stub of JobService.
         job_id: The job's UUID.
-        give_up_seconds: For how long to look for a server that answers, each time.
+        give_up_seconds: How long to look for an available server after each interruption.
 
     Raises:
-        grpc.aio.AioRpcError: If there is no such job, or no server has answered for that long.
+        grpc.aio.AioRpcError: The job does not exist, or no server was available for that long.
     """
     etag, pause_seconds = "", _PAUSE_SECONDS
-    broken_off_at: float | None = None
+    interrupted_at: float | None = None
     while True:
         try:
             async with aclosing(_stream(jobs, job_id)) as states:
                 async for job in states:
-                    pause_seconds, broken_off_at = _PAUSE_SECONDS, None
+                    pause_seconds, interrupted_at = _PAUSE_SECONDS, None
                     if job.etag != etag:
                         etag = job.etag
                         yield job
         except aio.AioRpcError as error:
-            broken_off_at = broken_off_at or monotonic()
-            if error.code() not in _BROKEN_OFF or monotonic() - broken_off_at >= give_up_seconds:
+            interrupted_at = interrupted_at or monotonic()
+            if error.code() not in _INTERRUPTED or monotonic() - interrupted_at >= give_up_seconds:
                 raise
         else:
             return
-        # Not all watchers of a server that has stopped come back in the same moment.
+        # The jitter spreads the watchers of a server that has stopped.
         await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
         pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
 

@@ -1,1 +1,1 @@
-"""What the services and the runner share; no part of what the SDK offers its users, and free of gRPC."""
+"""Code shared by the services and the runner: not a part of the SDK's public interface, and free of gRPC."""

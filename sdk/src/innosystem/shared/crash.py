@@ -20,6 +20,6 @@ def crash_point(name: str) -> None:
     """Kill this process if the environment names this point."""
     if _ARMED and name == _ARMED:
         log.critical("crash_point %s", name)
-        # Tests read what was logged until here.
+        # Tests read the log up to here.
         flush_all()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,10 +1,8 @@
-"""Where the lines of the platform's processes go: writing one never raises, never waits, and decides nothing.
+"""The output of log lines: writing a line never raises and never blocks.
 
-A log is read by something that may stop reading, go away, or fill its disk. None of that may become
-the error of a job or a call, or stop an event loop. So lines are handed to a thread that writes
-them; those that can't be written are counted, which is said once writing works again.
-
-The services and the runner share this. It is no part of what the SDK offers its users.
+The reader of a log may stop reading, exit, or fill its disk. None of that may cause the error of a job
+or a call, or stop an event loop. A thread therefore writes the lines; lines that cannot be written are
+counted, and their number is reported once writing works again.
 """
 
 import atexit
@@ -18,11 +16,11 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import IO, Final
 
-# Some ten thousand lines: what a reader that pauses for a while does not lose.
+# About ten thousand lines, kept for a reader that pauses for a while.
 WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
-# What several processes write to one pipe is not mixed up as long as no write is larger than this.
+# Writes of several processes to one pipe are atomic up to this size.
 _WRITE_BYTES_MAX: Final = select.PIPE_BUF
-# Between writes, so that at any rate of lines the event loop is interrupted this often at most.
+# The pause between writes bounds how often the event loop is interrupted at any rate of lines.
 _REST_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 1.0
 
@@ -31,9 +29,9 @@ _all: Final[list["LogLines"]] = []
 
 
 def flush_all(seconds: float = _FLUSH_SECONDS) -> None:
-    """Write what waits, for those who end the process by `os._exit` or a signal; not for long."""
+    """Write all waiting lines within a time limit, before the process ends by `os._exit` or a signal."""
     for stream in (sys.stdout, sys.stderr):
-        # Closed, or not ours and broken: there is nothing that could be done.
+        # A closed or broken stream cannot be flushed.
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     for each in _all:
@@ -41,15 +39,15 @@ def flush_all(seconds: float = _FLUSH_SECONDS) -> None:
 
 
 class LogLines:
-    """Writes lines to a file descriptor, from a daemon thread.
+    """A writer of lines to a file descriptor, from a daemon thread.
 
-    After a fork the child has no such thread, and lives for a short time: it writes by itself.
+    A forked child, which has no such thread and is short-lived, writes its lines directly.
 
     Args:
-        stream: Whose file descriptor is written to; a copy of it, which nobody else closes. None, as
-            Python has it if the process was started without one, or closed: all lines are lost.
-        lost: Told how many lines were lost, in whichever thread that is noticed.
-        recovered: Told how many lines were lost in all when writing works again, in the thread.
+        stream: The stream to whose file descriptor, duplicated, the lines are written. None (a process
+            that was started without the stream) or a closed stream: all lines are lost.
+        lost: Called with the number of lines lost, in any thread.
+        recovered: Called with the total number of lost lines when writing works again, in the thread.
     """
 
     def __init__(
@@ -62,11 +60,11 @@ class LogLines:
         self._descriptor = _copy(stream)
         self._lost = lost
         self._recovered = recovered
-        # Its `put` is safe wherever a line may come from, also within itself: a destructor may log.
+        # `put` of a SimpleQueue is reentrant: a destructor may log in the middle of it.
         self._waiting: SimpleQueue[bytes | threading.Event] = SimpleQueue()
         self._lock = threading.RLock()
         self._waiting_bytes = 0
-        self._untold = 0
+        self._unreported = 0
         self._torn = False
         self._forked = False
         threading.Thread(target=self._run, name="log-lines", daemon=True).start()
@@ -74,7 +72,7 @@ class LogLines:
         _all.append(self)
 
     def write(self, line: bytes) -> None:
-        """Have a line written, with the line feed at its end; lose it if too much is waiting."""
+        """Queue a line, with a line feed at its end, for writing; drop it if too much is waiting."""
         if self._forked:
             self._write([line])
             return
@@ -88,24 +86,24 @@ class LogLines:
             self._lose(1)
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> None:
-        """Wait until what waits is written, or lost, but not for long."""
+        """Wait, within a time limit, until all waiting lines are written or lost."""
         if not self._forked:
             done = threading.Event()
             self._waiting.put(done)
             done.wait(seconds)
 
     def fileno(self) -> int:
-        """Tell the file descriptor, for processes that are to write to it as well.
+        """Return the file descriptor, for processes that write to it as well.
 
         Raises:
-            OSError: There is none.
+            OSError: The process was started without the stream.
         """
         if self._descriptor < 0:
             raise OSError("the process has no such stream")
         return self._descriptor
 
     def is_terminal(self) -> bool:
-        """Tell whether people read the lines as they come."""
+        """Return whether the lines go to a terminal."""
         return self._descriptor >= 0 and os.isatty(self._descriptor)
 
     def _run(self) -> None:
@@ -114,7 +112,7 @@ class LogLines:
             time.sleep(_REST_SECONDS)
 
     def _write_waiting(self, first: bytes | threading.Event) -> None:
-        """Write all that waits, as many whole lines at once as are not torn apart."""
+        """Write all waiting lines, in atomic writes of as many whole lines as possible."""
         lines: list[bytes] = []
         size = 0
         each: bytes | threading.Event | None = first
@@ -138,12 +136,12 @@ class LogLines:
             return
         data = b"".join(lines)
         try:
-            # What was cut off must not spoil the next line as well.
+            # A line that was cut off must not corrupt the next line as well.
             self._write_all(b"\n" + data if self._torn else data)
         except OSError:
             self._lose(len(lines))
         else:
-            self._tell_recovered()
+            self._report_recovery()
         finally:
             with self._lock:
                 self._waiting_bytes -= len(data)
@@ -154,7 +152,7 @@ class LogLines:
             try:
                 written = os.write(self._descriptor, rest)
             except BlockingIOError:
-                # Somebody who shares the pipe or the terminal has set it so.
+                # Another process that shares the pipe or the terminal has made it non-blocking.
                 poll = select.poll()
                 poll.register(self._descriptor, select.POLLOUT)
                 poll.poll()
@@ -164,14 +162,14 @@ class LogLines:
 
     def _lose(self, lines: int) -> None:
         with self._lock:
-            self._untold += lines
+            self._unreported += lines
         self._lost(lines)
 
-    def _tell_recovered(self) -> None:
-        if self._untold:
+    def _report_recovery(self) -> None:
+        if self._unreported:
             with self._lock:
-                untold, self._untold = self._untold, 0
-            self._recovered(untold)
+                unreported, self._unreported = self._unreported, 0
+            self._recovered(unreported)
 
     def _note_fork(self) -> None:
         self._lock = threading.RLock()

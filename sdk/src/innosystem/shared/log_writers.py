@@ -1,4 +1,4 @@
-"""What writes to `LogLines`: structlog, the standard library's logging, and `print`."""
+"""Adapters that write to `LogLines`: for structlog, the standard library's logging, and `print`."""
 
 import io
 import logging
@@ -13,10 +13,10 @@ Kind = TypeVar("Kind", bound=type[Any])
 
 
 class LineLogger:
-    """What structlog hands rendered lines to: bytes, with the line feed at their end.
+    """A logger for structlog that takes rendered lines: bytes with a line feed at the end.
 
     Args:
-        lines: Where they go.
+        lines: The destination.
     """
 
     def __init__(self, lines: LogLines) -> None:
@@ -24,10 +24,10 @@ class LineLogger:
 
 
 class LineHandler(logging.Handler):
-    """Hands the records of the standard library's logging to `LogLines`.
+    """A handler that passes the records of the standard library's logging to `LogLines`.
 
     Args:
-        lines: Where they go.
+        lines: The destination.
     """
 
     def __init__(self, lines: LogLines) -> None:
@@ -35,50 +35,50 @@ class LineHandler(logging.Handler):
         self._lines = lines
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; one that can't be formatted is described instead."""
+        """Write a record, or a description of one that cannot be formatted."""
         try:
             text = self.format(record)
         except Exception as exc:  # noqa: BLE001 - arguments that do not fit, a __str__ that raises
-            problem = f"a line can't be written ({type(exc).__name__}): {plain(record.msg)}"
+            problem = f"a line cannot be written ({type(exc).__name__}): {plain(record.msg)}"
             text = self.format(logging.LogRecord(record.name, record.levelno, "", 0, problem, None, None))
         self._lines.write(f"{text}\n".encode(errors="backslashreplace"))
 
 
 def replace_standard_streams(lines: LogLines) -> None:
-    """Have what is printed written like log lines, so that printing does not fail or wait, either.
+    """Write printed text like log lines, so that printing does not fail or block either.
 
     Args:
-        lines: What stands for standard output. Standard error gets a thread of its own.
+        lines: The replacement of standard output. Standard error gets a separate thread.
     """
     sys.stdout = _text(lines)
     sys.stderr = _text(LogLines(sys.stderr))
 
 
 def never_raising(logger: Kind, lines: LogLines) -> Kind:
-    """Make a kind of structlog's loggers whose lines are described where a processor fails on them.
+    """Derive a class of structlog's loggers that writes a description of a line on which a processor fails.
 
     Args:
-        logger: The kind.
-        lines: Where the description goes.
+        logger: The base class.
+        lines: The destination of the description.
     """
 
-    class NeverRaising(logger):  # type: ignore[misc,valid-type] # a class that is chosen at run time
+    class NeverRaising(logger):  # type: ignore[misc,valid-type] # a base class chosen at run time
         def _proxy_to_logger(self, method_name: str, event: str | None = None, **more: Any) -> Any:
             try:
                 return super()._proxy_to_logger(method_name, event, **more)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, the work that is logged goes on
-                problem = f"a line can't be written ({type(exc).__name__}): {plain(event)}"
+            except Exception as exc:  # noqa: BLE001 - a failure to log must not stop the work
+                problem = f"a line cannot be written ({type(exc).__name__}): {plain(event)}"
                 lines.write(f"{problem}\n".encode(errors="backslashreplace"))
 
     return NeverRaising  # type: ignore[return-value]
 
 
 def plain(value: object) -> str:
-    """Describe a value in ASCII, whatever it is, for what an encoder does not take; ASCII text stays as it is."""
+    """Describe any value in ASCII, for values that an encoder refuses; ASCII text remains unchanged."""
     try:
         return (value if isinstance(value, str) and value.isascii() else ascii(value))[:_SHOWN_LENGTH_MAX]
-    except Exception as exc:  # noqa: BLE001 - anybody's __repr__ may raise anything
-        return f"<{type(value).__name__} that can't be shown: {type(exc).__name__}>"
+    except Exception as exc:  # noqa: BLE001 - any __repr__ may raise anything
+        return f"<{type(value).__name__} that cannot be shown: {type(exc).__name__}>"
 
 
 class _Raw(io.RawIOBase):
