@@ -16,6 +16,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
+from innosystem.shared.redis_connections import connect as connect_redis
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.background.dispatcher import Dispatcher
 from services.jobs.background.expiry import Expiry
@@ -66,7 +67,6 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
-from services.kit.redis.connections import connect as connect_redis
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.validation import ContractValidator

@@ -8,8 +8,8 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from innosystem.shared.redis_connections import connect
 from services.kit.background import Loop
-from services.kit.redis.connections import connect
 from services.kit.redis.failures import REDIS_FAILURES
 from services.kit.settings import RedisSettings
 

@@ -22,7 +22,7 @@ from tests.integration.runner.fakes import FakeJobs, FakeWallets, StoredJob, unt
 
 @dataclass
 class World:
-    """All that a runner deals with."""
+    """Everything that a runner interacts with."""
 
     redis: Redis
     redis_url: str
@@ -41,7 +41,7 @@ class World:
         return stored
 
     async def push_again(self, job_id: str) -> None:
-        """Has a job that was handed back taken next."""
+        """Push the ID of a returned job, to be taken next."""
         await self.redis.rpush(self.key(), job_id)
 
     async def waiting(self) -> int:
@@ -53,7 +53,7 @@ class World:
                 await asyncio.sleep(0.005)
 
     async def drop_connections_of_runners(self) -> None:
-        """Has Redis close them while a runner waits for an ID."""
+        """Make Redis close the connections while a runner waits for an ID."""
         async with asyncio.timeout(30):
             while not any(client["cmd"] == "brpop" for client in await self._runners()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -61,7 +61,7 @@ class World:
             await self.redis.client_kill_filter(_id=client["id"])
 
     async def _runners(self) -> list[Any]:
-        # Other tests use the same server, and another of its databases.
+        # Other tests use other databases of the same server.
         database = (await self.redis.client_info())["db"]
         return [
             client
@@ -83,7 +83,7 @@ class World:
 
     @asynccontextmanager
     async def running(self, **more: Any) -> AsyncIterator[Runner]:
-        """Runs a runner in this process; leaving the block drains it, which has to succeed."""
+        """Run a runner in this process; leaving the block drains it, which must succeed."""
         async with Runner.open(self.settings(**more), self.registry) as runner:
             task = asyncio.create_task(runner.run())
             try:
@@ -111,7 +111,7 @@ class World:
 
 @pytest.fixture
 async def world(redis_url: str) -> AsyncIterator[World]:
-    """A runner's world, with lists of its own in Redis."""
+    """The world of a runner, with separate lists in Redis."""
     async with Redis.from_url(redis_url) as redis:
         world = World(redis, redis_url)
         servers = [await world.serve_jobs("127.0.0.1:0"), await world.serve_wallets()]

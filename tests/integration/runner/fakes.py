@@ -1,4 +1,4 @@
-"""The jobs and the wallets service as a runner sees them, in memory; the real ones meet it in the end-to-end tests."""
+"""In-memory fakes of the jobs and the wallets service; the end-to-end tests use the real ones."""
 
 import asyncio
 import json
@@ -21,10 +21,10 @@ PRICE_CENTS = 5
 
 
 def status(code: "code_pb2.Code", reason: str) -> status_pb2.Status:
-    """Makes an error as the services do."""
-    made = status_pb2.Status(code=code, message=reason.lower())
-    made.details.add().Pack(error_details_pb2.ErrorInfo(domain="innosystem", reason=reason))
-    return made
+    """Create an error as the services do."""
+    error = status_pb2.Status(code=code, message=reason.lower())
+    error.details.add().Pack(error_details_pb2.ErrorInfo(domain="innosystem", reason=reason))
+    return error
 
 
 @dataclass
@@ -48,37 +48,37 @@ class StoredJob:
 
     @property
     def output(self) -> Any:
-        """The parsed output; fails if there is none."""
+        """The parsed output, which must exist."""
         assert self.completion is not None
         assert self.completion.HasField("output_json"), self.completion
         return json.loads(self.completion.output_json)
 
     @property
     def error(self) -> job_pb2.JobError:
-        """The error; fails if there is none."""
+        """The error, which must exist."""
         assert self.completion is not None
         assert self.completion.HasField("error"), self.completion
         return self.completion.error
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to do for it."""
+        """Whether the job needs no more work."""
         if self.completion is None:
             return False
         return not self.completion.HasField("output_json") or self.settlement is not None
 
     def lose(self) -> None:
-        """Gives the job to nobody in particular, as after a lease that ran out."""
+        """Give the job to an unknown runner, as after an expired lease."""
         self.lease_id = str(new_id())
 
     def cancel(self) -> None:
-        """Cancels the job."""
+        """Cancel the job."""
         self.is_cancelled = True
         self.lose()
 
 
 class Outage:
-    """Makes a service answer UNAVAILABLE while it is switched on."""
+    """A switch that makes a service fail with UNAVAILABLE."""
 
     def __init__(self) -> None:
         self.on = False
@@ -87,11 +87,11 @@ class Outage:
     async def check(self, context: aio.ServicerContext[Any, Any]) -> None:
         if self.on:
             self.refused_calls += 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
 
 
 class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
-    """Claims, completes and settles under the guards of the contract."""
+    """A service that claims, completes and settles jobs under the conditions of the contract."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, StoredJob] = {}
@@ -101,17 +101,17 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.claim_replies_to_lose = 0
         self.completion_replies_to_lose = 0
         self.item_errors: list[status_pb2.Status] = []
-        # Has the IDs of jobs that were handed back pushed again, as the real service does.
+        # Pushes the IDs of returned jobs again, as the real service does.
         self.push_again: Callable[[str], Awaitable[None]] | None = None
         self.returned: Counter[str] = Counter()
-        # Calls that ask for one of these wait, as they do for a row that somebody has locked.
+        # Calls that contain one of these wait, as for a locked row.
         self.locked: set[str] = set()
         self.unlocked = asyncio.Event()
         self.completions: Counter[str] = Counter()
         self.claims: list[job_service_pb2.ClaimJobsRequest] = []
         self.announced: list[tuple[list[str], list[str]]] = []
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
-        # Cleared, the answers to claims, renewals, or completions are held back.
+        # While cleared, the responses to claims, renewals or completions are held back.
         self.claiming = asyncio.Event()
         self.claiming.set()
         self.renewing = asyncio.Event()
@@ -131,7 +131,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         rescue_count: int = 0,
         isolated: bool | None = None,
     ) -> StoredJob:
-        """Stores a PENDING job."""
+        """Store a PENDING job."""
         job = job_pb2.Job(
             id=str(new_id()),
             customer_id=customer_id or str(new_id()),
@@ -146,7 +146,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         return stored
 
     async def wait_for_locks(self, job_ids: Iterable[str]) -> None:
-        """Waits as long as one of the jobs is locked."""
+        """Wait while one of the jobs is locked."""
         if self.locked.intersection(job_ids):
             await self.unlocked.wait()
 
@@ -279,7 +279,7 @@ def _set() -> asyncio.Event:
 
 @dataclass
 class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
-    """A ledger that charges once for a key. Customers in `poor` have no money."""
+    """A ledger that charges once per key. Customers in `poor` have no money."""
 
     outage: Outage = field(default_factory=Outage)
     poor: set[str] = field(default_factory=set)
@@ -287,13 +287,13 @@ class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
     replies_to_lose: int = 0
     item_errors: list[status_pb2.Status] = field(default_factory=list)
     batches: int = 0
-    # Cleared, nothing is done or answered.
-    answering: asyncio.Event = field(default_factory=_set)
+    # While cleared, calls wait before they do anything.
+    responding: asyncio.Event = field(default_factory=_set)
 
     async def BatchDeduct(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await self.outage.check(context)
         self.batches += 1
-        await self.answering.wait()
+        await self.responding.wait()
         response = wallet_service_pb2.BatchDeductResponse()
         for deduct in request.requests:
             result = response.results.add()
@@ -313,7 +313,7 @@ class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
 
 
 async def until(condition: Callable[[], bool], limit_seconds: float = 30.0) -> None:
-    """Waits for a condition, with a limit."""
+    """Poll until a condition holds, with a time limit."""
     async with asyncio.timeout(limit_seconds):
         while not condition():  # noqa: ASYNC110 - files and processes set no event
             await asyncio.sleep(0.005)

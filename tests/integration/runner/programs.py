@@ -1,4 +1,4 @@
-"""The runner's program, with handlers of a test."""
+"""The program of the runner, with the handlers of a test."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.integration.runner.fakes import until
 
 
 class Program:
-    """A running `python -m innosystem.runner` and the lines it has logged."""
+    """A running `python -m innosystem.runner` and its log lines."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -22,21 +22,21 @@ class Program:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged."""
+        """The log lines so far."""
         return [json.loads(line) for line in self.text if line.startswith("{")]
 
     async def read(self) -> None:
-        """Read what it writes until its end."""
+        """Read the output to its end."""
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             self.text.append(line.decode())
 
     def logged(self, event: str) -> bool:
-        """Whether it has logged an event."""
+        """Return whether an event was logged."""
         return any(line["event"] == event for line in self.lines)
 
     async def ended(self) -> int:
-        """Wait for its end, and return its status."""
+        """Wait for the process to end, and return its status."""
         async with asyncio.timeout(30):
             return await self.process.wait()
 
@@ -45,7 +45,7 @@ class Program:
 async def running_program(
     world: World, folder: Path, handlers: str, *more_modules: str, **environment: str
 ) -> AsyncIterator[Program]:
-    """Run the program with handlers that are written to a module in this folder, and kill it at the end."""
+    """Run the program with handlers from a module written to this folder, and kill it at the end."""
     (folder / "handlers_of_a_test.py").write_text(handlers)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -72,7 +72,7 @@ async def running_program(
         await until(lambda: running.logged("runner_ready") or process.returncode is not None)
         yield running
     finally:
-        # `kill` asks for the status of one that has just ended, and whoever waits for it would be told 255.
+        # `kill` would consume the status of a process that has just ended, and `wait` would return 255.
         if not gone(process.pid):
             process.kill()
         await process.wait()
@@ -80,9 +80,9 @@ async def running_program(
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended; it may still be there for its parent to ask about."""
+    """Return whether a process has ended; it may be a zombie until its parent waits for it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
-        # The second if it ends between the open and the read.
+        # ProcessLookupError if the process ends between open and read.
         return True

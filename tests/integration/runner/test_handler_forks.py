@@ -1,4 +1,4 @@
-"""What handlers fork, spawn and start ends by signals of its own, and their runner goes on."""
+"""Processes that handlers fork, spawn or start end by signals of their own, and the runner continues."""
 
 from pathlib import Path
 

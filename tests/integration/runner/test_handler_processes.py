@@ -1,4 +1,4 @@
-"""Processes of handlers: what they leave behind, what their end is called, and who gets one."""
+"""Processes of handlers: their leftovers, the reports of their ends, and which jobs get one."""
 
 import asyncio
 import os
@@ -121,9 +121,7 @@ async def test_what_a_handler_has_started_ends_with_it(world: World, tmp_path: P
         await until(lambda: gone(worker) and gone(child))
 
 
-async def test_what_a_handler_has_left_ends_with_its_process_also_when_nobody_uses_that(
-    world: World, tmp_path: Path
-) -> None:
+async def test_leftovers_of_a_handler_end_with_its_process_even_if_that_is_idle(world: World, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     async with running_program(world, tmp_path, HANDLERS):
         job = await world.submit("leaves-a-program", {"pids": str(pids)})
@@ -205,7 +203,7 @@ async def test_jobs_that_a_runner_has_no_process_for_go_to_one_that_has(world: W
             jobs.append(await world.submit("wait", files, timeout_seconds=600))
         await until(lambda: sum((tmp_path / f"begun{number}").exists() for number in range(8)) == 1)
         async with running_program(world, tmp_path / "other", HANDLERS, RUNNER_PROCESSES="1") as idle:
-            # The runner that is full keeps all of its jobs to itself if it does not hand them back.
+            # A full runner that did not return jobs would keep all of them.
             await until(lambda: sum((tmp_path / f"begun{number}").exists() for number in range(8)) == 2)
             (tmp_path / "go_on").touch()
             await until(lambda: all(job.done for job in jobs))
@@ -237,12 +235,12 @@ async def test_a_full_runner_claims_little_more_than_it_can_begin_with(world: Wo
             await world.submit("wait", files, timeout_seconds=600)
         await until(lambda: sum(world.jobs.returned.values()) >= 11)
         returned, claims = sum(world.jobs.returned.values()), world.jobs.batches["claim"]
-        # Each of its further claims is for one job, which waits for a process for a second.
+        # Each further claim is for one job, which waits a second for a process.
         await until(lambda: world.jobs.batches["claim"] >= claims + 4)
         assert sum(world.jobs.returned.values()) - returned <= 5
 
 
-async def test_a_job_whose_process_does_not_start_is_handed_back_and_uses_up_no_attempt(
+async def test_a_job_whose_process_does_not_start_is_returned_and_uses_up_no_attempt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler_process, "_BOOT", "raise SystemExit(5)")
@@ -270,7 +268,7 @@ async def test_a_job_that_may_have_killed_its_runners_runs_in_a_process_that_oth
 
     [place] = {job.output for job in jobs}
     assert place != running.process.pid
-    # The service knows more than how often its runners were lost.
+    # The service considers more than the number of lost runners.
     assert known.output == running.process.pid
 
 
@@ -299,7 +297,7 @@ async def test_a_job_that_kills_its_process_is_named_though_others_have_used_tha
         await until(lambda: killer.done)
 
     assert (killer.error.type, killer.error.retryable) == ("PROCESS_DIED", True)
-    # In the process that may have been damaged, and in one that was not.
+    # Once in the process that may be damaged, and once in a new one.
     assert runs.read_text() == "11"
 
 
@@ -328,7 +326,7 @@ async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World,
         assert suspect.output
 
 
-async def test_suspects_that_wait_never_run_beside_others_and_keep_nobody_waiting(world: World, tmp_path: Path) -> None:
+async def test_suspects_that_wait_never_run_beside_others_and_delay_no_job(world: World, tmp_path: Path) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     limits = {"RUNNER_PROCESSES": "1", "RUNNER_CONCURRENCY": "3"}
     async with running_program(world, tmp_path, HANDLERS, **limits) as running:
@@ -338,7 +336,7 @@ async def test_suspects_that_wait_never_run_beside_others_and_keep_nobody_waitin
         innocents = [await world.submit("where-async") for _ in range(8)]
         await until(lambda: all(one.done for one in innocents))
         assert {one.output for one in innocents} == {running.process.pid}
-        # As many wait as the runner has slots, and the others come again when there may be room.
+        # As many wait as the runner has slots; the others return when there may be room.
         await until(lambda: sum(bool(one.returned_because) for one in suspects) == 5)
         handed_back = [one for one in suspects if one.returned_because]
         assert all(5 <= one.return_wait.seconds <= 15 for one in handed_back)
@@ -356,7 +354,7 @@ async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_befor
         return os.getpid()
 
     world.registry.add("where", where)
-    # A module was loaded, and the handler is not in it.
+    # The loaded module does not contain the handler.
     world.registry.load(["json"])
     job = await world.submit("where", rescue_count=2)
     async with world.running():
@@ -366,7 +364,7 @@ async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_befor
 
 
 async def test_a_job_may_be_run_again_whose_handler_a_process_does_not_have(world: World) -> None:
-    """Its module was replaced while the runner ran: a runner that was started since has what is right."""
+    """The module was replaced while the runner ran: a runner that started later has the right handler."""
     world.registry.add("gone", len, process=True)
     world.registry.load(["json"])
     job = await world.submit("gone")

@@ -1,4 +1,4 @@
-"""A handler that blocks the event loop is named, and does not keep the runner and its jobs for ever."""
+"""A handler that blocks the event loop is logged, and cannot keep the runner and its jobs for ever."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ async def blocks(input):
 @handler("blocks-in-c")
 async def blocks_in_c(input):
     pathlib.Path(input["entered"]).touch()
-    # Signals do not get through to Python meanwhile.
+    # Python cannot handle signals meanwhile.
     lock = ctypes.create_string_buffer(64)
     ctypes.CDLL(None).pthread_mutex_lock(lock)
     ctypes.CDLL(None).pthread_mutex_lock(lock)
@@ -72,7 +72,7 @@ async def test_a_loop_that_is_blocked_for_too_long_ends_the_runner_and_with_it_a
 
 
 @pytest.mark.parametrize("handler", ["blocks", "blocks-in-c"])
-async def test_a_blocked_loop_does_not_keep_a_runner_that_is_told_to_stop_beyond_its_drain(
+async def test_a_blocked_loop_does_not_keep_a_stopping_runner_beyond_its_drain(
     world: World, tmp_path: Path, handler: str
 ) -> None:
     entered = tmp_path / "entered"
@@ -85,13 +85,13 @@ async def test_a_blocked_loop_does_not_keep_a_runner_that_is_told_to_stop_beyond
         assert time.monotonic() - began >= 2
 
 
-async def test_a_runner_that_was_frozen_for_longer_than_its_loop_may_be_blocked_goes_on(
+async def test_a_runner_that_was_frozen_for_longer_than_its_loop_may_be_blocked_continues(
     world: World, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="1.5") as running:
         os.kill(running.process.pid, signal.SIGSTOP)
-        # The time that it is frozen is what is tested.
+        # The frozen time is the subject of this test.
         await asyncio.sleep(3)
         os.kill(running.process.pid, signal.SIGCONT)
         job = await world.submit("blocks", {"entered": str(entered), "seconds": 0})

@@ -1,4 +1,4 @@
-"""The guard of the handlers' processes, by itself."""
+"""The guard of the handlers' processes, without a runner."""
 
 import asyncio
 import os
@@ -13,13 +13,13 @@ from innosystem.runner.process_guard import ProcessGuard
 from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import gone
 
-# More than a pipe holds.
+# More than the capacity of a pipe.
 MANY = 20_000
 
 
 @pytest.fixture
 def group() -> Iterator[int]:
-    """A process that leads a group."""
+    """A process that leads its group."""
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     with subprocess.Popen(command, start_new_session=True) as process:
         yield process.pid
@@ -27,7 +27,7 @@ def group() -> Iterator[int]:
 
 
 @pytest.mark.timeout(60)
-async def test_a_guard_that_does_not_read_keeps_nobody_waiting_and_is_replaced(
+async def test_a_guard_that_does_not_read_blocks_no_caller_and_is_replaced(
     group: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     guard = ProcessGuard()
@@ -39,7 +39,7 @@ async def test_a_guard_that_does_not_read_keeps_nobody_waiting_and_is_replaced(
         guard.forget(2**22)
     await guard.watch(group)
     assert gone(stopped)
-    # Its successor knows the group, and kills it when the runner has gone.
+    # The new guard watches the group, and kills it when the runner is gone.
     assert guard._pipe is not None
     os.close(guard._pipe)
     guard._pipe = None

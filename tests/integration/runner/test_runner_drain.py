@@ -1,4 +1,4 @@
-"""A runner that is told to stop finishes what it can, hands the rest back, and says what became of it."""
+"""A runner that is asked to stop finishes what it can, returns the rest, and logs the result."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ DAY_SECONDS = 24 * 3600.0
 
 @pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
-    """What is logged."""
+    """The log lines."""
     with structlog.testing.capture_logs() as captured:
         yield captured
 
@@ -32,7 +32,7 @@ def logged(lines: list[EventDict], event: str) -> list[EventDict]:
 
 @asynccontextmanager
 async def running(world: World, **settings: Any) -> AsyncIterator[tuple[Runner, "asyncio.Task[bool]"]]:
-    """Runs a runner that the test stops; the task answers whether the drain was complete."""
+    """Run a runner that the test stops; the result of the task is whether the drain was complete."""
     async with Runner.open(world.settings(**settings), world.registry) as runner:
         task = asyncio.create_task(runner.run())
         try:
@@ -56,7 +56,7 @@ async def echo(input: Any) -> Any:
     return input
 
 
-async def test_what_does_not_finish_in_time_is_handed_back_and_uses_up_no_attempt(
+async def test_a_job_that_does_not_finish_in_time_is_returned_and_uses_up_no_attempt(
     world: World, lines: list[EventDict]
 ) -> None:
     returned_when_cancelled: list[bool] = []
@@ -77,7 +77,7 @@ async def test_what_does_not_finish_in_time_is_handed_back_and_uses_up_no_attemp
         assert await task
         assert not runner.has_stuck_handlers
 
-    # Stopped first, so that it does not run beside its successor.
+    # Stopped first, so that it does not overlap with the next one.
     assert returned_when_cancelled == [False]
     assert is_returned(job)
     assert world.jobs.completions[job.job.id] == 0
@@ -94,14 +94,14 @@ async def test_jobs_have_the_drain_time_to_finish_but_for_what_handing_back_take
         began = time.monotonic()
         runner.stop()
         await until(lambda: bool(logged(lines, "handing_back")))
-        # A fifth of the time, and at least a second, is kept for handing back.
+        # A fifth of the time, and at least a second, is reserved for returning jobs.
         assert time.monotonic() - began > 1.4
         assert await task
 
     assert is_returned(job)
 
 
-async def test_told_twice_a_runner_hands_back_at_once(world: World) -> None:
+async def test_stopped_twice_a_runner_returns_its_jobs_immediately(world: World) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
     async with running(world, runner_drain_seconds=DAY_SECONDS) as (runner, task):
@@ -113,7 +113,7 @@ async def test_told_twice_a_runner_hands_back_at_once(world: World) -> None:
     assert is_returned(job)
 
 
-async def test_told_three_times_a_runner_waits_for_nothing(
+async def test_stopped_three_times_a_runner_waits_for_nothing(
     world: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("innosystem.runner.drain._HAND_BACK_SECONDS_MAX", DAY_SECONDS)
@@ -129,7 +129,7 @@ async def test_told_three_times_a_runner_waits_for_nothing(
     assert logged(lines, "drain_incomplete")[0]["jobs"] == [{"id": job.job.id, "stage": "return"}]
 
 
-async def test_a_job_whose_handler_is_stuck_in_a_thread_is_handed_back_as_well(world: World) -> None:
+async def test_a_job_whose_handler_is_stuck_in_a_thread_is_returned_as_well(world: World) -> None:
     begun, asked, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def stuck(input: Any, job: JobContext) -> None:
@@ -178,7 +178,7 @@ async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_i
     assert world.jobs.completions[job.job.id] == 0
 
 
-async def test_a_job_whose_claim_is_answered_late_is_handed_back_unrun(world: World) -> None:
+async def test_a_job_whose_claim_succeeds_late_is_returned_without_a_run(world: World) -> None:
     ran = False
 
     async def note(input: Any) -> None:
@@ -215,7 +215,7 @@ async def test_a_job_that_was_cancelled_meanwhile_does_not_spoil_the_drain(
     assert logged(lines, "return_refused")[0]["reason"] == "LEASE_LOST"
 
 
-async def test_more_jobs_than_a_batch_has_are_all_handed_back(world: World) -> None:
+async def test_more_jobs_than_fit_into_a_batch_are_all_returned(world: World) -> None:
     world.registry.add("hold", wait_for_ever)
     jobs = [await world.submit("hold") for _ in range(1200)]
     async with running(world, runner_concurrency=1200, runner_drain_seconds=0.1) as (runner, task):
@@ -227,7 +227,7 @@ async def test_more_jobs_than_a_batch_has_are_all_handed_back(world: World) -> N
     assert world.jobs.batches["return"] >= 2
 
 
-async def test_jobs_that_can_not_be_handed_back_are_named(world: World, lines: list[EventDict]) -> None:
+async def test_jobs_that_cannot_be_returned_are_logged(world: World, lines: list[EventDict]) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
     async with running(world, runner_drain_seconds=0.1) as (runner, task):
@@ -281,7 +281,7 @@ async def test_a_lost_job_whose_thread_runs_on_is_not_waited_for(world: World, l
             await until(lambda: bool(job.lease_id))
             job.lose()
             await until(lambda: bool(logged(lines, "lease_lost")))
-            # It has no room, and so it does not poll.
+            # Without room the runner does not poll.
             runner.stop()
             assert await task
             assert runner.has_stuck_handlers

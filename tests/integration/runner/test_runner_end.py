@@ -1,4 +1,4 @@
-"""The runner's process ends when the runner does, not before and not after, whatever handlers have left in it."""
+"""The runner's process lives exactly as long as the runner, regardless of what handlers leave in it."""
 
 import os
 import signal
@@ -100,7 +100,7 @@ def ignores_signals_in_thread(input):
 
 @contextmanager
 def killing() -> Iterator[list[int]]:
-    """Processes to kill: they hold the pipe open from which the test reads what the runner logs."""
+    """Processes to kill: they keep the pipe of the runner's log open, which the test reads."""
     strays: list[int] = []
     try:
         yield strays
@@ -152,7 +152,7 @@ async def test_a_handler_that_ends_the_event_loop_ends_neither_the_runner_nor_it
         await until(lambda: running.logged("loop_ended_by_handler"))
         if deed == "exits in a task":
             assert job.error.type == "SystemExit"
-        # What tells the runner to stop still comes through a loop that is blocked.
+        # Signals to stop reach the runner even while the loop is blocked.
         await world.submit("blocks", str(entered))
         await until(entered.exists)
         running.process.terminate()
@@ -172,7 +172,7 @@ async def test_programs_go_on_that_are_not_in_the_group_of_a_handlers_process(
         assert not gone(strays[0])
 
 
-async def test_a_signal_handler_set_in_a_coroutine_makes_the_runner_deaf_and_none_can_be_set_in_a_thread(
+async def test_a_signal_handler_set_in_a_coroutine_hides_signals_from_the_runner_and_none_can_be_set_in_a_thread(
     world: World, tmp_path: Path
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
@@ -185,6 +185,6 @@ async def test_a_signal_handler_set_in_a_coroutine_makes_the_runner_deaf_and_non
 
 
 def ignored(pid: int) -> int:
-    """The signals that a process ignores, as the kernel has them."""
+    """Return the mask of ignored signals of a process from the kernel."""
     [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn")]
     return int(line.split()[1], 16)

@@ -1,4 +1,4 @@
-"""The real program under handlers that hog it, signals that freeze it, and crashes at chosen lines."""
+"""The real program with handlers that block it, signals that freeze it, and crashes at chosen lines."""
 
 import json
 import os
@@ -62,7 +62,7 @@ async def test_leases_outlast_a_handler_that_lets_nothing_else_run_for_seconds(w
     assert job.output == "done"
 
 
-async def test_a_runner_that_was_frozen_stops_what_was_given_to_others_and_goes_on(
+async def test_a_runner_that_was_frozen_stops_jobs_that_were_given_to_others_and_continues(
     world: World, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
@@ -71,7 +71,7 @@ async def test_a_runner_that_was_frozen_stops_what_was_given_to_others_and_goes_
         await until(entered.exists)
         running.process.send_signal(signal.SIGSTOP)
         frozen_at = time.monotonic()
-        # Longer than its watchdog allows, and than the lease.
+        # Longer than the limit of the watchdog, and than the lease.
         await until(lambda: time.monotonic() - frozen_at > 3)
         job.lose()
         running.process.send_signal(signal.SIGCONT)
@@ -93,7 +93,7 @@ async def test_a_handler_in_a_process_is_killed_when_its_job_is_not_the_runners_
     async with program(world, tmp_path, RUNNER_LEASE_SECONDS="1") as running:
         job = await world.submit("hang", {"entered": str(entered)})
         await until(lambda: entered.exists() and entered.read_text() != "")
-        # Waits for the one process there is, and is stopped there.
+        # The job waits for the only process, and is stopped there.
         waiting = await world.submit("hang", {"entered": str(tmp_path / "not entered")})
         await until(lambda: bool(waiting.renewed_at))
         for each in (waiting, job):
@@ -108,7 +108,7 @@ async def test_a_handler_in_a_process_is_killed_when_its_job_is_not_the_runners_
     assert not (tmp_path / "not entered").exists()
 
 
-async def test_a_handler_in_a_process_is_killed_and_handed_back_when_the_runner_stops(
+async def test_a_handler_in_a_process_is_killed_and_its_job_returned_when_the_runner_stops(
     world: World, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
@@ -161,7 +161,7 @@ async def test_a_runner_dies_at_the_very_line_that_is_armed(world: World, tmp_pa
     assert bool(job.lease_id) is (point != "runner.before_claim")
 
 
-async def test_a_deaf_runner_says_so_and_ends_with_1(world: World, tmp_path: Path) -> None:
+async def test_a_runner_that_does_not_poll_logs_it_and_ends_with_1(world: World, tmp_path: Path) -> None:
     (tmp_path / "deaf.py").write_text(DEAF)
     async with program(world, tmp_path, "deaf", RUNNER_WATCHDOG_SECONDS="2") as running:
         assert await running.ended() == 1
@@ -170,7 +170,9 @@ async def test_a_deaf_runner_says_so_and_ends_with_1(world: World, tmp_path: Pat
     assert (broken[0]["part"], broken[0]["level"]) == ("watchdog", "critical")
 
 
-async def test_a_runner_without_redis_is_not_deaf_and_shows_that_it_lives(world: World, tmp_path: Path) -> None:
+async def test_a_runner_without_redis_counts_as_polling_and_touches_its_health_file(
+    world: World, tmp_path: Path
+) -> None:
     health_file = tmp_path / "polled"
     async with program(
         world,
@@ -190,6 +192,6 @@ async def test_a_runner_without_redis_is_not_deaf_and_shows_that_it_lives(world:
     assert not running.logged("runner_broken")
 
 
-async def test_a_health_file_that_can_not_be_written_is_told_at_the_start(world: World, tmp_path: Path) -> None:
+async def test_a_health_file_that_cannot_be_written_is_reported_at_the_start(world: World, tmp_path: Path) -> None:
     async with program(world, tmp_path, RUNNER_HEALTH_FILE=str(tmp_path / "no folder" / "polled")) as running:
         assert await running.ended() == 2

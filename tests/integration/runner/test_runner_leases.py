@@ -1,4 +1,4 @@
-"""A runner renews the leases of what it runs, and lets go of what is not its own any more, at whatever point it is."""
+"""A runner renews the leases of its jobs, and gives up jobs that are no longer its own, at any stage."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ async def echo(input: Any) -> Any:
 
 
 class Hold:
-    """A handler that says when it was entered and goes on when it is told to."""
+    """A handler that reports when it was entered, and waits until it is released."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -48,7 +48,7 @@ class Hold:
 
 @pytest.fixture
 def hold(world: World) -> Hold:
-    """What the handler `hold` does."""
+    """The state of the handler `hold`."""
     held = Hold()
 
     async def run(input: Any) -> Any:
@@ -61,7 +61,7 @@ def hold(world: World) -> Hold:
 
 @pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
-    """What is logged."""
+    """The log lines."""
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as captured:
         yield captured
 
@@ -71,7 +71,7 @@ def logged(lines: list[EventDict], event: str, job: StoredJob | None = None) -> 
 
 
 def end(job: StoredJob, how: str) -> str:
-    """Ends a job's lease at the server, and answers how the runner logs it."""
+    """End a job's lease at the server, and return the line that the runner logs."""
     if how == "cancelled":
         job.cancel()
         return "job_cancelled"
@@ -128,7 +128,7 @@ async def test_a_result_that_is_recorded_while_its_renewal_is_under_way_is_not_l
         await hold.entered.wait()
         world.jobs.completing.clear()
         hold.go_on.set()
-        # Recorded, and the runner does not know: the renewals in this time name the job as lost.
+        # Recorded without the runner's knowledge: renewals meanwhile report the job as lost.
         await until(lambda: job.completion is not None)
         asked = len(world.jobs.renewals)
         await until(lambda: len(world.jobs.renewals) >= asked + 2)
@@ -139,7 +139,7 @@ async def test_a_result_that_is_recorded_while_its_renewal_is_under_way_is_not_l
     assert not logged(lines, "lease_lost")
 
 
-async def test_a_renewals_answer_that_comes_after_the_result_was_recorded_changes_nothing(
+async def test_the_response_to_a_renewal_after_the_result_was_recorded_changes_nothing(
     world: World, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
@@ -174,7 +174,7 @@ async def test_a_coroutine_whose_job_is_not_the_runners_any_more_is_cancelled_an
     assert f"job:{job.job.id}" not in world.wallets.charged
 
 
-async def test_what_a_coroutine_answers_after_it_swallowed_its_cancellation_is_dropped(
+async def test_the_result_of_a_coroutine_that_swallowed_its_cancellation_is_dropped(
     world: World, lines: list[EventDict]
 ) -> None:
     entered, cancelled, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -206,7 +206,7 @@ async def test_what_a_coroutine_answers_after_it_swallowed_its_cancellation_is_d
     assert logged(lines, "result_dropped", job)[0]["reason"] == "cancelled"
 
 
-async def test_a_thread_whose_job_is_lost_is_told_and_keeps_its_slot_until_it_ends(
+async def test_a_thread_whose_job_is_lost_is_notified_and_keeps_its_slot_until_it_ends(
     world: World, lines: list[EventDict]
 ) -> None:
     go_on = threading.Event()
@@ -263,13 +263,13 @@ async def test_a_job_that_is_cancelled_between_two_reports_is_not_reported_again
     world.jobs.item_errors = [AWAY] * 100_000
     job = await world.submit("echo", 1)
     async with world.running(runner_lease_seconds=1):
-        # By now it waits for seconds between two reports.
+        # By now the pauses between two reports take seconds.
         await until(lambda: world.jobs.completions[job.job.id] >= 6)
         job.cancel()
         await until(lambda: bool(logged(lines, "job_cancelled", job)))
         sent = world.jobs.completions[job.job.id]
 
-    # Leftovers with no job to wait for: the drain in the end was complete, or it would have failed.
+    # Leftovers belong to no job: the drain at the end was complete, or the test would have failed.
     assert world.jobs.completions[job.job.id] == sent
     assert not logged(lines, "stage_failed")
     assert job.completion is None
@@ -281,7 +281,7 @@ async def test_the_same_job_under_a_new_lease_ends_its_earlier_run(
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=60):
         await hold.entered.wait()
-        # Rescued by mistake of some clock: it waits again, and this very runner takes it.
+        # Rescued because of a wrong clock: the job waits again, and the same runner takes it.
         first_lease, job.lease_id = job.lease_id, ""
         await world.redis.lpush(world.key(), job.job.id)
         await hold.cancelled.wait()
@@ -294,9 +294,7 @@ async def test_the_same_job_under_a_new_lease_ends_its_earlier_run(
     assert len(logged(lines, "lease_lost", job)) == 1
 
 
-async def test_a_service_that_is_away_for_longer_than_a_lease_stops_no_handler(
-    world: World, hold: Hold, lines: list[EventDict]
-) -> None:
+async def test_an_outage_longer_than_a_lease_stops_no_handler(world: World, hold: Hold, lines: list[EventDict]) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=1):
         await hold.entered.wait()
@@ -312,7 +310,7 @@ async def test_a_service_that_is_away_for_longer_than_a_lease_stops_no_handler(
     assert len(logged(lines, "leases_not_renewed")) == len(logged(lines, "leases_overdue")) == 1
 
 
-async def test_a_renewal_that_is_not_answered_is_made_again_over_a_new_connection(
+async def test_a_renewal_without_a_response_is_repeated_over_a_new_connection(
     world: World, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
@@ -346,7 +344,7 @@ async def test_the_leases_of_more_jobs_than_a_batch_has_are_all_renewed_and_lost
     assert [job.output for job in jobs[1::2]] == [*range(1, 1500, 2)]
 
 
-async def test_a_job_whose_claim_took_long_is_renewed_at_once(world: World) -> None:
+async def test_a_job_whose_claim_took_long_is_renewed_immediately(world: World) -> None:
     leases = Leases()
     stored = world.jobs.add("echo")
     stored.lease_id = stored.job.customer_id
@@ -376,7 +374,7 @@ async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: World) -> No
     renewer = LeaseRenewer(
         address=world.addresses["jobs"], runner_id="", lease_seconds=1, leases=leases, broken=broken.append
     )
-    # No UUID, nor anything else that a string field would take.
+    # Neither a UUID nor any other valid value of a string field.
     leases.add(JobInHand(PoppedId("\ud800", "jobs:p1:pending")))
     renewer.start(lambda job, reason: None)
     try:

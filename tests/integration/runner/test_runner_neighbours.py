@@ -1,4 +1,4 @@
-"""What is wrong with one job, or with the wallets service, does no harm to other jobs."""
+"""A problem with one job, or with the wallets service, does not harm other jobs."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.integration.runner.fakes import FakeJobs, until
 
 
 class Hanging(FakeJobs):
-    """A replica that does not get to renew leases."""
+    """A replica that never finishes a renewal."""
 
     async def RenewLeases(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         await asyncio.Event().wait()
@@ -26,7 +26,7 @@ async def echo(input: Any) -> Any:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner that waits for calls as long as a test can."""
+    """A runner that waits for calls for as long as a test may take."""
     monkeypatch.setattr("innosystem.runner.service_client._ATTEMPT_SECONDS", 0.5)
     monkeypatch.setattr("innosystem.runner.service_client._SUSPECT_SECONDS", 0.3, raising=False)
 
@@ -68,7 +68,7 @@ async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: World) -> 
         await until(lambda: later.done)
         await until(lambda: not runner._in_hand.jobs)
 
-    # Its ID is left to the platform, and no run of it has begun.
+    # The ID is left to the platform, and no run of the job has started.
     assert bad.completion is None
     assert await world.waiting() == 0
 
@@ -84,7 +84,7 @@ async def test_a_claim_that_hangs_does_not_stop_the_runner(world: World) -> None
         world.jobs.claiming.set()
         await until(lambda: job.done)
 
-    # A claim whose answer was lost is repeated as the same claim.
+    # A claim whose response was lost is repeated as the same claim.
     assert job.lease_id == claimed_as
 
 
@@ -123,7 +123,7 @@ async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: Wor
     job_service_pb2_grpc.add_JobServiceServicer_to_server(replica, hanging)
     port = hanging.add_insecure_port("127.0.0.1:0")
     await hanging.start()
-    # The one that hangs is the first of the addresses.
+    # The first of the addresses is the one that hangs.
     world.addresses["jobs"] = f"ipv4:127.0.0.1:{port},{healthy}"
     async with world.running(runner_lease_seconds=6):
         jobs = [await world.submit("work") for _ in range(20)]
@@ -136,20 +136,20 @@ async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: Wor
 
 
 @pytest.mark.parametrize("how", ["away", "silent"])
-async def test_a_runner_goes_on_while_the_wallets_service_is_away(world: World, how: str) -> None:
+async def test_a_runner_continues_while_the_wallets_service_is_unavailable(world: World, how: str) -> None:
     world.registry.add("echo", echo)
     if how == "away":
         world.wallets.outage.on = True
     else:
-        world.wallets.answering.clear()
+        world.wallets.responding.clear()
     jobs = [world.jobs.add("echo", number) for number in range(6000)]
     await world.redis.lpush(world.key(), *(job.job.id for job in jobs))
     async with world.running(runner_concurrency=200, runner_charge_seconds=1, runner_drain_seconds=5) as runner:
         await until(lambda: all(job.completion is not None for job in jobs), limit_seconds=60)
-        # What the settler is going to charge is not kept.
+        # Jobs that the settler will charge are not kept.
         await until(lambda: not runner._in_hand.jobs)
         assert world.wallets.charged == {}
         world.wallets.outage.on = False
-        world.wallets.answering.set()
+        world.wallets.responding.set()
         job = await world.submit("echo", 1)
         await until(lambda: job.done)

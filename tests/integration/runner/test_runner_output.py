@@ -1,4 +1,4 @@
-"""What becomes of the runner's output never becomes of its jobs."""
+"""Failures of the runner's output never affect its jobs."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ def process(input):
 def fails(input):
     raise JobError("no such file: \\udcff", type="NO_FILE", retryable=False)
 """
-# More than a pipe holds, and less than waits for one that is read again.
+# More than the capacity of a pipe, and less than the lines kept for a reader that resumes.
 LINES = 200
 
 
@@ -109,7 +109,7 @@ async def program(world: World, folder: Path, output: Output) -> AsyncIterator[a
 
 
 async def work(world: World, lines: int) -> None:
-    """Has a job of each kind done."""
+    """Run a job of each kind."""
     for handler in ("coroutine", "thread", "process"):
         job = await world.submit(handler, {"lines": lines})
         await world.all_done()
@@ -126,7 +126,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == 0
 
 
-async def test_a_runner_whose_reader_has_gone_goes_on(world: World, tmp_path: Path, pipe: Output) -> None:
+async def test_a_runner_whose_reader_is_gone_continues(world: World, tmp_path: Path, pipe: Output) -> None:
     async with program(world, tmp_path, pipe) as process:
         await work(world, lines=1)
         pipe.close_reader()
@@ -134,7 +134,7 @@ async def test_a_runner_whose_reader_has_gone_goes_on(world: World, tmp_path: Pa
         await stop(process)
 
 
-async def test_a_runner_whose_reader_stops_reading_goes_on_and_says_all_when_it_is_read_again(
+async def test_a_runner_whose_reader_pauses_continues_and_writes_everything_when_it_resumes(
     world: World, tmp_path: Path, pipe: Output
 ) -> None:
     async with program(world, tmp_path, pipe) as process:
@@ -151,7 +151,7 @@ async def test_a_runner_whose_reader_stops_reading_goes_on_and_says_all_when_it_
         await stop(process)
 
 
-async def test_a_runner_whose_disk_is_full_goes_on(world: World, tmp_path: Path, full: Output) -> None:
+async def test_a_runner_whose_disk_is_full_continues(world: World, tmp_path: Path, full: Output) -> None:
     async with program(world, tmp_path, full) as process:
         await work(world, lines=1)
         await work(world, lines=LINES)

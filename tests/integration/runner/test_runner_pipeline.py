@@ -1,4 +1,4 @@
-"""Jobs go from a real Redis through a runner to their settlement, whatever is away meanwhile."""
+"""Jobs pass from a real Redis through a runner to their settlement, despite outages."""
 
 import asyncio
 from typing import Any
@@ -65,7 +65,7 @@ async def test_higher_priorities_run_first(world: World) -> None:
     assert order == sorted(order, key=lambda n: (n % 3, n))
 
 
-async def test_no_more_handlers_run_at_once_than_the_settings_say(world: World) -> None:
+async def test_no_more_handlers_run_concurrently_than_the_settings_allow(world: World) -> None:
     running, most = 0, 0
 
     async def count(input: Any) -> None:
@@ -118,13 +118,13 @@ async def test_a_customer_without_funds_has_the_charge_declined(world: World) ->
     ids=["not JSON", "refused by the server", "too large", "lone surrogate"],
 )
 async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> None:
-    async def answer(input: Any) -> Any:
+    async def echo_unless_poison(input: Any) -> Any:
         return poison if input == "poison" else input
 
-    world.registry.add("answer", answer)
-    before = [await world.submit("answer", n) for n in range(10)]
-    bad = await world.submit("answer", "poison")
-    after = [await world.submit("answer", n) for n in range(10)]
+    world.registry.add("echo", echo_unless_poison)
+    before = [await world.submit("echo", n) for n in range(10)]
+    bad = await world.submit("echo", "poison")
+    after = [await world.submit("echo", n) for n in range(10)]
     async with world.running():
         await world.all_done()
 
@@ -133,7 +133,7 @@ async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> No
     assert f"job:{bad.job.id}" not in world.wallets.charged
 
 
-async def test_what_a_runner_can_not_run_it_hands_back_for_others_and_fails_nothing(
+async def test_a_job_that_a_runner_cannot_run_is_returned_for_others_and_not_failed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "_REFUSED_SECONDS", 0.0)
@@ -238,7 +238,7 @@ async def test_a_lost_lease_is_not_charged(world: World) -> None:
     assert world.wallets.charged == {}
 
 
-async def test_services_that_are_away_for_a_while_delay_jobs_and_are_logged_once(
+async def test_a_temporary_outage_of_services_delays_jobs_and_is_logged_once(
     world: World,
 ) -> None:
     world.jobs.outage.on = world.wallets.outage.on = True
@@ -307,7 +307,7 @@ async def test_draining_finishes_what_runs_and_gives_back_what_is_not_claimed(
     world.registry.add("hold", hold)
     running = await world.submit("hold", priority=0)
     async with Runner.open(world.settings(), world.registry) as runner:
-        # Told to stop once: being told twice cuts the drain short.
+        # A single stop: a second one cuts the drain short.
         task = asyncio.create_task(runner.run())
         await entered.wait()
         world.jobs.outage.on = True
@@ -321,6 +321,6 @@ async def test_draining_finishes_what_runs_and_gives_back_what_is_not_claimed(
 
     assert running.done
     ids = await world.redis.lrange(world.key(), 0, -1)
-    # Last in the list is next to be taken.
+    # The last ID of the list is taken next.
     assert [*reversed(ids)] == [job.job.id.encode() for job in waiting]
     assert all(not job.lease_id for job in waiting)

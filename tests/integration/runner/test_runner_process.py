@@ -1,4 +1,4 @@
-"""The real program: it starts, says so, drains on a signal, and tells what is wrong with its settings."""
+"""The real program: it starts, logs that, drains on a signal, and reports errors in its settings."""
 
 import asyncio
 import signal
@@ -65,7 +65,7 @@ async def blocks_the_loop(input):
 def holds_the_lock(input):
     import ctypes
     pathlib.Path(input["entered"]).touch()
-    # Called like this, nothing else runs in the interpreter meanwhile.
+    # Called this way, nothing else runs in the interpreter meanwhile.
     ctypes.PyDLL(None).usleep(int(input["seconds"] * 1e6))
     return "done"
 
@@ -118,7 +118,7 @@ async def test_a_handler_stuck_in_a_thread_does_not_keep_the_program(world: Worl
     assert running.logged("handlers_abandoned")
 
 
-async def test_a_second_signal_has_jobs_handed_back_at_once(world: World, tmp_path: Path) -> None:
+async def test_a_second_signal_returns_the_jobs_immediately(world: World, tmp_path: Path) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="3600") as running:
         job = await world.submit("wait", {"entered": str(entered), "go_on": str(tmp_path / "never")})
@@ -204,7 +204,7 @@ async def test_handlers_that_can_not_be_loaded_are_named(tmp_path: Path) -> None
     assert len(said.decode().splitlines()) == 1
 
 
-async def test_a_runner_without_handlers_says_so_and_ends_with_2(tmp_path: Path) -> None:
+async def test_a_runner_without_handlers_reports_it_and_ends_with_2(tmp_path: Path) -> None:
     (tmp_path / "nothing_in_it.py").touch()
     process = await asyncio.create_subprocess_exec(
         sys.executable,

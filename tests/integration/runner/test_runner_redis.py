@@ -1,4 +1,4 @@
-"""A runner hears of jobs again after whatever becomes of its Redis."""
+"""A runner receives jobs again after any trouble of its Redis."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ from tools.local.embedded import EmbeddedRedis
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A Redis of its own: what happens to it here must not happen to other tests."""
+    """A separate Redis, whose trouble does not affect other tests."""
     with EmbeddedRedis(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 async def own(server: EmbeddedRedis, world: World) -> AsyncIterator[World]:
-    """A world with that Redis."""
+    """A world with this Redis."""
     world.registry.add("echo", echo)
     world.redis_url = server.url
     async with Redis.from_url(server.url) as redis:
@@ -37,7 +37,7 @@ async def own(server: EmbeddedRedis, world: World) -> AsyncIterator[World]:
 
 @pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
-    """What is logged."""
+    """The log lines."""
     with structlog.testing.capture_logs() as captured:
         yield captured
 
@@ -80,7 +80,7 @@ async def test_a_redis_that_was_paused_is_heard_again(
     monkeypatch.setattr("innosystem.runner.queue._REPLY_SECONDS", 0.3)
     async with own.running():
         await work(own)
-        # For everybody: it has to end by itself.
+        # For all clients: the pause must end by itself.
         await own.redis.client_pause(4000)
         await until(lambda: "redis_unavailable" in changes(lines))
         await work(own)
@@ -112,7 +112,7 @@ async def test_a_redis_that_says_nothing_is_noticed_within_seconds(
 async def test_a_key_that_is_no_list_keeps_the_jobs_of_no_other_list(
     own: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("innosystem.runner.queue._ASIDE_SECONDS", 0.2)
+    monkeypatch.setattr("innosystem.runner.queue._SKIP_SECONDS", 0.2)
     await own.redis.set(own.key(0), "not a list")
     async with own.running():
         await work(own)

@@ -1,4 +1,4 @@
-"""Handlers that do not end as they should: their jobs are reported all the same."""
+"""Jobs of handlers that do not end as they should are reported nevertheless."""
 
 import asyncio
 from contextlib import suppress
@@ -35,8 +35,8 @@ async def test_a_handler_that_cancels_its_own_task_neither_keeps_its_lease_nor_i
     assert job.error.retryable
 
 
-async def test_a_run_that_was_cancelled_by_nobody_the_runner_knows_is_reported(world: World) -> None:
-    """Code in the loop may cancel all tasks that there are, the runs among them."""
+async def test_a_run_that_was_cancelled_by_a_handler_is_reported(world: World) -> None:
+    """Code in the loop may cancel all tasks, including the runs."""
     entered = asyncio.Event()
 
     async def waits(input: Any) -> None:

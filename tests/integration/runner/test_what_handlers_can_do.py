@@ -41,7 +41,7 @@ def drop_logging():
     logging.getLogger().handlers.clear()
     logging.disable()
 
-# What it does, and how it is seen that it was done.
+# What the handler does, and how the test notices that it was done.
 CHANGES = {
     "working directory": (lambda: os.chdir("/"), os.getcwd),
     "environment": (lambda: os.environ.update(CHANGED="yes"), lambda: os.environ.get("CHANGED")),
@@ -110,7 +110,7 @@ async def ran(world: World, mode: str, **input: Any) -> StoredJob:
 
 
 async def goes_on(world: World, running: Program) -> None:
-    """A runner runs and logs the next jobs of all modes."""
+    """Assert that a runner runs and logs further jobs of all modes."""
     for mode in MODES:
         assert (await ran(world, mode, look="context variables")).output == "as before"
     logged = len(running.text)
@@ -141,7 +141,7 @@ async def test_a_changed_working_directory_is_that_of_no_handler_in_a_process(
     world: World, tmp_path: Path, mode: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS):
-        # Before there is a process, and so that it can't be started where the runner is now.
+        # Before the first process, so that none can be started in the runner's current directory.
         await ran(world, mode, do="lose directory")
         assert (await ran(world, "process", look="working directory")).output == str(tmp_path)
         await ran(world, mode, change="working directory")

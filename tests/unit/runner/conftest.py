@@ -1,4 +1,4 @@
-"""Claimed jobs, as a jobs service would answer them."""
+"""Claimed jobs, as the jobs service returns them."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ ClaimedJobs = Callable[..., job_service_pb2.ClaimedJob]
 
 @pytest.fixture
 def claimed() -> ClaimedJobs:
-    """Makes claimed jobs: `claimed("handler.id", input_json="...", timeout_seconds=1)`."""
+    """Return a factory of claimed jobs: `claimed("handler.id", input_json="...", timeout_seconds=1)`."""
 
     def make(
         handler_id: str,
@@ -38,7 +38,7 @@ def claimed() -> ClaimedJobs:
             processing_logic_id=handler_id,
             request_id=request_id,
         )
-        # As it comes from the wire: numbers that this release has no name for too.
+        # As on the wire: including numbers without a name in this release.
         made.MergeFromString(bytes([3 << 3, processor_type]))
         made.timeout.FromNanoseconds(int(timeout_seconds * 1e9))
         return made

@@ -1,4 +1,4 @@
-"""Batches form by themselves, stay within their bounds, and one bad item does no harm to others."""
+"""Batches form by themselves, stay within their bounds, and one bad item does not harm others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ LIMIT_SECONDS = 10
 
 
 class Recording(BatchSender[int]):
-    """Sends numbers; a number is its own size."""
+    """A sender of numbers, each of which is its own size."""
 
     name = "recording"
 
@@ -71,12 +71,12 @@ async def running(sender: BatchSender[int]) -> AsyncIterator[None]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what the sender does is seen from outside
+    while not condition():  # noqa: ASYNC110 - the sender sets no event
         await asyncio.sleep(0)
 
 
 class Clock:
-    """The time that passes for a sender, as a test has it pass, and how long it rested."""
+    """The clock of a sender, controlled by a test, and a record of its rests."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 0.0
@@ -93,7 +93,7 @@ class Clock:
 
 
 @pytest.mark.parametrize(("took", "rested"), [(0.01, 0.02), (10.0, 0.05)])
-async def test_a_stage_that_rests_does_so_after_a_call_as_long_as_it_took_and_never_for_long(
+async def test_a_sender_that_rests_does_so_after_a_call_as_long_as_it_took_and_never_for_long(
     monkeypatch: pytest.MonkeyPatch, took: float, rested: float
 ) -> None:
     sender = Recording()
@@ -112,7 +112,7 @@ async def test_a_stage_that_rests_does_so_after_a_call_as_long_as_it_took_and_ne
     assert clock.rests == [pytest.approx(rested)]
 
 
-async def test_a_stage_that_does_not_rest_is_ready_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sender_that_does_not_rest_is_ready_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
     sender, clock = Recording(), Clock(monkeypatch)
     async with running(sender):
         sender.put(1)
@@ -122,7 +122,7 @@ async def test_a_stage_that_does_not_rest_is_ready_at_once(monkeypatch: pytest.M
     assert clock.rests == []
 
 
-async def test_a_single_item_is_sent_at_once() -> None:
+async def test_a_single_item_is_sent_immediately() -> None:
     sender = Recording()
     async with running(sender):
         sender.put(1)
@@ -180,7 +180,7 @@ async def test_a_refused_batch_is_halved_until_the_culprit_is_alone() -> None:
     assert [2] in sender.sent
 
 
-async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on() -> None:
+async def test_a_batch_that_fails_is_given_up_and_the_sender_continues() -> None:
     sender = Recording()
     error = Unreachable(StatusCode.UNAVAILABLE, "", "away")
 
@@ -200,7 +200,7 @@ async def test_a_batch_that_fails_is_given_up_and_the_stage_goes_on() -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), asyncio.CancelledError()])
-async def test_whatever_is_raised_in_a_batch_its_items_are_let_go_of_and_the_stage_goes_on(
+async def test_any_exception_in_a_batch_abandons_its_items_and_the_sender_continues(
     error: BaseException,
 ) -> None:
     sender = Recording()
@@ -260,7 +260,7 @@ async def test_what_arrives_while_a_batch_takes_long_does_not_wait_for_it(monkey
         for item in range(4):
             sender.put(item)
             await until(partial(sender.sent.__contains__, [item]))
-        # Nor are there any number of them.
+        # And their number is bounded.
         sender.put(4)
         sender.gate.set()
         await until(lambda: [4] in sender.sent)

@@ -1,4 +1,4 @@
-"""When the stage that claims rests, so that its next call carries more jobs."""
+"""When the sender of claims rests, so that its next call carries more jobs."""
 
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ def sender(*, room: bool) -> ClaimSender:
 
 
 class Room:
-    """A in_hand that has room for more jobs, or none."""
+    """Jobs in hand with room for more, or without."""
 
     def __init__(self, *, room: bool) -> None:
         self._room = room

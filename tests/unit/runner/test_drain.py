@@ -1,4 +1,4 @@
-"""A drain is complete only if every job was finished or handed back."""
+"""A drain is complete only if every job was finished or returned."""
 
 import asyncio
 from typing import TYPE_CHECKING, cast
@@ -21,7 +21,7 @@ LIMIT_SECONDS = 10
 
 
 class Handing:
-    """Hands jobs back in no time: with success, or not."""
+    """Runs that return their jobs immediately: with success, or not."""
 
     def __init__(self, in_hand: JobsInHand, returns: ReturnSender, *, succeeds: bool) -> None:
         self._in_hand = in_hand
@@ -33,7 +33,7 @@ class Handing:
             if self._succeeds:
                 self._in_hand.remove(job)
             else:
-                self._returns.drop([job], "the service is away")
+                self._returns.drop([job], "the service is unavailable")
 
 
 async def nothing_to_stop() -> None:
@@ -41,7 +41,7 @@ async def nothing_to_stop() -> None:
 
 
 @pytest.mark.parametrize("succeeds", [True, False])
-async def test_a_job_that_was_given_up_while_it_was_handed_back_makes_the_drain_incomplete(succeeds: bool) -> None:
+async def test_a_job_that_could_not_be_returned_makes_the_drain_incomplete(succeeds: bool) -> None:
     in_hand = JobsInHand(1)
     in_hand.add(PoppedId(str(new_id()), "jobs:p1:pending")).stage = "run"
     returns = ReturnSender(service=ServiceClient("jobs"), stub=cast("JobServiceAsyncStub", None), in_hand=in_hand)

@@ -1,4 +1,4 @@
-"""Handlers run to an outcome, whatever they do, and within their time."""
+"""Every handler comes to an outcome within its time."""
 
 import asyncio
 import sys
@@ -171,7 +171,7 @@ async def test_a_handler_that_snoozes_asks_to_be_run_again_later(
     assert await executor.execute(claimed("snoozes", timeout_seconds=60)) == Snoozed(30)
 
 
-async def test_a_result_that_nobody_wants_is_logged_as_dropped_and_not_as_a_success(
+async def test_an_unwanted_result_is_logged_as_dropped_and_not_as_a_success(
     registry: Registry, executor: Executor, claimed: ClaimedJobs
 ) -> None:
     stop = StopSignal()
@@ -256,7 +256,9 @@ def test_a_processor_type_that_is_not_run_here_is_refused(
 ) -> None:
     registry.add("known", lambda input: None)
 
-    assert name in executor.refusal(claimed("known", processor_type=number))
+    refusal = executor.refusal(claimed("known", processor_type=number))
+    assert refusal is not None
+    assert name in refusal
 
 
 async def test_how_the_handler_is_written_may_differ_from_the_processor_type(

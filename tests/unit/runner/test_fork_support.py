@@ -1,10 +1,10 @@
-"""The runner's processes: what is decided before gRPC is imported."""
+"""The settings of gRPC that the runner makes before the import of gRPC."""
 
 import os
 import subprocess
 import sys
 
-# Tells what gRPC finds in the environment at the moment when it is imported.
+# Prints what gRPC finds in the environment when it is imported.
 PROGRAM = """
 import os, sys
 class Finder:

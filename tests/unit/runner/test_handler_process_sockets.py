@@ -1,4 +1,4 @@
-"""A process that has ended has closed its socket, which uvloop tells by a RuntimeError."""
+"""A process that has ended has closed its socket, for which uvloop raises RuntimeError."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ class ClosedWriter:
         self.write(b"")
 
     def close(self) -> None:
-        """It is closed."""
+        """Raise the error of a closed socket."""
 
 
 @pytest.fixture

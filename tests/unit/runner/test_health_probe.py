@@ -1,4 +1,4 @@
-"""The liveness probe of a runner's container: how old is the file that the runner touches."""
+"""The liveness probe of a runner's container: the age of the file that the runner touches."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What a runner holds is bounded."""
+"""The number and size of the jobs in a runner's hands are bounded."""
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
@@ -64,7 +64,7 @@ async def test_a_lease_is_kept_until_the_server_has_the_result() -> None:
     assert in_hand.leases.get(job.job_id) is None
 
 
-async def test_results_that_nobody_takes_stop_the_runner_by_their_number() -> None:
+async def test_unreported_results_stop_the_intake_by_their_number() -> None:
     in_hand = JobsInHand(slots=10)
     while in_hand.room():
         in_hand.finish(in_hand.add(popped()), completion())
@@ -84,7 +84,7 @@ async def test_charges_that_can_not_be_made_do_not_stop_the_runner() -> None:
     assert (in_hand.room(), in_hand.settling) == (10, 5000)
 
 
-async def test_results_that_nobody_takes_stop_the_runner_by_their_size() -> None:
+async def test_unreported_results_stop_the_intake_by_their_size() -> None:
     in_hand = JobsInHand(slots=10)
     large = completion("x" * 1024 * 1024)
     while in_hand.room():

@@ -27,11 +27,11 @@ def test_requests_are_of_a_bounded_size_and_the_jobs_of_a_lease_are_together() -
 
 
 class Service:
-    """Answers requests unless they ask for a job that is locked, or nobody is there."""
+    """A service that renews requests, unless they contain a locked job, or it is down or silent."""
 
-    def __init__(self, *locked: JobInHand, away: bool = False, silent: bool = False) -> None:
+    def __init__(self, *locked: JobInHand, down: bool = False, silent: bool = False) -> None:
         self.locked = set(locked)
-        self.away = away
+        self.down = down
         self.silent = silent
         self.asked = 0
         self.renewed: list[JobInHand] = []
@@ -39,10 +39,10 @@ class Service:
     def send(self, batches: Sequence[Batch], divided: bool) -> list[Renewal]:
         assert divided is bool(self.asked)
         self.asked += len(batches)
-        return [self.answer(batch) for batch in batches]
+        return [self.renew(batch) for batch in batches]
 
-    def answer(self, batch: Batch) -> Renewal:
-        if self.away:
+    def renew(self, batch: Batch) -> Renewal:
+        if self.down:
             return Renewal.UNAVAILABLE
         if self.silent or self.locked.intersection(batch):
             return Renewal.HELD_UP
@@ -64,8 +64,8 @@ def test_all_leases_are_renewed_but_of_those_jobs_that_are_locked(count: int) ->
     assert service.asked < 120
 
 
-@pytest.mark.parametrize(("service", "asked"), [(Service(away=True), 4), (Service(silent=True), 4 + 8)])
-def test_a_service_that_is_away_is_not_asked_for_ever_smaller_parts(service: Service, asked: int) -> None:
+@pytest.mark.parametrize(("service", "asked"), [(Service(down=True), 4), (Service(silent=True), 4 + 8)])
+def test_an_unavailable_service_does_not_receive_ever_smaller_parts(service: Service, asked: int) -> None:
     jobs = [leased(str(n)) for n in range(3500)]
 
     left = renew_divided(list(batches(jobs)), service.send)
@@ -75,7 +75,7 @@ def test_a_service_that_is_away_is_not_asked_for_ever_smaller_parts(service: Ser
     assert service.asked == asked
 
 
-def test_an_earlier_run_of_a_job_does_not_take_the_lease_of_a_later_one_away() -> None:
+def test_an_earlier_run_of_a_job_does_not_remove_the_lease_of_a_later_one() -> None:
     leases = Leases()
     earlier = leased("first")
     later = leased("second", earlier.job_id)

@@ -1,4 +1,4 @@
-"""What handlers return and raise becomes JSON and errors that can be sent and stored."""
+"""Return values and exceptions of handlers become JSON and errors that can be sent and stored."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A runner that has room and does not poll is deaf; one that is full, frozen or without Redis is not."""
+"""A runner that has room must poll; one that is full, frozen or without Redis is excused."""
 
 import asyncio
 import os
@@ -30,13 +30,13 @@ def running(watched: PollWatchdog) -> Iterator["asyncio.Task[None]"]:
         task.cancel()
 
 
-async def test_a_runner_with_room_that_does_not_poll_is_deaf() -> None:
+async def test_a_runner_with_room_that_does_not_poll_is_reported() -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
         with pytest.raises(NotPolling, match="No poll"):
             await watchdog().run()
 
 
-async def test_a_runner_that_polls_is_not_deaf() -> None:
+async def test_a_runner_that_polls_is_not_reported() -> None:
     watched = watchdog(limit_seconds=0.2)
     until = time.monotonic() + 0.6
     with running(watched) as task:
@@ -46,7 +46,7 @@ async def test_a_runner_that_polls_is_not_deaf() -> None:
         assert not task.done()
 
 
-async def test_a_runner_without_room_is_not_deaf_until_it_has_room_again() -> None:
+async def test_a_runner_without_room_is_not_reported_until_it_has_room_again() -> None:
     room = False
     asked = 0
 
@@ -70,8 +70,8 @@ async def test_time_in_which_the_event_loop_stood_still_does_not_count() -> None
     watched = watchdog(limit_seconds=0.4)
     with running(watched) as task:
         await asyncio.sleep(0)
-        time.sleep(1.0)  # noqa: ASYNC251 - as a handler does that keeps the loop busy
-        # The tick that is overdue by now comes before this, and the poll that it delayed.
+        time.sleep(1.0)  # noqa: ASYNC251 - like a handler that keeps the loop busy
+        # By now the overdue tick runs before this task, and before the poll that it delayed.
         await asyncio.sleep(0.01)
         assert not task.done()
 
@@ -104,7 +104,7 @@ async def test_a_full_runner_sets_the_time_of_the_health_file_as_well(tmp_path: 
     health_file = tmp_path / "polled"
     async with asyncio.timeout(LIMIT_SECONDS):
         with running(watchdog(has_room=lambda: False, health_file=health_file)):
-            while not health_file.exists():  # noqa: ASYNC110 - a file can only be looked for
+            while not health_file.exists():  # noqa: ASYNC110 - a file sets no event
                 await asyncio.sleep(0.01)
 
 

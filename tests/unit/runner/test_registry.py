@@ -1,4 +1,4 @@
-"""Handlers are found by the decorator, in modules and in entry points; mistakes are told clearly."""
+"""Handlers are found by the decorator, in modules and in entry points; mistakes give clear errors."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Settings come from the environment, by names and with bounds that are checked at start."""
+"""Settings are read from the environment, and their bounds are checked at the start."""
 
 import pytest
 

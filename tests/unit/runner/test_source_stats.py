@@ -1,4 +1,4 @@
-"""The example handler, and the kit for testing handlers that it is tested with."""
+"""The example handler, tested with the helpers for tests of handlers."""
 
 from typing import Any
 

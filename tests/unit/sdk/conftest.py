@@ -16,23 +16,23 @@ from innosystem.client.contract import services
 
 @dataclass
 class Seen:
-    """One attempt of a call, as the server saw it."""
+    """One attempt of a call, as the server received it."""
 
     request: Message
     metadata: dict[str, str | bytes]
     time_remaining: float | None
 
 
-Answer = Callable[[Any, "aio.ServicerContext[Any, Any]"], Awaitable[Message]]
+Response = Callable[[Any, "aio.ServicerContext[Any, Any]"], Awaitable[Message]]
 
 
 @dataclass
 class RecordingServer:
-    """Serves every unary method of the contract; answers an empty message, if not told what."""
+    """A server of all unary methods of the contract; returns empty messages unless a response is set."""
 
     target: str
     seen: list[Seen] = field(default_factory=list)
-    answers: dict[str, Answer] = field(default_factory=dict)
+    responses: dict[str, Response] = field(default_factory=dict)
 
     def handlers(self) -> Iterator[grpc.GenericRpcHandler]:
         for service in services():
@@ -55,8 +55,8 @@ class RecordingServer:
     def _behaviour(self, method: str, reply: Callable[[], Message]) -> Any:
         async def behave(request: Message, context: "aio.ServicerContext[Any, Any]") -> Message:
             self._record(request, context)
-            answer = self.answers.get(method)
-            return await answer(request, context) if answer else reply()
+            respond = self.responses.get(method)
+            return await respond(request, context) if respond else reply()
 
         return behave
 
@@ -72,7 +72,7 @@ class RecordingServer:
 
 @pytest.fixture
 async def server() -> AsyncIterator[RecordingServer]:
-    # Not tmp_path: the path of a socket has 107 characters at most.
+    # Not tmp_path: the path of a socket is limited to 107 characters.
     with tempfile.TemporaryDirectory() as folder:
         recording = RecordingServer(f"unix:{Path(folder, 'server.sock')}")
         running = aio.server()

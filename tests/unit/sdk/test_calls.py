@@ -75,7 +75,7 @@ async def test_a_stream_gets_a_request_id_but_no_deadline(server: RecordingServe
     assert server.seen[0].time_remaining is None
 
 
-async def test_the_server_is_told_which_client_calls(server: RecordingServer, channel: aio.Channel) -> None:
+async def test_calls_identify_the_client_to_the_server(server: RecordingServer, channel: aio.Channel) -> None:
     await JobServiceStub(channel).GetJob(job_service_pb2.GetJobRequest())
     assert str(server.seen[0].metadata["user-agent"]).startswith("innosystem-python/")
 
@@ -88,7 +88,7 @@ async def test_messages_larger_than_the_limit_of_grpc_pass(server: RecordingServ
         reply.job.input_json = got.input_json * 2
         return reply
 
-    server.answers["CreateJob"] = echo
+    server.responses["CreateJob"] = echo
     reply = await JobServiceStub(channel).CreateJob(request)
     assert len(reply.job.input_json) == 6 * 1024 * 1024
 
@@ -101,7 +101,7 @@ async def test_a_safe_call_is_repeated_with_the_same_id_while_the_server_is_unav
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
         return job_service_pb2.CreateJobResponse()
 
-    server.answers["CreateJob"] = third_time
+    server.responses["CreateJob"] = third_time
     await JobServiceStub(channel).CreateJob(job_service_pb2.CreateJobRequest())
     requests: list[Any] = [seen.request for seen in server.seen]
     assert len(requests) == 3
@@ -113,7 +113,7 @@ async def test_an_unsafe_call_is_sent_once(server: RecordingServer, channel: aio
     async def unavailable(got: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "down")
 
-    server.answers["UpdateCustomer"] = unavailable
+    server.responses["UpdateCustomer"] = unavailable
     stub = CustomerServiceStub(channel)
     with pytest.raises(aio.AioRpcError) as caught:
         await stub.UpdateCustomer(customer_service_pb2.UpdateCustomerRequest())

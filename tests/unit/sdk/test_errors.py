@@ -84,7 +84,7 @@ async def test_the_error_of_a_call_is_read_from_its_metadata(server: RecordingSe
             ((KEY, details.SerializeToString()),),
         )
 
-    server.answers["CreateJob"] = refuse
+    server.responses["CreateJob"] = refuse
     with pytest.raises(aio.AioRpcError) as caught:
         await JobServiceStub(channel).CreateJob(job_service_pb2.CreateJobRequest())
     error = error_from(caught.value)

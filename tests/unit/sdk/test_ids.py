@@ -28,7 +28,7 @@ def test_an_id_has_the_version_and_variant_of_uuid7() -> None:
 def test_an_id_starts_with_the_time_in_milliseconds() -> None:
     before = time.time_ns() // 1_000_000
     milliseconds = new_id().int >> 80
-    # IDs made in a row may run ahead of the clock, by far less than a second.
+    # IDs generated in a row may run ahead of the clock, by far less than a second.
     assert before <= milliseconds <= time.time_ns() // 1_000_000 + 1000
 
 

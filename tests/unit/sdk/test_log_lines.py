@@ -1,4 +1,4 @@
-"""Lines never fail and never wait, whatever becomes of what they are written to."""
+"""Writing a line never fails and never blocks, whatever happens to the stream."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class Pipe:
-    """Lines into a pipe, and what was told of lost ones."""
+    """Lines into a pipe, and the reports of lost ones."""
 
     def __init__(self) -> None:
         self.reader, writer = os.pipe()
@@ -33,7 +33,7 @@ class Pipe:
         self.read = bytearray()
 
     def read_all(self) -> None:
-        """Reads from now on, in a thread."""
+        """Start to read, in a thread."""
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -59,7 +59,7 @@ def test_lines_come_in_order_and_are_all_there_after_a_flush(pipe: Pipe) -> None
     assert (pipe.lost, pipe.recovered) == ([], [])
 
 
-def test_a_reader_that_stops_reading_holds_nobody_up_and_is_told_what_it_missed(pipe: Pipe) -> None:
+def test_a_reader_that_stops_reading_blocks_no_writer_and_learns_what_it_missed(pipe: Pipe) -> None:
     line = b"x" * 1023 + b"\n"
     written = 2 * WAITING_BYTES_MAX // len(line)
     for _ in range(written):
@@ -73,7 +73,7 @@ def test_a_reader_that_stops_reading_holds_nobody_up_and_is_told_what_it_missed(
     assert sum(pipe.recovered) == lost
 
 
-def test_lines_for_a_reader_that_has_gone_are_counted_and_fail_nobody(pipe: Pipe) -> None:
+def test_lines_for_a_reader_that_is_gone_are_counted_and_raise_nothing(pipe: Pipe) -> None:
     os.close(pipe.reader)
     for _ in range(3):
         pipe.lines.write(b"line\n")

@@ -17,7 +17,7 @@ def test_only_methods_declared_safe_have_a_retry_policy() -> None:
         for service in services()
         for method in service.methods
     }
-    # What is safe only with what a caller has read may come without it.
+    # A request that is safe only with a value that the caller has read may lack that value.
     assert ("innosystem.jobs.v1.JobService", "RetryJob") not in named
     safe = {options_pb2.REPEAT_SAFE, options_pb2.REPEAT_SAFE_WITH_IDENTITY}
     assert {key for key, repeat in declared.items() if repeat in safe} - named == {
@@ -40,7 +40,7 @@ def test_an_identity_is_a_field_of_the_request_and_given_where_it_is_needed() ->
                 message = message.fields_by_name[part].message_type
 
 
-def test_only_what_says_that_nothing_answered_is_repeated_and_within_what_grpc_supports() -> None:
+def test_only_calls_that_no_server_handled_are_retried_and_within_the_limits_of_grpc() -> None:
     config = json.loads(service_config())
     for group in config["methodConfig"]:
         policy = group["retryPolicy"]
@@ -48,7 +48,7 @@ def test_only_what_says_that_nothing_answered_is_repeated_and_within_what_grpc_s
         assert policy["maxAttempts"] == 5
         # Below 10 ms gRPC can hang.
         assert float(policy["initialBackoff"].removesuffix("s")) >= 0.01
-        # gRPC's core gets the timeout of a service config wrong.
+        # gRPC's core handles the timeout of a service config incorrectly.
         assert "timeout" not in group
     assert config["retryThrottling"]["maxTokens"] > 0
     assert config["loadBalancingConfig"] == [{"round_robin": {}}]

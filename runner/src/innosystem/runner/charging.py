@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from typing_extensions import override
 
 from innosystem.client import REFUSAL_CODES, InnosystemError, error_from_status
 from innosystem.jobs.v1 import job_service_pb2
@@ -45,6 +46,7 @@ class SettlerBackedSender(ReportSender):
         self._left = 0
         self._logged_at = float("-inf")
 
+    @override
     def report(self, job: JobInHand) -> None:
         """Report a job, unless too many are waiting already."""
         job.report_until = time.monotonic() + self._seconds
@@ -53,6 +55,7 @@ class SettlerBackedSender(ReportSender):
         else:
             super().report(job)
 
+    @override
     def drop(self, jobs: list[JobInHand], error: str) -> None:
         """Leave jobs to the settler."""
         self.abandon(jobs)
@@ -91,8 +94,8 @@ class ChargeSender(SettlerBackedSender):
         self._stub = stub
         self._settlements = settlements
 
+    @override
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Charge a batch."""
         request = wallet_service_pb2.BatchDeductRequest(
             requests=[_deduction(job.charge) for job in batch if job.charge is not None]
         )
@@ -173,8 +176,8 @@ class SettlementSender(SettlerBackedSender):
         self._service = service
         self._stub = stub
 
+    @override
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Record the results of the charges of a batch."""
         request = job_service_pb2.SettleJobsRequest(
             settlements=[job.settlement for job in batch if job.settlement is not None]
         )

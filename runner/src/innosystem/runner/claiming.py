@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from typing_extensions import override
 
 from innosystem.client import new_id
 from innosystem.jobs.v1 import job_service_pb2
@@ -75,6 +76,7 @@ class ClaimSender(BatchSender[JobInHand]):
         self._start = start
         self._stopping = stopping
 
+    @override
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
         """Claim a batch, start the claimed jobs, and put the deferred ones into the next batch."""
         if self._stopping():
@@ -138,6 +140,7 @@ class ClaimSender(BatchSender[JobInHand]):
         else:
             self.put_later(job, _DEFERRED_SECONDS)
 
+    @override
     def rests_after(self, batch: list[JobInHand]) -> bool:
         """Return whether a short wait is likely to give a larger batch.
 
@@ -155,6 +158,7 @@ class ClaimSender(BatchSender[JobInHand]):
                 asked[job.job_id] = job
         return asked
 
+    @override
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
         """Push IDs back to their lists, for any runner to claim later.
 
@@ -167,6 +171,7 @@ class ClaimSender(BatchSender[JobInHand]):
         else:
             await self._give_back(batch)
 
+    @override
     async def put_aside(self, item: JobInHand, error: HeldUp) -> None:
         """Claim a job alone a few more times; then leave its ID to the platform, which pushes it again.
 
@@ -179,6 +184,7 @@ class ClaimSender(BatchSender[JobInHand]):
         log.warning("claim_held_up", job_id=item.job_id, error=str(error))
         self._in_hand.remove(item)
 
+    @override
     def abandon(self, items: list[JobInHand]) -> None:
         """Drop jobs that are not running: the platform pushes their IDs again, or rescues those that were claimed."""
         for job in items:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from typing_extensions import override
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
@@ -65,12 +66,13 @@ class CompletionSender(ReportSender):
         self._stub = stub
         self._charges = charges
 
+    @override
     def size(self, item: JobInHand) -> int:
         """Return the size of the result with its framing in the batch."""
         return item.bytes + 8
 
+    @override
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Report a batch."""
         request = job_service_pb2.CompleteJobsRequest(
             completions=[job.completion for job in batch if job.completion is not None]
         )
@@ -116,6 +118,7 @@ class CompletionSender(ReportSender):
             )
             self.in_hand.remove(job)
 
+    @override
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
         """Fail a job whose output every server refuses; leave the others to the platform."""
         if isinstance(error, Refused) and self._has_output(batch[0]):

@@ -82,7 +82,7 @@ class ProcessPool:
         except ProcessDied as died:
             if not was_used:
                 return failure("PROCESS_DIED", str(died), retryable=True)
-            log.warning("used_process_died", how=str(died), note="the job is run once more, in a new process")
+            log.warning("used_process_died", error=str(died), note="the job is run once more, in a new process")
             return await self._outcome(await self._started(), handler_id, input_json, job, timeout)
         self._idle.append(process)
         return outcome

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from random import uniform
 from typing import Final
 
+from typing_extensions import override
+
 from innosystem.runner.process_backpressure import ProcessBackpressure
 
 # A job that waits longer for a process is returned to the queue, for runners that may have a free one.
@@ -59,6 +61,7 @@ class ProcessSlots(ABC):
 class PoolSlots(ProcessSlots):
     """Slots for handlers that need a process: a job that has none after a second is returned."""
 
+    @override
     async def acquire(self) -> None:
         """Wait for a slot, a second at most."""
         begun_before, begun = self._backpressure.begin_wait(), False
@@ -84,6 +87,7 @@ class SuspectSlots(ProcessSlots):
         super().__init__(count, backpressure)
         self._parked_max = parked_max
 
+    @override
     async def acquire(self) -> None:
         """Wait for a slot if few enough suspects are waiting."""
         if not self._free.locked():
@@ -100,6 +104,7 @@ class SuspectSlots(ProcessSlots):
         finally:
             self._backpressure.park(-1)
 
+    @override
     def not_started(self, reason: str) -> NotStarted:
         """Create the exception for a suspect without a slot, with a delay in which slots may become free."""
         return NotStarted(reason, uniform(*_RETURN_SECONDS))  # noqa: S311 - not a secret

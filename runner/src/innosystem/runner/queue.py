@@ -15,8 +15,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from innosystem.client import new_id
 from innosystem.runner.backoff import Backoff
-from innosystem.runner.redis_connections import connect
 from innosystem.shared.queue_lists import PRIORITIES, list_name
+from innosystem.shared.redis_connections import connect
 
 log = structlog.get_logger()
 

@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import structlog
 from grpc import StatusCode
+from typing_extensions import override
 
 from innosystem.client import InnosystemError
 from innosystem.runner.backoff import Backoff
@@ -53,6 +54,7 @@ class ReportSender(BatchSender[JobInHand]):
         job.stage, job.retries = self.name, 0
         self.put(job)
 
+    @override
     def is_wanted(self, item: JobInHand) -> bool:
         """Return whether the job is still in the runner's hands."""
         return not item.removed
@@ -88,14 +90,17 @@ class ReportSender(BatchSender[JobInHand]):
         """Return how long to retry a batch: until the last of its jobs runs out of time."""
         return max(job.report_until for job in batch) - time.monotonic()
 
+    @override
     async def give_up(self, batch: list[JobInHand], error: Exception) -> None:
         """Leave jobs to the platform, which rescues and settles them."""
         self.drop(batch, str(error))
 
+    @override
     async def put_aside(self, item: JobInHand, error: HeldUp) -> None:
         """Retry a job that was held up even alone."""
         self.retry(item, error)
 
+    @override
     def abandon(self, items: list[JobInHand]) -> None:
         """Drop jobs: those still running at the server are rescued when their leases end."""
         for job in items:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from typing_extensions import override
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_service_pb2
@@ -60,8 +61,8 @@ class ReturnSender(ReportSender):
         self._stub = stub
         self.failed = False
 
+    @override
     async def send(self, batch: list[JobInHand], *, suspect: bool) -> None:
-        """Return a batch to the queue."""
         request = job_service_pb2.ReturnJobsRequest(
             returns=[job.job_return for job in batch if job.job_return is not None]
         )
@@ -84,6 +85,7 @@ class ReturnSender(ReportSender):
             log.warning("return_refused", job_id=job.job_id, request_id=job.request_id, reason=error.reason)
             self.in_hand.remove(job)
 
+    @override
     def drop(self, jobs: list[JobInHand], error: str) -> None:
         """Drop jobs that could not be returned: they are rescued when their leases end."""
         self.failed = True

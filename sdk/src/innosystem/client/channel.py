@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypedDict, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import grpc
 from grpc import aio
@@ -24,15 +24,6 @@ _KEEPALIVE_TIMEOUT_MILLISECONDS = 10_000
 _RECONNECT_MILLISECONDS = 100
 _RESOLVE_MILLISECONDS = 1_000
 _RECONNECT_MILLISECONDS_MAX = 2_000
-
-
-class ChannelArguments(TypedDict, total=False):
-    """The optional arguments of `connect`."""
-
-    deadline_seconds: float
-    credentials: grpc.ChannelCredentials | None
-    interceptors: Sequence[aio.ClientInterceptor]
-    options: Sequence[tuple[str, Any]]
 
 
 def connect(

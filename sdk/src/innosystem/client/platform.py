@@ -4,11 +4,11 @@ import os
 from contextlib import AsyncExitStack
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
 from grpc import aio
 
-from innosystem.client.channel import ChannelArguments, connect
+from innosystem.client.channel import connect
 
 if TYPE_CHECKING:
     from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceAsyncStub
@@ -37,7 +37,7 @@ class Innosystem:
         customers: str | None = None,
         wallets: str | None = None,
         jobs: str | None = None,
-        **channel: Unpack[ChannelArguments],
+        **channel: Any,
     ) -> None:
         environment = os.environ
         self._customers_address = customers or environment.get("CUSTOMERS_ADDRESS", "localhost:50051")

@@ -1,0 +1,72 @@
+"""Connections to Redis that follow its address to the current primary.
+
+After a failover the address leads to another server, but the demoted one closes no connection: it replies to pings, and
+refuses changes for ever. A connection is therefore closed when its server refuses a change, and after a while in any
+case; the next command resolves the address again.
+
+The SDK itself needs no Redis, so the client is imported only when `connect` is called.
+"""
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.exceptions import ResponseError
+
+_REFUSALS: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+
+
+def connect(url: str, *, lifetime_seconds: float, **arguments: Any) -> "Redis":
+    """Create a client; no connection is opened before the first command.
+
+    Args:
+        url: The address of Redis.
+        lifetime_seconds: The age at which a connection is replaced by a new one.
+        arguments: Passed on to redis-py.
+    """
+    from redis.asyncio import Redis
+
+    client: Redis = Redis.from_url(url, **arguments)
+    pool = client.connection_pool
+    pool.connection_class = _following(pool.connection_class, lifetime_seconds)
+    return client
+
+
+def _following(kind: Any, lifetime_seconds: float) -> Any:
+    """Derive a class of connections (TCP, TLS, unix socket) that close when outdated."""
+    from redis.exceptions import ConnectionError as LostConnection
+    from redis.exceptions import ResponseError
+
+    class Following(kind):  # type: ignore[misc] # a base class chosen at run time
+        _until = 0.0
+
+        @property
+        def is_old(self) -> bool:
+            """Whether it is time to replace the connection."""
+            return bool(self.is_connected) and monotonic() > self._until
+
+        async def connect(self) -> None:
+            # The pool calls this each time it provides a connection.
+            if self.is_old:
+                await self.disconnect(nowait=True)
+            if not self.is_connected:
+                self._until = monotonic() + lifetime_seconds
+            await super().connect()
+
+        async def read_response(self, *args: Any, **arguments: Any) -> Any:
+            try:
+                return await super().read_response(*args, **arguments)
+            except ResponseError as error:
+                if not refuses_changes(error):
+                    raise
+                await self.disconnect(nowait=True)
+                raise LostConnection(f"this server accepts no changes now: {error}") from error
+
+    return Following
+
+
+def refuses_changes(error: "ResponseError") -> bool:
+    """Return whether a server reports that it is not, or not yet, the primary."""
+    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    return code in _REFUSALS
