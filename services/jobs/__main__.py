@@ -1,10 +1,12 @@
-"""The jobs process: `python -m services.jobs`. The only place where its parts are put together."""
+"""The jobs process: `python -m services.jobs`. The only place that puts its parts together."""
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import redis.asyncio as redis
 from prometheus_client import REGISTRY
@@ -29,11 +31,12 @@ from services.jobs.background.settler import Settler
 from services.jobs.background.unserved import UnservedJobs
 from services.jobs.clients.caches import CachedCustomers, CachedJobTypes
 from services.jobs.clients.customers import GrpcCustomers
-from services.jobs.clients.queue import RedisLists
-from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.clients.job_changes import JobChanges
+from services.jobs.clients.queue_lists import RedisQueueLists
+from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.clients.wallets import GrpcWallets
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
-from services.jobs.rpc.servicer import JobServicer
+from services.jobs.rpc.servicer import JobServicer, JobUseCases
 from services.jobs.rules.holds import HoldTimes
 from services.jobs.settings import (
     CustomersClientSettings,
@@ -53,9 +56,10 @@ from services.jobs.store.unserved_sql import SqlUnserved
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import QueueUnavailable
+from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
-from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.background import Loop
@@ -78,7 +82,7 @@ _GAUGES_EVERY = timedelta(seconds=15)
 
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
-    """Makes a client for commands: a short limit, and one more try; a push that is sent twice is harmless."""
+    """Create a client for commands: a short limit, and one retry; a push that is sent twice is harmless."""
     return connect_redis(
         settings.url.get_secret_value(),
         lifetime_seconds=settings.connection_lifetime_seconds,
@@ -88,133 +92,226 @@ def redis_client(settings: RedisSettings) -> redis.Redis:
     )
 
 
-async def main() -> None:  # noqa: PLR0915 - one statement for each part
-    """Builds the service and serves until it is told to stop."""
-    server_settings = load(JobsServerSettings, "JOBS_")
-    database_settings = load(DatabaseSettings, "JOBS_DATABASE_")
-    redis_settings = load(RedisSettings, "REDIS_")
-    customers_settings = load(CustomersClientSettings, "CUSTOMERS_")
-    wallets_settings = load(WalletsClientSettings, "WALLETS_")
-    settings = load(HousekeepingSettings, "JOBS_")
-    cache_settings = load(CacheSettings, "JOBS_CACHE_")
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the process, each part from the environment variables of its prefix."""
 
-    async with AsyncExitStack() as opened:
-        database = Database.connect(database_settings, application_name="innosystem-jobs")
-        schema = SchemaGate.of("jobs", database_settings, metadata, database)
-        opened.push_async_callback(database.close)
-        client = await opened.enter_async_context(redis_client(redis_settings))
-        lists = RedisLists(client, redis_settings.key_prefix)
-        channel = connect(customers_settings.address, deadline_seconds=customers_settings.deadline_seconds)
-        customers = GrpcCustomers(
-            CustomerServiceStub(await opened.enter_async_context(channel)), customers_settings.deadline_seconds
+    server: JobsServerSettings
+    database: DatabaseSettings
+    redis: RedisSettings
+    customers: CustomersClientSettings
+    wallets: WalletsClientSettings
+    housekeeping: HousekeepingSettings
+    cache: CacheSettings
+    schemas: SchemaSettings
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """Read the environment."""
+        return cls(
+            server=load(JobsServerSettings, "JOBS_"),
+            database=load(DatabaseSettings, "JOBS_DATABASE_"),
+            redis=load(RedisSettings, "REDIS_"),
+            customers=load(CustomersClientSettings, "CUSTOMERS_"),
+            wallets=load(WalletsClientSettings, "WALLETS_"),
+            housekeeping=load(HousekeepingSettings, "JOBS_"),
+            cache=load(CacheSettings, "JOBS_CACHE_"),
+            schemas=load(SchemaSettings, "JOBS_SCHEMA_"),
         )
 
-        channel = connect(wallets_settings.address, deadline_seconds=wallets_settings.deadline_seconds)
-        clock_skew = Skew("wallets", database_settings.clock_skew_seconds_max)
-        wallets = GrpcWallets(
-            WalletServiceStub(await opened.enter_async_context(channel)),
+    @property
+    def hold_times(self) -> HoldTimes:
+        """The limits of holds without a job."""
+        return HoldTimes(orphan_after=timedelta(seconds=self.housekeeping.hold_orphan_seconds))
+
+    @property
+    def settle_after(self) -> timedelta:
+        """The time that a runner has to make a charge."""
+        return timedelta(seconds=self.housekeeping.settle_after_seconds)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The database, Redis and the other services, with their repositories, clients and caches."""
+
+    database: Database
+    schema: SchemaGate
+    transactions: SqlTransactions
+    jobs: SqlJobRepository
+    job_types: SqlJobTypeRepository
+    pauses: SqlPauseRepository
+    lists: RedisQueueLists
+    pubsub: redis.Redis
+    customers: CachedCustomers
+    known_types: CachedJobTypes
+    wallets: GrpcWallets
+    invalidations: Invalidations
+
+
+@dataclass(frozen=True)
+class UseCases:
+    """The use cases, and the parts of the background that they notify."""
+
+    jobs: JobUseCases
+    job_types: JobTypeService
+    changes: JobChanges
+    dispatcher: Dispatcher
+    unserved: UnservedJobs
+    settling: asyncio.Event
+
+
+async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
+    """Open what the service reads and writes.
+
+    Args:
+        settings: The settings.
+        opened: Closes all of it.
+    """
+    database = Database.connect(settings.database, application_name="innosystem-jobs")
+    opened.push_async_callback(database.close)
+    transactions = SqlTransactions(database)
+    job_types = SqlJobTypeRepository(transactions)
+
+    client = await opened.enter_async_context(redis_client(settings.redis))
+    pubsub = await opened.enter_async_context(pubsub_client(settings.redis))
+    channel = connect(settings.customers.address, deadline_seconds=settings.customers.deadline_seconds)
+    customers_stub = CustomerServiceStub(await opened.enter_async_context(channel))
+    channel = connect(settings.wallets.address, deadline_seconds=settings.wallets.deadline_seconds)
+    wallets_stub = WalletServiceStub(await opened.enter_async_context(channel))
+
+    customers = CachedCustomers(GrpcCustomers(customers_stub, settings.customers.deadline_seconds), settings.cache)
+    known_types = CachedJobTypes(transactions, job_types, settings.cache)
+    invalidations = Invalidations(pubsub, settings.redis.key_prefix)
+    invalidations.join(known_types.cache, customers.cache)
+    opened.push_async_callback(invalidations.flush)
+    REGISTRY.register(CacheCollector([known_types.cache.statistics, customers.cache.statistics]))
+    return Stores(
+        database=database,
+        schema=SchemaGate.of("jobs", settings.database, metadata, database),
+        transactions=transactions,
+        jobs=SqlJobRepository(transactions),
+        job_types=job_types,
+        pauses=SqlPauseRepository(transactions),
+        lists=RedisQueueLists(client, settings.redis.key_prefix),
+        pubsub=pubsub,
+        customers=customers,
+        known_types=known_types,
+        wallets=GrpcWallets(
+            wallets_stub,
             database.now,
-            clock_skew,
-            wallets_settings.deadline_seconds,
-        )
-        pubsub = await opened.enter_async_context(pubsub_client(redis_settings))
+            Skew("wallets", settings.database.clock_skew_seconds_max),
+            settings.wallets.deadline_seconds,
+        ),
+        invalidations=invalidations,
+    )
 
-        transactions = SqlTransactions(database)
-        jobs = SqlJobRepository(transactions)
-        job_types = SqlJobTypeRepository(transactions)
-        pauses = SqlPauseRepository(transactions)
-        known_types = CachedJobTypes(transactions, job_types, cache_settings)
-        known_customers = CachedCustomers(customers, cache_settings)
-        invalidations = Invalidations(pubsub, redis_settings.key_prefix)
-        invalidations.join(known_types.cache, known_customers.cache)
-        opened.push_async_callback(invalidations.flush)
-        REGISTRY.register(CacheCollector([known_types.cache.statistics, known_customers.cache.statistics]))
-        watching = Watching(transactions, jobs, pubsub, redis_settings.key_prefix)
-        hold_times = HoldTimes(orphan_after=timedelta(seconds=settings.hold_orphan_seconds))
-        reservations = Reservations(wallets, hold_times)
-        dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=settings.window)
-        checks = SchemaChecks(load(SchemaSettings, "JOBS_SCHEMA_").cpu_seconds_max)
-        service = JobsService(
+
+def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
+    """Build the use cases on the stores."""
+    transactions, jobs = stores.transactions, stores.jobs
+    watching = Watching(transactions, jobs)
+    changes = JobChanges(watching, stores.pubsub, settings.redis.key_prefix)
+    dispatcher = Dispatcher(
+        transactions, jobs, stores.pauses, stores.lists, changes, window=settings.housekeeping.window
+    )
+    unserved = UnservedJobs(
+        transactions,
+        SqlUnserved(transactions),
+        jobs,
+        dispatcher,
+        wait_max=timedelta(seconds=settings.housekeeping.unserved_wait_seconds),
+    )
+    settling = asyncio.Event()
+    reservations = Reservations(stores.wallets, settings.hold_times)
+    checks = IsolatedSchemaChecks(settings.schemas.cpu_seconds_max)
+    runs = RunService(
+        transactions,
+        jobs,
+        job_types=stores.known_types,
+        queue=dispatcher,
+        changes=changes,
+        unserved=unserved,
+        wake_settler=settling.set,
+        settle_after=settings.settle_after,
+        deaths=settings.housekeeping.deaths,
+    )
+    job_use_cases = JobUseCases(
+        submissions=SubmitService(
             transactions,
             jobs,
-            job_types=known_types,
-            customers=known_customers,
+            job_types=stores.known_types,
+            customers=stores.customers,
             reservations=reservations,
             queue=dispatcher,
-            now=database.now,
+            now=stores.database.now,
             checks=checks,
-            lock_times=LockTimes(patient_seconds=database_settings.locked_row_seconds),
-        )
-        unserved = UnservedJobs(
-            transactions,
-            SqlUnserved(transactions),
-            jobs,
-            dispatcher,
-            wait_max=timedelta(seconds=settings.unserved_wait_seconds),
-        )
-        settle_after = timedelta(seconds=settings.settle_after_seconds)
-        settling = asyncio.Event()
-        runs = RunService(
+            lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
+        ),
+        queries=QueryService(transactions, jobs),
+        control=ControlService(
             transactions,
             jobs,
-            job_types=known_types,
-            queue=dispatcher,
-            changes=watching,
-            unserved=unserved,
-            wake_settler=settling.set,
-            settle_after=settle_after,
-            deaths=settings.deaths,
-        )
-        control = ControlService(
-            transactions,
-            jobs,
-            pauses,
+            stores.pauses,
             reservations=reservations,
             queue=dispatcher,
-            changes=watching,
+            changes=changes,
             wake_settler=settling.set,
-        )
-        reconciler = Reconciler(
-            transactions,
-            jobs,
-            lists,
-            window=settings.window,
-            apart=timedelta(seconds=settings.reconcile_seconds),
-        )
-        every = timedelta(seconds=settings.housekeeping_seconds)
-        rescuer = Rescuer(
-            transactions,
-            jobs,
-            dispatcher,
-            watching,
-            deaths=settings.deaths,
-            every=every,
-            grace=timedelta(seconds=settings.rescue_grace_seconds),
-        )
-        settler = Settler(transactions, jobs, runs, wallets, settle_after=settle_after)
-        progress = SqlAuditProgress(transactions)
-        auditor = HoldAuditor(transactions, jobs, progress, wallets, age=hold_times.orphan_after)
-        retention = Retention(transactions, jobs, age=timedelta(days=settings.retention_days))
-        reconciling = timedelta(seconds=settings.reconcile_seconds)
-        chores = [
-            Loop("rescuer", rescuer.round, every=every),
-            Loop("expiry", Expiry(transactions, jobs, watching).round, every=every),
-            Loop("settler", settler.round, every=every, woken=settling),
-            Loop("reconciler", reconciler.round, every=reconciling, known=(QueueUnavailable,)),
-            Loop("hold auditor", auditor.round, every=hold_times.orphan_after / 20),
-            Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
-            Loop("unserved", unserved.round, every=_UNSERVED_EVERY),
-            Loop("retention", retention.round, every=_RETENTION_EVERY),
-        ]
-        tokens = PageTokens(schema.page_token_key)
-        write_offs = WriteOffs(transactions, jobs, runs, wallets)
-        job_servicer = JobServicer(
-            service, runs, control, watching, write_offs=write_offs, validator=ContractValidator(), tokens=tokens
-        )
-        job_types_service = JobTypeService(transactions, job_types, known_types, dispatcher, checks)
-        job_type_servicer = JobTypeServicer(job_types_service, tokens)
+        ),
+        runs=runs,
+        write_offs=WriteOffs(transactions, jobs, runs, stores.wallets),
+        watching=watching,
+    )
+    job_types = JobTypeService(transactions, stores.job_types, stores.known_types, dispatcher, checks)
+    return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, settling)
+
+
+def background(
+    settings: Settings, stores: Stores, use_cases: UseCases
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Build what runs beside the server; all of it but the invalidations waits for the schema."""
+    transactions, jobs, changes = stores.transactions, stores.jobs, use_cases.changes
+    housekeeping, dispatcher = settings.housekeeping, use_cases.dispatcher
+    every = timedelta(seconds=housekeeping.housekeeping_seconds)
+    reconcile_every = timedelta(seconds=housekeeping.reconcile_seconds)
+    orphan_after = settings.hold_times.orphan_after
+    rescuer = Rescuer(
+        transactions,
+        jobs,
+        dispatcher,
+        changes,
+        deaths=housekeeping.deaths,
+        every=every,
+        grace=timedelta(seconds=housekeeping.rescue_grace_seconds),
+    )
+    settler = Settler(transactions, jobs, use_cases.jobs.runs, stores.wallets, settle_after=settings.settle_after)
+    reconciler = Reconciler(transactions, jobs, stores.lists, window=housekeeping.window, apart=reconcile_every)
+    auditor = HoldAuditor(transactions, jobs, SqlAuditProgress(transactions), stores.wallets, age=orphan_after)
+    retention = Retention(transactions, jobs, age=timedelta(days=housekeeping.retention_days))
+    loops = [
+        Loop("rescuer", rescuer.round, every=every),
+        Loop("expiry", Expiry(transactions, jobs, changes).round, every=every),
+        Loop("settler", settler.round, every=every, woken=use_cases.settling),
+        Loop("reconciler", reconciler.round, every=reconcile_every, known=(QueueUnavailable,)),
+        Loop("hold auditor", auditor.round, every=orphan_after / 20),
+        Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
+        Loop("unserved", use_cases.unserved.round, every=_UNSERVED_EVERY),
+        Loop("retention", retention.round, every=_RETENTION_EVERY),
+    ]
+    works = [dispatcher.run, use_cases.jobs.watching.run, changes.run, *(loop.run for loop in loops)]
+    return [stores.invalidations.run, *map(stores.schema.before, works)]
+
+
+async def main() -> None:
+    """Serve until the process is asked to stop."""
+    settings = Settings.load()
+    async with AsyncExitStack() as opened:
+        stores = await open_stores(settings, opened)
+        use_cases = build_use_cases(settings, stores)
+        tokens = PageTokens(stores.schema.page_token_key)
+        job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens)
+        job_type_servicer = JobTypeServicer(use_cases.job_types, tokens)
         server = Server(
-            settings=server_settings,
+            settings=settings.server,
             served=[
                 Served(
                     job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
@@ -225,20 +322,17 @@ async def main() -> None:  # noqa: PLR0915 - one statement for each part
                     lambda grpc_server: add_JobTypeServiceServicer_to_server(job_type_servicer, grpc_server),
                 ),
             ],
-            required={"database": schema.check},
-            optional={"redis": lists.check},
-            background=[
-                invalidations.run,
-                *(schema.before(work) for work in (dispatcher.run, watching.run, *(chore.run for chore in chores))),
-            ],
-            on_drain=[watching.drain],
+            required={"database": stores.schema.check},
+            optional={"redis": stores.lists.check},
+            background=background(settings, stores, use_cases),
+            on_drain=[use_cases.jobs.watching.drain],
         )
-        opened.push_async_callback(dispatcher.flush)
+        opened.push_async_callback(use_cases.dispatcher.flush)
         await server.run()
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    """Runs the service as a process, or as several: `--processes 2`."""
+    """Run the service as one process, or as several: `--processes 2`."""
     serve("jobs", main, JobsServerSettings, arguments)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from services.jobs.rules.job_types import JobType, NewJobType
-from services.jobs.usecases.ports import Customers, JobTypeRepository
+from services.jobs.usecases.ports import Customers, JobTypeCache, JobTypeRepository, JobTypes
 from services.kit.batching.coalescing import Coalescer
 from services.kit.cache.cache import Cache
 from services.kit.cache.names import CUSTOMERS
@@ -22,7 +22,7 @@ from services.kit.settings import CacheSettings
 Wanted = UUID | str
 
 
-class CachedCustomers:
+class CachedCustomers(Customers):
     """The customers service, asked only for customers that were not active a moment ago, and once for many of them.
 
     Args:
@@ -54,7 +54,7 @@ class CachedCustomers:
         return [found.get(one) for one in customer_ids]
 
 
-class CachedJobTypes:
+class CachedJobTypes(JobTypes, JobTypeCache):
     """Job types by ID and by name, as submissions need them.
 
     Args:

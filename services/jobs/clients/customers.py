@@ -9,6 +9,7 @@ import structlog
 
 from innosystem.client import error_from_status
 from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersRequest, BatchGetCustomersResult
+from services.jobs.usecases.ports import Customers
 from services.kit.errors import DependencyUnavailable, DomainError
 from services.kit.rpc.dependency import Dependency
 
@@ -19,7 +20,7 @@ _BATCH: Final = 1000
 _SHARES: Final = (1 / 6, 1 / 3, 1 / 2)
 
 
-class GrpcCustomers:
+class GrpcCustomers(Customers):
     """CustomerService as the use cases see it. The channel repeats calls that are safe to repeat.
 
     Args:

@@ -23,6 +23,7 @@ from services.jobs.clients.schema_worker import LENGTH, framed
 from services.jobs.rules.schemas.payloads import parse
 from services.jobs.rules.schemas.schema import InvalidSchema, Schema
 from services.jobs.rules.schemas.verdict import Verdict
+from services.jobs.usecases.ports import SchemaChecks
 from services.kit.errors import Overloaded
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,7 @@ _PATIENCE = 10
 _TOO_MUCH = "it takes more time or memory to check than is allowed; make it smaller, or have the schema simplified"
 
 
-class SchemaChecks:
+class IsolatedSchemaChecks(SchemaChecks):
     """Checks inputs and schemas.
 
     Args:
@@ -51,7 +52,7 @@ class SchemaChecks:
         # The loop keeps no more than a weak reference to a task.
         self._asked: set[asyncio.Task[Any]] = set()
 
-    def at_once(self, schema: str, text: str) -> Verdict | None:
+    def check_small(self, schema: str, text: str) -> Verdict | None:
         """Checks an input if that is small work; else answers None, and `check` has to be asked."""
         known = self._known.get(schema)
         if known is None or not known.cost.is_small(text):
@@ -70,7 +71,7 @@ class SchemaChecks:
         """
         if schema not in self._known:
             await self._learn(schema)
-        if (verdict := self.at_once(schema, text)) is not None:
+        if (verdict := self.check_small(schema, text)) is not None:
             return verdict
         answer = await self._ask(schema, text)
         if answer is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -17,8 +18,9 @@ from services.jobs.rules.entities import Job
 from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.resources import JOBS
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
+from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
-from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.batching.parts import in_parts, single_result
@@ -42,30 +44,33 @@ _FULL = job_pb2.JobView.JOB_VIEW_FULL
 Change = Callable[..., Coroutine[Any, Any, list[Job | DomainError]]]
 
 
+@dataclass(frozen=True)
+class JobUseCases:
+    """The use cases behind JobService."""
+
+    submissions: SubmitService
+    queries: QueryService
+    control: ControlService
+    runs: RunService
+    write_offs: WriteOffs
+    watching: Watching
+
+
 class JobServicer(JobServiceServicer):
     """JobService."""
 
-    def __init__(
-        self,
-        jobs: JobsService,
-        runs: RunService,
-        control: ControlService,
-        watching: Watching,
-        *,
-        write_offs: WriteOffs,
-        validator: ContractValidator,
-        tokens: PageTokens,
-    ) -> None:
-        self._jobs = jobs
-        self._runs = runs
-        self._control = control
-        self._watching = watching
-        self._write_offs = write_offs
+    def __init__(self, use_cases: JobUseCases, validator: ContractValidator, tokens: PageTokens) -> None:
+        self._submissions = use_cases.submissions
+        self._queries = use_cases.queries
+        self._control = use_cases.control
+        self._runs = use_cases.runs
+        self._write_offs = use_cases.write_offs
+        self._watching = use_cases.watching
         self._validator = validator
         self._job_lists = ListRpc(JOBS, tokens)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
-        [result] = await self._jobs.submit([convert.submission(request)], patient=True)
+        [result] = await self._submissions.submit([convert.submission(request)], patient=True)
         return convert.submitted_message(single_result(result))
 
     async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
@@ -73,19 +78,22 @@ class JobServicer(JobServiceServicer):
             request.requests,
             "requests",
             parse=checked(self._validator, convert.submission),
-            work=self._jobs.submit,
+            work=self._submissions.submit,
             message=partial(convert.submission_result, view=request.view),
         )
         return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         view = request.view or _FULL
-        job = await self._jobs.get(UUID(request.job_id), full=view == _FULL)
+        job = await self._queries.get(UUID(request.job_id), full=view == _FULL)
         return pb.GetJobResponse(job=convert.job_message(job, view))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         full = request.view == _FULL
-        read, message = partial(self._jobs.list_page, full=full), partial(convert.job_message, view=request.view)
+        read, message = (
+            partial(self._queries.list_page, full=full),
+            partial(convert.job_message, view=request.view),
+        )
         jobs, token = await self._job_lists.serve(request, read, message, parameters={"full": str(full)})
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
@@ -156,7 +164,7 @@ class JobServicer(JobServiceServicer):
         return pb.ResumeQueueResponse()
 
     async def GetQueueStats(self, request: pb.GetQueueStatsRequest, context: Context) -> pb.GetQueueStatsResponse:
-        stats = await self._jobs.stats(request.queues)
+        stats = await self._queries.stats(request.queues)
         return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
 
     async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.rules.entities import NewJob
 from services.jobs.rules.errors import CustomerInactive, CustomerNotFound, JobTypeNotFound
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.submission import Submission, admitted, check_verdict, checked_input
+from services.jobs.usecases.ports import SchemaChecks
 from services.kit.errors import DomainError
 
 # What takes longer than a millisecond or two to parse is not parsed in the event loop.
@@ -63,7 +63,7 @@ class Admissions:
             return None
         verdict = submission.verdict
         if verdict is None or verdict.schema != schema:
-            verdict = self.checks.at_once(schema, payload.text)
+            verdict = self.checks.check_small(schema, payload.text)
         if verdict is None:
             return Unchecked(submission, schema, payload.text)
         check_verdict(job_type, verdict)

@@ -5,12 +5,10 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
-from services.jobs.clients.caches import CachedJobTypes
-from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.rules.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.rules.schemas.schema import InvalidSchema
-from services.jobs.usecases.ports import JOB_TYPE_NAME_CONSTRAINT, JobTypeRepository, Queue
+from services.jobs.usecases.ports import JOB_TYPE_NAME_CONSTRAINT, JobTypeCache, JobTypeRepository, Queue, SchemaChecks
 from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactions.ambient import Transactions
@@ -32,7 +30,7 @@ class JobTypeService:
     Args:
         transactions: Where they begin.
         job_types: The stored job types.
-        known: What submissions know of them.
+        cache: The job types that submissions have in a cache.
         queue: Is told when jobs may be handed over again.
         checks: Checks schemas.
     """
@@ -41,15 +39,15 @@ class JobTypeService:
         self,
         transactions: Transactions[Any],
         job_types: JobTypeRepository,
-        known: CachedJobTypes,
+        cache: JobTypeCache,
         queue: Queue,
-        checks: SchemaChecks | None = None,
+        checks: SchemaChecks,
     ) -> None:
         self.transactions = transactions
         self._job_types = job_types
-        self._known = known
+        self._cache = cache
         self._queue = queue
-        self._checks = checks or SchemaChecks()
+        self._checks = checks
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
         """Stores a job type.
@@ -136,7 +134,7 @@ class JobTypeService:
         _check(changed)
         if changed == job_type:
             return job_type
-        self._known.changing(job_type, changed)
+        self._cache.changing(job_type, changed)
         return await self._job_types.update(changed)
 
     @transactional(retries=_RETRIES, patient=True)
@@ -149,7 +147,7 @@ class JobTypeService:
         job_type = await self._existing(job_type_id, "")
         if job_type.paused == paused:
             return job_type
-        self._known.changing(job_type)
+        self._cache.changing(job_type)
         self.transactions.after_commit(self._queue.wake)
         return await self._job_types.update(replace(job_type, paused=paused))
 
@@ -168,7 +166,7 @@ class JobTypeService:
 
     @transactional(retries=_RETRIES, patient=True)
     async def _delete(self, job_type_id: UUID, etag: str) -> None:
-        self._known.changing(await self._existing(job_type_id, etag))
+        self._cache.changing(await self._existing(job_type_id, etag))
         await self._job_types.delete(job_type_id)
 
     async def _is_stored(self, job_type_id: UUID) -> bool:

@@ -28,6 +28,7 @@ from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.jobs.rules.job_types import JobType, NewJobType
 from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed
 from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.schemas.verdict import Verdict
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
 
@@ -111,6 +112,43 @@ class JobTypes(Protocol):
         ...
 
 
+class JobTypeCache(Protocol):
+    """The job types that submissions have in a cache."""
+
+    def changing(self, *job_types: NewJobType) -> None:
+        """Drop job types from the caches of all processes when the open transaction, which changes them, ends."""
+        ...
+
+
+class SchemaChecks(Protocol):
+    """Checks inputs with the schemas of their job types, and schemas themselves."""
+
+    def check_small(self, schema: str, text: str) -> Verdict | None:
+        """Return the verdict on an input if the check is small work; None if only `check` can do it."""
+        ...
+
+    async def check(self, schema: str, text: str) -> Verdict:
+        """Return the verdict on an input, however large.
+
+        Args:
+            schema: A stored schema.
+            text: JSON text that can be stored.
+
+        Raises:
+            Overloaded: If too many inputs wait for their check.
+        """
+        ...
+
+    async def check_schema(self, schema: str) -> None:
+        """Check a schema that is to be stored.
+
+        Raises:
+            InvalidSchema: If it cannot be used, or checks with it cannot be bounded.
+            Overloaded: If too many inputs wait for their check.
+        """
+        ...
+
+
 class Queue(Protocol):
     """Takes the IDs of waiting jobs to where runners find them. Never fails and never makes a caller wait."""
 
@@ -137,10 +175,22 @@ class Queue(Protocol):
 
 
 class Changes(Protocol):
-    """Tells watchers, also those of other processes, that jobs have changed. Never fails and never waits."""
+    """Notifies watchers, in this process and in others, of jobs that have changed. Never fails and never waits."""
 
     def put(self, job_ids: Collection[UUID]) -> None:
-        """Tells of jobs that have changed."""
+        """Notify the watchers of some jobs."""
+        ...
+
+
+class Watchers(Protocol):
+    """The watchers of this process."""
+
+    def notice(self, job_ids: Iterable[UUID]) -> None:
+        """Note changed jobs."""
+        ...
+
+    def resync(self) -> None:
+        """Note that changes may have been missed."""
         ...
 
 

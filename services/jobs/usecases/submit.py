@@ -1,7 +1,7 @@
-"""What clients can do with jobs: submit them, look at them, list them, see the queues."""
+"""Submission: reserve the price of jobs, store them, and give their IDs to the queue."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,38 +11,30 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from innosystem.shared.crash import crash_point
-from services.jobs.clients.schema_checks import SchemaChecks
 from services.jobs.rules.entities import (
-    FIXED_BYTES_MAX,
     BillingStatus,
     Job,
     JobStatus,
     ListKey,
     NewJob,
-    QueueStats,
     Waiting,
 )
-from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.holds import Reservation, Reserved
-from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.admission import Admissions, Unchecked, with_large_inputs_checked
-from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue
+from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
 from services.jobs.usecases.reservations import Reservations
 from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.batching.time_slice import TimeSlice
 from services.kit.data.errors import Conflict, StillReferenced
-from services.kit.data.transactions.ambient import Isolation, Transactions
-from services.kit.data.transactions.transactional import transactional
+from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
 from services.kit.fast_dataclasses import changed
 from services.kit.idempotency import check_same
-from services.kit.query.page import ListQuery, Page
 
-PAGE_BYTES_MAX = 4_000_000
 # How often what takes long is done for a submission: a schema may have changed when an input was checked with it.
 _TRIES_MAX = 4
 # In this time the wallets service knows which wallets are locked, and answers the others.
@@ -57,8 +49,8 @@ class Submitted:
     replayed: bool
 
 
-class JobsService:
-    """The use cases of clients.
+class SubmitService:
+    """The use case of submission.
 
     Args:
         transactions: Where they begin.
@@ -81,7 +73,7 @@ class JobsService:
         reservations: Reservations,
         queue: Queue,
         now: Callable[[], datetime],
-        checks: SchemaChecks | None = None,
+        checks: SchemaChecks,
         lock_times: LockTimes = LOCK_TIMES,
     ) -> None:
         self.transactions = transactions
@@ -91,7 +83,7 @@ class JobsService:
         self._reservations = reservations
         self._queue = queue
         self._now = now
-        self._checks = checks or SchemaChecks()
+        self._checks = checks
         self._submissions: Coalescer[_Asked, Submitted | _Admitted | _Unasked | Unchecked] = Coalescer(
             "submissions",
             self._submit,
@@ -284,42 +276,6 @@ class JobsService:
         if waits:
             self._queue.expect(max(min(waits), timedelta(0)))
 
-    @transactional(read_only=True)
-    async def get(self, job_id: UUID, *, full: bool) -> Job:
-        """Answers a job, with its payloads if it is to be full.
-
-        Raises:
-            JobNotFound: If there is none.
-        """
-        job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
-        if job is None:
-            raise JobNotFound(job_id)
-        if isinstance(job, DataCorrupt):
-            raise job
-        return job
-
-    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
-    async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
-        """Return a page of jobs, with their payloads if it is to be full; shorter where it would not fit a message.
-
-        Raises:
-            InvalidOrderBy: If all jobs there ever were would have to be sorted for it.
-        """
-        check_order(query)
-        page = await self._jobs.list_page(query)
-        items = _fitting(page.items, full=full)
-        if full:
-            payloads = await self._jobs.payloads([job.id for job in items])
-            items = [replace(job, **vars(payloads[job.id])) for job in items]
-        if len(items) == len(page.items):
-            return Page(tuple(items), page.next_cursor)
-        return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
-
-    @transactional(read_only=True)
-    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Counts what waits and runs, per queue and priority; of all queues if none is named."""
-        return await self._jobs.stats(queues)
-
 
 class _Asked(NamedTuple):
     """A submission, and which customers are active if that was asked before."""
@@ -421,14 +377,3 @@ def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | Domai
         hold_generation=outcome.generation,
         estimated_cost_cents=outcome.amount_cents,
     )
-
-
-def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:
-    size = 0
-    for count, job in enumerate(jobs):
-        size += FIXED_BYTES_MAX + job.notes_bytes
-        if full:
-            size += job.input_bytes + job.output_bytes
-        if size > PAGE_BYTES_MAX and count:
-            return jobs[:count]
-    return jobs

@@ -15,7 +15,7 @@ from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import JOBS, STATUS
 from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.queries import QueryService
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
 from services.kit.data.repositories import search
@@ -26,12 +26,11 @@ from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery, Page
 from tests.conftest import OpenDatabase
-from tests.support.jobs_examples import NOW, new_job, new_job_type
+from tests.support.jobs_examples import new_job, new_job_type
 from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,
-    TypesForTests,
     WalletsForTests,
     nobody,
     sql_work,
@@ -174,16 +173,7 @@ List = Callable[[ListQuery], Awaitable[Page[Job]]]
 
 def listed(work: JobsWork) -> List:
     """As clients list jobs."""
-    service = JobsService(
-        work.transactions,
-        work.jobs,
-        job_types=TypesForTests(),
-        customers=cast("Any", None),
-        reservations=WalletsForTests().reservations(),
-        queue=QueueForTests(),
-        now=lambda: NOW,
-    )
-    return partial(service.list_page, full=False)
+    return partial(QueryService(work.transactions, work.jobs).list_page, full=False)
 
 
 def matching(work: JobsWork) -> List:

@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.jobs.clients.caches import CachedCustomers, CachedJobTypes
+from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.rules.errors import CustomerInactive, JobTypeDisabled, JobTypeNotFound
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.job_types import JobTypeService
-from services.jobs.usecases.submit import JobsService, Submitted
+from services.jobs.usecases.submit import SubmitService, Submitted
 from services.kit.cache.invalidations import Invalidations
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import Conflict
@@ -50,8 +51,10 @@ class Process:
         work = sql_work(SqlTransactions(database))
         self.customers = Customers()
         self.types = CachedJobTypes(work.transactions, work.job_types, settings)
-        self.job_types = JobTypeService(work.transactions, work.job_types, self.types, QueueForTests())
-        self.jobs = JobsService(
+        self.job_types = JobTypeService(
+            work.transactions, work.job_types, self.types, QueueForTests(), IsolatedSchemaChecks()
+        )
+        self.jobs = SubmitService(
             work.transactions,
             work.jobs,
             job_types=self.types,
@@ -59,6 +62,7 @@ class Process:
             reservations=WalletsForTests().reservations(),
             queue=QueueForTests(),
             now=lambda: NOW,
+            checks=IsolatedSchemaChecks(),
         )
 
     async def submit(self, job_type: str, customer_id: UUID | None = None) -> Submitted | DomainError:

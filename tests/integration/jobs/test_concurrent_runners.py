@@ -11,11 +11,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.clients.caches import CachedJobTypes
+from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import Job
 from services.jobs.rules.leasing import Claim, Claimed
 from services.jobs.rules.submission import Submission
-from services.jobs.usecases.submit import JobsService, Submitted
+from services.jobs.usecases.submit import SubmitService, Submitted
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -43,9 +44,9 @@ async def job_type(databases: list[Database]) -> str:
     return new.name
 
 
-def service(database: Database, queue: QueueForTests) -> JobsService:
+def service(database: Database, queue: QueueForTests) -> SubmitService:
     work = sql_work(SqlTransactions(database))
-    return JobsService(
+    return SubmitService(
         work.transactions,
         work.jobs,
         job_types=CachedJobTypes(work.transactions, work.job_types, CacheSettings()),
@@ -53,6 +54,7 @@ def service(database: Database, queue: QueueForTests) -> JobsService:
         reservations=WalletsForTests().reservations(),
         queue=queue,
         now=lambda: datetime.now(UTC),
+        checks=IsolatedSchemaChecks(),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from innosystem.shared.queue_lists import list_name
 from services.jobs.__main__ import redis_client
 from services.jobs.background.reconciler import Reconciler
-from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.queue_lists import RedisQueueLists
 from services.jobs.rules.entities import ListKey
 from services.jobs.rules.job_types import Priority
 from services.kit.data.engine.database import Database
@@ -35,7 +35,7 @@ async def test_a_foreign_key_under_one_lists_name_keeps_no_other_list_from_being
 ) -> None:
     monkeypatch.setattr("services.jobs.background.reconciler._GRACE", -MINUTE)
     prefix, work = f"{uuid4()}:", sql_work(SqlTransactions(databases[0]))
-    lists = RedisLists(client, prefix)
+    lists = RedisQueueLists(client, prefix)
     for key in (FOREIGN, IDLE):
         await client.set(prefix + list_name(key.queue, key.priority), "somebody's")
     await client.rpush(prefix + list_name(SOUND.queue, SOUND.priority), str(UUID(int=1)))

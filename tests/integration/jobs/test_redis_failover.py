@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from innosystem.runner.queue import JobQueue, PoppedId, list_keys
 from services.jobs.__main__ import redis_client
-from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.queue_lists import RedisQueueLists
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.ports import QueueUnavailable
@@ -68,7 +68,7 @@ def waiting() -> Waiting:
 
 
 async def test_ids_go_to_where_the_address_leads_after_a_failover(address: Address, client: redis.Redis) -> None:
-    lists = RedisLists(client)
+    lists = RedisQueueLists(client)
     await lists.push([waiting()])
     address.move_to(address.new)
     await address.demote(address.old)
@@ -78,7 +78,7 @@ async def test_ids_go_to_where_the_address_leads_after_a_failover(address: Addre
 
 
 async def test_a_server_that_was_demoted_is_no_queue_and_health_says_why(address: Address, client: redis.Redis) -> None:
-    lists = RedisLists(client)
+    lists = RedisQueueLists(client)
     await lists.check()
     await address.demote(address.old)
     with pytest.raises(QueueUnavailable, match=r"replica of 127\.0\.0\.1:1"):
@@ -114,7 +114,7 @@ async def test_a_runner_that_waits_hears_of_what_comes_to_the_new_server(address
     assert await popping == []
     job = waiting()
     async with redis.Redis.from_url(address.new.url) as new:
-        await RedisLists(new).push([job])
+        await RedisQueueLists(new).push([job])
     async with asyncio.timeout(10):
         while not (popped := await queue.pop(lambda: 1)):
             pass

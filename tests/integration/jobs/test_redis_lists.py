@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
 from services.jobs.__main__ import redis_client
-from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.queue_lists import RedisQueueLists
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
 from services.jobs.usecases.ports import QueueUnavailable
@@ -40,7 +40,7 @@ def waiting(key: ListKey) -> Waiting:
 async def test_a_key_of_another_type_under_a_lists_name_keeps_no_other_list_from_being_used(
     client: redis.Redis, prefix: str, first: bool
 ) -> None:
-    lists = RedisLists(client, prefix)
+    lists = RedisQueueLists(client, prefix)
     await client.set(f"{prefix}jobs:p1:pending", "somebody's")
     jobs = [waiting(DEFAULT), waiting(MAIL), waiting(MAIL)]
     with structlog.testing.capture_logs() as lines:
@@ -54,7 +54,7 @@ async def test_a_key_of_another_type_under_a_lists_name_keeps_no_other_list_from
 
 
 async def test_an_error_that_is_about_all_of_redis_is_no_lists_own(client: redis.Redis, prefix: str) -> None:
-    lists = RedisLists(client, prefix)
+    lists = RedisQueueLists(client, prefix)
     await client.config_set("maxmemory", "1")
     try:
         with pytest.raises(QueueUnavailable, match="OutOfMemory"):
@@ -64,7 +64,7 @@ async def test_an_error_that_is_about_all_of_redis_is_no_lists_own(client: redis
 
 
 async def test_what_is_taken_back_is_what_was_pushed_last(client: redis.Redis, prefix: str) -> None:
-    lists = RedisLists(client, prefix)
+    lists = RedisQueueLists(client, prefix)
     jobs = [waiting(DEFAULT) for _ in range(5)]
     await lists.push(jobs)
     assert await lists.take_back(DEFAULT, 2) == [jobs[4].id, jobs[3].id]

@@ -22,8 +22,8 @@ from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.leasing import Claim
 from services.jobs.rules.resources import JOBS
 from services.jobs.usecases.control import ControlService
+from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import Recorded, Return, RunService
-from services.jobs.usecases.submit import JobsService
 from services.kit.data import corrupt
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -204,15 +204,7 @@ async def test_a_charge_of_a_job_with_an_unknown_status_is_not_made_and_others_a
 async def test_a_job_that_is_asked_for_by_its_id_is_answered_as_not_understood(world: World) -> None:
     [job_id] = await world.stored(1)
     world.spoil(job_id, LATER["priority"])
-    service = JobsService(
-        world.transactions,
-        world.work.jobs,
-        job_types=TypesForTests(),
-        customers=None,  # type: ignore[arg-type] # is not asked
-        reservations=world.wallets.reservations(),
-        queue=world.queue,
-        now=lambda: NOW,
-    )
+    service = QueryService(world.transactions, world.work.jobs)
     for full in (True, False):
         with pytest.raises(DataCorrupt) as raised:
             await service.get(job_id, full=full)

@@ -12,11 +12,13 @@ import redis.asyncio as redis
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from services.jobs.clients.job_changes import JobChanges
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.leasing import Claim
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.watch import Watching
+from services.kit.background import together
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt, Draining
@@ -36,16 +38,15 @@ class Process:
 
     def __init__(self, database: Database, client: redis.Redis, prefix: str, compare_seconds: float) -> None:
         self.work = sql_work(SqlTransactions(database))
-        self.watching = Watching(
-            self.work.transactions, self.work.jobs, client, prefix, compare_seconds=compare_seconds
-        )
+        self.watching = Watching(self.work.transactions, self.work.jobs, compare_seconds=compare_seconds)
+        self.changes = JobChanges(self.watching, client, prefix, poll_seconds=compare_seconds)
         self._control = ControlService(
             self.work.transactions,
             self.work.jobs,
             self.work.pauses,
             reservations=WalletsForTests().reservations(),
             queue=QueueForTests(),
-            changes=self.watching,
+            changes=self.changes,
             wake_settler=nobody,
         )
 
@@ -105,9 +106,9 @@ class Processes:
         client = await self._opened.enter_async_context(redis_client(RedisSettings(url=SecretStr(self.url))))
         process = Process(self._databases[self._started % 2], client, self._prefix, compare_seconds)
         self._started += 1
-        task = asyncio.create_task(process.watching.run())
+        task = asyncio.create_task(together(process.watching.run(), process.changes.run()))
         self._opened.push_async_callback(_ended, task)
-        await eventually(lambda: process.watching._subscription.subscribed)
+        await eventually(lambda: process.changes.subscribed)
         return process
 
 
@@ -204,7 +205,7 @@ async def test_what_happened_while_redis_was_away_is_told_when_it_is_back(
     there = Stream(other, job_id)
     await there.next()
     server.stop()
-    await eventually(lambda: not other.watching._subscription.subscribed)
+    await eventually(lambda: not other.changes.subscribed)
     await one.cancel(job_id)
     server.start()
     assert (await there.next()).status is JobStatus.CANCELLED

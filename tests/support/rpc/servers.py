@@ -22,17 +22,20 @@ from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.background.settler import Settler
 from services.jobs.clients.caches import CachedJobTypes
 from services.jobs.clients.customers import GrpcCustomers
-from services.jobs.clients.queue import RedisLists
+from services.jobs.clients.job_changes import JobChanges
+from services.jobs.clients.queue_lists import RedisQueueLists
+from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.clients.wallets import GrpcWallets
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
-from services.jobs.rpc.servicer import JobServicer
+from services.jobs.rpc.servicer import JobServicer, JobUseCases
 from services.jobs.rules.holds import HoldTimes
 from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
-from services.jobs.usecases.submit import JobsService
+from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.data.engine.database import Database
@@ -117,7 +120,9 @@ def job_types_servicer(loop: LoopThread, url: str) -> Iterator[JobTypeServicer]:
         transactions = SqlTransactions(database)
         job_types = SqlJobTypeRepository(transactions)
         known = uncached(transactions, job_types)
-        yield JobTypeServicer(JobTypeService(transactions, job_types, known, QueueForTests()), _TOKENS)
+        yield JobTypeServicer(
+            JobTypeService(transactions, job_types, known, QueueForTests(), IsolatedSchemaChecks()), _TOKENS
+        )
 
 
 @dataclass(frozen=True)
@@ -149,17 +154,18 @@ def jobs_servicer(
         job_types = SqlJobTypeRepository(transactions)
         pauses = SqlPauseRepository(transactions)
         pubsub = pubsub_client(RedisSettings(url=SecretStr(redis_url)))
-        watching = Watching(transactions, jobs, pubsub, redis_prefix)
-        lists = RedisLists(client, redis_prefix)
-        dispatcher = Dispatcher(transactions, jobs, pauses, lists, watching, window=10_000)
-        background = [loop.start(dispatcher.run()), loop.start(watching.run())]
+        watching = Watching(transactions, jobs)
+        changes = JobChanges(watching, pubsub, redis_prefix)
+        lists = RedisQueueLists(client, redis_prefix)
+        dispatcher = Dispatcher(transactions, jobs, pauses, lists, changes, window=10_000)
+        background = [loop.start(dispatcher.run()), loop.start(watching.run()), loop.start(changes.run())]
         known = uncached(transactions, job_types)
         runs = RunService(
             transactions,
             jobs,
             job_types=known,
             queue=dispatcher,
-            changes=watching,
+            changes=changes,
             unserved=UnservedForTests(),
             wake_settler=nobody,
             settle_after=_SETTLE_AFTER,
@@ -170,12 +176,12 @@ def jobs_servicer(
             pauses,
             reservations=reservations,
             queue=dispatcher,
-            changes=watching,
+            changes=changes,
             wake_settler=nobody,
         )
         settler = Settler(transactions, jobs, runs, wallets, settle_after=_SETTLE_AFTER)
         auditor = HoldAuditor(transactions, jobs, SqlAuditProgress(transactions), wallets, age=timedelta(0))
-        service = JobsService(
+        submissions = SubmitService(
             transactions,
             jobs,
             job_types=known,
@@ -183,15 +189,19 @@ def jobs_servicer(
             reservations=reservations,
             queue=dispatcher,
             now=lambda: datetime.now(UTC),
+            checks=IsolatedSchemaChecks(),
         )
         servicer = JobServicer(
-            service,
-            runs,
-            control,
-            watching,
-            write_offs=WriteOffs(transactions, jobs, runs, wallets),
-            validator=ContractValidator(),
-            tokens=_TOKENS,
+            JobUseCases(
+                submissions,
+                QueryService(transactions, jobs),
+                control,
+                runs,
+                WriteOffs(transactions, jobs, runs, wallets),
+                watching,
+            ),
+            ContractValidator(),
+            _TOKENS,
         )
         yield JobsParts(servicer, settler, auditor)
         for task in background:

@@ -12,7 +12,7 @@ from threading import Timer
 import pytest
 
 from services.jobs.clients import schema_checks
-from services.jobs.clients.schema_checks import SchemaChecks
+from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.rules.schemas.schema import InvalidSchema
 from services.kit.errors import Overloaded
 
@@ -39,7 +39,7 @@ def _no_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def standing_still(checks: SchemaChecks) -> Iterator[None]:
+def standing_still(checks: IsolatedSchemaChecks) -> Iterator[None]:
     """Stop the process that checks for as long as the block takes, which must not wait for it."""
     process = checks._worker._process
     assert process is not None
@@ -53,19 +53,19 @@ def standing_still(checks: SchemaChecks) -> Iterator[None]:
 
 
 async def test_a_small_input_is_checked_at_once_when_the_schema_is_known() -> None:
-    checks, schema = SchemaChecks(), '{"type": "integer"}'
-    assert checks.at_once(schema, "1") is None
+    checks, schema = IsolatedSchemaChecks(), '{"type": "integer"}'
+    assert checks.check_small(schema, "1") is None
     assert (await checks.check(schema, "1")).problem is None
-    verdict = checks.at_once(schema, '"one"')
+    verdict = checks.check_small(schema, '"one"')
     assert verdict is not None
     assert verdict.problem == 'at the whole input: "one" is not of type "integer"'
 
 
 async def test_a_large_input_is_checked_while_the_event_loop_goes_on() -> None:
-    checks = SchemaChecks(cpu_seconds_max=30)
+    checks = IsolatedSchemaChecks(cpu_seconds_max=30)
     await checks.check(HEAVY, "[1]")
 
-    assert checks.at_once(HEAVY, MANY) is None
+    assert checks.check_small(HEAVY, MANY) is None
     with standing_still(checks):
         asked = asyncio.create_task(checks.check(HEAVY, MANY))
         for _ in range(100):
@@ -75,7 +75,7 @@ async def test_a_large_input_is_checked_while_the_event_loop_goes_on() -> None:
 
 
 async def test_a_check_that_takes_too_long_is_given_up_and_the_next_one_is_done() -> None:
-    checks = SchemaChecks(cpu_seconds_max=0.2)
+    checks = IsolatedSchemaChecks(cpu_seconds_max=0.2)
     verdict = await checks.check(DOUBLING, '"x"')
     assert "more time or memory" in str(verdict.problem)
     assert (await checks.check('{"type": "integer"}', '"one"')).problem is not None
@@ -84,17 +84,17 @@ async def test_a_check_that_takes_too_long_is_given_up_and_the_next_one_is_done(
 
 async def test_a_schema_that_takes_too_long_to_compile_or_is_too_heavy_is_refused() -> None:
     with pytest.raises(InvalidSchema, match="references multiply"):
-        await SchemaChecks().check_schema(DOUBLING)
+        await IsolatedSchemaChecks().check_schema(DOUBLING)
     patterns = {f"p{one}": {"pattern": rf"^(\w{{1,{400 + one}}}){{1,20}}$"} for one in range(100)}
     with pytest.raises(InvalidSchema, match="time or memory"):
-        await SchemaChecks(cpu_seconds_max=0.1).check_schema(json.dumps({"properties": patterns}))
+        await IsolatedSchemaChecks(cpu_seconds_max=0.1).check_schema(json.dumps({"properties": patterns}))
     with pytest.raises(InvalidSchema, match="JSON object"):
-        await SchemaChecks().check_schema('"text"')
-    await SchemaChecks().check_schema("true")
+        await IsolatedSchemaChecks().check_schema('"text"')
+    await IsolatedSchemaChecks().check_schema("true")
 
 
 async def test_a_check_whose_process_was_ended_by_somebody_else_is_done_by_another() -> None:
-    checks = SchemaChecks(cpu_seconds_max=30)
+    checks = IsolatedSchemaChecks(cpu_seconds_max=30)
     await checks.check(HEAVY, MANY)
     process = checks._worker._process
     assert process is not None
@@ -104,7 +104,7 @@ async def test_a_check_whose_process_was_ended_by_somebody_else_is_done_by_anoth
 
 
 async def test_a_caller_that_leaves_does_not_mix_up_the_answers_of_others() -> None:
-    checks = SchemaChecks(cpu_seconds_max=30)
+    checks = IsolatedSchemaChecks(cpu_seconds_max=30)
     await checks.check(HEAVY, "[1]")
     leaving = asyncio.create_task(checks.check(HEAVY, MANY))
     await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_a_caller_that_leaves_does_not_mix_up_the_answers_of_others() -> N
 async def test_a_process_that_stands_still_is_replaced_also_when_it_takes_no_question(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    checks = SchemaChecks(cpu_seconds_max=10)
+    checks = IsolatedSchemaChecks(cpu_seconds_max=10)
     await checks.check(HEAVY, "[1]")
     process = checks._worker._process
     assert process is not None
@@ -141,7 +141,7 @@ async def test_a_process_that_stands_still_is_replaced_also_when_it_takes_no_que
 
 
 async def test_a_process_that_stands_still_says_nothing_about_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = SchemaChecks()
+    checks = IsolatedSchemaChecks()
     await checks.check(HEAVY, "[1]")
     monkeypatch.setattr(schema_checks, "_PATIENCE", 0)
     with pytest.raises(Overloaded):
@@ -153,7 +153,7 @@ async def test_inputs_are_checked_also_in_a_process_that_has_more_than_a_thousan
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
     opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
-        assert (await SchemaChecks(cpu_seconds_max=30).check(HEAVY, MANY)).problem is None
+        assert (await IsolatedSchemaChecks(cpu_seconds_max=30).check(HEAVY, MANY)).problem is None
     finally:
         for one in opened:
             os.close(one)

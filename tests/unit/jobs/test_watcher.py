@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
 from unittest.mock import AsyncMock
 from uuid import UUID
 
@@ -24,10 +23,10 @@ async def test_the_last_state_is_told_also_if_the_job_is_gone_by_then() -> None:
     watcher = _Watcher()
     job = stored_job()
     done = replace(job, status=JobStatus.SUCCEEDED, version=job.version + 1)
-    watcher.tell(job)
+    watcher.offer(job)
     assert await watcher.next() == job
-    watcher.tell(done)
-    watcher.tell(None)
+    watcher.offer(done)
+    watcher.offer(None)
     assert await watcher.next() == done
     assert await watcher.next() is None
 
@@ -35,9 +34,9 @@ async def test_the_last_state_is_told_also_if_the_job_is_gone_by_then() -> None:
 async def test_a_state_that_is_older_than_the_last_is_not_told() -> None:
     watcher = _Watcher()
     job = replace(stored_job(), version=3)
-    watcher.tell(job)
-    watcher.tell(replace(job, version=2))
-    watcher.tell(None)
+    watcher.offer(job)
+    watcher.offer(replace(job, version=2))
+    watcher.offer(None)
     assert await watcher.next() == job
     assert await watcher.next() is None
 
@@ -47,7 +46,7 @@ async def watched() -> AsyncIterator[tuple[Watching, JobsWork, UUID, AsyncIterat
     """A job that waits, and a stream that has told so."""
     transactions = MemoryTransactions()
     work = memory_work(transactions)
-    watching = Watching(transactions, work.jobs, cast("Any", None))
+    watching = Watching(transactions, work.jobs)
     async with transactions.begin():
         job = new_job((await work.job_types.create(new_job_type())).id)
         await work.jobs.create_many([job])
@@ -66,13 +65,13 @@ async def test_a_change_that_comes_while_the_job_is_read_is_told_next(
         found = await get_many(ids)
         monkeypatch.setattr(work.jobs, "get_many", get_many)
         await work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
-        watching.put([job_id])
+        watching.notice([job_id])
         return found
 
     monkeypatch.setattr(work.jobs, "get_many", changed_right_after)
-    watching.put([job_id])
-    await watching._tell_changed()
-    await watching._tell_changed()
+    watching.notice([job_id])
+    await watching._offer_changed()
+    await watching._offer_changed()
     async with asyncio.timeout(5):
         assert (await anext(states)).status is JobStatus.RUNNING
 
@@ -83,11 +82,11 @@ async def test_a_change_that_could_not_be_read_is_told_later(
     watching, work, job_id, states = watched
     async with work.transactions.begin():
         await work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
-    watching.put([job_id])
+    watching.notice([job_id])
     with monkeypatch.context() as patched:
         patched.setattr(work.jobs, "get_many", AsyncMock(side_effect=DatabaseUnavailable))
         with pytest.raises(DatabaseUnavailable):
-            await watching._tell_changed()
-    await watching._tell_changed()
+            await watching._offer_changed()
+    await watching._offer_changed()
     async with asyncio.timeout(5):
         assert (await anext(states)).status is JobStatus.RUNNING

@@ -14,7 +14,7 @@ from innosystem.shared.queue_lists import list_name, parse_list_name
 from services.jobs.metrics import LIST_FAILURES
 from services.jobs.rules.entities import ListKey, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.usecases.ports import QueueUnavailable
+from services.jobs.usecases.ports import QueueLists, QueueUnavailable
 from services.kit.redis.failures import REDIS_FAILURES
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ _SCANNED = 1000
 _OTHER_TYPE = "WRONGTYPE"
 
 
-class RedisLists:
+class RedisQueueLists(QueueLists):
     """Pushes IDs with LPUSH; runners take them from the other end, so each list is first in, first out.
 
     Args:

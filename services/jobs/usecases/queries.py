@@ -1,0 +1,77 @@
+"""Reading: one job, pages of jobs, the counts of the queues."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, QueueStats
+from services.jobs.rules.errors import JobNotFound
+from services.jobs.rules.indexed_lists import check_order
+from services.jobs.usecases.ports import JobRepository
+from services.kit.data.transactions.ambient import Isolation, Transactions
+from services.kit.data.transactions.transactional import transactional
+from services.kit.errors import DataCorrupt
+from services.kit.query.page import ListQuery, Page
+
+PAGE_BYTES_MAX = 4_000_000
+
+
+class QueryService:
+    """The use cases that read jobs and change nothing.
+
+    Args:
+        transactions: The transactions of the jobs database.
+        jobs: The stored jobs.
+    """
+
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository) -> None:
+        self.transactions = transactions
+        self._jobs = jobs
+
+    @transactional(read_only=True)
+    async def get(self, job_id: UUID, *, full: bool) -> Job:
+        """Return a job, with its payloads if `full`.
+
+        Raises:
+            JobNotFound: If the job does not exist.
+        """
+        job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
+        if job is None:
+            raise JobNotFound(job_id)
+        if isinstance(job, DataCorrupt):
+            raise job
+        return job
+
+    @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
+    async def list_page(self, query: ListQuery, *, full: bool) -> Page[Job]:
+        """Return a page of jobs, with their payloads if `full`; a shorter page where more would not fit a message.
+
+        Raises:
+            InvalidOrderBy: If the order requires sorting all jobs that ever existed.
+        """
+        check_order(query)
+        page = await self._jobs.list_page(query)
+        items = _fitting(page.items, full=full)
+        if full:
+            payloads = await self._jobs.payloads([job.id for job in items])
+            items = [replace(job, **vars(payloads[job.id])) for job in items]
+        if len(items) == len(page.items):
+            return Page(tuple(items), page.next_cursor)
+        return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
+
+    @transactional(read_only=True)
+    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
+        """Count the waiting and the running jobs per queue and priority; of all queues if none is named."""
+        return await self._jobs.stats(queues)
+
+
+def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:
+    size = 0
+    for count, job in enumerate(jobs):
+        size += FIXED_BYTES_MAX + job.notes_bytes
+        if full:
+            size += job.input_bytes + job.output_bytes
+        if size > PAGE_BYTES_MAX and count:
+            return jobs[:count]
+    return jobs
