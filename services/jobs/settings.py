@@ -16,10 +16,10 @@ class JobsServerSettings(ServerSettings):
 
 
 class SchemaSettings(BaseSettings):
-    """How inputs are checked with the schemas of job types.
+    """Limits of checking inputs with the schemas of job types.
 
     Attributes:
-        cpu_seconds_max: How much computing time a check of one input, or of one schema, may take.
+        cpu_seconds_max: The CPU time that a check of one input, or of one schema, may take.
     """
 
     model_config = ENVIRONMENT
@@ -28,7 +28,7 @@ class SchemaSettings(BaseSettings):
 
 
 class CustomersClientSettings(BaseSettings):
-    """How the customers service is reached: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
+    """Address and deadline of the customers service: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
 
     model_config = ENVIRONMENT
 
@@ -37,7 +37,7 @@ class CustomersClientSettings(BaseSettings):
 
 
 class WalletsClientSettings(BaseSettings):
-    """How the wallets service is reached: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
+    """Address and deadline of the wallets service: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
 
     model_config = ENVIRONMENT
 
@@ -46,27 +46,26 @@ class WalletsClientSettings(BaseSettings):
 
 
 class HousekeepingSettings(BaseSettings):
-    """What keeps jobs moving, such as JOBS_WINDOW.
+    """Settings of the background work, such as JOBS_WINDOW.
 
     Attributes:
-        window: How many IDs a Redis list is to hold at most. It holds as many as runners take in about a second.
-        housekeeping_seconds: How often lost runners, expired jobs and charges that are due are looked for.
-        reconcile_seconds: How often the lists are compared with the database, and how long it takes until an ID that is
-            missing counts as lost.
-        settle_after_seconds: After which time a charge is made that its runner has not made.
-        hold_orphan_seconds: From which age on the job of a hold is looked for, and the hold is released if there is
-            none. A submission that is repeated uses a hold of at most half that age, and has a twentieth of it to store
-            the job.
-        rescue_grace_seconds: For how long no job is rescued after the start or an outage: runners renew their leases
-            first.
-        rescues_max: How often a job may be suspected of having ended its runner, or end its own process; by the next
-            time it is FAILED.
-        rescue_short_seconds: A run of this length is above suspicion when its runner is lost.
-        rescue_wait_seconds: How long a job waits when its runner was lost soon after it was started, once more; it
-            doubles each time.
-        rescue_wait_max_seconds: How long it waits at most.
-        unserved_wait_seconds: How long jobs whose handler no runner has wait at most until some are tried again.
-        retention_days: How long jobs are kept that are over and settled.
+        window: The largest number of IDs in a Redis list. A list usually holds as many as runners take in a second.
+        housekeeping_seconds: The interval of looking for lost runners, expired jobs and charges that are due.
+        reconcile_seconds: The interval of comparing the lists with the database, and the time after which a missing ID
+            counts as lost.
+        settle_after_seconds: The time that a runner has to make a charge; then the settler makes it.
+        hold_orphan_seconds: The age at which the job of a hold is looked up, and the hold released if the job does not
+            exist. A repeated submission uses a hold of at most half that age, and has a twentieth of it to store the
+            job.
+        rescue_grace_seconds: The time after the start or an outage in which no job is rescued: runners renew their
+            leases first.
+        rescues_max: How often a job may be suspected of having ended its runner, or end its own process; the next time
+            it is FAILED.
+        rescue_short_seconds: A run of at least this length is above suspicion when its runner is lost.
+        rescue_wait_seconds: The wait of a suspected job from the second time on; it doubles each time.
+        rescue_wait_max_seconds: The longest such wait.
+        unserved_wait_seconds: The longest wait between two tries of jobs for which runners lack the handler.
+        retention_days: How long jobs are kept after they are final and settled.
     """
 
     model_config = ENVIRONMENT
@@ -86,7 +85,7 @@ class HousekeepingSettings(BaseSettings):
 
     @property
     def deaths(self) -> DeathRules:
-        """What counts against jobs whose runner is lost."""
+        """The rules for jobs whose runner is lost."""
         return DeathRules(
             deaths_max=self.rescues_max,
             short=timedelta(seconds=self.rescue_short_seconds),

@@ -1,9 +1,9 @@
-"""Takes the IDs of waiting jobs to the queue, as many as it is to hold, when their time has come.
+"""Dispatches jobs: pushes the IDs of waiting jobs to the lists that runners take them from.
 
-PostgreSQL is the truth and the queue a hint. Each list holds a window of IDs: as long as there is room, a submission's
-jobs are stored as handed over (`dispatched_at`) and pushed beside the answer; else they are stored as still to be
-handed over, and fed to the list later. Paused queues and types, jobs that are to be run later, and a queue that does
-not answer are all just "not handed over yet". An ID that is pushed twice is harmless: claims are guarded.
+PostgreSQL is the truth and the lists are a hint. Each list holds a window of IDs. While a list has room, submitted jobs
+are stored as dispatched (`dispatched_at`) and pushed beside the response; otherwise they are stored as withheld, and
+fed to the list later. Paused queues and types, scheduled jobs, and an unavailable Redis all mean the same: not
+dispatched yet. An ID that is pushed twice is harmless, because claims are guarded.
 """
 
 import asyncio
@@ -31,24 +31,24 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _BACKOFF_SECONDS_MAX = 5.0
-# How often the database is asked for what other replicas, also dead ones, have left to be handed over.
+# The interval of looking for jobs that other replicas, also dead ones, have withheld.
 _POLL_SECONDS = 2.0
-# What waits to be pushed while neither the queue nor the database answers. More is left to the reconciler.
+# How many jobs wait to be pushed while neither Redis nor the database responds. More are left to the reconciler.
 _NOTED_MAX = 50_000
-# So many lists are fed at once: each takes a connection to the database.
-_FED_AT_ONCE = 2
+# How many lists are fed concurrently: each takes a connection to the database.
+_CONCURRENT_FEEDS = 2
 
 
 class Dispatcher:
-    """The way from the database to the queue. `run` does the work; all else only leaves it a note.
+    """The way of jobs from the database to the lists. `run` does the work; all other methods leave it a note.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        pauses: What is paused.
-        lists: Where runners take IDs from.
-        changes: Is told of jobs whose time has come.
-        window: How many IDs a list is to hold at most.
+        pauses: The paused queues and job types.
+        lists: The lists that runners take IDs from.
+        changes: Notified of scheduled jobs that have become due.
+        window: The largest number of IDs in a list.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Dispatcher:
         self._feeds: dict[ListKey, Feed] = {}
         self._feeding: list[asyncio.Task[None]] = []
         self._context: Context | None = None
-        self._slots = asyncio.Semaphore(_FED_AT_ONCE)
+        self._slots = asyncio.Semaphore(_CONCURRENT_FEEDS)
         self._paused_queues: set[str] = set()
         self._paused_types: set[UUID] = set()
-        # What is fed apart, because runners have no handler for it.
+        # Backlogs of jobs for which runners lack the handler: `UnservedJobs` feeds them.
         self._unserved: set[Backlog] = set()
         self._scheduler = Scheduler(transactions, jobs, changes, self.wake)
         known = (QueueUnavailable,)
@@ -84,7 +84,7 @@ class Dispatcher:
         self._reporting = Loop("dispatcher report", self._report, every=every)
 
     def withheld(self, jobs: Sequence[NewJob], kinds: Mapping[UUID, JobType]) -> set[UUID]:
-        """Return which jobs are to be stored as still to be handed over. A claim looks at pauses again."""
+        """Return the jobs that are to be stored as not dispatched yet. A claim checks pauses once more."""
         paused = self._paused_types | {kind.id for kind in kinds.values() if kind.paused}
         withheld = {job.id for job in jobs if job.job_type_id in paused} if paused else set()
         if self._unserved:
@@ -93,36 +93,36 @@ class Dispatcher:
         for job in jobs:
             lists[ListKey(job.queue, job.priority)].append(job)
         now = asyncio.get_running_loop().time()
-        for key, wanted in lists.items():
+        for key, new in lists.items():
             feed = self._feed(key)
             all_of_them = feed.behind or key.queue in self._paused_queues
-            beyond = wanted if all_of_them else feed.window.beyond(wanted, now)
+            beyond = new if all_of_them else feed.window.beyond(new, now)
             withheld.update(job.id for job in beyond)
         return withheld
 
     def put(self, jobs: Sequence[Waiting], *, first: bool = False) -> None:
-        """Note jobs that were stored as handed over; they are pushed at once, but nobody waits for it."""
+        """Note jobs that were stored as dispatched; they are pushed soon, and the caller does not wait."""
         noted = self._noted[first]
         room = max(_NOTED_MAX - len(noted), 0)
         if len(jobs) > room:
             LOST_NOTES.inc(len(jobs) - room)
-            log.warning("jobs left to the reconciler", jobs=len(jobs) - room)
+            log.warning("jobs_left_to_reconciler", jobs=len(jobs) - room)
         noted.extend(jobs[:room])
         self._noted_any.set()
 
     def wake(self, *lists: ListKey) -> None:
-        """Note that jobs were stored that are still to be handed over; without lists, that this may hold for any."""
+        """Note that withheld jobs were stored; without arguments, that any list may have some."""
         for key in lists:
             self._feed(key).wake()
         if not lists:
             self._looking.woken.set()
 
     def expect(self, wait: timedelta) -> None:
-        """Note that a job is to be handed over after this time."""
+        """Note that a job becomes due after this time."""
         self._scheduler.expect(wait)
 
     async def run(self) -> None:
-        """Push and feed until it is cancelled."""
+        """Push and feed until the task is cancelled."""
         loops = (self._pushing, self._looking, self._reporting, self._scheduler.loop)
         self._context = copy_context()
         for feed in self._feeds.values():
@@ -134,14 +134,14 @@ class Dispatcher:
             await end(self._feeding)
 
     async def flush(self) -> None:
-        """Push what was noted, once, before the process ends. What fails is found by the reconciler."""
+        """Push the noted jobs once, before the process ends. Jobs that cannot be pushed are left to the reconciler."""
         try:
             await self._push_noted()
         except (QueueUnavailable, DomainError) as error:
-            log.warning("queue behind", problem=str(error))
+            log.warning("queue_behind", error=str(error))
 
     async def excluded(self, key: ListKey) -> Collection[UUID] | None:
-        """Read which job types a list is not to be fed with now; None if it is not to be fed at all."""
+        """Return the job types that a list is not fed with now; None if the list is not fed at all."""
         await self._read_pauses()
         if key.queue in self._paused_queues:
             return None
@@ -165,13 +165,13 @@ class Dispatcher:
         return feed
 
     def _begin(self, feed: Feed) -> None:
-        """Have a list fed by a task of its own."""
+        """Feed a list in a task of its own."""
         if self._context is not None:
-            # In the context of `run`: whoever needs the list first may be in a transaction.
+            # In the context of `run`: the caller that needs the list first may be in a transaction.
             self._feeding.append(asyncio.create_task(feed.loop.run(), context=self._context.copy()))
 
     async def _look(self) -> None:
-        """Look at what is still to be handed over, and at what is paused."""
+        """Read which lists have withheld jobs, and what is paused."""
         async with self.transactions.begin(read_only=True):
             left = await self._jobs.withheld_lists()
             await self._read_pauses()
@@ -197,7 +197,7 @@ class Dispatcher:
             self._noted_any.clear()
 
     async def _push_noted(self) -> None:
-        """Push what was just stored; what the queue does not take is marked in the database instead."""
+        """Push the jobs that were just stored; jobs that cannot be pushed are withheld instead."""
         for first, noted in self._noted.items():
             while batch := noted[:_BATCH]:
                 try:
@@ -210,7 +210,7 @@ class Dispatcher:
                 await self._withhold(refused)
 
     def _pushed(self, batch: Sequence[Waiting], lengths: Mapping[ListKey, int]) -> list[Waiting]:
-        """Note how long lists are now; return what was refused by its list."""
+        """Note the present lengths of the lists; return the jobs whose list refused them."""
         now = asyncio.get_running_loop().time()
         by_list: dict[ListKey, list[Waiting]] = defaultdict(list)
         for waiting in batch:

@@ -1,4 +1,4 @@
-"""Hands over to one list what is still to be handed over, in turns, as the list is emptied."""
+"""Feeds one list with withheld jobs, customer by customer in turns, as the list is emptied."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -18,24 +18,24 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 1000
 _BACKOFF_SECONDS_MAX = 5.0
-# Nobody waits for so long while there is room, unless something is wrong.
+# While a list has room, only a defect keeps jobs waiting for this long.
 _STALLED_SECONDS = 30.0
 
 
 class Feed:
-    """Feeds one list. Each list has its own, so that one that fails or is slow keeps no other waiting.
+    """The feed of one list. Each list has its own, so that a list that fails or is slow delays no other.
 
     Args:
         key: The list.
-        window: How much it is to hold.
-        transactions: Where they begin.
+        window: Decides how many IDs the list holds.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        lists: Where runners take IDs from.
-        excluded: Tells, in a transaction, the job types that a list is not to be fed with now; None for nothing at all.
-        slots: Bounds how many lists are fed at once.
+        lists: The lists that runners take IDs from.
+        excluded: Returns, in a transaction, the job types that the list is not fed with now; None to feed nothing.
+        slots: Bounds how many lists are fed concurrently.
 
     Attributes:
-        behind: Whether jobs are still to be handed over: newer ones must not overtake them.
+        behind: Whether some jobs are withheld: newer jobs must not overtake them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Feed:
         self._lists = lists
         self._excluded = excluded
         self._slots = slots
-        self._told = asyncio.Event()
+        self._woken = asyncio.Event()
         self._next: Lane | None = None
         self._fed = False
         self._moved_at: float | None = None
@@ -66,18 +66,18 @@ class Feed:
         self.loop = Loop(name, self._round, known=(QueueUnavailable,), backoff_seconds_max=_BACKOFF_SECONDS_MAX)
 
     def wake(self) -> None:
-        """Note that jobs were stored that are still to be handed over."""
+        """Note that withheld jobs were stored."""
         self.behind = True
         self.look()
 
     def look(self) -> None:
-        """Note that the list is to be looked at."""
-        self._told.set()
+        """Note that the list needs a look."""
+        self._woken.set()
 
     async def _round(self) -> None:
-        """Top the list up; then wait until there is room, or more to hand over."""
-        await self._told.wait()
-        self._told.clear()
+        """Top the list up; then wait until the list has room, or more jobs are withheld."""
+        await self._woken.wait()
+        self._woken.clear()
         if self._moved_at is None:
             self._moved_at = _now()
         try:
@@ -89,12 +89,12 @@ class Feed:
             self.look()
             await asyncio.sleep(self.window.pause_seconds())
         else:
-            # From now on jobs are handed over at once again: as long as they are not, each submission leaves something
-            # behind. Whoever stored one meanwhile has told so.
+            # From now on jobs are dispatched immediately again. Until now each submission withheld some jobs, and
+            # called `wake`.
             self._moved_at, self._fed = None, False
 
     async def _feed(self, length: int) -> bool:
-        """Bring the list to its length; return whether more may be left."""
+        """Bring the list to its target length; return whether more jobs may be withheld."""
         self.window.saw(length, _now())
         if not length and self._fed:
             self.window.starved()
@@ -106,11 +106,11 @@ class Feed:
     async def _length(self) -> int:
         lengths = await self._lists.lengths([self.key])
         if self.key not in lengths:
-            raise QueueUnavailable("the list can't be used")
+            raise QueueUnavailable("the list cannot be used")
         return lengths[self.key]
 
     async def _take_back(self, excess: int) -> int:
-        """Shorten a list that holds more than is run soon, so that there are turns; return by how much."""
+        """Shorten a list that holds more jobs than are run soon, so that customers have turns; return by how much."""
         taken = await self._lists.take_back(self.key, excess)
         for start in range(0, len(taken), _BATCH):
             async with self.transactions.begin():
@@ -120,7 +120,10 @@ class Feed:
         return len(taken)
 
     async def _top_up(self, length: int) -> bool:
-        """Feed the list as far as there is room; return whether more may be left. Without room that is not asked."""
+        """Feed the list while it has room; return whether more jobs may be withheld.
+
+        Without room the database is not asked, and `behind` stays as it is.
+        """
         while room := self.window.room(length):
             first, self._next = self._next, None
             async with self._slots, self.transactions.begin():
@@ -130,20 +133,20 @@ class Feed:
                 turns = await self._jobs.take_withheld(self.key, min(room, _BATCH), first=first, excluded=excluded)
             self._next = turns.following
             if turns.jobs:
-                length = await self._hand_over(turns.jobs)
+                length = await self._dispatch(turns.jobs)
             elif turns.lanes:
-                # Somebody else is at them.
+                # Another replica holds the lock of the remaining jobs.
                 return True
             elif first is None:
                 return False
         self._moved_at = _now()
         return self.behind
 
-    async def _hand_over(self, taken: Sequence[Waiting]) -> int:
+    async def _dispatch(self, taken: Sequence[Waiting]) -> int:
         try:
             lengths = await self._lists.push(taken)
             if self.key not in lengths:
-                raise QueueUnavailable("the list can't be used")
+                raise QueueUnavailable("the list cannot be used")
         except QueueUnavailable:
             async with self.transactions.begin():
                 await self._jobs.withhold([waiting.id for waiting in taken])
@@ -155,14 +158,14 @@ class Feed:
         return lengths[self.key]
 
     def report(self) -> None:
-        """Show for how long jobs have waited although there is room, and log when that is a sign of trouble."""
+        """Export how long jobs have waited although the list has room, and log when that is a sign of trouble."""
         seconds = 0.0 if self._moved_at is None else _now() - self._moved_at
         STALLED.labels(self.key.queue, self.key.priority.name).set(seconds)
         stalled = seconds >= _STALLED_SECONDS
         if stalled != self._is_stalled:
-            tell = log.error if stalled else log.info
-            tell(
-                "jobs wait although their list has room" if stalled else "jobs are handed over again",
+            write = log.error if stalled else log.info
+            write(
+                "feed_stalled" if stalled else "feed_resumed",
                 queue=self.key.queue,
                 priority=self.key.priority.name,
                 seconds=round(seconds),

@@ -1,4 +1,4 @@
-"""What has not come to its end with the money of jobs, as metrics: an operator's first look."""
+"""Metrics of jobs whose money is not settled: an operator's first look."""
 
 from typing import Any
 
@@ -18,10 +18,12 @@ _LEFT_ALONE_MAX = 100
 
 
 class Gauges:
-    """Counts what is due, declined or blocked, and what no chore takes. Each replica shows the same figures.
+    """Gauges of charges that are due, declined or blocked, and of jobs that no background work takes.
+
+    Each replica exports the same figures.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
     """
 
@@ -30,7 +32,7 @@ class Gauges:
         self._jobs = jobs
 
     async def round(self) -> bool:
-        """Counts once."""
+        """Count once."""
         async with self.transactions.begin(read_only=True):
             counted = await self._jobs.count_unsettled()
             left_alone = await self._jobs.left_alone(_LEFT_ALONE_MAX)

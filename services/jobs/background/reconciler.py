@@ -1,12 +1,13 @@
-"""Compares the lists in Redis with the jobs that were handed over to them, and mends what differs.
+"""Compares the lists in Redis with the jobs that were dispatched to them, and repairs the differences.
 
 The lists are short, so the comparison is exact. An ID that is missing in two rounds was lost between commit, push, pop
-and claim, or with all that Redis held: it is pushed again, to be taken next. An ID that is no such job is removed.
-Redis is read first: whatever is in a list was committed before, so the database knows it.
+and claim, or with all data of Redis: it is pushed again, in front. An ID that belongs to no dispatched job is removed.
+Redis is read first: each ID in a list was committed before it was pushed, so the database has its job.
 
-One replica at a time compares a list: the turn is a lock of the one short transaction in which the database is read. So
-it takes no connection beside another one, and who freezes in it loses it when the database ends the transaction
-(`idle_in_transaction_timeout_seconds`). What two replicas push at once is twice in the list, which is harmless.
+One replica at a time compares a list: the turn is a lock of the one short transaction that reads the database. So it
+takes no second connection, and a replica that freezes loses its turn when the database ends the transaction
+(`idle_in_transaction_timeout_seconds`). An ID that two replicas push concurrently is in the list twice, which is
+harmless.
 """
 
 import random
@@ -26,24 +27,24 @@ from services.kit.errors import DomainError
 
 log = structlog.get_logger(__name__)
 
-# What was handed over just now may still be on its way.
+# Jobs that were dispatched a moment ago may not be pushed yet.
 _GRACE = timedelta(seconds=2)
-# Removing an ID costs Redis a walk through the list; the others are popped and passed by.
+# Removing an ID costs Redis a walk through the list; runners pop and skip the others.
 _REMOVED_MAX = 100
 _PUSHED_MAX = 5000
-# When so many lists have failed and none has not, it is not the lists.
+# When this many lists fail and none succeeds, the lists are not the cause.
 _FAILURES_MAX = 5
 
 
 class Reconciler:
-    """Looks at every list, again and again.
+    """The comparison of lists and database.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        lists: Where runners take IDs from.
-        window: How many IDs a list is to hold at most.
-        apart: How long it takes until a missing ID counts as lost.
+        lists: The lists that runners take IDs from.
+        window: The largest number of IDs in a list.
+        apart: The time after which a missing ID counts as lost.
     """
 
     def __init__(
@@ -63,20 +64,20 @@ class Reconciler:
         self._known: set[ListKey] | None = None
         # When an ID was first found missing.
         self._missing: dict[ListKey, dict[Any, float]] = {}
-        # Lists that could not be looked at, and were logged.
+        # Lists whose comparison fails, and was logged.
         self._failing: set[ListKey] = set()
 
     async def round(self) -> bool:
-        """Look at all lists that jobs wait in or that hold something; one that can't be looked at hinders no other."""
+        """Compare all lists that hold IDs or should; a list that fails delays no other."""
         keys = await self._keys()
         failed: dict[ListKey, Exception] = {}
-        # In another order each time, so that none is always behind one that takes long.
-        for looked_at, key in enumerate(random.sample(keys, len(keys))):
+        # In a new order each time, so that no list is always behind a slow one.
+        for compared, key in enumerate(random.sample(keys, len(keys))):
             try:
                 await self._reconcile(key)
             except Exception as error:
                 failed[key] = error
-                if len(failed) == looked_at + 1 == _FAILURES_MAX:
+                if len(failed) == compared + 1 == _FAILURES_MAX:
                     raise
         if failed and len(failed) == len(keys):
             raise next(iter(failed.values()))
@@ -87,18 +88,17 @@ class Reconciler:
         for key in failed.keys() - self._failing:
             error = failed[key]
             defect = None if isinstance(error, DomainError | QueueUnavailable) else error
-            problem = f"{type(error).__name__}: {error}"
-            log.error("list not compared", **_named(key), problem=problem, exc_info=defect)
+            log.error("list_not_compared", **_named(key), error=f"{type(error).__name__}: {error}", exc_info=defect)
         for key in self._failing - failed.keys():
-            log.info("list compared again", **_named(key))
+            log.info("list_compared_again", **_named(key))
         self._failing = set(failed)
 
     async def _keys(self) -> list[ListKey]:
-        """The lists that jobs wait in, and those that hold something though no job waits in them."""
+        """Return the lists that jobs were dispatched to, and lists that hold IDs of no dispatched job."""
         async with self.transactions.begin(read_only=True):
             waiting = set(await self._jobs.handed_over_lists())
         if self._known is None:
-            # What others have left before this process began.
+            # Lists that were filled before this process began.
             self._known = set(await self._lists.names())
         idle = sorted(self._known - waiting)
         lengths = await self._lists.lengths(idle) if idle else {}
@@ -111,12 +111,12 @@ class Reconciler:
         listed = set(await self._lists.read(key))
         async with self.transactions.begin(read_only=True):
             if not await self._jobs.try_turn(key):
-                # Another replica is at it. What this one saw last is not the round before the next.
+                # Another replica compares it. The last round of this replica is no longer the one before the next.
                 self._missing.pop(key, None)
                 return
             handed_over = await self._jobs.handed_over(key, _GRACE, self._limit)
             strangers = listed - set(handed_over)
-            # What was handed over within the grace, or beyond the limit, is none.
+            # Jobs that were dispatched within the grace, or beyond the limit, are no strangers.
             strangers -= await self._jobs.still_handed_over(strangers) if strangers else set()
         now = time.monotonic()
         before = self._missing.get(key, {})
@@ -143,9 +143,9 @@ class Reconciler:
             return
         await self._lists.push(waiting, first=True)
         JOBS.labels("reconciler", "pushed_again").inc(len(waiting))
-        log.info("jobs pushed again", **_named(key), jobs=len(waiting))
+        log.info("jobs_pushed_again", **_named(key), jobs=len(waiting))
 
 
 def _named(key: ListKey) -> dict[str, str]:
-    """A list in a log line."""
+    """Return the fields of a log line that name a list."""
     return {"queue": key.queue, "priority": key.priority.name}

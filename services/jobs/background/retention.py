@@ -1,4 +1,4 @@
-"""Deletes jobs that have been over for long."""
+"""Deletes old finished jobs."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,12 +12,12 @@ _BATCH = 500
 
 
 class Retention:
-    """Deletes jobs that have been over for long; of charged ones a receipt is kept.
+    """The deletion of old jobs that are final and settled; of charged jobs a receipt is kept.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        age: How long they are kept.
+        age: How long finished jobs are kept.
     """
 
     def __init__(self, transactions: Transactions[Any], jobs: JobRepository, *, age: timedelta) -> None:
@@ -27,7 +27,7 @@ class Retention:
         self._batches = Batches("retention")
 
     async def round(self) -> bool:
-        """Delete some; return whether there may be more of them."""
+        """Delete a batch; return whether more may be left."""
         return await self._batches.next(_BATCH, self._delete)
 
     async def _delete(self, batch: Batch) -> None:

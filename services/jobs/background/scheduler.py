@@ -1,4 +1,4 @@
-"""Makes jobs wait for runners when their time has come, whatever keeps the lists from being fed."""
+"""Makes scheduled jobs PENDING when they are due, also while the lists cannot be fed."""
 
 import asyncio
 import math
@@ -13,9 +13,9 @@ from services.kit.background import Loop
 from services.kit.data.transactions.ambient import Transactions
 
 _BATCH = 1000
-# How often the database is asked for what other replicas, also dead ones, have stored.
+# The interval of looking for jobs that other replicas, also dead ones, have stored.
 _POLL_SECONDS = 2.0
-# One that is due already is in the hands of another replica.
+# A job that is due already is locked by another replica.
 _DUE_POLL_SECONDS = 0.02
 
 
@@ -23,10 +23,10 @@ class Scheduler:
     """Releases SCHEDULED jobs that are due.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        changes: Is told of the jobs.
-        released: Is called when some were released.
+        changes: Notified of the released jobs.
+        released: Called when some were released.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Scheduler:
         self.loop = Loop("scheduler", self._round)
 
     def expect(self, wait: timedelta) -> None:
-        """Note that a job is due after this time."""
+        """Note that a job becomes due after this time."""
         due_at = asyncio.get_running_loop().time() + wait.total_seconds()
         if due_at < self._look_at:
             self._look_at = due_at
             self._sooner.set()
 
     async def _round(self) -> None:
-        # What is expected from here on may not be seen by the look.
+        # A job that is expected from here on may be stored after the query.
         self._look_at = math.inf
         async with self.transactions.begin():
             released = await self._jobs.release_scheduled(_BATCH)

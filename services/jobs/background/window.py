@@ -1,7 +1,7 @@
-"""How much of what waits a list is to hold: as much as runners take in a second, and of nobody too much.
+"""Decides how many jobs a list holds: as many as runners take in a second, and only a share of each customer.
 
-A list is first in, first out, so whatever is in it has to be run before a customer who comes now has a turn. What is
-not in it waits in the database, where turns are taken.
+A list is first in, first out: all jobs in it run before a customer who submits now has a turn. The other jobs wait in
+the database, where customers take turns.
 """
 
 from collections import Counter
@@ -10,33 +10,34 @@ from uuid import UUID
 
 from services.jobs.rules.entities import NewJob
 
-# So much work a list is to hold: runners never wait for a feed, and who comes now waits no longer than this.
+# The work that a list holds: runners never wait for a feed, and a new customer waits no longer than this.
 _SECONDS = 1.0
-# The shortest time over which it is measured how fast a list is emptied. By then half of what was known is forgotten.
+# The shortest time over which the rate is measured. After this time the previous rate has half of its weight.
 _MEASURED_SECONDS = 0.2
-# Nobody knows whether there was anything to take for longer than this.
+# Over a longer time the list may have been empty meanwhile, so the rate is unknown.
 _MEASURED_SECONDS_MAX = 5.0
-# As long as nothing has been measured.
+# Before the first measurement.
 _RATE_FIRST = 1000.0
 _LENGTH_MIN = 16
-# A longer list is taken back from, so that a list that was filled for fast jobs is not in the way of slow ones.
+# Jobs of a list that is longer than so many targets are withheld again: a list filled for fast jobs must not keep
+# others waiting behind slow ones.
 _EXCESS = 4
-# Not before it has been so for a while: what one replica takes back looks to the others as if runners had taken it.
+# The excess must last: jobs that one replica takes back look to the others as if runners had taken them.
 _EXCESS_SECONDS = 5.0
-# Beyond this nobody's jobs are handed over at once. Handing them over later costs a statement for each thousand.
+# Beyond so many targets all new jobs are withheld. Feeding them later costs a statement for each thousand.
 _CEILING = 16
-# So many jobs a customer may have in a list that holds enough already. Those that have few need no turns.
+# How many jobs of a customer enter a list that holds enough already. Customers with few jobs need no turns.
 _SHARE = 32
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_SECONDS_MAX = 0.5
 
 
 class Window:
-    """What one list is to hold. It knows of the list what pushes and looks tell.
+    """The target length of one list, estimated from the lengths that pushes and looks report.
 
     Args:
-        most: How many IDs the list is to hold at most.
-        now: The time on a clock that only goes forward; so is every other `now`.
+        most: The largest number of IDs in the list.
+        now: The time on a monotonic clock; so is every other `now`.
     """
 
     def __init__(self, most: int, now: float) -> None:
@@ -45,30 +46,30 @@ class Window:
         self._length = 0
         self._seen_at = now
         self._measured_from = now
-        # How long the list would be by now if nobody had taken anything since.
+        # The length that the list would have if no runner had taken anything since.
         self._untaken = 0
         self._excess_since: float | None = None
         self._shares = _Shares()
 
     @property
     def target(self) -> int:
-        """How long the list is to be."""
+        """The length that the list should have."""
         return max(1, min(max(round(self._rate * _SECONDS), _LENGTH_MIN), self._most))
 
     @property
     def needs_looks(self) -> bool:
-        """Whether the list holds so much that it matters how fast it is emptied."""
+        """Whether the list is long enough for its rate to matter."""
         return self._length > _LENGTH_MIN
 
     def saw(self, length: int, now: float) -> None:
-        """Note how long the list is, and measure how fast it is emptied."""
+        """Note the length of the list, and measure how fast runners empty it."""
         elapsed = now - self._measured_from
         rate = max(self._untaken - length, 0) / max(elapsed, _MEASURED_SECONDS)
         if length <= 0:
-            # It may have been empty for long: they take no less than that.
+            # The list may have been empty for long: the true rate is at least this.
             self._rate = max(self._rate, rate)
         elif _MEASURED_SECONDS <= elapsed <= _MEASURED_SECONDS_MAX and (
-            # Only a list that is nearly empty has to hold more.
+            # Only a list that is nearly empty needs a higher target.
             rate < self._rate or length <= self.target // 4
         ):
             kept = 0.5 ** (elapsed / _MEASURED_SECONDS)
@@ -78,21 +79,21 @@ class Window:
         self._length, self._seen_at = length, now
 
     def pushed(self, count: int, length: int, now: float) -> None:
-        """Note that jobs were pushed, and how long the list is with them."""
+        """Note that jobs were pushed, and the length of the list with them."""
         self.saw(length - count, now)
         self._untaken += count
         self._length = length
 
     def starved(self) -> None:
-        """Note that the list is empty although it was fed, and more jobs wait: it is to hold twice as many."""
+        """Double the target: the list is empty although it was fed, and more jobs wait."""
         self._rate = min(2 * max(self._rate, self.target / _SECONDS), self._most / _SECONDS)
 
     def room(self, length: int) -> int:
-        """How many IDs are to be fed: none before half are gone, because feeding single IDs costs a statement each."""
+        """Return how many IDs to feed: none before half are gone, because feeding single IDs costs a statement each."""
         return self.target - length if length <= self.target // 2 else 0
 
     def excess(self, length: int, now: float) -> int:
-        """How many IDs are to be taken back, so that others have their turn."""
+        """Return how many IDs to take back, so that other customers have their turn."""
         if length <= _EXCESS * self.target:
             self._excess_since = None
             return 0
@@ -101,22 +102,22 @@ class Window:
         return length - self.target if now - self._excess_since >= _EXCESS_SECONDS else 0
 
     def taken_back(self, count: int) -> None:
-        """Note that jobs were taken back, which no runner has taken."""
+        """Note that jobs were taken back by the feed, not by runners."""
         self._length -= count
         self._untaken -= count
 
     def pause_seconds(self) -> float:
-        """How long it takes until there may be room again."""
+        """Return the time after which the list may have room again."""
         seconds = (self._length - self.target / 2) / max(self._rate, 1.0)
         return min(max(seconds, _PAUSE_SECONDS_MIN), _PAUSE_SECONDS_MAX)
 
     def beyond(self, jobs: Sequence[NewJob], now: float) -> list[NewJob]:
-        """Choose the jobs that are not to be handed over at once.
+        """Return the jobs to withhold.
 
-        As long as the list is short, anybody's are. While it holds enough, only those of customers that have few in it.
+        While the list is short, none. While it holds enough, all but a few jobs of each customer.
         """
         length = max(0, round(self._length - self._rate * (now - self._seen_at)))
-        # What is known may be long ago: if it was full then, the feed finds out what it is now.
+        # The known length may be old: if the list was full then, the feed finds its present length.
         known = self._length
         if length + len(jobs) <= self.target and known + len(jobs) <= self._most:
             return []
@@ -133,10 +134,10 @@ class Window:
 
 
 class _Shares:
-    """Counts for each customer what was handed over while a list held enough, for as long as it may be in the list.
+    """The number of each customer's jobs that entered a list while it held enough, as long as they may be in the list.
 
-    What was handed over before the last as many as the list is long has been taken since. So two counts are kept, the
-    one of now and the one before, and the older is dropped when as many were counted as the list holds.
+    Jobs that were dispatched earlier than the last `length` jobs have been taken since. So two counts are kept, the
+    present and the previous one, and the previous is dropped whenever as many jobs were counted as the list holds.
     """
 
     def __init__(self) -> None:
@@ -145,12 +146,12 @@ class _Shares:
         self._counted = 0
 
     def turn_over(self, length: int) -> None:
-        """Forget what is not in the list any more."""
+        """Drop the previous count if its jobs can no longer be in the list."""
         if self._counted >= length:
             self._before, self._now, self._counted = self._now, Counter(), 0
 
     def take(self, customer_id: UUID) -> bool:
-        """Take one of a customer's share; False if it has none left."""
+        """Count a job of a customer; return False if the customer's share is used up."""
         if self._now[customer_id] + self._before[customer_id] >= _SHARE:
             return False
         self._now[customer_id] += 1

@@ -1,1 +1,1 @@
-"""What the jobs service asks of others: services, Redis, caches, processes."""
+"""Adapters to other services, Redis, caches and processes."""

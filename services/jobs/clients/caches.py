@@ -1,13 +1,15 @@
-"""What submissions ask for again and again, kept for a moment: job types, and which customers are active.
+"""Caches of what submissions read repeatedly: job types, and which customers are active.
 
-A change of a job type through this process is seen by the next submission; one through another process, and any of a
-customer, when its message arrives, and at the latest when the time of the cache has passed. Only good news is kept: a
-customer that was refused as inactive, and a job type that did not exist, are asked for again at once.
+A change of a job type through this process is seen by the next submission. A change through another process, and any
+change of a customer, is seen when its message arrives, at the latest when the cached value expires. Only positive
+results are cached: a customer that was inactive, and a job type that did not exist, are read again each time.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+from typing_extensions import override
 
 from services.jobs.rules.job_types import JobType, NewJobType
 from services.jobs.usecases.ports import Customers, JobTypeCache, JobTypeRepository, JobTypes
@@ -19,77 +21,79 @@ from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError
 from services.kit.settings import CacheSettings
 
-Wanted = UUID | str
+#: A job type's ID or name.
+IdOrName = UUID | str
 
 
 class CachedCustomers(Customers):
-    """The customers service, asked only for customers that were not active a moment ago, and once for many of them.
+    """A cache of active customers, in front of the customers service; concurrent misses share one call.
 
     Args:
-        customers: Asks it.
-        settings: Size and time.
+        customers: The customers service.
+        settings: Size and time to live.
     """
 
     def __init__(self, customers: Customers, settings: CacheSettings) -> None:
         self._customers = customers
-        self._asked: Coalescer[UUID, bool | None] = Coalescer("customers", self._ask)
+        self._calls: Coalescer[UUID, bool | None] = Coalescer("customers", self._call)
         self.cache: Cache[UUID, bool | DomainError] = Cache(
             CUSTOMERS,
             size=settings.size,
             ttl_seconds=settings.ttl_seconds,
             strategy=Strategy.NONSTRICT_READ_WRITE,
-            keep=lambda answer: answer is True,
+            keep=lambda active: active is True,
         )
 
+    @override
     async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
-        """Answers as `Customers.active` does."""
         return await self.cache.get_many(customer_ids, self._load)
 
     async def _load(self, customer_ids: Sequence[UUID]) -> Mapping[UUID, bool | DomainError]:
-        answers = await self._asked(customer_ids)
-        return {one: answer for one, answer in zip(customer_ids, answers, strict=True) if answer is not None}
+        results = await self._calls(customer_ids)
+        return {one: result for one, result in zip(customer_ids, results, strict=True) if result is not None}
 
-    async def _ask(self, customer_ids: Sequence[UUID]) -> list[bool | DomainError | None]:
+    async def _call(self, customer_ids: Sequence[UUID]) -> list[bool | DomainError | None]:
         found = await self._customers.active(set(customer_ids))
         return [found.get(one) for one in customer_ids]
 
 
 class CachedJobTypes(JobTypes, JobTypeCache):
-    """Job types by ID and by name, as submissions need them.
+    """A cache of job types by ID and by name.
 
     Args:
-        transactions: Where reading begins.
+        transactions: The transactions of the jobs database.
         job_types: The stored job types.
-        settings: Size and time.
+        settings: Size and time to live.
     """
 
     def __init__(self, transactions: Transactions[Any], job_types: JobTypeRepository, settings: CacheSettings) -> None:
         self._transactions = transactions
         self._job_types = job_types
-        self.cache: Cache[Wanted, JobType | DomainError] = Cache(
+        self.cache: Cache[IdOrName, JobType | DomainError] = Cache(
             "jobs.job_types",
             size=settings.size,
             ttl_seconds=settings.ttl_seconds,
             strategy=Strategy.NONSTRICT_READ_WRITE,
-            keep=lambda answer: isinstance(answer, JobType),
+            keep=lambda result: isinstance(result, JobType),
         )
 
-    async def resolve(self, wanted: Collection[Wanted]) -> Mapping[Wanted, JobType | DomainError]:
-        """Answers those that exist; a row that is not understood is answered as the error to fail with.
+    @override
+    async def resolve(self, wanted: Collection[IdOrName]) -> Mapping[IdOrName, JobType | DomainError]:
+        """Return the job types that exist; for a row that is not understood, the error to fail with.
 
-        Not to be called in a transaction: what is read for one caller is for all.
+        Must be called outside of a transaction, because all callers share what one of them reads.
         """
         return await self.cache.get_many(wanted, self._load)
 
+    @override
     def changing(self, *job_types: NewJobType) -> None:
-        """Has the open transaction, which changes job types, drop them from the caches when it ends."""
         self._transactions.after_end(self.cache.changing({key for one in job_types for key in (one.id, one.name)}))
 
-    def forget(self, wanted: Collection[Wanted]) -> None:
-        """Drops job types that turned out to be stale."""
+    @override
+    def forget(self, wanted: Collection[IdOrName]) -> None:
         self.cache.forget(wanted)
 
-    async def _load(self, wanted: Sequence[Wanted]) -> Mapping[Wanted, JobType | DomainError]:
+    async def _load(self, wanted: Sequence[IdOrName]) -> Mapping[IdOrName, JobType | DomainError]:
         async with self._transactions.begin(read_only=True):
             return await self._job_types.resolve(
                 [one for one in wanted if isinstance(one, UUID)], [one for one in wanted if isinstance(one, str)]

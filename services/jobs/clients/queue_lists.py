@@ -9,6 +9,7 @@ from uuid import UUID
 
 import redis.asyncio as redis
 import structlog
+from typing_extensions import override
 
 from innosystem.shared.queue_lists import list_name, parse_list_name
 from services.jobs.metrics import LIST_FAILURES
@@ -21,12 +22,12 @@ log = structlog.get_logger(__name__)
 
 _KEEPS_ALL = "noeviction"
 _SCANNED = 1000
-# What Redis says of a key that somebody has used for something else. It is about this one list.
+# The error of Redis about a key of another type, set by another program. It concerns this one list only.
 _OTHER_TYPE = "WRONGTYPE"
 
 
 class RedisQueueLists(QueueLists):
-    """Pushes IDs with LPUSH; runners take them from the other end, so each list is first in, first out.
+    """The lists: IDs are pushed with LPUSH and taken by runners from the other end, first in, first out.
 
     Args:
         client: A client with a short limit and few retries.
@@ -37,17 +38,14 @@ class RedisQueueLists(QueueLists):
         self._client = client
         self._prefix = prefix
         self._looked_at_policy = False
-        # Lists that are known to be of no use, and were logged.
+        # Lists that Redis refuses, and that were logged.
         self._refused: set[ListKey] = set()
 
+    @override
     async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
-        """Add jobs to their lists, one command a list, in one round trip.
-
-        Raises:
-            QueueUnavailable: If Redis did not confirm. Pushing again is harmless.
-        """
+        # One command a list, in one round trip. Pushing again after an error is harmless.
         lists: dict[ListKey, list[str]] = defaultdict(list)
-        # What is first is put where runners take from, so the last of them comes first.
+        # `first` pushes at the end that runners take from, so the last job is pushed first.
         for job in reversed(jobs) if first else jobs:
             lists[job.list].append(str(job.id))
         async with self._pipeline() as pipeline:
@@ -56,18 +54,19 @@ class RedisQueueLists(QueueLists):
                 add(self._name(key), *ids)
             return self._judged(list(lists), await pipeline.execute(raise_on_error=False))
 
+    @override
     async def lengths(self, keys: Sequence[ListKey]) -> Mapping[ListKey, int]:
-        """Ask in one round trip."""
         async with self._pipeline() as pipeline:
             for key in keys:
                 pipeline.llen(self._name(key))
             return self._judged(keys, await pipeline.execute(raise_on_error=False))
 
+    @override
     async def names(self) -> list[ListKey]:
-        """Walks through the names of all keys: not for every day."""
+        # A walk through the names of all keys: too costly for every round.
         found: list[ListKey] = []
         try:
-            # Of keys of another type under such a name none is a list of ours.
+            # A key of another type under such a name is none of the service's lists.
             pattern = f"{_escaped(self._prefix)}jobs:*:pending"
             async for name in self._client.scan_iter(pattern, count=_SCANNED, _type="list"):
                 key = _list_key(_text(name).removeprefix(self._prefix))
@@ -77,54 +76,56 @@ class RedisQueueLists(QueueLists):
             raise QueueUnavailable(f"{type(error).__name__}: {error}") from error
         return found
 
+    @override
     async def read(self, key: ListKey) -> list[UUID]:
-        """Reads the list whole: its length is bounded."""
+        # The whole list: its length is bounded.
         async with self._pipeline() as pipeline:
             pipeline.lrange(self._name(key), 0, -1)
             [values] = await pipeline.execute()
         return [job_id for value in values if (job_id := _job_id(value)) is not None]
 
+    @override
     async def remove(self, key: ListKey, job_ids: Collection[UUID]) -> None:
-        """Removes them in one round trip."""
         async with self._pipeline() as pipeline:
             for job_id in job_ids:
                 pipeline.lrem(self._name(key), 0, str(job_id))
             await pipeline.execute()
 
+    @override
     async def take_back(self, key: ListKey, count: int) -> list[UUID]:
-        """Pop them where they are pushed. What is no ID is gone with them."""
+        # Popped at the end where jobs are pushed. Values that are not IDs are dropped with them.
         async with self._pipeline() as pipeline:
             pipeline.lpop(self._name(key), count)
             [values] = await pipeline.execute()
         return [job_id for value in values or () if (job_id := _job_id(value)) is not None]
 
     async def check(self) -> None:
-        """Asks Redis whether it takes changes; for health checks. Warns once of a Redis that may throw IDs away.
+        """Check that Redis accepts changes, for health checks. Warn once about a Redis that may evict IDs.
 
         Raises:
-            QueueUnavailable: If it is a replica, as after a failover: it would answer a ping.
+            QueueUnavailable: If it is a replica, as after a failover; a ping would succeed.
         """
         role = await self._client.info("replication")
         if role.get("role") != "master":
             # The address may lead to another server by now.
             await self._client.connection_pool.disconnect(inuse_connections=False)
             master = f"{role.get('master_host')}:{role.get('master_port')}"
-            raise QueueUnavailable(f"it is a replica of {master} and takes no changes")
+            raise QueueUnavailable(f"Redis is a replica of {master} and accepts no changes")
         if not self._looked_at_policy:
             memory = await self._client.info("memory")
             self._looked_at_policy = True
             if (policy := memory.get("maxmemory_policy", _KEEPS_ALL)) != _KEEPS_ALL:
                 log.warning(
-                    "redis may evict job IDs",
+                    "redis_may_evict",
                     maxmemory_policy=policy,
-                    advice=f"set maxmemory-policy to {_KEEPS_ALL}: until they are found again, jobs wait",
+                    advice=f"set maxmemory-policy to {_KEEPS_ALL}: jobs of evicted IDs wait to be pushed again",
                 )
 
     def _name(self, key: ListKey) -> str:
         return self._prefix + list_name(key.queue, key.priority)
 
     def _judged(self, keys: Sequence[ListKey], lengths: Sequence[int | Exception]) -> dict[ListKey, int]:
-        """Leave out the lists that Redis refused for themselves; an error that concerns all of Redis is raised."""
+        """Leave out the lists that Redis refuses by themselves; raise an error that concerns all of Redis."""
         judged: dict[ListKey, int] = {}
         for key, length in zip(keys, lengths, strict=True):
             if not isinstance(length, Exception):
@@ -132,7 +133,7 @@ class RedisQueueLists(QueueLists):
             elif str(length).startswith(_OTHER_TYPE):
                 LIST_FAILURES.labels(key.queue, key.priority.name).inc()
                 if key not in self._refused:
-                    log.error("list can't be used", list=self._name(key), problem=str(length))
+                    log.error("queue_list_unusable", list=self._name(key), error=str(length))
             else:
                 raise length
         self._refused = (self._refused - judged.keys()) | (set(keys) - judged.keys())
@@ -140,7 +141,7 @@ class RedisQueueLists(QueueLists):
 
     @asynccontextmanager
     async def _pipeline(self) -> AsyncIterator[Any]:
-        """Yields the commands of one round trip, whose failure is ours."""
+        """Yield a pipeline for one round trip; a failure of Redis is raised as QueueUnavailable."""
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
                 yield pipeline
@@ -154,7 +155,7 @@ def _list_key(name: str) -> ListKey | None:
 
 
 def _escaped(prefix: str) -> str:
-    """A prefix as part of a pattern of Redis."""
+    """Return the prefix as part of a glob pattern of Redis."""
     return re.sub(r"([\\*?\[\]^])", r"\\\1", prefix)
 
 

@@ -1,7 +1,7 @@
-"""Checks inputs with the schemas of their job types so that nobody else has to wait for it.
+"""Checks inputs with the schemas of their job types without delaying other calls.
 
-What is small is checked at once, in the event loop; the rest by a process beside this one, which ends when a check
-takes more time or memory than it may.
+Small checks run in the event loop; all others run in a worker process, which ends when a check exceeds its limits of
+time or memory.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 import structlog
+from typing_extensions import override
 
 from services.jobs.clients.schema_worker import LENGTH, framed
 from services.jobs.rules.schemas.payloads import parse
@@ -29,19 +30,20 @@ from services.kit.errors import Overloaded
 log = structlog.get_logger(__name__)
 
 _KNOWN_MAX = 1000
-# What takes longer to compile is never compiled in the event loop.
+# A schema that takes longer to compile is never compiled in the event loop.
 _COMPILE_SECONDS_MAX = 0.02
 _WAITING_MAX = 100
-# The process measures its computing time; a clock only tells that it hangs, as when it is stopped from outside.
+# The worker limits its own CPU time. The elapsed time, so many times longer, detects a worker that hangs, as when it
+# was stopped by a signal.
 _PATIENCE = 10
-_TOO_MUCH = "it takes more time or memory to check than is allowed; make it smaller, or have the schema simplified"
+_TOO_MUCH = "it takes more time or memory to check than allowed: make it smaller, or simplify the schema"
 
 
 class IsolatedSchemaChecks(SchemaChecks):
-    """Checks inputs and schemas.
+    """Checks in the event loop where they are small, else in a worker process.
 
     Args:
-        cpu_seconds_max: How much computing time a check may take that is not small.
+        cpu_seconds_max: The CPU time that a check in the worker process may take.
     """
 
     def __init__(self, cpu_seconds_max: float = 1.0) -> None:
@@ -52,52 +54,37 @@ class IsolatedSchemaChecks(SchemaChecks):
         # The loop keeps no more than a weak reference to a task.
         self._asked: set[asyncio.Task[Any]] = set()
 
+    @override
     def check_small(self, schema: str, text: str) -> Verdict | None:
-        """Checks an input if that is small work; else answers None, and `check` has to be asked."""
         known = self._known.get(schema)
         if known is None or not known.cost.is_small(text):
             return None
         return Verdict(schema, known.problem(parse(text)))
 
+    @override
     async def check(self, schema: str, text: str) -> Verdict:
-        """Checks an input, however large.
-
-        Args:
-            schema: A schema that is stored.
-            text: JSON text that can be stored.
-
-        Raises:
-            Overloaded: If too many inputs wait for their check.
-        """
         if schema not in self._known:
             await self._learn(schema)
         if (verdict := self.check_small(schema, text)) is not None:
             return verdict
-        answer = await self._ask(schema, text)
-        if answer is None:
-            return Verdict(
-                schema, f"at the whole input: it {_TOO_MUCH}; make it smaller, or have the schema simplified"
-            )
-        # A stored schema that an older release took, and this one does not, lets nothing pass unchecked.
-        return Verdict(schema, answer.get("invalid") or answer.get("problem"))
+        result = await self._ask(schema, text)
+        if result is None:
+            return Verdict(schema, f"at the whole input: {_TOO_MUCH}")
+        # A stored schema that an older release accepted, and this release refuses, accepts no input.
+        return Verdict(schema, result.get("invalid") or result.get("problem"))
 
+    @override
     async def check_schema(self, schema: str) -> None:
-        """Checks a schema that is to be stored.
-
-        Raises:
-            InvalidSchema: If it can't be used, or checks with it could not be bounded.
-            Overloaded: If too many inputs wait for their check.
-        """
-        answer = await self._ask(schema, None)
-        if answer is None:
-            raise InvalidSchema("it takes more time or memory to compile than is allowed: simplify its patterns")
-        if problem := answer.get("invalid") or answer["too_heavy"]:
+        result = await self._ask(schema, None)
+        if result is None:
+            raise InvalidSchema("it takes more time or memory to compile than allowed: simplify its patterns")
+        if problem := result.get("invalid") or result["too_heavy"]:
             raise InvalidSchema(problem)
 
     async def _learn(self, schema: str) -> None:
-        """Finds out whether a schema may be compiled here."""
-        answer = await self._ask(schema, None)
-        cheap = answer is not None and answer.get("seconds", _COMPILE_SECONDS_MAX) < _COMPILE_SECONDS_MAX
+        """Find out whether a schema may be compiled in the event loop."""
+        result = await self._ask(schema, None)
+        cheap = result is not None and result.get("seconds", _COMPILE_SECONDS_MAX) < _COMPILE_SECONDS_MAX
         self._known[schema] = Schema(schema) if cheap else None
         if len(self._known) > _KNOWN_MAX:
             self._known.popitem(last=False)
@@ -109,24 +96,24 @@ class IsolatedSchemaChecks(SchemaChecks):
         asked = asyncio.create_task(self._ask_in_turn({"schema": schema, "input": text}))
         self._asked.add(asked)
         asked.add_done_callback(self._asked.discard)
-        # Not given up half-way when the caller leaves: the next question would get this one's answer.
+        # Shielded from the caller's cancellation: the next question would receive the response to this one.
         return await asyncio.shield(asked)
 
     async def _ask_in_turn(self, question: dict[str, Any]) -> dict[str, Any] | None:
         try:
             async with self._turn:
-                answer = await asyncio.to_thread(self._worker.ask, question)
+                result = await asyncio.to_thread(self._worker.ask, question)
         finally:
             self._waiting -= 1
-        if answer is None:
+        if result is None:
             log.warning(
-                "schema check given up", schema_bytes=len(question["schema"]), input_bytes=len(question["input"] or "")
+                "schema_check_given_up", schema_bytes=len(question["schema"]), input_bytes=len(question["input"] or "")
             )
-        return answer
+        return result
 
 
 class _Worker:
-    """The process, from a thread; it is started when it is needed, and again when it has ended."""
+    """The worker process, called from a thread; started when it is needed, and again after it has ended."""
 
     def __init__(self, cpu_seconds_max: float) -> None:
         self._cpu_seconds_max = cpu_seconds_max
@@ -134,16 +121,18 @@ class _Worker:
         self._ended: weakref.finalize[Any, Any] | None = None
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
-        """Asks; None if the process ended over it, twice (somebody else may have ended it) or because of its time.
+        """Return the worker's response; None if the question ended the worker twice, or once by its CPU time.
+
+        Twice, because another process may have ended the worker the first time.
 
         Raises:
-            Overloaded: If it stood still instead, twice: that says nothing about the question.
+            Overloaded: If the worker hung twice, which says nothing about the question.
         """
         hung = False
         for _ in range(2):
             process = self._running()
             try:
-                return self._answer(process, framed(question))
+                return self._response(process, framed(question))
             except (OSError, EOFError) as error:
                 self._end()
                 hung = isinstance(error, TimeoutError)
@@ -153,19 +142,19 @@ class _Worker:
             raise Overloaded
         return None
 
-    def _answer(self, process: "subprocess.Popen[bytes]", question: bytes) -> dict[str, Any]:
-        questions, answers = (cast("BinaryIO", pipe).fileno() for pipe in (process.stdin, process.stdout))
+    def _response(self, process: "subprocess.Popen[bytes]", question: bytes) -> dict[str, Any]:
+        questions, responses = (cast("BinaryIO", pipe).fileno() for pipe in (process.stdin, process.stdout))
         until = monotonic() + self._cpu_seconds_max * _PATIENCE
         _write(questions, question, until)
-        [length] = LENGTH.unpack(_read(answers, LENGTH.size, until))
-        answer: dict[str, Any] = orjson.loads(_read(answers, length, until))
-        return answer
+        [length] = LENGTH.unpack(_read(responses, LENGTH.size, until))
+        response: dict[str, Any] = orjson.loads(_read(responses, length, until))
+        return response
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             command = [sys.executable, "-m", "services.jobs.clients.schema_worker", str(self._cpu_seconds_max)]
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            # A question may be more than fits into the pipe, and nobody may read it.
+            # A question may exceed the pipe's buffer, and the worker may have stopped reading.
             os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
             self._ended = weakref.finalize(self, _kill, self._process)
         return self._process
@@ -180,7 +169,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
-        # The rest of a question can't be written any more.
+        # Closing flushes the rest of a question, which fails.
         with suppress(OSError):
             if pipe is not None:
                 pipe.close()

@@ -1,7 +1,7 @@
-"""A process that checks inputs with JSON Schemas: one question a message, on standard input; `schema_checks` asks it.
+"""The worker process that checks inputs with JSON Schemas: one question a message, on standard input.
 
-It may take a bounded time and memory for each question, and ends if it takes more: nothing inside of a process can
-stop the library that checks. So does a schema that makes the library crash.
+Each question has limits of time and memory, and the process ends when it exceeds them, because no code inside of a
+process can stop the library that checks. A schema that makes the library crash ends the process as well.
 """
 
 import resource
@@ -25,32 +25,32 @@ _COMPILED_MAX = 16
 
 
 def main(cpu_seconds_max: float) -> None:
-    """Answers until there is nothing more to read.
+    """Respond to questions until the input ends.
 
     Args:
-        cpu_seconds_max: How much computing time a question may take.
+        cpu_seconds_max: The CPU time that a question may take.
     """
-    # A terminal's Ctrl-C reaches all processes of a group: this one ends when its service does.
+    # A terminal's Ctrl-C reaches all processes of a group: the worker ends with its service instead.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES_MAX, _MEMORY_BYTES_MAX))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while header := sys.stdin.buffer.read(LENGTH.size):
         question = orjson.loads(sys.stdin.buffer.read(*LENGTH.unpack(header)))
-        # Computing time, and not what a clock shows: a busy machine makes no schema worse.
+        # CPU time, not elapsed time: a busy machine makes no schema more costly.
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds_max)
-        answer = _answered(question)
+        response = _respond(question)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        sys.stdout.buffer.write(framed(answer))
+        sys.stdout.buffer.write(framed(response))
         sys.stdout.buffer.flush()
 
 
 def framed(message: Mapping[str, Any]) -> bytes:
-    """Return a message as both sides read it: its length, and JSON."""
+    """Return a message as both sides read it: its length and JSON."""
     text = orjson.dumps(message)
     return LENGTH.pack(len(text)) + text
 
 
-def _answered(question: Mapping[str, Any]) -> dict[str, Any]:
+def _respond(question: Mapping[str, Any]) -> dict[str, Any]:
     began_at = process_time()
     try:
         schema = _compiled(question["schema"])

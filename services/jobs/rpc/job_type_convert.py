@@ -1,4 +1,4 @@
-"""Between the messages of the job type contract and the domain."""
+"""Conversion between the messages of the job type contract and the domain."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ REQUIRED = frozenset({"name", "processing_logic_id", "processor_type"})
 
 
 def new_job_type(message: job_type_pb2.JobType) -> NewJobType:
-    """The job type that a create describes. The rules of the contract were checked before."""
+    """Return the job type of a create request, which satisfies the contract."""
     values = {name: value for path in CHANGEABLE for name, value in _values(message, path).items()}
     if not message.HasField("enabled"):
         values["enabled"] = True
@@ -42,12 +42,12 @@ def new_job_type(message: job_type_pb2.JobType) -> NewJobType:
 
 
 def changes(message: job_type_pb2.JobType, paths: frozenset[str]) -> dict[str, Any]:
-    """The new values of an update, by the names of the entity's fields."""
+    """Return the new values of an update, by the names of the entity's fields."""
     return {name: value for path in sorted(paths) for name, value in _values(message, path).items()}
 
 
 def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
-    """What one field of the message means for the entity, with the contract's defaults for what is not set."""
+    """Return the entity's values for one field of the message, with the contract's defaults for unset fields."""
     match path:
         case "processor_type":
             name = job_type_pb2.ProcessorType.Name(message.processor_type)
@@ -60,9 +60,11 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
         case "max_attempts":
             return {path: message.max_attempts or 1}
         case "timeout":
-            return {path: _length(message, path, job_types.DEFAULT_TIMEOUT)}
+            timeout = message.timeout if message.HasField("timeout") else None
+            return {path: _length(timeout, job_types.DEFAULT_TIMEOUT)}
         case "expires_after":
-            return {path: _length(message, path, job_types.DEFAULT_EXPIRES_AFTER)}
+            expires_after = message.expires_after if message.HasField("expires_after") else None
+            return {path: _length(expires_after, job_types.DEFAULT_EXPIRES_AFTER)}
         case "retry_policy":
             return _retry_values(message.retry_policy)
         case "input_schema_json":
@@ -71,20 +73,21 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
 
 
 def _retry_values(policy: job_type_pb2.RetryPolicy) -> dict[str, Any]:
+    initial_backoff = policy.initial_backoff if policy.HasField("initial_backoff") else None
+    max_backoff = policy.max_backoff if policy.HasField("max_backoff") else None
     return {
-        "retry_initial_backoff": _length(policy, "initial_backoff", job_types.DEFAULT_INITIAL_BACKOFF),
-        "retry_max_backoff": _length(policy, "max_backoff", job_types.DEFAULT_MAX_BACKOFF),
+        "retry_initial_backoff": _length(initial_backoff, job_types.DEFAULT_INITIAL_BACKOFF),
+        "retry_max_backoff": _length(max_backoff, job_types.DEFAULT_MAX_BACKOFF),
         "retry_multiplier": policy.multiplier or job_types.DEFAULT_MULTIPLIER,
     }
 
 
-def _length(message: Any, name: str, default: timedelta) -> timedelta:
-    length: Duration = getattr(message, name)
-    return length.ToTimedelta() if message.HasField(name) else default
+def _length(length: Duration | None, default: timedelta) -> timedelta:
+    return default if length is None else length.ToTimedelta()
 
 
 def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
-    """The job type as clients see it."""
+    """Return the message of a job type."""
     return job_type_pb2.JobType(
         id=str(job_type.id),
         name=job_type.name,

@@ -1,4 +1,4 @@
-"""JobTypeService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+"""JobTypeService over gRPC: parse, call the use case, convert. Rules and errors live in inner layers."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""JobService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+"""JobService over gRPC: parse, call the use case, convert. Rules and errors live in inner layers."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
@@ -40,7 +40,7 @@ _FILTERED_MAX = 1000
 _DEFAULT_LEASE = timedelta(seconds=60)
 _FULL = job_pb2.JobView.JOB_VIEW_FULL
 
-# Changes jobs that are named by their IDs.
+# A change of jobs by their IDs.
 Change = Callable[..., Coroutine[Any, Any, list[Job | DomainError]]]
 
 
@@ -118,7 +118,7 @@ class JobServicer(JobServiceServicer):
     async def _changed(
         self, request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest, changeable: Specification, change: Change
     ) -> tuple[Sequence[pb.JobResult], str]:
-        """Changes the jobs that a request names by IDs or by a filter; the token leads to the next of the filter."""
+        """Change jobs by IDs or by a filter; return the results and the token of the filter's next page."""
         message, token = partial(convert.job_result, view=request.view), ""
         if request.WhichOneof("jobs") == "ids":
             results = await batch_results(

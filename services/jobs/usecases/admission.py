@@ -1,4 +1,4 @@
-"""Judges a batch of submissions: each becomes a job to store, is refused, or waits for a check that takes long."""
+"""Admission of submissions: each becomes a job to store, is refused, or needs a slow check first."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from services.jobs.rules.submission import Submission, admitted, check_verdict, 
 from services.jobs.usecases.ports import SchemaChecks
 from services.kit.errors import DomainError
 
-# What takes longer than a millisecond or two to parse is not parsed in the event loop.
+# A larger input takes more than a millisecond or two to parse, and is parsed outside of the event loop.
 _LARGE = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Unchecked:
-    """A submission that could be admitted if its input satisfies a schema, which takes long to find out."""
+    """A submission that is admissible if its input satisfies a schema, which takes a slow check."""
 
     submission: Submission
     schema: str
@@ -29,11 +29,11 @@ class Unchecked:
 
 @dataclass(frozen=True)
 class Admissions:
-    """What a batch of submissions is judged by.
+    """The data that a batch of submissions is judged by.
 
     Attributes:
-        types: The job types that they name.
-        now: The time.
+        types: The job types that the submissions name.
+        now: The time of the database.
         checks: Checks inputs with schemas.
     """
 
@@ -42,11 +42,11 @@ class Admissions:
     checks: SchemaChecks
 
     def judge(self, submission: Submission, active: bool | DomainError | None) -> NewJob | Unchecked | DomainError:
-        """Return the job to store, or why it is refused or can't be said yet.
+        """Return the job to store, the slow check that it needs first, or the reason to refuse it.
 
         Args:
-            submission: What is judged.
-            active: Whether its customer is; None if there is none.
+            submission: The submission.
+            active: Whether its customer is active, or why that is unknown; None if the customer does not exist.
         """
         try:
             payload = _payload(submission)
@@ -88,7 +88,7 @@ def _check_customer(customer_id: UUID, active: bool | DomainError | None) -> Non
 
 
 async def with_large_inputs_checked(submissions: Sequence[Submission]) -> Sequence[Submission]:
-    """Checks the inputs beforehand that take long, where the event loop does not wait for it."""
+    """Return the submissions with their large inputs checked, outside of the event loop."""
     if all(len(one.input_json) <= _LARGE for one in submissions):
         return submissions
     return [

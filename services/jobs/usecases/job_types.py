@@ -1,4 +1,4 @@
-"""What can be done with job types."""
+"""Job types: create, read, change, pause and delete them."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -17,10 +17,10 @@ from services.kit.errors import EtagMismatch, InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
-# A schema may have 64 KiB: so many are read at a time, until there are enough for an answer.
+# A schema may have 64 KiB: so many job types are read at a time, until they fill a response.
 _PART = 50
 _PAGE_CHARACTERS_MAX = 4_000_000
-# How often a change is made anew that another one got in the way of.
+# How often a change is repeated after a concurrent change.
 _RETRIES = 4
 
 
@@ -28,10 +28,10 @@ class JobTypeService:
     """The use cases of job types. Each is one transaction.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         job_types: The stored job types.
         cache: The job types that submissions have in a cache.
-        queue: Is told when jobs may be handed over again.
+        queue: Notified when jobs may be dispatched again.
         checks: Checks schemas.
     """
 
@@ -50,41 +50,42 @@ class JobTypeService:
         self._checks = checks
 
     async def create(self, new: NewJobType) -> tuple[JobType, bool]:
-        """Stores a job type.
+        """Store a job type.
 
         Returns:
             The job type, and whether an earlier call with the same ID stored it.
 
         Raises:
-            InvalidField: If no runner runs such jobs, ISO 4217 has no such currency, or the schema can't be used.
+            InvalidField: If no runner runs such jobs, ISO 4217 lacks the currency, or the schema is unusable.
             JobTypeNameTaken: If another job type has the name.
             IdempotencyKeyReused: If the ID was used with other parameters.
         """
-        asked = parameters(new)
+        requested = parameters(new)
         _check(new)
-        # A repeated call is answered as the first was, also if this release would not take its schema any more.
+        # A repeated call succeeds like the first, even if this release would refuse its schema.
         if new.input_schema is not None and not await self._is_stored(new.id):
             await self._check_schema(new.input_schema)
         try:
             async with self.transactions.begin():
                 if (known := await self._job_types.get(new.id)) is None:
                     check_currency(new.currency, "job_type.currency")
-                    return await self._job_types.create(replace(new, request_digest=digest(asked))), False
+                    return await self._job_types.create(replace(new, request_digest=digest(requested))), False
         except AlreadyExists as error:
-            # The same call may have been faster in another process: then both constraints may be the one named.
+            # A concurrent call with the same ID may have won in another process: then the error may name either
+            # constraint.
             async with self.transactions.begin(read_only=True):
                 known = await self._job_types.get(new.id)
             if known is None:
                 raise _name_taken(error, new.name) from error
-        check_same(asked, known.request_digest)
+        check_same(requested, known.request_digest)
         return known, True
 
     @transactional(read_only=True)
     async def get(self, wanted: UUID | str) -> JobType:
-        """Answers a job type by its ID or name.
+        """Return a job type by its ID or name.
 
         Raises:
-            JobTypeNotFound: If there is none.
+            JobTypeNotFound: If the job type does not exist.
         """
         if isinstance(wanted, UUID):
             job_type = await self._job_types.get(wanted)
@@ -96,7 +97,7 @@ class JobTypeService:
 
     @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[JobType]:
-        """Answers a page of job types; shorter than asked for where they are large."""
+        """Return a page of job types; a shorter page where they are large."""
         found: list[JobType] = []
         while True:
             part = await self._job_types.list_page(replace(query, page_size=min(_PART, query.page_size - len(found))))
@@ -107,17 +108,17 @@ class JobTypeService:
             query = replace(query, cursor=part.next_cursor)
 
     async def update(self, job_type_id: UUID, changes: Mapping[str, Any], etag: str) -> JobType:
-        """Changes some fields. A new price touches only jobs submitted later.
+        """Change some fields. A new price applies only to jobs submitted later.
 
         Args:
-            job_type_id: Which.
+            job_type_id: The job type.
             changes: New values by the names of the fields.
             etag: Checked if not empty.
 
         Raises:
-            JobTypeNotFound: If there is none.
+            JobTypeNotFound: If the job type does not exist.
             JobTypeNameTaken: If another job type has the name.
-            InvalidField: If no runner runs such jobs, or the schema can't be used.
+            InvalidField: If no runner runs such jobs, or the schema is unusable.
             EtagMismatch: If the etag is not the present one.
         """
         if schema := changes.get("input_schema"):
@@ -139,10 +140,10 @@ class JobTypeService:
 
     @transactional(retries=_RETRIES, patient=True)
     async def set_paused(self, job_type_id: UUID, *, paused: bool) -> JobType:
-        """Pauses or resumes a job type.
+        """Pause or resume a job type.
 
         Raises:
-            JobTypeNotFound: If there is none.
+            JobTypeNotFound: If the job type does not exist.
         """
         job_type = await self._existing(job_type_id, "")
         if job_type.paused == paused:
@@ -152,10 +153,10 @@ class JobTypeService:
         return await self._job_types.update(replace(job_type, paused=paused))
 
     async def delete(self, job_type_id: UUID, etag: str) -> None:
-        """Removes a job type that no job uses.
+        """Delete a job type that no job uses.
 
         Raises:
-            JobTypeNotFound: If there is none.
+            JobTypeNotFound: If the job type does not exist.
             JobTypeInUse: If a job uses it.
             EtagMismatch: If the etag is not empty and not the present one.
         """
@@ -174,14 +175,14 @@ class JobTypeService:
             return await self._job_types.get(job_type_id) is not None
 
     async def _check_schema(self, schema: str) -> None:
-        """Not in a transaction: it may take a second."""
+        """Check a schema, outside of a transaction because it may take a second."""
         try:
             await self._checks.check_schema(schema)
         except InvalidSchema as error:
             raise InvalidField.of("job_type.input_schema_json", str(error)) from None
 
     async def _existing(self, job_type_id: UUID, etag: str) -> JobType:
-        # Locked before it is read: of those who change it at the same moment each waits for the one before.
+        # Locked before it is read, so that concurrent changes follow one another.
         job_type = await self._job_types.get_locked(job_type_id)
         if job_type is None:
             raise JobTypeNotFound(str(job_type_id))
@@ -198,7 +199,7 @@ def _check(job_type: NewJobType) -> None:
         raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
 
 
-# Where the contract has a parameter, if that is not under its own name in `job_type`.
+# The paths of parameters whose name in the contract differs.
 _PATHS = {
     "retry_initial_backoff": "retry_policy.initial_backoff",
     "retry_max_backoff": "retry_policy.max_backoff",
@@ -208,7 +209,7 @@ _PATHS = {
 
 
 def parameters(new: NewJobType) -> dict[str, object]:
-    """Name what must be the same when the call is repeated by its path in the contract."""
+    """Return the values that a repeated call must have in common with the first, by their paths in the contract."""
     return {
         f"job_type.{_PATHS.get(field.name, field.name)}": getattr(new, field.name)
         for field in fields(NewJobType)

@@ -18,11 +18,11 @@ GENERATIONS_MAX = 20
 
 
 class Reservations:
-    """Reserves the price of jobs.
+    """The reservation of the price of jobs.
 
     Args:
         wallets: The wallets service.
-        times: How long a hold may be without a job.
+        times: The limits of holds without a job.
     """
 
     def __init__(self, wallets: HoldWallets, times: HoldTimes) -> None:
@@ -30,13 +30,13 @@ class Reservations:
         self.times = times
 
     async def reserve(self, wanted: Sequence[Reservation]) -> Mapping[UUID, Reserved | DomainError]:
-        """Reserves money in one call; in one more for those whose hold of an earlier time can't be used any more.
+        """Reserve money in one call, and in another for jobs whose hold of an earlier call is no longer usable.
 
         Args:
-            wanted: At most one for a job.
+            wanted: The reservations, at most one for a job.
 
         Returns:
-            By job what is reserved, at the price that was reserved first, or why nothing is.
+            By job the money that is reserved, at the price of its first reservation, or why none is.
         """
         outcomes: dict[UUID, Reserved | DomainError] = {}
         left = list(wanted)
@@ -55,10 +55,10 @@ class Reservations:
         return outcomes | {one.job_id: _spent() for one in left}
 
     def _judged(self, wanted: Reservation, hold: Hold | HoldState) -> Reserved | DomainError | None:
-        """What a hold means for the job; None if another one is needed."""
+        """Return what a hold means for the job; None if the job needs a new hold."""
         state = hold if isinstance(hold, HoldState) else hold.state
         if state is HoldState.CAPTURED:
-            # The job was charged, and is deleted by now: it must not be run again under its ID.
+            # The job was charged and then deleted: it must not run again under its ID.
             return _spent()
         if state is HoldState.RELEASED or isinstance(hold, HoldState):
             return None

@@ -35,15 +35,15 @@ from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, Idem
 from services.kit.fast_dataclasses import changed
 from services.kit.idempotency import check_same
 
-# How often what takes long is done for a submission: a schema may have changed when an input was checked with it.
+# How often a submission repeats its slow steps: a schema may change while an input is checked with it.
 _TRIES_MAX = 4
-# In this time the wallets service knows which wallets are locked, and answers the others.
+# Within this time the wallets service has found out which wallets are locked, and has served the others.
 _LOCKED_SECONDS = 0.75
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The answer to a submission; replayed if an earlier one with the same ID stored the job."""
+    """A stored job; replayed if an earlier submission with the same ID stored it."""
 
     job: Job
     replayed: bool
@@ -53,14 +53,15 @@ class SubmitService:
     """The use case of submission.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
         job_types: The job types that submissions name.
-        customers: Asks the customers service.
+        customers: The customers service.
         reservations: Reserves the price of jobs.
-        queue: Takes the IDs of stored jobs.
-        now: The time of the database, by which all stored times are judged.
+        queue: Dispatches the stored jobs.
+        now: The time of the database, which all stored times are compared with.
         checks: Checks inputs with the schemas of their types.
+        lock_times: How long submissions wait for locked rows.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class SubmitService:
         self._queue = queue
         self._now = now
         self._checks = checks
-        self._submissions: Coalescer[_Asked, Submitted | _Admitted | _Unasked | Unchecked] = Coalescer(
+        self._submissions: Coalescer[_Prepared, Submitted | _Admitted | _Unprepared | Unchecked] = Coalescer(
             "submissions",
             self._submit,
             unlocked=partial(self._submit, wait=False),
@@ -100,100 +101,99 @@ class SubmitService:
             size=lambda one: len(one.submission.input_json),
             times=lock_times,
         )
-        self._asking = BriefWait()
-        self._paying = BriefWait(_LOCKED_SECONDS)
+        self._customers_wait = BriefWait()
+        self._wallets_wait = BriefWait(_LOCKED_SECONDS)
 
     async def submit(
         self, submissions: Sequence[Submission], *, patient: bool = False
     ) -> list[Submitted | DomainError]:
-        """Reserves the price of jobs, stores them and hands them to the queue; each alone succeeds or fails.
+        """Reserve the price of jobs, store them and dispatch them; each submission succeeds or fails alone.
 
         Concurrent calls share their transactions.
 
-        A hold stays when its job could not be stored: somebody else may be about to store it under the same ID. Who
-        submits the job again finds it, and otherwise the hold auditor releases it.
+        A hold remains when its job could not be stored, because a concurrent call may be about to store the job under
+        the same ID. A repeated submission finds the hold; otherwise the hold auditor releases it.
 
         Args:
             submissions: The jobs.
-            patient: Whether to wait for wallets that are locked: the other submissions have to wait as well.
+            patient: Whether to wait for locked wallets, which delays the other submissions of the call.
 
         Returns:
             The results, aligned with the submissions.
 
         Raises:
-            ConcurrentUpdate: If a job type was deleted at the same moment; nothing was stored.
+            ConcurrentUpdate: If a job type was deleted concurrently; nothing was stored.
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
-            Overloaded: If too much is waiting to be stored.
+            Overloaded: If too many submissions wait to be stored.
         """
         ready = await with_large_inputs_checked(submissions)
-        asked = await self._asked(ready) if self._asking.is_over else [_Asked(one) for one in ready]
-        results = await self._submissions(asked, patient=patient)
+        prepared = await self._prepared(ready) if self._customers_wait.is_over else [_Prepared(one) for one in ready]
+        results = await self._submissions(prepared, patient=patient)
         for _ in range(_TRIES_MAX):
-            unready = {at: one for at, one in enumerate(results) if isinstance(one, _Unasked | Unchecked)}
+            unready = {at: one for at, one in enumerate(results) if isinstance(one, _Unprepared | Unchecked)}
             if not unready:
                 break
-            made = dict(zip(unready, await self._made_ready([*unready.values()]), strict=True))
-            again = iter(
-                await self._submissions([one for one in made.values() if isinstance(one, _Asked)], patient=patient)
-            )
-            for at, one in made.items():
-                results[at] = next(again) if isinstance(one, _Asked) else one
-        return [_answer(one) for one in await self._with_money(results, patient=patient)]
+            prepared_by = dict(zip(unready, await self._made_ready([*unready.values()]), strict=True))
+            again = [one for one in prepared_by.values() if isinstance(one, _Prepared)]
+            repeated = iter(await self._submissions(again, patient=patient))
+            for at, one in prepared_by.items():
+                results[at] = next(repeated) if isinstance(one, _Prepared) else one
+        return [_final(one) for one in await self._with_money(results, patient=patient)]
 
-    async def _made_ready(self, unready: "Sequence[_Unasked | Unchecked]") -> "list[_Asked | DomainError]":
-        """Do what takes too long for a batch, where nobody else waits for it."""
-        asked = iter(await self._asked([one.submission for one in unready if isinstance(one, _Unasked)]))
-        return [next(asked) if isinstance(one, _Unasked) else await self._checked(one) for one in unready]
+    async def _made_ready(self, unready: "Sequence[_Unprepared | Unchecked]") -> "list[_Prepared | DomainError]":
+        """Do the slow steps of some submissions, outside of a batch."""
+        prepared = iter(await self._prepared([one.submission for one in unready if isinstance(one, _Unprepared)]))
+        return [next(prepared) if isinstance(one, _Unprepared) else await self._checked(one) for one in unready]
 
-    async def _asked(self, submissions: Sequence[Submission]) -> "list[_Asked]":
-        with self._asking.by_itself():
+    async def _prepared(self, submissions: Sequence[Submission]) -> "list[_Prepared]":
+        with self._customers_wait.by_itself():
             active = await self._customers.active({one.customer_id for one in submissions})
-        return [_Asked(one, active) for one in submissions]
+        return [_Prepared(one, active) for one in submissions]
 
-    async def _checked(self, one: Unchecked) -> "_Asked | DomainError":
+    async def _checked(self, one: Unchecked) -> "_Prepared | DomainError":
         try:
-            return _Asked(replace(one.submission, verdict=await self._checks.check(one.schema, one.text)))
+            return _Prepared(replace(one.submission, verdict=await self._checks.check(one.schema, one.text)))
         except DomainError as error:
             return error
 
     async def _with_money(self, results: "Sequence[_Result]", *, patient: bool) -> "list[_Result]":
-        """Reserve and store what the batch has left, apart from those who need no money."""
+        """Reserve and store the jobs that their batch has left because of a slow wallet."""
         held = [one for one in results if isinstance(one, _Admitted)]
         if not held:
             return list(results)
-        with self._paying.by_itself():
+        with self._wallets_wait.by_itself():
             stored = iter(await self._paid(held, patient=patient))
         return [next(stored) if isinstance(one, _Admitted) else one for one in results]
 
-    async def _submit(self, asked: "Sequence[_Asked]", *, wait: bool = True) -> "list[_Result]":
-        """Store what can be stored at once; the rest is refused, or left to its callers."""
+    async def _submit(self, prepared: "Sequence[_Prepared]", *, wait: bool = True) -> "list[_Result]":
+        """Store the jobs that need no slow step; refuse the others, or leave the slow step to their callers."""
         until = self._store_until()
-        submissions = [one.submission for one in asked]
+        submissions = [one.submission for one in prepared]
         known, types, active = await asyncio.gather(
             self._stored_before(submissions),
             self._job_types.resolve({one.job_type for one in submissions}),
-            self._active(asked),
+            self._active(prepared),
         )
-        outcomes = await self._judged(asked, known, types, active)
+        outcomes = await self._judged(prepared, known, types, active)
         admitted = _first_of_each([one for one in outcomes if isinstance(one, _Admitted)])
         jobs = {key: one.job for key, one in admitted.items()}
         paid = {key: one for key, one in admitted.items() if one.job.billing_status is BillingStatus.HELD}
-        held = (await self._paying.result_of(lambda: self._held(paid)) if paid else None) or {}
-        # A wallet that is locked is waited for apart, by its customer's jobs.
+        held = (await self._wallets_wait.result_of(lambda: self._held(paid)) if paid else None) or {}
+        # Jobs of a locked wallet wait in a batch of their own.
         left = {key for key in paid if isinstance(held.get(key, RowLocked()), RowLocked)}
-        wanted = {key: held.get(key, job) for key, job in jobs.items() if key not in left}
+        to_store = {key: held.get(key, job) for key, job in jobs.items() if key not in left}
         ready = [one for one in outcomes if isinstance(one, _Admitted) and one.job.id not in left]
-        stored = iter(await self._store(ready, wanted, until, wait=wait))
+        stored = iter(await self._store(ready, to_store, until, wait=wait))
         return [next(stored) if isinstance(one, _Admitted) and one.job.id not in left else one for one in outcomes]
 
-    async def _active(self, asked: "Sequence[_Asked]") -> Mapping[UUID, bool | DomainError] | None:
-        """Whether customers are active; None if it takes long to ask."""
-        unknown = {one.submission.customer_id for one in asked if one.active is None}
-        return await self._asking.result_of(lambda: self._customers.active(unknown)) if unknown else {}
+    async def _active(self, prepared: "Sequence[_Prepared]") -> Mapping[UUID, bool | DomainError] | None:
+        """Return which customers are active; None if the customers service is slow."""
+        unknown = {one.submission.customer_id for one in prepared if one.active is None}
+        return await self._customers_wait.result_of(lambda: self._customers.active(unknown)) if unknown else {}
 
     async def _judged(
         self,
-        asked: "Sequence[_Asked]",
+        prepared: "Sequence[_Prepared]",
         known: Mapping[UUID, Job | DataCorrupt],
         types: Mapping[UUID | str, JobType | DomainError],
         active: Mapping[UUID, bool | DomainError] | None,
@@ -202,12 +202,12 @@ class SubmitService:
         admissions = Admissions(types, self._now(), self._checks)
         outcomes: list[_Result] = []
         time_slice = TimeSlice()
-        for submission, told in asked:
-            customers = active if told is None else told
+        for submission, read_before in prepared:
+            customers = active if read_before is None else read_before
             if (job := known.get(submission.job_id)) is not None:
                 outcomes.append(_repeated(submission, job))
             elif customers is None:
-                outcomes.append(_Unasked(submission))
+                outcomes.append(_Unprepared(submission))
             else:
                 outcome = admissions.judge(submission, customers.get(submission.customer_id))
                 if isinstance(outcome, NewJob):
@@ -234,7 +234,7 @@ class SubmitService:
 
     async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
         async with self.transactions.begin():
-            # Nearly always there are none: their IDs alone are looked for first.
+            # Usually no job has these IDs: the versions are cheaper to look up than the jobs.
             found = await self._jobs.versions({one.job_id for one in submissions})
             return await self._jobs.get_many(found.keys()) if found else {}
 
@@ -246,7 +246,7 @@ class SubmitService:
         *,
         wait: bool,
     ) -> list[Submitted | DomainError]:
-        """Stores those that nothing speaks against, and answers what became of each."""
+        """Store the jobs that no error rules out, and return the result of each."""
         if not admitted:
             return []
         new = [job for job in outcomes.values() if isinstance(job, NewJob)]
@@ -254,18 +254,18 @@ class SubmitService:
         try:
             async with self.transactions.begin(timeout_seconds=until - monotonic()):
                 created = await self._jobs.create_many(new, withheld, wait=wait) if new else {}
-                # Those left out may have been stored by another call a moment ago: with the money that now is missing.
+                # A concurrent call may have stored a missing job a moment ago, with the money that this call lacks.
                 missing = outcomes.keys() - created.keys()
                 found = await self._jobs.get_many(missing) if missing else {}
-                self.transactions.after_commit(lambda: self._hand_over(list(created.values())))
+                self.transactions.after_commit(lambda: self._dispatch(list(created.values())))
         except StillReferenced as error:
-            # A job type was deleted since it was read: who repeats the call is told so.
+            # A job type was deleted since it was read: a repeated call fails with that reason.
             self._job_types.forget({one.submission.job_type for one in admitted})
             raise Conflict from error
         crash_point("jobs.submit.before_push")
         return _results(admitted, outcomes, created, found, waited=wait)
 
-    def _hand_over(self, created: Sequence[Job]) -> None:
+    def _dispatch(self, created: Sequence[Job]) -> None:
         waiting = [Waiting(job.id, job.queue, job.priority, job.queued_at) for job in created if job.dispatched_at]
         later = {ListKey(job.queue, job.priority) for job in created if not job.dispatched_at}
         if waiting:
@@ -277,44 +277,44 @@ class SubmitService:
             self._queue.expect(max(min(waits), timedelta(0)))
 
 
-class _Asked(NamedTuple):
-    """A submission, and which customers are active if that was asked before."""
+class _Prepared(NamedTuple):
+    """A submission, with the active customers if they were read before."""
 
     submission: Submission
     active: Mapping[UUID, bool | DomainError] | None = None
 
 
 @dataclass(frozen=True)
-class _Unasked:
-    """A submission whose customer has to be asked for outside of a batch, because it takes long."""
+class _Unprepared:
+    """A submission whose customer must be read outside of a batch, because the customers service is slow."""
 
     submission: Submission
 
 
 @dataclass(frozen=True)
 class _Admitted:
-    """A submission that is to be stored, and the job that it becomes."""
+    """A submission that is to be stored, with its job."""
 
     submission: Submission
     job: NewJob
     kind: JobType
 
 
-# What a batch makes of a submission. What is no answer is left to its caller.
-_Result = Submitted | _Admitted | _Unasked | Unchecked | DomainError
+# The result of a submission in a batch. All but the final ones leave a step to the caller.
+_Result = Submitted | _Admitted | _Unprepared | Unchecked | DomainError
 
 
-def _answer(result: _Result) -> Submitted | DomainError:
-    # Else it was asked or checked in vain each time, because the job type changed meanwhile.
+def _final(result: _Result) -> Submitted | DomainError:
+    # A submission that is still not final met a changed job type in each try.
     return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
 
 
 def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, _Admitted]:
-    """Of those that have the same ID the first is the one to store."""
-    wanted: dict[UUID, _Admitted] = {}
+    """Return the submissions by job ID: of those with the same ID the first."""
+    first: dict[UUID, _Admitted] = {}
     for one in admitted:
-        wanted.setdefault(one.job.id, one)
-    return wanted
+        first.setdefault(one.job.id, one)
+    return first
 
 
 def _results(
@@ -325,23 +325,23 @@ def _results(
     *,
     waited: bool,
 ) -> list[Submitted | DomainError]:
-    """What became of each: stored by this call, by another one that was faster, or neither."""
-    answered = dict(found)
+    """Return the result of each submission: stored by this call, by a concurrent call that won, or an error."""
+    stored = dict(found)
     results: list[Submitted | DomainError] = []
     for one in admitted:
         job_id = one.job.id
         outcome = outcomes[job_id]
-        if (job := answered.get(job_id)) is not None:
+        if (job := stored.get(job_id)) is not None:
             results.append(_repeated(one.submission, job))
         elif isinstance(outcome, DomainError):
             results.append(outcome)
         elif job_id in created:
-            # The first of those that have this ID: it is the one that was stored.
-            answered[job_id] = created[job_id]
+            # The first submission with this ID is the one that was stored.
+            stored[job_id] = created[job_id]
             results.append(Submitted(created[job_id], replayed=False))
         else:
-            # Left out although nothing was locked: there is a receipt, so the job of this ID was charged, and deleted
-            # since. Its new hold finds no job.
+            # Left out although no row was locked: a receipt shows that the job of this ID was charged, and deleted
+            # since. The hold auditor releases the new hold.
             results.append(IdempotencyKeyReused(("job_id",)) if waited else RowLocked())
     return results
 
@@ -370,7 +370,7 @@ def _reservation(admitted: _Admitted) -> Reservation:
 def _held(job: NewJob, outcome: Reserved | DomainError | None) -> NewJob | DomainError:
     if outcome is None or isinstance(outcome, DomainError):
         return outcome or job
-    # The price may have changed since the hold was placed: what was reserved first counts.
+    # The price may have changed since the hold was placed: the amount of the hold counts.
     return changed(
         job,
         hold_id=outcome.hold_id,

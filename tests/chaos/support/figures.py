@@ -92,7 +92,7 @@ def figures(evidence: Evidence, load: Load, inflictor: Inflictor, platform: Plat
             "run again": sum(one.retried == "again" for one in made),
         }
     )
-    requeues = [int(line["jobs"]) for member in jobs_services for line in member.lines("jobs pushed again")]
+    requeues = [int(line["jobs"]) for member in jobs_services for line in member.lines("jobs_pushed_again")]
     delays = [
         (job.completed_at - max(job.created_at, job.run_at or job.created_at)).total_seconds()
         for job in rows.values()

@@ -133,7 +133,7 @@ async def test_jobs_that_wait_although_there_is_room_are_shown_and_logged_once(
             world.lists.broken = set()
             await world.eventually(lambda: shown() == 0)
     told = [line["event"] for line in lines if line.get("queue") == "default"]
-    assert told == ["jobs wait although their list has room", "jobs are handed over again"]
+    assert told == ["feed_stalled", "feed_resumed"]
 
 
 async def test_a_list_that_holds_too_much_is_taken_back_from_and_fed_in_turns(

@@ -156,7 +156,7 @@ async def test_when_all_that_is_missing_was_claimed_meanwhile_nothing_is_said_of
     monkeypatch.setattr(Reconciler, "_push_again", later)
     with capture_logs() as logs:
         await world.reconciler.round()
-    assert [one for one in logs if one["event"] == "jobs pushed again"] == []
+    assert [one for one in logs if one["event"] == "jobs_pushed_again"] == []
 
 
 async def test_what_came_back_to_its_list_was_never_lost(world: World, clock: Clock) -> None:
@@ -255,8 +255,8 @@ async def test_a_list_that_can_not_be_compared_hinders_no_other_and_is_told_of_o
         broken = False
         await world.reconciler.round()
     assert set(world.lists.pushed) == {high.id, mail.id}
-    told = [(one["event"], one["queue"], one["priority"]) for one in logs if one["event"].startswith("list ")]
-    assert told == [("list not compared", "default", "MEDIUM"), ("list compared again", "default", "MEDIUM")]
+    told = [(one["event"], one["queue"], one["priority"]) for one in logs if one["event"].startswith("list_")]
+    assert told == [("list_not_compared", "default", "MEDIUM"), ("list_compared_again", "default", "MEDIUM")]
 
 
 async def test_when_no_list_answers_not_all_of_them_are_waited_for(
