@@ -321,6 +321,7 @@ def test_paths_and_links_of_a_record_lead_somewhere(page: Document) -> None:
         (camel_case, "GetNowhere"),
         (camel_case, "the NowhereService"),
         (identifiers, "the event `nowhere_found`"),
+        (identifiers, "tested by `..._that_is_nowhere_found_...`"),
         (imports, "```python\nfrom services.kit.errors import Nowhere\n```"),
     ],
 )

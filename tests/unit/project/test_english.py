@@ -64,6 +64,8 @@ PENDING = frozenset(AREAS) - {
     ".pre-commit-config.yaml",
     "Makefile",
     "README.md",
+    "docs",
+    "deploy",
     "pyproject.toml",
 }
 # Records of their time, frozen text, and this list.
@@ -76,6 +78,8 @@ PATTERN = re.compile("|".join(rf"\b(?:{phrase})\b" for phrase in PHRASES), re.IG
 def stumbled(text: str) -> list[str]:
     """The lines of a text in which a phrase stands, each with its number; also where a line break is inside of it."""
     flat = re.sub(r"\n[ \t]*(?:#|//|\*)?[ \t]*", lambda gap: " " * len(gap[0]), text)
+    # Names of files, in links of Markdown.
+    flat = re.sub(r"\]\([^)\s]*\)", lambda link: " " * len(link[0]), flat)
     assert len(flat) == len(text)
     loose = re.compile(PATTERN.pattern.replace(" ", r"\s+"), re.IGNORECASE)
     return [f"{text.count(chr(10), 0, found.start()) + 1}: {found[0]}" for found in loose.finditer(flat)]
