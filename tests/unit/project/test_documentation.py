@@ -253,14 +253,14 @@ def _classes() -> frozenset[str]:
 
 
 def identifiers(page: Document) -> Iterator[str]:
-    """Functions, columns, events of the log: words of inline code."""
+    """Functions, columns, events of the log, and parts of the names of tests: words of inline code."""
     known = words() | metrics() | settings()
     for span in page.spans:
+        if re.fullmatch(r"\.\.\._\w+(\.\.\.)?", span) and span.strip(".") not in source():
+            yield span
         if re.fullmatch(r"@?[A-Za-z_][\w.]*(\(.*\))?", span) and not NOT_OURS.fullmatch(span):
-            found = re.findall(r"[A-Za-z_]\w*", span.partition("(")[0])
-            yield from (
-                word for word in found if "_" in word.strip("_") and not (word in known or FOREIGN.fullmatch(word))
-            )
+            found = [word for word in re.findall(r"[A-Za-z_]\w*", span.partition("(")[0]) if "_" in word.strip("_")]
+            yield from (word for word in found if word not in known and not FOREIGN.fullmatch(word))
 
 
 def imports(page: Document) -> Iterator[str]:
