@@ -74,7 +74,7 @@ test-all: setup ## Run all tests
 .PHONY: coverage
 coverage: setup ## Run the tests of `make test` and report lines and branches that they miss, also in htmlcov/
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -o timeout=600 -m "not slow"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
