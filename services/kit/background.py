@@ -83,7 +83,7 @@ class Loop:
     def recovered(self) -> None:
         """Note that the work goes well. A round that lasts, such as a subscription, says so as soon as it does."""
         if self._told:
-            log.info("background work goes on", loop=self.name)
+            log.info("background_work_recovered", loop=self.name)
             self._told.clear()
         self._backoff_seconds = 0.0
         self._failing.set(0)
@@ -95,9 +95,9 @@ class Loop:
             self._told.add(type(error))
             problem = f"{type(error).__name__}: {error}"
             if isinstance(error, self._known):
-                log.warning("background work fails", loop=self.name, problem=problem)
+                log.warning("background_work_failing", loop=self.name, error=problem)
             else:
-                log.error("background work fails", loop=self.name, problem=problem, exc_info=error)
+                log.error("background_work_failing", loop=self.name, error=problem, exc_info=error)
         self._backoff_seconds = min(max(2 * self._backoff_seconds, _BACKOFF_SECONDS_MIN), self._backoff_seconds_max)
         await asyncio.sleep(_about(self._backoff_seconds))
 

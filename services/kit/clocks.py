@@ -42,7 +42,7 @@ class Skew:
         if beyond != self._beyond:
             self._beyond = beyond
             write = log.warning if beyond else log.info
-            write("clock skew" if beyond else "clocks agree", of=self._of, ahead_seconds=round(seconds, 3))
+            write("clock_skewed" if beyond else "clocks_agree", of=self._of, ahead_seconds=round(seconds, 3))
 
 
 class DatabaseClock:

@@ -42,7 +42,7 @@ def addresses(
                 how = ["tests.e2e.shifted_clock", str(request.param.total_seconds()), *how]
             started[service] = Process(*how, environment={**own, **peers, **queue}, folder=tmp_path)
             found[service] = started[service].logged("serving")["address"]
-        [skew] = [started["jobs"].logged("clock skew", of="innosystem-jobs")["ahead_seconds"]]
+        [skew] = [started["jobs"].logged("clock_skewed", of="innosystem-jobs")["ahead_seconds"]]
         assert abs(skew + request.param.total_seconds()) < 1
         yield found
     finally:

@@ -71,15 +71,15 @@ def test_a_service_whose_database_is_down_at_its_start_waits_for_it(
     own_stack.start(service)
 
     process = own_stack.processes[service]
-    process.logged("dependency down", dependency="database", required=True)
+    process.logged("dependency_down", dependency="database", required=True)
     assert own_stack.health(service) == "NOT_SERVING"
     assert own_stack.health(service, NAMES[service]) == "NOT_SERVING"
     expect_unavailable(refusal(reading(own_stack, service)))
     servers.postgres.start()
     expect_recovery(own_stack, service, process.pid)
-    process.logged("dependency up", dependency="database")
+    process.logged("dependency_up", dependency="database")
     # It is said when it changes, and not with every look.
-    assert len(process.lines("dependency down", dependency="database")) == 1
+    assert len(process.lines("dependency_down", dependency="database")) == 1
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     assert time.monotonic() - began < 5
 
     assert {own_stack.job(job_id).status for job_id in submitted} == {job_pb2.JOB_STATUS_PENDING}
-    own_stack.processes["jobs"].logged("background work fails", loop="pushing")
+    own_stack.processes["jobs"].logged("background_work_failing", loop="pushing")
     assert own_stack.health("jobs", NAMES["jobs"]) == "SERVING"
     stats = job_service_pb2.GetQueueStatsRequest(queues=["default"])
     eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 0, 0])
@@ -130,7 +130,7 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     with redis.Redis.from_url(servers.redis.url, decode_responses=True) as client:
         eventually(lambda: waiting(client, own_stack) == set(submitted))
     eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 5, 0])
-    own_stack.processes["jobs"].logged("background work goes on", loop="pushing")
+    own_stack.processes["jobs"].logged("background_work_recovered", loop="pushing")
 
 
 def test_a_restarted_jobs_service_pushes_again_what_redis_has_lost(stack: Stack) -> None:
@@ -209,7 +209,7 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
         kept = {key for [key] in connection.execute(stored.encode())}
     assert set(load.answered) <= kept
     assert [bool(process.lines(event)) for event in ("draining", "stopped")] == [True, True]
-    assert not process.lines("unexpected error")
+    assert not process.lines("unexpected_error")
     assert "Traceback" not in process.output + process.errors
 
 

@@ -14,8 +14,8 @@ def test_a_service_that_lacks_a_right_says_so_and_serves_as_soon_as_it_is_grante
 
     stack.start("customers")
 
-    told = stack.processes["customers"].logged("dependency down", dependency="database", required=True)
-    assert f"role {service_role('customers')} may not INSERT on api_keys in the database" in told["problem"]
+    told = stack.processes["customers"].logged("dependency_down", dependency="database", required=True)
+    assert f"role {service_role('customers')} may not INSERT on api_keys in the database" in told["error"]
     assert stack.health("customers") == "NOT_SERVING"
     migrations("customers", url).up()
     eventually(lambda: stack.health("customers") == "SERVING")

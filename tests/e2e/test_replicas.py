@@ -166,5 +166,5 @@ def check_processes(platform: Replicas) -> None:
         assert platform.process(name).stop() == 0, name
     for name, processes in platform.history.items():
         for process in processes:
-            assert process.lines("unexpected error") == [], name
+            assert process.lines("unexpected_error") == [], name
             assert "Traceback" not in process.errors, name

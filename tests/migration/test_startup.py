@@ -174,7 +174,7 @@ async def test_a_database_ahead_of_the_code_is_accepted_and_logged(tree: Tree, e
     for mode in modes:
         with capture_logs() as logs:
             await gate(tree, empty_database, mode).check()
-        assert logs == [{"event": "database ahead of the code", "log_level": "info", "revision": "later"}]
+        assert logs == [{"event": "database_ahead_of_code", "log_level": "info", "revision": "later"}]
 
 
 async def test_a_database_with_an_unknown_revision_that_does_not_say_whose_it_is_is_refused(

@@ -102,7 +102,7 @@ class Aside:
         _SET_ASIDE.labels(self._of).inc()
         defect = None if isinstance(error, DomainError) else error
         problem = f"{type(error).__name__}: {error}"
-        log.error("set aside", of=self._of, id=str(item), problem=problem, again_after=str(wait), exc_info=defect)
+        log.error("set_aside", of=self._of, id=str(item), error=problem, again_after=str(wait), exc_info=defect)
 
     def items(self) -> list[UUID]:
         """Return those whose wait is not over."""

@@ -58,7 +58,7 @@ def unforeseen(error: Exception, place: str) -> Unforeseen:
         error: The exception.
         place: Where it happened, for the log.
     """
-    log.error("unexpected error in a batch", place=place, exc_info=error)
+    log.error("unexpected_error_in_batch", place=place, exc_info=error)
     return Unforeseen()
 
 

@@ -109,7 +109,7 @@ class Invalidations:
         try:
             await self._send_pending()
         except REDIS_FAILURES as error:
-            log.warning("cache invalidations lost", problem=f"{type(error).__name__}: {error}")
+            log.warning("cache_invalidations_lost", error=f"{type(error).__name__}: {error}")
 
     def _note(self, cache: str, dumped: set[str] | None) -> None:
         pending = self._pending.setdefault(cache, set())
@@ -142,7 +142,7 @@ class Invalidations:
         try:
             told = decode(data)
         except ValueError as error:
-            log.warning("cache message not understood", problem=str(error))
+            log.warning("cache_message_not_understood", error=str(error))
             self._empty_all()
             return
         cache = self._caches.get(told.cache)

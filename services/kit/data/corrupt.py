@@ -35,7 +35,7 @@ def noted(error: DataCorrupt) -> DataCorrupt:
         _logged.move_to_end(key)
         if len(_logged) > _REMEMBERED_MAX:
             _logged.popitem(last=False)
-        log.error("row not understood", **error.metadata)
+        log.error("row_not_understood", **error.metadata)
     return error
 
 

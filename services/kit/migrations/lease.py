@@ -111,7 +111,7 @@ END $$"""
                     # Whatever the migration does next finds out.
                     return
             except DBAPIError as error:
-                log.warning("turn to migrate not renewed", error=str(error.orig))
+                log.warning("migration_turn_not_renewed", error=str(error.orig))
 
     def _ours_after(self, statement: TextClause) -> bool:
         asked = time.monotonic()
@@ -123,13 +123,13 @@ END $$"""
     def _give_back(self, keeper: threading.Thread) -> None:
         """What can't be given back is free when its time is up."""
         if keeper.is_alive():
-            log.warning("turn to migrate not given back", error="its connection does not answer")
+            log.warning("migration_turn_not_released", error="its connection does not answer")
             return
         try:
             if self._ours_until:
                 self._execute(_GIVE_BACK, holder=self._holder)
         except DBAPIError as error:
-            log.warning("turn to migrate not given back", error=str(error.orig))
+            log.warning("migration_turn_not_released", error=str(error.orig))
         finally:
             if self._connection is not None:
                 self._connection.close()

@@ -189,17 +189,17 @@ class SchemaGate:
                     f"{current}, the revision of the database, is of another service, or of a release long ago: "
                     f"look at {migrations.service.upper()}_DATABASE_URL"
                 )
-            log.info("database ahead of the code", revision=current)
+            log.info("database_ahead_of_code", revision=current)
             return
         if not (missing := migrations.after(current)):
             return
         service = migrations.service
         if self.mode == "migrate":
             migrations.up()
-            log.info("database migrated", revisions=missing)
+            log.info("database_migrated", revisions=missing)
             return
         if self.mode == "warn":
-            log.warning("database behind the code", missing=missing, command=f"innosystem migrate up {service}")
+            log.warning("database_behind_code", missing=missing, command=f"innosystem migrate up {service}")
             return
         raise StartupError(
             f"the database is behind this release, without {', '.join(missing)}: run innosystem migrate up {service}"

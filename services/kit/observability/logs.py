@@ -126,4 +126,4 @@ def _line(_: Any, __: str, text: Any) -> bytes:
 
 
 def _say_lost(lines: int) -> None:
-    log.error("log lines lost", lines=lines)
+    log.error("log_lines_lost", lines=lines)

@@ -86,7 +86,7 @@ class Subscription:
                     self.subscribed = True
                     self._loop.recovered()
                     self._begin()
-                    log.debug("subscription begun", channel=self._channel)
+                    log.debug("subscription_started", channel=self._channel)
                 elif message["type"] == "message":
                     self._receive(message["data"])
             elif asked:

@@ -64,7 +64,7 @@ class Dependency:
         return min(_PAUSE_SECONDS * 2.0 ** max(0, min(self._failures, 16) - _AWAY_FROM), _PAUSE_SECONDS_MAX)
 
     def _failed(self, error: grpc.aio.AioRpcError) -> None:
-        log.warning("service away", service=self._name, code=error.code().name, problem=error.details())
+        log.warning("service_unavailable", service=self._name, code=error.code().name, error=error.details())
         self._failures += 1
         self._away_until = self._now() + self._pause_seconds
 

@@ -126,9 +126,9 @@ class Member:
 
 # Loops log at this level what they did not foresee.
 _DEFECTS: Mapping[str, Mapping[str, str]] = {
-    "unexpected error": {},
-    "unexpected error in a batch": {},
-    "background work fails": {"level": "error"},
+    "unexpected_error": {},
+    "unexpected_error_in_batch": {},
+    "background_work_failing": {"level": "error"},
     "runner_broken": {},
     "execution_failed": {},
 }

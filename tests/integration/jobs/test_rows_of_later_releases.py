@@ -259,7 +259,7 @@ async def test_what_is_not_understood_is_counted_and_logged_once_with_its_id(wor
         for _ in range(3):
             await world.statuses(ids)
     assert REGISTRY.get_sample_value("innosystem_data_corrupt_total", {"entity": "jobs"}) == before + 3
-    [line] = [one for one in logs if one["event"] == "row not understood"]
+    [line] = [one for one in logs if one["event"] == "row_not_understood"]
     assert (line["entity_id"], line["field"], line["value"]) == (str(ids[0]), "priority", "7")
 
 
@@ -271,7 +271,7 @@ async def test_jobs_that_no_chore_takes_can_be_seen(world: World) -> None:
     with capture_logs() as logs:
         await Gauges(world.transactions, world.work.jobs).round()
     assert REGISTRY.get_sample_value("innosystem_jobs_left_alone") == 4
-    logged = {one["entity_id"] for one in logs if one["event"] == "row not understood"}
+    logged = {one["entity_id"] for one in logs if one["event"] == "row_not_understood"}
     assert logged == {str(one) for one in (*lost, *expired)}
 
 

@@ -191,8 +191,8 @@ async def test_why_a_database_can_not_be_reached_is_logged_once_and_again_when_t
         address.execute(address.old, "CREATE DATABASE elsewhere")
         await database.check()
     [down, up] = [line for line in lines if line["event"].startswith("database")]
-    assert (down["event"], up["event"]) == ("database can't be reached", "database reached")
-    assert 'database "elsewhere" does not exist' in down["problem"]
+    assert (down["event"], up["event"]) == ("database_unreachable", "database_reached")
+    assert 'database "elsewhere" does not exist' in down["error"]
     assert down["database"] == "elsewhere"
     assert down["host"].endswith("/address")
     assert secret not in str(lines)

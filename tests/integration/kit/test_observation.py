@@ -47,7 +47,7 @@ async def test_a_slow_statement_is_logged_without_its_parameters(connect: Callab
     with structlog.testing.capture_logs() as lines:
         await run(database, "SELECT pg_sleep(0.1), CAST(:secret AS text)", secret="hunter2")
         await run(database, "SELECT 1")
-    [line] = [line for line in lines if line["event"] == "slow query"]
+    [line] = [line for line in lines if line["event"] == "slow_query"]
     assert line["duration_ms"] >= 100
     assert "pg_sleep" in line["statement"]
     assert "hunter2" not in str(line)
@@ -100,7 +100,7 @@ async def test_a_slow_line_tells_of_which_request_and_transaction_it_is_and_how_
     ):
         async with SqlTransactions(database).begin() as transaction:
             await transaction._resource.execute(text(statement))
-    [line] = [line for line in lines if line["event"] == "slow query"]
+    [line] = [line for line in lines if line["event"] == "slow_query"]
     assert (line["request_id"], line["transaction_id"]) == ("r-1", transaction.id)
     assert (line["database"], line["operation"], line["rows"]) == (DATABASE, "select", 3)
     assert line["statement"] == statement[:2000]
@@ -111,7 +111,7 @@ async def test_a_statement_that_is_ended_by_its_timeout_is_a_slow_one(connect: C
     before = sample("statement_duration_seconds_count", operation="select")
     with structlog.testing.capture_logs() as lines, pytest.raises(TimedOut):
         await run(database, "SELECT pg_sleep(20)")
-    [line] = [line for line in lines if line["event"] == "slow query"]
+    [line] = [line for line in lines if line["event"] == "slow_query"]
     assert (line["error"], line["rows"]) == ("QueryCanceled", None)
     assert sample("statement_duration_seconds_count", operation="select") == before + 1
 
@@ -124,7 +124,7 @@ async def test_a_statement_whose_caller_gives_up_is_a_slow_one_and_its_connectio
     with structlog.testing.capture_logs() as lines, pytest.raises(TimedOut):
         async with SqlTransactions(database).begin(timeout_seconds=0.1) as transaction:
             await transaction._resource.execute(text("SELECT pg_sleep(20)"))
-    [line] = [line for line in lines if line["event"] == "slow query"]
+    [line] = [line for line in lines if line["event"] == "slow_query"]
     assert line["error"] == "CancelledError"
     assert sample("connections_invalidated_total") == before + 1
 

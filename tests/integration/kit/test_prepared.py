@@ -234,7 +234,7 @@ async def test_it_is_timed_and_logged_when_it_is_slow(connect: Callable[..., Sql
         async with transactions.begin():
             await transactions.execute(SLEEP, {"seconds": 0.1})
             await transactions.execute(PID, {})
-    [line] = [line for line in lines if line["event"] == "slow query"]
+    [line] = [line for line in lines if line["event"] == "slow_query"]
     assert line["duration_ms"] >= 100
     assert "pg_sleep" in line["statement"]
     assert line["rows"] == 1

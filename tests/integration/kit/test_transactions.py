@@ -443,7 +443,7 @@ async def test_a_hook_that_fails_is_logged_and_hinders_nobody(notes: Notes) -> N
             called = Called(notes)
             await notes.add("a")
     assert called.names == ["commit", "end"]
-    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["hook of a transaction failed"]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["transaction_hook_failed"]
     assert notes.kept() == {"a"}
 
 

@@ -478,4 +478,4 @@ async def test_one_job_that_nothing_can_be_done_for_is_set_aside_and_the_others_
         for _ in range(20):
             await round_()
     assert done == set(jobs) - {bad}
-    assert [(one["of"], one["id"]) for one in logs if one["event"] == "set aside"] == [(chore, str(bad))]
+    assert [(one["of"], one["id"]) for one in logs if one["event"] == "set_aside"] == [(chore, str(bad))]

@@ -288,4 +288,4 @@ async def test_how_far_the_ledgers_clock_is_ahead_is_asked_shown_and_logged() ->
     with capture_logs() as lines:
         assert await wallets.clock_ahead() == -timedelta(minutes=5)
     assert REGISTRY.get_sample_value("innosystem_clock_skew_seconds", {"of": "test ledger"}) == -300
-    assert [line["ahead_seconds"] for line in lines if line["event"] == "clock skew"] == [-300]
+    assert [line["ahead_seconds"] for line in lines if line["event"] == "clock_skewed"] == [-300]

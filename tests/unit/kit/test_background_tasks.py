@@ -147,11 +147,11 @@ async def test_each_kind_of_failure_is_told_once_and_a_defect_with_its_traceback
     with capture_logs() as logs:
         await ran(Loop("one of many", Rounds(*ends, True, True, KeyError("at")), known=(QueueAway,)))
     assert [(one["event"], one["log_level"], one["loop"], "exc_info" in one) for one in logs] == [
-        ("background work fails", "warning", "one of many", False),
-        ("background work fails", "error", "one of many", True),
-        ("background work fails", "warning", "one of many", False),
-        ("background work goes on", "info", "one of many", False),
-        ("background work fails", "error", "one of many", True),
+        ("background_work_failing", "warning", "one of many", False),
+        ("background_work_failing", "error", "one of many", True),
+        ("background_work_failing", "warning", "one of many", False),
+        ("background_work_recovered", "info", "one of many", False),
+        ("background_work_failing", "error", "one of many", True),
     ]
 
 
@@ -180,7 +180,7 @@ async def test_a_round_that_lasts_says_by_itself_that_all_is_well_again(monkeypa
     loop = Loop("lasting", lasting)
     with capture_logs() as logs:
         await ran(loop)
-    assert [one["event"] for one in logs] == ["background work fails", "background work goes on"]
+    assert [one["event"] for one in logs] == ["background_work_failing", "background_work_recovered"]
 
 
 async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:

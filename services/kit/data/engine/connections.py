@@ -124,9 +124,9 @@ class _Address:
             problem = problem.replace(self._password, "***")
         if problem != self._problem:
             self._problem = problem
-            log.warning("database can't be reached", problem=problem, **self._fields)
+            log.warning("database_unreachable", error=problem, **self._fields)
 
     def _opened(self, _connection: Any, _record: ConnectionPoolEntry) -> None:
         if self._problem:
             self._problem = ""
-            log.info("database reached", **self._fields)
+            log.info("database_reached", **self._fields)

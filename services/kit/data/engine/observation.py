@@ -121,7 +121,7 @@ class Statements:
         if seconds > self._slow_query_seconds:
             self._slow.inc()
             log.warning(
-                "slow query",
+                "slow_query",
                 database=self._database,
                 operation=operation,
                 duration_ms=round(seconds * 1000, 1),

@@ -361,7 +361,7 @@ class _Ending:
             await self.opened.rollback()
         except DatabaseUnavailable as lost:
             # A database that can't be told has taken the changes back by itself; the first error says more.
-            log.warning("rollback failed", problem=str(lost))
+            log.warning("rollback_failed", error=str(lost))
         if self.transaction.definition.read_only and isinstance(error, DatabaseReadOnly):
             raise TransactionMisused("something was changed in a transaction that is read-only") from error
 
@@ -428,7 +428,7 @@ def _owned(transaction: Transaction[C]) -> Transaction[C]:
 
 
 def _call_hooks(transaction: Transaction[Any], outcome: _Outcome, enclosing: Transaction[Any] | None) -> None:
-    log.debug("transaction ended", transaction_id=transaction.id, outcome=outcome.value)
+    log.debug("transaction_ended", transaction_id=transaction.id, outcome=outcome.value)
     if enclosing is not None and outcome is _Outcome.COMMITTED:
         # A released savepoint lasts no longer than what is around it.
         enclosing._after_commit += transaction._after_commit
@@ -447,4 +447,4 @@ def _call(hooks: list[Hook]) -> None:
         try:
             hook()
         except Exception:
-            log.exception("hook of a transaction failed")
+            log.exception("transaction_hook_failed")

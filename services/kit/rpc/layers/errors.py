@@ -38,16 +38,16 @@ def reported(call: Call) -> Call:
             code, status, pushback = code_of(error.reason), to_status(error), _pushback(error)
             structlog.contextvars.bind_contextvars(reason=error.reason)
             if code is grpc.StatusCode.INTERNAL:
-                log.exception("data corrupt", problem=error.message)
+                log.exception("data_corrupt", error=error.message)
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
             # Something that the call waited for was cancelled, but not the call: its caller still waits for an answer.
             code, status = grpc.StatusCode.INTERNAL, internal(request_id_variable.get())
-            log.exception("unexpected cancellation")
+            log.exception("unexpected_cancellation")
         except Exception:
             code, status = grpc.StatusCode.INTERNAL, internal(request_id_variable.get())
-            log.exception("unexpected error")
+            log.exception("unexpected_error")
         request_id = request_id_variable.get()
         metadata: tuple[tuple[str, str | bytes], ...] = (
             (_DETAILS_KEY, status.SerializeToString()),

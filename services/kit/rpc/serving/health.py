@@ -87,9 +87,9 @@ class Health:
             problem = explained(error)
         if problem != self._problems.get(name, ""):
             if problem:
-                log.warning("dependency down", dependency=name, problem=problem, required=name in self.required)
+                log.warning("dependency_down", dependency=name, error=problem, required=name in self.required)
             else:
-                log.info("dependency up", dependency=name)
+                log.info("dependency_up", dependency=name)
         self._problems[name] = problem
         _UP.labels(name).set(not problem)
         return not problem

@@ -179,7 +179,7 @@ def _say_serving(address: str, lifeline: Lifeline | None) -> None:
         log.info("serving", address=address)
         return
     # "serving" is the supervisor's line, when all of its processes are.
-    log.info("process serving", address=address, pid=os.getpid())
+    log.info("process_serving", address=address, pid=os.getpid())
     lifeline.say_ready()
 
 

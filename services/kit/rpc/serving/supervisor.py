@@ -82,16 +82,16 @@ class Supervisor:
             ended = await self._live(number, address)
             if self._stopping.is_set():
                 if not has_stopped_well(ended.status, ready=ended.ready):
-                    log.error("process did not stop well", process=number, status=ended.status)
+                    log.error("process_stop_failed", process=number, status=ended.status)
                     self._status = self._status or CRASH_EXIT_STATUS
                 return
             match restarts.after(ended.status, served_seconds=ended.served_seconds, complete=self._complete):
                 case GiveUp(status):
-                    log.error("process ended, all are stopped", process=number, status=ended.status)
+                    log.error("process_ended_stopping_all", process=number, status=ended.status)
                     self._status = status
                     self._stopping.set()
                 case StartAgain(pause_seconds):
-                    log.error("process ended", process=number, status=ended.status, pause_seconds=pause_seconds)
+                    log.error("process_ended", process=number, status=ended.status, pause_seconds=pause_seconds)
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), pause_seconds)
 

@@ -102,7 +102,7 @@ async def test_an_unforeseen_error_tells_nothing_but_the_request_id_and_the_log_
     assert "hunter2" not in f"{caught!r} {status}"
     assert [packed.Unpack(info) for packed in status.details] == [True]
     assert info.request_id == trailing["x-request-id"] == "request-7"
-    [line] = [line for line in lines if line["event"] == "unexpected error"]
+    [line] = [line for line in lines if line["event"] == "unexpected_error"]
     assert line["exc_info"] is True
 
 
@@ -130,8 +130,8 @@ async def test_a_corrupt_row_is_internal_with_its_reason_and_logged(tmp_path: Pa
             details = read(await refused(server))
 
     assert (details.code, details.reason) == (grpc.StatusCode.INTERNAL, "DATA_CORRUPT")
-    [line] = [line for line in lines if line["event"] == "data corrupt"]
-    assert "QUANTUM" in line["problem"]
+    [line] = [line for line in lines if line["event"] == "data_corrupt"]
+    assert "QUANTUM" in line["error"]
 
 
 async def test_requests_that_break_the_contract_do_not_reach_the_servicer(tmp_path: Path) -> None:

@@ -89,12 +89,12 @@ async def test_health_follows_what_the_service_needs(tmp_path: Path, service: st
 
     told = [(line["event"], line["dependency"]) for line in lines if "dependency" in line]
     assert told == [
-        ("dependency down", "database"),
-        ("dependency up", "database"),
-        ("dependency down", "database"),
-        ("dependency up", "database"),
+        ("dependency_down", "database"),
+        ("dependency_up", "database"),
+        ("dependency_down", "database"),
+        ("dependency_up", "database"),
     ]
-    assert "nobody is there" in next(line["problem"] for line in lines if "problem" in line)
+    assert "nobody is there" in next(line["error"] for line in lines if "error" in line)
 
 
 async def test_one_of_several_needs_that_is_down_is_enough(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_what_a_service_can_do_without_is_only_logged(tmp_path: Path) -> N
             await until_health(server.channel, SERVING)
 
     [line] = [line for line in lines if line.get("dependency") == "redis"]
-    assert (line["event"], line["required"]) == ("dependency down", False)
+    assert (line["event"], line["required"]) == ("dependency_down", False)
 
 
 async def test_a_check_that_hangs_is_a_failure(tmp_path: Path) -> None:

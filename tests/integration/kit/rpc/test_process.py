@@ -86,7 +86,7 @@ def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
     values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE, "CUSTOMERS_LISTEN_ADDRESS": "127.0.0.1:0"}
     with process(tmp_path, **values) as started:
         serving = until_serving(started)
-        missing = until(started, "dependency down")
+        missing = until(started, "dependency_down")
         with grpc.insecure_channel(serving["address"]) as channel, pytest.raises(grpc.RpcError) as caught:
             CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=ID), timeout=LIMIT_SECONDS)
         started.send_signal(number)
@@ -103,7 +103,7 @@ def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
     [call] = [line for line in lines if line["event"] == "call"]
     assert call["reason"] == "DATABASE_UNAVAILABLE"
     assert missing["required"] is True
-    assert "dependency down" not in {line["event"] for line in lines}
+    assert "dependency_down" not in {line["event"] for line in lines}
     assert "hunter2" not in out
 
 

@@ -40,7 +40,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield start_one
     for one in started:
-        pids = [line["pid"] for line in one.lines("process serving")]
+        pids = [line["pid"] for line in one.lines("process_serving")]
         one.kill()
         eventually(lambda pids=pids: not any(map(alive, pids)))  # type: ignore[misc] # bound at once
 
@@ -55,8 +55,8 @@ def alive(pid: int) -> bool:
 
 def pid_of(supervisor: Process, number: int) -> int:
     """The newest process with this number."""
-    supervisor.logged("process serving", process=number)
-    return int(supervisor.lines("process serving", process=number)[-1]["pid"])
+    supervisor.logged("process_serving", process=number)
+    return int(supervisor.lines("process_serving", process=number)[-1]["pid"])
 
 
 def call(address: str) -> grpc.StatusCode:
@@ -87,7 +87,7 @@ def test_two_processes_answer_on_one_port_and_both_drain_when_the_first_is_told_
     supervisor = start("--processes", "2")
     serving = supervisor.logged("serving")
     # Each process writes its own lines, so theirs may come after the supervisor's.
-    both = [supervisor.logged("process serving", process=number) for number in (1, 2)]
+    both = [supervisor.logged("process_serving", process=number) for number in (1, 2)]
     assert {line["address"] for line in both} == {serving["address"]}
     pids = {line["pid"] for line in both}
     assert len(pids | {supervisor.pid}) == 3
@@ -117,7 +117,7 @@ def test_one_process_has_no_supervisor(start: Start) -> None:
 
     assert "processes" not in alone.logged("serving")
     assert alone.stop() == 0
-    assert alone.lines("process serving") == []
+    assert alone.lines("process_serving") == []
 
 
 async def test_channels_of_one_client_have_connections_of_their_own(start: Start) -> None:
@@ -142,7 +142,7 @@ def test_a_process_that_is_killed_comes_back_and_the_other_answers_meanwhile(sta
     first, second = pid_of(supervisor, 1), pid_of(supervisor, 2)
 
     os.kill(first, signal.SIGKILL)
-    ended = supervisor.logged("process ended")
+    ended = supervisor.logged("process_ended")
 
     assert (ended["process"], ended["status"]) == (1, -signal.SIGKILL)
     assert call(address) == grpc.StatusCode.UNAVAILABLE
@@ -169,7 +169,7 @@ def test_a_startup_error_of_one_process_ends_all_with_its_status(start: Start) -
 
     assert f"customers: can't serve metrics on 127.0.0.1:{port}" in supervisor.errors
     assert supervisor.lines("serving") == []
-    assert supervisor.lines("process ended, all are stopped", process=2, status=2)
+    assert supervisor.lines("process_ended_stopping_all", process=2, status=2)
 
 
 def test_settings_that_are_wrong_and_addresses_that_are_taken_are_told_once_before_anything_is_started(
