@@ -1,4 +1,4 @@
-"""What runs in the background for as long as a process serves."""
+"""Background work, for as long as a process serves."""
 
 import asyncio
 import random
@@ -24,19 +24,19 @@ _BACKOFF_SECONDS_MAX = 10.0
 
 
 class Loop:
-    """Does one thing again and again for as long as the process serves, whatever goes wrong with it.
+    """Work that repeats for as long as the process serves, and survives any failure.
 
-    Any `Exception` of a round is survived: it is counted, and logged when it is the first of its kind since the last
-    round that went well; then the next round begins after a pause that doubles up to a limit. Only a cancellation of
-    the task ends the loop. So a round must leave nothing half-done that the next one would not find.
+    Any `Exception` of a round is counted, and logged if it is the first of its kind since the last successful round;
+    the next round begins after a pause that doubles up to a limit. Only a cancellation of the task ends the loop. A
+    round must therefore leave nothing half-done that the next round would not find.
 
     Args:
-        name: What it is called in logs and metrics.
-        work: One round. Returns whether there is more to do at once.
-        every: The pause between two rounds. None for work that waits by itself until there is something to do.
-        woken: Set by whoever wants the pause to be over at once.
+        name: The name of the loop in logs and metrics.
+        work: One round. Returns whether more work is waiting, which skips the pause.
+        every: The pause between two rounds. None for work that waits by itself until work arrives.
+        woken: Ends the pause when set.
         known: Exceptions that are conditions and no defects, beside domain errors: they are logged without a traceback.
-        backoff_seconds_max: How long the pause after a failure becomes at most.
+        backoff_seconds_max: The maximum pause after a failure.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Loop:
         self._known: tuple[type[Exception], ...] = (DomainError, *known)
         self._backoff_seconds = 0.0
         self._backoff_seconds_max = backoff_seconds_max
-        self._told: set[type[BaseException]] = set()
+        self._logged: set[type[BaseException]] = set()
         self._rounds = ROUNDS.labels(name)
         self._failures = FAILURES.labels(name)
         self._failing = FAILING.labels(name)
@@ -69,7 +69,7 @@ class Loop:
             try:
                 more = await self._work()
             except asyncio.CancelledError as error:
-                # One that nobody sent to this task comes from what a library has cancelled inside.
+                # Without a cancellation of this task, it comes from a task that a library cancelled inside the work.
                 if _is_cancelled():
                     raise
                 await self._back_off(error)
@@ -81,23 +81,23 @@ class Loop:
                     await self._pause(self._every_seconds)
 
     def recovered(self) -> None:
-        """Note that the work goes well. A round that lasts, such as a subscription, says so as soon as it does."""
-        if self._told:
+        """Record success. A long round, such as a subscription, calls it as soon as it succeeds."""
+        if self._logged:
             log.info("background_work_recovered", loop=self.name)
-            self._told.clear()
+            self._logged.clear()
         self._backoff_seconds = 0.0
         self._failing.set(0)
 
     async def _back_off(self, error: BaseException) -> None:
         self._failures.inc()
         self._failing.set(1)
-        if type(error) not in self._told:
-            self._told.add(type(error))
-            problem = f"{type(error).__name__}: {error}"
+        if type(error) not in self._logged:
+            self._logged.add(type(error))
+            description = f"{type(error).__name__}: {error}"
             if isinstance(error, self._known):
-                log.warning("background_work_failing", loop=self.name, error=problem)
+                log.warning("background_work_failing", loop=self.name, error=description)
             else:
-                log.error("background_work_failing", loop=self.name, error=problem, exc_info=error)
+                log.error("background_work_failing", loop=self.name, error=description, exc_info=error)
         self._backoff_seconds = min(max(2 * self._backoff_seconds, _BACKOFF_SECONDS_MIN), self._backoff_seconds_max)
         await asyncio.sleep(_about(self._backoff_seconds))
 
@@ -112,14 +112,15 @@ def _is_cancelled() -> bool:
 
 
 def _about(seconds: float) -> float:
-    """A time near this one, so that replicas that were started together, or failed together, do not stay together."""
+    """Return a time near this one, so that replicas that started or failed together spread out."""
     return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:
-    """Runs coroutines until this is cancelled; the failure of one ends it. None of them is left when it returns.
+    """Run coroutines until cancelled, or until one fails. All of them have ended when it returns.
 
-    Not a TaskGroup: that cancels its tasks once, see `end`. And `gather` returns with the first that is cancelled.
+    A TaskGroup would not do: it cancels its tasks only once, see `end`. And `gather` returns with the first cancelled
+    task.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -129,11 +130,11 @@ async def together(*works: Coroutine[Any, Any, None]) -> None:
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancels tasks until they have ended. What they ended with was logged or raised before.
+    """Cancel tasks until they have ended. Their exceptions were logged or raised before.
 
-    Once may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation that comes
-    at the moment when what it waits for is done. A cancellation of the caller meanwhile asks for what is being done
-    already, and is not passed on.
+    One cancellation may not be enough: `asyncio.wait_for` of Python 3.11, which redis-py uses, swallows a cancellation
+    at the moment when its awaitable is done. A cancellation of the caller in the meantime asks for the same and is not
+    raised.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:

@@ -1,7 +1,7 @@
-"""The database's time, by which all times of a service are judged, and how far other clocks are from it.
+"""The database's clock, the reference for all times of a service, and the skew of other clocks.
 
-The clock of the machine that a process runs on may be wrong by minutes, and each replica's by others. What is stored is
-stamped by the database; so what is compared with that is told the database's time as well.
+The clock of a process's machine may be wrong by minutes, differently for each replica. Stored times are stamped by the
+database; so times that are compared with them come from the database's clock as well.
 """
 
 from collections.abc import Callable
@@ -16,16 +16,16 @@ log = structlog.get_logger(__name__)
 _SKEW = Gauge(
     "innosystem_clock_skew_seconds", "How far a clock is ahead of the one that this process is on, or sees.", ["of"]
 )
-# What took longer tells little of the moment in which it was answered.
-_ASKED_SECONDS_MAX = 0.5
+# A slower query says little about the moment at which the database read its clock.
+_QUERY_SECONDS_MAX = 0.5
 
 
 class Skew:
-    """How far a clock is from another one: a metric, and a line in the log when it goes beyond a limit, or comes back.
+    """The skew between two clocks: a metric, and a log line when it exceeds a limit or is within the limit again.
 
     Args:
-        of: Whose clock, such as `innosystem-jobs`.
-        seconds_max: From where on it is logged.
+        of: The owner of the clock, such as `innosystem-jobs`.
+        seconds_max: The limit.
     """
 
     def __init__(self, of: str, seconds_max: float) -> None:
@@ -35,7 +35,7 @@ class Skew:
         self._gauge = _SKEW.labels(of)
 
     def measured(self, skew: timedelta) -> None:
-        """Notes how far it is ahead."""
+        """Record how far the clock is ahead."""
         seconds = skew.total_seconds()
         self._gauge.set(seconds)
         beyond = abs(seconds) > self._seconds_max
@@ -46,10 +46,10 @@ class Skew:
 
 
 class DatabaseClock:
-    """What a database's clock says, asked now and then and counted on by this process in between.
+    """A database's clock, read from time to time and extrapolated by this process in between.
 
     Args:
-        skew: Told how far it is ahead of this machine's clock, which is used for nothing else.
+        skew: Records how far it is ahead of this machine's clock, which is used for nothing else.
         host: This machine's clock.
     """
 
@@ -60,22 +60,22 @@ class DatabaseClock:
         self._read_at = 0.0
 
     def read(self, at: datetime, asked_at: float) -> None:
-        """Notes what the database answered just now.
+        """Record a time that was just read from the database.
 
         Args:
-            at: Its time.
-            asked_at: When it was asked, by `monotonic`.
+            at: The database's time.
+            asked_at: When the query was sent, by `monotonic`.
         """
-        answered_at = monotonic()
-        if answered_at - asked_at > _ASKED_SECONDS_MAX and self._at is not None:
+        received_at = monotonic()
+        if received_at - asked_at > _QUERY_SECONDS_MAX and self._at is not None:
             return
         self._at = at
-        self._read_at = (asked_at + answered_at) / 2
-        self._skew.measured(self._counted_on(at) - self._host())
+        self._read_at = (asked_at + received_at) / 2
+        self._skew.measured(self._extrapolated(at) - self._host())
 
     def __call__(self) -> datetime | None:
-        """The database's time; None if it was never asked."""
-        return None if self._at is None else self._counted_on(self._at)
+        """Return the database's time; None before the first reading."""
+        return None if self._at is None else self._extrapolated(self._at)
 
-    def _counted_on(self, at: datetime) -> datetime:
+    def _extrapolated(self, at: datetime) -> datetime:
         return at + timedelta(seconds=monotonic() - self._read_at)

@@ -1,4 +1,4 @@
-"""The currencies of ISO 4217: which there are, and how an amount of a currency's minor unit is written."""
+"""The currencies of ISO 4217, and the notation of amounts in their minor units."""
 
 from iso4217 import Currency
 
@@ -6,10 +6,10 @@ from services.kit.errors import InvalidField
 
 
 def decimals(code: str) -> int | None:
-    """Say how many decimals a currency has: 2 for EUR, 0 for JPY, 3 for KWD.
+    """Return the number of decimals of a currency: 2 for EUR, 0 for JPY, 3 for KWD.
 
     Returns:
-        The number; None for what ISO does not know, and for what has no minor unit, such as gold.
+        The number; None for a code outside ISO 4217, or without a minor unit, such as gold.
     """
     try:
         found: int | None = Currency(code).exponent
@@ -19,27 +19,27 @@ def decimals(code: str) -> int | None:
 
 
 def check_currency(code: str, field: str) -> None:
-    """Check that money of a currency can be kept.
+    """Check that amounts of a currency can be stored.
 
-    Asked where a currency comes in, with a new wallet or a new price: what is there already stays as it is.
+    Called for a new wallet or a new price: stored currencies stay as they are.
 
     Args:
         code: An ISO 4217 code.
-        field: The field that it stands in, by its path in the contract.
+        field: The path of the code's field in the contract.
 
     Raises:
-        InvalidField: ISO does not know the currency, or it has no minor unit.
+        InvalidField: The code is not in ISO 4217, or has no minor unit.
     """
     if decimals(code) is None:
         raise InvalidField.of(field, f"must be a currency of ISO 4217 that has a minor unit, such as EUR, not {code}")
 
 
 def money(cents: int, code: str) -> str:
-    """Write an amount in the currency's units: 7.50 EUR, 500 JPY, 0.500 KWD.
+    """Format an amount in the currency's units: 7.50 EUR, 500 JPY, 0.500 KWD.
 
     Args:
         cents: The amount in the currency's minor unit.
-        code: An ISO 4217 code; an amount of a currency that ISO does not know is written in minor units, and says so.
+        code: An ISO 4217 code; an amount with another code is formatted in minor units, which the text says.
     """
     places = decimals(code)
     if places is None:

@@ -1,8 +1,8 @@
-"""The base of every error that a caller of a service can get.
+"""The base of every error that a caller of a service can receive.
 
-Domain errors know no gRPC. A subclass names its reason (a value of the contract's `ErrorReason`), its docstring is
-the message, and what varies from case to case is a typed attribute, which is formatted into the message and handed to
-the caller as metadata. `services.kit.rpc.status` turns them into a `google.rpc.Status`, in one place.
+Domain errors are independent of gRPC. A subclass names its reason (a value of the contract's `ErrorReason`); its
+docstring is the message; typed attributes hold the values that vary, which are formatted into the message and returned
+to the caller as metadata. `services.kit.rpc.status` alone converts them to a `google.rpc.Status`.
 """
 
 import inspect
@@ -18,25 +18,25 @@ class FieldViolation:
 
     Attributes:
         field: The path of the field in the request, such as `customer.email` or `requests[3].job_id`.
-        description: What is wrong with it and what would be right.
+        description: What is wrong, and what would be right.
     """
 
     field: str
     description: str
 
 
-#: Of an attribute of an error that only its subject needs, `field(metadata=UNTOLD)`: callers do not get it.
+#: `field(metadata=UNTOLD)` keeps an attribute of an error that only its subject needs out of the metadata for callers.
 UNTOLD: Final = MappingProxyType({"told": False})
 
 
 @dataclass(eq=False)
 class DomainError(Exception):
-    """Something that was asked for can't be done, for a reason that the contract documents.
+    """A refusal of a request, for a reason that the contract documents.
 
     Attributes:
         reason: The name of the `ErrorReason`, without its prefix.
-        retry_after_seconds: How long a caller should wait before it tries again; None where waiting does not help.
-        about: What a failed precondition is about, with the attributes to be put in: `jobs/{job_id}`.
+        retry_after_seconds: How long a caller should wait before a retry; None where waiting does not help.
+        about: The subject of a failed precondition, a format of the attributes: `jobs/{job_id}`.
     """
 
     reason: ClassVar[str]
@@ -45,12 +45,12 @@ class DomainError(Exception):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What varies, as text, under the names of the attributes; None values are left out."""
+        """The values of the attributes as text, under their names; None values are left out."""
         return {name: _text(value) for name, value, told in self._attributes() if told and value is not None}
 
     @property
     def subject(self) -> str:
-        """What a failed precondition is about, such as `jobs/<its ID>`."""
+        """The subject of a failed precondition, such as `jobs/<its ID>`."""
         return self.about.format_map({name: _text(value) for name, value, _ in self._attributes()})
 
     def at_fault(self) -> tuple[FieldViolation, ...]:
@@ -58,12 +58,12 @@ class DomainError(Exception):
         return ()
 
     def within(self, _path: str) -> "DomainError":
-        """Return the error for what stands somewhere in a request, such as at `requests[3]`."""
+        """Return the error for a part of a request, such as `requests[3]`."""
         return self
 
     @property
     def message(self) -> str:
-        """The first paragraph of the docstring, with the attributes put in."""
+        """The first paragraph of the docstring, formatted with the attributes."""
         docstring = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
         return " ".join(docstring.partition("\n\n")[0].split()).format_map(self.metadata)
 
@@ -75,21 +75,21 @@ class DomainError(Exception):
 
 
 class FieldError(DomainError):
-    """Something is wrong with one field of the request, or with several.
+    """An error of one field of the request, or of several.
 
     Attributes:
-        field: The field, as the request that is not part of another one has it.
+        field: The path of the field in a request that is not part of a batch.
     """
 
     field: ClassVar[str]
     _within = ""
 
     def at_fault(self) -> tuple[FieldViolation, ...]:
-        """Return the field with its whole path."""
+        """Return the fields with their whole paths."""
         return tuple(FieldViolation(_path(self._within, one), self.message) for one in self._fields())
 
     def within(self, path: str) -> Self:
-        """Return the error for a field that stands somewhere in a request; this one may be other items' as well."""
+        """Return a copy of the error for a part of a request; other items may share this object."""
         placed = type(self).__new__(type(self), *self.args)
         placed.__dict__.update(self.__dict__, _within=_path(path, self._within))
         return placed
@@ -118,16 +118,16 @@ class InvalidField(DomainError):
     violations: tuple[FieldViolation, ...]
 
     def at_fault(self) -> tuple[FieldViolation, ...]:
-        """Return all of them."""
+        """Return the violations."""
         return self.violations
 
     @classmethod
     def of(cls, field: str, description: str) -> "InvalidField":
-        """Makes the error for one field."""
+        """Return the error for one field."""
         return cls((FieldViolation(field, description),))
 
     def within(self, path: str) -> "InvalidField":
-        """Makes the same error for what stands somewhere in a request, such as at `requests[3]`."""
+        """Return the error for a part of a request, such as `requests[3]`."""
         return InvalidField(tuple(FieldViolation(_path(path, one.field), one.description) for one in self.violations))
 
     @property
@@ -137,7 +137,7 @@ class InvalidField(DomainError):
 
     @property
     def message(self) -> str:
-        """Each violation in words, so that a log line is enough to see what was wrong."""
+        """All violations in words, so that a log line suffices to see what was wrong."""
         return "; ".join(f"{v.field}: {v.description}" for v in self.violations)
 
 
@@ -182,7 +182,7 @@ class IdempotencyKeyReused(FieldError):
     """The ID or idempotency key was used before with other parameters ({fields}): make a new one.
 
     Attributes:
-        fields: Those that differ, under their names in the request.
+        fields: The parameters that differ, under their names in the request.
     """
 
     reason = "IDEMPOTENCY_KEY_REUSED"
@@ -201,7 +201,7 @@ class EtagMismatch(DomainError):
 
 @dataclass(eq=False)
 class ConcurrentUpdate(DomainError):
-    """Somebody else changed the same data at the same moment and nothing was written: send the request again."""
+    """Another request changed the same data at the same moment and nothing was written: send the request again."""
 
     reason = "CONCURRENT_UPDATE"
     retry_after_seconds = 0.05
@@ -209,9 +209,9 @@ class ConcurrentUpdate(DomainError):
 
 @dataclass(eq=False)
 class RowLocked(DomainError):
-    """Somebody else has locked what this request needs, and nothing was written: send it again under the same ID.
+    """Another request has locked what this request needs, and nothing was written: send it again under the same ID.
 
-    It says nothing about the database: what is not locked is served as always.
+    The database is available: rows that are not locked are served as usual.
     """
 
     reason = "ROW_LOCKED"
@@ -236,7 +236,7 @@ class DependencyUnavailable(DomainError):
 
     @property
     def retry_after_seconds(self) -> float | None:  # type: ignore[override] # only here it depends on the case
-        """It grows while the service is away."""
+        """The wait, which grows while the service is unavailable."""
         return self.retry_seconds
 
 
@@ -271,15 +271,15 @@ class DataCorrupt(DomainError):
 class Unforeseen(DomainError):
     """Something went wrong inside the service; see its log.
 
-    It has no reason: it stands for an exception that nobody foresaw, in the answer to one item of a batch.
+    It has no reason: it stands for an unforeseen exception in the result of one item of a batch.
     """
 
 
 def explained(error: BaseException) -> str:
-    """An error with all that it arose from, such as the driver's reason, in one line; for logs, and not for callers."""
-    told: list[str] = []
+    """Return an error with its chain of causes, such as the driver's reason, in one line; for logs, not for callers."""
+    causes: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        told.append(f"{type(current).__name__}: {' '.join(str(current).split())}".rstrip(": "))
+        causes.append(f"{type(current).__name__}: {' '.join(str(current).split())}".rstrip(": "))
         current = current.__cause__
-    return " <- ".join(told)
+    return " <- ".join(causes)

@@ -1,6 +1,6 @@
-"""Entities of which a batch has hundreds: frozen dataclasses that are made and changed without their `__init__`.
+"""Frozen dataclasses that are created and changed without their `__init__`: for entities in batches of hundreds.
 
-That of a frozen dataclass sets each field by a call of its own, and `dataclasses.replace` looks at each field as well.
+The `__init__` of a frozen dataclass sets each field with a call, and `dataclasses.replace` inspects each field as well.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 def made(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Makes an instance.
+    """Create an instance.
 
     Args:
         kind: A dataclass without slots and without `__post_init__`.
-        values: All of its fields, and nothing else: nobody checks that.
+        values: All of its fields, and nothing else, which is not checked.
     """
     record = kind.__new__(kind)
     record.__dict__.update(values)
@@ -22,14 +22,14 @@ def made(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def changed(record: T, **changes: Any) -> T:
-    """Makes an instance that differs in some fields.
+    """Return a copy of an instance with some fields changed.
 
     Args:
         record: An instance of such a dataclass.
-        changes: The fields that differ.
+        changes: The changed fields.
 
     Raises:
-        TypeError: If it has no such field.
+        TypeError: If the dataclass has no such field.
     """
     present = record.__dict__
     if not changes.keys() <= present.keys():

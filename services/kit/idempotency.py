@@ -1,7 +1,7 @@
-"""Tells whether a repeated create has the parameters of the first.
+"""Comparison of a repeated create with the parameters of the first.
 
-The row keeps a digest of each parameter it was created with, in a fixed order, because the values themselves may be
-changed later. Eight bytes a parameter: a collision would need 2^32 tries by a caller who could only deceive itself.
+The row keeps a digest of each parameter of its creation, in a fixed order, because the values themselves may change
+later. Eight bytes a parameter: a collision takes 2^32 attempts by a caller that would only deceive itself.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ _BYTES = 8
 
 
 def digest(parameters: Mapping[str, object]) -> bytes:
-    """Digests the parameters of a create, 8 bytes each, in their order.
+    """Return the digest of the parameters of a create, 8 bytes each, in their order.
 
     Args:
-        parameters: Name to value; values are told apart by their `repr`. Later releases may append parameters, and
-            must leave an appended one out where it has its default.
+        parameters: Name to value; values are distinguished by their `repr`. Later releases may append parameters, and
+            must omit an appended parameter that has its default.
     """
     return b"".join(
         blake2b(repr(value).encode(errors="surrogatepass"), digest_size=_BYTES).digest()
@@ -26,14 +26,14 @@ def digest(parameters: Mapping[str, object]) -> bytes:
 
 
 def check_same(parameters: Mapping[str, object], stored: bytes) -> None:
-    """Checks that a repeated create has the parameters of the first.
+    """Check that a repeated create has the parameters of the first.
 
     Args:
-        parameters: What the repeated call carries.
-        stored: The digest of the first.
+        parameters: The parameters of the repeated call.
+        stored: The digest of the first call.
 
     Raises:
-        IdempotencyKeyReused: Naming the parameters that differ.
+        IdempotencyKeyReused: If parameters differ; names them.
     """
     present = digest(parameters)
     if present == stored:

@@ -1,1 +1,1 @@
-"""Many calls in one statement: coalescing, dividing at the culprit, and a lane for locked rows."""
+"""Many calls in one statement: coalescing, bisection down to the culprit, and a lane for locked rows."""

@@ -1,4 +1,4 @@
-"""What a batch waits for, as long as it does not take long: else its callers wait for it, each by itself."""
+"""A bounded wait of a batch; beyond the bound, each of its callers waits by itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,15 +7,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Ten times of what another service takes when it is busy, and little to whoever is in the batch for something else.
+# Ten times the latency of another service under load, and a short delay for the callers with other work in the batch.
 _SECONDS: float = 0.25
 
 
 class BriefWait:
-    """Bounds how long batches wait for another service, which may hang.
+    """A bound on how long batches wait for another service, which may hang.
 
-    The first batch to which that happens has waited in vain. As long as one of its callers goes on waiting, no other
-    batch waits at all.
+    The first batch that reaches the bound stops waiting. While one of its callers still waits, no other batch waits.
 
     Args:
         seconds: How long a batch waits.
@@ -27,12 +26,12 @@ class BriefWait:
 
     @property
     def is_over(self) -> bool:
-        """Whether callers wait by themselves at the moment, so that batches do not."""
+        """Whether callers wait by themselves, so that batches do not wait."""
         return self._callers > 0
 
     @contextmanager
     def by_itself(self) -> Iterator[None]:
-        """Count a caller as one that waits by itself."""
+        """Count a caller that waits by itself."""
         self._callers += 1
         try:
             yield
@@ -40,13 +39,13 @@ class BriefWait:
             self._callers -= 1
 
     async def result_of(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what the work results in, or None if that takes too long.
+        """Return the result of the work, or None if the work takes too long.
 
         Args:
-            work: It is cancelled then, so it must be safe to do it again.
+            work: Cancelled after the bound, so it must be safe to repeat.
 
         Raises:
-            Exception: What the work raised.
+            Exception: Any exception of the work.
         """
         if self.is_over:
             return None

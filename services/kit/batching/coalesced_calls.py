@@ -1,4 +1,4 @@
-"""The calls that a coalescer puts together, and the parts of them that are served at once."""
+"""The calls that a coalescer combines, and the parts of calls that form a batch."""
 
 import asyncio
 import contextvars
@@ -15,72 +15,70 @@ R = TypeVar("R")
 
 
 class WorkCancelled(Exception):
-    """The work of a batch was cancelled from inside, so nobody knows what became of it."""
+    """The work of a batch was cancelled from inside, with an unknown outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much a coalescer takes.
+    """The limits of a coalescer.
 
     Attributes:
-        items_max: How many items a batch may have; a single call may bring more.
-        bytes_max: How many bytes the items of a batch may have; a single call may bring more.
-        waiting_max: How many items may wait for their batch; calls beyond that are refused.
-        held_bytes_max: How many bytes the items of all calls may have that are not answered yet; calls beyond that are
-            refused.
-        at_once: How many batches may be under way.
-        pause_seconds_max: How long a pause after a batch may be: what took longer had other reasons than a busy
-            service.
+        items_max: How many items a batch may have; a single call may exceed it.
+        bytes_max: How many bytes the items of a batch may have; a single call may exceed it.
+        waiting_max: How many items may wait for their batch; further calls are refused.
+        held_bytes_max: How many bytes the items of all unfinished calls may have; further calls are refused.
+        concurrent_max: How many batches may run at the same time.
+        pause_seconds_max: How long a pause after a batch may be: a longer batch was slow for other reasons than load.
     """
 
     items_max: int = 500
     bytes_max: int = 4 * 1024 * 1024
     waiting_max: int = 10_000
     held_bytes_max: int = 64 * 1024 * 1024
-    at_once: int = 2
+    concurrent_max: int = 2
     pause_seconds_max: float = 0.05
 
 
 class Call(Generic[T, R]):
-    """A call that waits for its answer.
+    """A call that waits for its results.
 
     Args:
-        items: What it brings.
-        size: Their bytes.
-        patient: Whether it waits for rows that are locked.
+        items: Its items.
+        size: Their size in bytes.
+        patient: Whether the call waits for locked rows.
     """
 
     def __init__(self, items: Sequence[T], size: int, *, patient: bool) -> None:
         self.items = items
         self.size = size
         self.patient = patient
-        self.answer: asyncio.Future[list[R | DomainError]] = asyncio.get_running_loop().create_future()
+        self.results: asyncio.Future[list[R | DomainError]] = asyncio.get_running_loop().create_future()
         self.context = contextvars.copy_context()
         self._results: list[R | DomainError | None] = []
         self._missing = len(items)
 
     def whole(self) -> "Part[T, R]":
-        """All of it."""
+        """Return the whole call as one part."""
         return Part(self, range(len(self.items)), self.items, self.size)
 
     def settle(self, positions: Sequence[int], results: Sequence[R | DomainError]) -> None:
-        """Notes the results of items; with the last of them the caller has its answer."""
-        if self.answer.done():
+        """Store the results of items; the last of them completes the call."""
+        if self.results.done():
             return
         if len(results) == len(self.items):
-            self.answer.set_result(list(results))
+            self.results.set_result(list(results))
             return
         self._results = self._results or [None] * len(self.items)
         for position, result in zip(positions, results, strict=True):
             self._results[position] = result
         self._missing -= len(positions)
         if not self._missing:
-            self.answer.set_result(cast("list[R | DomainError]", self._results))
+            self.results.set_result(cast("list[R | DomainError]", self._results))
 
     def fail(self, error: BaseException) -> None:
-        """Has the caller raise an error, of its own: a traceback grows with whoever raises it."""
-        if not self.answer.done():
-            self.answer.set_exception(_own(error))
+        """Fail the call with its own copy of an error: each caller that raises a shared one extends its traceback."""
+        if not self.results.done():
+            self.results.set_exception(_own(error))
 
 
 @dataclass(eq=False)
@@ -88,11 +86,11 @@ class Part(Generic[T, R]):
     """Some items of one call.
 
     Attributes:
-        call: Which.
-        positions: Where its items stand in the call.
-        items: They themselves.
-        size: Their bytes.
-        until: Until when they are tried again in the lane of what is locked; None if they were not in it.
+        call: The call.
+        positions: The positions of the items in the call.
+        items: The items.
+        size: Their size in bytes.
+        until: When the lane of locked rows gives up on the items; None if they are not in the lane.
     """
 
     call: Call[T, R]
@@ -106,22 +104,22 @@ class Part(Generic[T, R]):
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.call.answer.done()
+        """Whether its caller has stopped waiting."""
+        return self.call.results.done()
 
     def only(self, indexes: Sequence[int]) -> "Part[T, R]":
-        """The part of it that has these of its items."""
+        """Return a part with the items at some indexes."""
         items = [self.items[index] for index in indexes]
         size = self.size * len(items) // len(self)
         return Part(self.call, [self.positions[index] for index in indexes], items, size, self.until)
 
     def settle(self, results: Sequence[R | DomainError]) -> None:
-        """Notes the results of its items."""
+        """Store the results of its items."""
         self.call.settle(self.positions, results)
 
 
 def next_batch(parts: deque[Part[T, R]], budget: Budget) -> list[Part[T, R]]:
-    """Takes parts from the front as far as they fit into one batch; the first always does."""
+    """Take parts from the front that fit into one batch; always takes the first."""
     batch: list[Part[T, R]] = []
     items = size = 0
     while parts:
@@ -134,7 +132,7 @@ def next_batch(parts: deque[Part[T, R]], budget: Budget) -> list[Part[T, R]]:
 
 
 def halved(batch: list[Part[T, R]]) -> list[list[Part[T, R]]]:
-    """Divides a batch of several items, between calls where there are several."""
+    """Divide a batch of several items, between calls where possible."""
     if len(batch) > 1:
         middle = len(batch) // 2
         return [batch[:middle], batch[middle:]]
@@ -146,7 +144,7 @@ def halved(batch: list[Part[T, R]]) -> list[list[Part[T, R]]]:
 def _own(error: BaseException) -> BaseException:
     try:
         made = _copied(error)
-    except Exception:  # noqa: BLE001 - whatever its class does when it is made: then all raise the one that there is
+    except Exception:  # noqa: BLE001 - its class may raise anything: then all callers raise the same object
         return error
     made.__cause__ = error
     return made
@@ -156,7 +154,7 @@ def _copied(error: BaseException) -> BaseException:
     try:
         return copy.copy(error)
     except TypeError:
-        # Its `__init__` takes something else than what it hands to its base.
+        # Its `__init__` takes other arguments than it passes to its base.
         made = type(error).__new__(type(error), *error.args)
         made.__dict__.update(error.__dict__)
         return made

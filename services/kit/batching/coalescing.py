@@ -1,11 +1,10 @@
-"""Concurrent calls become one batch: a transaction for each of them would cost a commit each.
+"""Group commit: concurrent calls become one batch, because a transaction for each of them would cost a commit each.
 
-The first call's work begins at once; what arrives while it is under way is the next batch. So a lone call does not
-wait, and batches grow by themselves with the load (group commit). After a small batch of several calls there is a pause
-as long as its work took: a busy service is slow, and the larger batches that it then gets cost it far less than many
-small ones.
+The work of the first call begins immediately; calls that arrive while it runs form the next batch. A lone call
+therefore does not wait, and batches grow with the load. After a small batch of several calls follows a pause as long as
+its work took: a busy service is slow, and a few larger batches cost it far less than many small ones.
 
-An item whose row is locked leaves its batch, and waits in a lane of its own (`services.kit.batching.locked_lane`).
+An item whose row is locked leaves its batch and waits in a lane of its own (`services.kit.batching.locked_lane`).
 """
 
 import asyncio
@@ -28,31 +27,32 @@ Work = Callable[[list[T]], Awaitable[Sequence[R | DomainError]]]
 
 _BUDGET = Budget()
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-# From here on what a transaction costs by itself is little beside what its items cost.
+# From this size on, the cost of the transaction is small beside the cost of its items.
 _LARGE = 100
 _BATCH_SIZE = Histogram(
     "innosystem_coalesced_batch_size", "Items that one transaction carried.", ["of"], buckets=_SIZES
 )
-_BISECTED = Counter("innosystem_coalesced_bisected", "Batches that failed and were taken apart.", ["of"])
+_BISECTED = Counter("innosystem_coalesced_bisected", "Batches that failed and were bisected.", ["of"])
 
 
 class Coalescer(Generic[T, R]):
-    """Puts concurrent calls of one use case together. Each caller gets its own results or its own error.
+    """Combines concurrent calls of one use case. Each caller receives its own results or its own error.
 
-    Calls are served in the order in which they came. One that is cancelled before its batch begins is left out of it;
-    after that the work is done, and nobody hears of it. A batch that fails is halved until the culprit is alone, so it
-    fails no neighbour; the work must be safe to repeat, as all of ours is by its IDs and keys. When the database is not
-    there, everybody is told so at once.
+    Calls are served in the order of their arrival. A call that is cancelled before its batch begins is left out; later
+    its work completes without a caller. A batch that fails is halved until the culprit is alone, so a bad item fails no
+    neighbour; the work must be safe to repeat, as all work here is by its IDs and keys. While the database is
+    unavailable, all calls fail immediately.
 
     Args:
-        name: What is put together, for metrics.
-        work: Does it for a batch; answers a result for each item, in the same order. It may raise `RowLocked` after a
-            short wait for a lock.
-        unlocked: Does the same without waiting for locks; its result for an item whose row is locked is `RowLocked`.
-        key: Tells what an item may find locked: items with the key of one that did go to the lane at once.
-        size: Tells the bytes of an item.
-        budget: How much is taken.
-        times: How long items wait whose rows are locked.
+        name: The name of the work, for metrics.
+        work: Serves a batch; returns a result for each item, in the same order. May raise `RowLocked` after a short
+            wait for a lock.
+        unlocked: Serves a batch without waiting for locks; the result of an item whose row is locked is `RowLocked`.
+        key: Returns the key of the row that an item locks: after one item found its row locked, items with the same key
+            enter the lane immediately.
+        size: Returns the size of an item in bytes.
+        budget: The limits.
+        times: How long items wait for locked rows.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Coalescer(Generic[T, R]):
         self._waiting = 0
         self._bytes = 0
         self._runs = 0
-        # The loop keeps no more than a weak reference to a task.
+        # The event loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
         self._sizes = _BATCH_SIZE.labels(name)
         self._bisected = _BISECTED.labels(name)
@@ -82,22 +82,22 @@ class Coalescer(Generic[T, R]):
 
     @property
     def knows_locked(self) -> bool:
-        """Whether rows were found locked a moment ago."""
+        """Whether rows were found locked recently."""
         return self._lane.is_open
 
     async def __call__(self, items: Sequence[T], *, patient: bool = False) -> list[R | DomainError]:
-        """Has the work done for some items.
+        """Run the work for some items.
 
         Args:
-            items: What is to be done.
-            patient: Whether the caller waits for rows that are locked: one that brings many items does not, as the
-                others have to wait as well.
+            items: The items.
+            patient: Whether the caller waits for locked rows. A caller with many items does not, because its other
+                items would have to wait as well.
 
         Returns:
-            The results, aligned with the items. Of one whose row stayed locked it is `RowLocked`.
+            The results, aligned with the items; `RowLocked` for an item whose row stayed locked.
 
         Raises:
-            Overloaded: If too much is waiting.
+            Overloaded: If too many items are waiting.
         """
         if not items:
             return []
@@ -109,7 +109,7 @@ class Coalescer(Generic[T, R]):
         self._bytes += size
         try:
             self._take(call)
-            return await call.answer
+            return await call.results
         finally:
             self._bytes -= size
 
@@ -119,7 +119,7 @@ class Coalescer(Generic[T, R]):
             return
         self._parts.append(part)
         self._waiting += len(part)
-        if self._runs < self._budget.at_once:
+        if self._runs < self._budget.concurrent_max:
             self._runs += 1
             run = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(run)
@@ -133,11 +133,11 @@ class Coalescer(Generic[T, R]):
                 if len(batch) > 1 and sum(map(len, batch)) < _LARGE:
                     await sleep(min(monotonic() - began_at, self._budget.pause_seconds_max))
         except BaseException as error:
-            # Only the end of the process comes here; whoever waits is told.
+            # Only the end of the process raises here; all waiting calls fail with it.
             _fail(list(self._parts), error)
             raise
         finally:
-            # In the same step in which nothing was left: who comes after that finds it over, and begins another one.
+            # In the same step in which no part was left: a later call starts another run.
             self._runs -= 1
 
     def _next(self) -> list[Part[T, R]]:
@@ -145,21 +145,21 @@ class Coalescer(Generic[T, R]):
         while self._parts and not batch:
             taken = next_batch(self._parts, self._budget)
             self._waiting -= sum(map(len, taken))
-            # Of some the caller has gone away, or its time is over.
+            # Some callers have stopped waiting.
             batch = [part for part in taken if not part.is_over]
         return batch
 
     async def _serve(self, batch: list[Part[T, R]], *, wait: bool = True) -> None:
-        """Has the work done, and everybody answered; what is locked goes to the lane."""
+        """Run the work and complete its calls; locked items enter the lane."""
         items = [item for part in batch for item in part.items]
         self._sizes.observe(len(items))
         try:
-            # What is said and asked on the way carries the request ID of the first of them.
-            work = asyncio.create_task(self._done(items, wait=wait), context=batch[0].call.context.copy())
+            # Log lines and outgoing calls of the work carry the request ID of the batch's first call.
+            work = asyncio.create_task(self._results(items, wait=wait), context=batch[0].call.context.copy())
             results = list(await work)
             if len(results) != len(items):
                 raise RuntimeError(f"{len(results)} results for {len(items)} items")
-        except BaseException as error:  # noqa: BLE001 - it is handed to the callers, who raise it
+        except BaseException as error:  # noqa: BLE001 - passed to the callers, which raise it
             await self._failed(batch, error, wait=wait)
             return
         at = 0
@@ -167,7 +167,7 @@ class Coalescer(Generic[T, R]):
             self._lane.settle(part, results[at : at + len(part)])
             at += len(part)
 
-    async def _done(self, items: list[T], *, wait: bool) -> Sequence[R | DomainError]:
+    async def _results(self, items: list[T], *, wait: bool) -> Sequence[R | DomainError]:
         if wait:
             try:
                 return await self._work(items)
@@ -183,8 +183,8 @@ class Coalescer(Generic[T, R]):
         left = [part for part in batch if not part.is_over]
         locked = isinstance(error, RowLocked)
         divisible = len(left) > 1 or (locked and left and len(left[0]) > 1)
-        # What one is told that is left alone may be the fault of those whose callers have gone away meanwhile.
-        if not _is_away(error) and (divisible or 0 < len(left) < len(batch)):
+        # The error of a part that is left alone may be caused by parts whose callers have stopped waiting.
+        if not _is_unavailable(error) and (divisible or 0 < len(left) < len(batch)):
             self._bisected.inc()
             try:
                 for some in halved(left) if divisible else [left]:
@@ -204,13 +204,13 @@ def _fail(batch: list[Part[T, R]], error: BaseException) -> None:
         part.call.fail(error)
 
 
-def _is_away(error: BaseException) -> bool:
-    """Whether the database is: nothing is found out by dividing a batch then."""
+def _is_unavailable(error: BaseException) -> bool:
+    """Whether the database is unavailable: bisecting the batch would find nothing."""
     return isinstance(error, DatabaseUnavailable) and not isinstance(error, TooCostly)
 
 
 def _is_end(error: BaseException) -> bool:
-    """Whether the process ends. A cancellation is that of this task then; otherwise it came from inside the work."""
+    """Whether the process ends: a cancellation of this task does, one from inside the work does not."""
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""Work in batches, of which one bad item does not stop the others: it is found and set aside for a while."""
+"""Work in batches in which a bad item does not stop the others: it is found and set aside for a while."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,30 +32,30 @@ _ASIDE = Gauge("innosystem_aside", "Items that are set aside at the moment.", ["
 _WAIT = timedelta(seconds=10)
 _WAIT_MAX = timedelta(minutes=10)
 _KEPT_MAX = 1000
-# So that what fails for all items is not tried for each of them.
+# So that work that fails for all items is not repeated for each of them.
 _FAILURES_MAX = 30
 _CULPRITS_MAX = 10
 
 
 def is_nobodys_fault(error: Exception) -> bool:
-    """Whether an error says nothing about the items of a batch: to wait helps, and to divide it does not."""
+    """Whether an error is independent of the items of a batch: waiting helps, and dividing the batch does not."""
     if isinstance(error, TooCostly):
         return False
     return isinstance(error, DatabaseUnavailable | ConcurrentUpdate | DependencyUnavailable | Overloaded)
 
 
 async def divided(items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[object]]) -> list[tuple[T, Exception]]:
-    """Do work for a batch, and when that fails for its halves, until the culprits are alone.
+    """Run work for a batch, and after a failure for its halves, until the culprits are alone.
 
     Args:
-        items: What it is done for. It must be safe to do it again.
-        work: Does it for some.
+        items: The batch.
+        work: Serves some of the items; must be safe to repeat.
 
     Returns:
-        The culprits, and what the work failed with for each.
+        The culprits, each with the error of the work.
 
     Raises:
-        Exception: What the work failed with, where that is nobody's fault, or everybody's.
+        Exception: The error of the work, if it is the fault of no item, or of too many.
     """
     culprits: list[tuple[T, Exception]] = []
 
@@ -78,12 +78,12 @@ async def divided(items: Sequence[T], work: Callable[[Sequence[T]], Awaitable[ob
 
 
 class Aside:
-    """Items that are left out of batches for a while; the wait doubles each time that one fails again.
+    """Items that are left out of batches for a while; the wait doubles with each further failure of an item.
 
-    In memory: who starts again finds out again. Of very many the oldest are forgotten first.
+    Kept in memory: a restarted process finds the culprits again. Beyond a limit, the oldest items are forgotten.
 
     Args:
-        of: What they are set aside of, for logs and metrics.
+        of: The name of the batches, for logs and metrics.
     """
 
     def __init__(self, of: str) -> None:
@@ -92,7 +92,7 @@ class Aside:
         self._until: dict[UUID, float] = {}
 
     def put(self, item: UUID, error: Exception) -> None:
-        """Set an item aside, and say so."""
+        """Set an item aside, and log it."""
         tries = self._tries.pop(item, 0)
         wait = min(_WAIT * 2 ** min(tries, 10), _WAIT_MAX)
         self._tries[item] = tries + 1
@@ -101,13 +101,13 @@ class Aside:
             self._forget(next(iter(self._tries)))
         _SET_ASIDE.labels(self._of).inc()
         defect = None if isinstance(error, DomainError) else error
-        problem = f"{type(error).__name__}: {error}"
-        log.error("set_aside", of=self._of, id=str(item), error=problem, again_after=str(wait), exc_info=defect)
+        description = f"{type(error).__name__}: {error}"
+        log.error("set_aside", of=self._of, id=str(item), error=description, again_after=str(wait), exc_info=defect)
 
     def items(self) -> list[UUID]:
-        """Return those whose wait is not over."""
+        """Return the items whose wait is not over."""
         now = monotonic()
-        # What has not failed again for so long does not fail any more, or is gone.
+        # An item without a failure for so long succeeds again, or no longer exists.
         for item in [one for one, until in self._until.items() if now - until > _WAIT_MAX.total_seconds()]:
             self._forget(item)
         waiting = [item for item, until in self._until.items() if until > now]
@@ -120,13 +120,13 @@ class Aside:
 
 @dataclass
 class Batch:
-    """What is to be done at once.
+    """The items of one transaction.
 
     Attributes:
-        limit: How many items.
-        without: Which items are not to be taken.
-        taken: The IDs of what was taken; whoever takes it says so before anything can fail.
-        corrupt: What was taken and not understood.
+        limit: How many items to take.
+        without: The items to leave out.
+        taken: The IDs of the items that were taken; recorded before anything can fail.
+        corrupt: The items that were taken and not understood.
     """
 
     limit: int
@@ -135,7 +135,7 @@ class Batch:
     corrupt: list[DataCorrupt] = field(default_factory=list)
 
     def take(self, rows: Sequence[E | DataCorrupt]) -> list[E]:
-        """Note what was taken; return what is understood of it."""
+        """Record the items that were taken; return those that are understood."""
         found: list[Any] = []
         for row in rows:
             if isinstance(row, DataCorrupt):
@@ -148,10 +148,10 @@ class Batch:
 
 
 class Batches:
-    """Takes one batch after the other. One that fails is tried again with half as many, until the culprit is alone.
+    """A series of batches. A batch that fails is repeated with half as many items, until the culprit is alone.
 
     Args:
-        of: Whose batches they are, for logs and metrics.
+        of: The name of the batches, for logs and metrics.
     """
 
     def __init__(self, of: str) -> None:
@@ -159,14 +159,14 @@ class Batches:
         self._limit: int | None = None
 
     async def next(self, size: int, work: Callable[[Batch], Awaitable[None]]) -> bool:
-        """Do the work for a batch; return whether there may be more.
+        """Run the work for a batch; return whether more items may be waiting.
 
         Args:
-            size: How many items it is to have at most.
-            work: Takes items and does all for them in one transaction.
+            size: How many items the batch may have.
+            work: Takes items and serves them in one transaction.
 
         Raises:
-            Exception: What the work failed with, where that is nobody's fault, or everybody's.
+            Exception: The error of the work, if it is the fault of no item, or of too many.
         """
         for failures in range(_FAILURES_MAX):
             limit = min(self._limit or size, size)
@@ -184,7 +184,7 @@ class Batches:
             else:
                 for row in batch.corrupt:
                     self._aside.put(UUID(row.entity_id), row)
-                # Carefully: the culprit may be among those that come next.
+                # Grow slowly: the culprit may be among the next items.
                 self._limit = None if self._limit is None or limit == size else 2 * limit
                 return 0 < limit == len(batch.taken)
         raise AssertionError("the last failure was raised")

@@ -1,7 +1,7 @@
-"""A lane for what is locked: the items of a coalescer whose rows somebody else has, apart from all others.
+"""A lane for the items of a coalescer whose rows are locked by another transaction, apart from all other items.
 
-A batch finds out that a row is locked by waiting for it, for as long as a lock is waited for. From then on whatever
-needs that row comes here, and holds up no batch.
+A batch discovers a locked row by waiting for its lock until the lock timeout. From then on, items that need the row
+enter the lane and delay no batch.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ _LOCKED = Counter("innosystem_coalesced_locked", "Items whose row was locked, by
 
 @dataclass(frozen=True)
 class LockTimes:
-    """How long items wait for rows that others have locked.
+    """How long items wait for locked rows.
 
     Attributes:
-        patient_seconds: How long an item is tried again whose caller waits for nothing else.
-        impatient_seconds: How long one is whose caller waits for other items as well.
-        known_seconds: How long a row counts as locked after it was found so.
-        pause_seconds: The pause between two tries.
+        patient_seconds: How long an item is retried if its caller waits for no other item.
+        impatient_seconds: How long an item is retried if its caller waits for other items as well.
+        known_seconds: How long a row counts as locked after it was found locked.
+        pause_seconds: The pause between two rounds.
     """
 
     patient_seconds: float = 3.0
@@ -44,25 +44,30 @@ LOCK_TIMES = LockTimes()
 
 
 class Serve(Protocol[T, R]):
-    """Has the work done for some parts and hands their results to the lane's `settle`."""
+    """Runs the work for some parts and passes their results to the lane's `settle`."""
 
     async def __call__(self, batch: list[Part[T, R]], *, wait: bool = True) -> None:
-        """Waits for locks, if it is to, as long as one is waited for."""
+        """Serve a batch.
+
+        Args:
+            batch: The parts.
+            wait: Whether to wait for locks, until the lock timeout.
+        """
         ...
 
 
 class LockedLane(Generic[T, R]):
-    """Tries items again whose rows are locked, until they are not or their time is over.
+    """Retries items whose rows are locked, until the rows are unlocked or the time of the items is over.
 
-    Each round tries all of them without waiting; beside that one row after the other is waited for, since a row that
-    others lock again and again is never found free by looking.
+    Each round tries all items without waiting for locks. In parallel, the lane waits for one row after another, because
+    rounds without waiting never find a row unlocked that others lock repeatedly.
 
     Args:
-        name: The coalescer's, for metrics.
-        serve: Tries some.
-        key: Tells what an item may find locked; None if items have nothing in common.
+        name: The name of the coalescer, for metrics.
+        serve: Serves a batch.
+        key: Returns the key of the row that an item locks; None if items share no rows.
         times: How long items wait.
-        budget: How much may be in one batch, and wait.
+        budget: The limits of a batch and of the waiting items.
     """
 
     def __init__(
@@ -79,18 +84,18 @@ class LockedLane(Generic[T, R]):
         self._times = times
         self._budget = budget
         self._waiting: deque[Part[T, R]] = deque()
-        # What was found locked, and until when it counts as that.
+        # The rows that were found locked, and when each stops counting as locked.
         self._known: dict[Hashable, float] = {}
         self._run: asyncio.Task[None] | None = None
         self._in_line: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether anything was found locked a moment ago."""
+        """Whether a row was found locked recently."""
         return bool(self._known or self._waiting)
 
     def divert(self, call: Call[T, R]) -> Part[T, R] | None:
-        """Takes what is known to be locked out of a call, and answers what is left of it."""
+        """Move the items of a call with rows known to be locked into the lane; return the rest of the call."""
         whole = call.whole()
         if self._key is None or not self._known:
             return whole
@@ -104,7 +109,7 @@ class LockedLane(Generic[T, R]):
         return whole.only(rest) if rest else None
 
     def settle(self, part: Part[T, R], results: Sequence[R | DomainError]) -> None:
-        """Hands results to their caller, except for items that are locked and have time left."""
+        """Pass results to their caller, except for locked items with time left."""
         locked = [at for at, result in enumerate(results) if isinstance(result, RowLocked)]
         if not locked:
             self._settled(part, results)
@@ -149,7 +154,7 @@ class LockedLane(Generic[T, R]):
                 self._wait_in_line()
                 await self._round()
         except BaseException as error:
-            # Only the end of the process comes here; whoever waits is told.
+            # Only the end of the process raises here; all waiting calls fail with it.
             for part in self._waiting:
                 part.call.fail(error)
             raise
@@ -161,12 +166,12 @@ class LockedLane(Generic[T, R]):
         while left > 0 and self._waiting:
             taken = next_batch(self._waiting, self._budget)
             left -= len(taken)
-            # What is found locked again waits at the end, for the next round.
+            # Items that are found locked again wait at the end, for the next round.
             if batch := [part for part in taken if not part.is_over]:
                 await self._serve(batch, wait=False)
 
     def _wait_in_line(self) -> None:
-        """Has the row that was longest not waited for waited for, beside the rounds; only patient callers have time."""
+        """Wait for the lock of the first patient item's row, beside the rounds; impatient callers have no time."""
         first = next((part for part in self._waiting if part.call.patient and not part.is_over), None)
         if self._in_line is not None or first is None:
             return

@@ -1,4 +1,4 @@
-"""Work for a batch, in ever smaller parts if it fails, until what is at fault is alone: it fails no neighbour."""
+"""Work for a batch, in ever smaller parts if it fails, until the bad item is alone: it fails no neighbour."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -19,18 +19,18 @@ _TRIES_MAX = 64
 
 
 async def in_parts(items: Sequence[T], work: "Work[T, R]") -> list[R | DomainError]:
-    """Does work for items; an exception that nobody foresaw becomes the error of the item that it belongs to.
+    """Run work for items; an unforeseen exception becomes the error of the item that it belongs to.
 
     Args:
         items: The items.
-        work: Answers the results for some items, in their order. It must be safe to do it again, and that its items
-            are done one after the other.
+        work: Returns the results of some items, in their order. It must be safe to repeat, and to run for some items
+            after others.
 
     Returns:
         The results, in the order of the items.
 
     Raises:
-        DomainError: If it concerns all of them, as when the database is away.
+        DomainError: If it concerns all items, as when the database is unavailable.
     """
     tries = 0
 
@@ -52,11 +52,11 @@ async def in_parts(items: Sequence[T], work: "Work[T, R]") -> list[R | DomainErr
 
 
 def unforeseen(error: Exception, place: str) -> Unforeseen:
-    """Logs an exception and answers what callers see of it.
+    """Log an exception and return the error that callers receive in its place.
 
     Args:
         error: The exception.
-        place: Where it happened, for the log.
+        place: Where it was raised, for the log.
     """
     log.error("unexpected_error_in_batch", place=place, exc_info=error)
     return Unforeseen()

@@ -1,4 +1,4 @@
-"""Long work in the event loop, in pieces: everybody else's calls, renewals and timers wait while it goes on."""
+"""Long work in the event loop, in pieces: other calls, renewals and timers wait during each piece."""
 
 from asyncio import sleep
 from time import monotonic
@@ -7,13 +7,13 @@ _SECONDS = 0.01
 
 
 class TimeSlice:
-    """Gives the event loop away when its owner has had it for a while. Made where the work begins."""
+    """A slice of the event loop's time. Created where the work begins; yields when the slice is used up."""
 
     def __init__(self) -> None:
         self._until = monotonic() + _SECONDS
 
     async def rest(self) -> None:
-        """Lets others go on if it is their turn; to be called between two pieces."""
+        """Yield to other tasks if the slice is used up; called between two pieces of work."""
         if monotonic() >= self._until:
             await sleep(0)
             self._until = monotonic() + _SECONDS

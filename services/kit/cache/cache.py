@@ -20,25 +20,25 @@ Publish = Callable[[str, Collection[Key] | None], None]
 
 
 class ReadOnlyCache(Exception):
-    """A change was announced to a cache whose entries never change: its strategy is the wrong one."""
+    """A change was announced to a cache whose entries never change: it has the wrong strategy."""
 
 
 class Cache(Generic[K, V]):
-    """Keeps values for a short time and loads what is missing, each key once at a time.
+    """A cache that keeps values for a short time and loads missing ones, each key once at a time.
 
-    Values are shared by all readers, so they have to be immutable. A load runs in a task of its own, on behalf of
-    all who wait for it: it must not use the transaction of one of them, and sees the database as it is when it begins.
-    Used on one event loop; nothing but the two reading methods ever waits.
+    Values are shared by all readers, so they must be immutable. A load runs in a task of its own, on behalf of all
+    readers that wait for it: it must not use a reader's transaction, and sees the database as it is when it begins. A
+    cache is used on one event loop; only its two reading methods wait.
 
     Args:
-        name: Names the cache in messages between processes, in metrics and statistics.
-        size: How many entries are kept.
-        ttl_seconds: How long after its load began a value is served: how old it can be where nobody told of a change.
-        strategy: How it gets along with the transactions that change what it holds.
-        keep: Whether a value may be put. What a load answers for one key instead of failing as a whole, such as
-            "could not be asked", is then handed to those who wait and no one else.
-        lock_seconds: When a soft lock ends that nobody released: longer than a transaction can take.
-        clock: The time in seconds, from any beginning.
+        name: The name of the cache in messages between processes, in metrics and statistics.
+        size: The maximum number of entries.
+        ttl_seconds: How long after its load began a value is served: its maximum age after a missed message.
+        strategy: How the cache behaves towards transactions that change its entities.
+        keep: Whether a value may be stored. A value that a load returns for one key in place of failing for all keys,
+            such as "unavailable", is then returned to the waiting readers only.
+        lock_seconds: When a soft lock ends without a release: longer than a transaction can take.
+        clock: Returns a monotonic time in seconds.
     """
 
     def __init__(
@@ -61,21 +61,21 @@ class Cache(Generic[K, V]):
         self._clock = clock
         self._counters = Counters()
         self._entries: Entries[K, V] = Entries(size, clock, self._counters)
-        # The loads that may put what they find. A key that is dropped loses its load here, and that is all that it
-        # takes to keep a value out that was read before the change.
+        # The loads that may store their values. A dropped key loses its load here, which keeps values out that were
+        # read before the change.
         self._loads: dict[K, SharedLoad[K, V]] = {}
         self._locks: SoftLocks[K] = SoftLocks()
         self._publish: Publish | None = None
 
     async def get(self, key: K, load: Callable[[K], Awaitable[V | None]]) -> V | None:
-        """Answers the value of a key, from the cache or from a load.
+        """Return the value of a key, from the cache or from a load.
 
         Args:
-            key: Which.
-            load: Reads the value; answers None if there is none, which is not kept.
+            key: The key.
+            load: Reads the value; returns None if it does not exist, which is not cached.
 
         Raises:
-            Exception: What the load raised; it reaches all who waited for it, and is not kept.
+            Exception: The exception of the load; all waiting readers receive it, and it is not cached.
         """
         if (entry := self._entries.get(key)) is not None:
             self._counters.hits += 1
@@ -88,14 +88,14 @@ class Cache(Generic[K, V]):
         return (await self._read([key], load_many)).get(key)
 
     async def get_many(self, keys: Iterable[K], load_many: LoadMany[K, V]) -> dict[K, V]:
-        """Answers the values of keys; those that have none are left out.
+        """Return the values of keys; keys without a value are left out.
 
         Args:
-            keys: Which.
-            load_many: Reads the values of all keys that nobody else is loading at the moment, in one call.
+            keys: The keys.
+            load_many: Reads the values of all keys that are not being loaded yet, in one call.
 
         Raises:
-            Exception: What a load raised.
+            Exception: The exception of a load.
         """
         found: dict[K, V] = {}
         missing: list[K] = []
@@ -108,14 +108,15 @@ class Cache(Generic[K, V]):
         return found | await self._read(missing, load_many) if missing else found
 
     def changing(self, keys: Collection[K] | None = None) -> Callable[[], None]:
-        """Announces that a transaction is about to change values, before it writes.
+        """Announce that a transaction is about to change values, before it writes.
 
         Args:
-            keys: Whose values, those of new entities as well; None for all, as after a change that touches any query.
+            keys: The keys of the values, including those of new entities; None for all, as for a change that affects
+                any query.
 
         Returns:
-            What has to be called when the transaction has ended, however it did: also after a rollback, and after a
-            commit with an unknown outcome. It never fails and never waits; a second call does no harm.
+            A function to call when the transaction has ended with any outcome: also after a rollback, and after a
+            commit whose outcome is unknown. It never fails, never waits, and may be called twice.
 
         Raises:
             ReadOnlyCache: If the strategy is READ_ONLY.
@@ -135,7 +136,7 @@ class Cache(Generic[K, V]):
         return ended
 
     def invalidate(self, keys: Collection[K]) -> None:
-        """Drops values, here and in the other processes: they have changed.
+        """Drop changed values, here and in the other processes.
 
         Raises:
             ReadOnlyCache: If the strategy is READ_ONLY.
@@ -144,19 +145,19 @@ class Cache(Generic[K, V]):
         self._invalidate(keys)
 
     def clear(self) -> None:
-        """Drops all values, here and in the other processes. A cache that is READ_ONLY is only emptied."""
+        """Drop all values, here and in the other processes; those of a READ_ONLY cache only here."""
         self._invalidate(None)
 
     def forget(self, keys: Collection[K] | None) -> None:
-        """Drops values, or all for None, in this process only: another one has told of the change."""
+        """Drop values, or all for None, in this process only: another process has published the change."""
         self._counters.invalidations += 1 if keys is None else len(keys)
         self._drop(keys)
 
     def publish_to(self, publish: Publish) -> None:
-        """Sets who tells other processes; called by `Invalidations`.
+        """Set the function that publishes changes to other processes; called by `Invalidations`.
 
         Args:
-            publish: Gets the name of the cache and what was dropped, None for all. Must neither wait nor fail.
+            publish: Takes the name of the cache and the dropped keys, None for all. It must neither wait nor fail.
 
         Raises:
             ReadOnlyCache: If the strategy is READ_ONLY.
@@ -165,7 +166,7 @@ class Cache(Generic[K, V]):
         self._publish = publish
 
     def statistics(self) -> CacheStatistics:
-        """What the cache is and did so far."""
+        """Return a snapshot of the cache and its counters."""
         return CacheStatistics(
             name=self.name,
             strategy=self.strategy,
@@ -194,7 +195,7 @@ class Cache(Generic[K, V]):
             self._loads.pop(key, None)
 
     async def _read(self, missing: Sequence[K], load_many: LoadMany[K, V]) -> dict[K, V]:
-        """Gets what the cache does not hold: from loads on their way, from a new one, and past the cache if locked."""
+        """Read missing values: from loads in progress, from a new load, and past the cache for locked keys."""
         self._counters.misses += len(missing)
         now = self._clock()
         locked = [key for key in missing if self._locks.covers(key, now)]
@@ -202,7 +203,7 @@ class Cache(Generic[K, V]):
         found: dict[K, V] = {}
         try:
             if locked:
-                # In the task of the reader: it may be the one that changes them and sees its own writes.
+                # In the reader's task: the reader may be the transaction that changes them and sees its own writes.
                 found.update(await self._timed(locked, load_many))
             for load in loads:
                 found.update(await load.result())
@@ -212,7 +213,7 @@ class Cache(Generic[K, V]):
         return {key: found[key] for key in missing if key in found}
 
     def _join(self, keys: Sequence[K], load_many: LoadMany[K, V], now: float) -> list[SharedLoad[K, V]]:
-        """Finds the loads of keys, and begins one for those that have none, or one too old to answer a reader now."""
+        """Join the loads of keys; start a load for keys without one, or with one that began too long ago."""
         joined: dict[SharedLoad[K, V], None] = {}
         alone: list[K] = []
         for key in keys:
@@ -231,7 +232,7 @@ class Cache(Generic[K, V]):
         load: SharedLoad[K, V] = SharedLoad(keys, now)
         self._loads.update(dict.fromkeys(keys, load))
         task = load.start(self._load(load, load_many))
-        # Not in the coroutine: one that is cancelled before its first step never runs.
+        # Outside the coroutine: a coroutine that is cancelled before its first step never runs.
         task.add_done_callback(lambda _task: self._end(load))
         return load
 

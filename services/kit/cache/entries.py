@@ -1,4 +1,4 @@
-"""Where a cache keeps its values."""
+"""The entries of a cache."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[V]):
-    """A value, and the moment from which it is not served any more."""
+    """A value, and the time from which it is no longer served."""
 
     value: V
     until: float
@@ -26,12 +26,12 @@ def _until(_key: Key, entry: Entry[V], _now: float) -> float:
 
 
 class Entries(TLRUCache[K, Entry[V], float]):
-    """Entries with an end each; when there are too many, the one that was not used for longest makes room.
+    """Entries, each with a time limit; beyond the maximum size, the least recently used entry is evicted.
 
     Args:
-        size_max: How many there may be.
-        clock: The time, in seconds.
-        counters: Where evictions are counted.
+        size_max: The maximum number of entries.
+        clock: Returns the time in seconds.
+        counters: Counts evictions.
     """
 
     def __init__(self, size_max: int, clock: Callable[[], float], counters: Counters) -> None:
@@ -39,6 +39,6 @@ class Entries(TLRUCache[K, Entry[V], float]):
         self._counters = counters
 
     def popitem(self) -> tuple[K, Entry[V]]:
-        """Takes the one out that makes room; what has ended is not taken out this way."""
+        """Evict an entry to make room; expired entries are removed elsewhere."""
         self._counters.evictions += 1
         return super().popitem()

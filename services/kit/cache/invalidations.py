@@ -1,8 +1,8 @@
 """Invalidation across processes, by Redis pub/sub.
 
-Nothing depends on it arriving: each value ends with its time (`ttl_seconds`) anyway, and messages make that moment
-earlier. So a change never waits for Redis and never fails because of it. Messages that may have been missed count as
-if everything had changed: whenever the subscription begins, for the first time or again, all caches are emptied.
+Correctness does not depend on messages: each value expires after `ttl_seconds` anyway, and a message only makes it
+expire earlier. A change therefore never waits for Redis and never fails because of it. A new subscription may have
+missed messages: whenever it begins, for the first time or again, all caches are cleared.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ _BACKOFF_SECONDS_MAX = 2.0
 
 
 class Invalidations:
-    """Tells other processes what has changed, and the caches of this one what changed elsewhere.
+    """Publishes the changes of this process, and applies the changes of other processes to its caches.
 
     Args:
-        client: Made by `services.kit.redis.pubsub.redis_client`; not closed here.
-        prefix: Put before the name of the channel, as before all keys.
-        poll_seconds: After how long a silence Redis is asked for a sign of life. None within the same time again
-            means that the subscription is lost.
-        pending_max: How many keys of one cache may wait to be sent; of more, everything is told to be dropped.
+        client: Created by `services.kit.redis.pubsub.redis_client`; not closed here.
+        prefix: The prefix of the channel's name, as of all keys.
+        poll_seconds: After how long a silence Redis is pinged. A silence of the same length after the ping means that
+            the subscription is lost.
+        pending_max: How many keys of one cache may wait to be sent; beyond, the whole cache is invalidated.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Invalidations:
         self._pending_max = pending_max
         self._instance = uuid4()
         self._caches: dict[str, Cache[Any, Any]] = {}
-        # By cache; each change once, however often it happened. None: everything.
+        # By cache; each key once, however often it changed. None: all keys.
         self._pending: dict[str, set[str] | None] = {}
         self._wake = asyncio.Event()
         self._sending = Loop(
@@ -65,47 +65,47 @@ class Invalidations:
 
     @property
     def instance(self) -> UUID:
-        """What this process calls itself in its messages."""
+        """The name of this process in its messages."""
         return self._instance
 
     @property
     def subscribed(self) -> bool:
-        """Whether changes elsewhere are heard of at the moment, as far as is known."""
+        """Whether this process currently receives the changes of others, as far as it can tell."""
         return self._subscription.subscribed
 
     def join(self, *caches: Cache[Any, Any]) -> None:
-        """Tells of what is dropped from caches, and drops from them what others tell of.
+        """Publish the changes of caches, and apply the changes of other processes to them.
 
         Raises:
-            ReadOnlyCache: If the strategy of one is READ_ONLY: there is nothing to tell of.
-            ValueError: If there are two of the same name.
+            ReadOnlyCache: If the strategy of a cache is READ_ONLY: it has no changes.
+            ValueError: If two caches have the same name.
         """
         for cache in caches:
             if cache.name in self._caches:
-                raise ValueError(f"there are two caches {cache.name}")
+                raise ValueError(f"two caches have the name {cache.name}")
             cache.publish_to(self.put)
             self._caches[cache.name] = cache
 
     def put(self, cache: str, keys: Collection[Key] | None) -> None:
-        """Notes a change; `run` sends it, and nobody waits for it.
+        """Record a change without waiting; `run` sends it.
 
         Args:
-            cache: The name of the cache, which need not exist in this process.
-            keys: What changed; None for everything.
+            cache: The name of the cache, which may exist in other processes only.
+            keys: The changed keys; None for all.
         """
         self._note(cache, None if keys is None else {cache_keys.dump(key) for key in keys})
         self._wake.set()
 
     async def run(self) -> None:
-        """Sends and receives until it is cancelled. While Redis is away it tries again and again."""
+        """Send and receive until cancelled, retrying while Redis is unavailable."""
         await together(self.send(), self._subscription.run())
 
     async def send(self) -> None:
-        """Only send until it is cancelled, as a process does that remembers nothing of its own."""
+        """Only send until cancelled: for a process without caches of its own."""
         await self._sending.run()
 
     async def flush(self) -> None:
-        """Sends what was noted, once, before the process ends. What fails is left to the time limit of the values."""
+        """Send pending changes, once, before the process ends. After a failure, the values' time limit applies."""
         try:
             await self._send_pending()
         except REDIS_FAILURES as error:
@@ -134,20 +134,20 @@ class Invalidations:
                 await self._client.publish(self._channel, encode(self._instance, cache, dumped))
                 sent = True
             finally:
-                # Also what was on its way when the process was told to end: dropping twice is harmless.
+                # Including a message in progress when the process was stopped: dropping keys twice is harmless.
                 if not sent:
                     self._note(cache, dumped)
 
     def _apply(self, data: bytes | str) -> None:
         try:
-            told = decode(data)
+            change = decode(data)
         except ValueError as error:
             log.warning("cache_message_not_understood", error=str(error))
             self._empty_all()
             return
-        cache = self._caches.get(told.cache)
-        if cache is not None and told.sender != self._instance:
-            cache.forget(told.keys)
+        cache = self._caches.get(change.cache)
+        if cache is not None and change.sender != self._instance:
+            cache.forget(change.keys)
 
     def _empty_all(self) -> None:
         for cache in self._caches.values():

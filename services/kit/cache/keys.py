@@ -1,4 +1,4 @@
-"""What entries are found by, and the form in which keys travel between processes."""
+"""The keys of entries, and their form in messages between processes."""
 
 import json
 from typing import TypeAlias
@@ -9,19 +9,19 @@ Key: TypeAlias = "UUID | str | int | tuple[Key, ...]"
 
 
 def dump(key: Key) -> str:
-    """Writes a key as JSON that keeps its types: a UUID and its text are different keys.
+    """Return a key as JSON that keeps its types: a UUID and its text are different keys.
 
     Raises:
-        TypeError: If it is of another type than a key's; type checkers find that first.
+        TypeError: If the type is not that of a key, which type checkers find first.
     """
     return json.dumps(_plain(key))
 
 
 def parse(text: str) -> Key:
-    """Reads what `dump` wrote.
+    """Return the key that `dump` wrote.
 
     Raises:
-        ValueError: If it was written by something else.
+        ValueError: If the text was not written by `dump`.
     """
     return _key(json.loads(text))
 

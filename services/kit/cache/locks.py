@@ -1,4 +1,4 @@
-"""Soft locks: they keep values out of a cache while a transaction changes them, and never make anybody wait."""
+"""Soft locks: they keep values out of a cache while a transaction changes them; no reader ever waits for one."""
 
 from typing import Generic, TypeVar
 
@@ -8,11 +8,11 @@ K = TypeVar("K", bound=Key)
 
 
 class SoftLock(Generic[K]):
-    """What one transaction has announced. Two locks on the same keys are two objects: each ends by itself.
+    """The announced change of one transaction. Two locks on the same keys are two objects and end independently.
 
     Args:
-        keys: What it locks; None for everything.
-        until: When it ends if nobody has released it.
+        keys: The locked keys; None for all.
+        until: When the lock ends without a release.
     """
 
     __slots__ = ("_keys", "until")
@@ -22,26 +22,26 @@ class SoftLock(Generic[K]):
         self.until = until
 
     def covers(self, key: K) -> bool:
-        """Whether the key is locked by it."""
+        """Whether the lock covers the key."""
         return self._keys is None or key in self._keys
 
 
 class SoftLocks(Generic[K]):
-    """The locks of a cache. There are as many as transactions that write at this moment: few."""
+    """The locks of a cache, one for each transaction that is writing: few."""
 
     def __init__(self) -> None:
         self._locks: set[SoftLock[K]] = set()
 
     def add(self, lock: SoftLock[K]) -> None:
-        """Begins a lock."""
+        """Add a lock."""
         self._locks.add(lock)
 
     def release(self, lock: SoftLock[K]) -> None:
-        """Ends a lock; does nothing if its time was up."""
+        """Remove a lock; an expired one may be gone already."""
         self._locks.discard(lock)
 
     def covers(self, key: K, now: float) -> bool:
-        """Whether the key is locked by any; forgets those whose time is up."""
+        """Whether any lock covers the key; removes expired locks."""
         if not self._locks:
             return False
         self._locks = {lock for lock in self._locks if now < lock.until}

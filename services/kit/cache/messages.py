@@ -1,4 +1,4 @@
-"""What processes tell each other about changes."""
+"""The messages about changes between processes."""
 
 import json
 from collections.abc import Collection
@@ -14,9 +14,9 @@ class Invalidation:
     """Keys of a cache that have changed.
 
     Attributes:
-        sender: The instance that tells it, which has dropped them already.
+        sender: The instance that sent the message and has dropped the keys already.
         cache: The name of the cache.
-        keys: Which; None for all.
+        keys: The keys; None for all.
     """
 
     sender: UUID
@@ -25,16 +25,16 @@ class Invalidation:
 
 
 def encode(sender: UUID, cache: str, dumped: Collection[str] | None) -> str:
-    """Writes a message; the keys are given as `keys.dump` wrote them."""
-    told = None if dumped is None else sorted(dumped)
-    return json.dumps({"sender": sender.hex, "cache": cache, "keys": told})
+    """Return a message; the keys are given as `keys.dump` wrote them."""
+    changed = None if dumped is None else sorted(dumped)
+    return json.dumps({"sender": sender.hex, "cache": cache, "keys": changed})
 
 
 def decode(data: bytes | str) -> Invalidation:
-    """Reads a message.
+    """Return the content of a message.
 
     Raises:
-        ValueError: If it is none, or one of a later release that this one does not understand.
+        ValueError: If the data is no message, or one of a later release that this release does not understand.
     """
     match json.loads(data):
         case {"sender": str(sender), "cache": str(cache), "keys": None}:
@@ -46,5 +46,5 @@ def decode(data: bytes | str) -> Invalidation:
 
 def _parsed(dumped: object) -> Key:
     if not isinstance(dumped, str):
-        raise ValueError("a key is not a text")  # noqa: TRY004 - it is the message that is wrong
+        raise ValueError("a key is not a text")  # noqa: TRY004 - the content of the message is wrong
     return keys.parse(dumped)

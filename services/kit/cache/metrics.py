@@ -12,7 +12,7 @@ _PREFIX = "innosystem_cache_"
 
 
 class CacheCollector(Collector):
-    """Reads the statistics when metrics are asked for, so that a hit costs nothing for them.
+    """A collector that reads the statistics when metrics are scraped, so that metrics add no cost to a hit.
 
     The process registers it: `registry.register(CacheCollector([job_types.statistics, customers.statistics]))`.
 
@@ -24,16 +24,14 @@ class CacheCollector(Collector):
         self._caches = tuple(caches)
 
     def collect(self) -> Iterator[Metric]:
-        """Answers all metrics, each labelled with the name of the cache."""
+        """Yield all metrics, each labelled with the name of the cache."""
         snapshots = [statistics() for statistics in self._caches]
         yield _requests(snapshots)
         yield _loads(snapshots)
         failures = CounterMetricFamily(f"{_PREFIX}load_failures", "Loads that failed.", labels=["cache"])
-        evictions = CounterMetricFamily(
-            "innosystem_cache_evictions", "Entries that made room for others.", labels=["cache"]
-        )
+        evictions = CounterMetricFamily("innosystem_cache_evictions", "Entries evicted to make room.", labels=["cache"])
         invalidations = CounterMetricFamily(
-            "innosystem_cache_invalidations", "Keys told to be dropped.", labels=["cache"]
+            "innosystem_cache_invalidations", "Keys dropped because of a change.", labels=["cache"]
         )
         entries = GaugeMetricFamily(f"{_PREFIX}entries", "Entries held.", labels=["cache"])
         entries_max = GaugeMetricFamily(f"{_PREFIX}entries_max", "Entries that may be held.", labels=["cache"])
@@ -47,7 +45,7 @@ class CacheCollector(Collector):
 
 
 def _requests(snapshots: Iterable[CacheStatistics]) -> Metric:
-    family = CounterMetricFamily(f"{_PREFIX}requests", "Keys asked for, by result.", labels=["cache", "result"])
+    family = CounterMetricFamily(f"{_PREFIX}requests", "Keys requested, by result.", labels=["cache", "result"])
     for one in snapshots:
         family.add_metric([one.name, "hit"], one.hits)
         family.add_metric([one.name, "miss"], one.misses)

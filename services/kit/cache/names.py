@@ -1,6 +1,6 @@
-"""Names of caches that several services know: one holds what another one changes."""
+"""Names of caches that several services share: one service caches the entities that another service changes."""
 
 from typing import Final
 
-#: What the jobs service remembers of customers, by their IDs. The customers service tells what has changed.
+#: Customers in the jobs service, by ID. The customers service publishes the changes.
 CUSTOMERS: Final = "jobs.customers"

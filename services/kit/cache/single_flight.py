@@ -1,4 +1,4 @@
-"""Single flight: readers that miss the same key wait for the same load."""
+"""Single flight: readers that miss the same key share one load."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
@@ -11,11 +11,11 @@ V = TypeVar("V")
 
 
 class SharedLoad(Generic[K, V]):
-    """A load on its way, in a task of its own: it outlives any reader that gives up, but not the last one.
+    """A load in progress, in a task of its own: it outlives any reader that gives up, except the last one.
 
     Args:
-        keys: What is loaded.
-        began: When.
+        keys: The keys that are loaded.
+        began: When the load began.
     """
 
     def __init__(self, keys: Sequence[K], began: float) -> None:
@@ -26,25 +26,25 @@ class SharedLoad(Generic[K, V]):
         self._task: asyncio.Task[Mapping[K, V]] | None = None
 
     def start(self, work: Coroutine[Any, Any, Mapping[K, V]]) -> asyncio.Task[Mapping[K, V]]:
-        """Begins the load."""
+        """Start the load."""
         self._task = asyncio.create_task(work)
-        # A failure belongs to the readers; if none is left there is nobody to tell, and asyncio must not complain.
+        # A failure belongs to the readers; without readers, asyncio must not report it as unretrieved.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._task
 
     def join(self) -> None:
-        """Counts a reader, before it waits for anything: the load is not given up while it is needed."""
+        """Count a reader, before it waits for anything: the load is not cancelled while a reader needs it."""
         self._readers += 1
 
     def leave(self) -> None:
-        """Counts a reader out, whether it got the result or was cancelled; the last one ends a load in vain."""
+        """Count a reader out, with or without a result; without readers, an unfinished load is cancelled."""
         self._readers -= 1
         if not self._readers and self._task is not None and not self._task.done():
             self.abandoned = True
             self._task.cancel()
 
     async def result(self) -> Mapping[K, V]:
-        """Waits for the load and answers what it found, or raises what it raised."""
+        """Wait for the load and return its values, or raise its exception."""
         if self._task is None:
             raise RuntimeError("the load was never started")
         return await asyncio.shield(self._task)

@@ -1,4 +1,4 @@
-"""What a cache did, as numbers: for `innosystem cache stats` and for metrics."""
+"""The statistics of a cache, for `innosystem cache stats` and for metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,16 +8,17 @@ from services.kit.cache.strategy import Strategy
 
 @dataclass(slots=True)
 class Counters:
-    """What a cache counts since the process began; all but the last are numbers of times.
+    """The counters of a cache since the process began.
 
     Attributes:
-        hits: Keys that were answered from the cache.
-        misses: Keys that had to wait for a load, their own or one that was on its way.
-        loads: Loads that ended, failed ones as well; one load may be for many keys.
+        hits: Keys that were served from the cache.
+        misses: Keys that waited for a load, a new one or one in progress.
+        loads: Loads that ended, including failed ones; one load may serve many keys.
         load_failures: Loads that raised.
-        evictions: Entries that made room for others: many of them mean that the cache is too small.
-        invalidations: Keys that were told to be dropped, here or by another process; the whole cache counts as one.
-        load_seconds: How long all loads took together.
+        evictions: Entries that were evicted to make room: many mean that the cache is too small.
+        invalidations: Keys that were dropped because of a change, here or in another process; clearing the whole cache
+            counts as one.
+        load_seconds: The total duration of all loads.
     """
 
     hits: int = 0
@@ -29,7 +30,7 @@ class Counters:
     load_seconds: float = 0.0
 
     def count_load(self, seconds: float, *, failed: bool) -> None:
-        """Counts a load that ended."""
+        """Count a load that ended."""
         self.loads += 1
         self.load_failures += failed
         self.load_seconds += seconds
@@ -37,13 +38,13 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
-    """What a cache is and did, at one moment. `Counters` tells what the counted ones mean.
+    """A snapshot of a cache; `Counters` documents the counters.
 
     Attributes:
         name: The name of the cache.
-        strategy: How it gets along with transactions.
-        size: How many entries it holds.
-        size_max: How many it may hold.
+        strategy: How it behaves towards transactions.
+        size: The number of entries.
+        size_max: The maximum number of entries.
         ttl_seconds: How long a value is served at most.
     """
 
@@ -62,15 +63,15 @@ class CacheStatistics:
 
     @property
     def hit_ratio(self) -> float:
-        """The part of the keys that was answered from the cache, from 0 to 1; 0 if nobody asked."""
-        asked = self.hits + self.misses
-        return self.hits / asked if asked else 0.0
+        """The fraction of the requested keys that was served from the cache, from 0 to 1; 0 without requests."""
+        requested = self.hits + self.misses
+        return self.hits / requested if requested else 0.0
 
     @property
     def load_seconds_mean(self) -> float:
-        """How long a load takes on average; 0 if there was none."""
+        """The mean duration of a load; 0 without loads."""
         return self.load_seconds / self.loads if self.loads else 0.0
 
 
 Statistics = Callable[[], CacheStatistics]
-"""How a cache is asked for its statistics: the bound method `cache.statistics`."""
+"""The bound method `cache.statistics`."""

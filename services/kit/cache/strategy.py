@@ -1,30 +1,30 @@
-"""How a cache and the transactions that change what it holds get along; Hibernate's strategies under their names.
+"""How a cache behaves towards the transactions that change its entities: Hibernate's strategies under their names.
 
-| strategy | while a transaction changes a key | when it has ended, however | what a reader may get |
+| strategy | while a transaction changes a key | when the transaction has ended | what a reader may get |
 | --- | --- | --- | --- |
 | READ_ONLY | refused: such entries never change | refused | the value |
-| NONSTRICT_READ_WRITE | served and loaded as ever | dropped | the old value until just after the commit |
-| READ_WRITE | soft lock: dropped, read past the cache, nothing put | unlocked, dropped | what the database has |
+| NONSTRICT_READ_WRITE | served and loaded as usual | dropped | the old value until just after the commit |
+| READ_WRITE | soft lock: dropped, read past the cache, nothing stored | unlocked, dropped | the database's value |
 
-What is dropped is then told to the other processes, where a reader may get the old value until the message arrives.
+Each drop is published to the other processes, where a reader may get the old value until the message arrives.
 
-For all of them:
+For all strategies:
 
-- A load that was on its way when its key was dropped answers those who waited for it and puts nothing: what it read
-  may be older than the change. Who asks after the drop gets a load of his own.
-- A value is served no longer than `ttl_seconds` after its load began. This bounds how old a value can be in a process
-  that did not hear of a change; usually it hears of it at once.
-- What a load did not find is not kept, so a creation is seen at once.
+- A load in progress whose key is dropped serves the readers that waited for it and stores nothing: its value may be
+  older than the change. Readers after the drop get a new load.
+- A value is served for at most `ttl_seconds` after its load began. This bounds the age of a value in a process that
+  missed the message about a change; usually the message arrives within milliseconds.
+- Absence is not cached, so a creation is visible immediately.
 
-A soft lock holds in its own process. It ends by itself after `lock_seconds`, which has to be longer than a transaction
-can take: that is for transactions whose end nobody reports.
+A soft lock holds in its own process. It ends by itself after `lock_seconds`, which must exceed the duration of a
+transaction: for transactions whose end is never reported.
 """
 
 from enum import Enum
 
 
 class Strategy(Enum):
-    """What a transaction has to do about a cache; the module's docstring has the table."""
+    """How a cache behaves towards transactions; the module's docstring has the table."""
 
     READ_ONLY = "read-only"
     NONSTRICT_READ_WRITE = "nonstrict read-write"

@@ -1,8 +1,8 @@
-"""Tables that are only ever added to. PostgreSQL refuses everything else, also to a defect or a hand in psql."""
+"""Append-only tables. PostgreSQL refuses every other change, including that of a defect or of a person in psql."""
 
 from sqlalchemy import Connection, Table, event, text
 
-# Compared with what a database has as they stand here, letter by letter: a migration that makes them says the same.
+# Compared with the definitions in a database, letter by letter: migrations must create exactly these.
 _FUNCTION = """CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '{table} is append-only: % is refused', TG_OP
@@ -11,18 +11,18 @@ END
 $$"""
 _TRIGGER = """CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
 FOR EACH STATEMENT EXECUTE FUNCTION {function}()"""
-# Also where a session says that it is a replica.
+# Enabled also for sessions with session_replication_role = replica.
 _ALWAYS = "ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_append_only"
 
 _INFO = "append_only"
 
 
 def append_only(table: Table, function: str) -> None:
-    """Have a table refuse UPDATE, DELETE and TRUNCATE; copies of it in other metadata do so as well.
+    """Make a table refuse UPDATE, DELETE and TRUNCATE, as well as its copies in other metadata.
 
     Args:
         table: The table of the models.
-        function: What the function of its trigger is called.
+        function: The name of the trigger's function.
     """
     statements = [one.format(table=table.name, function=function) for one in (_FUNCTION, _TRIGGER, _ALWAYS)]
 
@@ -36,5 +36,5 @@ def append_only(table: Table, function: str) -> None:
 
 
 def is_append_only(table: Table) -> bool:
-    """Return whether a table is only ever added to."""
+    """Return whether a table is append-only."""
     return bool(table.info.get(_INFO))

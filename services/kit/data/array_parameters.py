@@ -1,7 +1,7 @@
-"""Many rows in one statement: arrays go over as parameters and become a table by `unnest`.
+"""Many rows in one statement: array parameters, which `unnest` turns into a table.
 
-One statement with an array a column costs far less than one statement a row, and its text does not grow with the rows,
-so that it is built, compiled and prepared once.
+One statement with an array for each column costs far less than one statement for each row, and its text does not grow
+with the rows, so that it is built, compiled and prepared once.
 """
 
 import json
@@ -34,9 +34,9 @@ Types = Mapping[str, TypeEngine[Any] | type[TypeEngine[Any]]]
 
 
 class _ArrayText(TypeDecorator[Iterable[Any]]):
-    """An array that goes over as the text PostgreSQL has for it.
+    """An array that is sent as PostgreSQL's text representation of it.
 
-    The driver would look at each value for its type, and quote it by regular expressions: that took half of the time of
+    The driver would inspect the type of each value and quote it by regular expressions, which took half of the time of
     an insert of many rows.
     """
 
@@ -45,7 +45,7 @@ class _ArrayText(TypeDecorator[Iterable[Any]]):
 
     def __init__(self, item: TypeEngine[Any]) -> None:
         super().__init__()
-        # A part of the key of SQLAlchemy's cache, as all that is kept here.
+        # A part of the key of SQLAlchemy's cache, like every attribute here.
         self.item = type(item)
 
     def process_bind_param(self, value: Iterable[Any] | None, dialect: Dialect) -> str | None:
@@ -53,15 +53,15 @@ class _ArrayText(TypeDecorator[Iterable[Any]]):
             return None
         values = list(value)
         try:
-            # Nearly always all values are of the column's type: one expression for all takes half the time.
+            # Nearly always all values have the column's type: one expression for all of them takes half the time.
             return "{" + ",".join(_OF_COLUMNS[self.item](values)) + "}"
         except (KeyError, AttributeError, TypeError, ValueError):
-            # No such column, or values that look like its type only to the database.
+            # A column without a writer, or values that only the database converts to its type.
             return "{" + ",".join(map(_written, values)) + "}"
 
 
 def _written(value: Any) -> str:
-    """A value as an element of an array's text."""
+    """Return a value as an element of an array's text."""
     return _WRITERS[type(value)](value)
 
 
@@ -74,7 +74,7 @@ def _json(value: Any) -> str:
 
 
 class _Writers(dict[type, Callable[[Any], str]]):
-    """How values are written, by their type; what is derived from one is written like it."""
+    """Writers of values by their type; a derived type is written like its base."""
 
     def __missing__(self, kind: type) -> Callable[[Any], str]:
         writer: Callable[[Any], str]
@@ -83,7 +83,7 @@ class _Writers(dict[type, Callable[[Any], str]]):
         else:
             known = [self[base] for base in kind.__mro__[1:] if base in self]
             if not known:
-                raise TypeError(f"no array of {kind.__name__} can be handed to the database")
+                raise TypeError(f"the database takes no array of {kind.__name__}")
             writer = known[0]
         self[kind] = writer
         return writer
@@ -104,7 +104,7 @@ _WRITERS = _Writers(
 
 
 def _uuids(values: Iterable[UUID | None]) -> list[str]:
-    # PostgreSQL takes them without hyphens; putting those in takes longer than all else.
+    # PostgreSQL takes UUIDs without hyphens; inserting hyphens takes longer than everything else.
     return ["NULL" if value is None else f"{value.int:032x}" for value in values]
 
 
@@ -116,7 +116,7 @@ def _texts(values: Iterable[str | None]) -> list[str]:
     return ["NULL" if value is None else _quoted(value) for value in values]
 
 
-#: How the values of a column are written, by the column's type.
+#: Writers of the values of a column by the column's type.
 _OF_COLUMNS: dict[type[TypeEngine[Any]], Callable[[Iterable[Any]], Iterable[str]]] = {
     Uuid: _uuids,
     Integer: _numbers,
@@ -132,11 +132,10 @@ def _array(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnEl
 
 
 def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnElement[Any]:
-    """Return the other side of a comparison that holds for any of many values.
+    """Return the right side of a comparison that holds for any of many values: `table.c.id == any_of("ids", Uuid)`.
 
-    It is used as in `table.c.id == any_of("ids", Uuid)`. The values are a subquery, which is executed once whatever the
-    plan is. An array as such would be made from its text again for each row wherever it is not the key of an index: on
-    300,000 rows without one, 50 values took nine seconds in place of 0.1.
+    The values are a subquery, which is executed once under any plan. A plain array would be parsed again for each row
+    unless it is the key of an index: on 300,000 rows without an index, 50 values took nine seconds in place of 0.1.
 
     Args:
         name: The parameter, which takes a list when the statement is executed.
@@ -146,7 +145,7 @@ def any_of(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> ColumnEl
 
 
 def unnest(name: str, types: Types) -> TableValuedAlias:
-    """Makes a table out of arrays that are handed over when the statement is executed.
+    """Return a table of arrays that are passed when the statement is executed.
 
     Args:
         name: The table's name in the statement.

@@ -1,7 +1,7 @@
-"""Rows that are not understood, such as with a value that a later release wrote.
+"""Rows that are not understood, such as rows with a value that a later release wrote.
 
-One of them is nobody else's trouble: whoever reads many leaves it out or answers `DataCorrupt` in its place, and goes
-on with the others. It is not silent: each is counted, and logged with its ID, but not each time that it is read.
+Such a row affects no other row: a read of many rows leaves it out or returns `DataCorrupt` in its place. Each is
+counted, and logged with its ID, but not on every read.
 """
 
 from collections import OrderedDict
@@ -22,12 +22,12 @@ log = structlog.get_logger(__name__)
 _CORRUPT = Counter("innosystem_data_corrupt", "Stored rows that were read and not understood.", ["entity"])
 _LOGGED_AGAIN_SECONDS = 600.0
 _REMEMBERED_MAX = 10_000
-# When the last line about a row was written; the oldest are first.
+# When each row was last logged, oldest first.
 _logged: OrderedDict[tuple[str, str], float] = OrderedDict()
 
 
 def noted(error: DataCorrupt) -> DataCorrupt:
-    """Count a row that is not understood, and log it unless that was done a short while ago. Returns the error."""
+    """Count a row that is not understood, log it unless it was logged recently, and return the error."""
     _CORRUPT.labels(error.entity).inc()
     key, now = (error.entity, error.entity_id), monotonic()
     if now - _logged.get(key, -_LOGGED_AGAIN_SECONDS) >= _LOGGED_AGAIN_SECONDS:
@@ -40,15 +40,15 @@ def noted(error: DataCorrupt) -> DataCorrupt:
 
 
 def understood(rows: Iterable[T | DataCorrupt]) -> list[T]:
-    """Return those that are understood."""
+    """Return the rows that are understood."""
     return [row for row in rows if not isinstance(row, DataCorrupt)]
 
 
 def all_understood(rows: Iterable[T | DataCorrupt]) -> list[T]:
-    """Return them all.
+    """Return all rows, for a caller that cannot do without any of them.
 
     Raises:
-        DataCorrupt: If one is not understood and none can be done without.
+        DataCorrupt: If a row is not understood.
     """
     found: list[T] = []
     for row in rows:
@@ -59,5 +59,5 @@ def all_understood(rows: Iterable[T | DataCorrupt]) -> list[T]:
 
 
 def understood_by_key(rows: Mapping[K, T | DataCorrupt]) -> dict[K, T]:
-    """Return those that are understood, under their keys."""
+    """Return the rows that are understood, by their keys."""
     return {key: row for key, row in rows.items() if not isinstance(row, DataCorrupt)}

@@ -1,7 +1,7 @@
-"""The errors of stored data, whatever the database: each dialect translates the errors of its driver into these.
+"""Errors of the data layer: each dialect translates the errors of its driver into these.
 
-Those that a caller should hear about are domain errors as well, so that they reach it with their reason when nobody in
-between knows better. The others mean that the service did not foresee something: they end as INTERNAL.
+Errors that concern a caller are domain errors as well: they reach it with their reason unless a use case replaces them.
+All others are defects of the service and end as INTERNAL.
 """
 
 from typing import ClassVar
@@ -10,18 +10,18 @@ from services.kit.errors import ConcurrentUpdate, DatabaseUnavailable, RowLocked
 
 
 class DataError(Exception):
-    """Something went wrong in the data layer."""
+    """The base of all errors of the data layer."""
 
 
 class NotFound(DataError):
-    """There is no such row."""
+    """The row does not exist."""
 
 
 class ConstraintViolated(DataError):
     """A constraint of the database refuses the change.
 
     Attributes:
-        constraint: The constraint's name, which tells the service what is wrong; empty if the database did not say.
+        constraint: The constraint's name, by which the service identifies the problem; empty if not reported.
     """
 
     summary: ClassVar[str] = "constraint violated"
@@ -44,7 +44,7 @@ class StillReferenced(ConstraintViolated):
 
 
 class InvalidData(DataError):
-    """The database can't hold the value: wrong type, out of range, too long, not JSON."""
+    """The database cannot hold the value: wrong type, out of range, too long, not JSON."""
 
 
 class ConnectionFailed(DatabaseUnavailable, DataError):
@@ -60,7 +60,7 @@ class CommitUnknown(ConnectionFailed):
 
 
 class PoolExhausted(DatabaseUnavailable, DataError):
-    """A second connection is needed for a transaction inside another, and none is free: send the request again."""
+    """A transaction inside another needs a second connection and none is free: send the request again."""
 
 
 class TimedOut(DatabaseUnavailable, DataError):
@@ -68,9 +68,9 @@ class TimedOut(DatabaseUnavailable, DataError):
 
 
 class TooCostly(TimedOut):
-    """A statement took too long or too much memory, and the database ended it: send the request again, or less at once.
+    """A statement took too long or too much memory, and the database ended it: send it again, or a smaller one.
 
-    The database is there: a batch is divided, since one of its items may be what is costly.
+    The database is available: a batch is divided, because one of its items may be the costly one.
     """
 
 
@@ -83,22 +83,22 @@ class Conflict(ConcurrentUpdate, DataError):
 
 
 class StatementOutdated(Conflict):
-    """What the server had prepared does not fit its schema any more; nothing was written: send the request again."""
+    """A prepared statement no longer fits the schema; nothing was written: send the request again."""
 
 
 class SchemaBehind(DatabaseUnavailable, DataError):
     """The database is not ready: it lacks a table or column that this release expects (`innosystem migrate up`).
 
-    Which one it is stays in `__cause__`, for logs.
+    `__cause__` has its name, for logs.
     """
 
 
 class UnexpectedRollback(DataError):
-    """The changes were taken back although nobody said so at the end: something failed inside and was swallowed."""
+    """The changes were rolled back although the block ended normally: an error inside was swallowed."""
 
     def __init__(self) -> None:
         super().__init__("rolled back because of an earlier error that was swallowed")
 
 
 class TransactionMisused(DataError):
-    """A defect of the program: what it does is not possible with the transaction that is open, or without one."""
+    """A defect of the program: the operation is impossible in the open transaction, or without one."""

@@ -1,4 +1,4 @@
-"""What the services' tables have in common: names of constraints, times, JSON kept as text, and the audit trail."""
+"""Shared parts of the services' tables: names of constraints, times, JSON kept as text, and the audit trail."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from services.kit.data.dialects.types import MOMENT, UUID, MariaDbJson, now, sor
 
 
 def make_metadata() -> MetaData:
-    """Makes the collection of a service's tables. Constraints have names, because errors are told apart by them."""
+    """Create the metadata of a service's tables. Constraints have names, by which their errors are distinguished."""
     return MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -25,7 +25,7 @@ def make_metadata() -> MetaData:
 
 
 def time_column(name: str, *, nullable: bool, default_now: bool = False) -> Column[Any]:
-    """Makes a column for a moment, with time zone."""
+    """Create a column for a timestamp with time zone."""
     return Column(
         name,
         MOMENT,
@@ -35,44 +35,44 @@ def time_column(name: str, *, nullable: bool, default_now: bool = False) -> Colu
 
 
 def created_at() -> Column[Any]:
-    """Makes the column `created_at`, set by the database."""
+    """Create the column `created_at`, set by the database."""
     return time_column("created_at", nullable=False, default_now=True)
 
 
 def updated_at() -> Column[Any]:
-    """Makes the column `updated_at`, set by the database at insert and by the repositories at update."""
+    """Create the column `updated_at`, set by the database at insert and by the repositories at update."""
     return time_column("updated_at", nullable=False, default_now=True)
 
 
 def bytes_column(name: str, *, nullable: bool) -> Column[Any]:
-    """Makes a column for bytes, such as a hash."""
+    """Create a column for bytes, such as a hash."""
     return Column(name, LargeBinary, nullable=nullable)
 
 
 class JsonText(UserDefinedType[str]):
-    """A `jsonb` column that Python sees as JSON text.
+    """A `jsonb` column that is JSON text in Python.
 
-    Values pass through as they are: numbers stay exact, and nothing is parsed on the way. The price is that PostgreSQL
-    prints the text as it likes (order of keys, spaces).
+    Values pass through unparsed, so numbers stay exact. In return, PostgreSQL determines the format of the text (order
+    of keys, spaces).
     """
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """The column's type in DDL."""
+        """Return the column's type in DDL."""
         return "JSONB"
 
     def bind_expression(self, bindvalue: Any) -> ColumnElement[Any]:
-        """What stands for a parameter in SQL."""
+        """Return the SQL for a parameter."""
         return cast(cast(bindvalue, Text), JSONB)
 
     def column_expression(self, colexpr: Any) -> ColumnElement[Any]:
-        """What stands for the column in a select list."""
+        """Return the SQL for the column in a select list."""
         return cast(colexpr, Text)
 
 
 def json_text() -> TypeEngine[Any]:
-    """Makes the type of a column of JSON text for every dialect; SQLite does not check that it is JSON."""
+    """Create the type of a column of JSON text for every dialect; SQLite does not validate the JSON."""
     return JsonText().with_variant(Text(), "sqlite").with_variant(MariaDbJson(), "mariadb")
 
 

@@ -59,7 +59,7 @@ async def test_a_lone_call_is_served_at_once() -> None:
 
 
 async def test_whoever_calls_again_in_the_moment_of_the_answer_is_served_as_well() -> None:
-    coalescer = Coalescer("test", Work(held=False), budget=Budget(at_once=1))
+    coalescer = Coalescer("test", Work(held=False), budget=Budget(concurrent_max=1))
     async with asyncio.timeout(10):
         for number in range(1, 100):
             assert await coalescer([number]) == [2 * number]
@@ -101,7 +101,7 @@ async def test_after_a_small_batch_of_several_calls_there_is_a_pause_as_long_as_
             clock.seconds += took
         return results
 
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     async with asyncio.TaskGroup() as tasks:
         # While this one is under way the others come together.
         tasks.create_task(coalescer([0, 0]))
@@ -123,7 +123,7 @@ async def test_nothing_asked_for_is_nothing_done() -> None:
 
 async def test_what_arrives_while_a_batch_is_under_way_is_the_next_batch_and_each_gets_its_own() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     calls = [asyncio.create_task(coalescer([1]))]
     await settle()
     calls += [asyncio.create_task(coalescer([number])) for number in range(2, 6)]
@@ -136,7 +136,7 @@ async def test_what_arrives_while_a_batch_is_under_way_is_the_next_batch_and_eac
 
 async def test_only_so_many_batches_are_under_way_and_none_is_larger_than_allowed() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(items_max=3, at_once=2))
+    coalescer = Coalescer("test", work, budget=Budget(items_max=3, concurrent_max=2))
     calls = [asyncio.create_task(coalescer([number, number])) for number in range(1, 5)]
     calls.append(asyncio.create_task(coalescer([9] * 5)))
     await settle()
@@ -148,7 +148,7 @@ async def test_only_so_many_batches_are_under_way_and_none_is_larger_than_allowe
 
 async def test_a_call_beyond_what_may_wait_is_refused_and_the_others_are_served() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(waiting_max=2, at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(waiting_max=2, concurrent_max=1))
     under_way = asyncio.create_task(coalescer([1]))
     await settle()
     waiting = asyncio.create_task(coalescer([2, 3]))
@@ -172,7 +172,7 @@ async def test_a_refused_item_is_its_callers_and_nobody_elses() -> None:
 
 async def test_a_call_that_breaks_a_batch_fails_alone() -> None:
     work = Work(held=False)
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     numbers = [1, 2, POISON, 3, 4]
     results = await asyncio.gather(*(coalescer([number]) for number in numbers), return_exceptions=True)
     assert [one for one in results if not isinstance(one, Exception)] == [[2], [4], [6], [8]]
@@ -181,7 +181,7 @@ async def test_a_call_that_breaks_a_batch_fails_alone() -> None:
 
 async def test_when_the_database_is_away_everybody_is_told_at_once() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     calls = [asyncio.create_task(coalescer([0]))]
     await settle()
     calls += [asyncio.create_task(coalescer([number])) for number in range(1, 4)]
@@ -200,14 +200,14 @@ async def test_a_statement_that_was_too_costly_is_not_taken_for_a_database_that_
             raise TooCostly
         return [2 * item for item in items]
 
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     results = await asyncio.gather(*(coalescer([number]) for number in (1, 2, POISON, 3)), return_exceptions=True)
     assert [type(results[2]), *results[:2], results[3]] == [TooCostly, [2], [4], [6]]
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_is_left_out() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     first = asyncio.create_task(coalescer([1]))
     await settle()
     second, third = (asyncio.create_task(coalescer([number])) for number in (2, 3))
@@ -221,7 +221,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_is_left_out() -> None:
 
 async def test_a_call_that_is_cancelled_while_its_batch_is_under_way_harms_no_neighbour() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     first = asyncio.create_task(coalescer([1]))
     await settle()
     second, third = (asyncio.create_task(coalescer([number])) for number in (2, 3))
@@ -236,7 +236,7 @@ async def test_a_call_that_is_cancelled_while_its_batch_is_under_way_harms_no_ne
 
 async def test_a_call_that_breaks_a_batch_and_is_cancelled_meanwhile_fails_no_neighbour() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     first = asyncio.create_task(coalescer([1]))
     await settle()
     second, third = (asyncio.create_task(coalescer([number])) for number in (POISON, 3))
@@ -250,7 +250,7 @@ async def test_a_call_that_breaks_a_batch_and_is_cancelled_meanwhile_fails_no_ne
 
 async def test_a_deadline_of_one_call_is_its_own() -> None:
     work = Work()
-    coalescer = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     other = asyncio.create_task(coalescer([2]))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -275,11 +275,11 @@ async def test_a_batch_works_under_the_request_id_of_its_first_call() -> None:
 @given(
     sizes=st.lists(st.integers(0, 7), max_size=30),
     items_max=st.integers(1, 10),
-    at_once=st.integers(1, 3),
+    concurrent_max=st.integers(1, 3),
     poisoned=st.sets(st.integers(0, 29)),
 )
 def test_whatever_the_batches_are_each_call_gets_what_it_would_get_alone(
-    sizes: list[int], items_max: int, at_once: int, poisoned: set[int]
+    sizes: list[int], items_max: int, concurrent_max: int, poisoned: set[int]
 ) -> None:
     numbers = itertools.count(1)
     calls = [[next(numbers) for _ in range(size)] for size in sizes]
@@ -288,7 +288,9 @@ def test_whatever_the_batches_are_each_call_gets_what_it_would_get_alone(
             call[0] = POISON
 
     async def run() -> list[list[int | DomainError] | BaseException]:
-        coalescer = Coalescer("test", Work(held=False), budget=Budget(items_max=items_max, at_once=at_once))
+        coalescer = Coalescer(
+            "test", Work(held=False), budget=Budget(items_max=items_max, concurrent_max=concurrent_max)
+        )
         return await asyncio.gather(*(coalescer(call) for call in calls), return_exceptions=True)
 
     for call, result in zip(calls, asyncio.run(run()), strict=True):

@@ -176,7 +176,7 @@ async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
         await asyncio.Event().wait()
         return items
 
-    coalescer: Coalescer[int, int] = Coalescer("test", work, budget=Budget(at_once=1))
+    coalescer: Coalescer[int, int] = Coalescer("test", work, budget=Budget(concurrent_max=1))
     calls = [asyncio.create_task(coalescer([number])) for number in (1, 2)]
     await begun.wait()
     for run in list(coalescer._tasks):
@@ -195,7 +195,7 @@ async def test_a_batch_has_no_more_bytes_than_allowed_and_callers_are_refused_wh
         await go.wait()
         return items
 
-    budget = Budget(bytes_max=10, held_bytes_max=30, at_once=1)
+    budget = Budget(bytes_max=10, held_bytes_max=30, concurrent_max=1)
     coalescer: Coalescer[str, str] = Coalescer("test", work, size=len, budget=budget)
     calls = []
     for text in ("a" * 9, "b" * 6, "c" * 6, "d" * 4, "e" * 5):

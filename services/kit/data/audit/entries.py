@@ -1,8 +1,8 @@
-"""The audit trail: who changed which row in which call and transaction, and what it was before and after.
+"""The audit trail: the author, call and transaction of each change to a row, and the row before and after it.
 
-A repository writes it, in the transaction of the change, when its class says `audited = True`; what people do to jobs,
-queues and money is written by those who do it for them. It is for what people administer; what happens to a job or a
-balance a thousand times a second has a history of its own.
+Repositories whose class has `audited = True` write it, in the transaction of the change; use cases write it for manual
+changes to jobs, queues and money. It covers what people administer; changes to a job or a balance that happen a
+thousand times a second have a history of their own.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NewAuditEntry:
-    """A change about to be written down.
+    """A change that is about to be recorded.
 
     Attributes:
-        actor: Who called, see `Caller`; empty if the process did it by itself.
-        method: The RPC; empty if none was being served.
-        transaction_id: As in the log lines of the transaction.
+        actor: The author of the call, see `Caller`; empty for work of the process itself.
+        method: The RPC; empty outside of a call.
+        transaction_id: The ID in the log lines of the transaction.
         entity_type: The table.
         before: The row's values, secrets replaced by digests; None for a create.
-        after: The same after the change; None for a delete.
+        after: The row's values after the change; None for a delete.
     """
 
     id: UUID
@@ -58,12 +58,12 @@ class NewAuditEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry(NewAuditEntry):
-    """A change that was made."""
+    """A recorded change."""
 
     created_at: datetime
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """The values that differ, before and after; None where there was no row."""
+        """Return the values that differ, before and after; None where the row did not exist."""
         before, after = self.before or {}, self.after or {}
         names = [*before, *(name for name in after if name not in before)]
         return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
@@ -91,14 +91,14 @@ AUDIT_LOG = Resource(
 def entry(
     entity_type: str, transaction_id: str, before: Any, after: Any, caused_by: Caller | None = None
 ) -> NewAuditEntry:
-    """Makes the entry of a change.
+    """Return the entry of a change.
 
     Args:
         entity_type: The table.
-        transaction_id: Of the transaction that is open.
-        before: The entity before it; None if it was created.
-        after: The entity after it; None if it was deleted.
-        caused_by: Where it comes from; by default what is being served now.
+        transaction_id: The ID of the open transaction.
+        before: The entity before the change; None for a create.
+        after: The entity after the change; None for a delete.
+        caused_by: The source of the change; by default the call that is being served.
     """
     caused_by = caused_by or caller.get()
     action = Action.CREATE if before is None else Action.DELETE if after is None else Action.UPDATE
@@ -123,7 +123,7 @@ def _values(entity: Any) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Makes a value JSON. What is stored as bytes is a hash of something secret: that it changed is all to be told."""
+    """Return a value as JSON. Bytes are hashes of secrets, of which the trail shows only that they changed."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, bytes):

@@ -15,6 +15,6 @@ class MemoryAuditLog(MemoryRepository[AuditEntry, NewAuditEntry]):
     unique = ()
 
     async def add(self, entries: Sequence[NewAuditEntry]) -> None:
-        """Write entries down."""
+        """Record entries."""
         for one in entries:
             await self.create(one)

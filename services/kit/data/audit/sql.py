@@ -17,6 +17,6 @@ class SqlAuditLog(SqlRepository[AuditEntry, NewAuditEntry]):
     resource = AUDIT_LOG
 
     async def add(self, entries: Sequence[NewAuditEntry]) -> None:
-        """Write entries down, all at once."""
+        """Record entries, in one statement."""
         if entries:
             await self._connection.execute(insert(audit_log), [values_of(one) for one in entries])

@@ -1,8 +1,8 @@
-"""All that depends on which database it is: PostgreSQL, SQLite or MariaDB.
+"""Everything that depends on the kind of database: PostgreSQL, SQLite or MariaDB.
 
-The services are written for PostgreSQL. The toolkit below them (database, transactions, repositories, queries) is not:
-it asks the `Dialect` of the connection where databases differ, and names none itself. `types` has columns that hold the
-same values everywhere. docs/data-layer.md lists what differs; tests/dialects proves the rest equal.
+The services are written for PostgreSQL. The toolkit below them (database, transactions, repositories, queries) is
+independent of it: where databases differ, it calls the `Dialect` of the connection. `types` has column types that hold
+the same values everywhere. docs/data-layer.md lists the differences; tests/dialects proves the rest equal.
 """
 
 from services.kit.data.dialects.dialect import Dialect
@@ -22,12 +22,12 @@ _BY_NAME: dict[str, Dialect] = {"postgres": POSTGRESQL, **{one.name: one for one
 
 
 def dialect_named(name: str) -> Dialect:
-    """The dialect of a URL's scheme, without the driver, or of SQLAlchemy's dialect.
+    """Return the dialect for a URL's scheme, without the driver, or for the name of SQLAlchemy's dialect.
 
     Raises:
-        ValueError: If there is none of this name.
+        ValueError: If no dialect has this name.
     """
     found = _BY_NAME.get(name)
     if found is None:
-        raise ValueError(f"the toolkit does not know {name!r}: it knows {', '.join(one.name for one in DIALECTS)}")
+        raise ValueError(f"unknown database {name!r}: expected one of {', '.join(one.name for one in DIALECTS)}")
     return found

@@ -1,4 +1,4 @@
-"""What the toolkit asks of a database."""
+"""The interface between the toolkit and a kind of database."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ Condition = ColumnElement[bool]
 
 @dataclass(frozen=True)
 class ServerCondition:
-    """What a server says about itself.
+    """The condition of a server, as it reports it.
 
     Attributes:
-        now: Its time.
-        read_only: Whether it takes no changes.
-        statement_timeout_seconds: How long a statement may run; None where that can't be told.
+        now: The server's time.
+        read_only: Whether the server refuses changes.
+        statement_timeout_seconds: How long a statement may run; None if unknown.
     """
 
     now: datetime
@@ -36,11 +36,11 @@ class Dialect(ABC):
     """One kind of database.
 
     Attributes:
-        name: What SQLAlchemy calls it.
-        drivername: The driver in use, as in a URL.
-        collation: The one that compares text by code point, as Python does.
-        returns_updated: Whether UPDATE has a RETURNING.
-        commits_by_driver: Whether the driver is told to commit, and not SQLAlchemy, which takes longer for the same.
+        name: SQLAlchemy's name for it.
+        drivername: The driver, as in a URL.
+        collation: The collation that compares text by code point, as Python does.
+        returns_updated: Whether UPDATE supports RETURNING.
+        commits_by_driver: Whether commits go directly to the driver, which takes less time than through SQLAlchemy.
     """
 
     name: ClassVar[str]
@@ -51,17 +51,17 @@ class Dialect(ABC):
 
     @abstractmethod
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
-        """What the driver needs to open a connection with the limits that the settings ask for."""
+        """Return the driver's arguments for a connection with the limits of the settings."""
 
     def prepare(self, engine: Engine) -> None:  # noqa: B027 - most need nothing
-        """Has an engine do what its driver leaves out when it connects and begins."""
+        """Add what the driver leaves out when it connects and begins transactions."""
 
     @abstractmethod
     def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
-        """The execution options of a connection that begins such a transaction."""
+        """Return the execution options of a connection that begins such a transaction."""
 
     async def condition(self, connection: AsyncConnection) -> ServerCondition:
-        """Asks the server for a sign of life, and how it is."""
+        """Query the condition of the server, as a sign of life."""
         await connection.execute(text("SELECT 1"))
         return ServerCondition(datetime.now(UTC))
 
@@ -71,36 +71,36 @@ class Dialect(ABC):
 
     @abstractmethod
     def translate(self, failure: ExceptionContext) -> DataError | None:
-        """Our error for one of the driver's; None for what is not foreseen, which stays as it is."""
+        """Return the error of the data layer for an error of the driver; None for an unforeseen one, which stays."""
 
     @abstractmethod
     def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
-        """The condition that a column has one of the values of a list, which is the parameter of this name."""
+        """Return the condition that a column equals one of the values of a list, the parameter of this name."""
 
     def prepared(self, statement: Select[Any]) -> Executable | Prepared:
-        """A statement that is executed often, in the form that costs least."""
+        """Return the cheapest form of a statement that is executed often."""
         return statement
 
     def by_code_point(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of text, ordered and compared by code point whatever its own collation."""
+        """Return a text column that is sorted and compared by code point, independent of its own collation."""
         return cast("ColumnElement[Any]", column.collate(self.collation))
 
     def exact(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of text that is equal to nothing but itself, whatever its own collation."""
+        """Return a text column that equals only identical text, independent of its own collation."""
         return self.by_code_point(column)
 
     @abstractmethod
     def entry(self, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
-        """The text under a key of a map; null where there is none."""
+        """Return the text under a key of a map; null without such a key."""
 
     def has_entry(self, column: ColumnElement[Any], key: str, value: str) -> Condition:
-        """The condition that a map has this text under a key."""
+        """Return the condition that a map has this text under a key."""
         return self.entry(column, key) == value
 
     def has_key(self, column: ColumnElement[Any], key: str) -> Condition:
-        """The condition that a map has a key."""
+        """Return the condition that a map has a key."""
         return self.entry(column, key).is_not(None)
 
     @abstractmethod
     def has_entries(self, column: ColumnElement[Any]) -> Condition:
-        """The condition that a map is neither null nor empty."""
+        """Return the condition that a map is neither null nor empty."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, event, func
 from sqlalchemy.engine import ExceptionContext
+from typing_extensions import override
 
 from services.kit.data.dialects.dialect import Condition, Dialect
 from services.kit.data.dialects.names import primary_key_name
@@ -42,10 +43,10 @@ _MISSING = frozenset({1054, 1146})
 _INVALID = frozenset({1264, 1265, 1292, 1365, 1366, 1367, 1406, 1411, 1690, 4038})
 _KINDS: MappingProxyType[int, type[DataError]] = MappingProxyType(
     {
-        # These two have rolled the whole transaction back: a deadlock, and a change beside an older snapshot.
+        # These two roll back the whole transaction: a deadlock, and a change beside an older snapshot.
         **dict.fromkeys((1213, 1020), Conflict),
         1205: LockTimedOut,
-        # A statement took too long, or somebody ended it.
+        # A statement took too long, or an administrator ended it.
         **dict.fromkeys((1317, 1969), TooCostly),
         **dict.fromkeys((1290, 1792, 1836), DatabaseReadOnly),
         # Too many connections, wrong database or password, shutting down, ended, no disk or memory left.
@@ -62,12 +63,13 @@ class MariaDb(Dialect):
 
     name = "mariadb"
     drivername = "mariadb+asyncmy"
-    # As its name says it also minds spaces at the end.
+    # "nopad": trailing spaces are significant.
     collation = "utf8mb4_nopad_bin"
     returns_updated = False
 
+    @override
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
-        """Limits are settings of the session. The time a lock is waited for is a whole number of seconds."""
+        # Limits are settings of the session. Lock timeouts are whole seconds.
         session = {
             "time_zone": "'+00:00'",
             "tx_isolation": "'READ-COMMITTED'",
@@ -83,23 +85,25 @@ class MariaDb(Dialect):
             "program_name": application_name,
         }
 
+    @override
     def prepare(self, engine: Engine) -> None:
-        """Has read-only transactions begun as such: the driver begins others with their first statement."""
+        # Read-only transactions need an explicit start: the driver begins others with their first statement.
         event.listen(engine, "begin", _begin)
 
+    @override
     def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
-        """SQLAlchemy knows the levels."""
         return {
             **({"isolation_level": isolation} if isolation else {}),
             **({_READ_ONLY: True} if read_only else {}),
         }
 
+    @override
     def is_aborted(self, connection: Connection) -> bool:
-        """After most errors a transaction goes on; a deadlock takes it back, and what follows would be another."""
+        # Most errors leave the transaction open; a deadlock rolls it back, and later statements would begin another.
         return _ABORTED in connection.info
 
+    @override
     def translate(self, failure: ExceptionContext) -> DataError | None:
-        """By the server's and the client's error numbers."""
         error = failure.original_exception
         driver: Any = failure.dialect.loaded_dbapi
         if not isinstance(error, driver.Error):
@@ -114,16 +118,16 @@ class MariaDb(Dialect):
             return Conflict()
         return _translated(number, str(error.args[-1]), failure)
 
+    @override
     def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
-        """By a value for each in the statement's text."""
         return column.in_(bindparam(name, expanding=True))
 
+    @override
     def entry(self, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
-        """By a JSON path of one quoted key."""
         return func.json_value(column, func.concat("$.", func.json_quote(key))).collate(self.collation)
 
+    @override
     def has_entries(self, column: ColumnElement[Any]) -> Condition:
-        """By the number of keys."""
         return func.json_length(column) > 0
 
 
@@ -135,7 +139,7 @@ def _begin(connection: Connection) -> None:
 
 def _translated(number: int, message: str, failure: ExceptionContext) -> DataError | None:
     if number in _UNIQUE:
-        # Newer servers put the table in front. No primary key has a name.
+        # Newer servers prefix the table. Primary keys have no name.
         name = _name(number, message).rpartition(".")[2]
         return AlreadyExists(primary_key_name(failure) if name == "PRIMARY" else name)
     if number in _FOREIGN_KEY:

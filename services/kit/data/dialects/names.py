@@ -1,4 +1,4 @@
-"""Finds the names of constraints that a database does not tell, in the tables that SQLAlchemy knows."""
+"""Names of constraints that a database does not report, from the tables of SQLAlchemy's metadata."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,25 +7,25 @@ from sqlalchemy.engine import ExceptionContext
 
 
 def failed_table(failure: ExceptionContext) -> Table | None:
-    """The table that a statement changes; None if the statement was written as text."""
+    """Return the table that a statement changes; None if the statement was written as text."""
     compiled = getattr(failure.execution_context, "compiled", None)
     table = getattr(getattr(compiled, "statement", None), "table", None)
     return table if isinstance(table, Table) else None
 
 
 def unique_name(failure: ExceptionContext, table: Table, columns: Sequence[str]) -> str:
-    """The name of a table's unique constraint on these columns; empty if there is none."""
+    """Return the name of a table's unique constraint on these columns; empty without such a constraint."""
     for one in _unique(table):
         if [column.name for column in one.columns] == list(columns):
             preparer = failure.dialect.identifier_preparer
-            # The convention for names is applied here, and what needs quotes gets them.
+            # Applies the naming convention, and quotes where needed.
             name = preparer.format_index(one) if isinstance(one, Index) else preparer.format_constraint(one)
             return str(name or "").strip('"`')
     return ""
 
 
 def primary_key_name(failure: ExceptionContext) -> str:
-    """The name of the primary key of the table that was to be changed; empty if that is not known."""
+    """Return the name of the primary key of the changed table; empty if unknown."""
     table = failed_table(failure)
     return unique_name(failure, table, [column.name for column in table.primary_key]) if table is not None else ""
 

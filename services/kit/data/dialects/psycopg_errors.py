@@ -41,9 +41,9 @@ _CONDITIONS: MappingProxyType[tuple[type[psycopg.Error], ...], Callable[[], Data
 
 
 def translate(driver: BaseException) -> DataError | None:
-    """Return the error of the data layer that an error of PostgreSQL's driver stands for.
+    """Return the error of the data layer for an error of PostgreSQL's driver.
 
-    An unforeseen one (a syntax error, say) is None and stays as it is: a defect, not a condition.
+    None for an unforeseen error, such as a syntax error, which stays as it is: a defect, not a condition.
     """
     if isinstance(driver, pg.IntegrityError):
         return _integrity(driver)
@@ -56,8 +56,8 @@ def translate(driver: BaseException) -> DataError | None:
         return StatementOutdated()
     if isinstance(driver, psycopg.DataError):
         return InvalidData(str(driver))
-    # OperationalError without an SQLSTATE is the driver's own: refused, reset, gone. With one it has a class above or
-    # is a condition of the server (disk full), which waiting may cure as well.
+    # OperationalError without an SQLSTATE comes from the driver: refused, reset, closed. With an SQLSTATE it has a
+    # class above or is a condition of the server (disk full), which waiting may cure as well.
     if isinstance(driver, psycopg.OperationalError | psycopg.InterfaceError):
         return ConnectionFailed()
     return None

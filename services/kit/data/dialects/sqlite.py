@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, bindparam, event, func, select
 from sqlalchemy.engine import ExceptionContext
+from typing_extensions import override
 
 from services.kit.data.dialects.dialect import Condition, Dialect
 from services.kit.data.dialects.names import failed_table, unique_name
@@ -52,33 +53,36 @@ _UNIQUE = frozenset(
 
 
 class Sqlite(Dialect):
-    """A database in a file. Of the limits only those of the pool and of waiting for a lock exist."""
+    """A database in a file. It supports only the limits of the pool and of waiting for a lock."""
 
     name = "sqlite"
     drivername = "sqlite+aiosqlite"
     collation = "BINARY"
 
+    @override
     def connect_args(self, settings: DatabaseSettings, application_name: str) -> dict[str, Any]:
-        """How long a connection waits for the others' locks."""
         return {"timeout": settings.lock_timeout_seconds}
 
+    @override
     def prepare(self, engine: Engine) -> None:
-        """Has connections set up, and transactions begun: the driver would begin one only before a change."""
         event.listen(engine, "connect", _connected)
+        # The driver by itself would begin a transaction only before a change.
         event.listen(engine, "begin", _begin)
 
+    @override
     def transaction_options(self, isolation: str | None, *, read_only: bool) -> dict[str, Any]:
-        """All transactions are serializable, whatever is asked for."""
+        # All transactions are serializable, at every isolation level.
         autocommit = {"isolation_level": isolation} if isolation == "AUTOCOMMIT" else {}
         return {**autocommit, **({_READ_ONLY: True} if read_only else {})}
 
+    @override
     def is_aborted(self, connection: Connection) -> bool:
-        """After most errors a transaction goes on; SQLite rolls back what it can't go on with (disk full, say)."""
+        # Most errors leave the transaction open; after others, such as a full disk, SQLite rolls back.
         driver: Any = connection.connection.driver_connection
         return driver is not None and not driver.in_transaction
 
+    @override
     def translate(self, failure: ExceptionContext) -> DataError | None:
-        """By SQLite's extended result codes."""
         error = failure.original_exception
         if isinstance(error, OverflowError):
             return InvalidData(str(error))
@@ -92,23 +96,24 @@ class Sqlite(Dialect):
             return _integrity(code, str(error), failure)
         if primary in _INVALID:
             return InvalidData(str(error))
-        # The statement could not be made ready, and the text alone tells why.
+        # The statement could not be prepared, and only the text has the reason.
         if primary == sqlite3.SQLITE_ERROR and _MISSING.search(str(error)):
             return SchemaBehind()
         kind = _KINDS.get(primary)
         return kind() if kind else None
 
+    @override
     def any_of(self, column: ColumnElement[Any], name: str) -> Condition:
-        """By a parameter for each value."""
         return column.in_(bindparam(name, expanding=True))
 
+    @override
     def entry(self, column: ColumnElement[Any], key: str) -> ColumnElement[Any]:
-        """Out of the map's entries as rows: a key in a JSON path can't contain every character."""
+        # From the map's entries as rows: a JSON path cannot contain every character.
         entries = func.json_each(column).table_valued("key", "value")
         return select(entries.c.value).where(entries.c.key == key).scalar_subquery()
 
+    @override
     def has_entries(self, column: ColumnElement[Any]) -> Condition:
-        """Whether there is a first entry."""
         entries = func.json_each(column).table_valued("key", "value")
         return select(entries.c.key).exists()
 
@@ -123,18 +128,18 @@ def _connected(connection: Any, _record: object) -> None:
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     read_only = _READ_ONLY in options
-    # A property of the connection, which outlasts the transaction.
+    # A property of the connection, beyond the transaction.
     if read_only != connection.info.get(_READ_ONLY, False):
         connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if read_only else 'OFF'}")
         connection.info[_READ_ONLY] = read_only
-    # SQLAlchemy tells of a beginning here as well.
+    # SQLAlchemy emits this event for autocommit as well.
     if options.get("isolation_level") != "AUTOCOMMIT":
         connection.exec_driver_sql("BEGIN")
 
 
 def _integrity(code: int, message: str, failure: ExceptionContext) -> ConstraintViolated:
     if code in (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
-        # It does not say which.
+        # SQLite does not report which constraint.
         return StillReferenced("")
     found = _REFUSED.fullmatch(message)
     what = found["what"] if found else ""
@@ -144,7 +149,7 @@ def _integrity(code: int, message: str, failure: ExceptionContext) -> Constraint
 
 
 def _unique_name(what: str, failure: ExceptionContext) -> str:
-    """The name of the constraint on `table.column, table.column`, which is all that SQLite tells."""
+    """Return the name of the constraint on `table.column, table.column`, which is all that SQLite reports."""
     table = failed_table(failure)
     columns = [one.rpartition(".") for one in what.split(", ")]
     if table is None or any(name != table.name for name, _, _ in columns):

@@ -1,7 +1,7 @@
-"""Columns, and the time, that are the same on every dialect. On PostgreSQL each is the plain type: it costs nothing.
+"""Column types, and the current time, that behave alike on every dialect. On PostgreSQL each is the plain type.
 
-Whether a column's type is one of these matters to no repository. A table that has to live on PostgreSQL alone, as those
-of the services, may as well use PostgreSQL's own.
+Repositories work with these types and others. A table for PostgreSQL alone, such as those of the services, may use
+PostgreSQL's own types.
 """
 
 from datetime import UTC, datetime
@@ -18,13 +18,13 @@ from services.kit.data.dialects.mariadb import MariaDb
 
 
 class _UtcMoment(TypeDecorator[datetime]):
-    """A moment where the database knows no time zones: UTC, in microseconds."""
+    """A timestamp for a database without time zones: UTC, in microseconds."""
 
     impl = DateTime
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        # MariaDB keeps whole seconds unless it is told how many decimals.
+        # MariaDB keeps whole seconds by default.
         return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mariadb" else DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
@@ -36,7 +36,7 @@ class _UtcMoment(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
-#: A moment, with time zone, in microseconds.
+#: A timestamp with time zone, in microseconds.
 MOMENT: TypeEngine[Any] = DateTime(timezone=True).with_variant(_UtcMoment(), "sqlite", "mariadb")
 
 #: A UUID that sorts as Python's do. MariaDB's own type sorts some versions by their last bytes first.
@@ -47,20 +47,20 @@ STRING_MAP: TypeEngine[Any] = JSONB(none_as_null=True).with_variant(JSON(none_as
 
 
 class MariaDbJson(UserDefinedType[str]):
-    """JSON text as it is: MariaDB checks it, and keeps it as it was written."""
+    """JSON text, unchanged: MariaDB validates it and stores it as written."""
 
     cache_ok = True
 
     def get_col_spec(self, **_: Any) -> str:
-        """The column's type in DDL."""
+        """Return the column's type in DDL."""
         return "JSON"
 
 
 def sorted_text(length: int | None = None) -> TypeEngine[Any]:
-    """Text that is compared and sorted by code point.
+    """Return the type of a text that is compared and sorted by code point.
 
     Args:
-        length: How many characters there may be on MariaDB, which has no index on a text of any length.
+        length: The maximum number of characters on MariaDB, which cannot index a text of unlimited length.
     """
     words: TypeEngine[Any] = mysql.LONGTEXT(charset="utf8mb4", collation=MariaDb.collation)
     if length is not None:
@@ -68,8 +68,8 @@ def sorted_text(length: int | None = None) -> TypeEngine[Any]:
     return Text(collation="C").with_variant(Text(), "sqlite").with_variant(words, "mariadb")
 
 
-class now(FunctionElement[datetime]):  # noqa: N801 - it is written like SQLAlchemy's functions
-    """The time of the transaction on PostgreSQL, of the statement elsewhere; SQLite knows milliseconds."""
+class now(FunctionElement[datetime]):  # noqa: N801 - named like SQLAlchemy's functions
+    """The time of the transaction on PostgreSQL, of the statement elsewhere; SQLite has milliseconds."""
 
     type = DateTime(timezone=True)
     inherit_cache = True
@@ -82,7 +82,7 @@ def _now(_element: now, _compiler: Any, **_: Any) -> str:
 
 @compiles(now, "sqlite")
 def _now_sqlite(_element: now, _compiler: Any, **_: Any) -> str:
-    # As long as those that come from Python: they are compared as text.
+    # As long as the timestamps from Python, with which it is compared as text.
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 

@@ -1,4 +1,4 @@
-"""How a service's connections to its database are opened, tried and given up."""
+"""How a service's connections to its database are opened, checked and discarded."""
 
 from time import monotonic
 from typing import Any
@@ -22,14 +22,14 @@ _PING_AFTER_SECONDS = 2.0
 def open_pool(
     settings: DatabaseSettings, application_name: str, *, size: int, overflow: int, lifetime_seconds: float
 ) -> AsyncEngine:
-    """Makes a pool of connections to the database that settings describe. Nothing is opened before the first use.
+    """Create a pool of connections to the database of the settings. Nothing is opened before the first use.
 
     Args:
         settings: Address and limits.
-        application_name: What the server shows.
+        application_name: The name that the server shows.
         size: How many connections are kept.
         overflow: How many more may be opened.
-        lifetime_seconds: When a connection is replaced.
+        lifetime_seconds: The age at which a connection is replaced.
     """
     url = make_url(settings.url.get_secret_value())
     dialect = dialect_named(url.get_backend_name())
@@ -41,7 +41,7 @@ def open_pool(
         pool_timeout=settings.pool_timeout_seconds,
         pool_recycle=lifetime_seconds,
         pool_use_lifo=True,
-        # What the address says by itself counts, such as `?target_session_attrs=any`; limits are ours.
+        # Options in the address take precedence, such as `?target_session_attrs=any`; limits come from the settings.
         connect_args={name: value for name, value in arguments.items() if name == "options" or name not in url.query},
     )
     dialect.prepare(engine.sync_engine)
@@ -52,24 +52,24 @@ def open_pool(
 
 
 def translate_errors(engine: Engine) -> None:
-    """Has SQLAlchemy raise our errors in place of the driver's, wherever they arise: statement, commit or connect."""
+    """Make SQLAlchemy raise the data layer's errors for the driver's, on statements, commits and connects."""
     if not event.contains(engine, "handle_error", _translated):
         event.listen(engine, "handle_error", _translated)
 
 
 def _translated(context: ExceptionContext) -> BaseException | None:
     if context.is_pre_ping:
-        # A ping that fails is SQLAlchemy's own affair: it replaces the connection.
+        # SQLAlchemy handles a failed ping: it replaces the connection.
         return None
     error = dialect_named(context.dialect.name).translate(context)
     if isinstance(error, StatementOutdated) or (isinstance(error, DatabaseReadOnly) and not _asked_for(context)):
-        # All that were opened before are as this one: they are opened anew, and the address is looked up again.
+        # All connections opened before share the problem: the pool replaces them, which resolves the address again.
         context.is_disconnect = True
     return error
 
 
 def _asked_for(context: ExceptionContext) -> bool:
-    """Whether it is this transaction that takes no changes, and not the server."""
+    """Whether the transaction is read-only, and not the server."""
     if context.connection is None:
         return False
     options = dialect_named(context.dialect.name).transaction_options(None, read_only=True)
@@ -78,10 +78,10 @@ def _asked_for(context: ExceptionContext) -> bool:
 
 
 def _ping_idle_connections(engine: Engine) -> None:
-    """Has a connection that nobody has used for a while asked for a sign of life before it is handed out.
+    """Ping connections on checkout that were idle for a while.
 
-    SQLAlchemy's own pre-ping asks each time: a round trip and a commit a transaction. One that was lost just now
-    is found by its next statement, and all others of the pool are then opened anew.
+    SQLAlchemy's own pre-ping pings on each checkout: a round trip and a commit for each transaction. A connection that
+    was lost recently fails its next statement, and the pool then replaces all its connections.
     """
 
     def note(_: Any, record: ConnectionPoolEntry) -> None:
@@ -91,7 +91,7 @@ def _ping_idle_connections(engine: Engine) -> None:
         if monotonic() - record.info["used_at"] > _PING_AFTER_SECONDS and not engine.dialect._do_ping_w_event(
             connection
         ):
-            raise InvalidatePoolError("a connection did not answer a ping")
+            raise InvalidatePoolError("a connection did not respond to a ping")
 
     event.listen(engine, "connect", note)
     event.listen(engine, "checkin", note)
@@ -99,7 +99,7 @@ def _ping_idle_connections(engine: Engine) -> None:
 
 
 class _Address:
-    """Where a database is. That it can't be reached there is logged with the driver's reason, once for each reason."""
+    """The address of a database. A failure to connect is logged with the driver's reason, once for each reason."""
 
     def __init__(self, url: URL) -> None:
         self._password = str(url.password or "")
@@ -112,7 +112,7 @@ class _Address:
         self._problem = ""
 
     def watch(self, engine: Engine) -> None:
-        """Looks on from now on."""
+        """Log the failures of an engine to connect."""
         event.listen(engine, "handle_error", self._failed)
         event.listen(engine, "connect", self._opened)
 

@@ -19,15 +19,15 @@ from services.kit.data.engine.probe import Probe
 from services.kit.data.errors import ConnectionFailed, TimedOut
 from services.kit.settings import DatabaseSettings
 
-# The probe's connection is replaced this often: it finds out where the address leads.
+# The probe's connection is replaced this often, which resolves the address again.
 _PROBE_LIFETIME_SECONDS = 30.0
 
 
 class Database:
     """The pool of connections of one service. Nothing is opened before the first use.
 
-    Made by a service's `__main__` from its settings; tests may make one on a single connection (`on_connection`), whose
-    outer transaction they roll back: the code under test sees no difference.
+    A service's `__main__` creates it from its settings; tests may create one on a single connection (`on_connection`),
+    whose outer transaction they roll back, without any difference for the code under test.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Database:
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, *, application_name: str) -> Self:
-        """Makes the pool that the settings describe.
+        """Create the pool of the settings.
 
         Args:
             settings: Address, pool size and limits.
-            application_name: What `pg_stat_activity` shows, such as `innosystem-jobs`.
+            application_name: The name in `pg_stat_activity`, such as `innosystem-jobs`.
         """
         engine = open_pool(
             settings,
@@ -69,12 +69,12 @@ class Database:
 
     @classmethod
     def on_connection(cls, connection: AsyncConnection) -> Self:
-        """Makes a database whose transactions are savepoints of the connection's open transaction."""
+        """Create a database whose transactions are savepoints of the connection's open transaction."""
         return cls(connection.engine, connection)
 
     @property
     def has_free_connection(self) -> bool:
-        """Whether a connection can be had without waiting for somebody to give one back."""
+        """Whether a connection is available without waiting for another one to be returned."""
         pool = self._engine.pool
         return not isinstance(pool, QueuePool) or pool.checkedout() < self._connections_max
 
@@ -82,19 +82,19 @@ class Database:
     async def transaction(
         self, *, isolation: str | None = None, read_only: bool = False
     ) -> AsyncIterator[AsyncTransaction]:
-        """Yields a transaction on a connection of the pool, which is rolled back unless the block commits it.
+        """Yield a transaction on a connection of the pool, which is rolled back unless the block commits it.
 
         Args:
             isolation: The isolation level; None for the database's default.
             read_only: Whether the database refuses changes.
 
         Raises:
-            ConnectionFailed: If the database can't be reached. If it was lost in a commit, it is not known whether that
-                took effect.
+            ConnectionFailed: If the database cannot be reached. After a loss during a commit, the commit may have taken
+                effect.
             TimedOut: If no connection became free, or a statement took too long (`TooCostly`).
             LockTimedOut: If another transaction kept a lock for too long.
             ConstraintViolated: If a constraint refused a change.
-            Conflict: If another transaction was in the way.
+            Conflict: If another transaction conflicted.
         """
         if self._connection is None:
             options = self.dialect.transaction_options(isolation, read_only=read_only)
@@ -111,7 +111,7 @@ class Database:
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
-        """Yields a connection of the pool on which each statement commits by itself; errors as for `transaction`."""
+        """Yield a connection of the pool on which each statement commits by itself; errors as for `transaction`."""
         if self._connection is None:
             async with self._checked_out({"isolation_level": "AUTOCOMMIT"}) as connection:
                 yield connection
@@ -129,15 +129,15 @@ class Database:
     async def execute(
         self, connection: AsyncConnection, prepared: Prepared, parameters: Mapping[str, Any]
     ) -> Sequence[Row]:
-        """Executes a prepared statement on a connection that was yielded; errors as for `transaction`.
+        """Execute a prepared statement on a connection that was yielded; errors as for `transaction`.
 
         Returns:
-            The rows, none where the statement answers none.
+            The rows; none for a statement without rows.
         """
         began_at, rows, failure = perf_counter(), None, {}
         try:
-            answered = await execute(connection, prepared, parameters)
-            rows = len(answered)
+            result = await execute(connection, prepared, parameters)
+            rows = len(result)
         except BaseException as error:
             failure = {"error": type(error).__name__}
             await connection.run_sync(_handle, error, prepared.text)
@@ -145,27 +145,27 @@ class Database:
         finally:
             if self._statements is not None:
                 self._statements.executed(prepared.text, prepared.operation, perf_counter() - began_at, rows, **failure)
-        return answered
+        return result
 
     async def commit(self, transaction: AsyncTransaction) -> None:
-        """Commits a transaction that was yielded; errors as for `transaction`."""
+        """Commit a transaction that was yielded; errors as for `transaction`."""
         connection = transaction.connection
         if self._connection is not None or not self.dialect.commits_by_driver:
             await transaction.commit()
             return
         try:
-            # SQLAlchemy finds nothing to roll back when the connection goes back to the pool.
+            # SQLAlchemy finds nothing to roll back when the connection returns to the pool.
             await driver_of(connection).commit()
         except BaseException as error:
             await connection.run_sync(_handle, error, "COMMIT")
             raise
 
     async def check(self) -> None:
-        """Asks the database whether it does its work, on a connection beside the pool; for health checks.
+        """Check that the database works, on a connection beside the pool; for health checks.
 
         Raises:
-            DatabaseUnavailable: If it gives no answer, or takes no changes.
-            StartupError: If the limits of the settings don't reach it.
+            DatabaseUnavailable: If it does not respond, or refuses changes.
+            StartupError: If the limits of the settings do not reach it.
         """
         if self._probe is not None:
             await self._probe.check()
@@ -174,32 +174,32 @@ class Database:
             await transaction.connection.execute(text("SELECT 1"))
 
     def time(self) -> datetime | None:
-        """The database's time, counted on from when `check` was answered: without a round trip. None before."""
+        """Return the database's time, extrapolated from the last `check` without a round trip; None before that."""
         return self._probe.clock() if self._probe is not None else None
 
     def now(self) -> datetime:
-        """The database's time.
+        """Return the database's time.
 
         Raises:
-            ConnectionFailed: If it is not known, because `check` was never answered.
+            ConnectionFailed: If it is unknown, because `check` never succeeded.
         """
         if (time := self.time()) is None:
             raise ConnectionFailed
         return time
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Close all connections."""
         await self._engine.dispose()
         if self._probe is not None:
             await self._probe.close()
 
 
 def _handle(connection: Connection, failure: BaseException, statement: str) -> NoReturn:
-    """Does what SQLAlchemy does when one of its own statements fails: our error is raised, a lost connection given up.
+    """Handle a failure as SQLAlchemy would: raise the data layer's error, discard a lost connection.
 
-    What was interrupted is given up as well: nobody knows what its connection would answer next.
+    An interrupted connection is discarded as well: its next response may belong to the interrupted statement.
     """
     try:
         raise failure
-    except BaseException as error:  # noqa: BLE001 - SQLAlchemy raises it again, or ours
+    except BaseException as error:  # noqa: BLE001 - SQLAlchemy raises it again, or its translation
         connection._handle_dbapi_exception(error, statement, None, None, None)

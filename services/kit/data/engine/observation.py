@@ -1,4 +1,4 @@
-"""What Prometheus and the log get to know about a database: its pool, its statements, and which of them are slow."""
+"""Metrics of a database's pool and statements, and log lines of slow statements."""
 
 from collections import Counter as Sums
 from collections.abc import Iterator
@@ -26,23 +26,21 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 _WAITS = Histogram(
     "innosystem_db_connection_wait_seconds",
-    "From asking for a connection to having it or giving up; opening and checking it included.",
+    "Time from the request for a connection to its checkout or the timeout, including opening and checking it.",
     ["database"],
     buckets=_SECONDS,
 )
-_TIMEOUTS = Counter(
-    "innosystem_db_connection_timeouts", "Requests for a connection given up because none became free.", ["database"]
-)
+_TIMEOUTS = Counter("innosystem_db_connection_timeouts", "Requests for a connection that timed out.", ["database"])
 _OPENED = Counter("innosystem_db_connections_opened", "Connections opened.", ["database"])
-_CLOSED = Counter("innosystem_db_connections_closed", "Connections closed, for whatever reason.", ["database"])
+_CLOSED = Counter("innosystem_db_connections_closed", "Connections closed, for any reason.", ["database"])
 _INVALIDATED = Counter(
     "innosystem_db_connections_invalidated",
-    "Connections given up because they were lost, or because what used them was cancelled.",
+    "Connections discarded because they were lost, or because their user was cancelled.",
     ["database"],
 )
 _DURATIONS = Histogram(
     "innosystem_db_statement_duration_seconds",
-    "How long statements took until their answer was there, failed ones as well.",
+    "How long statements took until their response arrived, including failed ones.",
     ["database", "operation"],
     buckets=_SECONDS,
 )
@@ -50,15 +48,15 @@ _SLOW = Counter("innosystem_db_slow_queries", "Statements that took longer than 
 
 
 def observe(engine: AsyncEngine, *, database: str, slow_query_seconds: float) -> "Statements":
-    """Has an engine measured from now on, and its slow statements logged as warnings.
+    """Measure an engine from now on, and log its slow statements as warnings.
 
     Args:
-        engine: Its pool should be unused so far: connections that are open are not counted as opened.
-        database: What the metrics are labelled with, such as `jobs`.
-        slow_query_seconds: A statement that takes longer is logged. Its parameters are not: they may be secrets.
+        engine: The engine, with an unused pool: connections that are already open are not counted as opened.
+        database: The label of the metrics, such as `jobs`.
+        slow_query_seconds: A slower statement is logged, without its parameters, which may be secrets.
 
     Returns:
-        What is to be told of statements that the engine does not execute itself.
+        The observer, which also takes statements that the engine does not execute itself.
     """
     sync_engine = engine.sync_engine
     _POOLS.add(sync_engine, database)
@@ -72,28 +70,28 @@ def observe(engine: AsyncEngine, *, database: str, slow_query_seconds: float) ->
 
 
 class Statements:
-    """Times the statements of an engine. SQLAlchemy makes an execution context for each, which keeps when it began."""
+    """The timing of an engine's statements. SQLAlchemy's execution context of each statement keeps its start."""
 
     def __init__(self, database: str, slow_query_seconds: float) -> None:
         self._database = database
         self._slow_query_seconds = slow_query_seconds
-        # Looking a child up by its labels costs as much as what it is then told.
+        # Looking up a child by its labels costs as much as an observation.
         self._durations = {one: _DURATIONS.labels(database, one) for one in (*_OPERATIONS, _OTHER)}
         self._slow = _SLOW.labels(database)
 
     def begin(
         self, _connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
     ) -> None:
-        """Is told by SQLAlchemy that a statement begins."""
+        """Handle SQLAlchemy's event of a statement's start."""
         context.began_at = perf_counter()
 
     def end(self, _connection: Any, cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
-        """Is told by SQLAlchemy that its answer is there."""
+        """Handle SQLAlchemy's event of a statement's response."""
         self._ended(statement, context, cursor)
 
     def fail(self, failure: ExceptionContext) -> None:
-        """Is told by SQLAlchemy that it failed."""
-        # A statement that ran into its timeout, or whose caller was cancelled, is the slow one that is looked for.
+        """Handle SQLAlchemy's event of a statement's failure."""
+        # Statements that timed out, or whose caller was cancelled, are often the slow ones.
         if failure.statement is not None and failure.execution_context is not None:
             error = type(failure.original_exception).__name__
             self._ended(failure.statement, failure.execution_context, None, error=error)
@@ -102,20 +100,20 @@ class Statements:
         began_at = getattr(context, "began_at", None)
         if began_at is None:
             return
-        # An error while rows are fetched later belongs to a statement that has been counted.
+        # A later error, while rows are fetched, belongs to a statement that was counted already.
         context.began_at = None
         rows = cursor.rowcount if cursor is not None and cursor.rowcount >= 0 else None
         self.executed(statement, _operation(statement, context), perf_counter() - began_at, rows, **more)
 
     def executed(self, statement: str, operation: str, seconds: float, rows: int | None, **more: str) -> None:
-        """Is told of a statement.
+        """Record a statement.
 
         Args:
-            statement: Its SQL.
-            operation: Its kind, such as `select`.
-            seconds: How long it took.
-            rows: How many it answered or changed, if that is known.
-            more: What else is to be logged if it was slow.
+            statement: The SQL.
+            operation: The kind, such as `select`.
+            seconds: The duration.
+            rows: How many rows were returned or changed; None if unknown.
+            more: More fields for the log line of a slow statement.
         """
         self._durations[operation].observe(seconds)
         if seconds > self._slow_query_seconds:
@@ -132,18 +130,18 @@ class Statements:
 
 
 def _operation(statement: str, context: Any) -> str:
-    # All four words have six letters.
+    # All four keywords have six letters.
     word = statement.lstrip()[:6].lower()
     if word in _OPERATIONS:
         return word
-    # WITH may begin any of them. What was written as text stays unknown.
+    # WITH may begin any of them. Statements written as text stay unknown.
     invoked = context.invoked_statement
     return next((one for one in _OPERATIONS if getattr(invoked, f"is_{one}", False)), _OTHER)
 
 
 def _count_connections(engine: Engine, database: str) -> None:
     opened, closed, invalidated = (one.labels(database) for one in (_OPENED, _CLOSED, _INVALIDATED))
-    # A pool that takes the place of a disposed one takes over its listeners.
+    # The successor of a disposed pool inherits its listeners.
     event.listen(engine.pool, "connect", lambda *_: opened.inc())
     event.listen(engine.pool, "close", lambda *_: closed.inc())
     event.listen(engine.pool, "close_detached", lambda *_: closed.inc())
@@ -165,12 +163,12 @@ def _time_waits(engine: Engine, database: str) -> None:
         finally:
             waits.observe(perf_counter() - began_at)
 
-    # There is an event for a connection that was had, and none for one that is asked for or given up.
+    # SQLAlchemy has an event for a checkout, and none for a request or a timeout.
     engine.raw_connection = timed  # type: ignore[method-assign]
 
 
 class _Pools(Collector):
-    """Reads pools when metrics are asked for, and keeps no engine alive that nobody else uses."""
+    """A collector that reads pools when metrics are scraped, and holds only weak references to engines."""
 
     def __init__(self) -> None:
         # A list, because it may be read in another thread while it grows.
@@ -188,11 +186,11 @@ class _Pools(Collector):
             if engine is not None and isinstance(engine.pool, QueuePool):
                 sizes[database] += engine.pool.size()
                 checked_out[database] += engine.pool.checkedout()
-                # Negative until as many connections are open as are kept.
+                # Negative until the pool has its full size.
                 overflow[database] += max(0, engine.pool.overflow())
         yield _gauge("innosystem_db_pool_size", "Connections that the pool keeps when it is full.", sizes)
         yield _gauge("innosystem_db_pool_checked_out", "Connections in use.", checked_out)
-        yield _gauge("innosystem_db_pool_overflow", "Connections open beyond those that are kept.", overflow)
+        yield _gauge("innosystem_db_pool_overflow", "Open connections beyond the pool's size.", overflow)
 
 
 def _gauge(name: str, documentation: str, values: Sums[str]) -> Metric:

@@ -1,4 +1,4 @@
-"""Whether a database does its work, asked on a connection of its own: one that waits for nobody's."""
+"""Health checks of a database, on a dedicated connection that waits for no other."""
 
 from time import monotonic
 
@@ -14,15 +14,15 @@ _ROUNDED_SECONDS = 0.001
 
 
 class Probe:
-    """Asks again and again; for health checks.
+    """A repeated check of a database, for health checks.
 
-    A busy pool says nothing about the database: with a connection of the pool a replica whose reads take long would
-    count as broken, and hand its load on to the next one.
+    A busy pool says nothing about the database: on a connection of the pool, a replica with slow reads would count as
+    broken, and its load would move to the next replica.
 
     Args:
-        engine: An engine for this probe alone, of one connection.
-        settings: What its connections were opened with.
-        name: Whose database it is, for logs and metrics.
+        engine: An engine for this probe alone, with one connection.
+        settings: The settings of its connections.
+        name: The owner of the database, for logs and metrics.
     """
 
     def __init__(self, engine: AsyncEngine, settings: DatabaseSettings, name: str) -> None:
@@ -32,28 +32,28 @@ class Probe:
         self.clock = DatabaseClock(Skew(name, settings.clock_skew_seconds_max))
 
     async def check(self) -> None:
-        """Passes when the database answers and takes changes.
+        """Check that the database responds and accepts changes.
 
         Raises:
             DatabaseUnavailable: If it does not.
-            StartupError: If what stands between loses the limits of this service: no waiting helps.
+            StartupError: If a pooler in between drops the limits of this service: waiting does not help.
         """
         asked_at = monotonic()
         async with self._engine.connect() as connection:
             condition = await self._dialect.condition(connection)
             self.clock.read(condition.now, asked_at)
             if condition.read_only:
-                # The address may lead to another server by now.
+                # The address may lead to another server in the meantime.
                 await connection.invalidate()
                 raise DatabaseReadOnly
         found = condition.statement_timeout_seconds
         if found is not None and abs(found - self._limit_seconds) > _ROUNDED_SECONDS:
             raise StartupError(
-                f"the limits of this service don't reach the database: statement_timeout is "
-                f"{found:g} s there, not {self._limit_seconds:g} s. "
-                "If a pooler such as PgBouncer stands between, set ..._DATABASE_POOLED=true"
+                f"the limits of this service do not reach the database: its statement_timeout is "
+                f"{found:g} s, not {self._limit_seconds:g} s. "
+                "If a pooler such as PgBouncer is in between, set ..._DATABASE_POOLED=true"
             )
 
     async def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         await self._engine.dispose()

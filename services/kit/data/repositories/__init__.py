@@ -1,1 +1,1 @@
-"""Repositories that SQLAlchemy and memory implement alike."""
+"""Repositories on SQLAlchemy and in memory, with the same behaviour."""

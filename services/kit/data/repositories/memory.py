@@ -1,4 +1,4 @@
-"""What the in-memory repositories have in common. They stand in for PostgreSQL in tests and keep its promises."""
+"""The base of the in-memory repositories, which stand in for PostgreSQL in tests and keep its guarantees."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -20,7 +20,7 @@ N = TypeVar("N")
 
 @dataclass(frozen=True)
 class Unique:
-    """A unique constraint: rows with the same key exclude one another; a row whose key is None excludes none."""
+    """A unique constraint: two rows with the same key violate it; a row whose key is None never does."""
 
     constraint: str
     key: Callable[[Any], object]
@@ -31,9 +31,10 @@ class MemoryRepository(Generic[E, N]):
 
     Attributes:
         table: The name of the table.
-        entity: The stored class; it has the fields of the new one, and defaults for what the database would set.
-        resource: What can be filtered and sorted.
-        unique: The unique constraints, in the order in which they are checked.
+        entity: The stored class; it has the fields of the new class, and defaults for the columns that the database
+            sets.
+        resource: The fields for filters and orders.
+        unique: The unique constraints, in the order of their checks.
         audited: Whether changes are written to the audit trail as well.
     """
 
@@ -51,27 +52,27 @@ class MemoryRepository(Generic[E, N]):
         return self._transactions.resource.tables.setdefault(self.table, {})
 
     def now(self) -> datetime:
-        """The time that rows are stamped with."""
+        """Return the time for the timestamps of rows."""
         return datetime.now(UTC)
 
     async def get(self, entity_id: UUID) -> E | None:
-        """Answers the entity, or None."""
+        """Return the entity, or None."""
         return self._rows.get(entity_id)
 
     async def get_locked(self, entity_id: UUID) -> E | None:
-        """Return the entity, or None. Transactions in memory follow one another, so nobody else changes it."""
+        """Return the entity, or None. Transactions in memory are serial, so no other one changes it."""
         return await self.get(entity_id)
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E]:
-        """Answers those that exist, by ID."""
+        """Return the existing entities by ID."""
         return {key: row for key in ids if (row := self._rows.get(key)) is not None}
 
     async def list_page(self, query: ListQuery) -> Page[E]:
-        """Answers a page."""
+        """Return a page."""
         return memory.apply(self._rows.values(), query)
 
     async def create(self, new: N) -> E:
-        """Stores an entity."""
+        """Store an entity."""
         values = _values(new)
         new_id: UUID = values["id"]
         stored = self._stamped(values)
@@ -81,7 +82,7 @@ class MemoryRepository(Generic[E, N]):
         return stored
 
     async def create_many(self, new: Sequence[N]) -> dict[UUID, E]:
-        """Stores entities, all or none, and answers them by ID."""
+        """Store entities, all or none, and return them by ID."""
         before = dict(self._rows)
         try:
             return {created.id: created for created in [cast("Any", await self.create(one)) for one in new]}
@@ -91,7 +92,7 @@ class MemoryRepository(Generic[E, N]):
             raise
 
     async def update(self, entity: E) -> E:
-        """Stores a changed entity under its next version."""
+        """Store a changed entity under its next version."""
         changed: Any = entity
         present: Any = self._rows.get(changed.id)
         if present is None or present.version != changed.version:
@@ -103,14 +104,14 @@ class MemoryRepository(Generic[E, N]):
         return stored
 
     async def delete(self, entity_id: UUID) -> bool:
-        """Removes the entity; False if there was none."""
+        """Remove the entity; return whether it existed."""
         removed = self._rows.pop(entity_id, None)
         if removed is not None:
             self._audit(removed, None)
         return removed is not None
 
     async def count(self, specification: Specification) -> int:
-        """Counts the entities that meet a condition."""
+        """Return the number of entities that match a specification."""
         return sum(specification.matches(entity) for entity in self._rows.values())
 
     def _stamped(self, values: dict[str, Any]) -> E:

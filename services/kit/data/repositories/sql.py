@@ -85,25 +85,25 @@ class SqlRepository(Generic[E, N]):
         return self._transactions.resource
 
     async def get(self, entity_id: UUID) -> E | None:
-        """Answers the entity, or None."""
+        """Return the entity, or None."""
         return await self._one(self._get, {"entity_id": entity_id})
 
     async def get_locked(self, entity_id: UUID) -> E | None:
-        """Return the entity, or None; nobody else changes it until the transaction ends.
+        """Return the entity, or None, and lock its row against changes until the transaction ends.
 
-        What is then written is a change of what was read: neither an update nor the audit trail meets another state.
-        Who only refers to the row, such as with a new job to its type, does not wait for it.
+        An update and its entry in the audit trail then start from the returned state. Transactions that only refer to
+        the row, such as a new job to its type, do not wait for the lock.
         """
         return await self._one(self._get.with_for_update(key_share=True), {"entity_id": entity_id})
 
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, E | DataCorrupt]:
-        """Answers those that exist, by ID; a row that is not understood does not spoil the others."""
+        """Return the existing entities by ID; `DataCorrupt` in place of a row that is not understood."""
         return await self._by_id(self._get_many[self._transactions.dialect.name], {"ids": list(ids)})
 
     async def list_page(self, query: ListQuery) -> Page[E]:
-        """Return a page. Rows that are not understood are left out, and never what a list ends at.
+        """Return a page. Rows that are not understood are left out, and never end a list.
 
-        Of a table that grows for ever a bounded number of rows is looked at for it.
+        In a table that grows without bound, a page reads a bounded number of rows.
         """
         if self.indexed is not None:
             search = Search.of(self.table, query, self._leads)
@@ -118,41 +118,41 @@ class SqlRepository(Generic[E, N]):
             more = len(rows) > step
             if found or not more:
                 return Page.cut(found, query, more=more)
-            # A token can't hold what is not understood: the page begins behind it, and may be far.
+            # A token cannot hold a value that is not understood: continue behind the rows, which may be many.
             cursor, step = self._cursor(rows[step - 1], query), PAGE_SIZE_MAX
 
     async def _searched(self, search: Search, query: ListQuery) -> Page[E]:
         page = self._page(list(await self._rows(search.found(self.columns))), query)
         if page.next_cursor is not None:
             return page
-        looked_at = list(await self._rows(search.last(self.columns)))
-        return Page(page.items, self._cursor(looked_at[0], query) if looked_at else None)
+        last = list(await self._rows(search.last(self.columns)))
+        return Page(page.items, self._cursor(last[0], query) if last else None)
 
     def _page(self, rows: Sequence[Sequence[Any]], query: ListQuery) -> Page[E]:
-        """A page of rows, of which one too many means a next page."""
+        """Return a page of rows; one row beyond the page size means that a next page exists."""
         found = tuple(understood(map(self._decoded, rows[: query.page_size])))
         return Page(found, self._cursor(rows[query.page_size - 1], query) if len(rows) > query.page_size else None)
 
     def _cursor(self, row: Sequence[Any], query: ListQuery) -> Cursor:
-        """Where the next page starts when this row was the last to be looked at, whether it is understood or not."""
+        """Return the cursor behind a row, understood or not."""
         stored = dict(zip(self._names, row, strict=True))
         names = [order.field.attribute for order in query.ordering]
-        # A value that is not understood is one to go on behind as well.
+        # A cursor may hold a value that is not understood.
         return tuple(self._members.get(name, {}).get(stored[name], stored[name]) for name in names)
 
     def _leads(self, comparison: Comparison) -> bool:
-        """Whether an index has the rows of a comparison together, in the order of the list."""
+        """Whether an index has the rows of a comparison side by side, in the order of the list."""
         return comparison.operator is Operator.EQUAL and comparison.operand.attribute in (self.indexed or ())
 
     async def create(self, new: N) -> E:
-        """Stores an entity."""
+        """Store an entity."""
         stored = await self._changed(insert(self.table).values(values_of(new)))
         if self.audited:
             await self._audit(None, stored)
         return stored
 
     async def create_many(self, new: Sequence[N]) -> dict[UUID, E]:
-        """Stores entities, all or none, and answers them by ID."""
+        """Store entities, all or none, and return them by ID."""
         if not new:
             return {}
         statement = insert(self.table).returning(*self.columns)
@@ -165,7 +165,7 @@ class SqlRepository(Generic[E, N]):
         return created
 
     async def update(self, entity: E) -> E:
-        """Stores a changed entity under its next version, if the stored version is the entity's."""
+        """Store a changed entity under its next version, if the stored version is the entity's."""
         changed: Any = entity
         before = await self.get_locked(changed.id) if self.audited else None
         table = self.table
@@ -181,7 +181,7 @@ class SqlRepository(Generic[E, N]):
         return stored
 
     async def delete(self, entity_id: UUID) -> bool:
-        """Removes the entity; False if there was none."""
+        """Remove the entity; return whether it existed."""
         before = await self.get_locked(entity_id) if self.audited else None
         result = await self._connection.execute(delete(self.table).where(self.table.c.id == entity_id))
         if before is not None:
@@ -189,7 +189,7 @@ class SqlRepository(Generic[E, N]):
         return result.rowcount > 0
 
     async def count(self, specification: Specification) -> int:
-        """Counts the entities that meet a condition, by looking at all of them: for requests that ask for it."""
+        """Return the number of entities that match a specification, reading all rows: for explicit requests only."""
         condition = query_sql.where(specification, self.table.c, self._transactions.dialect)
         statement = select(func.count()).select_from(self.table).where(condition)
         return (await self._connection.execute(statement)).scalar_one()
@@ -214,13 +214,13 @@ class SqlRepository(Generic[E, N]):
     async def _all(
         self, statement: Executable | Prepared, parameters: Mapping[str, Any] | None = None
     ) -> list[E | DataCorrupt]:
-        """The entities that a statement answers, whose columns are `columns`."""
+        """Return the entities of a statement that selects `columns`."""
         return [self._decoded(row) for row in await self._rows(statement, parameters)]
 
     async def _by_id(
         self, statement: Executable | Prepared, parameters: Mapping[str, Any]
     ) -> dict[UUID, E | DataCorrupt]:
-        """The same by ID."""
+        """Return the entities of a statement that selects `columns`, by ID."""
         at = self._names.index("id")
         return {row[at]: self._decoded(row) for row in await self._rows(statement, parameters)}
 
@@ -232,16 +232,16 @@ class SqlRepository(Generic[E, N]):
         return await self._connection.execute(statement, parameters)
 
     def _decoded(self, row: Sequence[Any]) -> E | DataCorrupt:
-        """The entity of a row, or why there is none: one bad row is not in the way of the others."""
+        """Return the entity of a row, or the error: a bad row does not affect the others."""
         try:
-            # A mapping that SQLAlchemy makes of a row takes longer than all else that is done with it.
+            # SQLAlchemy's mapping of a row would take longer than everything else here.
             return self._entity(dict(zip(self._names, row, strict=True)))
         except DataCorrupt as error:
             return noted(error)
 
     async def _changed(self, statement: Any, entity_id: UUID | None = None) -> E:
         if statement.is_update and not self._transactions.dialect.returns_updated:
-            # Nobody can change the row in between: this transaction has it locked.
+            # No change can come in between: this transaction holds the row's lock.
             done = await self._connection.execute(statement)
             stored = await self._one(self._get, {"entity_id": entity_id}) if done.rowcount else None
         else:
@@ -262,6 +262,6 @@ class SqlRepository(Generic[E, N]):
 
 
 def values_of(entity: Any) -> dict[str, Any]:
-    """Return what is stored of an entity, by column."""
+    """Return the stored values of an entity, by column."""
     values = {field.name: getattr(entity, field.name) for field in fields(entity)}
     return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Transactions: where they begin and end, and which one a repository works in.
+"""Ambient transactions: blocks and methods open them, repositories find the open one.
 
     @transactional(retries=4)                          # services.kit.data.transactions.transactional
     async def rename(self, customer_id: UUID, name: str) -> Customer:
@@ -8,11 +8,11 @@
     async with self.transactions.begin(read_only=True):     # the same, for a part of a use case
         ...
 
-Leaving the block or method normally commits, an exception rolls back. The open transaction is found through a context
-variable, so repositories need not be handed one; they refuse to work without. A use case makes no network call inside.
+A normal end of the block or method commits, an exception rolls back. Repositories find the open transaction through a
+context variable, and refuse to work without one. A use case makes no network call inside.
 
 The modes of propagation are Spring's (`org.springframework.transaction.annotation.Propagation`); docs/data-layer.md has
-the table of what each does.
+a table of them.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ Hook = Callable[[], None]
 
 
 class Propagation(Enum):
-    """What happens to the transaction that is open already, and if there is none."""
+    """What happens with an open transaction, and without one."""
 
     REQUIRED = "joins the open one, or begins one"
     REQUIRES_NEW = "suspends the open one and begins one on a connection of its own"
@@ -60,7 +60,7 @@ class Propagation(Enum):
 
 
 class Isolation(Enum):
-    """How much a transaction sees of others; by default what the database is set to (READ COMMITTED)."""
+    """The isolation level of a transaction; by default that of the database (READ COMMITTED)."""
 
     READ_COMMITTED = "READ COMMITTED"
     REPEATABLE_READ = "REPEATABLE READ"
@@ -73,15 +73,15 @@ _BEGINNING = frozenset({Propagation.REQUIRED, Propagation.REQUIRES_NEW, Propagat
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """What is asked of a transaction.
+    """The properties of a transaction.
 
     Attributes:
-        propagation: What happens to an open one.
-        isolation: None for the database's default. A transaction that is joined must have it.
+        propagation: What happens to an open transaction.
+        isolation: None for the database's default. A joined transaction must have the same.
         read_only: Whether the database refuses changes.
-        timeout_seconds: How long the block may take, in all; None for no limit but those of the statements.
-        rollback_for: Exceptions that roll back although `no_rollback_for` names a base of theirs.
-        no_rollback_for: Exceptions that commit what was done. All others roll back, cancellation always.
+        timeout_seconds: How long the block may take; None for no limit beyond those of the statements.
+        rollback_for: Exceptions that roll back although `no_rollback_for` has one of their bases.
+        no_rollback_for: Exceptions that commit. All others roll back, cancellation always.
     """
 
     propagation: Propagation = Propagation.REQUIRED
@@ -92,7 +92,7 @@ class Definition:
     no_rollback_for: tuple[type[Exception], ...] = ()
 
     def rolls_back(self, error: BaseException) -> bool:
-        """Whether an exception rolls back: the rule that names its nearest class decides, as in Spring."""
+        """Whether an exception rolls back: the rule for its nearest class decides, as in Spring."""
         for kind in type(error).__mro__:
             if kind in self.rollback_for:
                 return True
@@ -109,31 +109,31 @@ class Opened(Protocol[C_co]):
 
     @property
     def resource(self) -> C_co:
-        """What repositories work on."""
+        """The connection or store that repositories work on."""
         ...
 
     async def commit(self) -> None:
-        """Makes the changes last.
+        """Commit the changes.
 
         Raises:
-            ConnectionFailed: If it is not known whether they do.
+            ConnectionFailed: If the outcome is unknown.
             UnexpectedRollback: If the database has rolled back because of an earlier error.
         """
         ...
 
     async def rollback(self) -> None:
-        """Takes the changes back."""
+        """Roll back the changes."""
         ...
 
 
 @dataclass(eq=False)
 class Transaction(Generic[C]):
-    """A transaction or savepoint that is open, or a block that works without (each statement commits by itself).
+    """An open transaction or savepoint, or a block without (each statement commits by itself).
 
     Attributes:
-        id: Appears in all log lines that are written meanwhile, as `transaction_id`, and in the span `transaction`.
-        definition: What was asked for.
-        atomic: Whether it is a transaction at all.
+        id: The ID in all log lines of the block, as `transaction_id`, and in the span `transaction`.
+        definition: Its properties.
+        atomic: Whether it is a transaction or savepoint.
     """
 
     id: str
@@ -151,7 +151,7 @@ class Transaction(Generic[C]):
     _after_end: list[Hook] = field(default_factory=list)
 
     def roll_back(self) -> None:
-        """Has the transaction end without its changes, and without an error."""
+        """Roll back at the end of the block, without raising."""
         self._rollback_only = True
 
 
@@ -159,7 +159,7 @@ _current: ContextVar[Transaction[Any] | None] = ContextVar("transaction", defaul
 
 
 class Transactions(ABC, Generic[C]):
-    """The transactions of one database. Services get one, and so do their repositories."""
+    """The transactions of one database, shared by a service's use cases and repositories."""
 
     @asynccontextmanager
     async def begin(
@@ -170,7 +170,7 @@ class Transactions(ABC, Generic[C]):
         read_only: bool = False,
         timeout_seconds: float | None = None,
     ) -> AsyncIterator[Transaction[C]]:
-        """Yields a transaction that commits when the block is left normally; see `run` for the errors."""
+        """Yield a transaction that commits at the normal end of the block; see `run` for the errors."""
         definition = Definition(
             propagation=propagation, isolation=isolation, read_only=read_only, timeout_seconds=timeout_seconds
         )
@@ -179,11 +179,11 @@ class Transactions(ABC, Generic[C]):
 
     @asynccontextmanager
     async def run(self, definition: Definition = _DEFAULT) -> AsyncIterator[Transaction[C]]:
-        """Yields the transaction that a definition asks for.
+        """Yield a transaction with the properties of a definition.
 
         Raises:
-            TransactionMisused: If the mode does not allow what is open, or it belongs to another task.
-            UnexpectedRollback: If a joined block failed, its error was swallowed, and now the whole is rolled back.
+            TransactionMisused: If the open transaction does not fit the mode, or belongs to another task.
+            UnexpectedRollback: If a joined block failed, its error was swallowed, and the transaction is rolled back.
             CommitUnknown: If the connection was lost in the commit.
             TimedOut: If the block took too long.
         """
@@ -204,7 +204,7 @@ class Transactions(ABC, Generic[C]):
 
     @property
     def resource(self) -> C:
-        """What repositories work on.
+        """The connection or store that repositories work on.
 
         Raises:
             TransactionMisused: If no block is open in this task.
@@ -213,7 +213,7 @@ class Transactions(ABC, Generic[C]):
 
     @property
     def transaction_id(self) -> str:
-        """The ID of the block that is open, as in its log lines.
+        """The ID of the open block, as in its log lines.
 
         Raises:
             TransactionMisused: If no block is open in this task.
@@ -221,34 +221,34 @@ class Transactions(ABC, Generic[C]):
         return self._present().id
 
     def after_commit(self, hook: Hook) -> None:
-        """Has a function called once the changes last; at once if no transaction is open.
+        """Call a function after the commit; immediately if no transaction is open.
 
-        It must not fail, block or await: it leaves a note for somebody else. One that fails is logged and hinders
-        nobody. If the outcome of the commit is unknown it is not called.
+        The function must not fail, block or await: it should only notify other work. A failure is logged and affects
+        nothing else. If the outcome of the commit is unknown, the function is not called.
         """
         self._hook(hook, lambda transaction: transaction._after_commit)
 
     def after_rollback(self, hook: Hook) -> None:
-        """Has a function called once the changes are taken back; never if no transaction is open."""
+        """Call a function after the rollback; never if no transaction is open."""
         transaction = self._found()
         if transaction is not None and transaction.atomic:
             _owned(transaction)._after_rollback.append(hook)
 
     def after_end(self, hook: Hook) -> None:
-        """Has a function called when the transaction has ended in whatever way; at once if none is open."""
+        """Call a function when the transaction has ended with any outcome; immediately if none is open."""
         self._hook(hook, lambda transaction: transaction._after_end)
 
     @abstractmethod
     def _transaction(self, definition: Definition, *, suspended: bool) -> AbstractAsyncContextManager[Opened[C]]:
-        """Begins a transaction; `suspended` if this task has another one open meanwhile."""
+        """Begin a transaction; `suspended` if this task keeps another one open."""
 
     @abstractmethod
     def _savepoint(self, resource: C) -> AbstractAsyncContextManager[Opened[C]]:
-        """Begins a savepoint in the open transaction."""
+        """Begin a savepoint in the open transaction."""
 
     @abstractmethod
     def _without(self, *, suspended: bool) -> AbstractAsyncContextManager[Opened[C]]:
-        """Takes what repositories work on, where each statement commits by itself; `suspended` as above."""
+        """Open a connection on which each statement commits by itself; `suspended` as above."""
 
     def _found(self) -> Transaction[C] | None:
         transaction = _current.get()
@@ -274,7 +274,7 @@ class Transactions(ABC, Generic[C]):
         mode = definition.propagation
         inside = found is not None and found.atomic
         if mode is Propagation.MANDATORY and not inside:
-            raise TransactionMisused("MANDATORY needs an open transaction and there is none")
+            raise TransactionMisused("MANDATORY needs an open transaction and none is open")
         if mode is Propagation.NEVER and inside:
             raise TransactionMisused("NEVER must not be used in a transaction and one is open")
         if found is not None and inside and mode in _JOINING:
@@ -335,14 +335,14 @@ class _Outcome(Enum):
 
 @dataclass
 class _Ending:
-    """Ends a transaction, and keeps how it ended."""
+    """The end of a transaction, with its outcome."""
 
     transaction: Transaction[Any]
     opened: Opened[Any]
     outcome: _Outcome = _Outcome.ROLLED_BACK
 
     async def normally(self) -> None:
-        """Commits, if nothing speaks against it."""
+        """Commit, unless a rollback was requested or a joined block failed."""
         if self.transaction._failed_inside and not self.transaction._rollback_only:
             await self.opened.rollback()
             raise UnexpectedRollback
@@ -352,7 +352,7 @@ class _Ending:
         await self._commit()
 
     async def after(self, error: BaseException) -> None:
-        """Does what the rules say about an exception, which goes on afterwards."""
+        """Commit or roll back after an exception, which is then raised again."""
         keeps = not self.transaction.definition.rolls_back(error)
         if keeps and not self.transaction._rollback_only and not self.transaction._failed_inside:
             await self._commit()
@@ -360,13 +360,13 @@ class _Ending:
         try:
             await self.opened.rollback()
         except DatabaseUnavailable as lost:
-            # A database that can't be told has taken the changes back by itself; the first error says more.
+            # An unreachable database has rolled back by itself; the first error says more.
             log.warning("rollback_failed", error=str(lost))
         if self.transaction.definition.read_only and isinstance(error, DatabaseReadOnly):
             raise TransactionMisused("something was changed in a transaction that is read-only") from error
 
     async def _commit(self) -> None:
-        # Whatever interrupts a commit leaves it open whether the database has got it.
+        # After an interrupted commit, it is unknown whether the database has received it.
         self.outcome = _Outcome.UNKNOWN
         try:
             await self.opened.commit()
@@ -379,7 +379,7 @@ class _Ending:
 
 
 class _Visible:
-    """Makes a transaction the one that this task works in, and its ID a part of all log lines and of a span."""
+    """The scope in which a transaction is current for its task, and its ID is in all log lines and in a span."""
 
     def __init__(self, transaction: Transaction[Any]) -> None:
         self._transaction = transaction
@@ -421,7 +421,7 @@ def _mine(transaction: Transaction[Any]) -> bool:
 def _owned(transaction: Transaction[C]) -> Transaction[C]:
     if not _mine(transaction):
         raise TransactionMisused(
-            "the open transaction belongs to the task that started this one, and a connection can't be shared: "
+            "the open transaction belongs to the task that started this one, and a connection cannot be shared: "
             "do the work in that task, or begin a transaction with REQUIRES_NEW here"
         )
     return transaction
@@ -430,7 +430,7 @@ def _owned(transaction: Transaction[C]) -> Transaction[C]:
 def _call_hooks(transaction: Transaction[Any], outcome: _Outcome, enclosing: Transaction[Any] | None) -> None:
     log.debug("transaction_ended", transaction_id=transaction.id, outcome=outcome.value)
     if enclosing is not None and outcome is _Outcome.COMMITTED:
-        # A released savepoint lasts no longer than what is around it.
+        # The changes of a released savepoint depend on the enclosing transaction.
         enclosing._after_commit += transaction._after_commit
         enclosing._after_rollback += transaction._after_rollback
         enclosing._after_end += transaction._after_end

@@ -1,4 +1,4 @@
-"""Transactions in memory, for tests: one at a time, REQUIRED only. They are no database."""
+"""Transactions in memory, for tests: one at a time, REQUIRED only. They do not replace a database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ Tables = dict[str, dict[Any, Any]]
 
 @dataclass
 class MemoryStore:
-    """The tables of a service in memory: what a database is to the SQL repositories."""
+    """The tables of a service in memory: the counterpart of a database."""
 
     tables: Tables = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -26,7 +26,7 @@ class _OpenedStore:
         self._before = {name: dict(rows) for name, rows in store.tables.items()}
 
     async def commit(self) -> None:
-        """The changes are in the tables already."""
+        """Do nothing: the changes are in the tables already."""
 
     async def rollback(self) -> None:
         # Repositories look tables up by name, so the tables stay the same objects.
@@ -44,12 +44,12 @@ class MemoryTransactions(Transactions[MemoryStore]):
     @asynccontextmanager
     async def _transaction(self, definition: Definition, *, suspended: bool) -> AsyncIterator[Opened[MemoryStore]]:
         if suspended:
-            raise TransactionMisused("in memory there is one transaction at a time")
+            raise TransactionMisused("in memory, only one transaction is possible at a time")
         async with self._store.lock:
             yield _OpenedStore(self._store)
 
     def _savepoint(self, resource: MemoryStore) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
-        raise TransactionMisused("in memory there are no savepoints")
+        raise TransactionMisused("in memory, savepoints do not exist")
 
     def _without(self, *, suspended: bool) -> AbstractAsyncContextManager[Opened[MemoryStore]]:
-        raise TransactionMisused("in memory nothing is done without a transaction")
+        raise TransactionMisused("in memory, all work needs a transaction")

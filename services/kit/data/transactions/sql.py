@@ -25,7 +25,7 @@ class _OpenedTransaction:
         return self.transaction.connection
 
     async def commit(self) -> None:
-        # PostgreSQL answers a COMMIT after a failed statement with a rollback, and without an error.
+        # After a failed statement, PostgreSQL rolls back at COMMIT without an error.
         connection = self.transaction.connection.sync_connection
         if connection is not None and not connection.closed and self.dialect.is_aborted(connection):
             await self.transaction.rollback()
@@ -42,10 +42,10 @@ class _WithoutTransaction:
     resource: AsyncConnection
 
     async def commit(self) -> None:
-        """There is nothing to do: each statement has committed."""
+        """Do nothing: each statement has committed."""
 
     async def rollback(self) -> None:
-        """There is nothing that could be taken back."""
+        """Do nothing: each statement has committed."""
 
 
 class SqlTransactions(Transactions[AsyncConnection]):
@@ -56,10 +56,10 @@ class SqlTransactions(Transactions[AsyncConnection]):
         self.dialect = database.dialect
 
     async def execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        """Executes a prepared statement in the transaction that is open.
+        """Execute a prepared statement in the open transaction.
 
         Returns:
-            The rows, none where the statement answers none.
+            The rows; none for a statement without rows.
         """
         return await self._database.execute(self.resource, prepared, parameters)
 
@@ -82,6 +82,6 @@ class SqlTransactions(Transactions[AsyncConnection]):
             yield _WithoutTransaction(connection)
 
     def _check_room(self, *, suspended: bool) -> None:
-        # Who waits for a second connection while it holds one may wait for others that do the same.
+        # Transactions that hold a connection and wait for a second one may wait for each other.
         if suspended and not self._database.has_free_connection:
             raise PoolExhausted

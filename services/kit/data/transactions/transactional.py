@@ -1,4 +1,4 @@
-"""`@transactional`: a use case that is one transaction."""
+"""`@transactional`: a method that runs as one transaction."""
 
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
@@ -22,7 +22,7 @@ class Transactional(Protocol):
 
     @property
     def transactions(self) -> Transactions[Any]:
-        """Where its transactions begin."""
+        """The transactions of the object's database."""
         ...
 
 
@@ -41,21 +41,21 @@ def transactional(
     retries: int | None = None,
     patient: bool = False,
 ) -> Callable[[Method[S, P, R]], Method[S, P, R]]:
-    """Makes a method run in a transaction of its object's `transactions`.
+    """Run a method in a transaction of its object's `transactions`.
 
-    It commits when the method returns, and rolls back when it raises.
+    The transaction commits when the method returns, and rolls back when it raises.
 
     Args:
         propagation: What happens to a transaction that is open already.
-        isolation: How much it sees of others; by default what the database is set to.
+        isolation: The isolation level; by default that of the database.
         read_only: Whether the database refuses changes.
-        timeout: How many seconds it may take in all.
-        rollback_for: Exceptions that roll back although `no_rollback_for` names a base of theirs.
-        no_rollback_for: Exceptions that commit what was done.
+        timeout: How many seconds the transaction may take.
+        rollback_for: Exceptions that roll back although `no_rollback_for` has one of their bases.
+        no_rollback_for: Exceptions that commit.
         retries: How often the whole method is repeated after a `Conflict` (a serialization failure, a deadlock, a
-            version that changed): nothing was written then. Only the method that began the transaction repeats, and
-            never after a commit whose outcome is unknown. By default once if it only reads, else not at all.
-        patient: Whether it is repeated as well after a lock that was not to be had in time.
+            changed version), which wrote nothing. Only the method that began the transaction is repeated, and never
+            after a commit whose outcome is unknown. By default once for a read-only method, else never.
+        patient: Whether the method is repeated as well after a lock timeout.
     """
     definition = Definition(
         propagation=propagation,
@@ -81,7 +81,7 @@ def transactional(
                 return await method(self, *args, **kwargs)
 
         async def repeated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            # In a transaction that somebody else began, it is not ours to repeat.
+            # The method that began the open transaction repeats.
             if self.transactions.is_open and propagation is not Propagation.REQUIRES_NEW:
                 return await once(self, *args, **kwargs)
             return await repeating(passing, once, self, *args, **kwargs)
