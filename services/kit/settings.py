@@ -1,4 +1,4 @@
-"""Settings of a service, one class a concern, from the environment and `.env`; checked when the process starts."""
+"""Settings of a service, a class for each concern, from the environment and `.env`; checked when the process starts."""
 
 from collections.abc import Callable
 from hashlib import blake2b
@@ -10,14 +10,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 S = TypeVar("S", bound=BaseSettings)
 
-#: How all of them are read. `NAME=` in a file or a manifest means that nobody filled it in, and not that it is empty.
+#: The configuration of all settings classes. `NAME=` in a file or a manifest means that the value is not set.
 ENVIRONMENT = SettingsConfigDict(
     env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
 )
 
 
 def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
-    """Makes a check of a URL's scheme that does not repeat the URL: there may be a password in it."""
+    """Return a check of a URL's scheme whose error omits the URL, which may contain a password."""
 
     def check(url: SecretStr) -> SecretStr:
         if not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
@@ -28,10 +28,10 @@ def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
 
 
 class LogSettings(BaseSettings):
-    """How logs are written: LOG_LEVEL, LOG_FORMAT.
+    """Level and format of logs: LOG_LEVEL, LOG_FORMAT.
 
     Attributes:
-        level: The least important lines that are written. DEBUG also has the calls to health and reflection.
+        level: The minimum level. DEBUG includes the calls to health and reflection.
         format: `json` for machines, `console` for people.
     """
 
@@ -47,25 +47,24 @@ class DatabaseSettings(BaseSettings):
     Attributes:
         url: `postgresql://user:password@host:port/name`.
         pool_size: How many connections are kept.
-        max_overflow: How many more may be opened when all are busy. Each of those is closed after its use, which under
-            steady load costs more than waiting.
+        max_overflow: How many more may be opened when all are busy. Each of them is closed after its use, which costs
+            more than waiting under steady load.
         pool_timeout_seconds: How long a request waits for a free connection.
-        connection_lifetime_seconds: When a connection is replaced by a new one.
+        connection_lifetime_seconds: The age at which a connection is replaced.
         connect_timeout_seconds: How long opening a connection may take.
         statement_timeout_seconds: How long a statement may run.
-        lock_timeout_seconds: How long a statement may wait for a lock. While it waits, whatever is in its batch waits
-            as well.
-        locked_row_seconds: How long a call is tried again whose row somebody else has locked: not as long as callers
-            wait.
+        lock_timeout_seconds: How long a statement may wait for a lock, during which the rest of its batch waits as
+            well.
+        locked_row_seconds: How long a call whose row is locked is retried: less than its caller's deadline.
         idle_in_transaction_timeout_seconds: How long a transaction may stay open without a statement.
-        tcp_timeout_seconds: After how long without a sign of life the server's machine counts as gone.
-        pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode: limits then come with
+        tcp_timeout_seconds: After how long without a response the server's machine counts as lost.
+        pooled: Whether a pooler such as PgBouncer is in between, in session or transaction mode: limits are then set by
             each transaction, and migrations take turns by a row.
-        clock_skew_seconds_max: How far the clocks of this machine and of other databases may be from that of this one;
-            beyond it is logged. It changes nothing: times are the database's.
-        slow_query_seconds: A statement that takes longer is logged.
-        schema_check: What a service does at its start with a database behind its release: `validate` refuses to serve,
-            `migrate` applies what is pending, `warn` only logs it.
+        clock_skew_seconds_max: How far the clocks of this machine and of other databases may differ from that of this
+            database; a larger skew is logged. All times come from the database.
+        slow_query_seconds: A slower statement is logged.
+        schema_check: What a service does at its start if the database is behind its release: `validate` refuses to
+            serve, `migrate` applies the pending migrations, `warn` only logs them.
     """
 
     model_config = ENVIRONMENT
@@ -88,7 +87,7 @@ class DatabaseSettings(BaseSettings):
 
     @property
     def page_token_key(self) -> bytes:
-        """Signs page tokens where the database has no key of its own: it is behind, and is served all the same."""
+        """The key of page tokens for a database that is behind and has no key of its own yet."""
         return blake2b(self.url.get_secret_value().encode(), digest_size=32, person=b"page tokens").digest()
 
 
@@ -96,10 +95,10 @@ class RedisSettings(BaseSettings):
     """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_CONNECTION_LIFETIME_SECONDS, REDIS_KEY_PREFIX.
 
     Attributes:
-        url: Where it is: `redis://host:6379/0`, `rediss://` for TLS, or `unix:///path`.
+        url: The address: `redis://host:6379/0`, `rediss://` for TLS, or `unix:///path`.
         command_timeout_seconds: How long a command may take.
-        connection_lifetime_seconds: When a connection is replaced by a new one, to where the address leads then.
-        key_prefix: Put before the names of all keys, for several platforms in one Redis.
+        connection_lifetime_seconds: The age at which a connection is replaced, which resolves the address again.
+        key_prefix: The prefix of all keys, for several platforms in one Redis.
     """
 
     model_config = ENVIRONMENT
@@ -111,7 +110,7 @@ class RedisSettings(BaseSettings):
 
 
 class _RedisAddress(BaseSettings):
-    """Whether there is a Redis at all."""
+    """The address of Redis, if one is configured."""
 
     model_config = ENVIRONMENT
 
@@ -119,12 +118,11 @@ class _RedisAddress(BaseSettings):
 
 
 class CacheSettings(BaseSettings):
-    """What a service keeps in memory of what changes rarely, such as JOBS_CACHE_TTL_SECONDS.
+    """A service's caches of rarely changed entities, such as JOBS_CACHE_TTL_SECONDS.
 
     Attributes:
         size: How many entries of a kind are kept.
-        ttl_seconds: How long one is kept, and so how old an answer can be that another process has changed, when its
-            message is lost.
+        ttl_seconds: How long an entry is kept: the maximum age of a value whose change in another process was missed.
     """
 
     model_config = ENVIRONMENT
@@ -138,22 +136,22 @@ class ServerSettings(BaseSettings):
 
     Attributes:
         listen_address: `host:port` (port 0 for a free one) or `unix:/path`.
-        drain_seconds: How long calls in flight may go on when the server is told to stop.
-        deadline_seconds_max: How long a call may take whose caller set no deadline. Streams then last as long as
+        drain_seconds: How long calls in flight may take to finish when the server stops.
+        deadline_seconds_max: How long a call without a deadline may take. Streams without a deadline last as long as
             their readers want.
-        concurrent_calls_max: How many calls may be in flight; those beyond it are refused with OVERLOADED.
+        concurrent_calls_max: How many calls may be in flight; further calls are refused with OVERLOADED.
         concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
-        connection_age_seconds: After how long, give or take a tenth, a client is asked to open a new connection, for
-            which it resolves the name of the service anew: so it finds replicas that have come since. Calls that are
-            under way on the old one end there, however long they take.
-        message_bytes_max: How large a request or an answer may be.
-        processes: How many processes serve on the one port, for machines with several cores. The first then only
+        connection_age_seconds: The age, give or take a tenth, at which a client is asked to open a new connection, for
+            which it resolves the service's name again and finds new replicas. Calls in flight finish on the old
+            connection, however long they take.
+        message_bytes_max: The maximum size of a request or a response.
+        processes: How many processes serve on the port, for machines with several cores. The first process then only
             starts and stops them.
-        reuse_port: Whether processes that are started on their own may listen on the same port, so that the kernel
-            spreads connections.
-        reflection: Whether clients such as grpcurl may ask for the contract.
-        metrics_listen_address: `host:port` where Prometheus reads metrics over HTTP; empty for none. Of several
-            processes the first has this port, and each further one the next.
+        reuse_port: Whether independently started processes may listen on the same port, among which the kernel
+            distributes connections.
+        reflection: Whether clients such as grpcurl may read the contract.
+        metrics_listen_address: `host:port` where Prometheus scrapes metrics over HTTP; empty for none. Of several
+            processes, the first has this port, and each further process the next one.
     """
 
     model_config = ENVIRONMENT
@@ -172,18 +170,18 @@ class ServerSettings(BaseSettings):
 
 
 class StartupError(Exception):
-    """The process can't start; the message says what to do about it."""
+    """The process cannot start; the message says what to do."""
 
 
 def load(kind: type[S], prefix: str) -> S:
-    """Reads settings from the environment and `.env`.
+    """Read settings from the environment and `.env`.
 
     Args:
         kind: The settings class.
-        prefix: What the names of its environment variables begin with, such as `JOBS_DATABASE_`.
+        prefix: The prefix of its environment variables, such as `JOBS_DATABASE_`.
 
     Raises:
-        StartupError: Naming each environment variable that is missing or wrong.
+        StartupError: If environment variables are missing or wrong; names each of them.
     """
     try:
         return kind(_env_prefix=prefix)
@@ -193,13 +191,13 @@ def load(kind: type[S], prefix: str) -> S:
 
 
 def load_redis() -> RedisSettings | None:
-    """Reads the settings of Redis for a service that can do without it.
+    """Read the settings of Redis for a service that can do without it.
 
     Returns:
         The settings; None if REDIS_URL is not set.
 
     Raises:
-        StartupError: Naming each environment variable that is wrong.
+        StartupError: If environment variables are wrong; names each of them.
     """
     return load(RedisSettings, "REDIS_") if load(_RedisAddress, "REDIS_").url else None
 

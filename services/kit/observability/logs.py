@@ -1,9 +1,9 @@
-"""Logs: one JSON object a line on standard output, with what the context knows (request ID, method) in each.
+"""Logs: one JSON object a line on standard output, with the fields of the context (request ID, method).
 
-Standard output that fails or is not read costs lines, and nothing else: see `innosystem.shared.log_lines`.
+A standard output that fails or is not read costs only lines: see `innosystem.shared.log_lines`.
 
-Lines of libraries that use the standard library's logging look the same. Secrets are not handed to the logger
-anywhere; what looks like one is masked all the same, because an error of a driver may quote the address it was given.
+Lines of libraries that use the standard library's logging have the same form. Secrets are never passed to the logger;
+values that look like one are masked all the same, because an error of a driver may quote its address.
 """
 
 import logging
@@ -34,12 +34,12 @@ log = structlog.get_logger(__name__)
 
 
 def configure(settings: LogSettings, *, service: str, process: int | None = None) -> None:
-    """Sets logging up for the process, for structlog and for libraries that use the standard library's logging.
+    """Set up logging for the process, for structlog and for libraries that use the standard library's logging.
 
     Args:
         settings: Level and format.
-        service: The name that each line carries.
-        process: Which of several processes of it this is, for each line as well; None if it is the only one.
+        service: The service's name, a field of each line.
+        process: The number of the process, a field of each line; None for a service's only process.
     """
     shared = _processors({"service": service} if process is None else {"service": service, "process": process})
     as_json = settings.format == "json"
@@ -61,13 +61,13 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         )
     )
-    # Libraries say what matters at WARNING; their INFO is a line for each statement or connection.
+    # Libraries log important events at WARNING, and each statement or connection at INFO.
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
     logging.captureWarnings(capture=True)
 
 
 def add_call(_: Any, __: str, event: Any) -> Any:
-    """Adds the call that is being served to a log line: its request ID and method."""
+    """Add the request ID and method of the current call to a log line."""
     call = caller.get()
     if call.request_id:
         event.setdefault("request_id", call.request_id)
@@ -76,7 +76,7 @@ def add_call(_: Any, __: str, event: Any) -> Any:
 
 
 def mask_secrets(_: Any, __: str, event: Any) -> Any:
-    """Masks what looks like a secret in a log line: values under telling names, and passwords in URLs."""
+    """Mask values in a log line that look like secrets: by their names, and passwords in URLs."""
     for key, value in event.items():
         if key in _SECRET_KEYS:
             event[key] = _MASK
@@ -109,7 +109,7 @@ def _json_line(_: Any, __: str, event: Any) -> bytes:
 
 
 def _fit(value: Any) -> Any:
-    """A value as it is if it can be written; else its description, which is worth more than no line."""
+    """Return a value if it can be encoded; else its description, which is better than no line."""
     try:
         orjson.dumps(value)
     except Exception:  # noqa: BLE001 - as above

@@ -1,4 +1,4 @@
-"""The endpoint at which Prometheus reads a process's metrics: `http://<METRICS_LISTEN_ADDRESS>/metrics`."""
+"""The endpoint where Prometheus scrapes a process's metrics: `http://<METRICS_LISTEN_ADDRESS>/metrics`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,13 +16,13 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def metrics_endpoint(address: str) -> AsyncIterator[None]:
-    """Serves the metrics of the default registry while the block runs, in a thread of its own.
+    """Serve the metrics of the default registry while the block runs, in a thread of its own.
 
     Args:
         address: `host:port` (port 0 for a free one), or empty for no endpoint.
 
     Raises:
-        StartupError: If the address can't be used.
+        StartupError: If the address cannot be used.
     """
     if not address:
         yield
@@ -35,12 +35,12 @@ async def metrics_endpoint(address: str) -> AsyncIterator[None]:
     except OSError as error:
         raise StartupError(f"can't serve metrics on {address}: {error.strerror or error}") from None
     except OverflowError:
-        raise StartupError(f"can't serve metrics on {address}: there is no such port") from None
+        raise StartupError(f"can't serve metrics on {address}: the port is out of range") from None
     log.info("metrics", address=f"{host}:{server.server_port}")
     try:
         yield
     finally:
-        # The thread looks twice a second whether it has been told to stop.
+        # The thread checks twice a second whether to stop.
         await asyncio.to_thread(_stop, server, thread)
 
 

@@ -1,6 +1,6 @@
-"""Spans, for whoever runs a process under OpenTelemetry: by `opentelemetry-instrument` and OTEL_... variables.
+"""Spans, for processes that run under OpenTelemetry: with `opentelemetry-instrument` and OTEL_... variables.
 
-Only OpenTelemetry's API is used. Without a provider of spans there are none, and nothing is paid for them.
+Only OpenTelemetry's API is used. Without a tracer provider, spans do not exist and cost nothing.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +12,12 @@ _NOTHING = nullcontext()
 
 
 def is_recorded() -> bool:
-    """Whether the process has been given a provider of spans."""
+    """Whether the process has a tracer provider."""
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def span(name: str, **attributes: str) -> AbstractContextManager[Any]:
-    """Makes a span around a block, within the span that is open; nothing if nobody records."""
+    """Return a span around a block, within the open span; nothing without a tracer provider."""
     if not is_recorded():
         return _NOTHING
     named = {f"innosystem.{key}": value for key, value in attributes.items()}

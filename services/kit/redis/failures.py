@@ -1,8 +1,8 @@
-"""What a Redis client fails with while Redis is away."""
+"""The exceptions of a Redis client while Redis is unavailable."""
 
 from typing import Final
 
 from redis.exceptions import RedisError
 
 REDIS_FAILURES: Final = (RedisError, OSError, RuntimeError)
-"""RuntimeError is what uvloop answers to writing on a connection that has just been broken; redis-py passes it on."""
+"""uvloop raises RuntimeError for a write to a connection that has just been lost; redis-py passes it on."""

@@ -1,4 +1,4 @@
-"""Messages between the processes of a service, by Redis pub/sub. They may be lost: nothing may depend on one."""
+"""Messages between the processes of a service, by Redis pub/sub. Messages may be lost: nothing may depend on one."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ _BACKOFF_MAX = 2.0
 
 
 def redis_client(settings: RedisSettings) -> redis.Redis:
-    """Makes the client for `Subscription`: without retries, because the loop knows better what a new try needs."""
+    """Create the client for `Subscription`, without retries: the subscription's loop retries."""
     return connect(
         settings.url.get_secret_value(),
         lifetime_seconds=settings.connection_lifetime_seconds,
@@ -32,15 +32,15 @@ def redis_client(settings: RedisSettings) -> redis.Redis:
 
 
 class Subscription:
-    """Receives the messages of a channel, and subscribes again for ever when the connection is lost.
+    """A subscription to a channel, renewed without end when the connection is lost.
 
     Args:
-        client: Made by `redis_client`; not closed here.
+        client: Created by `redis_client`; not closed here.
         channel: The channel's name.
         receive: Called with each message.
         begin: Called whenever the subscription begins, for the first time or again: messages may have been missed.
-        poll_seconds: After how long a silence Redis is asked for a sign of life. None within the same time again
-            means that the subscription is lost.
+        poll_seconds: After how long a silence Redis is pinged. A silence of the same length after the ping means that
+            the subscription is lost.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Subscription:
 
     async def _listen(self, subscription: PubSub) -> None:
         asked = False
-        # What is old may be a connection to where the address led once: the next round subscribes anew.
+        # An old connection may lead to a former server of the address: the next round subscribes anew.
         while not getattr(subscription.connection, "is_old", False):
             message = await subscription.get_message(timeout=self._poll_seconds)
             if message is not None:
@@ -90,7 +90,7 @@ class Subscription:
                 elif message["type"] == "message":
                     self._receive(message["data"])
             elif asked:
-                raise redis.ConnectionError("no answer to a ping")
+                raise redis.ConnectionError("no response to a ping")
             else:
                 asked = True
                 await subscription.ping()

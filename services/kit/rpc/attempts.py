@@ -1,4 +1,4 @@
-"""Calls of other services that go to another replica when one says nothing."""
+"""Calls of other services that try another replica when one does not respond."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,18 +7,18 @@ import grpc
 
 
 async def call_in_attempts(method: Any, request: Any, seconds: Sequence[float]) -> Any:
-    """Call a method that is safe to repeat, and repeat it where a replica has not answered in a part of the time.
+    """Call a method that is safe to repeat, again if a replica does not respond within a part of the time.
 
-    A replica that is frozen takes requests and says nothing: nobody but the caller can notice. Calls go round the
-    replicas, so the next attempt nearly always comes to another one.
+    A frozen replica accepts requests and does not respond, which only its callers notice. Calls rotate among the
+    replicas, so the next attempt nearly always reaches another one.
 
     Args:
         method: The stub's method.
-        request: What to send, each time the same.
+        request: The request of each attempt.
         seconds: How long each attempt may take.
 
     Raises:
-        grpc.aio.AioRpcError: What the last attempt failed with, or any for another reason than its time.
+        grpc.aio.AioRpcError: The error of the last attempt, or of any attempt that failed before its time was over.
     """
     for at, limit in enumerate(seconds, 1):
         try:

@@ -1,4 +1,4 @@
-"""Between the messages of the contract and Python's types. The rules of the contract were checked before."""
+"""Conversion between the messages of the contract, which are checked already, and Python's types."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -27,17 +27,17 @@ _DAY_SECONDS = 24 * 60 * 60
 
 
 def id_or_new(text: str) -> UUID:
-    """The caller's ID, or a new UUIDv7 if it is empty."""
+    """Return the caller's ID, or a new UUIDv7 if it is empty."""
     return UUID(text) if text else uuid7()
 
 
 def optional_id(text: str) -> UUID | None:
-    """The ID, or None if it is empty."""
+    """Return the ID, or None if it is empty."""
     return UUID(text) if text else None
 
 
 def required_id(text: str, field: str) -> UUID:
-    """The ID in a field that the contract leaves open because other calls may leave it empty.
+    """Return the ID in a field that the contract does not require because other calls may leave it empty.
 
     Raises:
         InvalidField: If it is not a UUID.
@@ -49,37 +49,37 @@ def required_id(text: str, field: str) -> UUID:
 
 
 def numbers(members: type[E], contract: "EnumTypeWrapper[V]", prefix: str) -> Mapping[E, V]:
-    """The numbers that the members of an enum have in the contract, to be looked up instead of put together.
+    """Return the numbers of an enum's members in the contract, for fast lookups.
 
     Args:
-        members: Our enum.
-        contract: The contract's, whose values have the names of the members behind a prefix.
+        members: The Python enum.
+        contract: The contract's enum, whose values are the names of the members with a prefix.
         prefix: The prefix.
 
     Raises:
-        ValueError: If the contract does not have one of them.
+        ValueError: If the contract lacks a member.
     """
     return {member: contract.Value(f"{prefix}{member.name}") for member in members}
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:
-    """The moment as a message; None stays None, which leaves the field unset."""
+    """Return the time as a message; None stays None, which leaves the field unset."""
     if moment is None:
         return None
-    # Timestamp.FromDatetime goes over the calendar, which takes five times as long.
+    # Timestamp.FromDatetime computes by calendar, which takes five times as long.
     since = moment - _EPOCH
     return Timestamp(seconds=since.days * _DAY_SECONDS + since.seconds, nanos=since.microseconds * 1000)
 
 
 def duration(length: timedelta) -> Duration:
-    """The length of time as a message."""
+    """Return the duration as a message."""
     message = Duration()
     message.FromTimedelta(length)
     return message
 
 
 def moment(message: Timestamp, field: str) -> datetime:
-    """The moment in UTC, in whole microseconds.
+    """Return the time in UTC, in whole microseconds.
 
     Raises:
         InvalidField: If it is outside of the years 1 to 9999.
@@ -91,10 +91,10 @@ def moment(message: Timestamp, field: str) -> datetime:
 
 
 def masked(mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
-    """The fields that an update_mask names.
+    """Return the fields that an update_mask names.
 
     Raises:
-        InvalidField: If it names none, or one that can't be changed.
+        InvalidField: If it names no field, or one that cannot be changed.
     """
     paths = frozenset(mask.paths)
     expected = f"must name at least one of {', '.join(sorted(allowed))}"
@@ -108,15 +108,15 @@ def masked(mask: FieldMask, allowed: Collection[str]) -> frozenset[str]:
 
 
 def require_set(message: Message, names: Iterable[str], prefix: str) -> None:
-    """Checks that fields of a resource that may be left out elsewhere are set here.
+    """Check that fields of a resource are set which other calls may leave out.
 
     Args:
         message: The resource.
         names: The fields.
-        prefix: Where the resource stands in the request, such as `customer.`.
+        prefix: The path of the resource in the request, such as `customer.`.
 
     Raises:
-        InvalidField: Naming those that are empty.
+        InvalidField: If fields are empty; names them.
     """
     violations = tuple(
         FieldViolation(prefix + name, "must be set and not be empty")

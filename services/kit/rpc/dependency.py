@@ -1,4 +1,4 @@
-"""Another service, as the one that calls it sees it."""
+"""Another service, from its caller's view: a circuit breaker for its calls."""
 
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -15,40 +15,40 @@ log = structlog.get_logger(__name__)
 
 _PAUSE_SECONDS: Final = 0.5
 _PAUSE_SECONDS_MAX: Final = 5.0
-# A single failure may be one replica's, whose callers were many.
-_AWAY_FROM: Final = 2
+# A single failure may be that of one replica.
+_FAILURES_UNTIL_UNAVAILABLE: Final = 2
 
 
 class Dependency:
-    """Calls another service, and remembers for a moment that nobody is there.
+    """A circuit breaker for calls of another service: while the service is unavailable, calls fail immediately.
 
-    Every caller would else pay for finding that out again, with all the attempts that gRPC makes. Only that counts for
-    which nobody answered at all: what a replica refuses, or is too slow for, says nothing of the next call. After the
-    pause one call at a time looks whether somebody is back. Pauses grow, and callers are told to stay away as long.
+    Otherwise each caller would pay for discovering that again, with all of gRPC's attempts. Only calls without any
+    response count: a refusal, or a slow replica, says nothing about the next call. After a pause, one call at a time
+    probes the service. Pauses grow, and callers are asked to wait as long.
 
     Args:
-        name: What callers are told.
-        now: The time in seconds; it only goes forward.
+        name: The name of the service, for callers and logs.
+        now: Returns a monotonic time in seconds.
     """
 
     def __init__(self, name: str, now: Callable[[], float] = monotonic) -> None:
         self._name = name
         self._now = now
         self._failures = 0
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     async def call(self, method: Any, request: Any, seconds: Sequence[float]) -> Any:
         """Call a method as `attempts.call_in_attempts` does.
 
         Raises:
-            DependencyUnavailable: Nobody is there, or nobody was a moment ago.
+            DependencyUnavailable: If the service is unavailable, or was recently.
             grpc.aio.AioRpcError: Any other failure.
         """
-        if self._failures >= _AWAY_FROM:
-            if self._now() < self._away_until:
+        if self._failures >= _FAILURES_UNTIL_UNAVAILABLE:
+            if self._now() < self._unavailable_until:
                 raise self._unavailable()
-            # The others are refused meanwhile, but not longer than that.
-            self._away_until = self._now() + self._pause_seconds
+            # This call probes the service; until it ends, or until this time, other calls are refused.
+            self._unavailable_until = self._now() + self._pause_seconds
         try:
             response = await call_in_attempts(method, request, seconds)
         except grpc.aio.AioRpcError as error:
@@ -61,12 +61,13 @@ class Dependency:
 
     @property
     def _pause_seconds(self) -> float:
-        return min(_PAUSE_SECONDS * 2.0 ** max(0, min(self._failures, 16) - _AWAY_FROM), _PAUSE_SECONDS_MAX)
+        doublings = max(0, min(self._failures, 16) - _FAILURES_UNTIL_UNAVAILABLE)
+        return min(_PAUSE_SECONDS * 2.0**doublings, _PAUSE_SECONDS_MAX)
 
     def _failed(self, error: grpc.aio.AioRpcError) -> None:
         log.warning("service_unavailable", service=self._name, code=error.code().name, error=error.details())
         self._failures += 1
-        self._away_until = self._now() + self._pause_seconds
+        self._unavailable_until = self._now() + self._pause_seconds
 
     def _unavailable(self) -> DependencyUnavailable:
         return DependencyUnavailable(self._name, retry_seconds=self._pause_seconds)

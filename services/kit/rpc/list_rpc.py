@@ -14,7 +14,7 @@ from services.kit.rpc.responses import RESPONSE_BYTES_MAX
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
-# What surrounds an item in a list: its tag and its length.
+# The overhead of an item in a list: its tag and its length.
 _FRAMING_BYTES = 6
 
 

@@ -1,4 +1,4 @@
-"""Every method of the contract declares who may call it; a server with one that does not refuses to start."""
+"""Policies: each method of the contract declares its callers; a server with a method that does not refuses to start."""
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -7,20 +7,20 @@ from services.kit.settings import StartupError
 
 
 def check_policies(service: ServiceDescriptor) -> None:
-    """Checks the policies of a service's methods.
+    """Check the policies of a service's methods.
 
     Raises:
-        StartupError: Naming the method that declares no callers, or not whether it may be repeated.
+        StartupError: If a method does not declare its callers, or whether it may be repeated; names the method.
     """
     for method in service.methods:
         check_policy(method)
 
 
 def check_policy(method: MethodDescriptor) -> None:
-    """Checks that a method has a policy.
+    """Check that a method has a policy.
 
     Raises:
-        StartupError: Naming the method that declares no callers, or not whether it may be repeated.
+        StartupError: If it does not declare its callers, or whether it may be repeated; names the method.
     """
     policy = method.GetOptions().Extensions[options_pb2.method]
     callers = [caller for caller in policy.callers if caller != options_pb2.CALLER_UNSPECIFIED]

@@ -1,4 +1,4 @@
-"""Answers that every client can read: gRPC's own limit is 4 MiB, and what is larger fails after its work is done."""
+"""Responses of a size that every client can read: gRPC's limit is 4 MiB, and a larger response fails after its work."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,17 +9,17 @@ from google.rpc.status_pb2 import Status
 
 A = TypeVar("A", bound=Message)
 
-#: How large the answer to a list or a batch may be.
+#: The maximum size of the response to a list or a batch.
 RESPONSE_BYTES_MAX = 4_000_000
-# What surrounds an item in a list: its tag and its length.
+# The overhead of an item in a list: its tag and its length.
 _FRAMING_BYTES = 6
 
 
 def narrow_result(result: Message) -> None:
-    """Leaves all out of the error of a result but its code, its message and its reason."""
+    """Reduce the error of a result to its code, its message and its reason."""
     if not result.HasField("error"):
         return
-    status: Status = result.error  # type: ignore[attr-defined] # as all results of batches have it
+    status: Status = result.error  # type: ignore[attr-defined] # all results of batches have it
     info = error_details_pb2.ErrorInfo()
     if any(detail.Unpack(info) for detail in status.details):
         info.metadata.clear()
@@ -29,24 +29,24 @@ def narrow_result(result: Message) -> None:
 
 
 def fit(
-    answers: Sequence[A], narrow: Callable[[A], None] = narrow_result, bytes_max: int = RESPONSE_BYTES_MAX
+    results: Sequence[A], narrow: Callable[[A], None] = narrow_result, bytes_max: int = RESPONSE_BYTES_MAX
 ) -> Sequence[A]:
-    """Leaves things out of the largest answers of a batch until all of them fit.
+    """Narrow the largest results of a batch until all of them fit.
 
     Args:
-        answers: The answers. They are changed.
-        narrow: Leaves out of an answer what its caller can do without.
-        bytes_max: How large all of them may be.
+        results: The results, which are changed.
+        narrow: Removes optional parts of a result.
+        bytes_max: The maximum size of all results together.
 
     Returns:
-        The same answers.
+        The same results.
     """
-    sizes = [one.ByteSize() + _FRAMING_BYTES for one in answers]
+    sizes = [one.ByteSize() + _FRAMING_BYTES for one in results]
     size = sum(sizes)
     if size > bytes_max:
         for at in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
-            narrow(answers[at])
-            size -= sizes[at] - answers[at].ByteSize() - _FRAMING_BYTES
+            narrow(results[at])
+            size -= sizes[at] - results[at].ByteSize() - _FRAMING_BYTES
             if size <= bytes_max:
                 break
-    return answers
+    return results

@@ -1,6 +1,6 @@
-"""Domain errors as `google.rpc.Status`: the one place where they meet gRPC.
+"""Conversion of domain errors to `google.rpc.Status`, in this module only.
 
-Which gRPC code a reason has is said in the contract, by an option on each value of `ErrorReason`.
+The contract defines the gRPC code of each reason, by an option on each value of `ErrorReason`.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from services.kit.errors import DomainError, FieldViolation, Unforeseen
 
 DOMAIN = "innosystem"
 
-# gRPC peers refuse headers of more than 8 KiB, all of them together. The status travels in one, in base64, which makes
-# 4/3 of its size; its message travels once more beside it, percent-encoded, which makes up to three times its size.
+# gRPC peers refuse headers of more than 8 KiB in total. The status is sent as a header in base64, which takes 4/3 of
+# its size; its message is sent once more beside it, percent-encoded, which takes up to three times its size.
 STATUS_BYTES_MAX = 4096
 _MESSAGE_BYTES_MAX = 600
 _METADATA_BYTES_MAX = 1500
@@ -34,19 +34,19 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @cache
 def code_of(reason: str) -> grpc.StatusCode:
-    """The gRPC code that the contract gives a reason.
+    """Return the gRPC code of a reason in the contract.
 
     Raises:
-        KeyError: If the contract does not know the reason.
+        KeyError: If the contract lacks the reason.
     """
     value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
     return _CODES[value.GetOptions().Extensions[options_pb2.status]]
 
 
 def to_status(error: DomainError) -> Status:
-    """The error as callers get it: code, message, and details with reason, metadata, and what else fits its code.
+    """Return the error for callers: code, message, and details with the reason, metadata, and more for some codes.
 
-    It is never larger than `STATUS_BYTES_MAX`: long texts are cut, and of very many violations the first are told.
+    The status has at most `STATUS_BYTES_MAX`: long texts are cut, and of many violations only the first are included.
     """
     if isinstance(error, Unforeseen):
         return internal(request_id.get())
@@ -61,7 +61,7 @@ def to_status(error: DomainError) -> Status:
 
 
 def internal(of_request: str) -> Status:
-    """What callers get for an error that nobody foresaw: nothing of the error itself, and where to look for it."""
+    """Return the status for an unforeseen error: it hides the error, and has the request ID to find it in the log."""
     code: int = grpc.StatusCode.INTERNAL.value[0]
     status = Status(code=code, message="Something went wrong inside the service; see its log.")
     status.details.append(_packed(error_details_pb2.RequestInfo(request_id=of_request)))
@@ -85,7 +85,7 @@ def _details(error: DomainError, code: grpc.StatusCode) -> Iterator[Message]:
 
 
 def _bounded(metadata: dict[str, str]) -> dict[str, str]:
-    """As many of the entries as there is room for, each cut to a length."""
+    """Return as many entries as fit, each cut to a length."""
     bounded: dict[str, str] = {}
     room = _METADATA_BYTES_MAX
     for key, value in metadata.items():
@@ -98,7 +98,7 @@ def _bounded(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _bad_request(violations: tuple[FieldViolation, ...], room: int) -> error_details_pb2.BadRequest:
-    """As many of the violations as there is room for."""
+    """Return as many violations as fit."""
     bad_request = error_details_pb2.BadRequest()
     room -= _packed(bad_request).ByteSize() + _FRAMING_BYTES
     for one in violations[:_VIOLATIONS_MAX]:
@@ -119,7 +119,7 @@ def _packed(detail: Message) -> AnyMessage:
 
 
 def _short(text: str, bytes_max: int) -> str:
-    """The text, cut so that it has no more bytes in UTF-8; what UTF-8 can't hold is replaced."""
+    """Return the text, cut to a number of bytes in UTF-8; characters without an encoding in UTF-8 are replaced."""
     encoded = text.encode(errors="replace")
     if len(encoded) <= bytes_max:
         return encoded.decode()

@@ -1,8 +1,8 @@
-"""Checks requests against the rules of the contract.
+"""Checks of requests against the rules of the contract.
 
-The stubs that users install carry no rules, so that they need nothing of buf's. The SDK ships the full contract beside
-them, as descriptors; it is loaded into a pool of its own here, and a message is read into a class of that pool to be
-checked.
+The stubs that users install carry no rules, so that they depend on nothing of buf's. The SDK ships the full contract
+beside them, as descriptors; this module loads it into a pool of its own, and parses a message into a class of that pool
+to check it.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from services.kit.errors import BatchTooLarge, DomainError, FieldViolation, Inva
 
 M = TypeVar("M", bound=Message)
 
-# What the library says where its own words tell a rule, and not what would be right.
+# Replacements for the library's messages that describe a rule in place of the right value.
 _MESSAGES = {
     "required": "must be set",
     "string.uuid_empty": "must be a valid UUID; it is empty",
@@ -30,7 +30,7 @@ _NO_NUL = r"^[^\x00]*$"
 
 
 class ContractValidator:
-    """Knows the rules of all messages of the contract. Made once a process; checking takes a few microseconds."""
+    """The rules of all messages of the contract. Created once per process; a check takes a few microseconds."""
 
     def __init__(self) -> None:
         contract = resources.files("innosystem.options").joinpath("contract.binpb").read_bytes()
@@ -41,18 +41,18 @@ class ContractValidator:
         self._class_of = cache(lambda name: GetMessageClass(pool.FindMessageTypeByName(name)))
 
     def warm_up(self, message_name: str) -> None:
-        """Compiles the rules of a message, so that the first request does not wait for it."""
+        """Compile the rules of a message, so that the first request does not wait for it."""
         self._validator.collect_violations(self._class_of(message_name)())
 
     def check(self, message: Message, prefix: str = "") -> None:
-        """Checks a message.
+        """Check a message.
 
         Args:
             message: A message of the stubs.
-            prefix: Put before the fields' names, such as `requests[3].`.
+            prefix: The prefix of the fields' names, such as `requests[3].`.
 
         Raises:
-            InvalidField: Naming each field that breaks a rule.
+            InvalidField: If fields break rules; names each of them.
             BatchTooLarge: If a list has too many items.
         """
         whole = self._class_of(message.DESCRIPTOR.full_name).FromString(message.SerializeToString())
@@ -61,20 +61,20 @@ class ContractValidator:
             raise _error(violations, prefix)
 
     def reader(self, name: str, deserialize: Callable[[bytes], M]) -> Callable[[bytes], M]:
-        """Makes what reads requests of one type from the wire and checks them.
+        """Return a function that parses requests of one type and checks them.
 
-        The rules of the type are compiled at once, which takes milliseconds that the first request need not wait for.
+        The rules of the type are compiled immediately, which saves the first request some milliseconds.
 
         Args:
             name: The full name of the message.
-            deserialize: Makes a message of the stubs.
+            deserialize: Parses a message of the stubs.
 
         Returns:
-            A function that answers the message or raises what `check` raises, and `InvalidField` for bytes that are not
-            such a message.
+            A function that returns the message or raises the errors of `check`, and `InvalidField` for bytes that are
+            no such message.
 
         Raises:
-            KeyError: If the contract does not know the message.
+            KeyError: If the contract lacks the message.
         """
         parse = self._class_of(name).FromString
         collect = self._validator.collect_violations
@@ -106,7 +106,7 @@ def _error(violations: list[protovalidate.Violation], prefix: str) -> DomainErro
 
 
 def _description(violation: protovalidate.Violation) -> str:
-    """What would be right. Rules with words of their own in the contract speak for themselves."""
+    """Describe the right value. Rules with messages in the contract keep those."""
     rule, message = violation.proto.rule_id, violation.proto.message
     if rule == "string.pattern":
         pattern = violation.rule_value
@@ -117,7 +117,7 @@ def _description(violation: protovalidate.Violation) -> str:
 
 
 def _path(path: Any) -> str:
-    """The path of a field as people write it: `customer.email`, `requests[3].job_id`, `labels["a"]`."""
+    """Return the readable path of a field: `customer.email`, `requests[3].job_id`, `labels["a"]`."""
     steps = []
     for element in path.elements if path else ():
         subscript = element.subscript

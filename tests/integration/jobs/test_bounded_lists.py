@@ -36,7 +36,7 @@ from tests.support.jobs_work import (
     sql_work,
 )
 
-LOOKED_AT_MAX = 4
+ROWS_READ_MAX = 4
 COUNT = 30
 FILTERS = (
     "",
@@ -60,7 +60,7 @@ ORDERS = ("", "created_at", "id", "id desc")
 
 @pytest.fixture
 async def work(rolled_back: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> JobsWork:
-    monkeypatch.setattr(search, "LOOKED_AT_MAX", LOOKED_AT_MAX)
+    monkeypatch.setattr(search, "ROWS_READ_MAX", ROWS_READ_MAX)
     return sql_work(SqlTransactions(await rolled_back("jobs")))
 
 
@@ -143,7 +143,7 @@ async def test_a_search_that_finds_nothing_among_the_rows_of_a_page_says_where_t
 
         assert page.items == ()
         assert page.next_cursor is not None
-        assert pages == COUNT // LOOKED_AT_MAX + 1
+        assert pages == COUNT // ROWS_READ_MAX + 1
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def matching(work: JobsWork) -> List:
 async def test_what_is_deleted_while_a_page_is_made_hides_no_other_job(
     databases: list[Database], jobs_url: str, monkeypatch: pytest.MonkeyPatch, use_case: Callable[[JobsWork], List]
 ) -> None:
-    monkeypatch.setattr(search, "LOOKED_AT_MAX", LOOKED_AT_MAX)
+    monkeypatch.setattr(search, "ROWS_READ_MAX", ROWS_READ_MAX)
     work = sql_work(SqlTransactions(databases[0]))
     async with work.transactions.begin():
         jobs = await filled(work)

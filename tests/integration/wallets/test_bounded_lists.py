@@ -61,7 +61,7 @@ async def test_what_is_deleted_while_a_page_is_made_hides_no_other_hold(
             )
         return last(one, columns)
 
-    monkeypatch.setattr(search, "LOOKED_AT_MAX", 4)
+    monkeypatch.setattr(search, "ROWS_READ_MAX", 4)
     monkeypatch.setattr(Search, "last", last_after_some_were_deleted)
     query = ListQuery(parse_order_by("created_at", HOLDS), parse_filter("amount_cents = 2", HOLDS))
     found: list[UUID] = []

@@ -9,7 +9,7 @@ from services.jobs.rules.completion import SNOOZES_MAX
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.schemas.schema import WEIGHT_MAX
 from services.jobs.rules.submission import HORIZON
-from services.kit.data.repositories.search import LOOKED_AT_MAX
+from services.kit.data.repositories.search import ROWS_READ_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX
 from services.kit.query.page import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -43,9 +43,9 @@ CONSTANTS = {
         f"more than {_TRANSACTIONS_MAX:,} means",
     ],
     "VerifyLedgerRequest.max_offenders": [f"0 means {_OFFENDERS_DEFAULT}", f"more than {_OFFENDERS_MAX:,} means"],
-    "ListJobsRequest.page_size": [f"{LOOKED_AT_MAX:,} jobs at most"],
-    "ListHoldsRequest.page_size": [f"{LOOKED_AT_MAX:,} holds at most"],
-    "ListTransactionsRequest.page_size": [f"{LOOKED_AT_MAX:,} transactions at most"],
+    "ListJobsRequest.page_size": [f"{ROWS_READ_MAX:,} jobs at most"],
+    "ListHoldsRequest.page_size": [f"{ROWS_READ_MAX:,} holds at most"],
+    "ListTransactionsRequest.page_size": [f"{ROWS_READ_MAX:,} transactions at most"],
 }
 LIMITS_OF_LISTS = [
     f"{FILTER_LENGTH_MAX:,} characters",

@@ -1,12 +1,11 @@
-"""Lists that no filter makes long: a page looks at a bounded number of rows, and says where it has stopped.
+"""Lists that are bounded under any filter: a page reads a bounded number of rows, and has a cursor where it stopped.
 
-What a filter asks for is found by an index, or by looking at rows in the order of the list. Looking could take as long
-as the table is large, and keep a connection busy for all that time. So it ends after `LOOKED_AT_MAX` rows: the page may
-have fewer entities than were asked for, or none, and has a cursor as long as there is more to look at (as AIP-158
-allows it).
+Rows that match a filter are found by an index, or by reading rows in the order of the list. Reading could take as long
+as the table is large, and keep a connection busy for that time. It therefore ends after `ROWS_READ_MAX` rows: the page
+may have fewer entities than its size, or none, and has a cursor as long as more rows are left (as AIP-158 allows).
 
-What is found and where looking ended are two statements, which must see the same rows: whoever lists begins a
-transaction that is REPEATABLE READ.
+The entities of the page and its last row are two statements that must see the same rows: lists run in a transaction
+that is REPEATABLE READ.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -27,24 +26,24 @@ from services.kit.query.specification import (
     all_of,
 )
 
-LOOKED_AT_MAX = 4_000
-"""Some ten milliseconds."""
+ROWS_READ_MAX = 4_000
+"""Read in about ten milliseconds."""
 _WALKS_MAX = 4
 
 
 @dataclass(frozen=True)
 class Search:
-    """A query in two parts: what indexes answer, and what is asked of each row that they lead to.
+    """A query in two parts: conditions that an index serves, and a condition that is checked for each of its rows.
 
     Attributes:
         table: The table.
-        walks: The rows to look at, in the order of the query, as one walk or several that are merged.
-        asked: What is asked of each of them.
+        walks: The rows to read, in the order of the query, as one walk or several that are merged.
+        checked: The condition that is checked for each row.
     """
 
     table: Table
     walks: tuple[ListQuery, ...]
-    asked: Specification
+    checked: Specification
 
     @classmethod
     def of(cls, table: Table, query: ListQuery, is_indexed: Callable[[Comparison], bool]) -> "Search":
@@ -53,55 +52,55 @@ class Search:
         Args:
             table: The table.
             query: The query.
-            is_indexed: Whether the rows of a comparison lie together in an index that has the order of the list. A
-                bound on what the list is sorted by always does that.
+            is_indexed: Whether an index in the order of the list has the rows of a comparison side by side. Bounds on
+                the first field of the order always qualify.
         """
         specification = query.specification
         parts = specification.parts if isinstance(specification, And) else (specification,)
         leading = [part for part in parts if _leads(part, query, is_indexed)]
         merged = None
         if not any(is_indexed(part) for part in leading):
-            # Each of a few values has a walk of its own, which is in order.
+            # Each of a few values has a walk of its own, in the order of the list.
             merged = next((part for part in parts if isinstance(part, OneOf) and _all_lead(part, is_indexed)), None)
-        asked = [part for part in parts if part not in leading and part is not merged]
+        checked = [part for part in parts if part not in leading and part is not merged]
         starts: Sequence[Specification] = [ALWAYS] if merged is None else _comparisons(merged)
         walks = [replace(query, specification=all_of(start, *leading)) for start in starts]
-        return cls(table, tuple(walks), all_of(*asked))
+        return cls(table, tuple(walks), all_of(*checked))
 
     @property
     def is_bounded(self) -> bool:
-        """Whether every row that is looked at is wanted, so that no more are than a page has."""
-        return self.asked == ALWAYS and len(self.walks) == 1
+        """Whether every row that is read matches, so that a page reads no more rows than it has."""
+        return self.checked == ALWAYS and len(self.walks) == 1
 
     def found(self, columns: Collection[ColumnElement[Any]]) -> Select[Any]:
-        """The entities of the page among the first rows, one too many if there are more."""
+        """Select the entities of the page among the rows that are read, and one more if it exists."""
         query = self.walks[0]
-        looked_at = self._looked_at()
-        order = query_sql.order_by(query.ordering, looked_at.c)
-        found = select(looked_at.c.id).where(query_sql.where(self.asked, looked_at.c)).limit(query.page_size + 1)
+        read = self._rows_read()
+        order = query_sql.order_by(query.ordering, read.c)
+        found = select(read.c.id).where(query_sql.where(self.checked, read.c)).limit(query.page_size + 1)
         if len(self.walks) > 1:
             found = found.order_by(*order)
         return self._named(columns, found)
 
     def last(self, columns: Collection[ColumnElement[Any]]) -> Select[Any]:
-        """The last of the rows that are looked at; none if they are all there are."""
-        looked_at = self._looked_at()
-        order = query_sql.order_by(self.walks[0].ordering, looked_at.c)
-        return self._named(columns, select(looked_at.c.id).order_by(*order).offset(LOOKED_AT_MAX - 1).limit(1))
+        """Select the last of the rows that are read; none if the table has no more rows."""
+        read = self._rows_read()
+        order = query_sql.order_by(self.walks[0].ordering, read.c)
+        return self._named(columns, select(read.c.id).order_by(*order).offset(ROWS_READ_MAX - 1).limit(1))
 
     def _named(self, columns: Collection[ColumnElement[Any]], found: Select[Any]) -> Select[Any]:
         order = query_sql.order_by(self.walks[0].ordering, self.table.c)
         return select(*columns).where(self.table.c.id == func.any(func.array(found.scalar_subquery()))).order_by(*order)
 
-    def _looked_at(self) -> Subquery:
+    def _rows_read(self) -> Subquery:
         walks = [
-            query_sql.select_page(select(self.table), walk, self.table.c).limit(LOOKED_AT_MAX) for walk in self.walks
+            query_sql.select_page(select(self.table), walk, self.table.c).limit(ROWS_READ_MAX) for walk in self.walks
         ]
         if len(walks) == 1:
-            return walks[0].subquery("looked_at")
+            return walks[0].subquery("rows_read")
         merged = union_all(*(select(walk.subquery()) for walk in walks)).subquery("merged")
         order = query_sql.order_by(self.walks[0].ordering, merged.c)
-        return select(merged).order_by(*order).limit(LOOKED_AT_MAX).subquery("looked_at")
+        return select(merged).order_by(*order).limit(ROWS_READ_MAX).subquery("rows_read")
 
 
 def _leads(part: Specification, query: ListQuery, is_indexed: Callable[[Comparison], bool]) -> TypeGuard[Comparison]:

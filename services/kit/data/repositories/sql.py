@@ -1,4 +1,4 @@
-"""What the SQL repositories have in common. No statement and no row leaves a repository: entities do."""
+"""The base of the SQL repositories. Only entities leave a repository, never statements or rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -29,23 +29,24 @@ from services.kit.query.specification import Comparison, Operator, Specification
 E = TypeVar("E")
 N = TypeVar("N")
 
-# What the database sets by itself; `update` never writes them from the entity.
+# The columns that the database sets; `update` never writes them from the entity.
 _DATABASE_SETS = frozenset({"id", "created_at", "updated_at", "version"})
 
 
 class SqlRepository(Generic[E, N]):
-    """Entities of one class in one table, in the transaction that is open.
+    """Entities of one class in one table, in the open transaction.
 
-    The fields of the entity have the names of the columns. Enums are stored by value. Statements that are always the
-    same are made once, with the class: making one costs SQLAlchemy more than executing it.
+    The fields of the entity have the names of the columns. Enums are stored by value. Constant statements are built
+    once, with the class: building one costs SQLAlchemy more than executing it.
 
     Attributes:
         table: The table.
         entity: The stored class.
-        resource: What can be filtered and sorted.
-        columns: What is read of a row, one for each field of the entity; a class may name its own.
-        indexed: The columns whose values an index has together, in the order of the list. Named by repositories of
-            tables that grow for ever, on PostgreSQL: a filter on anything else looks at a bounded number of rows.
+        resource: The fields for filters and orders.
+        columns: The columns to read, one for each field of the entity; a class may define its own.
+        indexed: The columns for whose values an index has the rows side by side, in the order of the list. Defined by
+            repositories of tables that grow without bound, on PostgreSQL: a filter on any other column reads a bounded
+            number of rows.
         audited: Whether changes through `create`, `update` and `delete` are written to the audit trail as well.
     """
 
