@@ -1,4 +1,4 @@
-"""The largest answers that the contract allows, read by a client with gRPC's own limit of 4 MiB."""
+"""The largest responses that the contract allows, read by a client with gRPC's own limit of 4 MiB."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -35,12 +35,12 @@ class Customers:
     """A customers service that counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.answer: bool | DomainError = True
+        self.active_or_error: bool | DomainError = True
         self.asked = 0
 
     async def active(self, customer_ids: Collection[UUID]) -> dict[UUID, bool | DomainError]:
         self.asked += len(customer_ids)
-        return dict.fromkeys(customer_ids, self.answer)
+        return dict.fromkeys(customer_ids, self.active_or_error)
 
 
 class Process:
@@ -193,15 +193,16 @@ async def test_the_customers_service_is_asked_once_about_an_active_customer(
 
 
 @pytest.mark.parametrize(
-    ("answer", "refusal"), [(False, CustomerInactive), (DependencyUnavailable("customers"), DependencyUnavailable)]
+    ("active_or_error", "refusal"),
+    [(False, CustomerInactive), (DependencyUnavailable("customers"), DependencyUnavailable)],
 )
 async def test_a_customer_that_was_refused_is_asked_for_again(
-    open_process: Callable[..., Process], answer: bool | DomainError, refusal: type[DomainError]
+    open_process: Callable[..., Process], active_or_error: bool | DomainError, refusal: type[DomainError]
 ) -> None:
     process = open_process()
     job_type = await created(process)
     customer_id = uuid7()
-    process.customers.answer = answer
+    process.customers.active_or_error = active_or_error
     assert isinstance(await process.submit(job_type.name, customer_id), refusal)
-    process.customers.answer = True
+    process.customers.active_or_error = True
     assert isinstance(await process.submit(job_type.name, customer_id), Submitted)

@@ -1,4 +1,4 @@
-"""Submissions while the customers service is away: refused as such, and taken again when it is back."""
+"""Submissions while the customers service is unavailable: refused for that reason, and accepted when it is back."""
 
 import grpc
 

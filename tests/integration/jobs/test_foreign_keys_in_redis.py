@@ -1,4 +1,4 @@
-"""A key of another type under one list's name, in a real Redis: the reconciler goes on with the other lists."""
+"""A key of another type under one list's name, in a real Redis: the reconciler still compares the other lists."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -37,7 +37,7 @@ async def test_a_foreign_key_under_one_lists_name_keeps_no_other_list_from_being
     prefix, work = f"{uuid4()}:", sql_work(SqlTransactions(databases[0]))
     lists = RedisQueueLists(client, prefix)
     for key in (FOREIGN, IDLE):
-        await client.set(prefix + list_name(key.queue, key.priority), "somebody's")
+        await client.set(prefix + list_name(key.queue, key.priority), "another program's")
     await client.rpush(prefix + list_name(SOUND.queue, SOUND.priority), str(UUID(int=1)))
     async with work.transactions.begin():
         job_type = await work.job_types.create(new_job_type())

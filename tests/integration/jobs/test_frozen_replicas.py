@@ -1,4 +1,4 @@
-"""A replica of another service that takes calls and answers none costs its callers some time, and no call."""
+"""A replica of another service that accepts calls and returns nothing costs its callers some time, and no call."""
 
 import asyncio
 import time

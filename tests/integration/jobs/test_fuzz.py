@@ -70,7 +70,7 @@ class Requests:
 
     Args:
         seed: Makes the same requests each time.
-        known: IDs of what there is, by the names of the fields that name it.
+        known: IDs of existing resources, by the names of the fields that hold them.
     """
 
     def __init__(self, seed: str, known: dict[str, str]) -> None:
@@ -155,7 +155,7 @@ def _is_map(field: FieldDescriptor) -> bool:
 
 
 def statuses(message: Any) -> Iterator[Status]:
-    """The errors of the items of an answer."""
+    """Return the errors of the items of a response."""
     for result in getattr(message, "results", ()):
         if result.HasField("error"):
             yield result.error
@@ -163,7 +163,7 @@ def statuses(message: Any) -> Iterator[Status]:
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, str]:
-    """IDs of what there is; they are put in by the first test."""
+    """IDs of existing resources, added by the first test."""
     return {}
 
 
@@ -190,20 +190,20 @@ def test_nothing_that_a_caller_sends_is_an_accident(
     requests = Requests(f"{SEED}{method}", known)
     call: Callable[[Message], Any] = getattr(getattr(world, stub), method)
     accidents: list[tuple[object, str]] = []
-    answered = 0
+    succeeded = 0
     for _ in range(CALLS):
         request = requests.message(request_name)
         try:
-            answer = call(request)
+            response = call(request)
         except grpc.RpcError as error:
             if error.code() in ACCIDENTS:
                 accidents.append((error.code(), str(request)[:2000]))
             continue
-        answered += 1
+        succeeded += 1
         accidents += [
             (status.code, str(request)[:2000])
-            for status in statuses(answer)
+            for status in statuses(response)
             if status.code in {code.value[0] for code in ACCIDENTS}
         ]
-    print(f"{method}: {answered} of {CALLS} calls were carried out")
+    print(f"{method}: {succeeded} of {CALLS} calls were carried out")
     assert not accidents, accidents[:3]

@@ -234,15 +234,17 @@ def test_a_filter_leads_past_the_jobs_that_can_not_be_changed(world: World) -> N
     world.job(job_type=queue.name, customer_id=poor)
     request = pb.BatchRetryJobsRequest(filter=pb.JobFilter(filter='queue = "past"', limit=2))
 
-    answers = [world.jobs.BatchRetryJobs(request)]
-    assert [details(one.error, "INSUFFICIENT_FUNDS").reason for one in answers[0].results] == ["INSUFFICIENT_FUNDS"] * 2
+    responses = [world.jobs.BatchRetryJobs(request)]
+    assert [details(one.error, "INSUFFICIENT_FUNDS").reason for one in responses[0].results] == [
+        "INSUFFICIENT_FUNDS"
+    ] * 2
     again = world.jobs.BatchRetryJobs(request)
-    assert [one.error.message for one in again.results] == [one.error.message for one in answers[0].results]
-    while answers[-1].next_page_token:
-        request.filter.page_token = answers[-1].next_page_token
-        answers.append(world.jobs.BatchRetryJobs(request))
+    assert [one.error.message for one in again.results] == [one.error.message for one in responses[0].results]
+    while responses[-1].next_page_token:
+        request.filter.page_token = responses[-1].next_page_token
+        responses.append(world.jobs.BatchRetryJobs(request))
 
-    results = [one for answer in answers for one in answer.results]
+    results = [one for response in responses for one in response.results]
     assert [one.WhichOneof("result") for one in results] == ["error"] * 4 + ["job"] * 3
     assert [one.job.id for one in results[4:]] == good
     assert {world.get(job_id).status for job_id in good} == {PENDING}
@@ -276,12 +278,12 @@ def test_all_jobs_of_all_customers_are_named_by_saying_so(world: World) -> None:
         (world.jobs.BatchRetryJobs, pb.BatchRetryJobsRequest(filter=wanted)),
     ]
     for batch, request in calls:
-        answer = batch(request)
-        found = {result.job.id for result in answer.results}
-        while answer.next_page_token:
-            request.filter.page_token = answer.next_page_token
-            answer = batch(request)
-            found |= {result.job.id for result in answer.results}
+        response = batch(request)
+        found = {result.job.id for result in response.results}
+        while response.next_page_token:
+            request.filter.page_token = response.next_page_token
+            response = batch(request)
+            found |= {result.job.id for result in response.results}
         assert made <= found
 
 

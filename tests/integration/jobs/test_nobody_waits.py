@@ -1,4 +1,4 @@
-"""However large and odd the inputs of one caller are, the event loop goes on with everybody else's calls."""
+"""However large and odd the inputs of one caller are, the event loop continues to serve all other calls."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def longest_gap(loop: LoopThread, call: Callable[[], Any]) -> tuple[float, Any]:
-    """For how long the servers' event loop did nothing but this call, at most, and what the call answered.
+    """Return the longest time in which the servers' event loop did nothing but this call, and the call's response.
 
     Of the time between two turns of the loop only what this process has computed counts, and not for how long others
     had the processors.
@@ -35,9 +35,9 @@ def longest_gap(loop: LoopThread, call: Callable[[], Any]) -> tuple[float, Any]:
             last, computed = monotonic(), process_time()
 
     ticking = loop.start(tick())
-    answer = call()
+    response = call()
     loop.cancel(ticking)
-    return gap, answer
+    return gap, response
 
 
 def numbers(text: str, size: int) -> str:
@@ -61,9 +61,9 @@ def test_a_batch_of_fifteen_megabytes_stops_nobody(
     requests = [world.request(**named) for _ in range(14)]
     batch = pb.BatchCreateJobsRequest(requests=requests)
 
-    gap, answer = longest_gap(loop_thread, lambda: world.jobs.BatchCreateJobs(batch))
+    gap, response = longest_gap(loop_thread, lambda: world.jobs.BatchCreateJobs(batch))
 
-    for one in answer.results:
+    for one in response.results:
         if reason:
             details(one.error, reason)
         else:
@@ -112,12 +112,12 @@ def test_a_schema_that_an_older_release_took_stops_nobody_and_harms_no_neighbour
     stored.execute("UPDATE job_types SET input_schema = %s WHERE id = %s", schema, job_type.id)
     requests = [world.request(job_type=job_type.name, input_json='"x"'), world.request()]
 
-    gap, answer = longest_gap(
+    gap, response = longest_gap(
         loop_thread, lambda: world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=requests))
     )
 
-    assert "more time or memory" in details(answer.results[0].error, "INVALID_INPUT_JSON").message
-    assert answer.results[1].response.job.id == requests[1].job_id
+    assert "more time or memory" in details(response.results[0].error, "INVALID_INPUT_JSON").message
+    assert response.results[1].response.job.id == requests[1].job_id
     assert gap < GAP_SECONDS_MAX
 
 

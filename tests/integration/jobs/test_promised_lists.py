@@ -31,7 +31,7 @@ def promised(method: str, field: str) -> set[str]:
 
 
 def listed(method: str) -> Descriptor:
-    """What the answer lists."""
+    """Return the listed resources."""
     return next(one.message_type for one in METHODS[method].output_type.fields if one.message_type and one.is_repeated)
 
 
@@ -43,7 +43,7 @@ def asked(method: str, world: World, **values: Any) -> Any:
 
 
 def outcome(method: str, world: World, **values: Any) -> str:
-    """The reason that a list is refused for; empty if it is answered."""
+    """Return the reason that a list is refused for; empty if it succeeds."""
     return reason_of(lambda: stub_of(world, method)(asked(method, world, **values)))
 
 

@@ -46,14 +46,14 @@ def stub_of(world: World, name: str) -> Any:
 def refusal(world: World, name: str, request: Message) -> InnosystemError:
     """The error of a call, or of the one item of a batch."""
     try:
-        answer = stub_of(world, name)(request)
+        response = stub_of(world, name)(request)
         if METHODS[name].server_streaming:
-            next(answer)
+            next(response)
     except grpc.RpcError as caught:
         error = error_from(caught)
         assert error is not None
         return error
-    [result] = answer.results
+    [result] = response.results
     return error_from_status(result.error)
 
 
@@ -84,8 +84,8 @@ def test_an_item_of_a_batch_is_refused_as_the_single_call_is(world: World, metho
     request = PROVOKED[method, reason](world)
     single = refusal(world, method, request)
     batch, make = BATCHES[method]
-    answer = stub_of(world, f"{method.partition('.')[0]}.{batch}")(make([request, request]))
-    for at, result in enumerate(answer.results):
+    response = stub_of(world, f"{method.partition('.')[0]}.{batch}")(make([request, request]))
+    for at, result in enumerate(response.results):
         error = error_from_status(result.error)
         path = f"requests[{at}]."
         bare = [replace(one, field=one.field.removeprefix(path)) for one in error.violations]

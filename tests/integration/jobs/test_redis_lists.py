@@ -1,4 +1,4 @@
-"""The lists in a real Redis, one of which somebody has used for something else."""
+"""The lists in a real Redis, with a key of another type under the name of one of them."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -41,12 +41,12 @@ async def test_a_key_of_another_type_under_a_lists_name_keeps_no_other_list_from
     client: redis.Redis, prefix: str, first: bool
 ) -> None:
     lists = RedisQueueLists(client, prefix)
-    await client.set(f"{prefix}jobs:p1:pending", "somebody's")
+    await client.set(f"{prefix}jobs:p1:pending", "another program's")
     jobs = [waiting(DEFAULT), waiting(MAIL), waiting(MAIL)]
     with structlog.testing.capture_logs() as lines:
         assert await lists.push(jobs, first=first) == {MAIL: 2}
         assert await lists.lengths([DEFAULT, MAIL]) == {MAIL: 2}
-    assert [line["list"] for line in lines] == [f"{prefix}jobs:p1:pending"], "it is told once"
+    assert [line["list"] for line in lines] == [f"{prefix}jobs:p1:pending"], "it is logged once"
     with pytest.raises(QueueUnavailable):
         await lists.read(DEFAULT)
     await client.delete(f"{prefix}jobs:p1:pending")

@@ -1,4 +1,4 @@
-"""Every method that may be sent again when no answer came is sent again: the world is the same as after one call."""
+"""Each method that may be sent again without a response is sent again: the state is the same as after one call."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -105,9 +105,9 @@ async def send(address: str, method: MethodDescriptor, request: Message) -> list
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         for _ in range(2):
-            answer = call(request, timeout=20)
+            response = call(request, timeout=20)
             try:
-                return [one async for one in answer] if method.server_streaming else [await answer]
+                return [one async for one in response] if method.server_streaming else [await response]
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
@@ -132,13 +132,13 @@ def test_a_call_whose_reply_was_lost_has_no_effect_when_it_is_repeated(
         after_one.update(databases.rows(without))
 
     with losing(platform.upstreams, meanwhile, platform.address) as proxy:
-        answers = platform.loop.run(send(platform.address, method, request))
+        responses = platform.loop.run(send(platform.address, method, request))
 
     go_on(world, databases)
     assert not proxy.refusals
-    assert answers
-    # A part of a batch that is refused says so in the answer.
-    refused = any(b"google.rpc.ErrorInfo" in answer.SerializeToString() for answer in answers)
+    assert responses
+    # The refused items of a batch have their errors in the response.
+    refused = any(b"google.rpc.ErrorInfo" in response.SerializeToString() for response in responses)
     assert refused == (name in TOLD_OTHERWISE)
     first, second = proxy.requests
     assert first == second

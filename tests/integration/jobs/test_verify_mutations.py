@@ -115,7 +115,7 @@ def urls(
 
 
 class Checking:
-    """Checks the copies again and again."""
+    """Check the copies repeatedly."""
 
     def __init__(self, opened: OpenBooks) -> None:
         self._opened = opened

@@ -58,12 +58,12 @@ class Process:
         return job.id
 
     async def claim(self, job_id: UUID) -> None:
-        """Has the job run; nobody is told."""
+        """Make the job run, without a notification."""
         async with self.work.transactions.begin():
             await self.work.jobs.claim(Claim([job_id], uuid7(), uuid7(), MINUTE, 1000))
 
     async def cancel(self, job_id: UUID) -> None:
-        """Takes the job back, and tells."""
+        """Cancel the job, with a notification."""
         await self._control.cancel([job_id], "")
 
 

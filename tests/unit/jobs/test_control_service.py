@@ -1,4 +1,4 @@
-"""Many jobs changed at once: what a filter found is looked at again when it is locked."""
+"""Many jobs changed together: jobs that a filter found are checked again when they are locked."""
 
 from uuid_utils.compat import uuid7
 

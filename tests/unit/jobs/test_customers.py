@@ -1,4 +1,4 @@
-"""What the jobs service makes of the answers of the customers service."""
+"""The client of the customers service: results and errors of its responses."""
 
 from uuid import UUID, uuid4
 
@@ -17,7 +17,7 @@ from services.kit.errors import DependencyUnavailable
 from services.kit.rpc.status import to_status
 
 ADA, GRACE, NOBODY, UNKNOWN = (UUID(int=number) for number in range(1, 5))
-ANSWERS = {
+RESULTS = {
     str(ADA): BatchGetCustomersResult(customer=Customer(id=str(ADA), active=True)),
     str(GRACE): BatchGetCustomersResult(customer=Customer(id=str(GRACE))),
     str(NOBODY): BatchGetCustomersResult(error=to_status(CustomerNotFound(NOBODY))),
@@ -26,7 +26,7 @@ ANSWERS = {
 
 
 class Stub:
-    """Answers what it knows."""
+    """A customers service with some customers."""
 
     def __init__(self, *, away: bool = False) -> None:
         self.away = away
@@ -38,16 +38,16 @@ class Stub:
         self.asked.append(len(request.customer_ids))
         if self.away:
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
-        nobody = ANSWERS[str(NOBODY)]
-        return BatchGetCustomersResponse(results=[ANSWERS.get(one, nobody) for one in request.customer_ids])
+        nobody = RESULTS[str(NOBODY)]
+        return BatchGetCustomersResponse(results=[RESULTS.get(one, nobody) for one in request.customer_ids])
 
 
 async def test_all_customers_are_asked_for_at_once_and_each_has_its_own_answer() -> None:
     stub = Stub()
-    answers = await GrpcCustomers(stub).active([ADA, GRACE, NOBODY, UNKNOWN])
-    unknown = answers[UNKNOWN]
-    assert {ADA: answers[ADA], GRACE: answers[GRACE]} == {ADA: True, GRACE: False}
-    assert NOBODY not in answers
+    found = await GrpcCustomers(stub).active([ADA, GRACE, NOBODY, UNKNOWN])
+    unknown = found[UNKNOWN]
+    assert {ADA: found[ADA], GRACE: found[GRACE]} == {ADA: True, GRACE: False}
+    assert NOBODY not in found
     assert isinstance(unknown, DependencyUnavailable)
     assert stub.asked == [4]
 
@@ -60,5 +60,5 @@ async def test_more_than_a_batch_are_several_calls_and_none_is_no_call() -> None
 
 
 async def test_while_the_service_is_away_nothing_is_known_of_anybody() -> None:
-    answers = await GrpcCustomers(Stub(away=True)).active([ADA, GRACE])
-    assert {type(one) for one in answers.values()} == {DependencyUnavailable}
+    found = await GrpcCustomers(Stub(away=True)).active([ADA, GRACE])
+    assert {type(one) for one in found.values()} == {DependencyUnavailable}

@@ -1,4 +1,4 @@
-"""The way of IDs from the database to the queue, with a queue that fails when it is told to."""
+"""The way of IDs from the database to the lists, with lists that fail on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -28,7 +28,7 @@ MEDIUM = ListKey("default", Priority.MEDIUM)
 
 
 class Away(MemoryTransactions):
-    """A database in memory that can be away."""
+    """A database in memory that can be unavailable."""
 
     available = True
 
@@ -41,7 +41,7 @@ class Away(MemoryTransactions):
 
 
 class World:
-    """A database in memory that can be away, a queue, and the dispatcher between them."""
+    """A database in memory that can be unavailable, lists, and the dispatcher between them."""
 
     def __init__(self, window: int = 1000) -> None:
         self.transactions = Away()
@@ -69,7 +69,7 @@ class World:
         return jobs
 
     def withholds(self, key: ListKey, job_type: JobType) -> bool:
-        """Whether a job of somebody who has no other is withheld."""
+        """Whether the only job of a customer is withheld."""
         job = new_job(job_type.id, queue=key.queue, priority=key.priority)
         return bool(self.dispatcher.withheld([job], {job_type.id: job_type}))
 
@@ -139,7 +139,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(window, "_PAUSE_SECONDS_MAX", 0.005)
     # Nobody takes anything at a rate of its own here.
     monkeypatch.setattr(window, "_MEASURED_SECONDS", 60.0)
-    # Nothing that is told may wait for the next look at what nobody has told.
+    # No notified job may wait for the next poll of the database.
     monkeypatch.setattr(module, "_POLL_SECONDS", 60.0)
     monkeypatch.setattr(scheduler, "_POLL_SECONDS", 60.0)
     return World()
@@ -355,7 +355,7 @@ async def test_a_job_for_later_is_handed_over_when_its_time_has_come_and_not_bef
     job_type = await world.job_type()
     [before] = await world.stored(1, withheld=True)
     async with world.running():
-        # By then it has looked, and looks again only when it is told to.
+        # By then it has looked, and looks again only when it is woken.
         await world.eventually(lambda: world.lists.pushed == [before.id])
         await world.eventually(lambda: not world.withholds(MEDIUM, job_type))
         run_at = datetime.now(UTC) + timedelta(seconds=0.3)

@@ -53,7 +53,7 @@ async def test_scheduled_jobs_are_released_while_a_feed_hangs(world: World) -> N
         await asyncio.Event().wait()
         return {}
 
-    world.lists.lengths = lengths  # type: ignore[assignment,method-assign] # one that never answers
+    world.lists.lengths = lengths  # type: ignore[assignment,method-assign] # one that never returns
     await world.stored(1, withheld=True)
     async with world.running():
         await hangs.wait()

@@ -53,7 +53,7 @@ class World:
         )
 
     async def stored(self, count: int = 1, **values: object) -> list[NewJob]:
-        """Stores jobs as handed over."""
+        """Store jobs as dispatched."""
         async with self.transactions.begin():
             job_type = await self.work.job_types.create(new_job_type())
             jobs = [new_job(job_type.id, **values) for _ in range(count)]
@@ -61,7 +61,7 @@ class World:
         return jobs
 
     async def pushed(self, jobs: list[NewJob]) -> list[UUID]:
-        """Pushes jobs; answers their IDs."""
+        """Push jobs and return their IDs."""
         await self.lists.push([Waiting(job.id, job.queue, job.priority, job.expires_at) for job in jobs])
         return [job.id for job in jobs]
 

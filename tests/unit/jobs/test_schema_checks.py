@@ -33,7 +33,7 @@ DOUBLING = json.dumps(
 
 @pytest.fixture(autouse=True)
 def _no_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a process that answers late does not count as one that stands still."""
+    """However busy the machine is, a slow worker does not count as one that hangs."""
     monkeypatch.setattr(schema_checks, "_PATIENCE", 1000)
     monkeypatch.setattr(schema_checks, "_COMPILE_SECONDS_MAX", 10)
 

@@ -41,7 +41,7 @@ def state(**values: Any) -> BacklogState:
         (state(granted=10, refused=30, wait=LONGEST), Feeding(160, HALF)),
         (state(granted=600), Feeding(1000, HALF)),
     ],
-    ids=["at once", "refused", "nobody for long", "somebody is there", "a part is taken", "never more than a batch"],
+    ids=["new", "refused", "unserved for long", "a runner serves it", "a part is taken", "never more than a batch"],
 )
 def test_a_backlog_is_fed_what_its_runners_take_and_ever_more_rarely_while_nobody_does(
     known: BacklogState, expected: Feeding
@@ -57,7 +57,7 @@ def test_a_backlog_is_fed_what_its_runners_take_and_ever_more_rarely_while_nobod
         (state(granted=1), 0, False),
         (state(calm=True), 4, False),
     ],
-    ids=["all serve it", "nothing waits", "somebody has just refused", "nobody takes it"],
+    ids=["all serve it", "nothing waits", "a runner has just refused", "no runner takes it"],
 )
 def test_a_backlog_is_over_when_nobody_refuses_any_more(known: BacklogState, taken: int, over: bool) -> None:
     assert is_over(known, taken) is over
@@ -104,7 +104,7 @@ class World:
         return jobs
 
     async def claim(self, jobs: list[Any], *handlers: str) -> int:
-        """Claims jobs as a runner with these handlers; answers how many it got."""
+        """Claim jobs as a runner with these handlers; return how many it got."""
         claim = Claim([job.id for job in jobs], uuid7(), uuid7(), MINUTE, 10_000_000, frozenset(handlers))
         async with self.transactions.begin():
             claimed = await self.work.jobs.claim(claim)
@@ -164,7 +164,7 @@ async def test_beside_runners_that_refuse_the_others_get_all_and_little_goes_rou
     """A rolling upgrade: one runner is new, and each takes 32 IDs at a time, as fast as there are some.
 
     Args:
-        tries_max: How often a job may be taken in vain on average.
+        tries_max: How many unsuccessful claims a job may have on average.
     """
     jobs = await world.submit(2000)
     await world.claim(jobs, "old")

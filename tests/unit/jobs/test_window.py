@@ -1,4 +1,4 @@
-"""How much a list is to hold, and whose jobs are handed over at once."""
+"""The target length of a list, and whose jobs enter it immediately."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ def jobs_of(customer_id: UUID, count: int) -> list[NewJob]:
 
 
 def handed_over(window: Window, jobs: list[NewJob], now: float) -> int:
-    """Submits jobs and pushes those that are handed over at once."""
+    """Submit jobs and push those that are not withheld."""
     count = len(jobs) - len(window.beyond(jobs, now))
     if count:
         window.pushed(count, window._length + count, now)
