@@ -1,10 +1,10 @@
 """Jobs that wait for a runner that has their handler.
 
-Runners say which handlers they serve. A job whose handler the claiming runner lacks stays PENDING and is withheld from
-the queue, for another runner. From then on the jobs of its type and queue (a backlog) are fed to the queue a few at a
-time and not by the dispatcher: quickly while runners take them, ever more slowly while nobody does, so that neither in
-a rolling upgrade nor for a type without any runner do IDs go round between the lists and runners that can't have them.
-All that replicas have to know of each other is in the table `unserved_types`.
+Runners report which handlers they serve. A job whose handler the claiming runner lacks stays PENDING and is withheld,
+for another runner. From then on the jobs of its type and queue (a backlog) are fed to the list a few at a time by this
+module instead of the dispatcher: quickly while runners take them, ever more slowly while none does. So IDs do not
+circulate between the lists and runners that refuse them, neither in a rolling upgrade nor for a type without runners.
+The table `unserved_types` holds all that replicas share.
 """
 
 from collections import Counter
@@ -26,20 +26,20 @@ from services.kit.data.transactions.ambient import Transactions
 log = structlog.get_logger(__name__)
 
 _BACKLOGS = 100
-_TOLD_EVERY_SECONDS = 60.0
-# How often backlogs of other replicas are looked for while none is known.
+_REPORT_EVERY_SECONDS = 60.0
+# The interval of looking for backlogs of other replicas while none is known.
 _IDLE_SECONDS = 5.0
 
 
 class UnservedJobs:
-    """Feeds the backlogs, and tells of them.
+    """The feed of the backlogs, and the report of unserved handlers.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         backlogs: The stored backlogs.
         jobs: The stored jobs.
-        queue: Takes the IDs of jobs that are fed.
-        wait_max: How long a backlog that nobody serves waits between two tries at most.
+        queue: Dispatches the jobs that are fed.
+        wait_max: The longest wait between two tries of a backlog that no runner serves.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class UnservedJobs:
         self._served: set[Backlog] = set()
         self._next: dict[tuple[Backlog, ListKey], Lane] = {}
         self._looked_at = -_IDLE_SECONDS
-        self._told_at = -_TOLD_EVERY_SECONDS
+        self._reported_at = -_REPORT_EVERY_SECONDS
 
     def claimed(self, claim: Claim, claimed: Claimed) -> None:
-        """Notes what a claim tells of the backlogs."""
+        """Note what a claim shows about the backlogs."""
         if claimed.unserved:
             self._refused.update(claimed.unserved)
         if not self._backlogs:
@@ -77,11 +77,11 @@ class UnservedJobs:
         self._served.update(backlog for backlog, handler in self._backlogs.items() if claim.has(handler, backlog.queue))
 
     def refused(self, backlogs: Iterable[Backlog]) -> None:
-        """Notes jobs that their runner has handed back because it can't run them."""
+        """Note jobs that a runner has returned because it lacks their handler."""
         self._refused.update(backlogs)
 
     async def round(self) -> bool:
-        """Stores what was noted and feeds the backlogs that are due; returns that there is no more to do at once."""
+        """Store the notes and feed the backlogs that are due; return False: the next round can wait."""
         notes, over = self._take_notes(), []
         if not notes and not self._backlogs and monotonic() - self._looked_at < _IDLE_SECONDS:
             return False
@@ -93,26 +93,26 @@ class UnservedJobs:
             for state, feeding in due:
                 await self._stored.fed(state.backlog, feeding.wait)
             backlogs = await self._stored.backlogs()
-        problem: Exception | None = None
+        failure: Exception | None = None
         for state, feeding in due:
             try:
                 if await self._feed(state, feeding.limit):
                     over.append(state.backlog)
             except Exception as error:  # noqa: BLE001 - raised when the others have been fed
-                problem = problem or error
+                failure = failure or error
         self._backlogs = {backlog: handler for backlog, handler in backlogs.items() if backlog not in over}
         if over:
             self._queue.wake(*(ListKey(backlog.queue, priority) for backlog in over for priority in Priority))
-        await self._tell()
-        if problem is not None:
-            raise problem
+        await self._report()
+        if failure is not None:
+            raise failure
         return False
 
     async def _feed(self, state: BacklogState, limit: int) -> bool:
-        """Feed one backlog, whatever becomes of the others; return whether it needs no care any more."""
+        """Feed one backlog, in a transaction of its own; return whether the backlog is over."""
         async with self.transactions.begin():
             taken = await self._take(state.backlog, limit)
-            self._hand_over(taken)
+            self._dispatch(taken)
             over = is_over(state, len(taken))
             if over:
                 await self._stored.drop(state.backlog)
@@ -120,7 +120,7 @@ class UnservedJobs:
         return over
 
     def _take_notes(self) -> list[Note]:
-        """What was noted, once: if the round fails with it, the next claims tell the same again."""
+        """Return and clear the notes. If the round fails they are lost: the next claims bring the same ones."""
         noted = sorted({*self._refused, *self._granted, *self._served})
         notes = [Note(one, self._refused[one], self._granted[one], one in self._served) for one in noted]
         self._refused.clear()
@@ -136,28 +136,28 @@ class UnservedJobs:
         return taken
 
     async def _take_turns(self, backlog: Backlog, key: ListKey, limit: int) -> list[Waiting]:
-        """Goes on with the customer whose turn is next: each has one before anybody has a second one."""
+        """Resume with the customer whose turn is next: each customer has a turn before any has a second one."""
         first = self._next.pop((backlog, key), None)
         turns = await self._jobs.take_withheld(key, limit, first=first, only=backlog.job_type_id)
         taken = list(turns.jobs)
         if first is not None and turns.following is None and len(taken) < limit:
-            # All after it have had theirs: it is the first ones' again.
+            # All following customers have had their turn: start over with the first.
             turns = await self._jobs.take_withheld(key, limit - len(taken), only=backlog.job_type_id)
             taken += turns.jobs
         if turns.following is not None:
             self._next[backlog, key] = turns.following
         return taken
 
-    def _hand_over(self, taken: Sequence[Waiting]) -> None:
+    def _dispatch(self, taken: Sequence[Waiting]) -> None:
         if taken:
-            # In front: they were in the queue before, and their runner shall not wait for what came after them.
+            # In front: these jobs were in the list before, and must not wait behind later ones.
             self.transactions.after_commit(lambda: self._queue.put(taken, first=True))
 
-    async def _tell(self) -> None:
-        """Tells the log and Prometheus what nobody serves."""
-        if monotonic() - self._told_at < _TOLD_EVERY_SECONDS:
+    async def _report(self) -> None:
+        """Log and export the handlers that no runner serves."""
+        if monotonic() - self._reported_at < _REPORT_EVERY_SECONDS:
             return
-        self._told_at = monotonic()
+        self._reported_at = monotonic()
         async with self.transactions.begin(read_only=True):
             found = await self._stored.counts()
         jobs: Counter[tuple[str, str]] = Counter()
@@ -166,4 +166,4 @@ class UnservedJobs:
         UNSERVED.clear()
         for (queue, handler), waiting in sorted(jobs.items()):
             UNSERVED.labels(queue, handler).set(waiting)
-            log.warning("no runner has the handler", handler=handler, queue=queue, jobs=waiting)
+            log.warning("handler_missing", handler=handler, queue=queue, jobs=waiting)

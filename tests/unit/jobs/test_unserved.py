@@ -229,7 +229,7 @@ async def test_what_no_runner_serves_is_told_once_a_minute(world: World) -> None
             await world.unserved.round()
             await world.claim(world.popped(), "old")
             world.clock.pass_by(SEEN / 2 + HALF)
-    told = [line for line in lines if line["event"] == "no runner has the handler"]
+    told = [line for line in lines if line["event"] == "handler_missing"]
     assert [(line["handler"], line["queue"], line["jobs"]) for line in told] == [("new", "default", 7)] * 2
 
 
