@@ -17,12 +17,13 @@ from uuid_utils.compat import uuid7
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
+from services.wallets.rules.books import START, Findings, Position
 from services.wallets.rules.entities import NewWallet
 from services.wallets.rules.requests import Credit, Deduct
 from services.wallets.store.ledger_sql import SqlLedger
 from services.wallets.store.sql import SqlWalletRepository
 from services.wallets.store.verify_sql import SqlBooksReader
-from services.wallets.usecases.verify_ledger import START, Findings, Position, Verification
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from tools.bench.platform.databases import server_version, service_databases
 
 _PAGE = 50_000
@@ -46,7 +47,7 @@ async def verify(database: Database, url: str, wallets: int, transactions: int) 
         connection.execute(rows.encode())
         connection.execute("VACUUM ANALYZE")
     opened = SqlTransactions(database)
-    verification = Verification(opened, SqlBooksReader(opened))
+    verification = LedgerVerification(opened, SqlBooksReader(opened))
     for _ in range(3):
         began, cpu = time.perf_counter(), time.process_time()
         longest, pages, seen = 0.0, 0, Findings()

@@ -7,16 +7,16 @@ from services.kit.settings import ENVIRONMENT, ServerSettings
 
 
 class WalletsServerSettings(ServerSettings):
-    """The server: WALLETS_LISTEN_ADDRESS and so on."""
+    """The settings of the server, such as WALLETS_LISTEN_ADDRESS."""
 
     listen_address: str = "127.0.0.1:50052"
 
 
 class VerificationSettings(BaseSettings):
-    """The check of the books in the background: WALLETS_VERIFY_SECONDS.
+    """The settings of the check of the books in the background: WALLETS_VERIFY_SECONDS.
 
     Attributes:
-        verify_seconds: The pause between two walks; 0 for none at all.
+        verify_seconds: The pause between two walks; 0 switches them off.
     """
 
     model_config = ENVIRONMENT
@@ -25,10 +25,10 @@ class VerificationSettings(BaseSettings):
 
 
 class RetentionSettings(BaseSettings):
-    """How long holds are kept that have ended: WALLETS_HOLDS_RETENTION_DAYS.
+    """The settings of the retention of ended holds: WALLETS_HOLDS_RETENTION_DAYS.
 
     Attributes:
-        holds_retention_days: Longer than JOBS_RETENTION_DAYS: as long as there is a job, its hold can be looked up.
+        holds_retention_days: Longer than JOBS_RETENTION_DAYS: the hold of each stored job can be looked up.
     """
 
     model_config = ENVIRONMENT

@@ -61,7 +61,7 @@ def test_the_endpoint_tells_what_is_held_and_when_the_books_do_not_add_up(stack:
         )
     eventually(lambda: read(stack).get("ledger_imbalance_cents"))
     assert [read(stack)[name] for name in faults] == [5, 2, 1]
-    stack.processes["wallets"].logged("the books do not add up", offenders=3)
+    stack.processes["wallets"].logged("books_unbalanced", offenders=3)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.store.verify_memory import MemoryBooksReader
-from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from tools.verify.lines import Deduction, HoldLine, HoldPosition, JobLine, Range, Receipt
 from tools.verify.verification import Books
 
@@ -85,7 +85,7 @@ class MemoryBooks:
     def books(self) -> Books:
         """All of it, with no wallets."""
         transactions = MemoryTransactions()
-        return Books(self, self, Verification(transactions, MemoryBooksReader(transactions)), customers=self)
+        return Books(self, self, LedgerVerification(transactions, MemoryBooksReader(transactions)), customers=self)
 
     def _read(self, name: str) -> None:
         self.reads[name] += 1

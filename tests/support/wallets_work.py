@@ -15,8 +15,8 @@ from services.wallets.store.memory import (
 from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.store.verify_memory import MemoryBooksReader
 from services.wallets.store.verify_sql import SqlBooksReader
-from services.wallets.usecases.ports import HoldRepository, Ledger, TransactionRepository, WalletRepository
-from services.wallets.usecases.verify_ledger import BooksReader, Verification
+from services.wallets.usecases.ports import BooksReader, HoldRepository, Ledger, TransactionRepository, WalletRepository
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.work import Begin, Work
 
@@ -28,7 +28,7 @@ class WalletsWork(Work):
         self,
         transactions: Transactions[Any],
         wallets: WalletRepository,
-        statements: TransactionRepository,
+        ledger_transactions: TransactionRepository,
         *,
         holds: HoldRepository,
         ledger: Ledger,
@@ -36,7 +36,7 @@ class WalletsWork(Work):
     ) -> None:
         super().__init__(transactions)
         self.wallets = wallets
-        self.statements = statements
+        self.ledger_transactions = ledger_transactions
         self.holds = holds
         self.ledger = ledger
         self.books = books
@@ -44,12 +44,12 @@ class WalletsWork(Work):
     @property
     def service(self) -> WalletsService:
         """The use cases on the same repositories."""
-        return WalletsService(self.transactions, self.wallets, self.statements, self.holds, self.ledger)
+        return WalletsService(self.transactions, self.wallets, self.ledger_transactions, self.holds, self.ledger)
 
     @property
-    def verification(self) -> Verification:
+    def verification(self) -> LedgerVerification:
         """The check of the books."""
-        return Verification(self.transactions, self.books)
+        return LedgerVerification(self.transactions, self.books)
 
 
 BeginWallets = Begin[WalletsWork]

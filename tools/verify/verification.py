@@ -12,7 +12,8 @@ from time import monotonic
 from typing import Protocol
 from uuid import UUID
 
-from services.wallets.usecases.verify_ledger import START, Findings, Problem, Verification
+from services.wallets.rules.books import START, Findings, Problem
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from tools.verify.findings import Finding, Kind, Limits, Repaired, Report
 from tools.verify.lines import (
     CustomersBooks,
@@ -60,7 +61,7 @@ class Books:
 
     jobs: JobsBooks
     ledger: LedgerBooks
-    wallets: Verification
+    wallets: LedgerVerification
     customers: CustomersBooks
     rows: Sequence[RowBooks] = ()
 

@@ -1,4 +1,4 @@
-"""Deletes holds that ended long ago: each job has had one, and nothing asks for it any more."""
+"""Deletes holds that ended long ago: each job had one, and no caller reads it any more."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,12 +13,12 @@ _BATCH = 500
 class HoldRetention:
     """Deletes holds that were captured or released before a certain time. Active holds stay, whatever their age.
 
-    That a job was charged is known from the ledger and from the receipt of the job; the hold was how it came to that.
+    The ledger and the receipt of the job prove its charge; the hold was only the way to it.
 
     Args:
-        transactions: The transactions of the wallets' database.
+        transactions: The database transactions.
         holds: The stored holds.
-        age: How long they are kept; longer than jobs are, whose holds `innosystem verify` looks up.
+        age: How long ended holds are kept; longer than jobs, whose holds `innosystem verify` looks up.
     """
 
     def __init__(self, transactions: Transactions[Any], holds: HoldRepository, *, age: timedelta) -> None:
@@ -27,7 +27,7 @@ class HoldRetention:
         self._age = age
 
     async def round(self) -> bool:
-        """Delete some; return whether there may be more."""
+        """Delete one batch; return whether more may follow."""
         async with self.transactions.begin():
             deleted = await self._holds.delete_ended(self._age, _BATCH)
         HOLDS_DELETED.inc(deleted)

@@ -1,4 +1,4 @@
-"""Between the messages of the wallets contract and the domain."""
+"""Conversion between the messages of the wallets contract and the domain."""
 
 from uuid import UUID
 
@@ -10,10 +10,18 @@ from services.kit.errors import DomainError
 from services.kit.observability.caller import caller
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
-from services.wallets.rules.entities import CounterAccount, Hold, HoldState, Owner, Transaction, TransactionKind, Wallet
-from services.wallets.rules.ledger import Accepted
-from services.wallets.rules.requests import Credit, Deduct, Refund, WriteOff
-from services.wallets.usecases.wallets import WalletReference
+from services.wallets.rules.entities import (
+    CounterAccount,
+    Hold,
+    HoldState,
+    Owner,
+    Transaction,
+    TransactionKind,
+    Wallet,
+    WalletReference,
+)
+from services.wallets.rules.ledger import Accepted, WrittenOff
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, Refund, WriteOff
 
 _HOLD_STATES = numbers(HoldState, wallet_pb2.HoldState, "HOLD_STATE_")
 _KINDS = numbers(TransactionKind, wallet_pb2.TransactionKind, "TRANSACTION_KIND_")
@@ -21,7 +29,7 @@ _COUNTER_ACCOUNTS = numbers(CounterAccount, wallet_pb2.CounterAccount, "COUNTER_
 
 
 def wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
-    """The wallet as clients see it."""
+    """Return the wallet as clients see it."""
     return wallet_pb2.Wallet(
         id=str(wallet.id),
         customer_id=str(wallet.customer_id),
@@ -36,7 +44,7 @@ def wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
 
 
 def past_wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
-    """A wallet of a past time, of which only the balance is recorded."""
+    """Return a wallet at a past time, of which only the balance is recorded."""
     message = wallet_message(wallet)
     for name in ("pending_charges_cents", "available_cents", "etag"):
         message.ClearField(name)
@@ -44,7 +52,7 @@ def past_wallet_message(wallet: Wallet) -> wallet_pb2.Wallet:
 
 
 def hold_message(hold: Hold) -> wallet_pb2.Hold:
-    """The hold as clients see it."""
+    """Return the hold as clients see it."""
     return wallet_pb2.Hold(
         id=str(hold.id),
         wallet_id=_text(hold.wallet_id),
@@ -59,7 +67,7 @@ def hold_message(hold: Hold) -> wallet_pb2.Hold:
 
 
 def transaction_message(transaction: Transaction, wallet: Wallet) -> wallet_pb2.Transaction:
-    """A line of the wallet's statement as clients see it."""
+    """Return a line of the wallet's statement as clients see it."""
     return wallet_pb2.Transaction(
         id=str(transaction.id),
         wallet_id=str(transaction.wallet_id),
@@ -79,7 +87,7 @@ def transaction_message(transaction: Transaction, wallet: Wallet) -> wallet_pb2.
 
 
 def credit_response(accepted: Accepted) -> pb.CreditResponse:
-    """The answer to a credit."""
+    """Return the response to a credit."""
     return pb.CreditResponse(
         transaction=transaction_message(accepted.transaction, accepted.wallet),
         wallet=wallet_message(accepted.wallet),
@@ -88,7 +96,7 @@ def credit_response(accepted: Accepted) -> pb.CreditResponse:
 
 
 def deduct_response(accepted: Accepted) -> pb.DeductResponse:
-    """The answer to a deduction."""
+    """Return the response to a deduction."""
     return pb.DeductResponse(
         transaction=transaction_message(accepted.transaction, accepted.wallet),
         wallet=wallet_message(accepted.wallet),
@@ -97,7 +105,7 @@ def deduct_response(accepted: Accepted) -> pb.DeductResponse:
 
 
 def refund_response(accepted: Accepted) -> pb.RefundResponse:
-    """The answer to a refund."""
+    """Return the response to a refund."""
     return pb.RefundResponse(
         transaction=transaction_message(accepted.transaction, accepted.wallet),
         wallet=wallet_message(accepted.wallet),
@@ -105,30 +113,28 @@ def refund_response(accepted: Accepted) -> pb.RefundResponse:
     )
 
 
-def write_off_response(accepted: Accepted) -> pb.WriteOffResponse:
-    """The answer to a write-off."""
-    if accepted.adjustment is None:
-        raise TypeError("the ledger answered a write-off without its adjustment")
+def write_off_response(written_off: WrittenOff) -> pb.WriteOffResponse:
+    """Return the response to a write-off."""
     return pb.WriteOffResponse(
-        adjustment=transaction_message(accepted.adjustment, accepted.wallet),
-        transaction=transaction_message(accepted.transaction, accepted.wallet),
-        wallet=wallet_message(accepted.wallet),
-        replayed=accepted.replayed,
+        adjustment=transaction_message(written_off.adjustment, written_off.wallet),
+        transaction=transaction_message(written_off.transaction, written_off.wallet),
+        wallet=wallet_message(written_off.wallet),
+        replayed=written_off.replayed,
     )
 
 
 def batch_deduct_result(decision: Accepted | DomainError) -> pb.BatchDeductResult:
-    """The answer to one deduction of a batch."""
+    """Return the result of one deduction of a batch."""
     if isinstance(decision, DomainError):
         return pb.BatchDeductResult(error=to_status(decision))
     return pb.BatchDeductResult(response=deduct_response(decision))
 
 
 def credit(request: pb.CreditRequest) -> Credit:
-    """What is to be paid in.
+    """Return the credit of a request.
 
     Raises:
-        InvalidField: If the key is one for jobs.
+        InvalidField: If the key is reserved.
     """
     return Credit(
         transaction_id=uuid7(),
@@ -140,7 +146,7 @@ def credit(request: pb.CreditRequest) -> Credit:
 
 
 def deduct(request: pb.DeductRequest) -> Deduct:
-    """What is to be charged.
+    """Return the deduction of a request.
 
     Raises:
         InvalidField: If the key does not fit the job.
@@ -159,15 +165,15 @@ def deduct(request: pb.DeductRequest) -> Deduct:
 
 
 def refund(request: pb.RefundRequest) -> Refund:
-    """What is to be given back.
+    """Return the refund of a request.
 
     Raises:
-        InvalidField: If the key is one for jobs.
+        InvalidField: If the key is reserved.
     """
+    by_job = request.WhichOneof("charge") == "job_id"
     return Refund(
         transaction_id=uuid7(),
-        refunded_id=optional_id(request.transaction_id),
-        refunded_job_id=optional_id(request.job_id),
+        charge=JobCharge(UUID(request.job_id)) if by_job else UUID(request.transaction_id),
         amount_cents=request.amount_cents,
         idempotency_key=request.idempotency_key,
         description=request.description,
@@ -175,7 +181,7 @@ def refund(request: pb.RefundRequest) -> Refund:
 
 
 def write_off(request: pb.WriteOffRequest) -> WriteOff:
-    """What is to be charged at our expense. The IDs are in the order of the lines."""
+    """Return the write-off of a request. The IDs are in the order of the lines."""
     return WriteOff(
         adjustment_id=uuid7(),
         deduction_id=uuid7(),
@@ -190,7 +196,7 @@ def write_off(request: pb.WriteOffRequest) -> WriteOff:
 def wallet_reference(
     request: pb.GetWalletRequest | pb.ListTransactionsRequest,
 ) -> WalletReference:
-    """The wallet that a request names.
+    """Return the wallet that a request names.
 
     Raises:
         InvalidField: If an ID is not a UUID.

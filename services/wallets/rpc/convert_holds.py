@@ -1,4 +1,4 @@
-"""Between the messages about holds and the domain."""
+"""Conversion between the messages about holds and the domain."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from services.wallets.rules.requests import PlaceHold, ReleaseHold
 
 
 def place(request: pb.PlaceHoldRequest) -> PlaceHold:
-    """What is to be reserved."""
+    """Return the hold to place."""
     return PlaceHold(
         hold_id=id_or_new(request.hold_id),
         job_id=UUID(request.job_id),
@@ -24,29 +24,29 @@ def place(request: pb.PlaceHoldRequest) -> PlaceHold:
 
 
 def release(request: pb.ReleaseHoldRequest) -> ReleaseHold:
-    """What is to be freed."""
+    """Return the hold to release."""
     return ReleaseHold(hold_id=UUID(request.hold_id))
 
 
 def place_response(held: Held) -> pb.PlaceHoldResponse:
-    """The answer to a hold that is placed."""
+    """Return the response to a placed hold."""
     return pb.PlaceHoldResponse(hold=hold_message(held.hold), wallet=_wallet(held), replayed=held.replayed)
 
 
 def release_response(held: Held) -> pb.ReleaseHoldResponse:
-    """The answer to a hold that is released."""
+    """Return the response to a released hold."""
     return pb.ReleaseHoldResponse(hold=hold_message(held.hold), wallet=_wallet(held), replayed=held.replayed)
 
 
 def place_result(decision: Held | DomainError) -> pb.BatchPlaceHoldsResult:
-    """The answer to one hold of a batch."""
+    """Return the result of one placed hold of a batch."""
     if isinstance(decision, DomainError):
         return pb.BatchPlaceHoldsResult(error=to_status(decision))
     return pb.BatchPlaceHoldsResult(response=place_response(decision))
 
 
 def release_result(decision: Held | DomainError) -> pb.BatchReleaseHoldsResult:
-    """The answer to one hold of a batch."""
+    """Return the result of one released hold of a batch."""
     if isinstance(decision, DomainError):
         return pb.BatchReleaseHoldsResult(error=to_status(decision))
     return pb.BatchReleaseHoldsResult(response=release_response(decision))

@@ -1,11 +1,11 @@
-"""Between the messages of VerifyLedger and the check."""
+"""Conversion between the messages of VerifyLedger and the check."""
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.query.fields import IntegerField, UuidField
 from services.kit.query.page import PageTokens
+from services.wallets.rules.books import START, Findings, Offender, Position, TrialBalance
 from services.wallets.rules.entities import BALANCE_CENTS_MAX
-from services.wallets.usecases.verify_ledger import START, Findings, Offender, Position, Trial
 
 _ORDERING = (
     UuidField("wallet_id", sortable=True).ascending(),
@@ -20,22 +20,22 @@ _OFFENDERS_MAX = 1000
 
 
 def position(request: pb.VerifyLedgerRequest, tokens: PageTokens) -> Position:
-    """Where the page begins.
+    """Return where the page begins.
 
     Raises:
-        InvalidPageToken: If the token is not one of this call.
+        InvalidPageToken: If the token belongs to another call.
     """
     cursor = tokens.decode(request.page_token, _ORDERING, _BINDING)
     return START if cursor is None else Position(*cursor)
 
 
 def limit(request: pb.VerifyLedgerRequest) -> int:
-    """How many transactions to look at."""
+    """Return the maximum number of transactions to check."""
     return min(request.page_size or _TRANSACTIONS_DEFAULT, _TRANSACTIONS_MAX)
 
 
 def response(found: Findings, request: pb.VerifyLedgerRequest, tokens: PageTokens) -> pb.VerifyLedgerResponse:
-    """The answer to a page of the check."""
+    """Return the response to a page of the check."""
     named = min(request.max_offenders or _OFFENDERS_DEFAULT, _OFFENDERS_MAX)
     cursor = None if found.position is None else (found.position.wallet_id, found.position.sequence)
     return pb.VerifyLedgerResponse(
@@ -52,7 +52,7 @@ def response(found: Findings, request: pb.VerifyLedgerRequest, tokens: PageToken
     )
 
 
-def _trial(currency: str, trial: Trial) -> wallet_pb2.TrialBalance:
+def _trial(currency: str, trial: TrialBalance) -> wallet_pb2.TrialBalance:
     return wallet_pb2.TrialBalance(
         currency=currency,
         balance_cents=_int64(trial.balance_cents),
@@ -72,5 +72,5 @@ def _offender(offender: Offender) -> wallet_pb2.LedgerOffender:
 
 
 def _int64(cents: int) -> int:
-    # Each wallet stays within an int64, but their sum may not.
+    # Each wallet fits into an int64, but their sum may not.
     return max(-BALANCE_CENTS_MAX, min(cents, BALANCE_CENTS_MAX))

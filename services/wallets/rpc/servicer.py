@@ -1,4 +1,4 @@
-"""WalletService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+"""WalletService over gRPC: parses requests, calls use cases, and converts results."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +17,10 @@ from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
 from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.responses import fit
 from services.kit.rpc.validation import ContractValidator
-from services.wallets.rpc import convert, convert_holds
-from services.wallets.rpc import convert_verify as convert_verification
+from services.wallets.rpc import convert, convert_holds, convert_verify
 from services.wallets.rules.entities import DEFAULT_CURRENCY, NewWallet
-from services.wallets.usecases.ports import HOLDS, TRANSACTIONS, WALLETS
-from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.rules.resources import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from services.wallets.usecases.wallets import WalletsService
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -32,16 +31,16 @@ class WalletServicer(WalletServiceServicer):
 
     Args:
         service: The use cases.
-        verification: Those of the check.
+        verification: The check of the books.
         tokens: Signs page tokens.
-        validator: Knows the rules of the contract.
-        time: The ledger's time; None while it is not known.
+        validator: Checks messages against the contract.
+        time: Returns the ledger's time; None while it is unknown.
     """
 
     def __init__(
         self,
         service: WalletsService,
-        verification: Verification,
+        verification: LedgerVerification,
         tokens: PageTokens,
         validator: ContractValidator,
         time: Callable[[], datetime | None],
@@ -143,13 +142,13 @@ class WalletServicer(WalletServiceServicer):
         return convert.refund_response(accepted)
 
     async def WriteOff(self, request: pb.WriteOffRequest, context: Context) -> pb.WriteOffResponse:
-        accepted = await self._service.write_off(convert.write_off(request))
-        return convert.write_off_response(accepted)
+        written_off = await self._service.write_off(convert.write_off(request))
+        return convert.write_off_response(written_off)
 
     async def VerifyLedger(self, request: pb.VerifyLedgerRequest, context: Context) -> pb.VerifyLedgerResponse:
-        after = convert_verification.position(request, self._tokens)
-        found = await self._verification.page(after, convert_verification.limit(request))
-        return convert_verification.response(found, request, self._tokens)
+        after = convert_verify.position(request, self._tokens)
+        found = await self._verification.page(after, convert_verify.limit(request))
+        return convert_verify.response(found, request, self._tokens)
 
     async def ListTransactions(
         self, request: pb.ListTransactionsRequest, context: Context

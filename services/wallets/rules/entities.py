@@ -1,4 +1,4 @@
-"""Wallets, their transactions and the holds on their money, without database and gRPC."""
+"""Wallets, their transactions, and the holds on their money, without database and gRPC."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ BALANCE_CENTS_MAX = 2**63 - 1
 
 
 class TransactionKind(StrEnum):
-    """What a transaction is."""
+    """The kinds of transactions."""
 
     CREDIT = "CREDIT"
     DEDUCTION = "DEDUCTION"
@@ -23,7 +23,7 @@ class TransactionKind(StrEnum):
 
 
 class HoldState(StrEnum):
-    """What became of a hold. Only an active one reserves money."""
+    """The states of a hold. Only an active one reserves money."""
 
     ACTIVE = "ACTIVE"
     CAPTURED = "CAPTURED"
@@ -39,10 +39,14 @@ class CounterAccount(StrEnum):
 
 
 class Owner(NamedTuple):
-    """Whose wallet: a customer has one in a currency. A tuple, because a batch looks hundreds of them up."""
+    """A customer and a currency, which identify one wallet. A tuple, because a batch looks up hundreds of them."""
 
     customer_id: UUID
     currency: str
+
+
+#: Identifies a wallet: by its ID, or by its owner.
+WalletReference = UUID | Owner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ class NewWallet:
 
     @cached_property
     def owner(self) -> Owner:
-        """Whose it is."""
+        """The customer and the currency."""
         return Owner(self.customer_id, self.currency)
 
 
@@ -65,9 +69,9 @@ class Wallet(NewWallet):
 
     Attributes:
         current_balance_cents: The sum of its transactions.
-        pending_charges_cents: What is reserved of it: the sum of its active holds.
-        last_sequence: The number of its latest transaction; 0 before the first.
-        updated_at: When the balance or what is reserved last changed.
+        pending_charges_cents: The sum of its active holds.
+        last_sequence: The sequence of its latest transaction; 0 before the first.
+        updated_at: When the balance or the pending charges last changed.
         version: Counts the changes; the etag.
     """
 
@@ -80,18 +84,18 @@ class Wallet(NewWallet):
 
     @property
     def available_cents(self) -> int:
-        """What can be spent now."""
+        """The amount that can be spent now."""
         return self.current_balance_cents - self.pending_charges_cents
 
     @property
     def etag(self) -> str:
-        """Changes with every change of the wallet."""
+        """The version, which changes with every change of the wallet."""
         return str(self.version)
 
     def changed_by(self, amount_cents: int, now: datetime) -> Self:
-        """The wallet after one more transaction.
+        """Return the wallet after one more transaction.
 
-        Its time never runs backwards, not even if the database's clock does: what has a later sequence is not earlier.
+        Its time never runs backwards, even if the database's clock does: a later sequence is never earlier.
         """
         return changed(
             self,
@@ -102,7 +106,7 @@ class Wallet(NewWallet):
         )
 
     def reserving(self, amount_cents: int, now: datetime) -> Self:
-        """The wallet with so much more reserved (or less, if it is negative)."""
+        """Return the wallet with this much more reserved; less, if the amount is negative."""
         return changed(
             self,
             pending_charges_cents=self.pending_charges_cents + amount_cents,
@@ -111,7 +115,7 @@ class Wallet(NewWallet):
         )
 
     def capturing(self, held_cents: int, amount_cents: int, now: datetime) -> Self:
-        """The wallet after one more transaction, which ends a hold."""
+        """Return the wallet after one more transaction, which ends a hold."""
         charged = self.changed_by(amount_cents, now)
         return changed(charged, pending_charges_cents=charged.pending_charges_cents - held_cents)
 
@@ -122,9 +126,10 @@ class Transaction:
 
     Attributes:
         sequence: Numbers the wallet's transactions from 1 without gaps.
-        amount_cents: What was added (positive) or taken (negative).
+        amount_cents: The amount that was added (positive) or taken (negative).
         refunds_transaction_id: The deduction that a refund gives back.
-        requested_amount_cents: What a refund asked for where that is not its amount: 0, which is all that was left.
+        requested_amount_cents: The amount that a refund asked for, where it differs from the amount refunded: 0, which
+            stands for the whole remainder.
     """
 
     id: UUID
@@ -148,11 +153,11 @@ class Hold:
     """Money of a wallet that is reserved for a job.
 
     Attributes:
-        wallet_id: Whose money; None if the hold was released before anybody placed it. Then there is no job either.
+        wallet_id: The wallet; None if the hold was released before it was placed. Then it has no job either.
         customer_id: The owner of the wallet.
         currency: The wallet's.
-        amount_cents: How much; 0 if it was never placed.
-        resolved_at: When it was captured or released; None while it is active.
+        amount_cents: The reserved amount; 0 if the hold was never placed.
+        resolved_at: When the hold was captured or released; None while it is active.
     """
 
     id: UUID
@@ -166,5 +171,5 @@ class Hold:
     resolved_at: datetime | None = None
 
     def resolved(self, state: HoldState, now: datetime) -> Self:
-        """The hold after it was captured or released."""
+        """Return the hold after it was captured or released."""
         return changed(self, state=state, resolved_at=max(now, self.created_at))

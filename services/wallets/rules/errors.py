@@ -1,4 +1,4 @@
-"""What the wallets service refuses, and why."""
+"""The errors of the wallets service."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -12,8 +12,8 @@ class WalletNotFound(DomainError):
     """No wallet has this ID, or the customer has none in this currency: create it, or look for it with ListWallets.
 
     Attributes:
-        wallet_id: What was asked for, if it was asked for by ID.
-        customer_id: Whose wallet was asked for otherwise, with its currency.
+        wallet_id: The ID of a request that names the wallet by ID.
+        customer_id: The owner of a request that names the wallet by owner and currency.
     """
 
     reason = "WALLET_NOT_FOUND"
@@ -27,8 +27,8 @@ class TransactionNotFound(DomainError):
     """No transaction has this ID, or the job was never charged: look for the right one with ListTransactions.
 
     Attributes:
-        transaction_id: What was asked for, if it was asked for by ID.
-        job_id: The job whose charge was asked for otherwise.
+        transaction_id: The ID of a request that names the transaction by ID.
+        job_id: The job of a request that names its charge.
     """
 
     reason = "TRANSACTION_NOT_FOUND"
@@ -56,7 +56,7 @@ class HoldNotActive(DomainError):
 
 @dataclass(eq=False)
 class HoldActive(DomainError):
-    """The hold {hold_id} still reserves {amount_cents} cents for this charge: make the charge, or release the hold."""
+    """The hold {hold_id} still reserves {amount_cents} cents for this charge: send the charge, or release the hold."""
 
     reason = "HOLD_ACTIVE"
     about = "holds/{hold_id}"
@@ -66,7 +66,7 @@ class HoldActive(DomainError):
 
 @dataclass(eq=False)
 class HoldMismatch(DomainError):
-    """The hold {hold_id} is one of another wallet or job ({fields}): name the hold that was placed for this charge.
+    """The hold {hold_id} belongs to another wallet or job ({fields}): name the hold that was placed for this charge.
 
     Attributes:
         fields: Those that differ from the hold's, under their names in the request.
@@ -82,7 +82,7 @@ class HoldMismatch(DomainError):
 class AlreadyCharged(DomainError):
     """The job {job_id} was charged by the transaction {transaction_id}: look at it, and refund it if it is wrong.
 
-    A job is charged once, whichever wallet it is.
+    A job is charged once, across all wallets.
     """
 
     reason = "ALREADY_CHARGED"
@@ -93,10 +93,10 @@ class AlreadyCharged(DomainError):
 
 @dataclass(eq=False)
 class RefundExceedsCharge(DomainError):
-    """Of the charge {transaction_id} {refundable_cents} cents can be refunded, and {requested_cents} were asked for.
+    """Of the charge {transaction_id}, {refundable_cents} cents can be refunded; {requested_cents} were requested.
 
     Attributes:
-        requested_cents: 0 where all that is left was asked for, and nothing is.
+        requested_cents: 0 if the request asked for the remainder and nothing remains.
     """
 
     reason = "REFUND_EXCEEDS_CHARGE"
@@ -108,7 +108,7 @@ class RefundExceedsCharge(DomainError):
 
 @dataclass(eq=False)
 class WalletExists(DomainError):
-    """The customer {customer_id} has a wallet in {currency} already, with the ID {wallet_id}: use that one."""
+    """The customer {customer_id} already has a wallet in {currency}, with the ID {wallet_id}: use that one."""
 
     reason = "WALLET_EXISTS"
     wallet_id: UUID
@@ -118,7 +118,7 @@ class WalletExists(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """More is required than is available: credit the wallet first."""
+    """The available funds do not cover the request: credit the wallet first."""
 
     reason = "INSUFFICIENT_FUNDS"
     about = "wallets/{wallet_id}"
@@ -136,7 +136,7 @@ class InsufficientFunds(DomainError):
 
 @dataclass(eq=False)
 class BalanceOverflow(DomainError):
-    """A balance of {current_balance_cents} cents can't grow by {amount_cents}: it may not pass {balance_cents_max}."""
+    """A balance of {current_balance_cents} cents cannot grow by {amount_cents}: the maximum is {balance_cents_max}."""
 
     reason = "BALANCE_OVERFLOW"
     about = "wallets/{wallet_id}"

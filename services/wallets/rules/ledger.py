@@ -1,12 +1,12 @@
-"""The rules of the ledger: one pure function, which the SQL and the in-memory repositories both apply.
+"""The rules of the ledger: one pure function, which the SQL and the in-memory ledger both apply.
 
-    decisions = decide(books, requests, now)
+    decisions = decide(rows, requests, now)
 
-Whoever calls it has locked the wallets before it read the rest, and writes what `changes` finds.
+The caller locks the wallets before it reads the other rows, and writes the result of `changes`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -36,6 +36,7 @@ from services.wallets.rules.errors import (
 from services.wallets.rules.requests import (
     Credit,
     Deduct,
+    JobCharge,
     LedgerRequest,
     PlaceHold,
     Refund,
@@ -55,18 +56,37 @@ class Accepted:
     """A movement of money that took effect, now or earlier.
 
     Attributes:
-        transaction: What it wrote.
-        adjustment: What it wrote right before that, if it was a write-off.
+        transaction: The transaction that the request wrote.
         wallet: The wallet right after the request.
         replayed: Whether an earlier request with the same key wrote the transaction.
-        ended: The hold that it captured or freed, if it did so now.
+        ended: The hold that the request captured or freed now.
     """
 
     transaction: Transaction
     wallet: Wallet
     replayed: bool = False
     ended: Hold | None = None
-    adjustment: Transaction | None = None
+
+    @property
+    def lines(self) -> tuple[Transaction, ...]:
+        """The transactions that the request wrote, in order."""
+        return (self.transaction,)
+
+
+@dataclass(frozen=True)
+class WrittenOff(Accepted):
+    """A charge at our expense that took effect, now or earlier.
+
+    Attributes:
+        adjustment: The transaction right before the charge.
+    """
+
+    adjustment: Transaction = field(kw_only=True)
+
+    @property
+    def lines(self) -> tuple[Transaction, ...]:
+        """The adjustment and the charge."""
+        return (self.adjustment, self.transaction)
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,7 @@ class Held:
 
     Attributes:
         hold: The hold right after the request.
-        wallet: The wallet right after the request; None if the hold was released before anybody placed it.
+        wallet: The wallet right after the request; None if the hold was released before it was placed.
         replayed: Whether an earlier request did it.
     """
 
@@ -84,96 +104,96 @@ class Held:
     replayed: bool = False
 
 
-#: What became of a request: it took effect, or it changed nothing for this reason.
+#: The outcome of a request: it took effect, or it changed nothing for this reason.
 Decision = Accepted | Held | DomainError
 
 
 @dataclass(frozen=True)
-class Charge:
-    """A transaction that somebody wants back, and what was given back of it before, or written off."""
+class Refundable:
+    """A transaction that a request may refund, and the amount that was refunded before, or written off."""
 
     transaction: Transaction
     refunded_cents: int = 0
 
 
 @dataclass(frozen=True)
-class Books:
-    """What is stored and matters to some requests.
+class LedgerRows:
+    """The stored rows that some requests need.
 
     Attributes:
-        wallets: Those the requests name, by owner, hold or charge, as far as they exist.
+        wallets: The existing wallets that the requests name, by owner, hold or charge.
         written: The transactions under the wallets' IDs and the requests' keys.
-        holds: Those the requests name, as far as they exist.
-        charges: The transactions that refunds name, by ID or by job.
-        corrupt: Those of them that are not understood, by ID. Of a job only those are looked for that are understood.
-        charged: By which transactions jobs were charged, whichever wallets they are of, as far as that was looked for.
+        holds: The existing holds that the requests name.
+        refundables: The transactions that refunds name, by ID or by job.
+        corrupt: The unreadable ones among them, by ID. The charges of a job include only readable ones.
+        charged: The transactions that charged jobs, of any wallet, by job; empty unless the caller looked them up.
     """
 
     wallets: Iterable[Wallet]
     written: Mapping[Key, Transaction | DataCorrupt] = field(default_factory=dict)
     holds: Mapping[UUID, Hold | DataCorrupt] = field(default_factory=dict)
-    charges: Iterable[Charge] = ()
+    refundables: Iterable[Refundable] = ()
     corrupt: Mapping[UUID, DataCorrupt] = field(default_factory=dict)
     charged: Mapping[UUID, UUID] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What decisions have to be written: new transactions in order, the last state of each changed wallet and hold."""
+    """The writes that decisions need: new transactions in order, the last state of each changed wallet and hold."""
 
     transactions: list[Transaction]
     wallets: list[Wallet]
     holds: list[Hold]
 
 
-def decide(books: Books, requests: Sequence[Request], now: datetime) -> list[Decision]:
-    """Applies requests one after the other; each alone is accepted or refused.
+def decide(rows: LedgerRows, requests: Sequence[Request], now: datetime) -> list[Decision]:
+    """Apply requests one after the other, and accept or refuse each alone.
 
     Args:
-        books: What is stored.
+        rows: The stored rows that the requests need.
         requests: In order.
-        now: What is new is stamped with it.
+        now: The time of new transactions and holds.
 
     Returns:
-        A decision a request, in the same order.
+        A decision for each request, in the same order.
     """
-    desk = _Desk(books, now)
+    state = _State(rows, now)
     decisions: list[Decision] = []
     for request in requests:
         try:
-            decisions.append(_RULES[type(request)](desk, request))
+            decisions.append(_RULES[type(request)](state, request))
         except DomainError as error:
             decisions.append(error)
     return decisions
 
 
 def changes(decisions: Iterable[Decision]) -> Changes:
-    """What has to be written so that the decisions last."""
+    """Return the writes that make the decisions last."""
     accepted = [one for one in decisions if not isinstance(one, DomainError)]
     new = [one for one in accepted if not one.replayed or (isinstance(one, Accepted) and one.ended is not None)]
     moves = [one for one in new if isinstance(one, Accepted) and not one.replayed]
-    transactions = [line for one in moves for line in (one.adjustment, one.transaction) if line is not None]
+    transactions = [line for one in moves for line in one.lines]
     wallets = {one.wallet.id: one.wallet for one in new if one.wallet is not None}
     holds = [one.ended if isinstance(one, Accepted) else one.hold for one in new]
     last = {hold.id: hold for hold in holds if hold is not None}
     return Changes(transactions, list(wallets.values()), list(last.values()))
 
 
-class _Desk:
-    """The books as they are after the requests so far."""
+class _State:
+    """The rows after the requests so far."""
 
-    def __init__(self, books: Books, now: datetime) -> None:
+    def __init__(self, rows: LedgerRows, now: datetime) -> None:
         self.now = now
         self.wallets: dict[Owner, Wallet] = {}
         self._owners: dict[UUID, Owner] = {}
-        for wallet in books.wallets:
+        for wallet in rows.wallets:
             self.wallets[wallet.owner] = wallet
             self._owners[wallet.id] = wallet.owner
-        self._written = dict(books.written)
-        self._holds = dict(books.holds)
-        self.charges = {one.transaction.id: one for one in books.charges}
-        self.corrupt = books.corrupt
-        self._charged = dict(books.charged)
+        self._written = dict(rows.written)
+        self._holds = dict(rows.holds)
+        self.refundables = {one.transaction.id: one for one in rows.refundables}
+        self.corrupt = rows.corrupt
+        self._charged = dict(rows.charged)
 
     def wallet(self, wallet_id: UUID) -> Wallet:
         return self.wallets[self._owners[wallet_id]]
@@ -202,7 +222,7 @@ class _Desk:
         if captured is not None:
             self._holds[captured.id] = captured
         if transaction.kind is TransactionKind.DEDUCTION:
-            self.charges[transaction.id] = Charge(transaction)
+            self.refundables[transaction.id] = Refundable(transaction)
             if transaction.job_id is not None:
                 self._charged[transaction.job_id] = transaction.id
         return Accepted(transaction, changed, ended=captured)
@@ -215,47 +235,47 @@ class _Desk:
 
 
 def _understood(row: E | DataCorrupt | None) -> E | None:
-    """What is stored. A request that needs what is not understood is refused, and no other."""
+    """Return a stored row. An unreadable one is an error of the request that needs it, and of no other."""
     if isinstance(row, DataCorrupt):
         raise row
     return row
 
 
-def _move(desk: _Desk, request: LedgerRequest) -> Accepted:
-    wallet = desk.owned(request.owner)
-    # Before any other check: a repeated request is answered as the first was, whatever the balance is by now.
-    if (first := desk.written(wallet, request.idempotency_key)) is not None:
-        return _again(desk, request, wallet, first)
-    hold = _capturable(desk.hold(request.hold_id), wallet, request)
+def _move(state: _State, request: LedgerRequest) -> Accepted:
+    wallet = state.owned(request.owner)
+    # Before any other check: a repeated request returns the result of the first, regardless of the present balance.
+    if (first := state.written(wallet, request.idempotency_key)) is not None:
+        return _again(state, request, wallet, first)
+    hold = _capturable(state.hold(request.hold_id), wallet, request)
     held_cents = 0 if hold is None else hold.amount_cents
     _check_balance(wallet, request.change_cents, held_cents)
-    # Last, as the database says it last: nobody looks for other wallets' charges before.
-    desk.check_not_charged(request)
+    # Last, because the database reports it last: the charges of other wallets are not looked up before.
+    state.check_not_charged(request)
     if hold is None:
-        changed = wallet.changed_by(request.change_cents, desk.now)
-        return desk.write(_transaction(request, changed), changed)
-    changed = wallet.capturing(held_cents, request.change_cents, desk.now)
-    return desk.write(_transaction(request, changed), changed, hold.resolved(HoldState.CAPTURED, desk.now))
+        changed = wallet.changed_by(request.change_cents, state.now)
+        return state.write(_transaction(request, changed), changed)
+    changed = wallet.capturing(held_cents, request.change_cents, state.now)
+    return state.write(_transaction(request, changed), changed, hold.resolved(HoldState.CAPTURED, state.now))
 
 
-def _again(desk: _Desk, request: LedgerRequest, wallet: Wallet, first: Transaction) -> Accepted:
+def _again(state: _State, request: LedgerRequest, wallet: Wallet, first: Transaction) -> Accepted:
     differences = request.differences(first)
     if not differences:
         return Accepted(first, wallet, replayed=True)
-    hold = desk.hold(request.hold_id) if differences == ("hold_id",) and first.hold_id is None else None
+    hold = state.hold(request.hold_id) if differences == ("hold_id",) and first.hold_id is None else None
     if hold is None or (hold.wallet_id, hold.job_id) != (wallet.id, request.job_id):
         raise IdempotencyKeyReused(differences)
-    # Somebody charged the job without naming its hold. It is the same charge, and what is paid must not stay reserved.
+    # Another caller charged the job without naming its hold. It is the same charge: paid money must not stay reserved.
     if hold.state is not HoldState.ACTIVE:
         return Accepted(first, wallet, replayed=True)
-    freed = hold.resolved(HoldState.RELEASED, desk.now)
-    changed = wallet.reserving(-hold.amount_cents, desk.now)
-    desk.put(freed, changed)
+    freed = hold.resolved(HoldState.RELEASED, state.now)
+    changed = wallet.reserving(-hold.amount_cents, state.now)
+    state.put(freed, changed)
     return Accepted(first, changed, replayed=True, ended=freed)
 
 
 def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Hold | None:
-    # Without an active hold a charge is decided on available funds: the work is done, and the money may be there.
+    # Without an active hold, available funds decide: the work is done, and the wallet may have the money.
     if hold is None or hold.wallet_id is None:
         return None
     same = {
@@ -268,74 +288,75 @@ def _capturable(hold: Hold | None, wallet: Wallet, request: LedgerRequest) -> Ho
     return hold if hold.state is HoldState.ACTIVE else None
 
 
-def _write_off(desk: _Desk, request: WriteOff) -> Accepted:
-    wallet = desk.owned(request.owner)
+def _write_off(state: _State, request: WriteOff) -> WrittenOff:
+    wallet = state.owned(request.owner)
     adjusting, charging = request.adjustment, request.charge
-    adjustment = desk.written(wallet, adjusting.idempotency_key)
-    deduction = desk.written(wallet, charging.idempotency_key)
+    adjustment = state.written(wallet, adjusting.idempotency_key)
+    deduction = state.written(wallet, charging.idempotency_key)
     if adjustment is not None and deduction is not None:
         if differences := charging.differences(deduction):
             raise IdempotencyKeyReused(differences)
-        return Accepted(deduction, wallet, replayed=True, adjustment=adjustment)
+        return WrittenOff(deduction, wallet, replayed=True, adjustment=adjustment)
     if deduction is not None:
         raise AlreadyCharged(request.job_id, deduction.id)
-    hold = _capturable(desk.hold(request.hold_id), wallet, charging)
+    hold = _capturable(state.hold(request.hold_id), wallet, charging)
     if hold is not None:
         raise HoldActive(hold.id, hold.amount_cents)
-    desk.check_not_charged(charging)
-    # Whether the wallet could pay is not asked. That a charge is waived is decided by whoever calls, and must not
-    # depend on a credit that comes a moment earlier or later; the money that is there stays the customer's.
-    adjusted = _move(desk, adjusting)
-    # This can't be refused any more: the key is new, no hold is in the way, and what it takes has just been added.
-    charged = _move(desk, charging)
-    # The customer has not paid it, so there is nothing to give back.
-    desk.charges[charged.transaction.id] = Charge(charged.transaction, request.amount_cents)
-    return replace(charged, adjustment=adjusted.transaction)
+    state.check_not_charged(charging)
+    # The wallet's funds do not matter. The caller decides to waive a charge, and a credit a moment before or after must
+    # not change that; the money in the wallet stays the customer's.
+    adjusted = _move(state, adjusting)
+    # No longer refusable: the key is new, no hold interferes, and the adjustment has just added the amount.
+    charged = _move(state, charging)
+    # The customer has not paid, so nothing can be refunded.
+    state.refundables[charged.transaction.id] = Refundable(charged.transaction, request.amount_cents)
+    return WrittenOff(charged.transaction, charged.wallet, adjustment=adjusted.transaction)
 
 
-def _refund(desk: _Desk, request: Refund) -> Accepted:
-    charge = _charge(desk, request)
-    wallet = desk.wallet(charge.transaction.wallet_id)
-    if (first := desk.written(wallet, request.idempotency_key)) is not None:
-        if differences := request.differences(first, charge.transaction):
+def _refund(state: _State, request: Refund) -> Accepted:
+    refundable = _refundable(state, request)
+    charge = refundable.transaction
+    wallet = state.wallet(charge.wallet_id)
+    if (first := state.written(wallet, request.idempotency_key)) is not None:
+        if differences := request.differences(first, charge):
             raise IdempotencyKeyReused(differences)
         return Accepted(first, wallet, replayed=True)
-    left_cents = -charge.transaction.amount_cents - charge.refunded_cents
+    left_cents = -charge.amount_cents - refundable.refunded_cents
     amount_cents = request.amount_cents or left_cents
     if not 0 < amount_cents <= left_cents:
-        raise RefundExceedsCharge(charge.transaction.id, left_cents, request.amount_cents)
+        raise RefundExceedsCharge(charge.id, left_cents, request.amount_cents)
     _check_balance(wallet, amount_cents)
-    changed = wallet.changed_by(amount_cents, desk.now)
-    accepted = desk.write(_refunding(request, charge.transaction, amount_cents, changed), changed)
-    desk.charges[charge.transaction.id] = Charge(charge.transaction, charge.refunded_cents + amount_cents)
+    changed = wallet.changed_by(amount_cents, state.now)
+    accepted = state.write(_refunding(request, charge, amount_cents, changed), changed)
+    state.refundables[charge.id] = Refundable(charge, refundable.refunded_cents + amount_cents)
     return accepted
 
 
-def _charge(desk: _Desk, request: Refund) -> Charge:
-    if request.refunded_id is not None:
-        found = desk.charges.get(request.refunded_id)
-        if found is not None and found.transaction.kind is not TransactionKind.DEDUCTION:
-            raise InvalidField.of("transaction_id", f"is a {found.transaction.kind}; only deductions can be refunded")
-    else:
-        of_job = [one for one in desk.charges.values() if _charges_job(one, request.refunded_job_id)]
-        if len(of_job) > 1:
-            raise InvalidField.of("job_id", f"was charged to {len(of_job)} wallets; name the transaction instead")
-        found = next(iter(of_job), None)
+def _refundable(state: _State, request: Refund) -> Refundable:
+    if isinstance(request.charge, JobCharge):
+        return _charge_of_job(state, request.charge.job_id)
+    found = state.refundables.get(request.charge)
     if found is None:
-        if request.refunded_id is not None and request.refunded_id in desk.corrupt:
-            raise desk.corrupt[request.refunded_id]
-        raise TransactionNotFound(request.refunded_id, request.refunded_job_id)
+        raise state.corrupt.get(request.charge) or TransactionNotFound(transaction_id=request.charge)
+    if found.transaction.kind is not TransactionKind.DEDUCTION:
+        raise InvalidField.of("transaction_id", f"is a {found.transaction.kind}; only deductions can be refunded")
     return found
 
 
-def _charges_job(charge: Charge, job_id: UUID | None) -> bool:
-    return charge.transaction.kind is TransactionKind.DEDUCTION and charge.transaction.job_id == job_id
+def _charge_of_job(state: _State, job_id: UUID) -> Refundable:
+    charges = (one for one in state.refundables.values() if one.transaction.kind is TransactionKind.DEDUCTION)
+    found = [one for one in charges if one.transaction.job_id == job_id]
+    if not found:
+        raise TransactionNotFound(job_id=job_id)
+    if len(found) > 1:
+        raise InvalidField.of("job_id", f"was charged to {len(found)} wallets; name the transaction instead")
+    return found[0]
 
 
-def _place(desk: _Desk, request: PlaceHold) -> Held:
-    if (known := desk.hold(request.hold_id)) is not None:
-        return _placed_before(desk, request, known)
-    wallet = desk.owned(request.owner)
+def _place(state: _State, request: PlaceHold) -> Held:
+    if (known := state.hold(request.hold_id)) is not None:
+        return _placed_before(state, request, known)
+    wallet = state.owned(request.owner)
     _check_balance(wallet, -request.amount_cents)
     hold = Hold(
         id=request.hold_id,
@@ -345,30 +366,30 @@ def _place(desk: _Desk, request: PlaceHold) -> Held:
         job_id=request.job_id,
         amount_cents=request.amount_cents,
         state=HoldState.ACTIVE,
-        created_at=desk.now,
+        created_at=state.now,
     )
-    return desk.put(hold, wallet.reserving(request.amount_cents, desk.now))
+    return state.put(hold, wallet.reserving(request.amount_cents, state.now))
 
 
-def _placed_before(desk: _Desk, request: PlaceHold, known: Hold) -> Held:
+def _placed_before(state: _State, request: PlaceHold, known: Hold) -> Held:
     if known.wallet_id is not None and (differences := request.differences(known)):
         raise IdempotencyKeyReused(differences)
-    # Whoever gets a hold for an answer counts on the money. Of one that ended there is none.
+    # A caller that receives a hold relies on the money, and an ended hold reserves none.
     if known.state is not HoldState.ACTIVE:
         raise HoldNotActive(known.id, known.state)
-    return Held(known, desk.owned(request.owner), replayed=True)
+    return Held(known, state.owned(request.owner), replayed=True)
 
 
-def _release(desk: _Desk, request: ReleaseHold) -> Held:
-    known = desk.hold(request.hold_id)
+def _release(state: _State, request: ReleaseHold) -> Held:
+    known = state.hold(request.hold_id)
     if known is None:
-        return desk.put(_never_placed(request.hold_id, desk.now), None)
-    wallet = None if known.wallet_id is None else desk.wallet(known.wallet_id)
+        return state.put(_never_placed(request.hold_id, state.now), None)
+    wallet = None if known.wallet_id is None else state.wallet(known.wallet_id)
     if known.state is HoldState.CAPTURED:
         raise HoldNotActive(known.id, known.state)
     if known.state is HoldState.RELEASED or wallet is None:
         return Held(known, wallet, replayed=True)
-    return desk.put(known.resolved(HoldState.RELEASED, desk.now), wallet.reserving(-known.amount_cents, desk.now))
+    return state.put(known.resolved(HoldState.RELEASED, state.now), wallet.reserving(-known.amount_cents, state.now))
 
 
 def _never_placed(hold_id: UUID, now: datetime) -> Hold:
@@ -428,7 +449,7 @@ def _refunding(request: Refund, charge: Transaction, amount_cents: int, changed:
     )
 
 
-_RULES: Mapping[type[Any], Callable[[_Desk, Any], Accepted | Held]] = {
+_RULES: Mapping[type[Any], Callable[[_State, Any], Accepted | Held]] = {
     Credit: _move,
     Deduct: _move,
     WriteOff: _write_off,

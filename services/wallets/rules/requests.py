@@ -1,7 +1,7 @@
-"""The requests that move or reserve money. One that breaks a rule of its own can't be made."""
+"""The requests that move or reserve money. The constructor of each checks the request's own rules."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from uuid import UUID
 
 from services.kit.errors import InvalidField
@@ -11,22 +11,22 @@ from services.wallets.rules.entities import BALANCE_CENTS_MAX, CounterAccount, H
 JOB_KEY_PREFIX = "job:"
 WRITE_OFF_KEY_PREFIX = "write-off:"
 
-# What callers may not choose: these keys say for which job a line was written.
+# Keys with these prefixes name the job that a transaction was written for; callers cannot choose them.
 _RESERVED_PREFIXES = {JOB_KEY_PREFIX: "charges a job", WRITE_OFF_KEY_PREFIX: "writes a charge off"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRequest:
-    """What credits, deductions and adjustments have in common.
+    """The parameters that credits, deductions and adjustments share.
 
     Attributes:
-        transaction_id: The ID that the transaction gets if the request writes one.
-        amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
-        idempotency_key: Unique per wallet. The same key again is answered, not applied.
-        job_id: The job that is charged; None if it is not for a job.
-        hold_id: The hold that reserves the money; None if there is none.
+        transaction_id: The ID of the transaction that the request writes.
+        amount_cents: The amount, from 1 to `BALANCE_CENTS_MAX`.
+        idempotency_key: Unique per wallet. A repeated key returns the first result and changes nothing.
+        job_id: The job to charge; None if the request is not for a job.
+        hold_id: The hold that reserves the money; None without a hold.
         description: A note for the statement, which may differ when a request is repeated.
-        caused_by: Who does it, for the audit trail; None for a job's charge, of which the job tells.
+        caused_by: The caller, for the audit trail; None for the charge of a job, which the job itself explains.
     """
 
     kind: ClassVar[TransactionKind]
@@ -51,16 +51,16 @@ class LedgerRequest:
 
     @property
     def change_cents(self) -> int:
-        """What it does to the balance."""
+        """The change of the balance."""
         return self.sign * self.amount_cents
 
     def differences(self, written: Transaction) -> tuple[str, ...]:
-        """The parameters in which it is not the request that wrote this transaction."""
+        """Return the parameters in which this request differs from the one that wrote a transaction."""
         same = {
             "idempotency_key": self.kind == written.kind,
             "amount_cents": self.amount_cents == abs(written.amount_cents),
         }
-        # The key of another kind of movement: of that the request has nothing but the key and an amount.
+        # A transaction of another kind shares no more than the key and an amount with the request.
         if self.kind == written.kind:
             same |= {"job_id": self.job_id == written.job_id, "hold_id": self.hold_id == written.hold_id}
         return tuple(name for name, is_same in same.items() if not is_same)
@@ -68,7 +68,7 @@ class LedgerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Credit(LedgerRequest):
-    """Pays money in, which somebody does."""
+    """Pays money in. A person causes each credit."""
 
     kind = TransactionKind.CREDIT
     counter_account = CounterAccount.FUNDING
@@ -80,8 +80,8 @@ class Credit(LedgerRequest):
 class Deduct(LedgerRequest):
     """Charges a wallet.
 
-    The charge for a job has the key `job:<job_id>`, and no other has such a key. As keys are unique per wallet, a
-    wallet is charged once a job, whoever does it.
+    The charge for a job has the key `job:<job_id>`, which no other request can have. As keys are unique per wallet, a
+    wallet is charged once per job, by any caller.
     """
 
     kind = TransactionKind.DEDUCTION
@@ -96,27 +96,27 @@ class Deduct(LedgerRequest):
 
 
 class Adjust(LedgerRequest):
-    """Gives a wallet what the charge of a job takes right after. Only a part of write-offs, which check it."""
+    """Adds the amount that the charge of a job takes right after. Only a part of write-offs, which check it."""
 
     kind = TransactionKind.ADJUSTMENT
     counter_account = CounterAccount.ADJUSTMENT
     sign = 1
 
     def _check_key(self) -> None:
-        """Its key is the reserved one."""
+        """Accept the reserved key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOff:
-    """Charges a job that its customer can't pay, at our expense: an adjustment and the deduction, or neither.
+    """Charges a job that its customer cannot pay, at our expense: an adjustment and the deduction, or neither.
 
     Attributes:
-        adjustment_id: The ID that the adjustment gets if the request writes one.
-        deduction_id: The ID that the deduction gets if the request writes one.
-        amount_cents: What the job costs.
-        hold_id: The hold that the job's charge would name; None if there is none.
-        description: As for credits; it is on both lines.
-        caused_by: Who does it, for the audit trail.
+        adjustment_id: The ID of the adjustment that the request writes.
+        deduction_id: The ID of the deduction that the request writes.
+        amount_cents: The price of the job.
+        hold_id: The hold that the job's charge would name; None without a hold.
+        description: As for credits; on both transactions.
+        caused_by: The caller, for the audit trail.
     """
 
     adjustment_id: UUID
@@ -133,7 +133,7 @@ class WriteOff:
 
     @property
     def adjustment(self) -> Adjust:
-        """The first of its two moves. The hold is none of its parameters: it is the charge that would capture it."""
+        """The first of its two moves. It names no hold: the charge would capture the hold."""
         return Adjust(
             transaction_id=self.adjustment_id,
             owner=self.owner,
@@ -145,7 +145,7 @@ class WriteOff:
 
     @property
     def charge(self) -> Deduct:
-        """The second: the very charge that could not be made, so that whoever makes it later gets it for an answer."""
+        """The second move: exactly the charge that the customer could not pay, so that a later attempt replays it."""
         return Deduct(
             transaction_id=self.deduction_id,
             owner=self.owner,
@@ -157,45 +157,57 @@ class WriteOff:
         )
 
 
+class JobCharge(NamedTuple):
+    """The charge of a job, of any wallet."""
+
+    job_id: UUID
+
+
+#: Identifies a charge: by the ID of its transaction, or by its job.
+ChargeReference = UUID | JobCharge
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refund:
     """Gives a deduction back, whole or in part.
 
     Attributes:
-        transaction_id: The ID that the refund gets if the request writes one.
-        refunded_id: The deduction; None if it is named by its job.
-        refunded_job_id: The job that was charged; None if the deduction is named by its ID.
-        amount_cents: How much; 0 for all that is left.
+        transaction_id: The ID of the refund that the request writes.
+        charge: The deduction.
+        amount_cents: The amount; 0 for the remainder.
         idempotency_key: As for credits.
         description: As for credits.
-        caused_by: Who does it, for the audit trail.
+        caused_by: The caller, for the audit trail.
     """
 
     transaction_id: UUID
-    refunded_id: UUID | None = None
-    refunded_job_id: UUID | None = None
+    charge: ChargeReference
     amount_cents: int
     idempotency_key: str
     description: str = ""
     caused_by: Caller = field(default_factory=caller.get, compare=False)
 
     def __post_init__(self) -> None:
-        if (self.refunded_id is None) == (self.refunded_job_id is None):
-            raise InvalidField.of("charge", "must be named by transaction_id or by job_id")
         _check_amount(self.amount_cents, 0)
         _check_not_reserved(self.idempotency_key)
 
+    def names(self, transaction: Transaction) -> bool:
+        """Return whether the request names a transaction, by its ID or by its job."""
+        if isinstance(self.charge, JobCharge):
+            return transaction.job_id == self.charge.job_id
+        return transaction.id == self.charge
+
     def differences(self, written: Transaction, charge: Transaction) -> tuple[str, ...]:
-        """The parameters in which it is not the request that wrote this transaction.
+        """Return the parameters in which this request differs from the one that wrote a transaction.
 
         A deduction named by its job is the same parameter as the deduction named by its ID.
         """
         asked = written.amount_cents if written.requested_amount_cents is None else written.requested_amount_cents
-        names_it = "job_id" if self.refunded_id is None else "transaction_id"
+        charge_field = "job_id" if isinstance(self.charge, JobCharge) else "transaction_id"
         same = {
             "idempotency_key": written.kind is TransactionKind.REFUND,
             "amount_cents": self.amount_cents == asked,
-            names_it: written.refunds_transaction_id == charge.id,
+            charge_field: written.refunds_transaction_id == charge.id,
         }
         return tuple(name for name, is_same in same.items() if not is_same)
 
@@ -205,9 +217,9 @@ class PlaceHold:
     """Reserves money for a job.
 
     Attributes:
-        hold_id: Identifies the request: the same again is answered, not applied.
-        amount_cents: How much, from 1 to `BALANCE_CENTS_MAX`.
-        caused_by: Who does it, for the audit trail; None for the jobs service, which does it for each job.
+        hold_id: Identifies the request: a repeated one returns the hold and changes nothing.
+        amount_cents: The amount, from 1 to `BALANCE_CENTS_MAX`.
+        caused_by: The caller, for the audit trail; None for the jobs service, which places one for each job.
     """
 
     hold_id: UUID
@@ -220,7 +232,7 @@ class PlaceHold:
         _check_amount(self.amount_cents, 1)
 
     def differences(self, placed: Hold) -> tuple[str, ...]:
-        """The parameters in which it is not the request that placed this hold."""
+        """Return the parameters in which this request differs from the one that placed a hold."""
         same = {
             "customer_id": self.owner.customer_id == placed.customer_id,
             "currency": self.owner.currency == placed.currency,
@@ -232,10 +244,10 @@ class PlaceHold:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseHold:
-    """Frees what a hold reserves. Of a hold that nobody placed it is remembered that it must not be placed.
+    """Frees the money of a hold. An unknown hold is recorded as released, so that a late PlaceHold is refused.
 
     Attributes:
-        caused_by: Who does it, for the audit trail; None for the jobs service, which does it for each job.
+        caused_by: The caller, for the audit trail; None for the jobs service, which releases one for each job.
     """
 
     hold_id: UUID

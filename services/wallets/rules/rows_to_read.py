@@ -1,4 +1,4 @@
-"""What a batch of requests has to know before it can be decided, collected so that it can be read at once."""
+"""The rows that a batch of requests needs before it can be decided, collected so that few statements read them all."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,20 +7,29 @@ from uuid import UUID
 
 from services.kit.errors import DataCorrupt
 from services.wallets.rules.entities import Hold, Owner
-from services.wallets.rules.ledger import Charge, Key
-from services.wallets.rules.requests import Deduct, LedgerRequest, PlaceHold, Refund, ReleaseHold, Request, WriteOff
+from services.wallets.rules.ledger import Key, Refundable
+from services.wallets.rules.requests import (
+    Deduct,
+    JobCharge,
+    LedgerRequest,
+    PlaceHold,
+    Refund,
+    ReleaseHold,
+    Request,
+    WriteOff,
+)
 
 
 @dataclass
-class Wanted:
+class RowsToRead:
     """The rows that the requests of a batch name.
 
     Attributes:
-        owners: Of wallets.
-        placed: Holds that are to be placed or captured; the wallet is named beside them.
-        released: Holds that are to be released, whose wallets nobody names.
-        refunded_ids: Transactions that are to be refunded.
-        refunded_job_ids: Jobs whose charges are to be refunded.
+        owners: The owners of wallets.
+        placed: Holds to place or capture; the request names the wallet as well.
+        released: Holds to release; the request does not name the wallet.
+        refunded_ids: Transactions to refund.
+        refunded_job_ids: Jobs whose charges are to refund.
     """
 
     requests: Sequence[Request]
@@ -31,12 +40,12 @@ class Wanted:
     refunded_job_ids: set[UUID] = field(default_factory=set)
 
     @classmethod
-    def by(cls, requests: Sequence[Request]) -> Self:
-        """Collects what requests name."""
-        wanted = cls(requests)
+    def of(cls, requests: Sequence[Request]) -> Self:
+        """Collect the rows that requests name."""
+        rows = cls(requests)
         for request in requests:
-            wanted._add(request)
-        return wanted
+            rows._add(request)
+        return rows
 
     def _add(self, request: Request) -> None:
         if isinstance(request, LedgerRequest | WriteOff):
@@ -48,42 +57,42 @@ class Wanted:
             self.placed.add(request.hold_id)
         elif isinstance(request, ReleaseHold):
             self.released.add(request.hold_id)
-        elif request.refunded_id is not None:
-            self.refunded_ids.add(request.refunded_id)
-        elif request.refunded_job_id is not None:
-            self.refunded_job_ids.add(request.refunded_job_id)
+        elif isinstance(request.charge, JobCharge):
+            self.refunded_job_ids.add(request.charge.job_id)
+        else:
+            self.refunded_ids.add(request.charge)
 
     @property
-    def names_charges(self) -> bool:
-        """Whether there are refunds."""
+    def has_refunds(self) -> bool:
+        """Whether the requests include refunds."""
         return bool(self.refunded_ids or self.refunded_job_ids)
 
     @property
     def charged_job_ids(self) -> set[UUID]:
-        """The jobs that are to be charged."""
+        """The jobs to charge."""
         charging = (one for one in self.requests if isinstance(one, Deduct | WriteOff))
         return {one.job_id for one in charging if one.job_id is not None}
 
     @property
     def only_by_owner(self) -> bool:
-        """Whether all wallets are named by their owners."""
-        return not (self.released or self.names_charges)
+        """Whether the requests name all wallets by their owners."""
+        return not (self.released or self.has_refunds)
 
     @property
-    def charges(self) -> dict[str, list[UUID]]:
-        """The parameters of statements that look for charges."""
+    def refundable_parameters(self) -> dict[str, list[UUID]]:
+        """The parameters of the statements that look up the charges to refund."""
         return {"transaction_ids": list(self.refunded_ids), "job_ids": list(self.refunded_job_ids)}
 
-    def keys(self, ids: dict[Owner, UUID], charges: Sequence[Charge]) -> set[Key]:
-        """The keys of the requests.
+    def keys(self, ids: dict[Owner, UUID], refundables: Sequence[Refundable]) -> set[Key]:
+        """Return the keys of the requests.
 
         Args:
-            ids: Of the wallets, as far as they exist.
-            charges: What refunds name.
+            ids: The IDs of the wallets that exist.
+            refundables: The charges that refunds name.
         """
-        return set(self._keys(ids, charges))
+        return set(self._keys(ids, refundables))
 
-    def _keys(self, ids: dict[Owner, UUID], charges: Sequence[Charge]) -> Iterator[Key]:
+    def _keys(self, ids: dict[Owner, UUID], refundables: Sequence[Refundable]) -> Iterator[Key]:
         for request in self.requests:
             if isinstance(request, LedgerRequest):
                 if (wallet_id := ids.get(request.owner)) is not None:
@@ -93,36 +102,32 @@ class Wanted:
                     yield wallet_id, request.adjustment.idempotency_key
                     yield wallet_id, request.charge.idempotency_key
             elif isinstance(request, Refund):
-                for charge in charges:
-                    yield charge.transaction.wallet_id, request.idempotency_key
+                for refundable in refundables:
+                    yield refundable.transaction.wallet_id, request.idempotency_key
 
 
 @dataclass(frozen=True)
-class Named:
-    """Which wallets requests name, where not all of them could be locked.
+class WalletLocks:
+    """The wallets of a batch that are locked, by its own transaction or by others.
 
     Attributes:
-        taken: The owners of wallets that others have locked.
-        locked: The wallets that are locked for us.
-        holds: What is stored of the holds that the requests name.
-        charges: What is stored of the charges that they name.
+        taken: The owners of wallets that other transactions have locked.
+        locked: The wallets that this transaction has locked.
+        holds: The stored holds that the requests name.
+        refundables: The stored charges that the requests name.
     """
 
     taken: Collection[Owner]
     locked: Collection[UUID]
     holds: Mapping[UUID, Hold | DataCorrupt]
-    charges: Sequence[Charge]
+    refundables: Sequence[Refundable]
 
-    def is_locked(self, request: Request) -> bool:
-        """Whether a request needs a wallet that others have locked."""
+    def block(self, request: Request) -> bool:
+        """Return whether a request needs a wallet that another transaction has locked."""
         if isinstance(request, ReleaseHold):
             hold = self.holds.get(request.hold_id)
             return isinstance(hold, Hold) and hold.wallet_id is not None and hold.wallet_id not in self.locked
         if isinstance(request, Refund):
-            charged = (one.transaction for one in self.charges)
-            return any(
-                one.wallet_id not in self.locked
-                for one in charged
-                if one.id == request.refunded_id or (request.refunded_job_id and one.job_id == request.refunded_job_id)
-            )
+            charges = (one.transaction for one in self.refundables)
+            return any(one.wallet_id not in self.locked for one in charges if request.names(one))
         return request.owner in self.taken

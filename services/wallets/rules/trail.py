@@ -1,7 +1,7 @@
-"""What of the ledger's changes is written to the audit trail as well: those that people make.
+"""The changes of the ledger that the audit trail records as well: those made by people.
 
-Charges and the holds of jobs are not: they come by the thousand, each from a job that says why. So whoever makes a
-request says who caused it, and leaves it out there.
+The charges and holds of jobs are left out: they come by the thousand, and the job explains each of them. A request
+therefore carries its cause only where the audit trail needs it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +18,15 @@ def entries(
     requests: Sequence[Request],
     decisions: Sequence[Decision],
     holds: Mapping[UUID, Hold | DataCorrupt],
-    transaction_id: str,
+    database_transaction_id: str,
 ) -> list[audit.NewAuditEntry]:
-    """Return the entries of what people changed by these requests; what was replayed or refused changed nothing.
+    """Return the entries of what people changed by these requests; replayed and refused requests changed nothing.
 
     Args:
         requests: In order.
-        decisions: What became of each.
-        holds: Those that were there before.
-        transaction_id: Of the transaction that is open.
+        decisions: The decision on each request.
+        holds: The holds that were stored before.
+        database_transaction_id: The ID of the open database transaction.
     """
     found: list[audit.NewAuditEntry] = []
     for request, decision in zip(requests, decisions, strict=True):
@@ -35,8 +35,8 @@ def entries(
         by = request.caused_by
         if isinstance(decision, Held):
             hold = decision.hold
-            found.append(audit.entry("holds", transaction_id, holds.get(hold.id), hold, by))
+            found.append(audit.entry("holds", database_transaction_id, holds.get(hold.id), hold, by))
         else:
-            lines = (line for line in (decision.adjustment, decision.transaction) if line is not None)
-            found += [audit.entry("wallet_transactions", transaction_id, None, line, by) for line in lines]
+            table = "wallet_transactions"
+            found += [audit.entry(table, database_transaction_id, None, line, by) for line in decision.lines]
     return found

@@ -1,4 +1,4 @@
-"""The set-based statements of the ledger: a fixed number, however many requests are decided together.
+"""The set-based statements of the ledger: a fixed number for any number of requests that are decided together.
 
 Each takes a list for each column of its table of arrays, under the column's name.
 """
@@ -37,7 +37,7 @@ def _columns(table: Table, entity: type[Any]) -> list[Any]:
     return [table.c[field.name] for field in fields(entity)]
 
 
-#: What a hold has from its wallet.
+#: The fields of a hold that come from its wallet.
 OF_WALLET = ("customer_id", "currency")
 
 _owners = unnest("owners", {"customer_id": Uuid, "currency": Text})
@@ -52,27 +52,27 @@ _of_owners = select(*_columns(wallets, Wallet)).join(
 
 
 def _locked(found: Select[Any], *, wait: bool) -> Prepared:
-    """In the order of their IDs, so that no two units wait for each other.
+    """Lock wallets in the order of their IDs, so that no two database transactions wait for each other.
 
-    The lock lets others check foreign keys to a wallet, which no charge changes.
+    The lock allows others to check foreign keys to a wallet, which no charge changes.
     """
     in_order = found.order_by(wallets.c.id)
     return Prepared(in_order.with_for_update(key_share=True, of=wallets, skip_locked=not wait))
 
 
-#: Locks wallets: waiting for each, or passing by those that others have locked.
+#: Lock wallets, by `wait`: wait for each, or skip those that others have locked.
 LOCK = {wait: _locked(_of_owners, wait=wait) for wait in (True, False)}
 
-#: Reads them as they are.
+#: Reads wallets without locks.
 OF_OWNERS = Prepared(_of_owners)
 
 
 def _any_in(found: CompoundSelect[Any]) -> Any:
-    # An array, because a join with so few rows of unknown number is planned as one that reads the whole table.
+    # An array, because PostgreSQL would plan a join with an unknown number of rows as a read of the whole table.
     return func.any(func.array(found.scalar_subquery()))
 
 
-# Two conditions with OR between them would be answered by no index.
+# Two subqueries, because no index serves two conditions joined by OR.
 _charged = wallet_transactions.alias("charged")
 _by_id = _charged.c.id == any_of("transaction_ids", Uuid)
 _by_job = and_(
@@ -98,7 +98,7 @@ _named = select(*_columns(wallets, Wallet)).where(
     )
 )
 
-#: The same for requests that name wallets by holds or charges as well. Which wallet those belong to never changes.
+#: The same for requests that name wallets by holds or charges as well. A hold or charge never changes its wallet.
 LOCK_NAMED = {wait: _locked(_named, wait=wait) for wait in (True, False)}
 
 _keys = unnest("keys", {"wallet_id": Uuid, "idempotency_key": Text})
@@ -112,9 +112,9 @@ _written = wallet_transactions.join(
     ),
 )
 
-#: Reads the time, and what was written under keys. The time is the statement's: read after the wallets were locked, it
-#: is later than that of what was written before. The outer join answers it also where nothing was written.
-KNOWN = Prepared(
+#: Reads the time, and the transactions written under keys. The time is the statement's: read after the wallets were
+#: locked, it is later than that of all earlier writes. The outer join returns it even if no key was written.
+WRITTEN = Prepared(
     select(_clock.c.now, *_columns(wallet_transactions, Transaction)).select_from(_clock.outerjoin(_written, true()))
 )
 
@@ -140,14 +140,14 @@ _written_off = (
     select(func.coalesce(func.sum(_adjustments.c.amount_cents), 0))
     .where(
         _adjustments.c.wallet_id == wallet_transactions.c.wallet_id,
-        # The key of a write-off is found by the unique index; of what is not for a job there is none.
+        # The unique index finds the key of a write-off; without a job, the key is null and matches nothing.
         _adjustments.c.idempotency_key == WRITE_OFF_KEY_PREFIX + cast(wallet_transactions.c.job_id, Text),
     )
     .scalar_subquery()
 )
 
-#: Reads the transactions that refunds name, and what was given back of each or written off.
-CHARGES = Prepared(
+#: Reads the transactions that refunds name, and how much of each was refunded or written off.
+REFUNDABLES = Prepared(
     select(*_columns(wallet_transactions, Transaction), (_refunded + _written_off).label("refunded_cents")).where(
         wallet_transactions.c.id
         == _any_in(
@@ -159,7 +159,7 @@ CHARGES = Prepared(
     )
 )
 
-#: Reads by which transactions jobs were charged.
+#: Reads the transactions that charged jobs.
 CHARGED_BY = Prepared(select(_charged.c.job_id, _charged.c.id).where(_by_job, _charged.c.charged_again.is_(None)))
 
 NEW_COLUMNS = tuple(field.name for field in fields(Transaction))
@@ -171,10 +171,10 @@ ADD = Prepared(insert(wallet_transactions).from_select(NEW_COLUMNS, select(*_new
 
 CHANGED_COLUMNS = ("current_balance_cents", "pending_charges_cents", "last_sequence", "updated_at", "version")
 
-# Not `id`: SQLAlchemy would take a parameter with the name of a column that is not set for one to set.
+# Not `id`: SQLAlchemy would set the column of this name.
 _changed = unnest("changed", {"wallet_id": Uuid, **{name: wallets.c[name].type for name in CHANGED_COLUMNS}})
 
-#: Stores what changed in locked wallets.
+#: Stores the changes of locked wallets.
 STORE = Prepared(
     update(wallets)
     .where(wallets.c.id == _changed.c.wallet_id)
@@ -188,7 +188,7 @@ def _owner(column: Any) -> Any:
 
 _OF_WALLET = {name: _owner(wallets.c[name]) for name in OF_WALLET}
 
-#: What is read of a hold: its columns, and whose wallet it is on.
+#: The columns of a hold, with the owner of its wallet.
 HOLD_COLUMNS = tuple(
     _OF_WALLET[field.name].label(field.name) if field.name in _OF_WALLET else holds.c[field.name]
     for field in fields(Hold)
@@ -198,26 +198,26 @@ NEW_HOLD_COLUMNS = tuple(field.name for field in fields(Hold) if field.name not 
 
 _new_holds = unnest("new_holds", {name: holds.c[name].type for name in NEW_HOLD_COLUMNS})
 
-#: Stores new holds, in the order of their IDs: two units that store the same ones must not wait for each other.
+#: Stores new holds, in the order of their IDs, so that two database transactions with the same ones never deadlock.
 ADD_HOLDS = Prepared(insert(holds).from_select(NEW_HOLD_COLUMNS, select(*_new_holds.c).order_by(_new_holds.c.id)))
 
 RESOLVED_COLUMNS = ("state", "resolved_at")
 
 _resolved = unnest("resolved", {"hold_id": Uuid, **{name: holds.c[name].type for name in RESOLVED_COLUMNS}})
 
-#: Stores what became of holds.
+#: Stores the final states of holds.
 RESOLVE_HOLDS = Prepared(
     update(holds)
     .where(holds.c.id == _resolved.c.hold_id)
     .values({name: _resolved.c[name] for name in RESOLVED_COLUMNS})
 )
 
-#: Keeps writers of a wallet out. They stamp what they write with the time at which they have its lock (`KNOWN`).
+#: Blocks writers of a wallet. They stamp their writes with the time at which they hold its lock (`WRITTEN`).
 FREEZE = text("SELECT FROM wallets WHERE id = :wallet_id FOR SHARE").bindparams(bindparam("wallet_id", type_=Uuid()))
 NOW = text("SELECT statement_timestamp()")
 
 #: Finds a wallet's last transaction up to a time. Times never run backwards along the sequence, so it halves the range
-#: of sequences until one is left: some twenty probes of its index, for which no index on the time is needed.
+#: of sequences until one is left: about twenty probes of its index, and no index on the time.
 SEQUENCE_AT = text(
     """
     WITH RECURSIVE search(low, high) AS (
@@ -233,7 +233,7 @@ SEQUENCE_AT = text(
     """
 ).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("at", type_=DateTime(timezone=True)))
 
-#: Deletes holds that ended long ago, by the index of all holds by age: active ones that are as old are few.
+#: Deletes holds that ended long ago, by the index of all holds by age: few holds of that age are active.
 DELETE_ENDED_HOLDS = text(
     """
     WITH ended AS MATERIALIZED (

@@ -1,4 +1,4 @@
-"""The tables of the wallets database. Their CHECKs repeat the rules of the ledger, in case a defect gets past them."""
+"""The tables of the wallets database. Their CHECKs repeat the rules of the ledger, as a second line of defense."""
 
 from sqlalchemy import (
     BigInteger,
@@ -16,6 +16,7 @@ from sqlalchemy import (
 
 from services.kit.data.append_only import append_only
 from services.kit.data.tables import audit_log, created_at, make_metadata, time_column, updated_at
+from services.wallets.rules import constraints
 
 metadata = make_metadata()
 
@@ -38,15 +39,14 @@ wallets = Table(
     CheckConstraint("pending_charges_cents >= 0", name="pending_not_negative"),
     CheckConstraint("pending_charges_cents <= current_balance_cents", name="pending_within_balance"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_is_iso_4217"),
-    # Each charge updates its wallet. No index holds a column that changes then, and a page keeps a third of itself
-    # free: so the new version goes beside the old one (HOT), no index is touched, and reading prunes the old ones away.
-    # What is left for vacuum is few rows, but a wallet's page that nobody reads keeps its old versions: after a
-    # twentieth.
+    # Each charge updates its wallet. No index covers the changed columns, and a page keeps a third of its space free:
+    # the new version goes beside the old one (HOT), no index changes, and reads prune old versions. Vacuum finds few
+    # rows, but a page that is not read keeps its old versions: it runs after a twentieth.
     postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.05},
 )
 
-# ListWallets in its default order. Its other orders sort: an index on the balance would cost every charge its HOT
-# update.
+# ListWallets in its default order. Its other orders sort: an index on the balance would turn the HOT update of every
+# charge into a full one.
 Index("ix_wallets_created_at", wallets.c.created_at, wallets.c.id)
 
 wallet_transactions = Table(
@@ -65,16 +65,16 @@ wallet_transactions = Table(
     Column(
         "refunds_transaction_id",
         Uuid,
-        # Named, because by the convention its name would be longer than PostgreSQL's names are.
+        # Named, because the conventional name would exceed the length of PostgreSQL's names.
         ForeignKey("wallet_transactions.id", name="fk_wallet_transactions_refunds"),
         nullable=True,
     ),
     Column("description", Text, nullable=False, server_default=text("''")),
     created_at(),
     Column("requested_amount_cents", BigInteger, nullable=True),
-    # Set by a migration alone: the line charges a job that had been charged before, when nothing kept it from that.
+    # Set by a migration only: the line charges a job a second time, from before the unique index existed.
     Column("charged_again", Boolean, nullable=True),
-    # The statement in its order, and no number twice.
+    # The order of the statement, and unique sequences.
     UniqueConstraint("wallet_id", "sequence"),
     UniqueConstraint("wallet_id", "idempotency_key"),
     CheckConstraint("sequence > 0", name="sequence_from_1"),
@@ -96,7 +96,7 @@ wallet_transactions = Table(
         name="counter_account_fits_kind",
     ),
     CheckConstraint("(kind = 'REFUND') = (refunds_transaction_id IS NOT NULL)", name="refund_names_deduction"),
-    # With the unique key this makes who charges a job again get the first charge for an answer.
+    # With the unique key, a repeated charge of a job returns the first charge.
     CheckConstraint(
         "CASE WHEN kind = 'DEDUCTION' AND job_id IS NOT NULL"
         " THEN idempotency_key = 'job:' || job_id::text"
@@ -110,36 +110,36 @@ wallet_transactions = Table(
         " AND (kind <> 'ADJUSTMENT' OR (job_id IS NOT NULL AND idempotency_key = 'write-off:' || job_id::text))",
         name="names_fit_kind",
     ),
-    # Only grows. Vacuumed after a fiftieth of new lines and not a fifth, so that each vacuum freezes little, and none
-    # has to freeze a year's lines at once.
+    # The table only grows. Vacuum runs after a fiftieth of new lines instead of a fifth, so that each run freezes few
+    # lines, instead of a year's lines in one run.
     postgresql_with={"autovacuum_vacuum_insert_scale_factor": 0.02, "autovacuum_analyze_scale_factor": 0.02},
 )
 
-# What was charged and refunded for a job. Of deductions it takes one a job, whichever wallet is charged; for all other
-# lines the second column is null, and of those it takes any number.
+# The charge and the refunds of a job. It allows one deduction per job, across all wallets; the second column of all
+# other lines is null, and it allows any number of those.
 Index(
-    "uq_wallet_transactions_charged_job",
+    constraints.CHARGED_JOB,
     wallet_transactions.c.job_id,
     text("(NULLIF(kind = 'DEDUCTION'::text AND charged_again IS NULL, false))"),
     unique=True,
     postgresql_where=wallet_transactions.c.job_id.is_not(None),
 )
 
-# What was given back of a charge. Only refunds are in it.
+# The refunds of a charge. It contains only refunds.
 Index(
     "ix_wallet_transactions_refunds",
     wallet_transactions.c.refunds_transaction_id,
     postgresql_where=wallet_transactions.c.refunds_transaction_id.is_not(None),
 )
 
-# What happened stays as it was written down. Corrections are further lines.
+# Lines stay as they were written. Corrections are further lines.
 append_only(wallet_transactions, "refuse_change_of_transactions")
 
 holds = Table(
     "holds",
     metadata,
     Column("id", Uuid, primary_key=True),
-    # Null for a hold that was released before it was placed, of which nothing else is known.
+    # Null for a hold that was released before it was placed; its other columns are empty.
     Column("wallet_id", Uuid, ForeignKey("wallets.id"), nullable=True),
     Column("job_id", Uuid, nullable=True),
     Column("amount_cents", BigInteger, nullable=False),
@@ -155,9 +155,9 @@ holds = Table(
         name="placed_or_only_released",
     ),
     CheckConstraint("resolved_at >= created_at", name="resolved_later"),
-    # Each hold is updated once, when it ends: a page keeps room for the new versions of a part of its rows.
-    # Those that have ended stay, so the table is far larger than what changes; their dead entries are in the indexes of
-    # active holds, which each charge and the hold auditor read.
+    # Each hold is updated once, when it ends: a page keeps room for the new versions of some of its rows. Ended holds
+    # stay, so the table is far larger than its changing part; their dead entries remain in the indexes of active holds,
+    # which each charge and the hold auditor read.
     postgresql_with={
         "fillfactor": 85,
         "autovacuum_vacuum_scale_factor": 0.02,
@@ -170,11 +170,11 @@ holds = Table(
 # ListHolds in its default order.
 Index("ix_holds_created_at", holds.c.created_at, holds.c.id)
 
-# Active holds by age, for those who look for what was forgotten. It holds no more than the jobs that are under way.
+# Active holds by age, for the search for orphans. It is as small as the number of jobs in progress.
 Index("ix_holds_active", holds.c.created_at, holds.c.id, postgresql_where=holds.c.state == "ACTIVE")
 
-# What is reserved of a wallet: the sum that must be its pending charges. As small as the one before.
+# The active holds of a wallet, whose sum must equal its pending charges. As small as the previous one.
 Index("ix_holds_active_wallet_id", holds.c.wallet_id, postgresql_where=holds.c.state == "ACTIVE")
 
-# The holds of a job: what was reserved for it, and what became of that.
+# The holds of a job.
 Index("ix_holds_job_id", holds.c.job_id, postgresql_where=holds.c.job_id.is_not(None))

@@ -4,30 +4,33 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+from typing_extensions import override
+
 from services.kit.data.transactions.memory import MemoryTransactions
+from services.wallets.rules.books import ChainPart, Position, WalletState
 from services.wallets.rules.entities import CounterAccount, Hold, HoldState, Transaction, Wallet
 from services.wallets.store.memory import (
     MemoryHoldRepository,
     MemoryTransactionRepository,
     MemoryWalletRepository,
 )
-from services.wallets.usecases.verify_ledger import Lines, Position, WalletState
+from services.wallets.usecases.ports import BooksReader
 
 
-class MemoryBooksReader:
+class MemoryBooksReader(BooksReader):
     """The books of a `MemoryStore`."""
 
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions
 
+    @override
     async def states(self, after: Position, limit: int) -> list[WalletState]:
-        """Looks at all wallets."""
         wallets: list[Wallet] = list(self._rows(MemoryWalletRepository.table))
         left = [one for one in wallets if (one.id, Position.FINISHED) > (after.wallet_id, after.sequence)]
         return [self._state(wallet) for wallet in sorted(left, key=lambda one: one.id)[:limit]]
 
-    async def lines(self, after: Position, states: Sequence[WalletState], limit: int) -> list[Lines]:
-        """Looks at all transactions."""
+    @override
+    async def chain(self, after: Position, states: Sequence[WalletState], limit: int) -> list[ChainPart]:
         known = {state.wallet_id: state.last_sequence for state in states}
         lines: list[Transaction] = [
             one
@@ -64,7 +67,7 @@ class MemoryBooksReader:
         )
 
 
-def _summed(lines: list[Transaction], after: Position) -> Lines:
+def _summed(lines: list[Transaction], after: Position) -> ChainPart:
     first = lines[0]
     new = [one for one in lines if (one.wallet_id, one.sequence) != (after.wallet_id, after.sequence)]
     pairs = list(pairwise(lines))
@@ -81,7 +84,7 @@ def _summed(lines: list[Transaction], after: Position) -> Lines:
     def booked(account: CounterAccount) -> int:
         return sum(one.amount_cents for one in new if one.counter_account is account)
 
-    return Lines(
+    return ChainPart(
         wallet_id=first.wallet_id,
         last_sequence=lines[-1].sequence,
         rows=len(lines),

@@ -1,13 +1,14 @@
-"""Reads the books of the wallets in PostgreSQL, and sums them up there."""
+"""Reads the books of the wallets in PostgreSQL, which sums them up."""
 
 import json
 from collections.abc import Sequence
 
 from sqlalchemy import Boolean, Uuid, bindparam, text
+from typing_extensions import override
 
 from services.kit.data.transactions.sql import SqlTransactions
-from services.wallets.background.books_monitor import Held
-from services.wallets.usecases.verify_ledger import Lines, Position, WalletState
+from services.wallets.rules.books import ActiveHolds, ChainPart, Position, WalletState
+from services.wallets.usecases.ports import ActiveHoldsReader, BooksReader
 
 # One statement, so that it sees each wallet, its holds and its last transaction at the same moment.
 _STATES = text(
@@ -30,10 +31,9 @@ _STATES = text(
     """
 ).bindparams(bindparam("wallet_id", type_=Uuid()), bindparam("finished", type_=Boolean()))
 
-# Walks the index of sequences: as many rows as asked for, wherever in the table they are. What the states know is
-# looked up row by row: PostgreSQL would begin a join with the wallets, and read all of their lines to sort them for the
-# first.
-_LINES = text(
+# Walks the index of sequences: at most `count` rows, anywhere in the table. The last sequence of each wallet is looked
+# up row by row: PostgreSQL would begin a join with the wallets, and read and sort all of their lines for the first row.
+_CHAIN = text(
     """
     WITH part AS (
         SELECT line.wallet_id, line.sequence, line.amount_cents, line.balance_after_cents, line.counter_account
@@ -67,8 +67,8 @@ _LINES = text(
 # Sums of bigints are numerics.
 _SUMS = ("broken_cents", "funding_cents", "revenue_cents", "adjustment_cents")
 
-# As many rows as there are jobs under way: the partial index holds no others.
-_HELD = text(
+# As many rows as there are jobs in progress: the partial index holds no others.
+_ACTIVE_HOLDS = text(
     """
     SELECT wallets.currency, count(*) AS count, sum(holds.amount_cents) AS cents,
         extract(epoch FROM statement_timestamp() - min(holds.created_at)) AS oldest_seconds
@@ -78,20 +78,20 @@ _HELD = text(
 )
 
 
-class SqlBooksReader:
-    """The books in the transaction that is open."""
+class SqlBooksReader(BooksReader, ActiveHoldsReader):
+    """The books in the open database transaction."""
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
 
+    @override
     async def states(self, after: Position, limit: int) -> list[WalletState]:
-        """Reads wallets by their IDs."""
         parameters = {"wallet_id": after.wallet_id, "finished": after.finished, "count": limit}
         result = await self._transactions.resource.execute(_STATES, parameters)
         return [WalletState(**{**row, "held_cents": int(row["held_cents"])}) for row in result.mappings()]
 
-    async def lines(self, after: Position, states: Sequence[WalletState], limit: int) -> list[Lines]:
-        """Sums transactions up where they are."""
+    @override
+    async def chain(self, after: Position, states: Sequence[WalletState], limit: int) -> list[ChainPart]:
         parameters = {
             "last_sequences": json.dumps({str(state.wallet_id): state.last_sequence for state in states}),
             "last_wallet_id": states[-1].wallet_id,
@@ -99,13 +99,13 @@ class SqlBooksReader:
             "sequence": after.sequence,
             "count": limit,
         }
-        result = await self._transactions.resource.execute(_LINES, parameters)
-        return [Lines(**{**row, **{name: int(row[name]) for name in _SUMS}}) for row in result.mappings()]
+        result = await self._transactions.resource.execute(_CHAIN, parameters)
+        return [ChainPart(**{**row, **{name: int(row[name]) for name in _SUMS}}) for row in result.mappings()]
 
-    async def held(self) -> list[Held]:
-        """Sums active holds up by currency."""
-        result = await self._transactions.resource.execute(_HELD)
+    @override
+    async def active_holds(self) -> list[ActiveHolds]:
+        result = await self._transactions.resource.execute(_ACTIVE_HOLDS)
         return [
-            Held(row["currency"], row["count"], int(row["cents"]), max(0.0, float(row["oldest_seconds"])))
+            ActiveHolds(row["currency"], row["count"], int(row["cents"]), max(0.0, float(row["oldest_seconds"])))
             for row in result.mappings()
         ]

@@ -11,97 +11,99 @@ from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError
-from services.wallets.rules.ledger import Accepted, Decision, Held
+from services.wallets.rules import constraints
+from services.wallets.rules.ledger import Accepted, Decision, Held, WrittenOff
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
-from services.wallets.usecases.ports import CHARGED_JOB_CONSTRAINT, Ledger
+from services.wallets.usecases.ports import Ledger
 
-D = TypeVar("D", Accepted, Held)
+D = TypeVar("D", Accepted, WrittenOff, Held)
 
 
 class Bookings:
-    """What changes balances and holds. Each takes effect once whoever repeats it; concurrent ones share a transaction.
+    """Changes of balances and holds. Repeats take effect once; concurrent requests share a database transaction.
 
     Args:
-        transactions: Where they begin.
-        ledger: What changes balances and holds.
-        lock_times: How long a request waits whose wallet somebody else has locked.
+        transactions: The database transactions.
+        ledger: Applies requests to balances and holds.
+        lock_times: How long a request waits for a wallet that another transaction has locked.
     """
 
     def __init__(self, transactions: Transactions[Any], ledger: Ledger, lock_times: LockTimes = LOCK_TIMES) -> None:
         self.transactions = transactions
         self._ledger = ledger
         self._apply: Coalescer[Request, Accepted | Held] = Coalescer(
-            "bookings", self._apply_at_once, unlocked=self._apply_unlocked, key=_locks, times=lock_times
+            "bookings", self._apply_waiting, unlocked=self._apply_unlocked, key=_lock_key, times=lock_times
         )
 
     async def credit(self, request: Credit) -> Accepted:
-        """Pays money in, once a key.
+        """Pay money in, once per key.
 
         Raises:
-            WalletNotFound: If there is none.
+            WalletNotFound: If the wallet does not exist.
             IdempotencyKeyReused: If the key was used with other parameters.
             BalanceOverflow: If the balance would be too large.
         """
         return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def deduct(self, request: Deduct) -> Accepted:
-        """Charges a wallet, once a key, and ends the hold that reserved the money.
+        """Charge a wallet, once per key, and end the hold that reserved the money.
 
         Raises:
-            WalletNotFound: If there is none.
+            WalletNotFound: If the wallet does not exist.
             IdempotencyKeyReused: If the key was used with other parameters.
             AlreadyCharged: If another wallet was charged for the job.
-            HoldMismatch: If the hold is one of another wallet or job.
-            InsufficientFunds: If less is available.
+            HoldMismatch: If the hold belongs to another wallet or job.
+            InsufficientFunds: If the available funds do not cover the charge.
         """
         return single_result(*await self.deduct_many([request], patient=True))
 
     async def deduct_many(self, requests: Sequence[Deduct], *, patient: bool = False) -> list[Accepted | DomainError]:
-        """Charges wallets in order; each request is accepted or refused as `deduct` would do it.
+        """Charge wallets in order; each request is accepted or refused as `deduct` would.
 
         Args:
             requests: In order.
-            patient: Whether wallets are waited for that are locked: the other requests have to wait as well.
+            patient: Whether to wait for locked wallets, which delays the other requests as well.
 
         Returns:
-            A decision a request, in the same order.
+            A decision for each request, in the same order.
         """
         decisions = _of(Accepted, await self._apply(requests, patient=patient))
         crash_point("wallets.deduct.before_reply")
         return decisions
 
-    async def write_off(self, request: WriteOff) -> Accepted:
-        """Charges a job at our expense, once a job: an adjustment and the deduction, in one unit.
+    async def write_off(self, request: WriteOff) -> WrittenOff:
+        """Charge a job at our expense, once per job: an adjustment and the deduction, in one database transaction.
 
         Raises:
-            WalletNotFound: If there is none.
+            WalletNotFound: If the wallet does not exist.
             IdempotencyKeyReused: If the job was written off with other parameters.
-            AlreadyCharged: If the job was charged otherwise, be it to another wallet.
-            HoldMismatch: If the hold is one of another wallet or job.
+            AlreadyCharged: If the job was charged otherwise, to any wallet.
+            HoldMismatch: If the hold belongs to another wallet or job.
             HoldActive: If the hold still reserves the money.
             BalanceOverflow: If the balance would be too large in between.
         """
-        return single_result(*_of(Accepted, await self._apply([request], patient=True)))
+        return single_result(*_of(WrittenOff, await self._apply([request], patient=True)))
 
     async def refund(self, request: Refund) -> Accepted:
-        """Gives a charge back, whole or in part, once a key.
+        """Give a charge back, whole or in part, once per key.
 
         Raises:
-            TransactionNotFound: If there is no such charge.
+            TransactionNotFound: If the charge does not exist.
             IdempotencyKeyReused: If the key was used with other parameters.
-            RefundExceedsCharge: If less is left of the charge.
+            RefundExceedsCharge: If the rest of the charge is smaller.
             BalanceOverflow: If the balance would be too large.
         """
         return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
     async def place_holds(self, requests: Sequence[PlaceHold], *, patient: bool = False) -> list[Held | DomainError]:
-        """Reserves money in order; each request is accepted or refused alone.
+        """Reserve money in order; each request is accepted or refused alone.
 
         `patient` is as for `deduct_many`.
 
         Returns:
-            A decision a request, in the same order: `WalletNotFound`, `InsufficientFunds`, `IdempotencyKeyReused` if
-            the ID was used with other parameters, and `HoldNotActive` if it was captured or released before.
+            A decision for each request, in the same order: `WalletNotFound`, `InsufficientFunds`,
+            `IdempotencyKeyReused` if the ID was used with other parameters, and `HoldNotActive` if the hold was
+            captured or released before.
         """
         decisions = _of(Held, await self._apply(requests, patient=patient))
         crash_point("wallets.place_holds.before_reply")
@@ -110,20 +112,20 @@ class Bookings:
     async def release_holds(
         self, requests: Sequence[ReleaseHold], *, patient: bool = False
     ) -> list[Held | DomainError]:
-        """Frees what is reserved, in order; each request is accepted or refused alone.
+        """Free reserved money in order; each request is accepted or refused alone.
 
         `patient` is as for `deduct_many`.
 
         Returns:
-            A decision a request, in the same order: `HoldNotActive` if it was captured before.
+            A decision for each request, in the same order: `HoldNotActive` if the hold was captured before.
         """
         decisions = _of(Held, await self._apply(requests, patient=patient))
         crash_point("wallets.release_holds.before_reply")
         return decisions
 
-    async def _apply_at_once(self, requests: Sequence[Request]) -> list[Decision]:
-        # Whose wallet a hold is on is not known before: it may be the one that is locked.
-        blind = self._apply.knows_locked and any(isinstance(one, _UNOWNED) for one in requests)
+    async def _apply_waiting(self, requests: Sequence[Request]) -> list[Decision]:
+        # The wallet of a hold or charge is unknown before the read: it may be the locked one.
+        blind = self._apply.knows_locked and any(isinstance(one, _WITHOUT_OWNER) for one in requests)
         return await self._decided(requests, wait=len(requests) == 1 or not blind)
 
     async def _apply_unlocked(self, requests: Sequence[Request]) -> list[Decision]:
@@ -133,13 +135,12 @@ class Bookings:
         try:
             return await self._in_transaction(requests, wait=wait)
         except AlreadyExists as error:
-            if error.constraint != CHARGED_JOB_CONSTRAINT:
+            if error.constraint != constraints.CHARGED_JOB:
                 raise
-        # To read who has charged the jobs of a batch is not worth a statement each time: hardly ever has another wallet
-        # been charged for one of them.
+        # Looked up only now: a charge to another wallet is so rare that a statement for each batch is too much.
         return await self._in_transaction(requests, wait=wait, seek_charged=True)
 
-    # A lost connection is not repeated here: the commit may have taken effect, and the caller knows its key.
+    # A lost connection is not repeated here: the commit may have taken effect, and the caller has its key.
     @transactional(retries=4)
     async def _in_transaction(
         self, requests: Sequence[Request], *, wait: bool, seek_charged: bool = False
@@ -147,15 +148,15 @@ class Bookings:
         return await self._ledger.apply(requests, wait=wait, seek_charged=seek_charged)
 
 
-_UNOWNED = (ReleaseHold, Refund)
+_WITHOUT_OWNER = (ReleaseHold, Refund)
 
 
-def _locks(request: Request) -> Hashable:
-    """What a request may find locked, as far as it says so itself."""
+def _lock_key(request: Request) -> Hashable:
+    """Return what the request may find locked, as far as it names it."""
     if isinstance(request, ReleaseHold):
         return request.hold_id
     if isinstance(request, Refund):
-        return request.refunded_id or request.refunded_job_id
+        return request.charge
     return request.owner
 
 
@@ -165,5 +166,5 @@ def _of(kind: type[D], decisions: Sequence[Decision]) -> list[D | DomainError]:
 
 def _checked(kind: type[D], decision: Decision) -> D | DomainError:
     if not isinstance(decision, (kind, DomainError)):
-        raise TypeError(f"the ledger answered {type(decision).__name__} where {kind.__name__} was asked for")
+        raise TypeError(f"the ledger returned {type(decision).__name__} instead of {kind.__name__}")
     return decision

@@ -1,4 +1,4 @@
-"""What can be done with wallets."""
+"""The use cases of wallets."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,40 +13,38 @@ from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import InvalidField
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
-from services.wallets.rules.entities import Hold, NewWallet, Owner, Transaction, Wallet
+from services.wallets.rules.entities import Hold, NewWallet, Owner, Transaction, Wallet, WalletReference
 from services.wallets.rules.errors import HoldNotFound, TransactionNotFound, WalletExists, WalletNotFound
+from services.wallets.rules.resources import WALLET_ID
 from services.wallets.usecases.bookings import Bookings
-from services.wallets.usecases.ports import WALLET_ID, HoldRepository, Ledger, TransactionRepository, WalletRepository
-
-#: How a wallet is named: by its ID, or by whose it is.
-WalletReference = UUID | Owner
+from services.wallets.usecases.ports import HoldRepository, Ledger, TransactionRepository, WalletRepository
 
 
 @dataclass(frozen=True)
 class CreatedWallet:
-    """The answer to a create, first or repeated."""
+    """The result of a create, first or repeated."""
 
     wallet: Wallet
     replayed: bool
 
 
 class WalletsService(Bookings):
-    """The use cases of wallets. Each is one transaction.
+    """The use cases of wallets. Each is one database transaction.
 
     Args:
-        transactions: Where they begin.
+        transactions: The database transactions.
         wallets: The stored wallets.
-        statements: Their transactions.
-        holds: What is reserved of them.
-        ledger: What changes balances and holds.
-        lock_times: How long a request waits whose wallet somebody else has locked.
+        ledger_transactions: The stored transactions of wallets.
+        holds: The stored holds.
+        ledger: Applies requests to balances and holds.
+        lock_times: How long a request waits for a wallet that another transaction has locked.
     """
 
     def __init__(
         self,
         transactions: Transactions[Any],
         wallets: WalletRepository,
-        statements: TransactionRepository,
+        ledger_transactions: TransactionRepository,
         holds: HoldRepository,
         ledger: Ledger,
         *,
@@ -54,14 +52,14 @@ class WalletsService(Bookings):
     ) -> None:
         super().__init__(transactions, ledger, lock_times)
         self._wallets = wallets
-        self._statements = statements
+        self._ledger_transactions = ledger_transactions
         self._holds = holds
 
     async def create(self, new: NewWallet) -> CreatedWallet:
-        """Stores an empty wallet; the same call again answers the wallet.
+        """Store an empty wallet; a repeated call returns the wallet.
 
         Raises:
-            InvalidField: If ISO 4217 has no such currency.
+            InvalidField: If ISO 4217 does not define the currency.
             WalletExists: If the customer has another wallet in the currency.
             IdempotencyKeyReused: If the ID was used for another customer or currency.
         """
@@ -71,7 +69,7 @@ class WalletsService(Bookings):
                     check_currency(new.currency, "currency")
                     return CreatedWallet(await self._wallets.create(new), replayed=False)
         except AlreadyExists as error:
-            # The same call may have been faster in another process: then both constraints may be the one named.
+            # The same call may have won in another process: the database names either of the two constraints then.
             async with self.transactions.begin(read_only=True):
                 known = await self._wallets.get(new.id)
                 other = await self._wallets.get_by_owner(new.owner)
@@ -82,31 +80,31 @@ class WalletsService(Bookings):
 
     @transactional(read_only=True)
     async def get(self, reference: WalletReference) -> Wallet:
-        """Answers a wallet.
+        """Return a wallet.
 
         Raises:
-            WalletNotFound: If there is none.
+            WalletNotFound: If it does not exist.
         """
         return await self._existing(reference)
 
-    # A lock is taken, which a read-only transaction may not do.
+    # It takes a lock, which a read-only transaction cannot.
     @transactional(retries=1)
     async def balance_at(self, reference: WalletReference, moment: datetime) -> Wallet:
-        """Answers a wallet with the balance that it had at a moment, of which the ledger is the record.
+        """Return a wallet with its balance at a moment, as the ledger recorded it.
 
-        The answer never changes: whoever is writing to the wallet is waited for, and what comes later has a later time.
-        What was reserved then is not recorded: nothing is pending in the answer.
+        The result never changes: the call waits for writers of the wallet, and later writes have a later time. Past
+        holds are not recorded: nothing is pending in the result.
 
         Raises:
-            WalletNotFound: If there is none.
-            InvalidField: If the moment is not over yet.
-            RowLocked: If somebody has been writing to the wallet for too long.
+            WalletNotFound: If it does not exist.
+            InvalidField: If the moment is not in the past.
+            RowLocked: If another transaction has been writing to the wallet for too long.
         """
         wallet = await self._existing(reference)
         now = await self._wallets.freeze(wallet.id)
         if moment >= now:
-            raise InvalidField.of("at", f"must be in the past, and at the ledger it is {now.isoformat()}")
-        last = await self._statements.at(wallet.id, moment)
+            raise InvalidField.of("at", f"must be in the past; the time of the ledger is {now.isoformat()}")
+        last = await self._ledger_transactions.at(wallet.id, moment)
         return replace(
             wallet,
             current_balance_cents=0 if last is None else last.balance_after_cents,
@@ -117,38 +115,38 @@ class WalletsService(Bookings):
 
     @transactional(read_only=True)
     async def list_page(self, query: ListQuery) -> Page[Wallet]:
-        """Answers a page of wallets."""
+        """Return a page of wallets."""
         return await self._wallets.list_page(query)
 
     @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
     async def list_transactions(self, reference: WalletReference, query: ListQuery) -> tuple[Wallet, Page[Transaction]]:
-        """Answers a page of a wallet's statement, and the wallet.
+        """Return a page of a wallet's statement, and the wallet.
 
         Raises:
-            WalletNotFound: If there is none.
+            WalletNotFound: If it does not exist.
         """
         wallet = await self._existing(reference)
         scoped = WALLET_ID.is_(wallet.id) & query.specification
-        return wallet, await self._statements.list_page(replace(query, specification=scoped))
+        return wallet, await self._ledger_transactions.list_page(replace(query, specification=scoped))
 
     @transactional(read_only=True)
     async def get_transaction(self, transaction_id: UUID) -> tuple[Wallet, Transaction]:
-        """Answers a transaction and its wallet.
+        """Return a transaction and its wallet.
 
         Raises:
-            TransactionNotFound: If there is none.
+            TransactionNotFound: If it does not exist.
         """
-        transaction = await self._statements.get(transaction_id)
+        transaction = await self._ledger_transactions.get(transaction_id)
         if transaction is None:
             raise TransactionNotFound(transaction_id)
         return await self._existing(transaction.wallet_id), transaction
 
     @transactional(read_only=True)
     async def get_hold(self, hold_id: UUID) -> Hold:
-        """Answers a hold.
+        """Return a hold.
 
         Raises:
-            HoldNotFound: If there is none.
+            HoldNotFound: If it does not exist.
         """
         hold = await self._holds.get(hold_id)
         if hold is None:
@@ -157,7 +155,7 @@ class WalletsService(Bookings):
 
     @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
     async def list_holds(self, query: ListQuery) -> Page[Hold]:
-        """Answers a page of holds."""
+        """Return a page of holds."""
         return await self._holds.list_page(query)
 
     async def _existing(self, reference: WalletReference) -> Wallet:

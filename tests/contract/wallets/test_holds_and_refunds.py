@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
 from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
+from services.wallets.rules.books import START, Findings, TrialBalance
 from services.wallets.rules.entities import HoldState, NewWallet, Owner, Wallet
 from services.wallets.rules.errors import (
     HoldMismatch,
@@ -19,9 +20,16 @@ from services.wallets.rules.errors import (
     TransactionNotFound,
 )
 from services.wallets.rules.ledger import Held
-from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
-from services.wallets.usecases.ports import HOLDS
-from services.wallets.usecases.verify_ledger import START, Findings, Trial
+from services.wallets.rules.requests import (
+    ChargeReference,
+    Credit,
+    Deduct,
+    JobCharge,
+    PlaceHold,
+    Refund,
+    ReleaseHold,
+)
+from services.wallets.rules.resources import HOLDS
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import BeginWallets
 
@@ -50,16 +58,8 @@ def charge(placed: PlaceHold, cents: int, job_id: UUID | None = None, owner: Own
     )
 
 
-def refund(
-    cents: int, key: str = "back", *, refunded_id: UUID | None = None, refunded_job_id: UUID | None = None
-) -> Refund:
-    return Refund(
-        transaction_id=uuid7(),
-        amount_cents=cents,
-        idempotency_key=key,
-        refunded_id=refunded_id,
-        refunded_job_id=refunded_job_id,
-    )
+def refund(cents: int, key: str = "back", *, charge: ChargeReference) -> Refund:
+    return Refund(transaction_id=uuid7(), amount_cents=cents, idempotency_key=key, charge=charge)
 
 
 async def held(service: WalletsService, request: PlaceHold) -> Held:
@@ -82,7 +82,7 @@ async def verified(begin: BeginWallets, limit: int = 1000) -> Findings:
         for name in ("wallets", "transactions", "active_holds", "sequence_gaps"):
             setattr(whole, name, getattr(whole, name) + getattr(page, name))
         for currency, trial in page.trials.items():
-            into = whole.trials.setdefault(currency, Trial())
+            into = whole.trials.setdefault(currency, TrialBalance())
             for name, cents in vars(trial).items():
                 setattr(into, name, getattr(into, name) + cents)
         whole.offenders += page.offenders
@@ -201,18 +201,18 @@ async def test_a_refund_is_bound_to_its_charge_and_made_once(service: WalletsSer
     wallet = await funded(service, 100)
     await held(service, request := place(wallet.owner, 60))
     charged = (await service.deduct(charge(request, 45))).transaction
-    part = await service.refund(refund(20, refunded_job_id=request.job_id))
+    part = await service.refund(refund(20, charge=JobCharge(request.job_id)))
     assert part.transaction.refunds_transaction_id == charged.id
-    assert (await service.refund(refund(20, refunded_id=charged.id))).replayed
+    assert (await service.refund(refund(20, charge=charged.id))).replayed
     with pytest.raises(RefundExceedsCharge):
-        await service.refund(refund(26, "more", refunded_id=charged.id))
-    rest = await service.refund(refund(0, "rest", refunded_id=charged.id))
+        await service.refund(refund(26, "more", charge=charged.id))
+    rest = await service.refund(refund(0, "rest", charge=charged.id))
     assert (rest.transaction.amount_cents, rest.wallet.current_balance_cents) == (25, 100)
-    assert (await service.refund(refund(0, "rest", refunded_job_id=request.job_id))).replayed
+    assert (await service.refund(refund(0, "rest", charge=JobCharge(request.job_id)))).replayed
     with pytest.raises(IdempotencyKeyReused):
-        await service.refund(refund(25, "rest", refunded_id=charged.id))
+        await service.refund(refund(25, "rest", charge=charged.id))
     with pytest.raises(TransactionNotFound):
-        await service.refund(refund(1, "x", refunded_id=uuid4()))
+        await service.refund(refund(1, "x", charge=uuid4()))
 
 
 async def test_the_balance_at_a_past_time_is_that_of_the_statement(service: WalletsService) -> None:
@@ -247,7 +247,9 @@ async def test_books_in_order_add_up_however_they_are_cut_into_pages(
     await service.create(NewWallet(id=uuid7(), customer_id=uuid7(), currency="USD"))
     found = await verified(begin, limit)
     assert (found.wallets, found.transactions, found.active_holds, found.offenders) == (4, 6, 3, [])
-    assert found.trials["EUR"] == Trial(balance_cents=145, pending_cents=30, funding_cents=220, revenue_cents=-75)
+    assert found.trials["EUR"] == TrialBalance(
+        balance_cents=145, pending_cents=30, funding_cents=220, revenue_cents=-75
+    )
 
 
 async def test_holds_that_ended_long_ago_are_deleted_and_active_ones_stay(

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
-from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, WriteOff
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, PlaceHold, Refund, ReleaseHold, WriteOff
 from tests.contract.wallets.test_holds_and_refunds import verified
 from tests.support.wallets_work import BeginWallets
 
@@ -193,7 +193,7 @@ async def refund(asked: Asked, model: Model, refunded: dict[tuple[int, int], int
     if charged is None:
         return
     request = Refund(
-        transaction_id=uuid7(), refunded_job_id=asked.jobs[job], amount_cents=cents, idempotency_key=str(uuid7())
+        transaction_id=uuid7(), charge=JobCharge(asked.jobs[job]), amount_cents=cents, idempotency_key=str(uuid7())
     )
     left = 0 if (wallet, job) in model.written_off else charged - refunded.get((wallet, job), 0)
     try:

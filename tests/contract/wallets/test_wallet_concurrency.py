@@ -16,14 +16,15 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
+from services.wallets.rules.books import START, Problem
 from services.wallets.rules.entities import NewWallet, Owner, Transaction, Wallet
 from services.wallets.rules.errors import InsufficientFunds, RefundExceedsCharge
 from services.wallets.rules.ledger import Accepted
-from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, PlaceHold, Refund, ReleaseHold
+from services.wallets.rules.resources import TRANSACTIONS
 from services.wallets.store.ledger_sql import SqlLedger
 from services.wallets.store.verify_sql import SqlBooksReader
-from services.wallets.usecases.ports import TRANSACTIONS
-from services.wallets.usecases.verify_ledger import START, Problem, Verification
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import sql_work
 
@@ -140,7 +141,7 @@ async def test_64_writers_with_duplicates_and_reused_keys_leave_exact_books(
     charged = Counter(line.job_id for line in lines if line.job_id)
     assert charged.total() == len(charged) > 0
     transactions = SqlTransactions(databases[1])
-    found = await Verification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
+    found = await LedgerVerification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
     assert (found.wallets, found.offenders, found.position) == (wallet_count, [], None)
 
 
@@ -165,7 +166,7 @@ async def test_refunds_at_the_same_instant_never_give_back_more_than_was_charged
     results = await asyncio.gather(
         *(
             services[n % 2].refund(
-                Refund(transaction_id=uuid7(), refunded_job_id=job_id, amount_cents=20, idempotency_key=str(n))
+                Refund(transaction_id=uuid7(), charge=JobCharge(job_id), amount_cents=20, idempotency_key=str(n))
             )
             for n in range(8)
         ),
@@ -214,7 +215,7 @@ async def test_books_that_were_tampered_with_are_found(
     for statement in change.split("; "):
         await execute(databases[0], statement)
     transactions = SqlTransactions(databases[0])
-    found = await Verification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
+    found = await LedgerVerification(transactions, SqlBooksReader(transactions)).page(START, 100_000)
     assert problem in {one.problem for one in found.offenders}
     assert {one.wallet_id for one in found.offenders} == {wallet.id}
 

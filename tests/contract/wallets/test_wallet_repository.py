@@ -10,6 +10,7 @@ from services.kit.data.errors import AlreadyExists
 from services.kit.errors import IdempotencyKeyReused, InvalidFilter, InvalidPageToken
 from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
+from services.wallets.rules import constraints
 from services.wallets.rules.entities import (
     BALANCE_CENTS_MAX,
     NewWallet,
@@ -27,12 +28,7 @@ from services.wallets.rules.errors import (
 )
 from services.wallets.rules.ledger import Accepted, Decision
 from services.wallets.rules.requests import Credit, Deduct
-from services.wallets.usecases.ports import (
-    ID_CONSTRAINT,
-    OWNER_CONSTRAINT,
-    TRANSACTIONS,
-    WALLETS,
-)
+from services.wallets.rules.resources import TRANSACTIONS, WALLETS
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import BeginWallets
 
@@ -118,8 +114,8 @@ async def test_repositories_name_the_constraint_that_refuses_a_wallet(begin: Beg
         await work.wallets.create(new)
         await work.commit()
     for again, constraint in (
-        (NewWallet(id=new.id, customer_id=uuid7()), ID_CONSTRAINT),
-        (NewWallet(id=uuid7(), customer_id=new.customer_id), OWNER_CONSTRAINT),
+        (NewWallet(id=new.id, customer_id=uuid7()), constraints.WALLET_ID),
+        (NewWallet(id=uuid7(), customer_id=new.customer_id), constraints.WALLET_OWNER),
     ):
         with pytest.raises(AlreadyExists) as refused:
             async with begin() as work:

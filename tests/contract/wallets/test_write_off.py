@@ -11,8 +11,8 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import IdempotencyKeyReused
 from services.wallets.rules.entities import Wallet
 from services.wallets.rules.errors import AlreadyCharged, HoldActive, InsufficientFunds, RefundExceedsCharge
-from services.wallets.rules.ledger import Accepted
-from services.wallets.rules.requests import WriteOff
+from services.wallets.rules.ledger import Accepted, WrittenOff
+from services.wallets.rules.requests import JobCharge, WriteOff
 from services.wallets.usecases.wallets import WalletsService
 from tests.contract.wallets.test_holds_and_refunds import charge, funded, held, place, refund, released, verified
 from tests.support.wallets_work import BeginWallets, sql_work
@@ -40,7 +40,6 @@ async def test_a_declined_charge_is_written_off_and_answered_ever_after(
     assert declined.job_id is not None
     request = write_off(wallet, 30, declined.job_id, declined.hold_id)
     done = await service.write_off(request)
-    assert done.adjustment is not None
     assert not done.replayed
     assert await service.get(wallet.id) == done.wallet
     assert (done.wallet.current_balance_cents, done.wallet.last_sequence) == (10, 3)
@@ -89,8 +88,8 @@ async def test_what_was_written_off_can_not_be_refunded_by_job_or_transaction(se
     wallet = await funded(service, 10)
     done = await service.write_off(write_off(wallet, 30, job_id := uuid7()))
     for request in (
-        refund(0, refunded_job_id=job_id),
-        refund(1, refunded_id=done.transaction.id),
+        refund(0, charge=JobCharge(job_id)),
+        refund(1, charge=done.transaction.id),
     ):
         with pytest.raises(RefundExceedsCharge) as error:
             await service.refund(request)
@@ -102,7 +101,7 @@ async def test_a_charge_beside_a_write_off_can_still_be_refunded(service: Wallet
     await service.write_off(write_off(wallet, 30, uuid7()))
     await held(service, placed := place(wallet.owner, 60))
     await service.deduct(charge(placed, 60))
-    back = await service.refund(refund(0, refunded_job_id=placed.job_id))
+    back = await service.refund(refund(0, charge=JobCharge(placed.job_id)))
     assert back.wallet.current_balance_cents == 100
 
 
@@ -122,7 +121,7 @@ async def test_charges_and_write_offs_of_one_job_at_once_make_one_deduction(data
         assert len({one.transaction.id for one in done}) == 1
         refused = {type(one) for one in answers if not isinstance(one, Accepted)}
         assert refused <= {AlreadyCharged, InsufficientFunds}
-        paid_cents = 0 if done[0].adjustment or any(one.adjustment for one in done) else 30
+        paid_cents = 0 if any(isinstance(one, WrittenOff) for one in done) else 30
         stored = await first.get(wallet.id)
         assert stored.current_balance_cents == wallet.current_balance_cents - paid_cents
         assert stored.last_sequence == (2 if paid_cents else 3)

@@ -33,10 +33,10 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
+from services.wallets.rules.books import START
 from services.wallets.rules.entities import HoldState, Owner
-from services.wallets.rules.requests import Credit, Deduct, Refund, ReleaseHold, WriteOff
-from services.wallets.usecases.ports import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
-from services.wallets.usecases.verify_ledger import START
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, Refund, ReleaseHold, WriteOff
+from services.wallets.rules.resources import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
 from tests.support.jobs_examples import MINUTE, NOW, new_job
 from tests.support.jobs_work import JobsWork
 from tests.support.jobs_work import sql_work as jobs_work
@@ -429,8 +429,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     await recorded.call("get", lambda: work.wallets.get(wallet.id))
     await recorded.call("get by owner", lambda: work.wallets.get_by_owner(Owner(wallet.customer_id, "EUR")))
     mine = ListQuery(TRANSACTIONS.default_ordering, WALLET_ID.is_(wallet.id))
-    statement = await recorded.call("statement", lambda: work.statements.list_page(mine))
-    await recorded.call("get a transaction", lambda: work.statements.get(statement.items[0].id))
+    statement = await recorded.call("statement", lambda: work.ledger_transactions.list_page(mine))
+    await recorded.call("get a transaction", lambda: work.ledger_transactions.get(statement.items[0].id))
     paid = Credit(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="top-up")
     charged = Deduct(transaction_id=uuid7(), owner=wallet.owner, amount_cents=5, idempotency_key="a")
     await recorded.call("apply", lambda: work.ledger.apply([paid, charged]))
@@ -446,11 +446,11 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     await recorded.call("get a hold", lambda: work.holds.get(hold.id))
     await recorded.call("release", lambda: work.ledger.apply([ReleaseHold(hold_id=hold.id)]))
     charge = statement.items[1]
-    refund = Refund(transaction_id=uuid7(), refunded_job_id=charge.job_id, amount_cents=0, idempotency_key="back")
+    refund = Refund(transaction_id=uuid7(), charge=JobCharge(charge.job_id), amount_cents=0, idempotency_key="back")
     await recorded.call("refund", lambda: work.ledger.apply([refund]))
-    await recorded.call("at", lambda: work.statements.at(wallet.id, NOW))
+    await recorded.call("at", lambda: work.ledger_transactions.at(wallet.id, NOW))
     states = await recorded.call("states", lambda: work.books.states(START, 100))
-    await recorded.call("lines", lambda: work.books.lines(START, states, 1000))
+    await recorded.call("chain", lambda: work.books.chain(START, states, 1000))
 
     await read_audit_log(recorded)
     used = recorded.indexes()

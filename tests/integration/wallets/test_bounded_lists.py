@@ -20,7 +20,7 @@ from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet
 from services.wallets.rules.requests import Credit, PlaceHold
-from services.wallets.usecases.ports import HOLDS
+from services.wallets.rules.resources import HOLDS
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import sql_work
 

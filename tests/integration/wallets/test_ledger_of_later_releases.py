@@ -14,7 +14,7 @@ from services.kit.errors import DataCorrupt
 from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.ledger import Accepted, Held
-from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.wallets_work import sql_work
 
@@ -85,9 +85,9 @@ async def test_a_transaction_of_an_unknown_kind_is_in_the_way_of_its_own_key_alo
         await service.refund(
             Refund(
                 transaction_id=uuid7(),
-                refunded_id=charged.transaction.id,
+                charge=charged.transaction.id,
                 amount_cents=1,
                 idempotency_key="back",
             )
         )
-    await service.refund(Refund(transaction_id=uuid7(), refunded_job_id=jobs[0], amount_cents=1, idempotency_key="b"))
+    await service.refund(Refund(transaction_id=uuid7(), charge=JobCharge(jobs[0]), amount_cents=1, idempotency_key="b"))

@@ -94,9 +94,7 @@ async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_
 
     async def trouble() -> None:
         """Whatever can be asked of the locked wallet, again and again, alone and beside others."""
-        refund = Refund(
-            transaction_id=uuid7(), amount_cents=1, refunded_id=spent.transaction.id, idempotency_key="back"
-        )
+        refund = Refund(transaction_id=uuid7(), amount_cents=1, charge=spent.transaction.id, idempotency_key="back")
         for _ in range(2):
             calls = [
                 service.credit(credit(stuck.owner)),

@@ -48,7 +48,7 @@ from services.wallets.rpc.servicer import WalletServicer
 from services.wallets.store.ledger_sql import SqlLedger
 from services.wallets.store.sql import SqlHoldRepository, SqlTransactionRepository, SqlWalletRepository
 from services.wallets.store.verify_sql import SqlBooksReader
-from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from services.wallets.usecases.wallets import WalletsService
 from tests.conftest import as_service
 from tests.support.jobs_work import QueueForTests, UnservedForTests, nobody
@@ -102,7 +102,7 @@ def wallets_service(database: Database) -> WalletsService:
 def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     """WalletService on a database."""
     with _database(loop, "wallets", url) as database:
-        verification = Verification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
+        verification = LedgerVerification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
         yield WalletServicer(
             wallets_service(database), verification, _TOKENS, ContractValidator(), lambda: datetime.now(UTC)
         )

@@ -56,6 +56,7 @@ AREAS = (
 PENDING = frozenset(AREAS) - {
     "sdk",
     "runner",
+    "services/wallets",
     "scripts",
     "CHANGELOG.md",
     "SECURITY.md",

@@ -19,7 +19,7 @@ from services.wallets.rpc.convert_verify import (
     _TRANSACTIONS_DEFAULT,
     _TRANSACTIONS_MAX,
 )
-from services.wallets.usecases.verify_ledger import WALLETS_PER_PAGE
+from services.wallets.rules.books import WALLETS_PER_PAGE
 from tests.support.contract_texts import PROTOS, FieldText, comments, fields
 
 # What only a server makes, so that callers need not know how large it may be.

@@ -8,7 +8,7 @@ import pytest
 from services.customers.usecases.ports import CUSTOMERS
 from services.jobs.rules.resources import JOB_TYPES, JOBS
 from services.kit.query.resource import Resource
-from services.wallets.usecases.ports import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.rules.resources import HOLDS, TRANSACTIONS, WALLETS
 
 PROTOS = Path(__file__).parents[3] / "protos" / "innosystem"
 # What is written once.

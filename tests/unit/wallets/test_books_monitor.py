@@ -11,11 +11,11 @@ from services.kit.background import end
 from services.kit.data.errors import ConnectionFailed, SchemaBehind
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.background import books_monitor as module
-from services.wallets.background.books_monitor import Conservation, Held
-from services.wallets.usecases.verify_ledger import START, Findings, Offender, Position, Problem, Trial
+from services.wallets.background.books_monitor import BooksMonitor
+from services.wallets.rules.books import START, ActiveHolds, Findings, Offender, Position, Problem, TrialBalance
 
 NEXT = Position(uuid4(), 7)
-HELD = [Held("EUR", 2, 30, 4.0)]
+HELD = [ActiveHolds("EUR", 2, 30, 4.0)]
 
 
 class Pages:
@@ -30,7 +30,7 @@ class Pages:
             raise self.error
         self.asked.append(after)
         wrong = Offender(uuid4(), Problem.BALANCE, "no")
-        trials = {"EUR": Trial(balance_cents=100)}
+        trials = {"EUR": TrialBalance(balance_cents=100)}
         last = after == NEXT
         return Findings(
             sequence_gaps=1,
@@ -43,15 +43,15 @@ class Pages:
 
 
 class Holds:
-    async def held(self) -> list[Held]:
+    async def active_holds(self) -> list[ActiveHolds]:
         return HELD
 
 
-async def walked(monkeypatch: pytest.MonkeyPatch, pages: Pages) -> tuple[Conservation, list[float]]:
+async def walked(monkeypatch: pytest.MonkeyPatch, pages: Pages) -> tuple[BooksMonitor, list[float]]:
     """Lets a walk pass; answers what it leaves and how long the pauses were."""
     seconds = iter(range(10_000))
     monkeypatch.setattr(module, "monotonic", lambda: float(next(seconds)))
-    conservation = Conservation(MemoryTransactions(), pages, Holds(), timedelta(seconds=300))  # type: ignore[arg-type] # looks like one
+    monitor = BooksMonitor(MemoryTransactions(), pages, Holds(), timedelta(seconds=300))  # type: ignore[arg-type] # looks like one
     pauses: list[float] = []
 
     async def sleep(pause: float) -> None:
@@ -59,18 +59,18 @@ async def walked(monkeypatch: pytest.MonkeyPatch, pages: Pages) -> tuple[Conserv
 
     with monkeypatch.context() as patched:
         patched.setattr("services.wallets.background.books_monitor.asyncio.sleep", sleep)
-        await conservation._check()
-    return conservation, pauses
+        await monitor._check()
+    return monitor, pauses
 
 
 async def test_the_pages_of_a_walk_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     pages = Pages()
-    conservation, _ = await walked(monkeypatch, pages)
+    monitor, _ = await walked(monkeypatch, pages)
     assert pages.asked == [START, NEXT]
-    report = conservation.last
-    assert report is not None
-    assert (report.sequence_gaps, report.ledger_imbalance_cents, report.pending_imbalance_cents) == (2, 4, 6)
-    assert (report.offenders, report.balance_cents, report.held) == (1, {"EUR": 200}, HELD)
+    summary = monitor.last
+    assert summary is not None
+    assert (summary.sequence_gaps, summary.ledger_imbalance_cents, summary.pending_imbalance_cents) == (2, 4, 6)
+    assert (summary.offenders, summary.balance_cents, summary.active_holds) == (1, {"EUR": 200}, HELD)
 
 
 async def test_after_each_page_it_rests_for_so_long_that_it_takes_a_fiftieth_of_the_time(
@@ -83,14 +83,14 @@ async def test_after_each_page_it_rests_for_so_long_that_it_takes_a_fiftieth_of_
 @pytest.mark.parametrize("error", [ConnectionFailed(), SchemaBehind(), KeyError("currency")])
 async def test_a_walk_that_fails_with_whatever_leaves_no_figures_and_is_followed_by_others(error: Exception) -> None:
     pages = Pages()
-    conservation = Conservation(MemoryTransactions(), pages, Holds(), timedelta(0))  # type: ignore[arg-type] # looks like one
-    running = asyncio.create_task(conservation.run())
+    monitor = BooksMonitor(MemoryTransactions(), pages, Holds(), timedelta(0))  # type: ignore[arg-type] # looks like one
+    running = asyncio.create_task(monitor.run())
     async with asyncio.timeout(10):
-        await until(lambda: conservation.last is not None)
+        await until(lambda: monitor.last is not None)
         pages.error = error
-        await until(lambda: conservation.last is None)
+        await until(lambda: monitor.last is None)
         pages.error = None
-        await until(lambda: conservation.last is not None)
+        await until(lambda: monitor.last is not None)
     await end([running])
 
 

@@ -16,8 +16,8 @@ from services.wallets.rules.errors import (
     TransactionNotFound,
     WalletNotFound,
 )
-from services.wallets.rules.ledger import Accepted, Books, Decision, Held, changes, decide
-from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request
+from services.wallets.rules.ledger import Accepted, Decision, Held, LedgerRows, changes, decide
+from services.wallets.rules.requests import Credit, Deduct, JobCharge, PlaceHold, Refund, ReleaseHold, Request
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -52,11 +52,11 @@ def charge(cents: int, hold_id: UUID | None = HOLD, job_id: UUID = JOB, owner: O
 
 
 def refund(cents: int, key: str = "back", job_id: UUID = JOB) -> Refund:
-    return Refund(transaction_id=uuid4(), refunded_job_id=job_id, amount_cents=cents, idempotency_key=key)
+    return Refund(transaction_id=uuid4(), charge=JobCharge(job_id), amount_cents=cents, idempotency_key=key)
 
 
 def decided(wallets: Sequence[Wallet], *requests: Request) -> list[Decision]:
-    return decide(Books(wallets), requests, LATER)
+    return decide(LedgerRows(wallets), requests, LATER)
 
 
 def figures(decision: Decision) -> tuple[int, int]:
@@ -275,7 +275,7 @@ def test_a_refund_key_with_another_charge_is_refused_naming_it() -> None:
 
 def test_a_refund_by_job_and_one_by_transaction_are_the_same_request() -> None:
     asked = charge(45, None)
-    by_id = Refund(transaction_id=uuid4(), refunded_id=asked.transaction_id, amount_cents=20, idempotency_key="back")
+    by_id = Refund(transaction_id=uuid4(), charge=asked.transaction_id, amount_cents=20, idempotency_key="back")
     *_, again = decided([wallet(100)], asked, refund(20), by_id)
     assert isinstance(again, Accepted)
     assert again.replayed

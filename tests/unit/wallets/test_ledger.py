@@ -19,7 +19,7 @@ from services.wallets.rules.entities import (
     Wallet,
 )
 from services.wallets.rules.errors import BalanceOverflow, InsufficientFunds, WalletNotFound
-from services.wallets.rules.ledger import Accepted, Books, Decision, Key, changes, decide
+from services.wallets.rules.ledger import Accepted, Decision, Key, LedgerRows, changes, decide
 from services.wallets.rules.requests import Credit, Deduct, LedgerRequest
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -56,7 +56,7 @@ def charge(cents: int, job_id: UUID, owner: Owner = OWNER) -> Deduct:
 
 
 def decided(wallets: Iterable[Wallet], *requests: LedgerRequest, known: Sequence[Transaction] = ()) -> list[Decision]:
-    books = Books(wallets, {(one.wallet_id, one.idempotency_key): one for one in known})
+    books = LedgerRows(wallets, {(one.wallet_id, one.idempotency_key): one for one in known})
     return decide(books, requests, LATER)
 
 
@@ -263,7 +263,7 @@ class Stored:
 
     def apply(self, requests: Sequence[LedgerRequest]) -> list[Decision]:
         charged = {one.job_id: one.id for one in self.transactions.values() if one.job_id is not None}
-        decisions = decide(Books(self.wallets.values(), self.transactions, charged=charged), requests, LATER)
+        decisions = decide(LedgerRows(self.wallets.values(), self.transactions, charged=charged), requests, LATER)
         found = changes(decisions)
         self.wallets |= {one.id: one for one in found.wallets}
         self.transactions |= {(one.wallet_id, one.idempotency_key): one for one in found.transactions}

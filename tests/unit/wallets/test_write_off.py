@@ -14,7 +14,7 @@ from services.wallets.rules.errors import (
     RefundExceedsCharge,
     WalletNotFound,
 )
-from services.wallets.rules.ledger import Accepted, Decision, changes
+from services.wallets.rules.ledger import Accepted, Decision, WrittenOff, changes
 from services.wallets.rules.requests import Credit, WriteOff
 from tests.unit.wallets.test_holds_and_refunds import (
     HOLD,
@@ -42,8 +42,8 @@ def write_off(cents: int, job_id: UUID = JOB, hold_id: UUID | None = None) -> Wr
     )
 
 
-def accepted(decision: Decision) -> Accepted:
-    assert isinstance(decision, Accepted), decision
+def written_off(decision: Decision) -> WrittenOff:
+    assert isinstance(decision, WrittenOff), decision
     return decision
 
 
@@ -51,9 +51,8 @@ def accepted(decision: Decision) -> Accepted:
 def test_a_write_off_is_an_adjustment_and_the_deduction_and_leaves_the_balance_whatever_it_is(balance: int) -> None:
     request = write_off(30)
     [decision] = decided([before := wallet(balance)], request)
-    done = accepted(decision)
+    done = written_off(decision)
     assert figures(done) == (balance, 0)
-    assert done.adjustment is not None
     lines = [done.adjustment, done.transaction]
     assert [(one.kind, one.counter_account) for one in lines] == [
         (TransactionKind.ADJUSTMENT, CounterAccount.ADJUSTMENT),
@@ -72,7 +71,7 @@ def test_a_write_off_is_an_adjustment_and_the_deduction_and_leaves_the_balance_w
 
 def test_the_same_write_off_again_gets_the_first_answer_and_writes_nothing() -> None:
     decisions = decided([wallet(0)], write_off(30), write_off(30))
-    first, again = map(accepted, decisions)
+    first, again = map(written_off, decisions)
     assert again.replayed
     assert (again.adjustment, again.transaction) == (first.adjustment, first.transaction)
     assert len(changes(decisions).transactions) == 2
@@ -89,16 +88,18 @@ def test_a_job_written_off_with_other_parameters_is_refused(other: WriteOff, fie
 
 
 def test_a_charge_after_the_write_off_is_answered_with_its_deduction() -> None:
-    written, charged = map(accepted, decided([wallet(500)], write_off(30), charge(30, hold_id=None)))
+    written, charged = decided([wallet(500)], write_off(30), charge(30, hold_id=None))
+    assert isinstance(charged, Accepted)
     assert charged.replayed
-    assert charged.transaction == written.transaction
+    assert charged.transaction == written_off(written).transaction
     assert figures(charged) == (500, 0)
 
 
 def test_a_job_that_was_charged_is_not_written_off() -> None:
     charged, refused = decided([wallet(30)], charge(30, hold_id=None), write_off(30))
     assert isinstance(refused, AlreadyCharged)
-    assert (refused.job_id, refused.transaction_id) == (JOB, accepted(charged).transaction.id)
+    assert isinstance(charged, Accepted)
+    assert (refused.job_id, refused.transaction_id) == (JOB, charged.transaction.id)
 
 
 def test_money_that_is_still_held_for_the_job_is_charged_and_not_written_off() -> None:
@@ -110,8 +111,8 @@ def test_money_that_is_still_held_for_the_job_is_charged_and_not_written_off() -
 
 def test_a_hold_that_ended_or_was_never_placed_is_in_nobodys_way() -> None:
     *_, ended = decided([wallet(30)], place(30), release(), write_off(30, hold_id=HOLD))
-    assert accepted(ended).ended is None
-    assert accepted(ended).transaction.hold_id == HOLD
+    assert written_off(ended).ended is None
+    assert written_off(ended).transaction.hold_id == HOLD
     [never] = decided([wallet(30)], write_off(30, hold_id=HOLD))
     assert figures(never) == (30, 0)
 
@@ -143,7 +144,8 @@ def test_a_write_off_on_an_unknown_wallet_is_refused() -> None:
 def test_a_balance_too_large_to_add_the_adjustment_is_refused_and_nothing_is_written() -> None:
     decisions = decided([wallet(BALANCE_CENTS_MAX)], write_off(1), charge(1, hold_id=None))
     assert isinstance(decisions[0], BalanceOverflow)
-    assert not accepted(decisions[1]).replayed
+    assert isinstance(decisions[1], Accepted)
+    assert not decisions[1].replayed
     assert figures(decisions[1]) == (BALANCE_CENTS_MAX - 1, 0)
 
 

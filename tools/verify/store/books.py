@@ -8,7 +8,7 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from services.wallets.store.verify_sql import SqlBooksReader
-from services.wallets.usecases.verify_ledger import Verification
+from services.wallets.usecases.verify_ledger import LedgerVerification
 from tools.verify.findings import Limits
 from tools.verify.store.customers import SqlCustomersBooks
 from tools.verify.store.jobs import SqlJobsBooks
@@ -49,7 +49,7 @@ async def open_books(
         books = Books(
             jobs=SqlJobsBooks(in_jobs, limits),
             ledger=SqlLedgerBooks(in_wallets, limits),
-            wallets=Verification(in_wallets, SqlBooksReader(in_wallets)),
+            wallets=LedgerVerification(in_wallets, SqlBooksReader(in_wallets)),
             customers=SqlCustomersBooks(in_customers),
             rows=[SqlRowBooks(transactions, rule, limits) for transactions, own in rules for rule in own],
         )
