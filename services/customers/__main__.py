@@ -1,8 +1,10 @@
-"""The customers process: `python -m services.customers`. The only place where its parts are put together."""
+"""The customers process: `python -m services.customers`. The only module that puts its parts together."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
@@ -13,6 +15,7 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.customers.store.tables import metadata
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
+from services.customers.usecases.ports import Changed
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
@@ -21,23 +24,48 @@ from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.settings import DatabaseSettings, load, load_redis
 
 
+@dataclass(frozen=True)
+class Stores:
+    """The stored customers and API keys."""
+
+    transactions: SqlTransactions
+    customers: SqlCustomerRepository
+    api_keys: SqlApiKeyRepository
+
+    @classmethod
+    def of(cls, database: Database) -> "Stores":
+        """Create the stores of a database."""
+        transactions = SqlTransactions(database)
+        return cls(transactions, SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions))
+
+
+@dataclass(frozen=True)
+class UseCases:
+    """The use cases of the service."""
+
+    customers: CustomersService
+    api_keys: ApiKeyService
+
+    @classmethod
+    def of(cls, stores: Stores, now: Callable[[], datetime], changed: Changed) -> "UseCases":
+        """Create the use cases on the stores."""
+        return cls(
+            CustomersService(stores.transactions, stores.customers, stores.api_keys, changed),
+            ApiKeyService(stores.transactions, stores.customers, stores.api_keys, now, changed),
+        )
+
+
 async def main() -> None:
-    """Builds the service and serves until it is told to stop."""
+    """Build the service and serve until the process is asked to stop."""
     server_settings = load(CustomersServerSettings, "CUSTOMERS_")
     database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
     async with AsyncExitStack() as opened:
         database = Database.connect(database_settings, application_name="innosystem-customers")
         opened.push_async_callback(database.close)
         schema = SchemaGate.of("customers", database_settings, metadata, database)
-        told = await opened.enter_async_context(announcements(load_redis()))
-        transactions = SqlTransactions(database)
-        customers = SqlCustomerRepository(transactions)
-        api_keys = SqlApiKeyRepository(transactions)
-        servicer = CustomerServicer(
-            CustomersService(transactions, customers, api_keys, told.changed),
-            ApiKeyService(transactions, customers, api_keys, database.now, told.changed),
-            PageTokens(schema.page_token_key),
-        )
+        changes = await opened.enter_async_context(announcements(load_redis()))
+        use_cases = UseCases.of(Stores.of(database), database.now, changes.changed)
+        servicer = CustomerServicer(use_cases.customers, use_cases.api_keys, PageTokens(schema.page_token_key))
         server = Server(
             settings=server_settings,
             served=[
@@ -47,13 +75,13 @@ async def main() -> None:
                 )
             ],
             required={"database": schema.check},
-            background=told.background,
+            background=changes.background,
         )
         await server.run()
 
 
 def run(arguments: Sequence[str] = ()) -> None:
-    """Runs the service as a process, or as several: `--processes 2`."""
+    """Run the service as one process, or as several: `--processes 2`."""
     serve("customers", main, CustomersServerSettings, arguments)
 
 

@@ -4,6 +4,6 @@ from services.kit.settings import ServerSettings
 
 
 class CustomersServerSettings(ServerSettings):
-    """The server: CUSTOMERS_LISTEN_ADDRESS and so on."""
+    """The settings of the server, such as CUSTOMERS_LISTEN_ADDRESS."""
 
     listen_address: str = "127.0.0.1:50051"

@@ -1,7 +1,6 @@
-"""Tells other services that what they remember of a customer is out of date.
+"""Announces changes of customers to other services, whose caches forget the customer within milliseconds.
 
-They forget it within milliseconds. Nothing waits for a message, and none is sure to arrive: what they remember ends by
-itself after `JOBS_CACHE_TTL_SECONDS`.
+A message is neither awaited nor guaranteed to arrive: entries of those caches expire after `JOBS_CACHE_TTL_SECONDS`.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from services.customers.usecases.customers import Changed
+from services.customers.usecases.ports import Changed
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.names import CUSTOMERS
 from services.kit.redis.pubsub import redis_client
@@ -22,11 +21,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Announcements:
-    """How changes are told.
+    """The announcements of changes.
 
     Attributes:
-        changed: Notes that a customer has changed.
-        background: What sends it.
+        changed: Announces that a customer has changed.
+        background: Sends the announcements.
     """
 
     changed: Changed
@@ -35,9 +34,9 @@ class Announcements:
 
 @asynccontextmanager
 async def announcements(settings: RedisSettings | None) -> AsyncIterator[Announcements]:
-    """Open what changes are told by, over Redis; without Redis nobody is told."""
+    """Open announcements over Redis; without Redis they are dropped."""
     if settings is None:
-        log.warning("REDIS_URL is not set: other services notice changes of customers only when their caches end")
+        log.warning("redis_not_configured", consequence="other services notice changes when their caches expire")
         yield Announcements(lambda _customer_id: None, ())
         return
     async with redis_client(settings) as client:

@@ -1,4 +1,4 @@
-"""Between the messages of the customers contract and the domain."""
+"""Conversion between the messages of the customers contract and the domain."""
 
 from innosystem.customers.v1 import customer_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
@@ -10,7 +10,7 @@ from services.kit.rpc.status import to_status
 
 
 def customer_message(customer: Customer) -> customer_pb2.Customer:
-    """The customer as clients see it: no hash leaves the service."""
+    """Return the customer as clients see it: no hash leaves the service."""
     return customer_pb2.Customer(
         id=str(customer.id),
         name=customer.name,
@@ -24,14 +24,14 @@ def customer_message(customer: Customer) -> customer_pb2.Customer:
 
 
 def customer_result(result: Customer | DomainError) -> pb.BatchGetCustomersResult:
-    """The answer to one ID of a batch."""
+    """Return the result of one ID of a batch."""
     if isinstance(result, DomainError):
         return pb.BatchGetCustomersResult(error=to_status(result))
     return pb.BatchGetCustomersResult(customer=customer_message(result))
 
 
 def api_key_message(key: ApiKey) -> customer_pb2.ApiKey:
-    """The key as clients see it: no hash leaves the service."""
+    """Return the key as clients see it: no hash leaves the service."""
     return customer_pb2.ApiKey(
         id=str(key.id),
         customer_id=str(key.customer_id),

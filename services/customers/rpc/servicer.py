@@ -1,4 +1,4 @@
-"""CustomerService over gRPC: parses, calls the use case, converts. Rules and errors live further in."""
+"""CustomerService over gRPC: parses requests, calls use cases, and converts results."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ import grpc.aio
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
 from services.customers.rpc.convert import api_key_message, customer_message, customer_result
+from services.customers.rules.resources import API_KEYS, CUSTOMERS
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
-from services.customers.usecases.ports import API_KEYS, CUSTOMERS
 from services.kit.query.page import PageTokens
 from services.kit.rpc.batches import batch_results, parse_id
 from services.kit.rpc.convert import id_or_new, masked, require_set, required_id

@@ -12,26 +12,26 @@ PREFIX_LENGTH = 12
 
 @dataclass(frozen=True)
 class SecretKey:
-    """An API key as it is handed out, once. Only what is derived from it is stored.
+    """An API key as its customer receives it, once. Only its hash and its prefix are stored.
 
-    It is 32 random bytes, so a plain hash is enough: there is nothing to guess, other than with a password.
+    It contains 32 random bytes, so a plain hash is enough: unlike a password, it cannot be guessed.
     """
 
     secret: str
 
     @classmethod
     def generate(cls) -> Self:
-        """Make a new random key."""
+        """Create a new random key."""
         return cls("inno_" + secrets.token_urlsafe(32))
 
     @property
     def prefix(self) -> str:
-        """The first characters, enough for a person to tell keys apart."""
+        """The first characters, by which people tell keys apart."""
         return self.secret[:PREFIX_LENGTH]
 
     @property
     def hash(self) -> bytes:
-        """What is stored: SHA-256, 32 bytes."""
+        """The stored hash: SHA-256, 32 bytes."""
         return sha256(self.secret.encode()).digest()
 
 
@@ -40,7 +40,8 @@ class NewApiKey:
     """An API key about to be stored.
 
     Attributes:
-        request_digest: Tells whether a repeated rotation has the same parameters; empty if no rotation made the key.
+        request_digest: The parameters of the rotation that created the key, to compare with a repeated one; empty if
+            no rotation created it.
     """
 
     id: UUID
@@ -51,7 +52,7 @@ class NewApiKey:
 
     @classmethod
     def of(cls, secret: SecretKey, *, id: UUID, customer_id: UUID, request_digest: bytes = b"") -> Self:
-        """Make what is stored of a key."""
+        """Return the stored form of a key."""
         return cls(
             id=id, customer_id=customer_id, prefix=secret.prefix, hash=secret.hash, request_digest=request_digest
         )
@@ -62,7 +63,7 @@ class ApiKey(NewApiKey):
     """A stored API key.
 
     Attributes:
-        expires_at: When it ends or has ended; None for the present key of a customer.
+        expires_at: The expiry, past or future; None for the present key of a customer.
     """
 
     expires_at: datetime | None = None
@@ -71,9 +72,9 @@ class ApiKey(NewApiKey):
     version: int = 1
 
     def works(self, now: datetime) -> bool:
-        """Return whether the key has not ended."""
+        """Return whether the key has not expired."""
         return self.expires_at is None or now < self.expires_at
 
-    def ending(self, at: datetime) -> Self:
-        """Return the key with its end; one that was given an earlier end keeps it."""
+    def expiring(self, at: datetime) -> Self:
+        """Return the key with its expiry; an earlier expiry is kept."""
         return replace(self, expires_at=at if self.expires_at is None else min(at, self.expires_at))

@@ -13,9 +13,9 @@ class NewCustomer:
     """A customer about to be stored.
 
     Attributes:
-        api_key_prefix: Of the present key, the one that a rotation replaces; empty if there is none.
-        api_key_hash: Of the same key, for the release before this one.
-        request_digest: Tells whether a repeated create has the same parameters (`services.kit.idempotency`).
+        api_key_prefix: The prefix of the present key, which a rotation replaces; empty without a present key.
+        api_key_hash: The hash of the present key, for the previous release.
+        request_digest: The parameters of the create, to compare with a repeated one (`services.kit.idempotency`).
     """
 
     id: UUID
@@ -30,11 +30,11 @@ class NewCustomer:
 class Customer(NewCustomer):
     """A stored customer.
 
-    The hashes of keys are here for the release before this one, which looks for keys nowhere else. They are to go with
-    the release after this one; the keys are in a table of their own (`services.customers.rules.api_keys`).
+    The hashes of keys are for the previous release, which looks up keys only here. The next release removes them: keys
+    have a table of their own (`services.customers.rules.api_keys`).
 
     Attributes:
-        previous_api_key_hash: The key before the present one, which works until `previous_api_key_expires_at`.
+        previous_api_key_hash: The hash of the previous key, which works until `previous_api_key_expires_at`.
         version: Counts the changes; the etag.
     """
 
@@ -47,15 +47,15 @@ class Customer(NewCustomer):
 
     @property
     def etag(self) -> str:
-        """Changes with every change of the customer."""
+        """The version, which changes with every change of the customer."""
         return str(self.version)
 
     def with_key(self, key: NewApiKey, until: datetime | None) -> Self:
-        """Gives the customer its next present key.
+        """Return the customer with its next present key.
 
         Args:
             key: The new key.
-            until: When the one before it ends; None if that is now.
+            until: The expiry of the replaced key; None to end it now.
         """
         kept = self.api_key_hash is not None and until is not None
         return replace(
@@ -67,7 +67,7 @@ class Customer(NewCustomer):
         )
 
     def without_key(self, key: NewApiKey) -> Self:
-        """Takes a key away, if it is the present or the previous one."""
+        """Return the customer without a key, if it is the present or the previous one."""
         if key.hash == self.api_key_hash:
             return replace(self, api_key_prefix="", api_key_hash=None)
         if key.hash == self.previous_api_key_hash:

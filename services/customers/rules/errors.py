@@ -1,4 +1,4 @@
-"""What the customers service refuses, and why."""
+"""The errors of the customers service."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -25,7 +25,7 @@ class ApiKeyNotFound(DomainError):
 
 @dataclass(eq=False)
 class EmailTaken(FieldError):
-    """Another customer has the email address {email}; the address of an inactive customer stays taken."""
+    """Another customer has the email address {email}; inactive customers keep their addresses."""
 
     reason = "EMAIL_TAKEN"
     field = "email"
@@ -34,6 +34,6 @@ class EmailTaken(FieldError):
 
 @dataclass(eq=False)
 class BadApiKey(DomainError):
-    """The API key is unknown or no longer valid: check it, or have it replaced with RotateApiKey."""
+    """The API key is unknown or no longer valid: check it, or replace it with RotateApiKey."""
 
     reason = "BAD_CREDENTIALS"

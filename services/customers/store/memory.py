@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from typing_extensions import override
+
+from services.customers.rules import constraints
 from services.customers.rules.api_keys import ApiKey, NewApiKey
 from services.customers.rules.entities import Customer, NewCustomer
-from services.customers.usecases.ports import API_KEYS, CUSTOMERS, EMAIL_CONSTRAINT, ID_CONSTRAINT
+from services.customers.rules.resources import API_KEYS, CUSTOMERS
+from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 
 
-class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
+class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer], CustomerRepository):
     """The customers of a `MemoryStore`."""
 
     table = "customers"
@@ -18,12 +22,12 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
     resource = CUSTOMERS
     audited = True
     unique = (
-        Unique(ID_CONSTRAINT, lambda customer: customer.id),
-        Unique(EMAIL_CONSTRAINT, lambda customer: customer.email.lower()),
+        Unique(constraints.CUSTOMER_ID, lambda customer: customer.id),
+        Unique(constraints.CUSTOMER_EMAIL, lambda customer: customer.email.lower()),
     )
 
+    @override
     async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
-        """Look at all keys."""
         keys: dict[UUID, ApiKey] = self._transactions.resource.tables.get(MemoryApiKeyRepository.table, {})
         for key in keys.values():
             if key.hash == api_key_hash and key.works(now):
@@ -31,7 +35,7 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer]):
         return None
 
 
-class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey]):
+class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey], ApiKeyRepository):
     """The API keys of a `MemoryStore`."""
 
     table = "api_keys"
@@ -39,10 +43,10 @@ class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey]):
     resource = API_KEYS
     audited = True
     unique = (
-        Unique("pk_api_keys", lambda key: key.id),
-        Unique("uq_api_keys_hash", lambda key: key.hash),
+        Unique(constraints.API_KEY_ID, lambda key: key.id),
+        Unique(constraints.API_KEY_HASH, lambda key: key.hash),
     )
 
-    async def without_end(self, customer_id: UUID) -> Sequence[ApiKey]:
-        """Look at all keys."""
+    @override
+    async def without_expiry(self, customer_id: UUID) -> Sequence[ApiKey]:
         return [key for key in self._rows.values() if key.customer_id == customer_id and key.expires_at is None]

@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 
+from services.customers.rules import constraints
 from services.kit.data.tables import audit_log, bytes_column, created_at, make_metadata, time_column, updated_at
 
 metadata = make_metadata()
@@ -44,9 +45,9 @@ customers = Table(
     ),
 )
 
-# Email addresses are unique whatever their case, also those of inactive customers.
-Index("uq_customers_email", func.lower(customers.c.email), unique=True)
-# The release before this one looks customers up by either key, and writes these columns alone.
+# Email addresses are unique regardless of case, and include those of inactive customers.
+Index(constraints.CUSTOMER_EMAIL, func.lower(customers.c.email), unique=True)
+# The previous release looks up customers by either key, and writes only these columns.
 Index("uq_customers_api_key_hash", customers.c.api_key_hash, unique=True)
 Index("uq_customers_previous_api_key_hash", customers.c.previous_api_key_hash, unique=True)
 # ListCustomers in its default order.
@@ -56,8 +57,8 @@ api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Uuid, primary_key=True),
-    # Checked at the commit: the first key of a customer is stored before the customer, whose row the trigger below
-    # takes for one that the release before this one has written.
+    # Checked at the commit: the first key of a customer is stored before the customer, so that the trigger below finds
+    # it and does not take the row for one of the previous release.
     Column("customer_id", Uuid, ForeignKey("customers.id", deferrable=True, initially="DEFERRED"), nullable=False),
     Column("prefix", Text(collation="C"), nullable=False),
     bytes_column("hash", nullable=False),
@@ -69,14 +70,14 @@ api_keys = Table(
 )
 
 # ResolveApiKey.
-Index("uq_api_keys_hash", api_keys.c.hash, unique=True)
+Index(constraints.API_KEY_HASH, api_keys.c.hash, unique=True)
 # ListApiKeys in its default order.
 Index("ix_api_keys_customer_id", api_keys.c.customer_id, api_keys.c.created_at, api_keys.c.id)
 
-# While pods are replaced, the release before this one makes and replaces keys in the columns of `customers`. What it
-# does there counts here: a new key is one of the table, and the one that it replaces is given its end. A key that the
-# table knows, and an end that it has given, stay as they are, so what this release writes to both is left alone.
-# To go, with those columns, with the release after this one.
+# During a rolling update, the previous release creates and replaces keys in the columns of `customers`. The trigger
+# repeats its changes here: it inserts a new key into the table, and sets the expiry of the replaced key. Keys and
+# expiries that the table already has stay unchanged, and so do the writes of this release to both places.
+# The next release removes the trigger and those columns.
 FOLLOW_NEIGHBOUR = (
     """
     CREATE FUNCTION follow_keys_of_customers() RETURNS trigger LANGUAGE plpgsql AS $$

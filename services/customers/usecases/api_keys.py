@@ -1,4 +1,4 @@
-"""What can be done with API keys."""
+"""The use cases of API keys."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,8 +9,9 @@ from uuid import UUID
 from services.customers.rules.api_keys import ApiKey, NewApiKey, SecretKey
 from services.customers.rules.entities import Customer
 from services.customers.rules.errors import ApiKeyNotFound, BadApiKey
-from services.customers.usecases.customers import RETRIES, Changed, existing
-from services.customers.usecases.ports import CUSTOMER_ID, ApiKeyRepository, CustomerRepository
+from services.customers.rules.resources import CUSTOMER_ID
+from services.customers.usecases.customers import RETRIES, existing
+from services.customers.usecases.ports import ApiKeyRepository, Changed, CustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
@@ -20,7 +21,7 @@ from services.kit.query.page import ListQuery, Page
 
 @dataclass(frozen=True)
 class RotatedKey:
-    """The answer to a rotation: the secret is None if the call was a repeated one."""
+    """The result of a rotation: the secret is None if the call was repeated."""
 
     customer: Customer
     key: ApiKey
@@ -28,14 +29,14 @@ class RotatedKey:
 
 
 class ApiKeyService:
-    """The use cases of API keys. Each is one transaction.
+    """The use cases of API keys. Each is one database transaction.
 
     Args:
-        transactions: Where they begin.
+        transactions: The database transactions.
         customers: The stored customers.
         api_keys: The stored API keys.
-        now: The time, by which keys end.
-        changed: Tells other services.
+        now: Returns the time, by which keys expire.
+        changed: Announces changes to other services.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class ApiKeyService:
 
     @transactional(retries=RETRIES, patient=True)
     async def rotate(self, customer_id: UUID, api_key_id: UUID, overlap: timedelta) -> RotatedKey:
-        """Make a new present key; the one before it works until the overlap has passed.
+        """Create a new present key; the previous one works until the overlap has passed.
 
         Raises:
-            CustomerNotFound: If there is no such customer.
-            IdempotencyKeyReused: If the ID was used for another customer or overlap, or by no rotation.
+            CustomerNotFound: If the customer does not exist.
+            IdempotencyKeyReused: If the ID was used for another customer or overlap, or not by a rotation.
         """
         parameters = {"customer_id": str(customer_id), "overlap": overlap}
         customer = await self._customers.get_locked(customer_id)
@@ -70,24 +71,24 @@ class ApiKeyService:
         secret = SecretKey.generate()
         new = NewApiKey.of(secret, id=api_key_id, customer_id=customer_id, request_digest=digest(parameters))
         until = self._now() + overlap
-        for replaced in await self._api_keys.without_end(customer_id):
-            await self._api_keys.update(replaced.ending(until))
+        for replaced in await self._api_keys.without_expiry(customer_id):
+            await self._api_keys.update(replaced.expiring(until))
         try:
             key = await self._api_keys.create(new)
         except AlreadyExists as error:
-            # Another customer was given a key with this ID at the same moment, as the next try sees.
+            # Another customer received a key with this ID at the same time, as the next attempt sees.
             raise Conflict from error
-        self._tell(customer_id)
+        self._announce(customer_id)
         changed = customer.with_key(new, until if overlap else None)
         return RotatedKey(await self._customers.update(changed), key, secret)
 
     @transactional(retries=RETRIES, patient=True)
     async def revoke(self, customer_id: UUID, api_key_id: UUID) -> ApiKey:
-        """End a key now; one that has ended stays as it is.
+        """End a key now; an expired key stays unchanged.
 
         Raises:
-            CustomerNotFound: If there is no such customer.
-            ApiKeyNotFound: If the customer has no such key.
+            CustomerNotFound: If the customer does not exist.
+            ApiKeyNotFound: If the customer does not have the key.
         """
         customer = existing(await self._customers.get_locked(customer_id), customer_id)
         key = await self._api_keys.get(api_key_id)
@@ -96,8 +97,8 @@ class ApiKeyService:
         now = self._now()
         if not key.works(now):
             return key
-        self._tell(customer_id)
-        ended = await self._api_keys.update(key.ending(now))
+        self._announce(customer_id)
+        ended = await self._api_keys.update(key.expiring(now))
         if (changed := customer.without_key(key)) != customer:
             await self._customers.update(changed)
         return ended
@@ -107,7 +108,7 @@ class ApiKeyService:
         """Return a page of a customer's keys.
 
         Raises:
-            CustomerNotFound: If there is no such customer.
+            CustomerNotFound: If the customer does not exist.
         """
         existing(await self._customers.get(customer_id), customer_id)
         own = CUSTOMER_ID.is_(customer_id) & query.specification
@@ -118,12 +119,12 @@ class ApiKeyService:
         """Return the customer that a key belongs to, active or not.
 
         Raises:
-            BadApiKey: If the key is unknown or has ended.
+            BadApiKey: If the key is unknown or has expired.
         """
         customer = await self._customers.get_by_api_key_hash(SecretKey(secret).hash, self._now())
         if customer is None:
             raise BadApiKey
         return customer
 
-    def _tell(self, customer_id: UUID) -> None:
+    def _announce(self, customer_id: UUID) -> None:
         self.transactions.after_end(lambda: self._changed(customer_id))

@@ -1,16 +1,17 @@
-"""What can be done with customers."""
+"""The use cases of customers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from services.customers.rules import constraints
 from services.customers.rules.api_keys import NewApiKey, SecretKey
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.errors import CustomerNotFound, EmailTaken
-from services.customers.usecases.ports import EMAIL_CONSTRAINT, ApiKeyRepository, CustomerRepository
+from services.customers.usecases.ports import ApiKeyRepository, Changed, CustomerRepository
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
@@ -18,29 +19,26 @@ from services.kit.errors import DomainError, EtagMismatch
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
-#: Called when customers are no longer what other services may remember of them. Neither waits nor fails.
-Changed = Callable[[UUID], None]
-
-#: How often a change is made anew that another one got in the way of.
+#: How often a change is repeated after a concurrent change.
 RETRIES: Final = 4
 
 
 @dataclass(frozen=True)
 class CreatedCustomer:
-    """The answer to a create: the key is None if the call was a repeated one."""
+    """The result of a create: the key is None if the call was repeated."""
 
     customer: Customer
     api_key: SecretKey | None
 
 
 class CustomersService:
-    """The use cases of customers. Each is one transaction.
+    """The use cases of customers. Each is one database transaction.
 
     Args:
-        transactions: Where they begin.
+        transactions: The database transactions.
         customers: The stored customers.
         api_keys: The stored API keys.
-        changed: Tells other services.
+        changed: Announces changes to other services.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class CustomersService:
         self._changed = changed
 
     async def create(self, customer_id: UUID, name: str, email: str) -> CreatedCustomer:
-        """Store a customer with a new API key; the same call again returns the customer without key.
+        """Store a customer with a new API key; a repeated call returns the customer without the key.
 
         Raises:
             EmailTaken: If another customer has the address.
@@ -78,7 +76,7 @@ class CustomersService:
                     await self._api_keys.create(NewApiKey.of(secret, id=uuid7(), customer_id=customer_id))
                     return CreatedCustomer(await self._customers.create(new), secret)
         except AlreadyExists as error:
-            # The same call may have been faster in another process: then both constraints may be the one named.
+            # The same call may have won in another process: the database names either of the two constraints then.
             async with self.transactions.begin(read_only=True):
                 known = await self._customers.get(customer_id)
             if known is None:
@@ -91,13 +89,13 @@ class CustomersService:
         """Return a customer.
 
         Raises:
-            CustomerNotFound: If there is none.
+            CustomerNotFound: If the customer does not exist.
         """
         return existing(await self._customers.get(customer_id), customer_id)
 
     @transactional(read_only=True)
     async def get_many(self, customer_ids: Sequence[UUID]) -> list[Customer | DomainError]:
-        """Return customers, or that there is none, aligned with the IDs."""
+        """Return customers, or the error of a missing one, aligned with the IDs."""
         found = await self._customers.get_many(set(customer_ids))
         return [found.get(one) or CustomerNotFound(one) for one in customer_ids]
 
@@ -107,12 +105,12 @@ class CustomersService:
         return await self._customers.list_page(query)
 
     async def update(self, customer_id: UUID, *, name: str | None, email: str | None, etag: str) -> Customer:
-        """Change what is not None.
+        """Change the arguments that are not None.
 
         Raises:
-            CustomerNotFound: If there is none.
+            CustomerNotFound: If the customer does not exist.
             EmailTaken: If another customer has the address.
-            EtagMismatch: If the etag is not empty and not the present one.
+            EtagMismatch: If the etag is neither empty nor the present one.
         """
         changes = {name: value for name, value in (("name", name), ("email", email)) if value is not None}
         try:
@@ -121,17 +119,17 @@ class CustomersService:
             raise _email_taken(error, email or "", within="customer") from error
 
     async def set_active(self, customer_id: UUID, *, active: bool, etag: str = "") -> Customer:
-        """Make a customer active or inactive; one that is so already stays as it is.
+        """Activate or deactivate a customer; a customer in that state stays unchanged.
 
         Raises:
-            CustomerNotFound: If there is none.
-            EtagMismatch: If the etag is not empty and not the present one.
+            CustomerNotFound: If the customer does not exist.
+            EtagMismatch: If the etag is neither empty nor the present one.
         """
         return await self._change(customer_id, {"active": active}, etag)
 
     @transactional(retries=RETRIES, patient=True)
     async def _change(self, customer_id: UUID, changes: dict[str, Any], etag: str) -> Customer:
-        # Locked before it is read: of those who change it at the same moment each waits for the one before.
+        # Lock before reading, so that concurrent changes wait for each other.
         customer = existing(await self._customers.get_locked(customer_id), customer_id)
         if etag and etag != customer.etag:
             raise EtagMismatch
@@ -147,7 +145,7 @@ def existing(customer: Customer | None, customer_id: UUID) -> Customer:
     """Return the customer.
 
     Raises:
-        CustomerNotFound: If there is none.
+        CustomerNotFound: If the customer does not exist.
     """
     if customer is None:
         raise CustomerNotFound(customer_id)
@@ -155,4 +153,4 @@ def existing(customer: Customer | None, customer_id: UUID) -> Customer:
 
 
 def _email_taken(error: AlreadyExists, email: str, within: str = "") -> Exception:
-    return EmailTaken(email).within(within) if error.constraint == EMAIL_CONSTRAINT else error
+    return EmailTaken(email).within(within) if error.constraint == constraints.CUSTOMER_EMAIL else error

@@ -7,18 +7,13 @@ from typing import Any
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.customers.rules import constraints
 from services.customers.rules.api_keys import NewApiKey, SecretKey
 from services.customers.rules.entities import Customer, NewCustomer
+from services.customers.rules.resources import CUSTOMERS, EMAIL
 from services.customers.store.memory import MemoryApiKeyRepository, MemoryCustomerRepository
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.customers.usecases.ports import (
-    CUSTOMERS,
-    EMAIL,
-    EMAIL_CONSTRAINT,
-    ID_CONSTRAINT,
-    ApiKeyRepository,
-    CustomerRepository,
-)
+from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
@@ -89,7 +84,7 @@ async def test_an_id_is_used_once(begin: BeginCustomers) -> None:
         await work.customers.create(new)
         with pytest.raises(AlreadyExists) as caught:
             await work.customers.create(replace(new, email="other@example.com"))
-    assert caught.value.constraint == ID_CONSTRAINT
+    assert caught.value.constraint == constraints.CUSTOMER_ID
 
 
 async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(begin: BeginCustomers) -> None:
@@ -98,7 +93,7 @@ async def test_an_email_is_used_once_whatever_its_case_and_even_by_the_inactive(
         await work.customers.update(replace(first, active=False))
         with pytest.raises(AlreadyExists) as caught:
             await work.customers.create(new_customer(email="ada@example.COM"))
-    assert caught.value.constraint == EMAIL_CONSTRAINT
+    assert caught.value.constraint == constraints.CUSTOMER_EMAIL
 
 
 async def test_a_customer_may_keep_its_email_when_it_changes(begin: BeginCustomers) -> None:
@@ -131,8 +126,8 @@ async def test_a_customer_is_found_by_each_key_that_has_not_ended(begin: BeginCu
     async with begin() as work:
         first = await work.customers.create(new_customer())
         ended, ending, present = [await work.api_keys.create(new_key(first)) for _ in range(3)]
-        await work.api_keys.update(ended.ending(NOW))
-        await work.api_keys.update(ending.ending(NOW + timedelta(microseconds=1)))
+        await work.api_keys.update(ended.expiring(NOW))
+        await work.api_keys.update(ending.expiring(NOW + timedelta(microseconds=1)))
         for key in (ending, present):
             found = await work.customers.get_by_api_key_hash(key.hash, NOW)
             assert found is not None
@@ -145,18 +140,18 @@ async def test_keys_without_an_end_are_those_of_the_customer_that_were_given_non
     async with begin() as work:
         ada, grace = [await work.customers.create(new_customer()) for _ in range(2)]
         ended, present, other = [await work.api_keys.create(new_key(one)) for one in (ada, ada, grace)]
-        await work.api_keys.update(ended.ending(NOW))
-        assert await work.api_keys.without_end(ada.id) == [present]
-        assert await work.api_keys.without_end(grace.id) == [other]
+        await work.api_keys.update(ended.expiring(NOW))
+        assert await work.api_keys.without_expiry(ada.id) == [present]
+        assert await work.api_keys.without_expiry(grace.id) == [other]
 
 
 async def test_an_end_is_never_moved_to_a_later_time(begin: BeginCustomers) -> None:
     async with begin() as work:
         key = await work.api_keys.create(new_key(await work.customers.create(new_customer())))
         assert key.expires_at is None
-        ending = await work.api_keys.update(key.ending(NOW))
-        assert ending.ending(NOW + timedelta(days=1)).expires_at == NOW
-        assert ending.ending(NOW - timedelta(days=1)).expires_at == NOW - timedelta(days=1)
+        ending = await work.api_keys.update(key.expiring(NOW))
+        assert ending.expiring(NOW + timedelta(days=1)).expires_at == NOW
+        assert ending.expiring(NOW - timedelta(days=1)).expires_at == NOW - timedelta(days=1)
 
 
 async def test_the_id_of_a_key_is_used_once(begin: BeginCustomers) -> None:

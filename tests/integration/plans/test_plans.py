@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
+from services.customers.rules.resources import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.customers.usecases.ports import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.jobs.rules.completion import Completion, Settlement, ending
 from services.jobs.rules.control import Retry, removal
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
@@ -492,7 +492,7 @@ async def test_the_customers_service_reads_by_index(record: Callable[[str, str],
     api_keys = SqlApiKeyRepository(recorded.transactions)
     own = ListQuery(API_KEYS.default_ordering, CUSTOMER_ID.is_(customer.id))
     await recorded.call("keys", lambda: api_keys.list_page(own))
-    await recorded.call("present key", lambda: api_keys.without_end(customer.id))
+    await recorded.call("present key", lambda: api_keys.without_expiry(customer.id))
     await recorded.call("key", lambda: api_keys.get(customer.id))
     await recorded.call("update", lambda: customers.update(customer))
 

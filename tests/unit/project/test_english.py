@@ -56,6 +56,7 @@ AREAS = (
 PENDING = frozenset(AREAS) - {
     "sdk",
     "runner",
+    "services/customers",
     "services/wallets",
     "scripts",
     "CHANGELOG.md",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.customers.usecases.ports import CUSTOMERS
+from services.customers.rules.resources import CUSTOMERS
 from services.jobs.rules.resources import JOB_TYPES, JOBS
 from services.kit.query.resource import Resource
 from services.wallets.rules.resources import HOLDS, TRANSACTIONS, WALLETS

@@ -10,7 +10,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from services.customers.rules.entities import Customer, NewCustomer
-from services.customers.usecases.ports import CUSTOMERS, CustomerRepository
+from services.customers.rules.resources import CUSTOMERS
+from services.customers.usecases.ports import CustomerRepository
 from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import BillingStatus, NewJob
 from services.jobs.rules.job_types import NewJobType, Priority, ProcessorType
