@@ -1,6 +1,5 @@
 """The API keys of CustomerService over gRPC on PostgreSQL."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -11,54 +10,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import ApiKey, Customer
-from innosystem.customers.v1.customer_service_pb2_grpc import (
-    CustomerServiceStub,
-    add_CustomerServiceServicer_to_server,
-)
-from services.customers.rpc.servicer import CustomerServicer
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.customers.rules.api_keys import SecretKey
-from tests.support.rpc.loop_thread import LoopThread
+from tests.support.rpc.customer_calls import created, get, request
 from tests.support.rpc.refusals import Refused, Stored
-from tests.support.rpc.servers import customers_servicer
 
 SERVICE = "customers"
 HOUR = Duration(seconds=3600)
 CALLERS = 20
-
-
-@pytest.fixture(scope="module")
-def grpc_add_to_server() -> Callable[..., None]:
-    return add_CustomerServiceServicer_to_server
-
-
-@pytest.fixture(scope="module")
-def grpc_servicer(loop_thread: LoopThread, database_url: str) -> Iterator[CustomerServicer]:
-    with customers_servicer(loop_thread, database_url) as servicer:
-        yield servicer
-
-
-@pytest.fixture(scope="module")
-def grpc_stub_cls() -> type[CustomerServiceStub]:
-    return CustomerServiceStub
-
-
-@pytest.fixture
-def stub(grpc_stub: CustomerServiceStub) -> CustomerServiceStub:
-    return grpc_stub
-
-
-def request(**values: Any) -> pb.CreateCustomerRequest:
-    customer_id = str(uuid4())
-    defaults = {"customer_id": customer_id, "name": "Ada", "email": f"{customer_id}@example.com"}
-    return pb.CreateCustomerRequest(**{**defaults, **values})
-
-
-def created(stub: CustomerServiceStub, **values: Any) -> Customer:
-    return stub.CreateCustomer(request(**values)).customer
-
-
-def get(stub: CustomerServiceStub, customer_id: str) -> Customer:
-    return stub.GetCustomer(pb.GetCustomerRequest(customer_id=customer_id)).customer
 
 
 def rotation(customer: Customer, **values: Any) -> pb.RotateApiKeyRequest:

@@ -1,7 +1,6 @@
 """CustomerService over gRPC on PostgreSQL: what it answers, and what it refuses."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,52 +11,12 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
-from innosystem.customers.v1.customer_service_pb2_grpc import (
-    CustomerServiceStub,
-    add_CustomerServiceServicer_to_server,
-)
-from services.customers.rpc.servicer import CustomerServicer
-from tests.support.rpc.loop_thread import LoopThread
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from tests.support.rpc.customer_calls import created, get, request
 from tests.support.rpc.refusals import Refused, Stored, details, fields, reason_of
-from tests.support.rpc.servers import customers_servicer
 
 SERVICE = "customers"
 CALLERS = 20
-
-
-@pytest.fixture(scope="module")
-def grpc_add_to_server() -> Callable[..., None]:
-    return add_CustomerServiceServicer_to_server
-
-
-@pytest.fixture(scope="module")
-def grpc_servicer(loop_thread: LoopThread, database_url: str) -> Iterator[CustomerServicer]:
-    with customers_servicer(loop_thread, database_url) as servicer:
-        yield servicer
-
-
-@pytest.fixture(scope="module")
-def grpc_stub_cls() -> type[CustomerServiceStub]:
-    return CustomerServiceStub
-
-
-@pytest.fixture
-def stub(grpc_stub: CustomerServiceStub) -> CustomerServiceStub:
-    return grpc_stub
-
-
-def request(**values: Any) -> pb.CreateCustomerRequest:
-    customer_id = str(uuid4())
-    defaults = {"customer_id": customer_id, "name": "Ada", "email": f"{customer_id}@example.com"}
-    return pb.CreateCustomerRequest(**{**defaults, **values})
-
-
-def created(stub: CustomerServiceStub, **values: Any) -> Customer:
-    return stub.CreateCustomer(request(**values)).customer
-
-
-def get(stub: CustomerServiceStub, customer_id: str) -> Customer:
-    return stub.GetCustomer(pb.GetCustomerRequest(customer_id=customer_id)).customer
 
 
 def update(customer: Customer, *paths: str, **values: Any) -> pb.UpdateCustomerRequest:

@@ -10,10 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import connect, create_customer, rotate_api_key
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from innosystem.customers.v1.customer_service_pb2_grpc import (
-    CustomerServiceStub,
-    add_CustomerServiceServicer_to_server,
-)
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.customers.rpc.servicer import CustomerServicer
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.servers import customers_servicer
@@ -45,19 +42,9 @@ class LosingAnswers:
 
 
 @pytest.fixture(scope="module")
-def grpc_add_to_server() -> Callable[..., None]:
-    return add_CustomerServiceServicer_to_server
-
-
-@pytest.fixture(scope="module")
 def grpc_servicer(loop_thread: LoopThread, database_url: str) -> Iterator[LosingAnswers]:
     with customers_servicer(loop_thread, database_url) as servicer:
         yield LosingAnswers(servicer)
-
-
-@pytest.fixture(scope="module")
-def grpc_stub_cls() -> type[CustomerServiceStub]:
-    return CustomerServiceStub
 
 
 Call = Callable[..., Any]

@@ -1,6 +1,6 @@
 """Whatever is asked in whatever order, WalletService on PostgreSQL answers as the model does."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -14,12 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from innosystem.client import InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
-from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add_WalletServiceServicer_to_server
-from services.wallets.rpc.servicer import WalletServicer
+from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.support.rpc.ledger_model import CURRENCY, JOBS, WALLETS, Model, Outcome, Refusal
-from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.refusals import CODES
-from tests.support.rpc.servers import wallets_servicer
 
 SERVICE = "wallets"
 # Mostly what leads somewhere: a wallet that exists, and more money than a charge takes.
@@ -29,22 +26,6 @@ CENTS = st.integers(1, 4)
 REFUNDED = st.integers(0, 4)
 KEYS = st.sampled_from(["r0", "r1", "r2"])
 ITEMS = st.lists(st.tuples(OWNERS, JOB, CENTS), min_size=1, max_size=6)
-
-
-@pytest.fixture(scope="module")
-def grpc_add_to_server() -> Callable[..., None]:
-    return add_WalletServiceServicer_to_server
-
-
-@pytest.fixture(scope="module")
-def grpc_servicer(loop_thread: LoopThread, database_url: str) -> Iterator[WalletServicer]:
-    with wallets_servicer(loop_thread, database_url) as servicer:
-        yield servicer
-
-
-@pytest.fixture(scope="module")
-def grpc_stub_cls() -> type[WalletServiceStub]:
-    return WalletServiceStub
 
 
 class Requests:
