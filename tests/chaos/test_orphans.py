@@ -1,13 +1,13 @@
 """The processes of a runner end with it, however it ends."""
 
 import json
-import pickle
 import select
 import socket
 import subprocess
 import sys
 
-from innosystem.runner.handler_process import _BOOT, LENGTH_BYTES
+from innosystem.runner.handler_process import _BOOT
+from innosystem.runner.handler_process_messages import LoadHandlers, framed
 from innosystem.runner.logs import log_arguments
 
 LIMIT_SECONDS = 30.0
@@ -22,8 +22,7 @@ def test_a_process_whose_runner_died_with_an_answer_unread_ends() -> None:
             stderr=subprocess.PIPE,
         )
     try:
-        hello = pickle.dumps(([], log_arguments()))
-        ours.sendall(len(hello).to_bytes(LENGTH_BYTES) + hello)
+        ours.sendall(framed(LoadHandlers([], *log_arguments())))
         assert select.select([ours], [], [], LIMIT_SECONDS)[0]
 
         # What is unread makes of the end of the socket a reset.

@@ -269,7 +269,7 @@ async def test_a_job_that_is_cancelled_between_two_reports_is_not_reported_again
         await until(lambda: bool(logged(lines, "job_cancelled", job)))
         sent = world.jobs.completions[job.job.id]
 
-    # Leftovers belong to no job: the drain at the end was complete, or the test would have failed.
+    # Nothing is left over: otherwise the drain would have been incomplete, and the test would have failed.
     assert world.jobs.completions[job.job.id] == sent
     assert not logged(lines, "stage_failed")
     assert job.completion is None

@@ -26,7 +26,7 @@ async def echo(input: Any) -> Any:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runner that waits for calls for as long as a test may take."""
+    """Shorten the time limits of calls, to keep the tests short."""
     monkeypatch.setattr("innosystem.runner.service_client._ATTEMPT_SECONDS", 0.5)
     monkeypatch.setattr("innosystem.runner.service_client._SUSPECT_SECONDS", 0.3, raising=False)
 

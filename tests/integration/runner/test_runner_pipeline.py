@@ -121,10 +121,10 @@ async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> No
     async def echo_unless_poison(input: Any) -> Any:
         return poison if input == "poison" else input
 
-    world.registry.add("echo", echo_unless_poison)
-    before = [await world.submit("echo", n) for n in range(10)]
-    bad = await world.submit("echo", "poison")
-    after = [await world.submit("echo", n) for n in range(10)]
+    world.registry.add("echo unless poison", echo_unless_poison)
+    before = [await world.submit("echo unless poison", n) for n in range(10)]
+    bad = await world.submit("echo unless poison", "poison")
+    after = [await world.submit("echo unless poison", n) for n in range(10)]
     async with world.running():
         await world.all_done()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from innosystem.runner.handler_process import HandlerProcess
+from innosystem.runner.handler_process_messages import LoadHandlers
 
 KILLED: list[int] = []
 
@@ -20,7 +21,7 @@ class ClosedWriter:
         self.write(b"")
 
     def close(self) -> None:
-        """Raise the error of a closed socket."""
+        """Do nothing: the socket is closed already."""
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: HandlerPro
 
 async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: HandlerProcess) -> None:
     with pytest.raises(EOFError):
-        await ended.request("anything")
+        await ended.request(LoadHandlers([], "INFO", "json"))
 
 
 async def test_the_group_of_a_process_that_has_ended_is_killed_once_as_its_id_may_be_anothers_later(

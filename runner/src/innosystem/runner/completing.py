@@ -47,13 +47,13 @@ def duration(seconds: float) -> Duration:
 
 
 class CompletionSender(ReportSender):
-    """Sends CompleteJobs. The price of a job is the server's: the reply carries the charge.
+    """The sender of CompleteJobs. The server sets the price of a job: the reply contains the charge.
 
     Args:
         service: The jobs service.
         stub: Its stub.
         in_hand: The jobs in the runner's hands.
-        charges: The stage that makes the charges.
+        charges: The sender that makes the charges.
     """
 
     name = "complete"

@@ -26,7 +26,7 @@ _SUSPECTED_FROM: Final = 2
 
 
 class Executor:
-    """Runs the handlers of claimed jobs.
+    """The executor of the handlers of claimed jobs.
 
     The way a handler is written decides how it runs. The job type's processor type only has to be one that this
     runner supports (SYNC or ASYNC): a handler may be rewritten from `def` to `async def` without a change of the job

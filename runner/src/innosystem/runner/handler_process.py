@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import structlog
 
 from innosystem.runner.context import JobContext
+from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, RunHandler, framed
 from innosystem.runner.logs import log_arguments
 from innosystem.runner.outcome import Outcome
 from innosystem.runner.process_guard import ProcessGuard
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 2.0
-LENGTH_BYTES: Final = 4
+
 # Set the runner's path before the first import from it: the current directory may be on the path.
 _BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -107,7 +108,7 @@ class HandlerProcess:
         try:
             await guard.watch(process.pid)
             async with asyncio.timeout(_START_SECONDS):
-                started.handlers = await started.request((modules, log_arguments()))
+                started.handlers = await started.request(LoadHandlers(modules, *log_arguments()))
         except (EOFError, OSError) as exc:
             status = await started.kill()
             raise EOFError(f"{type(exc).__name__}: {exc}; it ended with status {status}") from exc
@@ -138,18 +139,18 @@ class HandlerProcess:
     async def run(self, handler_id: str, input_json: str, job: JobContext) -> Outcome:
         """Run a handler in the process."""
         self.used = True
-        outcome: Outcome = await self.request((handler_id, input_json, job))
+        outcome: Outcome = await self.request(RunHandler(handler_id, input_json, job))
         return outcome
 
-    async def request(self, message: object) -> Any:
-        """Send a message and wait for the reply, which is whatever the program pickled.
+    async def request(self, message: LoadHandlers | RunHandler) -> Any:
+        """Send a message and wait for the reply, whose type depends on the message.
 
         Raises:
             EOFError, OSError: The process is gone.
         """
-        payload = pickle.dumps(message)
+        data = framed(message)
         try:
-            self._writer.write(len(payload).to_bytes(LENGTH_BYTES) + payload)
+            self._writer.write(data)
         except RuntimeError as exc:
             # uvloop's error for a closed connection.
             raise EOFError(str(exc)) from exc

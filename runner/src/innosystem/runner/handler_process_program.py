@@ -10,18 +10,19 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TypeAlias
 
 import uvloop
 
-from innosystem.runner.context import JobContext
 from innosystem.runner.fork_signals import reset_signals_in_forks
-from innosystem.runner.handler_process import LENGTH_BYTES
+from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, RunHandler, framed
 from innosystem.runner.logs import configure_logs, job_in_logs
 from innosystem.runner.outcome import Outcome, failure
 from innosystem.runner.registry import Mode, default_registry
 from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
 from innosystem.shared.log_lines import flush_all
+
+Messages: TypeAlias = "queue.SimpleQueue[LoadHandlers | RunHandler]"
 
 
 def main(descriptor: int) -> None:
@@ -33,38 +34,44 @@ def main(descriptor: int) -> None:
     reset_signals_in_forks()
     with socket.socket(fileno=descriptor) as connection:
         connection.set_inheritable(False)
-        messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        messages: Messages = queue.SimpleQueue()
         threading.Thread(target=_read, args=(connection, messages), daemon=True).start()
-        modules, logs = messages.get()
-        configure_logs(*logs)
-        default_registry.load(modules)
         # Without a runner no reply can be sent, and `_read` is about to end the process.
         with suppress(OSError):
-            _reply(connection, frozenset(default_registry))
-            directory = Path.cwd()
-            while True:
-                message = messages.get()
-                # The previous handler may have changed the directory.
-                os.chdir(directory)
-                _reply(connection, _run(*message))
+            _serve(connection, messages)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     return
 
 
-def _run(handler_id: str, input_json: str, job: JobContext) -> Outcome:
-    handler = default_registry.get(handler_id)
+def _serve(connection: socket.socket, messages: Messages) -> None:
+    directory = Path.cwd()
+    while True:
+        message = messages.get()
+        if isinstance(message, LoadHandlers):
+            configure_logs(message.log_level, message.log_format)
+            default_registry.load(message.modules)
+            directory = Path.cwd()
+            _reply(connection, frozenset(default_registry))
+        else:
+            # The previous handler may have changed the directory.
+            os.chdir(directory)
+            _reply(connection, _run(message))
+
+
+def _run(message: RunHandler) -> Outcome:
+    handler = default_registry.get(message.handler_id)
     if handler is None:
-        return failure("UNKNOWN_HANDLER", f"The process has no handler {handler_id!r}")
-    with job_in_logs(job):
+        return failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
+    with job_in_logs(message.job):
         if handler.mode is Mode.COROUTINE:
-            return uvloop.run(call_coroutine(handler, input_json, job))
+            return uvloop.run(call_coroutine(handler, message.input_json, message.job))
         # As in a thread of the runner: context variables that the handler sets end with its job.
-        return contextvars.copy_context().run(call_blocking, handler, input_json, job)
+        return contextvars.copy_context().run(call_blocking, handler, message.input_json, message.job)
 
 
-def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None:
+def _read(connection: socket.socket, messages: Messages) -> None:
     """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""
     # A runner that was killed with an unread reply leaves a reset instead of the end of the stream.
     with suppress(OSError), connection.makefile("rb") as stream:
@@ -79,5 +86,4 @@ def _read(connection: socket.socket, messages: "queue.SimpleQueue[Any]") -> None
 
 
 def _reply(connection: socket.socket, reply: object) -> None:
-    payload = pickle.dumps(reply)
-    connection.sendall(len(payload).to_bytes(LENGTH_BYTES) + payload)
+    connection.sendall(framed(reply))

@@ -53,7 +53,7 @@ LeaseEnded: TypeAlias = Callable[[JobInHand, StopReason], None]
 
 
 class LeaseRenewer:
-    """Renews all leases of a runner at every third of their duration, in a daemon thread.
+    """A daemon thread that renews all leases of a runner at every third of their duration.
 
     While the service does not respond, requests are retried. A lease that expires meanwhile does not stop its handler:
     only the service can decide whether another runner has the job.

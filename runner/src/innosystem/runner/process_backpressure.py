@@ -8,7 +8,7 @@ _WINDOW_SECONDS: Final = 1.0
 
 
 class ProcessBackpressure:
-    """Counts the jobs that wait for a process, and limits the intake once some had to be returned to the queue.
+    """A count of the jobs that wait for a process, which limits the intake once some had to be returned to the queue.
 
     Only a claim reveals whether a job needs a process, so the intake is unlimited until a job has to be returned. From
     then on the limit is the number of jobs that processes started while the returned job waited, at least one; it

@@ -44,7 +44,7 @@ class CallFailed(Exception):
 
 
 class Unreachable(CallFailed):
-    """No response arrived within the time limit. The request may have been carried out."""
+    """A call without a response within the time limit. The request may have been carried out."""
 
 
 class HeldUp(CallFailed):

@@ -58,7 +58,7 @@ def _end_if_forked(process: int) -> None:
 
 
 class TaskAndThreadExecutor:
-    """Runs `async def` handlers in tasks and `def` handlers in threads of this process.
+    """An executor of `async def` handlers in tasks and of `def` handlers in threads of this process.
 
     A handler whose time is up, or whose job is no longer the runner's, has some seconds to stop. A handler that does
     not stop is stuck: its run ends without it.
