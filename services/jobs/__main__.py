@@ -45,12 +45,10 @@ from services.jobs.settings import (
     SchemaSettings,
     WalletsClientSettings,
 )
-from services.jobs.store.sql import (
-    SqlAuditProgress,
-    SqlJobRepository,
-    SqlJobTypeRepository,
-    SqlPauseRepository,
-)
+from services.jobs.store.hold_audit_sql import SqlAuditProgress
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.sql import SqlJobRepository
 from services.jobs.store.tables import metadata
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.jobs.usecases.control import ControlService

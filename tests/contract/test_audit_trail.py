@@ -12,8 +12,8 @@ from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.store.memory import MemoryCustomerRepository
 from services.customers.store.sql import SqlCustomerRepository
 from services.jobs.rules.job_types import NewJobType, ProcessorType
-from services.jobs.store.memory import MemoryJobTypeRepository
-from services.jobs.store.sql import SqlJobTypeRepository
+from services.jobs.store.job_types_memory import MemoryJobTypeRepository
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.kit.data.audit.entries import AUDIT_LOG, Action, AuditEntry
 from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.data.audit.sql import SqlAuditLog

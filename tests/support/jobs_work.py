@@ -8,19 +8,20 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Deduction, Released
 from services.jobs.rules.entities import Backlog, Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds
 from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.leasing import Claim, Claimed
-from services.jobs.store.memory import (
-    MemoryAuditProgress,
-    MemoryJobRepository,
-    MemoryJobTypeRepository,
-    MemoryPauseRepository,
-)
-from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.store.hold_audit_memory import MemoryAuditProgress
+from services.jobs.store.hold_audit_sql import SqlAuditProgress
+from services.jobs.store.job_types_memory import MemoryJobTypeRepository
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.memory import MemoryJobRepository
+from services.jobs.store.pauses_memory import MemoryPauseRepository
+from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.sql import SqlJobRepository
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.jobs.usecases.ports import (
@@ -119,15 +120,14 @@ class WalletsForTests:
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.ahead = timedelta(0)
 
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         self.charged.append(list(charges))
         return [self._answer(charge) for charge in charges]
 
-    def _answer(self, charge: Charge) -> Settlement | DomainError:
+    def _answer(self, charge: Charge) -> Deduction | DomainError:
         if charge.job_id in self.unknown:
             return DependencyUnavailable("wallets")
-        paid = None if self.reason else TRANSACTION
-        return Settlement(job_id=charge.job_id, transaction_id=paid, declined_reason=self.reason)
+        return Declined(charge.job_id, self.reason) if self.reason else Charged(charge.job_id, TRANSACTION)
 
     async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
         self.placed.append(list(wanted))
@@ -152,10 +152,10 @@ class WalletsForTests:
     def _aged(self, hold: Hold) -> Hold:
         return replace(hold, age=self.now() - hold.created_at)
 
-    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+    async def release_holds(self, releases: Sequence[Release]) -> list[Released | DomainError]:
         return [self._release(one) for one in releases]
 
-    def _release(self, one: Release) -> Settlement | DomainError:
+    def _release(self, one: Release) -> Released | DomainError:
         if one.job_id in self.unknown:
             return DependencyUnavailable("wallets")
         if one.hold_id in self.captured:
@@ -163,7 +163,7 @@ class WalletsForTests:
         self.released.append(one.hold_id)
         if one.hold_id in self.holds:
             self.holds[one.hold_id] = replace(self.holds[one.hold_id], state=HoldState.RELEASED)
-        return Settlement(job_id=one.job_id, released=True)
+        return Released(one.job_id)
 
     async def clock_ahead(self) -> timedelta:
         return self.ahead

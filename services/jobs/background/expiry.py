@@ -35,7 +35,7 @@ class Expiry:
     async def _cancel(self, batch: Batch) -> None:
         async with self.transactions.begin():
             expired = batch.take(await self._jobs.lock_expired(batch.limit, batch.without))
-            await self._jobs.remove_many([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
+            await self._jobs.apply([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
             if expired:
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in expired]))
         JOBS.labels("expiry", "cancelled").inc(len(expired))

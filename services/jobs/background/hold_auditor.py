@@ -16,8 +16,8 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS, UNRELEASED
-from services.jobs.rules.completion import Settlement
-from services.jobs.rules.entities import UNSETTLED, BillingStatus, Release
+from services.jobs.rules.completion import BillingChange
+from services.jobs.rules.entities import HOLD_IN_USE, BillingStatus, Release
 from services.jobs.rules.errors import HoldNotActive
 from services.jobs.rules.holds import Hold, HoldState
 from services.jobs.usecases.ports import AuditProgress, JobRepository, Wallets
@@ -142,7 +142,7 @@ class HoldAuditor:
         found = _Found([], [], [])
         for one in releases:
             billing_status = status.get(one.hold_id)
-            if billing_status in UNSETTLED:
+            if billing_status in HOLD_IN_USE:
                 continue
             if one.job_id in unknown:
                 found.left.append(one)
@@ -170,8 +170,7 @@ class HoldAuditor:
             if now.get(one.job_id) is not BillingStatus.CHARGED:
                 # Another replica has come to it first.
                 return
-            due = (Settlement(job_id=one.job_id), BillingStatus.CHARGE_DUE)
-            await self._jobs.settle_many([due], timedelta(0))
+            await self._jobs.apply([BillingChange(job_id=one.job_id, billing_status=BillingStatus.CHARGE_DUE)])
         log.error("job settled without a charge", job_id=str(one.job_id), hold_id=str(one.hold_id))
         JOBS.labels("hold_auditor", "charge_due").inc()
 

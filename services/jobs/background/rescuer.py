@@ -82,8 +82,9 @@ class Rescuer:
             lost = batch.take(await self._jobs.lock_lost(batch.limit, batch.without))
             begun = await self._begun(lost)
             rescues, removals = rescued(lost, begun, self._deaths)
-            await self._jobs.remove_many(removals)
-            waiting = await self._jobs.rescue_many(rescues)
+            await self._jobs.apply([*removals, *rescues])
+            again = {one.job_id for one in rescues if one.run_at is None}
+            waiting = [Waiting.of(job) for job in lost if job.id in again]
             if lost:
                 self.transactions.after_commit(lambda: self._hand_over(waiting, rescues, apart=len(lost) > _TOGETHER))
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in lost]))
@@ -111,7 +112,7 @@ class Rescuer:
 
     def _hand_over(self, waiting: Sequence[Waiting], rescues: Sequence[Rescue], *, apart: bool) -> None:
         """Has rescued jobs taken before all others; those of one runner not at once, or the next one takes them all."""
-        waits = [one.wait for one in rescues if one.wait is not None]
+        waits = [one.run_at for one in rescues if one.run_at is not None]
         if waits:
             self._queue.expect(min(waits))
         if not apart:

@@ -1,6 +1,7 @@
 """Makes the charges that runners have not made, and releases the holds of jobs that ended without success."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Released, Settlement
 from services.jobs.rules.entities import Charge, Due, Release
 from services.jobs.rules.errors import HoldNotActive
 from services.jobs.usecases.ports import JobRepository, Wallets
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 _BATCH = 500
 _SETTLE_LONGEST = timedelta(minutes=10)
+# What the metrics call what became of a job's money.
+_OUTCOMES: dict[type[Settlement], str] = {Charged: "charged", Released: "released", Declined: "refused"}
 # How many jobs a log line names.
 _NAMED_MAX = 10
 
@@ -101,9 +104,9 @@ class Settler:
                 log.error("settlement not recorded", job_id=str(settlement.job_id), problem=str(outcome))
             else:
                 recorded.append(settlement)
-        JOBS.labels("settler", "charged").inc(sum(one.transaction_id is not None for one in recorded))
-        JOBS.labels("settler", "released").inc(sum(one.released for one in recorded))
-        JOBS.labels("settler", "refused").inc(sum(bool(one.declined_reason) for one in recorded))
+        counted = Counter(map(type, recorded))
+        for kind, label in _OUTCOMES.items():
+            JOBS.labels("settler", label).inc(counted[kind])
 
     @staticmethod
     def _report(failed: Sequence[tuple[Due, DomainError]], asked: int) -> None:

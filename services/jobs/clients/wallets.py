@@ -11,7 +11,7 @@ import structlog
 from innosystem.client import REFUSAL_CODES, InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Deduction, Released
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
@@ -52,15 +52,18 @@ class GrpcWallets:
         self._now = now
         self._skew = skew
 
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         """Makes up to 1,000 charges in one call."""
 
-        async def call(some: Sequence[Charge]) -> list[Settlement | DomainError]:
+        async def call(some: Sequence[Charge]) -> list[Deduction | DomainError]:
             request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
             response = await self._wallets.call(self._stub.BatchDeduct, request, self._attempts)
             return [_charged(one, result) for one, result in zip(some, response.results, strict=True)]
 
-        return await _each(charges, call, lambda one, error: _refusal(one, error.reason or error.code.name))
+        def refused(one: Charge, error: InnosystemError) -> Deduction | DomainError:
+            return _refusal(one, error.reason or error.code.name)
+
+        return await _each(charges, call, refused)
 
     async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
         """Places up to 1,000 holds in one call; asks for those that exist and are active with other parameters."""
@@ -77,10 +80,10 @@ class GrpcWallets:
             for one, outcome in zip(wanted, placed, strict=True)
         ]
 
-    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+    async def release_holds(self, releases: Sequence[Release]) -> list[Released | DomainError]:
         """Releases up to 1,000 holds in one call."""
 
-        async def call(some: Sequence[Release]) -> list[Settlement | DomainError]:
+        async def call(some: Sequence[Release]) -> list[Released | DomainError]:
             request = pb.BatchReleaseHoldsRequest(
                 requests=[pb.ReleaseHoldRequest(hold_id=str(one.hold_id)) for one in some]
             )
@@ -116,7 +119,7 @@ class GrpcWallets:
                 return
             request.page_token = response.next_page_token
 
-    async def write_off(self, charge: Charge, description: str) -> Settlement:
+    async def write_off(self, charge: Charge, description: str) -> Deduction:
         """Has one charge made at our expense.
 
         Raises:
@@ -138,7 +141,7 @@ class GrpcWallets:
             if error.code() in REFUSAL_CODES and known is not None and known.reason:
                 return _refusal(charge, known.reason)
             raise _failed(error) from error
-        return Settlement(job_id=charge.job_id, transaction_id=UUID(response.transaction.id))
+        return Charged(charge.job_id, UUID(response.transaction.id))
 
     async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
         """Asks for one hold."""
@@ -161,8 +164,8 @@ class GrpcWallets:
 
 async def _each(
     items: Sequence[T],
-    call: Callable[[Sequence[T]], Awaitable[list[R | DomainError]]],
-    refused: Callable[[T, InnosystemError], R | DomainError],
+    call: Callable[[Sequence[T]], Awaitable[list[R]]],
+    refused: Callable[[T, InnosystemError], R],
 ) -> list[R | DomainError]:
     """Call for all items together. A batch that is refused as a whole is halved until the culprit is alone."""
 
@@ -198,9 +201,9 @@ def _deduction(charge: Charge) -> pb.DeductRequest:
     )
 
 
-def _charged(charge: Charge, result: pb.BatchDeductResult) -> Settlement | DomainError:
+def _charged(charge: Charge, result: pb.BatchDeductResult) -> Deduction | DomainError:
     if result.HasField("response"):
-        return Settlement(job_id=charge.job_id, transaction_id=UUID(result.response.transaction.id))
+        return Charged(charge.job_id, UUID(result.response.transaction.id))
     error = error_from_status(result.error)
     if error.code in REFUSAL_CODES and error.reason:
         return _refusal(charge, error.reason)
@@ -212,8 +215,8 @@ def _open(error: InnosystemError) -> DomainError:
     return RowLocked() if error.reason == "ROW_LOCKED" else DependencyUnavailable("wallets")
 
 
-def _refusal(charge: Charge, reason: str) -> Settlement:
-    return Settlement(job_id=charge.job_id, declined_reason=reason)
+def _refusal(charge: Charge, reason: str) -> Declined:
+    return Declined(charge.job_id, reason)
 
 
 def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
@@ -246,9 +249,9 @@ def _placed(
     return _open(error)
 
 
-def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Settlement | DomainError:
+def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Released | DomainError:
     if result.HasField("response"):
-        return Settlement(job_id=release.job_id, released=True)
+        return Released(release.job_id)
     error = error_from_status(result.error)
     if error.reason == "HOLD_NOT_ACTIVE":
         return HoldNotActive(release.hold_id)

@@ -7,7 +7,8 @@ from uuid import UUID
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.changes import Failure
+from services.jobs.rules.completion import Charged, Completion, Declined, Settlement
 from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
@@ -16,7 +17,7 @@ from services.jobs.rules.submission import Submission
 from services.jobs.usecases.run import Kept, Recorded, Return
 from services.jobs.usecases.submit import Submitted
 from services.kit.errors import DomainError
-from services.kit.rpc.convert import duration, id_or_new, moment, numbers, optional_id, timestamp
+from services.kit.rpc.convert import duration, id_or_new, moment, numbers, timestamp
 from services.kit.rpc.responses import narrow_result
 from services.kit.rpc.status import to_status
 
@@ -122,11 +123,10 @@ def _storable(text: str, length_max: int) -> str:
 
 def settlement(message: pb.JobSettlement) -> Settlement:
     """What a runner says of a charge. The rules of the contract were checked before."""
-    return Settlement(
-        job_id=UUID(message.job_id),
-        transaction_id=optional_id(message.transaction.id),
-        declined_reason=message.declined.reason,
-    )
+    job_id = UUID(message.job_id)
+    if message.HasField("transaction"):
+        return Charged(job_id, UUID(message.transaction.id))
+    return Declined(job_id, message.declined.reason)
 
 
 def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> job_pb2.Job:

@@ -1,6 +1,6 @@
 """How a run ends and how its charge is settled: pure decisions on a locked job.
 
-Both repositories ask here what to do and then do only that, so the rules are written once.
+The repositories write the changes that they return (`services.jobs.rules.changes`).
 """
 
 import random
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any, assert_never
 from uuid import UUID
 
+from services.jobs.rules.changes import NOW, RUN_IS_OVER, Change, Failure, Requeueing, next_try, requeued
 from services.jobs.rules.deaths import PROCESS_DIED, DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.job_types import NewJobType
-from services.kit.fast_dataclasses import changed
+from services.kit.fast_dataclasses import made
 
 SNOOZES_MAX = 100
 _DEFAULT_RULES = DeathRules()
@@ -21,20 +23,6 @@ _JITTER = 0.2
 
 _RELEASING = {BillingStatus.HELD: BillingStatus.RELEASE_DUE, BillingStatus.UNHELD: BillingStatus.RELEASED}
 _CHARGING = (BillingStatus.HELD, BillingStatus.UNHELD)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """What a runner says about a failed run. The server adds attempt and time.
-
-    Attributes:
-        retry_after: How long to wait before the next attempt, instead of the job type's backoff.
-    """
-
-    type: str
-    message: str
-    retryable: bool
-    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,41 +49,71 @@ class Completion:
         return blake2b(outcome.encode(errors="surrogatepass"), digest_size=8).digest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settlement:
-    """What became of a charge.
-
-    Attributes:
-        transaction_id: The deduction; None if the ledger refused.
-        declined_reason: The reason of the refusal; empty if there was none.
-        released: Whether there was nothing to charge, and the hold is released.
-    """
+@dataclass(frozen=True)
+class Charged:
+    """The ledger has charged the job."""
 
     job_id: UUID
-    transaction_id: UUID | None = None
-    declined_reason: str = ""
-    released: bool = False
+    transaction_id: UUID
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The ledger refused the charge, for this reason."""
+
+    job_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True)
+class Released:
+    """The job's hold is released: it ended without success."""
+
+    job_id: UUID
+
+
+#: The ledger's decision on a charge.
+Deduction = Charged | Declined
+#: What became of a charge, or of a hold.
+Settlement = Deduction | Released
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class Ending(Change):
     """What a job becomes by a completion.
 
     Attributes:
-        attempt: The attempts it has used up.
-        failure: What is kept as the job's error; None if the run did not fail.
-        deaths: The ends of runners, and of its own process, that count against it.
-        run_after: After which time it is run again; only when SCHEDULED.
+        error: The failure that is kept as the job's error; None if the run did not fail.
+        run_at: After which time the job is run again, if it is.
+        completed_at: Now, unless the job is run again.
+        next_try_at: When the settler looks at it.
     """
+
+    constant = RUN_IS_OVER
+    kept = frozenset({"error", "run_at"})
 
     status: JobStatus
     billing_status: BillingStatus
-    cost_cents: int | None = None
+    output_data: str | None
+    output_bytes: int
+    error: Failure | None
+    cost_cents: int | None
     attempt: int
     snooze_count: int
-    deaths: int = 0
-    failure: Failure | None = None
-    run_after: timedelta | None = None
+    deaths: int
+    run_at: timedelta | None
+    completed_at: timedelta | None
+    next_try_at: timedelta | None
+    completed_lease_id: UUID
+    completion_digest: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveBack(Requeueing):
+    """What a job becomes when its runner hands it back."""
+
+    completed_lease_id: UUID
+    completion_digest: bytes
 
 
 def holds_lease(job: Job, lease_id: UUID) -> bool:
@@ -125,107 +143,151 @@ def backoff(job_type: NewJobType, attempt: int) -> timedelta:
 
 
 def ending(
-    job: Job, completion: Completion, job_type: NewJobType | None = None, rules: DeathRules = _DEFAULT_RULES
+    job: Job,
+    completion: Completion,
+    job_type: NewJobType | None = None,
+    rules: DeathRules = _DEFAULT_RULES,
+    *,
+    settle_after: timedelta,
 ) -> Ending:
-    """What a RUNNING job becomes. The price is the one frozen at admission: no runner names it.
+    """Return what a RUNNING job becomes. The price is the one frozen at admission: no runner names it.
 
     Args:
         job: The job.
         completion: How its run ended.
         job_type: Says how long failed jobs wait; needed where attempts are left.
         rules: How often the job's own process may die.
+        settle_after: How long the runner has to make the charge before the settler does.
     """
+    outcome = _outcome(job, completion, job_type, rules)
+    values = {
+        "job_id": job.id,
+        "billing_status": job.billing_status,
+        "output_data": completion.output_data,
+        "output_bytes": completion.output_bytes,
+        "error": None,
+        "cost_cents": None,
+        "attempt": job.attempt,
+        "snooze_count": job.snooze_count,
+        "deaths": job.deaths,
+        "run_at": None,
+        "completed_lease_id": completion.lease_id,
+        "completion_digest": completion.digest,
+        **outcome,
+    }
+    values["completed_at"] = NOW if values["run_at"] is None else None
+    values["next_try_at"] = next_try(values["billing_status"], settle_after)
+    return made(Ending, values)
+
+
+def given_back(job: Job, completion: Completion, wait: timedelta | None) -> GiveBack:
+    """Return what a RUNNING job becomes that its runner hands back, to be run again after a wait if there is one."""
+    return GiveBack(**requeued(job, wait), completed_lease_id=completion.lease_id, completion_digest=completion.digest)
+
+
+def _outcome(job: Job, completion: Completion, job_type: NewJobType | None, rules: DeathRules) -> dict[str, Any]:
+    """Return the columns in which an ending differs from what the job was."""
     if completion.snooze is not None:
         return _snoozed(job, completion.snooze)
     if completion.failure is not None:
         if completion.failure.type == PROCESS_DIED and completion.failure.retryable:
             return _died(job, completion.failure, rules)
         return _failed(job, completion.failure, job_type)
-    charged = job.billing_status in _CHARGING
-    return Ending(
-        status=JobStatus.SUCCEEDED,
-        billing_status=BillingStatus.CHARGE_DUE if charged else job.billing_status,
-        cost_cents=job.estimated_cost_cents if charged else 0,
-        attempt=job.attempt,
-        snooze_count=job.snooze_count,
-        deaths=job.deaths,
-    )
+    if job.billing_status not in _CHARGING:
+        return {"status": JobStatus.SUCCEEDED, "cost_cents": 0}
+    return {
+        "status": JobStatus.SUCCEEDED,
+        "billing_status": BillingStatus.CHARGE_DUE,
+        "cost_cents": job.estimated_cost_cents,
+    }
 
 
-def _failed(job: Job, failure: Failure, job_type: NewJobType | None) -> Ending:
-    again = failure.retryable and job.attempt < job.max_attempts
+def _without_success(job: Job, failure: Failure) -> dict[str, Any]:
+    return {"status": JobStatus.FAILED, "billing_status": released(job.billing_status), "error": failure}
+
+
+def _failed(job: Job, failure: Failure, job_type: NewJobType | None) -> dict[str, Any]:
+    if not failure.retryable or job.attempt >= job.max_attempts:
+        return _without_success(job, failure)
     wait = failure.retry_after
-    if again and wait is None:
-        wait = timedelta(0) if job_type is None else backoff(job_type, job.attempt)
-    return Ending(
-        status=JobStatus.SCHEDULED if again else JobStatus.FAILED,
-        billing_status=job.billing_status if again else released(job.billing_status),
-        attempt=job.attempt,
-        snooze_count=job.snooze_count,
-        deaths=job.deaths,
-        failure=failure,
-        run_after=wait if again else None,
-    )
+    if wait is None:
+        wait = NOW if job_type is None else backoff(job_type, job.attempt)
+    return {"status": JobStatus.SCHEDULED, "error": failure, "run_at": wait}
 
 
-def _died(job: Job, failure: Failure, rules: DeathRules) -> Ending:
-    """A job whose own process has died: certainly of it, or of what it was given. No attempt is used up."""
+def _died(job: Job, failure: Failure, rules: DeathRules) -> dict[str, Any]:
+    """A job whose own process has died: because of it, or of its input. No attempt is used up."""
     deaths = job.deaths + 1
-    again = deaths <= rules.deaths_max
-    return Ending(
-        status=JobStatus.SCHEDULED if again else JobStatus.FAILED,
-        billing_status=job.billing_status if again else released(job.billing_status),
-        attempt=job.attempt - 1 if again else job.attempt,
-        snooze_count=job.snooze_count,
-        deaths=deaths,
-        failure=failure,
-        run_after=rules.pause(deaths) if again else None,
-    )
+    if deaths > rules.deaths_max:
+        return {**_without_success(job, failure), "deaths": deaths}
+    return {
+        "status": JobStatus.SCHEDULED,
+        "error": failure,
+        "deaths": deaths,
+        "attempt": job.attempt - 1,
+        "run_at": rules.pause(deaths),
+    }
 
 
-def _snoozed(job: Job, wait: timedelta) -> Ending:
+def _snoozed(job: Job, wait: timedelta) -> dict[str, Any]:
     if job.snooze_count >= SNOOZES_MAX:
         message = f"the handler has asked {SNOOZES_MAX} times to be run again later"
-        return _failed(job, Failure(type="SNOOZED_TOO_OFTEN", message=message, retryable=False), None)
-    return Ending(
-        status=JobStatus.SCHEDULED,
-        billing_status=job.billing_status,
-        attempt=job.attempt - 1,
-        snooze_count=job.snooze_count + 1,
-        deaths=job.deaths,
-        run_after=wait,
-    )
+        return _without_success(job, Failure(type="SNOOZED_TOO_OFTEN", message=message, retryable=False))
+    return {
+        "status": JobStatus.SCHEDULED,
+        "attempt": job.attempt - 1,
+        "snooze_count": job.snooze_count + 1,
+        "run_at": wait,
+    }
 
 
-def ended(job: Job, completion: Completion, end: Ending) -> Job:
-    """The job as it is after its run was ended, as far as answers need it."""
-    return changed(
-        job,
-        status=end.status,
-        billing_status=end.billing_status,
-        cost_cents=end.cost_cents,
-        attempt=end.attempt,
-        snooze_count=end.snooze_count,
-        deaths=end.deaths,
-        completed_lease_id=completion.lease_id,
-        completion_digest=completion.digest,
-    )
+@dataclass(frozen=True, kw_only=True)
+class BillingChange(Change):
+    """What becomes of a job's charge, or of its hold.
+
+    Attributes:
+        next_try_at: When the settler tries again at the earliest, if it does; never before the time it has chosen.
+    """
+
+    billing_status: BillingStatus
+    transaction_id: UUID | None = None
+    next_try_at: timedelta | None = None
 
 
-def settled(billing_status: BillingStatus, settlement: Settlement) -> BillingStatus | None:
-    """The billing status a settlement leads to, or None if it changes nothing.
+def settled(billing_status: BillingStatus, settlement: Settlement, settle_after: timedelta) -> BillingChange | None:
+    """Return what a settlement changes, if anything.
 
     CHARGE_DUE, DECLINED and CHARGE_BLOCKED become CHARGED; CHARGE_DUE becomes DECLINED when funds are missing. Both
     become CHARGE_BLOCKED when the ledger refused for any other reason, which no retry can cure: the wallet is missing,
     or another one was charged for the job. RELEASE_DUE becomes RELEASED.
+
+    Args:
+        billing_status: The job's billing status.
+        settlement: The result of the charge.
+        settle_after: How long the settler waits before it tries again to charge a job that a runner could not.
     """
-    if settlement.released:
-        return BillingStatus.RELEASED if billing_status is BillingStatus.RELEASE_DUE else None
-    tried = billing_status in (BillingStatus.CHARGE_DUE, BillingStatus.DECLINED)
-    if settlement.transaction_id is not None:
-        return BillingStatus.CHARGED if tried or billing_status is BillingStatus.CHARGE_BLOCKED else None
-    if not tried:
+    status = _settled_status(billing_status, settlement)
+    if status is None:
         return None
-    if settlement.declined_reason != "INSUFFICIENT_FUNDS":
-        return BillingStatus.CHARGE_BLOCKED
-    return BillingStatus.DECLINED if billing_status is BillingStatus.CHARGE_DUE else None
+    values = {
+        "job_id": settlement.job_id,
+        "billing_status": status,
+        "transaction_id": settlement.transaction_id if isinstance(settlement, Charged) else None,
+        "next_try_at": settle_after if status is BillingStatus.DECLINED else None,
+    }
+    return made(BillingChange, values)
+
+
+def _settled_status(billing_status: BillingStatus, settlement: Settlement) -> BillingStatus | None:
+    tried = billing_status in (BillingStatus.CHARGE_DUE, BillingStatus.DECLINED)
+    match settlement:
+        case Released():
+            return BillingStatus.RELEASED if billing_status is BillingStatus.RELEASE_DUE else None
+        case Charged():
+            return BillingStatus.CHARGED if tried or billing_status is BillingStatus.CHARGE_BLOCKED else None
+        case Declined(reason="INSUFFICIENT_FUNDS"):
+            return BillingStatus.DECLINED if billing_status is BillingStatus.CHARGE_DUE else None
+        case Declined():
+            return BillingStatus.CHARGE_BLOCKED if tried else None
+        case _:
+            assert_never(settlement)

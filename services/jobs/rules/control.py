@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
+from services.jobs.rules.changes import NOW, RUN_IS_OVER, Change, Failure, next_try
 from services.jobs.rules.completion import released
 from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus
 from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
@@ -14,34 +16,54 @@ CANCELLED = "CANCELLED"
 EXPIRED = "EXPIRED"
 RUNNER_LOST = "RUNNER_LOST"
 
-_RETRYABLE = frozenset({BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE})
+_MAY_BE_BILLED_AGAIN = frozenset({BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE})
+
+
+_REMOVED = {**RUN_IS_OVER, "completed_at": NOW}
+_LIKE_NEW = {
+    "status": JobStatus.PENDING,
+    "settle_attempts": 0,
+    "attempt": 0,
+    "rescue_count": 0,
+    "deaths": 0,
+    "early_losses": 0,
+    "snooze_count": 0,
+    "run_at": None,
+    "queued_at": NOW,
+    "dispatched_at": None,
+    "started_at": None,
+    "completed_at": None,
+    "completed_lease_id": None,
+    "completion_digest": None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removal:
-    """The end of a job that no completion brings.
+class Removal(Change):
+    """The end of a job without success that no completion brings: CANCELLED or FAILED.
 
     Attributes:
-        status: CANCELLED or FAILED.
-        error_type: Why: CANCELLED, EXPIRED or RUNNER_LOST.
-        error_message: The same for people.
+        error: Why, of the type CANCELLED, EXPIRED or RUNNER_LOST.
+        next_try_at: When the settler releases the hold, if it has to be released.
     """
 
-    job_id: UUID
+    constant = _REMOVED
+
     status: JobStatus
     billing_status: BillingStatus
-    error_type: str
-    error_message: str
+    error: Failure
+    next_try_at: timedelta | None
 
 
 def removal(job: Job, status: JobStatus, error_type: str, error_message: str) -> Removal:
-    """Ends a job without success."""
+    """Return the end of a job without success."""
+    billing_status = released(job.billing_status)
     return Removal(
         job_id=job.id,
         status=status,
-        billing_status=released(job.billing_status),
-        error_type=error_type,
-        error_message=error_message,
+        billing_status=billing_status,
+        error=Failure(type=error_type, message=error_message, retryable=False),
+        next_try_at=next_try(billing_status),
     )
 
 
@@ -59,20 +81,30 @@ def cancellation(job: Job, reason: str) -> Removal | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry:
-    """A job that is to be run again.
+class Retry(Change):
+    """A final job that is run again, with all its attempts, and as long as a new job of its type may wait.
 
     Attributes:
-        hold: The money that is reserved for it now; None for a free job.
+        hold_id: The hold that pays for it, if it is not free; so is `hold_generation`.
     """
 
-    job_id: UUID
-    hold: Reserved | None = None
+    constant = _LIKE_NEW
 
-    @property
-    def billing_status(self) -> BillingStatus:
-        """What it begins with."""
-        return BillingStatus.NOT_BILLABLE if self.hold is None else BillingStatus.HELD
+    billing_status: BillingStatus
+    hold_id: UUID | None
+    hold_generation: int
+    retry_count: int
+
+    @classmethod
+    def of(cls, job: Job, hold: Reserved | None = None) -> "Retry":
+        """Return the retry of a job, with the hold that was placed for it; without one if it is free."""
+        return cls(
+            job_id=job.id,
+            billing_status=BillingStatus.NOT_BILLABLE if hold is None else BillingStatus.HELD,
+            hold_id=job.hold_id if hold is None else hold.hold_id,
+            hold_generation=job.hold_generation if hold is None else hold.generation,
+            retry_count=job.retry_count + 1,
+        )
 
 
 def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | None:
@@ -111,14 +143,14 @@ def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_cou
         raise InvalidField.of("retry_count", f"must be at most the job's retry_count, which is {job.retry_count}")
     if job.status not in FINAL or (retry_count is not None and retry_count < job.retry_count):
         return None
-    if job.status is JobStatus.SUCCEEDED or job.billing_status not in _RETRYABLE:
+    if job.status is JobStatus.SUCCEEDED or job.billing_status not in _MAY_BE_BILLED_AGAIN:
         raise JobNotRetryable(job.id, job.status.value, job.billing_status.value)
     if job.billing_status is BillingStatus.NOT_BILLABLE:
-        return Retry(job_id=job.id)
+        return Retry.of(job)
     hold = reserved.get(job.id)
     if isinstance(hold, DomainError):
         raise hold
     # Somebody else had it run meanwhile, under this hold or a later one, and it has ended.
     if hold is None or hold.generation <= job.hold_generation:
         raise ConcurrentUpdate
-    return Retry(job_id=job.id, hold=hold)
+    return Retry.of(job, hold)

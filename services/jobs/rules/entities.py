@@ -1,6 +1,6 @@
 """Jobs, without database and gRPC: their states, and what may happen to them when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -200,6 +200,11 @@ class Waiting:
     priority: Priority
     queued_at: datetime
 
+    @classmethod
+    def of(cls, job: Job) -> "Waiting":
+        """Return a PENDING job as the queue needs it."""
+        return cls(job.id, job.queue, job.priority, job.queued_at)
+
     @property
     def list(self) -> "ListKey":
         """The list it waits in."""
@@ -277,7 +282,7 @@ class Unsettled:
 
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 # While it is one of these, the job's hold is needed or still to be released.
-UNSETTLED = frozenset(
+HOLD_IN_USE = frozenset(
     {
         BillingStatus.HELD,
         BillingStatus.CHARGE_DUE,
@@ -286,26 +291,27 @@ UNSETTLED = frozenset(
         BillingStatus.CHARGE_BLOCKED,
     }
 )
-_SETTLED = frozenset(
-    {
-        BillingStatus.NOT_BILLABLE,
-        BillingStatus.CHARGED,
-        BillingStatus.RELEASED,
-        # These need an operator, or a credit.
-        BillingStatus.DECLINED,
-        BillingStatus.CHARGE_BLOCKED,
-    }
-)
+# What the settler works on.
+SETTLERS = (BillingStatus.CHARGE_DUE, BillingStatus.RELEASE_DUE, BillingStatus.DECLINED)
+# A final job with one of these never changes again.
+BILLING_IS_OVER = (BillingStatus.NOT_BILLABLE, BillingStatus.CHARGED, BillingStatus.RELEASED)
+# The same, or an operator or a credit is needed.
+_BILLING_AT_REST = frozenset({*BILLING_IS_OVER, BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED})
 
 
 def is_at_rest(job: Job) -> bool:
     """Whether nothing more happens to a job by itself, or not soon."""
-    return job.status in FINAL and job.billing_status in _SETTLED
+    return job.status in FINAL and job.billing_status in _BILLING_AT_REST
 
 
 def billing_at_admission(cost_cents: int) -> BillingStatus:
     """The billing status a job begins with."""
     return BillingStatus.HELD if cost_cents > 0 else BillingStatus.NOT_BILLABLE
+
+
+def is_dispatched(job: NewJob, withheld: Collection[UUID]) -> bool:
+    """Return whether a job is stored as dispatched to the queue: if it is PENDING and not withheld."""
+    return job.status is JobStatus.PENDING and job.id not in withheld
 
 
 def charge_due(job: Job) -> Charge | None:

@@ -3,13 +3,16 @@
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from services.jobs.rules.changes import J
 from services.jobs.rules.completion import holds_lease
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Backlog, ClaimedJob, Job, JobStatus
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.rescue import is_suspect
 from services.kit.errors import DataCorrupt
+from services.kit.fast_dataclasses import made
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,29 @@ def choose(
 def foreign_types(claim: Claim, job_types: Mapping[UUID, JobType]) -> set[UUID]:
     """The job types among these that the claiming runner has no handler for."""
     return {key for key, kind in job_types.items() if not claim.serves(kind.processing_logic_id)}
+
+
+def started(job: J, claim: Claim, now: datetime, **read: Any) -> J:
+    """Return a PENDING job as it is after a claim.
+
+    Args:
+        job: The job before the claim.
+        claim: The claim.
+        now: The time of the transaction.
+        read: Fields that were not read before the claim.
+    """
+    values = {
+        **vars(job),
+        **read,
+        "status": JobStatus.RUNNING,
+        "started_at": now,
+        "attempt": job.attempt + 1,
+        "runner_id": claim.runner_id,
+        "lease_id": claim.lease_id,
+        "lease_expires_at": now + claim.lease,
+        "version": job.version + 1,
+    }
+    return made(type(job), values)
 
 
 def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:

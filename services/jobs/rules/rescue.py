@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from services.jobs.rules.changes import Requeueing, requeued
 from services.jobs.rules.control import RUNNER_LOST, Removal, removal
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Job, JobStatus
@@ -24,19 +25,22 @@ _SUSPECTED_FROM = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rescue:
-    """A job that is to be run again.
+class Rescue(Requeueing):
+    """A job that is run again because its runner was lost.
 
     Attributes:
         deaths: Those that count against it by now.
         early_losses: How often it lost its runner by now soon after it had begun.
-        wait: After which time; None for as soon as possible.
     """
 
-    job_id: UUID
+    rescue_count: int
     deaths: int
     early_losses: int
-    wait: timedelta | None = None
+
+    @classmethod
+    def of(cls, job: Job, *, deaths: int, early_losses: int, wait: timedelta | None = None) -> "Rescue":
+        """Return the rescue of a RUNNING job, which is run again after a wait if there is one."""
+        return cls(**requeued(job, wait), rescue_count=job.rescue_count + 1, deaths=deaths, early_losses=early_losses)
 
 
 def was_short(job: Job, rules: DeathRules) -> bool:
@@ -84,5 +88,5 @@ def rescued(lost: Sequence[Job], begun: Mapping[UUID, int], rules: DeathRules) -
         else:
             again = short and job.rescue_count > 0
             wait = rules.pause(job.rescue_count) if again else None
-            rescues.append(Rescue(job_id=job.id, deaths=deaths, early_losses=job.early_losses + short, wait=wait))
+            rescues.append(Rescue.of(job, deaths=deaths, early_losses=job.early_losses + short, wait=wait))
     return rescues, removals

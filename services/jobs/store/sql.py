@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,7 @@ from sqlalchemy.sql.base import Executable
 
 from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
-from services.jobs.rules.completion import Completion, Ending, Settlement
-from services.jobs.rules.control import Removal, Retry
+from services.jobs.rules.changes import Change
 from services.jobs.rules.entities import (
     Backlog,
     BillingStatus,
@@ -32,24 +32,24 @@ from services.jobs.rules.entities import (
     Waiting,
 )
 from services.jobs.rules.indexed_lists import INDEXED_ORDERS, only_dead, only_live
-from services.jobs.rules.job_types import JobType, NewJobType, Priority
-from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types
-from services.jobs.rules.rescue import Rescue
-from services.jobs.rules.resources import JOB_TYPES, JOBS
+from services.jobs.rules.job_types import JobType, Priority
+from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types, started
+from services.jobs.rules.resources import JOBS
 from services.jobs.rules.statistics import queue_stats
-from services.jobs.store.statements import housekeeping
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.statements import housekeeping, queue, statistics, submit, transitions
 from services.jobs.store.statements import run as statements
-from services.jobs.store.statements.live import select_live
-from services.jobs.store.tables import job_types, jobs
+from services.jobs.store.statements.job_types import FREE_TYPES
+from services.jobs.store.statements.lists import select_live
+from services.jobs.store.tables import jobs
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.dialects.postgresql import SHORT_LOCK_TIMEOUT
-from services.kit.data.engine.prepared import Prepared
 from services.kit.data.repositories.sql import SqlRepository
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
-from services.kit.fast_dataclasses import changed, made
+from services.kit.fast_dataclasses import made
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import Comparison
 
@@ -59,30 +59,6 @@ _BILLING_STATUSES = {status.value: status for status in BillingStatus}
 _PRIORITIES = {priority.value: priority for priority in Priority}
 _FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
-
-
-class SqlJobTypeRepository(SqlRepository[JobType, NewJobType]):
-    """The table `job_types`."""
-
-    table = job_types
-    entity = JobType
-    resource = JOB_TYPES
-    audited = True
-
-    async def get_by_name(self, name: str) -> JobType | None:
-        """Looks the name up."""
-        return await self._one(self._select().where(job_types.c.name == name))
-
-    async def resolve(
-        self, ids: Collection[UUID], names: Collection[str]
-    ) -> Mapping[UUID | str, JobType | DataCorrupt]:
-        """Looks IDs and names up in one statement."""
-        wanted = {"ids": list(ids), "names": list(names)}
-        found: dict[UUID | str, JobType | DataCorrupt] = {}
-        for values in await self._execute(statements.RESOLVE, wanted):
-            row = dict(zip(self._names, values, strict=True))
-            found[row["id"]] = found[row["name"]] = self._decoded(values)
-        return found
 
 
 class SqlJobRepository(SqlRepository[Job, NewJob]):
@@ -136,9 +112,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Inserts them in one statement."""
         if not wait:
             await self._connection.execute(SHORT_LOCK_TIMEOUT)
-            free = await self._execute(statements.FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
+            free = await self._execute(FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
             jobs = [job for job in jobs if (job.job_type_id,) in free]
-        rows = await self._execute(statements.INSERT, statements.insert_parameters(jobs, withheld))
+        rows = await self._execute(submit.INSERT, submit.insert_parameters(jobs, withheld))
         new = {job.id: job for job in jobs}
         return {
             job_id: made(
@@ -211,20 +187,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             return {}
         jobs = {job.id: job for job in granted}
         rows = await self._execute(statements.CLAIM, statements.claim_parameters(claim, jobs.keys()))
-        return {
-            job_id: changed(
-                jobs[job_id],
-                status=JobStatus.RUNNING,
-                input_data=input_data,
-                started_at=started_at,
-                attempt=jobs[job_id].attempt + 1,
-                runner_id=claim.runner_id,
-                lease_id=claim.lease_id,
-                lease_expires_at=lease_expires_at,
-                version=jobs[job_id].version + 1,
-            )
-            for job_id, input_data, started_at, lease_expires_at in rows
-        }
+        return {job_id: started(jobs[job_id], claim, now, input_data=input_data) for job_id, input_data, now in rows}
 
     async def _types(self, versions: Mapping[UUID, int]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
         """The job types of these versions, read only where another version is known."""
@@ -256,35 +219,10 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         await self._execute(statements.RENEW, {"job_id": kept, "lease": renewal.lease})
         return Renewed(frozenset(kept), rows[0][3])
 
-    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
-        """Updates them in one statement."""
-        if endings:
-            await self._execute(statements.COMPLETE, statements.complete_parameters(endings, settle_after))
-
-    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
-        """Updates them in one statement."""
-        if not returns:
-            return []
-        names = ("job_id", "lease_id", "digest", "wait")
-        parameters = {name: list(column) for name, column in zip(names, zip(*returns, strict=True), strict=True)}
-        return await self._pending(statements.RETURN, parameters)
-
-    async def settle_many(
-        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
-    ) -> None:
-        """Updates them in one statement."""
-        if settlements:
-            await self._execute(statements.SETTLE, statements.settle_parameters(settlements, settle_after))
-
-    async def remove_many(self, removals: Sequence[Removal]) -> None:
-        """Updates them in one statement."""
-        if removals:
-            await self._execute(statements.REMOVE, statements.remove_parameters(removals))
-
-    async def retry_many(self, retries: Sequence[Retry]) -> None:
-        """Updates them in one statement."""
-        if retries:
-            await self._execute(statements.RETRY, statements.retry_parameters(retries))
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """Update the jobs of each class of changes in one statement."""
+        for kind, same in groupby(changes, type):
+            await self._execute(transitions.STATEMENTS[kind], transitions.parameters(kind, list(same)))
 
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Reads nothing but the versions."""
@@ -293,9 +231,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
         """Counts in one statement, and what no runner serves in another."""
-        parameters = {"queues": list(queues), "window": statements.STATS_WINDOW_SECONDS}
-        counted = await self._connection.execute(statements.STATS, parameters)
-        stats = queue_stats(counted.mappings(), queues, statements.STATS_WINDOW_SECONDS)
+        parameters = {"queues": list(queues), "window": statistics.STATS_WINDOW_SECONDS}
+        counted = await self._connection.execute(statistics.STATS, parameters)
+        stats = queue_stats(counted.mappings(), queues, statistics.STATS_WINDOW_SECONDS)
         return with_unserved(stats, await SqlUnserved(self._transactions).counts())
 
     async def withhold(self, job_ids: Collection[UUID]) -> None:
@@ -304,7 +242,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
 
     async def withheld_lists(self) -> list[ListKey]:
         """Walks along the index of withheld jobs."""
-        return await self._lists(housekeeping.WITHHELD_LISTS)
+        return await self._lists(queue.WITHHELD_LISTS)
 
     async def take_withheld(
         self,
@@ -327,37 +265,37 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             "last_type": only or _LAST_TYPE,
             "whole": first is None,
         }
-        rows = (await self._connection.execute(housekeeping.TAKE_WITHHELD, parameters)).all()
+        rows = (await self._connection.execute(queue.TAKE_WITHHELD, parameters)).all()
         jobs = [Waiting(row.id, row.queue, Priority(row.priority), row.queued_at) for row in rows if row.id is not None]
         [(lanes, *following)] = {tuple(row[-3:]) for row in rows}
         return Turns(jobs, lanes, Lane(*following) if following[0] is not None else None)
 
     async def handed_over_lists(self) -> list[ListKey]:
         """Walks along the index of live jobs."""
-        return await self._lists(housekeeping.HANDED_OVER_LISTS)
+        return await self._lists(queue.HANDED_OVER_LISTS)
 
     async def try_turn(self, wanted: ListKey) -> bool:
         """Tries an advisory lock."""
         name = {"name": f"{wanted.queue}:{wanted.priority.value}"}
-        mine: bool = (await self._connection.execute(housekeeping.TRY_TURN, name)).scalar_one()
+        mine: bool = (await self._connection.execute(queue.TRY_TURN, name)).scalar_one()
         return mine
 
     async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
         """Reads along the index of live jobs."""
         parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "before": before, "limit": limit}
-        return await self._ids(housekeeping.HANDED_OVER, parameters)
+        return await self._ids(queue.HANDED_OVER, parameters)
 
     async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
         """Looks the IDs up."""
-        return set(await self._ids(housekeeping.STILL_HANDED_OVER, {"ids": list(job_ids)}))
+        return set(await self._ids(queue.STILL_HANDED_OVER, {"ids": list(job_ids)}))
 
     async def release_scheduled(self, limit: int) -> list[UUID]:
         """Updates them in one statement."""
-        return await self._ids(housekeeping.RELEASE_SCHEDULED, {"limit": limit})
+        return await self._ids(queue.RELEASE_SCHEDULED, {"limit": limit})
 
     async def next_scheduled(self) -> timedelta | None:
         """Reads the first entry of the index."""
-        wait: timedelta | None = (await self._connection.execute(housekeeping.NEXT_SCHEDULED)).scalar_one()
+        wait: timedelta | None = (await self._connection.execute(queue.NEXT_SCHEDULED)).scalar_one()
         return wait
 
     async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
@@ -376,12 +314,6 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         """Inserts a row for each runner, and deletes old ones."""
         parameters = {"runner_ids": list(losses), "jobs": list(losses.values())}
         await self._connection.execute(housekeeping.LOSE_RUNS, parameters)
-
-    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
-        """Updates them in one statement."""
-        if not rescues:
-            return []
-        return await self._pending(statements.RESCUE, statements.rescue_parameters(rescues))
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         """Reads along the index of jobs that may expire."""
@@ -429,14 +361,6 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         rows = await self._connection.execute(statement)
         return understood(_list_key(queue, priority) for queue, priority in rows)
 
-    async def _pending(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
-        """Return what waits by now of the jobs that a statement has changed, whose rows end with the status."""
-        rows = await self._rows(statement, parameters)
-        return understood(_waiting(*row[:-1]) for row in rows if row[-1] == JobStatus.PENDING)
-
-    async def _waiting(self, statement: Executable | Prepared, parameters: Mapping[str, Any]) -> list[Waiting]:
-        return understood(_waiting(*row) for row in await self._rows(statement, parameters))
-
 
 def _error(row: Mapping[Any, Any]) -> JobError | None:
     stored = row["error"]
@@ -470,78 +394,5 @@ def _list_key(queue: str, priority: int) -> ListKey | DataCorrupt:
     return noted(_corrupt(f"of queue {queue}", "priority", priority)) if known is None else ListKey(queue, known)
 
 
-def _waiting(job_id: UUID, queue: str, priority: int, queued_at: datetime) -> Waiting | DataCorrupt:
-    known = _PRIORITIES.get(priority)
-    return noted(_corrupt(job_id, "priority", priority)) if known is None else Waiting(job_id, queue, known, queued_at)
-
-
 def _corrupt(job_id: object, field: str, value: object) -> DataCorrupt:
     return DataCorrupt("jobs", str(job_id), field, str(value))
-
-
-class SqlPauseRepository:
-    """The table `queues`, and what `job_types` says of pauses."""
-
-    def __init__(self, transactions: SqlTransactions) -> None:
-        self._transactions = transactions
-        self._trail = SqlAuditLog(transactions)
-
-    async def set_queue(self, name: str, *, paused: bool) -> None:
-        """Inserts or updates its row."""
-        was_paused = name in await self.paused_queues()
-        stored = await self._transactions.resource.execute(housekeeping.SET_QUEUE, {"name": name, "paused": paused})
-        # Somebody else may have done the same meanwhile.
-        if stored.rowcount and was_paused != paused:
-            transaction_id = self._transactions.transaction_id
-            await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
-
-    async def paused_queues(self) -> set[str]:
-        """Reads the table, which is small."""
-        return set((await self._transactions.resource.execute(housekeeping.PAUSED_QUEUES)).scalars())
-
-    async def paused_types(self) -> set[UUID]:
-        """Reads the table, which is small."""
-        return set((await self._transactions.resource.execute(housekeeping.PAUSED_TYPES)).scalars())
-
-    async def unserved(self) -> set[Backlog]:
-        """Reads the table, which is small."""
-        rows = await self._transactions.resource.execute(housekeeping.UNSERVED)
-        return {Backlog(queue, job_type_id) for queue, job_type_id in rows}
-
-
-class SqlAuditProgress:
-    """The table `hold_audit`."""
-
-    def __init__(self, transactions: SqlTransactions) -> None:
-        self._transactions = transactions
-
-    async def window(self, age: timedelta) -> tuple[datetime, datetime]:
-        """Reads its only row."""
-        found = await self._transactions.resource.execute(housekeeping.AUDIT_WINDOW, {"age": age})
-        since, until = found.one()
-        return since, until
-
-    async def move(self, done_until: datetime) -> None:
-        """Inserts or updates its only row."""
-        await self._transactions.resource.execute(housekeeping.MOVE_AUDIT, {"until": done_until})
-
-    async def keep(self, unreleased: Sequence[Release], wait: timedelta) -> None:
-        """Inserts them in one statement."""
-        hold_ids, job_ids = [one.hold_id for one in unreleased], [one.job_id for one in unreleased]
-        parameters = {"hold_ids": hold_ids, "job_ids": job_ids, "wait": wait}
-        await self._transactions.resource.execute(housekeeping.KEEP_UNRELEASED, parameters)
-
-    async def take(self, limit: int, wait: timedelta, longest: timedelta) -> list[Release]:
-        """Updates them in one statement, passing by rows that another replica is at."""
-        parameters = {"limit": limit, "wait": wait, "longest": longest}
-        rows = await self._transactions.resource.execute(housekeeping.TAKE_UNRELEASED, parameters)
-        return [Release(hold_id=hold_id, job_id=job_id) for hold_id, job_id in rows]
-
-    async def forget(self, hold_ids: Collection[UUID]) -> None:
-        """Deletes them in one statement."""
-        await self._transactions.resource.execute(housekeeping.FORGET_UNRELEASED, {"hold_ids": list(hold_ids)})
-
-    async def count(self) -> int:
-        """Reads the table, which is small."""
-        found: int = (await self._transactions.resource.execute(housekeeping.COUNT_UNRELEASED)).scalar_one()
-        return found

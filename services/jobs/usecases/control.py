@@ -73,7 +73,7 @@ class ControlService:
         async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
             removals: list[Removal] = []
             refused = _each(jobs, lambda job: _note(removals, cancellation(job, reason)))
-            await self._jobs.remove_many(removals)
+            await self._jobs.apply(removals)
             self.transactions.after_commit(self._wake_settler)
             return refused
 
@@ -104,7 +104,7 @@ class ControlService:
         async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
             retries: list[Retry] = []
             refused = _each(jobs, lambda job: _note(retries, retried(job, reserved, retry_count)))
-            await self._jobs.retry_many(retries)
+            await self._jobs.apply(retries)
             self.transactions.after_commit(self._queue.wake)
             return refused
 

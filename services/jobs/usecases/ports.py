@@ -6,8 +6,8 @@ from typing import Protocol
 from uuid import UUID
 
 from services.jobs.rules.backlogs import BacklogState, Count, Note
-from services.jobs.rules.completion import Completion, Ending, Settlement
-from services.jobs.rules.control import Removal, Retry
+from services.jobs.rules.changes import Change
+from services.jobs.rules.completion import Deduction, Released
 from services.jobs.rules.entities import (
     Backlog,
     BillingStatus,
@@ -27,7 +27,6 @@ from services.jobs.rules.entities import (
 from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.jobs.rules.job_types import JobType, NewJobType
 from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed
-from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.schemas.verdict import Verdict
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
@@ -60,7 +59,7 @@ class HoldWallets(Protocol):
 class Wallets(HoldWallets, Protocol):
     """What the jobs service asks of the wallets service."""
 
-    async def release_holds(self, releases: Sequence[Release]) -> list[Settlement | DomainError]:
+    async def release_holds(self, releases: Sequence[Release]) -> list[Released | DomainError]:
         """Frees what is reserved for jobs; again it changes nothing.
 
         Returns:
@@ -88,7 +87,7 @@ class Wallets(HoldWallets, Protocol):
         """
         ...
 
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         """Makes charges, each under the key of its job.
 
         Returns:
@@ -420,39 +419,8 @@ class JobRepository(Protocol):
         """Has the leases of RUNNING jobs end later, except for those that others have locked."""
         ...
 
-    async def complete_many(self, endings: Sequence[tuple[Completion, Ending]], settle_after: timedelta) -> None:
-        """Stores how runs ended. Each job is locked, runs under the completion's lease, and is named once.
-
-        A charge that is due is the settler's when the time has passed; a release is it at once.
-        """
-        ...
-
-    async def return_many(self, returns: Sequence[tuple[UUID, UUID, bytes, timedelta | None]]) -> list[Waiting]:
-        """Makes RUNNING jobs wait again, as if not claimed: PENDING and handed to the queue, or SCHEDULED for a while.
-
-        Args:
-            returns: ID, lease, digest and wait of jobs that are locked and run under the lease, each named once.
-
-        Returns:
-            Those that are PENDING.
-        """
-        ...
-
-    async def settle_many(
-        self, settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta
-    ) -> None:
-        """Stores new billing statuses. Each job is locked and named once. What was declined is tried again later."""
-        ...
-
-    async def remove_many(self, removals: Sequence[Removal]) -> None:
-        """Ends jobs without success. Each is locked, not final, and named once."""
-        ...
-
-    async def retry_many(self, retries: Sequence[Retry]) -> None:
-        """Makes final jobs PENDING again, with all their attempts, still to be handed to the queue.
-
-        Each is locked and named once.
-        """
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """Write changes of locked jobs, each of another job, in the order of the classes that they come in."""
         ...
 
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
@@ -525,13 +493,6 @@ class JobRepository(Protocol):
 
     async def note_lost(self, losses: Mapping[UUID, int]) -> None:
         """Notes for an hour how many jobs that were just begun runners have lost."""
-        ...
-
-    async def rescue_many(self, rescues: Sequence[Rescue]) -> list[Waiting]:
-        """Has locked RUNNING jobs wait again, and counts a rescue; answers those that are handed to the queue at once.
-
-        The others are SCHEDULED.
-        """
         ...
 
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:

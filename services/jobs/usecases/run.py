@@ -13,18 +13,23 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
+from services.jobs.rules.changes import applied
 from services.jobs.rules.completion import (
+    BillingChange,
+    Charged,
     Completion,
+    Declined,
     Ending,
+    GiveBack,
     Settlement,
-    ended,
     ending,
+    given_back,
     holds_lease,
     is_repeated,
     settled,
 )
 from services.jobs.rules.deaths import DeathRules
-from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, charge_due
+from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
 from services.jobs.rules.errors import JobNotFound, LeaseLost
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.leasing import Claim, Claimed, Renewal
@@ -203,20 +208,21 @@ class RunService:
             locked = await self._jobs.lock_many(job_ids, wait=wait)
             taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
-            chosen: dict[UUID, tuple[Completion, Ending]] = {}
+            chosen: dict[UUID, Ending] = {}
             for one in completions:
                 job = jobs.get(one.job_id)
-                if job is not None and holds_lease(job, one.lease_id):
-                    chosen.setdefault(job.id, (one, ending(job, one, types.get(job.job_type_id), self._deaths)))
-            await self._jobs.complete_many(_in_order(chosen), self._settle_after)
+                if job is not None and holds_lease(job, one.lease_id) and job.id not in chosen:
+                    job_type = types.get(job.job_type_id)
+                    chosen[job.id] = ending(job, one, job_type, self._deaths, settle_after=self._settle_after)
+            await self._jobs.apply(_in_order(chosen))
             self._changed(chosen)
-            if any(end.billing_status is BillingStatus.RELEASE_DUE for _, end in chosen.values()):
+            if any(end.billing_status is BillingStatus.RELEASE_DUE for end in chosen.values()):
                 self.transactions.after_commit(self._wake_settler)
-            waits = [end.run_after for _, end in chosen.values() if end.run_after is not None]
+            waits = [end.run_at for end in chosen.values() if end.run_at is not None]
             if waits:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
         crash_point("jobs.complete.before_reply")
-        jobs.update({key: ended(jobs[key], one, end) for key, (one, end) in chosen.items()})
+        jobs.update({key: applied(jobs[key], end) for key, end in chosen.items()})
         return [
             taken.get(one.job_id) or _recorded(one, jobs.get(one.job_id) or locked.get(one.job_id))
             for one in completions
@@ -236,12 +242,13 @@ class RunService:
             locked = await self._jobs.lock_many(job_ids, wait=wait)
             taken = await self._taken(job_ids - locked.keys(), wait=wait)
             jobs = understood_by_key(locked)
-            chosen: dict[UUID, tuple[UUID, UUID, bytes, timedelta | None]] = {}
+            chosen: dict[UUID, GiveBack] = {}
             for one in returns:
                 job = jobs.get(one.job_id)
                 if job is not None and holds_lease(job, one.lease_id):
-                    chosen.setdefault(job.id, (job.id, one.lease_id, one.completion.digest, one.wait))
-            waiting = await self._jobs.return_many(_in_order(chosen))
+                    chosen.setdefault(job.id, given_back(job, one.completion, one.wait))
+            await self._jobs.apply(_in_order(chosen))
+            waiting = [Waiting.of(jobs[key]) for key, one in chosen.items() if one.status is JobStatus.PENDING]
             # Taken next, they would come back to a runner that can't run them.
             apart = {one.job_id for one in returns if one.not_served and one.job_id in chosen}
             if apart:
@@ -284,19 +291,20 @@ class RunService:
         async with self.transactions.begin():
             now = dict(await self._jobs.lock_billing(job_ids, wait=wait))
             taken = await self._taken(job_ids - now.keys(), wait=wait)
-            chosen: dict[UUID, tuple[Settlement, BillingStatus]] = {}
+            chosen: dict[UUID, BillingChange] = {}
             for one in settlements:
                 before = now.get(one.job_id)
-                status = settled(before, one) if isinstance(before, BillingStatus) else None
+                change = settled(before, one, self._settle_after) if isinstance(before, BillingStatus) else None
                 # A charge that was made wins over a refusal of the same batch.
-                if status is not None and (one.transaction_id is not None or one.job_id not in chosen):
-                    chosen[one.job_id] = (one, status)
-            await self._jobs.settle_many(_in_order(chosen), self._settle_after)
+                if change is not None and (isinstance(one, Charged) or one.job_id not in chosen):
+                    chosen[one.job_id] = change
+            await self._jobs.apply(_in_order(chosen))
             self._changed(chosen)
-        now.update({key: status for key, (_, status) in chosen.items()})
+        now.update({key: change.billing_status for key, change in chosen.items()})
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
-                log.warning("charge refused", job_id=str(one.job_id), reason=one.declined_reason)
+                reason = one.reason if isinstance(one, Declined) else ""
+                log.warning("charge refused", job_id=str(one.job_id), reason=reason)
         return [taken.get(one.job_id) or now.get(one.job_id) or JobNotFound(one.job_id) for one in settlements]
 
     async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
@@ -345,5 +353,5 @@ def _returned(one: Return, job: Job | DataCorrupt | None, *, fresh: bool) -> Job
     return job.status if is_repeated(job, one.completion) else LeaseLost(one.job_id)
 
 
-def _in_order(chosen: dict[UUID, T]) -> list[T]:
+def _in_order(chosen: Mapping[UUID, T]) -> list[T]:
     return [chosen[key] for key in sorted(chosen)]

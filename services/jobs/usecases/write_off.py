@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Deduction
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.usecases.ports import JobRepository
@@ -24,7 +24,7 @@ _UNPAID = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
 class WriteOffWallets(Protocol):
     """What write-offs need of the wallets service."""
 
-    async def write_off(self, charge: Charge, description: str) -> Settlement:
+    async def write_off(self, charge: Charge, description: str) -> Deduction:
         """Makes a charge at our expense, once a job.
 
         Returns:
@@ -35,7 +35,7 @@ class WriteOffWallets(Protocol):
         """
         ...
 
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         """Makes charges, each under the key of its job."""
         ...
 
@@ -83,13 +83,16 @@ class WriteOffs:
         log.info("charge written off or paid", job_id=str(job_id), transaction_id=transaction_id, reason=reason)
         return after
 
-    async def _charged(self, charge: Charge, reason: str) -> Settlement:
+    async def _charged(self, charge: Charge, reason: str) -> Charged:
         settlement = await self._wallets.write_off(charge, reason)
-        if settlement.declined_reason == "ALREADY_CHARGED":
+        if settlement == Declined(charge.job_id, "ALREADY_CHARGED"):
             # A credit came in between, and the settler was faster. Under this key no second charge can be made.
-            settlement = single_result(*await self._wallets.deduct([charge]))
-        if settlement.declined_reason:
-            raise WriteOffRefused(charge.job_id, settlement.declined_reason)
+            [again] = await self._wallets.deduct([charge])
+            if isinstance(again, DomainError):
+                raise again
+            settlement = again
+        if isinstance(settlement, Declined):
+            raise WriteOffRefused(charge.job_id, settlement.reason)
         return settlement
 
     async def _read(self, job_id: UUID) -> Job:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Dialect,
     Integer,
+    Interval,
     Text,
     Uuid,
     any_,
@@ -116,12 +117,20 @@ def _texts(values: Iterable[str | None]) -> list[str]:
     return ["NULL" if value is None else _quoted(value) for value in values]
 
 
+def _intervals(values: Iterable[timedelta | None]) -> list[str]:
+    # Most rows of a batch have the same interval.
+    values = list(values)
+    texts = {value: _written(value) for value in set(values)}
+    return [texts[value] for value in values]
+
+
 #: Writers of the values of a column by the column's type.
 _OF_COLUMNS: dict[type[TypeEngine[Any]], Callable[[Iterable[Any]], Iterable[str]]] = {
     Uuid: _uuids,
     Integer: _numbers,
     BigInteger: _numbers,
     Text: _texts,
+    Interval: _intervals,
     JSONB: lambda values: map(_json, values),
 }
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import Completion, Settlement, ending
+from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, Job, Lane, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim
@@ -39,7 +39,7 @@ def claim(
 async def complete(work: JobsWork, job_id: UUID, completion: Completion, settle_after: timedelta = MINUTE) -> None:
     """Records a completion the way the use case does."""
     [job] = all_understood((await work.jobs.lock_many([job_id])).values())
-    await work.jobs.complete_many([(completion, ending(job, completion))], settle_after)
+    await work.jobs.apply([ending(job, completion, settle_after=settle_after)])
 
 
 async def running(begin: BeginJobs, count: int = 1, lease: timedelta = MINUTE, **values: Any) -> tuple[list[Job], UUID]:
@@ -62,10 +62,14 @@ async def succeeded(begin: BeginJobs, settle_after: timedelta = MINUTE, **values
 
 async def settled(begin: BeginJobs, job_id: UUID, status: BillingStatus, settle_after: timedelta = MINUTE) -> None:
     """Records what became of a charge."""
-    paid = status is BillingStatus.CHARGED
+    change = BillingChange(
+        job_id=job_id,
+        billing_status=status,
+        transaction_id=uuid7() if status is BillingStatus.CHARGED else None,
+        next_try_at=settle_after if status is BillingStatus.DECLINED else None,
+    )
     async with begin() as work:
-        settlement = Settlement(job_id=job_id, transaction_id=uuid7() if paid else None)
-        await work.jobs.settle_many([(settlement, status)], settle_after)
+        await work.jobs.apply([change])
         await work.commit()
 
 

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import Completion, Failure, ending
+from services.jobs.rules.changes import Failure, next_try
+from services.jobs.rules.completion import Completion, ending, given_back
 from services.jobs.rules.control import EXPIRED, Removal, Retry
-from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled
+from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled, Waiting
 from services.jobs.rules.holds import Reserved
-from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER
+from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER, Priority
 from services.jobs.rules.leasing import Renewal
 from services.jobs.rules.rescue import Rescue
 from services.kit.data.corrupt import understood
@@ -35,8 +36,8 @@ def removal(
         job_id=job_id,
         status=status,
         billing_status=billing_status,
-        error_type=EXPIRED,
-        error_message="too late",
+        error=Failure(type=EXPIRED, message="too late", retryable=False),
+        next_try_at=next_try(billing_status),
     )
 
 
@@ -70,35 +71,36 @@ async def test_only_what_runs_under_one_of_the_leases_is_renewed(begin: BeginJob
 
 async def test_a_returned_job_waits_again_handed_over_and_no_attempt_is_used_up(begin: BeginJobs) -> None:
     [job], lease_id = await running(begin)
+    completion = Completion(job_id=job.id, lease_id=lease_id)
     async with begin() as work:
-        [waiting] = await work.jobs.return_many([(job.id, lease_id, b"digest", None)])
+        await work.jobs.apply([given_back(job, completion, None)])
         await work.commit()
     after = await read(begin, job.id)
-    assert (waiting.id, waiting.list, waiting.queued_at) == (job.id, DEFAULT, job.queued_at)
+    assert Waiting.of(after) == Waiting(job.id, "default", Priority.MEDIUM, job.queued_at)
     assert (after.status, after.attempt, after.rescue_count) == (JobStatus.PENDING, 0, 0)
     assert (after.lease_id, after.lease_expires_at) == (None, None)
-    assert (after.completed_lease_id, after.completion_digest) == (lease_id, b"digest")
+    assert (after.completed_lease_id, after.completion_digest) == (lease_id, completion.digest)
     assert after.dispatched_at is not None
     assert after.version == job.version + 1
 
 
 async def test_a_returned_job_that_is_to_wait_is_scheduled_and_no_attempt_is_used_up(begin: BeginJobs) -> None:
     [job], lease_id = await running(begin)
+    completion = Completion(job_id=job.id, lease_id=lease_id)
     async with begin() as work:
-        assert await work.jobs.return_many([(job.id, lease_id, b"digest", MINUTE)]) == []
+        await work.jobs.apply([given_back(job, completion, MINUTE)])
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.attempt, after.rescue_count) == (JobStatus.SCHEDULED, 0, 0)
     assert (after.lease_id, after.lease_expires_at, after.dispatched_at) == (None, None, None)
     assert after.run_at is not None
     assert timedelta(0) < after.run_at - job.queued_at < 2 * MINUTE
-    assert (after.completed_lease_id, after.completion_digest) == (lease_id, b"digest")
+    assert (after.completed_lease_id, after.completion_digest) == (lease_id, completion.digest)
 
 
-async def test_returning_nothing_changes_nothing(begin: BeginJobs) -> None:
+async def test_no_changes_change_nothing(begin: BeginJobs) -> None:
     async with begin() as work:
-        assert await work.jobs.return_many([]) == []
-        assert await work.jobs.rescue_many([]) == []
+        await work.jobs.apply([])
 
 
 async def test_only_jobs_whose_lease_has_ended_are_lost_and_up_to_a_limit(begin: BeginJobs) -> None:
@@ -117,11 +119,11 @@ async def test_only_jobs_whose_lease_has_ended_are_lost_and_up_to_a_limit(begin:
 async def test_a_rescued_job_waits_again_and_the_rescue_is_counted_in_place_of_the_attempt(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        [waiting] = await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=1, early_losses=2)])
+        await work.jobs.apply([Rescue.of(job, deaths=1, early_losses=2)])
         assert await work.jobs.lock_lost(10) == []
         await work.commit()
     after = await read(begin, job.id)
-    assert (waiting.id, waiting.list) == (job.id, DEFAULT)
+    assert Waiting.of(after) == Waiting.of(job)
     assert (after.status, after.attempt, after.rescue_count) == (JobStatus.PENDING, 0, 1)
     assert (after.deaths, after.early_losses) == (1, 2)
     assert (after.lease_id, after.lease_expires_at) == (None, None)
@@ -132,7 +134,7 @@ async def test_a_rescued_job_waits_again_and_the_rescue_is_counted_in_place_of_t
 async def test_a_rescued_job_that_is_to_wait_is_scheduled_and_keeps_its_place_in_the_queue(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        assert await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1, wait=MINUTE)]) == []
+        await work.jobs.apply([Rescue.of(job, deaths=0, early_losses=1, wait=MINUTE)])
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.attempt, after.rescue_count) == (JobStatus.SCHEDULED, 0, 1)
@@ -145,7 +147,7 @@ async def test_a_rescued_job_that_is_to_wait_is_scheduled_and_keeps_its_place_in
 async def test_a_rescued_job_whose_wait_is_over_is_queued_where_it_was(begin: BeginJobs) -> None:
     [job], _ = await running(begin, lease=LONG_AGO)
     async with begin() as work:
-        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1, wait=LONG_AGO)])
+        await work.jobs.apply([Rescue.of(job, deaths=0, early_losses=1, wait=LONG_AGO)])
         assert await work.jobs.release_scheduled(10) == [job.id]
         await work.commit()
     assert (await read(begin, job.id)).queued_at == job.queued_at
@@ -157,7 +159,7 @@ async def test_the_jobs_that_a_runner_had_just_begun_are_counted_also_after_some
     async with begin() as work:
         assert dict(await work.jobs.begun({RUNNER}, 10 * MINUTE)) == {RUNNER: 3}
         await work.jobs.note_lost({RUNNER: 2, uuid7(): 7})
-        await work.jobs.rescue_many([Rescue(job_id=job.id, deaths=0, early_losses=1) for job in jobs[:2]])
+        await work.jobs.apply([Rescue.of(job, deaths=0, early_losses=1) for job in jobs[:2]])
         assert dict(await work.jobs.begun({RUNNER}, 10 * MINUTE)) == {RUNNER: 3}
 
 
@@ -167,8 +169,7 @@ async def test_a_removed_job_is_final_with_its_reason_and_its_lease_is_over(
 ) -> None:
     [job], _ = await running(begin)
     async with begin() as work:
-        await work.jobs.remove_many([removal(job.id, status)])
-        await work.jobs.remove_many([])
+        await work.jobs.apply([removal(job.id, status)])
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.billing_status) == (status, BillingStatus.RELEASED)
@@ -184,8 +185,7 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
         await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
-        await work.jobs.retry_many([Retry(job_id=job.id, hold=HOLD)])
-        await work.jobs.retry_many([])
+        await work.jobs.apply([Retry.of(job, HOLD)])
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.billing_status, after.attempt) == (JobStatus.PENDING, BillingStatus.HELD, 0)
@@ -204,7 +204,7 @@ async def test_a_free_job_that_is_retried_keeps_its_generation(begin: BeginJobs)
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
         await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
-        await work.jobs.retry_many([Retry(job_id=job.id)])
+        await work.jobs.apply([Retry.of(job)])
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.billing_status) == (JobStatus.PENDING, BillingStatus.NOT_BILLABLE)
@@ -218,7 +218,7 @@ async def test_the_hold_of_a_job_without_success_is_the_settlers_at_once(begin: 
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
         await complete(work, failed.id, Completion(job_id=failed.id, lease_id=lease_id, failure=failure), HOUR)
-        await work.jobs.remove_many([removal(cancelled.id, billing_status=BillingStatus.RELEASE_DUE)])
+        await work.jobs.apply([removal(cancelled.id, billing_status=BillingStatus.RELEASE_DUE)])
         await work.commit()
     async with begin() as work:
         taken = await work.jobs.take_unsettled(10, MINUTE, HOUR)
@@ -285,14 +285,14 @@ async def test_only_jobs_that_nobody_has_started_in_their_time_are_expired(begin
     await stored(begin)
     [[started], lease_id] = await running(begin)
     async with begin() as work:
-        await work.jobs.return_many([(started.id, lease_id, b"", None)])
+        await work.jobs.apply([given_back(started, Completion(job_id=started.id, lease_id=lease_id), None)])
         assert {job.id for job in understood(await work.jobs.lock_expired(10))} == {
             waiting.id,
             scheduled.id,
             withheld.id,
         }
         assert len(await work.jobs.lock_expired(2)) == 2
-        await work.jobs.remove_many([removal(job.id) for job in (waiting, scheduled, withheld)])
+        await work.jobs.apply([removal(job.id) for job in (waiting, scheduled, withheld)])
         assert await work.jobs.lock_expired(10) == []
 
 
@@ -367,7 +367,7 @@ async def test_jobs_that_are_over_and_settled_are_deleted_when_they_are_old_enou
     [waiting], [[at_work], _] = await stored(begin), await running(begin)
     [cancelled] = await stored(begin)
     async with begin() as work:
-        await work.jobs.remove_many([removal(cancelled.id)])
+        await work.jobs.apply([removal(cancelled.id)])
         assert await work.jobs.lock_finished(HOUR, 10) == []
         assert [await deleted(work, 2) for _ in range(3)] == [2, 1, 0]
         left = await work.jobs.get_many([job.id for job in (free, charged, due, declined, waiting, at_work, cancelled)])
@@ -394,8 +394,8 @@ async def test_a_batch_of_completions_gives_each_job_its_own_end(begin: BeginJob
         Completion(job_id=third.id, lease_id=lease_id, failure=replace(failure, retryable=False)),
     ]
     async with begin() as work:
-        ends = [(one, ending(job, one)) for one, job in zip(completions, jobs, strict=True)]
-        await work.jobs.complete_many(ends, MINUTE)
+        ends = [ending(job, one, settle_after=MINUTE) for one, job in zip(completions, jobs, strict=True)]
+        await work.jobs.apply(ends)
         await work.commit()
     after = [await read(begin, job.id) for job in jobs]
     assert [job.status for job in after] == [JobStatus.SUCCEEDED, JobStatus.SCHEDULED, JobStatus.FAILED]

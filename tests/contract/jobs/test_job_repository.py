@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.changes import Failure
+from services.jobs.rules.completion import BillingChange, Completion
 from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import CREATED_AT, JOBS, STATUS
@@ -155,8 +156,8 @@ async def test_a_settlement_stores_the_transaction(begin: BeginJobs) -> None:
     async with begin() as work:
         await work.jobs.claim(wish)
         await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, output_data="1"))
-        settlement = Settlement(job_id=new.id, transaction_id=transaction_id)
-        await work.jobs.settle_many([(settlement, BillingStatus.CHARGED)], MINUTE)
+        paid = BillingChange(job_id=new.id, billing_status=BillingStatus.CHARGED, transaction_id=transaction_id)
+        await work.jobs.apply([paid])
         await work.commit()
     job = await read(begin, new.id)
     assert (job.billing_status, job.transaction_id) == (BillingStatus.CHARGED, transaction_id)

@@ -79,7 +79,7 @@ async def filled(work: JobsWork) -> list[Job]:
     jobs = await work.jobs.create_many(made)
     ended = [jobs[one.id] for one in made[: COUNT // 2]]
     statuses = (JobStatus.FAILED, JobStatus.CANCELLED)
-    await work.jobs.remove_many([removal(job, statuses[at % 3 == 0], "ERROR", "no") for at, job in enumerate(ended)])
+    await work.jobs.apply([removal(job, statuses[at % 3 == 0], "ERROR", "no") for at, job in enumerate(ended)])
     return understood((await work.jobs.get_many([one.id for one in made])).values())
 
 

@@ -133,7 +133,7 @@ async def test_two_completions_at_once_are_decided_one_after_the_other(
             [job] = all_understood((await work.jobs.lock_many([job_id])).values())
             if job.lease_id == lease_id:
                 completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
-                await work.jobs.complete_many([(completion, ending(job, completion))], MINUTE)
+                await work.jobs.apply([ending(job, completion, settle_after=MINUTE)])
         return job
 
     states = await asyncio.gather(*(seen(database) for database in databases))

@@ -10,7 +10,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.rescuer import Rescuer
-from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.changes import Failure
+from services.jobs.rules.completion import Charged, Completion
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.usecases.control import ControlService
@@ -105,7 +106,7 @@ class Process:
         return await self._runs.give_back([Return(one, self._lease_id) for one in ids])
 
     async def settle(self, ids: Sequence[UUID]) -> object:
-        return await self._runs.settle([Settlement(job_id=one, transaction_id=uuid7()) for one in ids])
+        return await self._runs.settle([Charged(one, uuid7()) for one in ids])
 
     async def cancel(self, ids: Sequence[UUID]) -> object:
         return await self._control.cancel(ids, "")

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.rescuer import Rescuer
-from services.jobs.rules.completion import Completion, Settlement
+from services.jobs.rules.completion import Charged, Completion
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.leasing import Claim, Renewal
@@ -179,7 +179,7 @@ async def test_the_charges_of_the_others_are_settled(world: World, locked: Locke
     await world.claim()
     await world.complete()
     with locked():
-        results = await world.runs.settle([Settlement(job_id=one, transaction_id=uuid7()) for one in world.ids])
+        results = await world.runs.settle([Charged(one, uuid7()) for one in world.ids])
     only_the_locked_one_is_refused(world, results)
     assert results.count(BillingStatus.CHARGED) == OTHERS
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.reconciler import Reconciler
-from services.jobs.rules.completion import Completion, Settlement, ending
+from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim
@@ -50,8 +50,10 @@ async def succeeded(work: JobsWork, count: int, settle_after: timedelta = -MINUT
     async with work.transactions.begin():
         claimed = await work.jobs.claim(Claim(ids, uuid7(), lease_id, MINUTE, 10**9))
         done = [Completion(job_id=one.job.id, lease_id=lease_id, output_data="1") for one in claimed.jobs]
-        ends = [(one, ending(claimed.job, one)) for one, claimed in zip(done, claimed.jobs, strict=True)]
-        await work.jobs.complete_many(ends, settle_after)
+        ends = [
+            ending(claimed.job, one, settle_after=settle_after) for one, claimed in zip(done, claimed.jobs, strict=True)
+        ]
+        await work.jobs.apply(ends)
     return ids
 
 
@@ -220,8 +222,8 @@ async def test_a_receipt_of_a_charged_job_is_kept_when_it_is_deleted_and_of_no_o
     charged, _due = await succeeded(one, 2)
     transaction_id = uuid7()
     async with one.transactions.begin():
-        paid = Settlement(job_id=charged, transaction_id=transaction_id)
-        await one.jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE)
+        paid = BillingChange(job_id=charged, billing_status=BillingStatus.CHARGED, transaction_id=transaction_id)
+        await one.jobs.apply([paid])
         [job] = all_understood((await one.jobs.get_many([charged])).values())
     async with one.transactions.begin():
         assert await one.jobs.delete_many(await one.jobs.lock_finished(-MINUTE, 10)) == 1

@@ -16,7 +16,7 @@ from services.jobs.background.gauges import Gauges
 from services.jobs.background.rescuer import Rescuer
 from services.jobs.background.retention import Retention
 from services.jobs.background.settler import Settler
-from services.jobs.rules.completion import Completion, Settlement
+from services.jobs.rules.completion import Charged, Completion
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.leasing import Claim
@@ -176,7 +176,7 @@ async def test_each_settlement_of_a_batch_has_its_own_answer(world: World) -> No
     lease_id = await world.claimed(ids, MINUTE)
     await world.runs.complete([Completion(job_id=one, lease_id=lease_id, output_data="1") for one in ids])
     world.spoil(ids[1], LATER["billing_status"])
-    settled = await world.runs.settle([Settlement(job_id=one, transaction_id=uuid7()) for one in ids])
+    settled = await world.runs.settle([Charged(one, uuid7()) for one in ids])
     assert [type(one) for one in settled] == [BillingStatus, DataCorrupt, BillingStatus]
 
 

@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from services.customers.rules.resources import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.jobs.rules.completion import Completion, Settlement, ending
+from services.jobs.rules.completion import BillingChange, Completion, ending, given_back
 from services.jobs.rules.control import Retry, removal
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.holds import Reserved
@@ -27,6 +27,7 @@ from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.resources import JOBS
 from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
+from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
 from services.kit.data.engine.prepared import Prepared, Row
 from services.kit.data.transactions.sql import SqlTransactions
@@ -278,18 +279,20 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
     assert len(lost) == 5
-    rescues = [Rescue(job_id=job.id, deaths=0, early_losses=1) for job in lost]
+    lost = understood(lost)
+    rescues = [Rescue.of(job, deaths=0, early_losses=1) for job in lost]
     await recorded.call("begun", lambda: jobs.begun({uuid7()}, MINUTE))
-    await recorded.call("rescue", lambda: jobs.rescue_many(rescues))
+    await recorded.call("rescue", lambda: jobs.apply(rescues))
     assert len(await recorded.call("expired", lambda: jobs.lock_expired(5))) == 5
     assert len(await recorded.call("unsettled", lambda: jobs.take_unsettled(10, MINUTE, MINUTE))) == 10
     finished = await recorded.call("finished", lambda: jobs.lock_finished(MINUTE, 500))
     assert await recorded.call("retention", lambda: jobs.delete_many(finished)) == 500
     await recorded.call("left alone", lambda: jobs.left_alone(100))
     await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
-    await recorded.call("return", lambda: jobs.return_many([(job_id, uuid7(), b"", None) for job_id in waiting]))
-    await recorded.call("retry", lambda: jobs.retry_many([Retry(job_id=waiting[0], hold=Reserved(uuid7(), 1, 5))]))
-    await recorded.call("remove", lambda: jobs.remove_many([removal(lost[0], JobStatus.FAILED, "E", "no")]))
+    returns = [given_back(job, Completion(job_id=job.id, lease_id=uuid7()), None) for job in lost]
+    await recorded.call("return", lambda: jobs.apply(returns))
+    await recorded.call("retry", lambda: jobs.apply([Retry.of(lost[0], Reserved(uuid7(), 1, 5))]))
+    await recorded.call("remove", lambda: jobs.apply([removal(lost[0], JobStatus.FAILED, "E", "no")]))
     assert await recorded.call("count unsettled", jobs.count_unsettled)
     await recorded.call("audit", lambda: work.progress.window(MINUTE))
     await recorded.call("versions", lambda: jobs.versions(waiting))
@@ -322,9 +325,9 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     await recorded.call("create", lambda: jobs.create_many([new_job(job_type)]))
     job = next(one for one in page.items if one.status is JobStatus.SUCCEEDED)
     done = Completion(job_id=job.id, lease_id=uuid7(), output_data="1")
-    await recorded.call("complete", lambda: jobs.complete_many([(done, ending(job, done))], MINUTE))
-    paid = Settlement(job_id=job.id, transaction_id=uuid7())
-    await recorded.call("settle", lambda: jobs.settle_many([(paid, BillingStatus.CHARGED)], MINUTE))
+    await recorded.call("complete", lambda: jobs.apply([ending(job, done, settle_after=MINUTE)]))
+    paid = BillingChange(job_id=job.id, billing_status=BillingStatus.CHARGED, transaction_id=uuid7())
+    await recorded.call("settle", lambda: jobs.apply([paid]))
     await recorded.call("stats", lambda: jobs.stats([]))
 
     await read_audit_log(recorded)

@@ -29,7 +29,10 @@ from services.jobs.clients.wallets import GrpcWallets
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.jobs.rpc.servicer import JobServicer, JobUseCases
 from services.jobs.rules.holds import HoldTimes
-from services.jobs.store.sql import SqlAuditProgress, SqlJobRepository, SqlJobTypeRepository, SqlPauseRepository
+from services.jobs.store.hold_audit_sql import SqlAuditProgress
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.sql import SqlJobRepository
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.queries import QueryService

@@ -4,14 +4,15 @@ from uuid import UUID
 
 import pytest
 
+from services.jobs.rules.changes import Failure, applied
 from services.jobs.rules.completion import (
     SNOOZES_MAX,
+    Charged,
     Completion,
+    Declined,
     Ending,
-    Failure,
     Settlement,
     backoff,
-    ended,
     ending,
     holds_lease,
     is_repeated,
@@ -23,11 +24,12 @@ from tests.support.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 DONE = Completion(job_id=JOB, lease_id=LEASE, output_data="1")
 FAILED = Completion(job_id=JOB, lease_id=LEASE, failure=Failure(type="E", message="no", retryable=False))
-PAID = Settlement(job_id=JOB, transaction_id=TRANSACTION)
-POOR = Settlement(job_id=JOB, declined_reason="INSUFFICIENT_FUNDS")
-LOST = Settlement(job_id=JOB, declined_reason="WALLET_NOT_FOUND")
+PAID = Charged(JOB, TRANSACTION)
+POOR = Declined(JOB, "INSUFFICIENT_FUNDS")
+LOST = Declined(JOB, "WALLET_NOT_FOUND")
 
 
 def job(**values: Any) -> Job:
@@ -54,12 +56,12 @@ def job(**values: Any) -> Job:
 
 @pytest.mark.parametrize("billing", [BillingStatus.UNHELD, BillingStatus.HELD])
 def test_a_success_of_a_billable_job_is_due_at_the_frozen_price(billing: BillingStatus) -> None:
-    end = ending(job(billing_status=billing), DONE)
+    end = ending(job(billing_status=billing), DONE, settle_after=MINUTE)
     assert (end.status, end.billing_status, end.cost_cents) == (JobStatus.SUCCEEDED, BillingStatus.CHARGE_DUE, 7)
 
 
 def test_a_success_of_a_free_job_costs_nothing() -> None:
-    end = ending(job(billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0), DONE)
+    end = ending(job(billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0), DONE, settle_after=MINUTE)
     assert (end.status, end.billing_status, end.cost_cents) == (JobStatus.SUCCEEDED, BillingStatus.NOT_BILLABLE, 0)
 
 
@@ -72,7 +74,7 @@ def test_a_success_of_a_free_job_costs_nothing() -> None:
     ],
 )
 def test_a_failure_costs_nothing_and_gives_back_what_was_held(before: BillingStatus, after: BillingStatus) -> None:
-    end = ending(job(billing_status=before), FAILED)
+    end = ending(job(billing_status=before), FAILED, settle_after=MINUTE)
     assert (end.status, end.billing_status, end.cost_cents) == (JobStatus.FAILED, after, None)
 
 
@@ -83,7 +85,7 @@ def test_only_a_running_job_under_this_very_lease_is_held() -> None:
 
 
 def test_the_same_completion_again_is_told_from_any_other() -> None:
-    after = ended(job(), DONE, ending(job(), DONE))
+    after = applied(job(), ending(job(), DONE, settle_after=MINUTE))
     assert is_repeated(after, DONE)
     assert not is_repeated(after, FAILED)
     assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, output_data="2"))
@@ -103,14 +105,19 @@ ANY = set(BillingStatus)
 UNPAID = {BillingStatus.CHARGE_DUE, BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED}
 
 
+def status_after(status: BillingStatus, settlement: Settlement) -> BillingStatus | None:
+    change = settled(status, settlement, MINUTE)
+    return None if change is None else change.billing_status
+
+
 @pytest.mark.parametrize("status", sorted(ANY))
 def test_settlements_move_only_what_they_may(status: BillingStatus) -> None:
     due = status is BillingStatus.CHARGE_DUE
-    assert settled(status, PAID) == (BillingStatus.CHARGED if status in UNPAID else None)
-    assert settled(status, POOR) == (BillingStatus.DECLINED if due else None)
+    assert status_after(status, PAID) == (BillingStatus.CHARGED if status in UNPAID else None)
+    assert status_after(status, POOR) == (BillingStatus.DECLINED if due else None)
     # Of what was declined the ledger may say later that no retry helps.
     tried = due or status is BillingStatus.DECLINED
-    assert settled(status, LOST) == (BillingStatus.CHARGE_BLOCKED if tried else None)
+    assert status_after(status, LOST) == (BillingStatus.CHARGE_BLOCKED if tried else None)
 
 
 SECOND = timedelta(seconds=1)
@@ -125,7 +132,12 @@ def policy(initial: float = 10, longest: float = 1000, multiplier: float = 3) ->
 
 def failed(failure: Failure = AGAIN, job_type: NewJobType | None = None, **values: Any) -> Ending:
     attempts = {"attempt": 1, "max_attempts": 3, **values}
-    return ending(job(**attempts), Completion(job_id=JOB, lease_id=LEASE, failure=failure), job_type or policy())
+    return ending(
+        job(**attempts),
+        Completion(job_id=JOB, lease_id=LEASE, failure=failure),
+        job_type or policy(),
+        settle_after=MINUTE,
+    )
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 10), (2, 30), (3, 90), (5, 810), (6, 1000), (10_000, 1000)])
@@ -144,21 +156,21 @@ def test_a_multiplier_of_one_waits_the_same_each_time() -> None:
 def test_a_failure_to_be_tried_again_is_scheduled_at_no_cost_while_attempts_are_left() -> None:
     end = failed()
     assert (end.status, end.billing_status) == (JobStatus.SCHEDULED, BillingStatus.UNHELD)
-    assert (end.attempt, end.cost_cents, end.failure) == (1, None, AGAIN)
-    assert end.run_after is not None
-    assert 8 <= end.run_after / SECOND <= 12
+    assert (end.attempt, end.cost_cents, end.error) == (1, None, AGAIN)
+    assert end.run_at is not None
+    assert 8 <= end.run_at / SECOND <= 12
 
 
 def test_the_backoff_is_that_of_the_attempt_that_failed() -> None:
     end = failed(attempt=2)
-    assert end.run_after is not None
-    assert 24 <= end.run_after / SECOND <= 36
+    assert end.run_at is not None
+    assert 24 <= end.run_at / SECOND <= 36
 
 
 @pytest.mark.parametrize("wait", [timedelta(0), timedelta(hours=5)])
 def test_the_runner_may_say_how_long_to_wait_instead(wait: timedelta) -> None:
     end = failed(Failure(type="E", message="no", retryable=True, retry_after=wait))
-    assert (end.status, end.run_after) == (JobStatus.SCHEDULED, wait)
+    assert (end.status, end.run_at) == (JobStatus.SCHEDULED, wait)
 
 
 @pytest.mark.parametrize(
@@ -174,27 +186,27 @@ def test_a_failure_is_final_when_it_is_not_to_be_tried_again_or_no_attempt_is_le
     failure: Failure, values: dict[str, Any]
 ) -> None:
     end = failed(failure, **values)
-    assert (end.status, end.billing_status, end.run_after) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
+    assert (end.status, end.billing_status, end.run_at) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
 
 
 def test_a_snooze_gives_the_attempt_back_and_is_counted() -> None:
     snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
-    end = ending(job(attempt=1, snooze_count=SNOOZES_MAX - 1), snooze)
+    end = ending(job(attempt=1, snooze_count=SNOOZES_MAX - 1), snooze, settle_after=MINUTE)
     assert (end.status, end.billing_status) == (JobStatus.SCHEDULED, BillingStatus.UNHELD)
-    assert (end.attempt, end.snooze_count, end.run_after, end.failure) == (0, SNOOZES_MAX, SECOND, None)
+    assert (end.attempt, end.snooze_count, end.run_at, end.error) == (0, SNOOZES_MAX, SECOND, None)
 
 
 def test_a_job_that_was_snoozed_too_often_has_failed() -> None:
     snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
-    end = ending(job(attempt=1, max_attempts=9, snooze_count=SNOOZES_MAX), snooze)
-    assert (end.status, end.billing_status, end.run_after) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
-    assert end.failure is not None
-    assert (end.failure.type, end.failure.retryable) == ("SNOOZED_TOO_OFTEN", False)
+    end = ending(job(attempt=1, max_attempts=9, snooze_count=SNOOZES_MAX), snooze, settle_after=MINUTE)
+    assert (end.status, end.billing_status, end.run_at) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
+    assert end.error is not None
+    assert (end.error.type, end.error.retryable) == ("SNOOZED_TOO_OFTEN", False)
 
 
 def test_snoozes_and_waits_are_part_of_what_makes_a_completion_the_same() -> None:
     snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
-    after = ended(job(), snooze, ending(job(), snooze))
+    after = applied(job(), ending(job(), snooze, settle_after=MINUTE))
     assert is_repeated(after, snooze)
     assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, snooze=2 * SECOND))
     later = Failure(type="E", message="no", retryable=True, retry_after=SECOND)
@@ -205,4 +217,4 @@ def test_snoozes_and_waits_are_part_of_what_makes_a_completion_the_same() -> Non
 def test_a_job_that_waits_for_its_next_attempt_owes_nothing() -> None:
     one = Completion(job_id=JOB, lease_id=LEASE, failure=AGAIN)
     before = job(attempt=1, max_attempts=2)
-    assert charge_due(ended(before, one, ending(before, one, policy()))) is None
+    assert charge_due(applied(before, ending(before, one, policy(), settle_after=MINUTE))) is None

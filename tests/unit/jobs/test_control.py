@@ -29,13 +29,13 @@ def test_a_job_that_is_not_over_is_cancelled_and_gives_back_what_was_held(
     cancelled = cancellation(job, "not needed")
     assert cancelled is not None
     assert (cancelled.job_id, cancelled.status, cancelled.billing_status) == (job.id, JobStatus.CANCELLED, after)
-    assert (cancelled.error_type, cancelled.error_message) == ("CANCELLED", "not needed")
+    assert (cancelled.error.type, cancelled.error.message) == ("CANCELLED", "not needed")
 
 
 def test_a_cancellation_without_a_reason_has_one() -> None:
     cancelled = cancellation(stored_job(), "")
     assert cancelled is not None
-    assert cancelled.error_message == "cancelled by request"
+    assert cancelled.error.message == "cancelled by request"
 
 
 def test_a_cancelled_job_is_not_cancelled_again() -> None:
@@ -62,7 +62,7 @@ def test_a_job_that_is_not_over_is_left_to_run(status: JobStatus, billing: Billi
 def test_a_free_job_that_is_over_may_run_again_without_a_hold(status: JobStatus) -> None:
     job = stored_job(status=status, billing_status=BillingStatus.NOT_BILLABLE)
     assert hold_for_retry(job) is None
-    assert retried(job, {}) == Retry(job_id=job.id)
+    assert retried(job, {}) == Retry.of(job)
 
 
 @pytest.mark.parametrize("status", OVER)
@@ -76,8 +76,8 @@ def test_a_job_that_is_over_and_released_needs_a_hold_of_the_next_generation_at_
     assert (needed.amount_cents, needed.generation) == (7, 3)
     hold = Reserved(needed.hold_id, 3, 7)
     again = retried(job, {job.id: hold})
-    assert again == Retry(job_id=job.id, hold=hold)
-    assert again.billing_status is BillingStatus.HELD
+    assert again is not None
+    assert (again.billing_status, again.hold_id, again.hold_generation) == (BillingStatus.HELD, hold.hold_id, 3)
 
 
 def test_a_job_without_a_hold_is_not_run_again_for_the_reason_that_there_is_none() -> None:
@@ -115,7 +115,7 @@ def test_a_job_that_succeeded_can_not_run_again(billing: BillingStatus) -> None:
 def test_a_removal_says_why() -> None:
     removed = removal(stored_job(), JobStatus.FAILED, "RUNNER_LOST", "gone")
     assert (removed.status, removed.billing_status) == (JobStatus.FAILED, BillingStatus.RELEASED)
-    assert (removed.error_type, removed.error_message) == ("RUNNER_LOST", "gone")
+    assert (removed.error.type, removed.error.message) == ("RUNNER_LOST", "gone")
 
 
 def test_a_job_is_at_rest_when_it_is_over_and_nothing_more_happens_to_its_money_by_itself() -> None:

@@ -9,8 +9,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.hold_auditor import HoldAuditor
-from services.jobs.rules.completion import Settlement
-from services.jobs.rules.entities import UNSETTLED, BillingStatus
+from services.jobs.rules.completion import BillingChange
+from services.jobs.rules.entities import HOLD_IN_USE, BillingStatus
 from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.kit.data.corrupt import understood
 from services.kit.data.transactions.memory import MemoryTransactions
@@ -46,9 +46,9 @@ class World:
     async def spoil(self, hold: Hold) -> None:
         """Has a job look as if it were charged, as SettleJobs does for whoever invents a transaction."""
         assert hold.job_id is not None
-        settlement = Settlement(job_id=hold.job_id, transaction_id=uuid4())
         async with self.transactions.begin():
-            await self.work.jobs.settle_many([(settlement, BillingStatus.CHARGED)], AGE)
+            paid = BillingChange(job_id=hold.job_id, billing_status=BillingStatus.CHARGED, transaction_id=uuid4())
+            await self.work.jobs.apply([paid])
 
     async def billing(self, hold: Hold) -> BillingStatus:
         """The billing status of a hold's job."""
@@ -74,7 +74,7 @@ async def test_the_hold_of_a_job_that_never_came_is_released_when_it_is_old_enou
     assert world.wallets.holds[young.id].state is HoldState.ACTIVE
 
 
-@pytest.mark.parametrize("billing", sorted(UNSETTLED))
+@pytest.mark.parametrize("billing", sorted(HOLD_IN_USE))
 async def test_the_hold_of_a_job_that_may_need_it_stays(world: World, billing: BillingStatus) -> None:
     hold = world.hold()
     await world.job(hold, billing_status=billing)

@@ -17,7 +17,8 @@ from services.jobs.background.expiry import Expiry
 from services.jobs.background.rescuer import Rescuer
 from services.jobs.background.retention import Retention
 from services.jobs.background.settler import Settler
-from services.jobs.rules.completion import Completion, Failure, Settlement
+from services.jobs.rules.changes import Change, Failure
+from services.jobs.rules.completion import Completion, Deduction, Settlement
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Charge, Job, JobStatus
 from services.jobs.rules.leasing import Claim
@@ -280,7 +281,7 @@ async def test_no_transaction_is_open_while_the_ledger_is_asked(world: World) ->
     await world.succeeded()
     deduct = world.wallets.deduct
 
-    async def asked(charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def asked(charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         # In memory there is one transaction at a time: this would wait for ever.
         async with asyncio.timeout(5), world.transactions.begin():
             return await deduct(charges)
@@ -395,7 +396,7 @@ async def test_when_nothing_gets_known_the_settler_says_so_and_so_waits(world: W
 
 
 async def test_charges_that_fail_as_a_whole_hold_up_no_release(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(_: object) -> list[Settlement | DomainError]:
+    async def broken(_: object) -> list[Deduction | DomainError]:
         raise KeyError("of a library")
 
     await world.succeeded()
@@ -412,14 +413,14 @@ async def test_one_settlement_that_can_not_be_recorded_is_found_and_the_others_a
 ) -> None:
     paid = [await world.succeeded() for _ in range(9)]
     bad = paid[4]
-    settle_many = world.work.jobs.settle_many
+    apply = world.work.jobs.apply
 
-    async def refusing(settlements: Sequence[tuple[Settlement, BillingStatus]], settle_after: timedelta) -> None:
-        if any(one.job_id == bad for one, _ in settlements):
+    async def refusing(changes: Sequence[Change]) -> None:
+        if any(one.job_id == bad for one in changes):
             raise ConstraintViolated("of_a_later_release")
-        await settle_many(settlements, settle_after)
+        await apply(changes)
 
-    monkeypatch.setattr(world.work.jobs, "settle_many", refusing)
+    monkeypatch.setattr(world.work.jobs, "apply", refusing)
     with capture_logs() as logs:
         await world.settler.round()
     statuses = {job_id: (await world.read(job_id)).billing_status for job_id in paid}
@@ -459,7 +460,7 @@ async def test_one_job_that_nothing_can_be_done_for_is_set_aside_and_the_others_
     bad = jobs[3]
     done: set[UUID] = set()
     # What the chore changes jobs by.
-    name = {"rescuer": "rescue_many", "expiry": "remove_many", "retention": "delete_many"}[chore]
+    name = "delete_many" if chore == "retention" else "apply"
     change = getattr(world.work.jobs, name)
 
     async def refusing(changed: Sequence[Any]) -> Any:

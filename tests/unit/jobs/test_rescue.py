@@ -14,7 +14,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules import deaths as deaths_module
-from services.jobs.rules.completion import Completion, Ending, Failure, ending
+from services.jobs.rules.changes import Failure
+from services.jobs.rules.completion import Completion, Ending, ending
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.rescue import Rescue, is_suspect, rescued, short_losses
@@ -75,12 +76,12 @@ def test_jobs_that_have_run_for_long_are_no_company() -> None:
     killer, others = lost(), [lost(20 * MINUTE, rescue_count=9) for _ in range(31)]
     rescues = judged(killer, *others)
     assert [one.deaths for one in rescues] == [1] + [0] * 31
-    assert {one.wait for one in rescues} == {None}
+    assert {one.run_at for one in rescues} == {None}
 
 
 def test_the_first_rescue_is_at_once_and_the_waits_after_that_grow_up_to_a_limit() -> None:
     company = [lost() for _ in range(5)]
-    waits = [judged(lost(rescue_count=count), *company)[0].wait for count in range(20)]
+    waits = [judged(lost(rescue_count=count), *company)[0].run_at for count in range(20)]
     assert waits[0] is None
     for number, wait in enumerate(waits[1:]):
         assert wait is not None
@@ -94,7 +95,7 @@ def test_who_has_ended_too_many_runners_is_given_up(deaths: int, failed: bool) -
     assert (len(rescues), len(removals)) == ((0, 1) if failed else (1, 0))
     if failed:
         [end] = removals
-        assert (end.status, end.billing_status, end.error_type) == (
+        assert (end.status, end.billing_status, end.error.type) == (
             JobStatus.FAILED,
             BillingStatus.RELEASE_DUE,
             "RUNNER_LOST",
@@ -113,7 +114,7 @@ def test_a_job_runs_alone_once_a_death_counts_against_it_or_its_runner_was_lost_
 
 def died(job: Job, *, retryable: bool = True) -> Ending:
     failure = Failure(type="PROCESS_DIED", message="killed by SIGKILL", retryable=retryable)
-    return ending(job, Completion(job_id=job.id, lease_id=LEASE, failure=failure), rules=RULES)
+    return ending(job, Completion(job_id=job.id, lease_id=LEASE, failure=failure), rules=RULES, settle_after=MINUTE)
 
 
 def test_a_job_whose_own_process_dies_is_run_again_after_a_growing_wait_and_no_attempt_is_used_up() -> None:
@@ -121,21 +122,21 @@ def test_a_job_whose_own_process_dies_is_run_again_after_a_growing_wait_and_no_a
     for deaths in range(5):
         end = died(lost(deaths=deaths, max_attempts=1))
         assert (end.status, end.attempt, end.deaths) == (JobStatus.SCHEDULED, 0, deaths + 1)
-        assert end.run_after is not None
-        assert 0.5 <= end.run_after / (RULES.wait * 2**deaths) <= 1.5
-        waits.append(end.run_after)
+        assert end.run_at is not None
+        assert 0.5 <= end.run_at / (RULES.wait * 2**deaths) <= 1.5
+        waits.append(end.run_at)
 
 
 def test_a_job_whose_own_process_dies_too_often_has_failed_and_says_so() -> None:
     end = died(lost(deaths=5, max_attempts=3, billing_status=BillingStatus.HELD, hold_id=uuid7()))
-    assert (end.status, end.billing_status, end.attempt, end.run_after) == (
+    assert (end.status, end.billing_status, end.attempt, end.run_at) == (
         JobStatus.FAILED,
         BillingStatus.RELEASE_DUE,
         1,
         None,
     )
-    assert end.failure is not None
-    assert end.failure.type == "PROCESS_DIED"
+    assert end.error is not None
+    assert end.error.type == "PROCESS_DIED"
 
 
 def test_a_process_that_dies_of_something_that_no_repetition_cures_fails_the_job_at_once() -> None:
@@ -232,7 +233,7 @@ class Simulation:
             self._jobs[one.job_id] = replace(
                 job, rescue_count=job.rescue_count + 1, deaths=one.deaths, early_losses=one.early_losses
             )
-            self._after((one.wait or timedelta(0)).total_seconds(), self._waiting.append, one.job_id)
+            self._after((one.run_at or timedelta(0)).total_seconds(), self._waiting.append, one.job_id)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -306,10 +307,10 @@ class IsolatingSimulation(Simulation):
         self._after(self.start_seconds, self._process_is_back, runner, life)
         end = died(replace(self._jobs[job_id], status=JobStatus.RUNNING, lease_id=LEASE, max_attempts=1))
         self._jobs[job_id] = replace(self._jobs[job_id], deaths=end.deaths)
-        if end.run_after is None:
+        if end.run_at is None:
             self.ended[job_id] = end.status
         else:
-            self._after(end.run_after.total_seconds(), self._waiting.append, job_id)
+            self._after(end.run_at.total_seconds(), self._waiting.append, job_id)
 
     def _process_is_back(self, runner: int, life: int) -> None:
         self._free[runner] += life == self._lives[runner]

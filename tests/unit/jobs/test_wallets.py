@@ -21,7 +21,7 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     DeductResponse,
 )
 from services.jobs.clients.wallets import GrpcWallets
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Released, Settlement
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive as Captured
 from services.jobs.rules.errors import InsufficientFunds as NoFunds
@@ -69,7 +69,7 @@ def refused(error: DomainError) -> BatchDeductResult:
 
 async def test_a_charge_is_asked_for_as_a_runner_would() -> None:
     stub = Stub(paid())
-    assert await asking(stub).deduct([CHARGE]) == [Settlement(job_id=JOB, transaction_id=TRANSACTION)]
+    assert await asking(stub).deduct([CHARGE]) == [Charged(JOB, TRANSACTION)]
     [asked] = stub.asked[0].requests
     assert (asked.customer_id, asked.currency, asked.amount_cents) == (str(CUSTOMER), "EUR", 7)
     assert (asked.idempotency_key, asked.hold_id, asked.job_id) == (f"job:{JOB}", str(HOLD), str(JOB))
@@ -79,8 +79,8 @@ async def test_a_refusal_of_the_ledger_is_known_with_its_reason() -> None:
     stub = Stub(refused(InsufficientFunds(3, 7, "EUR", HOLD)), refused(WalletNotFound(customer_id=CUSTOMER)))
     outcomes = await asking(stub).deduct([CHARGE, CHARGE])
     assert outcomes == [
-        Settlement(job_id=JOB, declined_reason="INSUFFICIENT_FUNDS"),
-        Settlement(job_id=JOB, declined_reason="WALLET_NOT_FOUND"),
+        Declined(JOB, "INSUFFICIENT_FUNDS"),
+        Declined(JOB, "WALLET_NOT_FOUND"),
     ]
 
 
@@ -116,11 +116,11 @@ async def test_a_charge_that_has_a_whole_batch_refused_is_found_and_the_others_a
             return BatchDeductResponse(results=[paid() for _ in request.requests])
 
     outcomes = await asking(Picky()).deduct([CHARGE, CHARGE, culprit, CHARGE])
-    made = Settlement(job_id=JOB, transaction_id=TRANSACTION)
+    made = Charged(JOB, TRANSACTION)
     assert outcomes == [
         made,
         made,
-        Settlement(job_id=culprit.job_id, declined_reason="INVALID_ARGUMENT"),
+        Declined(culprit.job_id, "INVALID_ARGUMENT"),
         made,
     ]
 
@@ -250,7 +250,7 @@ async def test_a_release_is_done_or_too_late_or_not_known() -> None:
         pb.BatchReleaseHoldsResult(error=to_status(ConnectionFailed())),
     ]
     done, late, unknown = await asking(HoldStub(results)).release_holds([RELEASE] * 3)
-    assert done == Settlement(job_id=JOB, released=True)
+    assert done == Released(JOB)
     assert isinstance(late, Captured)
     assert isinstance(unknown, DependencyUnavailable)
 

@@ -7,7 +7,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.settler import Settler
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined, Deduction
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.usecases.write_off import WriteOffs
@@ -35,7 +35,7 @@ class LedgerForTests(WalletsForTests):
         self.away = self.late = False
         self._jobs = jobs
 
-    async def write_off(self, charge: Charge, description: str) -> Settlement:
+    async def write_off(self, charge: Charge, description: str) -> Deduction:
         assert not self._jobs.is_open
         if self.away:
             raise DependencyUnavailable("wallets")
@@ -51,12 +51,12 @@ class LedgerForTests(WalletsForTests):
         try:
             accepted = await self.service.write_off(request)
         except DomainError as error:
-            return Settlement(job_id=charge.job_id, declined_reason=error.reason)
+            return Declined(charge.job_id, error.reason)
         if self.late:
             raise DependencyUnavailable("wallets")
         return _made(charge, accepted)
 
-    async def deduct(self, charges: Sequence[Charge]) -> list[Settlement | DomainError]:
+    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
         decisions = await self.service.deduct_many([_deduct(charge) for charge in charges])
         return [_made(charge, one) for charge, one in zip(charges, decisions, strict=True)]
 
@@ -81,10 +81,10 @@ def _deduct(charge: Charge) -> Deduct:
     )
 
 
-def _made(charge: Charge, decision: Accepted | DomainError) -> Settlement:
+def _made(charge: Charge, decision: Accepted | DomainError) -> Deduction:
     if isinstance(decision, DomainError):
-        return Settlement(job_id=charge.job_id, declined_reason=decision.reason)
-    return Settlement(job_id=charge.job_id, transaction_id=decision.transaction.id)
+        return Declined(charge.job_id, decision.reason)
+    return Charged(charge.job_id, decision.transaction.id)
 
 
 class Books(World):
@@ -204,7 +204,7 @@ async def test_a_charge_that_was_paid_meanwhile_is_recorded_and_nothing_is_writt
     job = await books.unpaid()
     await books.credit(job, 10)
     [paid] = await books.ledger.deduct([Charge(job.customer_id, job.currency, 5, job.hold_id, job.id)])
-    assert isinstance(paid, Settlement)
+    assert isinstance(paid, Charged)
     done = await books.write_offs.write_off(job.id, "never paid")
     assert (done.billing_status, done.transaction_id) == (BillingStatus.CHARGED, paid.transaction_id)
     assert await books.balance(job) == 9

@@ -10,7 +10,7 @@ from google.rpc.status_pb2 import Status
 from innosystem.wallets.v1.wallet_pb2 import Transaction
 from innosystem.wallets.v1.wallet_service_pb2 import WriteOffRequest, WriteOffResponse
 from services.jobs.clients.wallets import GrpcWallets
-from services.jobs.rules.completion import Settlement
+from services.jobs.rules.completion import Charged, Declined
 from services.jobs.rules.entities import Charge
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable, RowLocked
@@ -43,7 +43,7 @@ def failed(code: grpc.StatusCode, status: Status | None = None) -> grpc.aio.AioR
 async def test_a_write_off_names_the_charge_that_could_not_be_made() -> None:
     ledger = Ledger()
     outcome = await GrpcWallets(ledger, lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
-    assert outcome == Settlement(job_id=JOB, transaction_id=TRANSACTION)
+    assert outcome == Charged(JOB, TRANSACTION)
     [asked] = ledger.asked
     assert (asked.customer_id, asked.currency, asked.amount_cents) == (str(CUSTOMER), "EUR", 7)
     assert (asked.job_id, asked.hold_id, asked.description) == (str(JOB), str(HOLD), "never paid")
@@ -52,7 +52,7 @@ async def test_a_write_off_names_the_charge_that_could_not_be_made() -> None:
 async def test_a_refused_write_off_is_known_with_its_reason() -> None:
     error = failed(grpc.StatusCode.FAILED_PRECONDITION, to_status(HoldActive(HOLD, 7)))
     outcome = await GrpcWallets(Ledger(error), lambda: datetime.now(UTC)).write_off(CHARGE, "never paid")
-    assert outcome == Settlement(job_id=JOB, declined_reason="HOLD_ACTIVE")
+    assert outcome == Declined(JOB, "HOLD_ACTIVE")
 
 
 @pytest.mark.parametrize(

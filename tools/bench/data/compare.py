@@ -6,8 +6,10 @@ from typing import Any
 from services import SERVICES
 from services.customers.store.memory import MemoryCustomerRepository
 from services.customers.store.sql import SqlCustomerRepository
-from services.jobs.store.memory import MemoryJobRepository, MemoryJobTypeRepository
-from services.jobs.store.sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.store.job_types_memory import MemoryJobTypeRepository
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.memory import MemoryJobRepository
+from services.jobs.store.sql import SqlJobRepository
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
 from services.wallets.store.ledger_sql import SqlLedger

@@ -127,7 +127,7 @@ class JobOperations:
         return [
             operation("create_many", self._create, _SUBMITTED, self._new),
             operation("claim", self._claim, _CLAIMED, self._waiting_claim),
-            operation("complete_many", self._complete, _CLAIMED, self._running),
+            operation("apply", self._complete, _CLAIMED, self._running),
         ]
 
     async def _new(self) -> list[NewJob]:
@@ -154,8 +154,7 @@ class JobOperations:
     async def _complete(self, completions: Sequence[Completion]) -> None:
         # The service, too, locks the jobs before it changes them.
         jobs = understood_by_key(await self._jobs.lock_many([one.job_id for one in completions]))
-        endings = [(one, ending(jobs[one.job_id], one)) for one in completions]
-        await self._jobs.complete_many(endings, _SETTLE_AFTER)
+        await self._jobs.apply([ending(jobs[one.job_id], one, settle_after=_SETTLE_AFTER) for one in completions])
 
     def _new_job(self) -> NewJob:
         return NewJob(

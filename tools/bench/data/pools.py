@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from services.jobs.store.sql import SqlJobRepository, SqlJobTypeRepository
+from services.jobs.store.job_types_sql import SqlJobTypeRepository
+from services.jobs.store.sql import SqlJobRepository
 from services.jobs.usecases.ports import JobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

@@ -21,7 +21,7 @@ OPERATIONS = {
     ("customers.list_page", 50),
     ("jobs.create_many", 200),
     ("jobs.claim", 100),
-    ("jobs.complete_many", 100),
+    ("jobs.apply", 100),
     ("ledger.apply", 1),
     ("ledger.apply", 100),
 }

@@ -1,0 +1,39 @@
+"""What is paused, in PostgreSQL."""
+
+from uuid import UUID
+
+from services.jobs.rules import trail
+from services.jobs.rules.entities import Backlog
+from services.jobs.store.statements import pauses
+from services.kit.data.audit.sql import SqlAuditLog
+from services.kit.data.transactions.sql import SqlTransactions
+
+
+class SqlPauseRepository:
+    """The table `queues`, and what `job_types` says of pauses."""
+
+    def __init__(self, transactions: SqlTransactions) -> None:
+        self._transactions = transactions
+        self._trail = SqlAuditLog(transactions)
+
+    async def set_queue(self, name: str, *, paused: bool) -> None:
+        """Inserts or updates its row."""
+        was_paused = name in await self.paused_queues()
+        stored = await self._transactions.resource.execute(pauses.SET_QUEUE, {"name": name, "paused": paused})
+        # Somebody else may have done the same meanwhile.
+        if stored.rowcount and was_paused != paused:
+            transaction_id = self._transactions.transaction_id
+            await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
+
+    async def paused_queues(self) -> set[str]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(pauses.PAUSED_QUEUES)).scalars())
+
+    async def paused_types(self) -> set[UUID]:
+        """Reads the table, which is small."""
+        return set((await self._transactions.resource.execute(pauses.PAUSED_TYPES)).scalars())
+
+    async def unserved(self) -> set[Backlog]:
+        """Reads the table, which is small."""
+        rows = await self._transactions.resource.execute(pauses.UNSERVED)
+        return {Backlog(queue, job_type_id) for queue, job_type_id in rows}

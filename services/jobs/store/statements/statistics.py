@@ -1,0 +1,36 @@
+"""The statement that counts what waits and runs."""
+
+from sqlalchemy import text
+
+STATS_WINDOW_SECONDS = 60
+
+# Each part is answered by an index of its own; history is never read.
+STATS = text(
+    """
+    SELECT queue, priority, sum(waiting)::bigint AS waiting, sum(withheld)::bigint AS withheld,
+           sum(running)::bigint AS running, now() - min(oldest) AS oldest_age,
+           sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed,
+           queue IN (SELECT name FROM queues WHERE paused) AS paused
+    FROM (
+        SELECT queue, priority, count(*) FILTER (WHERE status = 'PENDING') AS waiting, 0 AS withheld,
+               count(*) FILTER (WHERE status = 'RUNNING') AS running,
+               min(queued_at) FILTER (WHERE status = 'PENDING') AS oldest, 0 AS submitted, 0 AS completed
+        FROM jobs WHERE status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)
+        GROUP BY queue, priority
+        UNION ALL
+        SELECT queue, priority, count(*), count(*), 0, min(queued_at), 0, 0
+        FROM jobs WHERE status = 'PENDING' AND dispatched_at IS NULL GROUP BY queue, priority
+        UNION ALL
+        SELECT queue, priority, 0, 0, 0, NULL, count(*), 0
+        FROM jobs WHERE created_at > now() - make_interval(secs => :window) GROUP BY queue, priority
+        UNION ALL
+        SELECT queue, priority, 0, 0, 0, NULL, 0, count(*)
+        FROM jobs WHERE completed_at > now() - make_interval(secs => :window) GROUP BY queue, priority
+        UNION ALL
+        SELECT name, priority, 0, 0, 0, NULL, 0, 0
+        FROM queues, generate_series(0, 2) AS priority WHERE paused
+    ) AS parts
+    WHERE cardinality(CAST(:queues AS text[])) = 0 OR queue = ANY(CAST(:queues AS text[]))
+    GROUP BY queue, priority
+    """
+)
