@@ -96,7 +96,7 @@ class Reconciler:
     async def _keys(self) -> list[ListKey]:
         """Return the lists that jobs were dispatched to, and lists that hold IDs of no dispatched job."""
         async with self.transactions.begin(read_only=True):
-            waiting = set(await self._jobs.handed_over_lists())
+            waiting = set(await self._jobs.dispatched_lists())
         if self._known is None:
             # Lists that were filled before this process began.
             self._known = set(await self._lists.names())
@@ -114,10 +114,10 @@ class Reconciler:
                 # Another replica compares it. The last round of this replica is no longer the one before the next.
                 self._missing.pop(key, None)
                 return
-            handed_over = await self._jobs.handed_over(key, _GRACE, self._limit)
+            handed_over = await self._jobs.dispatched(key, _GRACE, self._limit)
             strangers = listed - set(handed_over)
             # Jobs that were dispatched within the grace, or beyond the limit, are no strangers.
-            strangers -= await self._jobs.still_handed_over(strangers) if strangers else set()
+            strangers -= await self._jobs.still_dispatched(strangers) if strangers else set()
         now = time.monotonic()
         before = self._missing.get(key, {})
         missing = {job_id: before.get(job_id, now) for job_id in handed_over if job_id not in listed}

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+from typing_extensions import override
+
 from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
 from services.jobs.rules.changes import Change, applied
@@ -37,7 +39,7 @@ from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose
 from services.jobs.rules.resources import JOBS
 from services.jobs.rules.statistics import queue_stats
 from services.jobs.store.unserved_memory import MemoryUnserved
-from services.jobs.usecases.ports import JOB_TYPE_IN_USE_CONSTRAINT
+from services.jobs.usecases.ports import JOB_TYPE_IN_USE_CONSTRAINT, JobRepository
 from services.kit.data.audit.memory import MemoryAuditLog
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repositories.memory import MemoryRepository, Unique
@@ -62,7 +64,7 @@ class _Row(Job):
 _OWN = frozenset({"next_try_at", "settle_attempts"})
 
 
-class MemoryJobRepository(MemoryRepository[Job, NewJob]):
+class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
     """The jobs of a `MemoryStore`."""
 
     table = "jobs"
@@ -78,32 +80,32 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
     def _types(self) -> dict[UUID, JobType]:
         return self._transactions.resource.tables.setdefault("job_types", {})
 
+    @override
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
-        """Write entries."""
         await MemoryAuditLog(self._transactions).add(trail.of_jobs(changes, self._transactions.transaction_id))
 
+    @override
     async def get(self, entity_id: UUID) -> Job | None:
-        """Return the job with its payloads."""
         row = self._jobs.get(entity_id)
         return None if row is None else _whole(row)
 
+    @override
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
-        """Answers them without payloads, like the database."""
         return {key: _bare(row) for key in ids if (row := self._jobs.get(key)) is not None}
 
+    @override
     async def list_page(self, query: ListQuery) -> Page[Job]:
-        """Answers them without payloads, like the database."""
         return memory.apply([_bare(job) for job in self._jobs.values()], query)
 
+    @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
-        """Answers the payloads alone."""
         found = await super().get_many(job_ids)
         return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
 
+    @override
     async def create_many(
         self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
-        """Stores those that are new."""
         now = self.now()
         receipts = self._transactions.resource.tables.get("receipts", {})
         fresh = [new for new in jobs if new.id not in self._jobs and new.id not in receipts]
@@ -115,16 +117,16 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._jobs[new.id] = _Row(**values, created_at=now, queued_at=now, dispatched_at=dispatched_at)
         return await self.get_many([new.id for new in fresh])
 
+    @override
     async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job]:
-        """Answers them; the transaction is alone anyway."""
         return await self.get_many(job_ids)
 
+    @override
     async def lock_billing(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, BillingStatus]:
-        """Answers them; the transaction is alone anyway."""
         return {key: job.billing_status for key in job_ids if (job := self._jobs.get(key)) is not None}
 
+    @override
     async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
-        """Chooses and changes."""
         now = self.now()
         locked = await self.lock_many(claim.job_ids)
         paused = {key for key, job in locked.items() if self._is_paused(job)}
@@ -141,8 +143,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             unserved=tuple(Backlog(locked[key].queue, locked[key].job_type_id) for key in choice.unserved),
         )
 
+    @override
     async def renew(self, renewal: Renewal) -> Renewed:
-        """Changes them one by one; it is no new version of a job."""
         until = self.now() + renewal.lease
         kept = [
             job
@@ -155,8 +157,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._jobs[job.id] = replace(job, lease_expires_at=until)
         return Renewed(frozenset(job.id for job in kept), until if kept else None)
 
+    @override
     async def apply(self, changes: Sequence[Change]) -> None:
-        """Change the rows one by one."""
         now = self.now()
         for change in changes:
             row = self._jobs[change.job_id]
@@ -168,12 +170,12 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                     after = replace(after, expires_at=now + self._types[row.job_type_id].expires_after)
             self._jobs[row.id] = after
 
+    @override
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        """Answers the versions of those that exist."""
         return {key: job.version for key in job_ids if (job := self._jobs.get(key)) is not None}
 
+    @override
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Counts all of them."""
         now = self.now()
         counted: dict[tuple[str, int], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
         for job in self._jobs.values():
@@ -197,18 +199,19 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         stats = queue_stats(rows, queues, int(_WINDOW.total_seconds()))
         return with_unserved(stats, await MemoryUnserved(self._transactions, self.now).counts())
 
+    @override
     async def withhold(self, job_ids: Collection[UUID]) -> None:
-        """Changes those that are PENDING."""
         for job_id in job_ids:
             job = self._jobs.get(job_id)
             if job is not None and job.status is JobStatus.PENDING:
                 self._jobs[job_id] = replace(job, dispatched_at=None)
 
+    @override
     async def withheld_lists(self) -> list[ListKey]:
-        """Looks at all of them."""
         paused = self._paused_queues
         return sorted({Waiting.of(job).list for job in self._pending(dispatched=False) if job.queue not in paused})
 
+    @override
     async def take_withheld(
         self,
         wanted: ListKey,
@@ -218,7 +221,6 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         excluded: Collection[UUID] = (),
         only: UUID | None = None,
     ) -> Turns:
-        """Lets the lanes take turns."""
         lanes: dict[Lane, list[_Row]] = defaultdict(list)
         for job in self._pending(dispatched=False):
             lane = Lane(job.job_type_id, job.customer_id)
@@ -235,16 +237,16 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._jobs[job.id] = replace(job, dispatched_at=self.now())
         return Turns([Waiting.of(job) for job in chosen], len(served), following[0] if following else None)
 
-    async def handed_over_lists(self) -> list[ListKey]:
-        """Look at all of them."""
+    @override
+    async def dispatched_lists(self) -> list[ListKey]:
         return sorted({Waiting.of(job).list for job in self._pending(dispatched=True)})
 
+    @override
     async def try_turn(self, wanted: ListKey) -> bool:
-        """The transaction is alone anyway."""
         return True
 
-    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
-        """Looks at all of them."""
+    @override
+    async def dispatched(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
         until = self.now() - before
         return [
             job.id
@@ -252,12 +254,12 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             if Waiting.of(job).list == wanted and (job.dispatched_at or until) < until
         ][:limit]
 
-    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
-        """Look at all of them."""
+    @override
+    async def still_dispatched(self, job_ids: Collection[UUID]) -> set[UUID]:
         return {job.id for job in self._pending(dispatched=True)} & set(job_ids)
 
+    @override
     async def release_scheduled(self, limit: int) -> list[UUID]:
-        """Changes those whose time has come."""
         now = self.now()
         due = [(row, row.run_at) for row in self._scheduled() if row.run_at is not None and row.run_at <= now][:limit]
         for row, run_at in due:
@@ -266,13 +268,13 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._jobs[row.id] = replace(after, version=row.version + 1)
         return [row.id for row, _ in due]
 
+    @override
     async def next_scheduled(self) -> timedelta | None:
-        """Looks at all of them."""
         times = [job.run_at for job in self._scheduled() if job.run_at is not None]
         return min(times) - self.now() if times else None
 
+    @override
     async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
-        """Looks at all of them."""
         now = self.now()
         lost = (
             job
@@ -281,8 +283,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         )
         return [_bare(job) for job in lost][:limit]
 
+    @override
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
-        """Looks at all of them."""
         counted = Counter(self._lost_runs)
         counted.update(
             job.runner_id
@@ -294,13 +296,13 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         )
         return {one: counted[one] for one in runner_ids}
 
+    @override
     async def note_lost(self, losses: Mapping[UUID, int]) -> None:
-        """Adds them up."""
         for runner_id, count in losses.items():
             self._lost_runs[runner_id] = self._lost_runs.get(runner_id, 0) + count
 
+    @override
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
-        """Looks at all of them."""
         now = self.now()
         expired = (
             job
@@ -312,8 +314,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         )
         return [_bare(job) for job in expired][:limit]
 
+    @override
     async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
-        """Take those whose next try has come, and postpone each."""
         now = self.now()
         due = [row for row in self._jobs.values() if row.billing_status in SETTLERS and (row.next_try_at or now) <= now]
         due = sorted(due, key=lambda row: row.next_try_at or _LONG_AGO)[:limit]
@@ -322,8 +324,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             self._jobs[row.id] = replace(row, settle_attempts=row.settle_attempts + 1, next_try_at=next_try_at)
         return [_due(row) for row in due]
 
+    @override
     async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
-        """Look at all of them."""
         until = self.now() - _OVERDUE_AFTER
         found: dict[BillingStatus, list[_Row]] = defaultdict(list)
         for row in self._jobs.values():
@@ -334,8 +336,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
             for status, rows in found.items()
         }
 
+    @override
     async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
-        """Look at all of them."""
         until = self.now() - age
         finished = [
             (row.completed_at, row.id)
@@ -347,8 +349,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
         ]
         return [job_id for _, job_id in sorted(finished)[:limit]]
 
+    @override
     async def delete_many(self, job_ids: Collection[UUID]) -> int:
-        """Deletes them one by one."""
         receipts = self._transactions.resource.tables.setdefault("receipts", {})
         deleted = [self._jobs.pop(job_id) for job_id in job_ids if job_id in self._jobs]
         for job in deleted:
@@ -356,8 +358,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob]):
                 receipts[job.id] = job.transaction_id
         return len(deleted)
 
+    @override
     async def left_alone(self, limit: int) -> list[DataCorrupt]:
-        """Knows all values: they are members."""
         return []
 
     @property

@@ -2,22 +2,25 @@
 
 from uuid import UUID
 
+from typing_extensions import override
+
 from services.jobs.rules import trail
 from services.jobs.rules.entities import Backlog
 from services.jobs.store.statements import pauses
+from services.jobs.usecases.ports import PauseRepository
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.transactions.sql import SqlTransactions
 
 
-class SqlPauseRepository:
+class SqlPauseRepository(PauseRepository):
     """The table `queues`, and what `job_types` says of pauses."""
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
         self._trail = SqlAuditLog(transactions)
 
+    @override
     async def set_queue(self, name: str, *, paused: bool) -> None:
-        """Inserts or updates its row."""
         was_paused = name in await self.paused_queues()
         stored = await self._transactions.resource.execute(pauses.SET_QUEUE, {"name": name, "paused": paused})
         # Somebody else may have done the same meanwhile.
@@ -25,15 +28,15 @@ class SqlPauseRepository:
             transaction_id = self._transactions.transaction_id
             await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])
 
+    @override
     async def paused_queues(self) -> set[str]:
-        """Reads the table, which is small."""
         return set((await self._transactions.resource.execute(pauses.PAUSED_QUEUES)).scalars())
 
+    @override
     async def paused_types(self) -> set[UUID]:
-        """Reads the table, which is small."""
         return set((await self._transactions.resource.execute(pauses.PAUSED_TYPES)).scalars())
 
+    @override
     async def unserved(self) -> set[Backlog]:
-        """Reads the table, which is small."""
         rows = await self._transactions.resource.execute(pauses.UNSERVED)
         return {Backlog(queue, job_type_id) for queue, job_type_id in rows}

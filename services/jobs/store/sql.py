@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.sql.base import Executable
+from typing_extensions import override
 
 from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
@@ -43,6 +44,7 @@ from services.jobs.store.statements.job_types import FREE_TYPES
 from services.jobs.store.statements.lists import select_live
 from services.jobs.store.tables import jobs
 from services.jobs.store.unserved_sql import SqlUnserved
+from services.jobs.usecases.ports import JobRepository
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.dialects.postgresql import SHORT_LOCK_TIMEOUT
@@ -61,7 +63,7 @@ _FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
 _ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
-class SqlJobRepository(SqlRepository[Job, NewJob]):
+class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
     """The table `jobs`."""
 
     table = jobs
@@ -80,16 +82,16 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             return super()._entity(row)
         return super()._entity({**row, "error": _error(row), "labels": _labels(row)})
 
+    @override
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
-        """Write entries in one statement."""
         await self._trail.add(trail.of_jobs(changes, self._transactions.transaction_id))
 
+    @override
     async def get(self, entity_id: UUID) -> Job | None:
-        """Answers the job with its payloads."""
         return await self._one(statements.GET_WHOLE, {"entity_id": entity_id})
 
+    @override
     async def list_page(self, query: ListQuery) -> Page[Job]:
-        """Return a page. Live jobs are few beside history, so a search among them does not end before all were seen."""
         live = only_live(query.specification)
         if not live or query.ordering[0].field.attribute in INDEXED_ORDERS:
             page = await super().list_page(query)
@@ -101,15 +103,15 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         # Those that ended without success have an index of their own.
         return super()._leads(comparison) or only_dead(comparison)
 
+    @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
-        """Reads the payloads alone."""
         found = await self._execute(statements.PAYLOADS, {"ids": list(job_ids)})
         return {job_id: Payloads(input_data, output_data) for job_id, input_data, output_data in found}
 
+    @override
     async def create_many(
         self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
     ) -> dict[UUID, Job]:
-        """Inserts them in one statement."""
         if not wait:
             await self._connection.execute(SHORT_LOCK_TIMEOUT)
             free = await self._execute(FREE_TYPES, {"ids": list({job.job_type_id for job in jobs})})
@@ -131,19 +133,19 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             for job_id, created_at, queued_at, dispatched_at in rows
         }
 
+    @override
     async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job | DataCorrupt]:
-        """Locks them in the order of their IDs, so that two batches can't wait for each other."""
         return await self._by_id(statements.LOCK_MANY[wait], {"ids": list(job_ids)})
 
+    @override
     async def lock_billing(
         self, job_ids: Collection[UUID], *, wait: bool = True
     ) -> dict[UUID, BillingStatus | DataCorrupt]:
-        """Locks them in the same order, and reads two columns."""
         rows = await self._execute(statements.LOCK_BILLING[wait], {"ids": list(job_ids)})
         return {job_id: _billing_status(job_id, status) for job_id, status in rows}
 
+    @override
     async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
-        """Locks, chooses, changes, reads."""
         rows = await self._execute(statements.LOCK_FOR_CLAIM[wait], {"ids": claim.job_ids})
         locked: dict[UUID, Job] = {}
         paused: set[UUID] = set()
@@ -208,8 +210,8 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         # It may have been changed between the lock and the look: then what is known is later, and as good.
         return known is not None and known.version >= version
 
+    @override
     async def renew(self, renewal: Renewal) -> Renewed:
-        """Locks, compares, updates."""
         wanted = {"job_id": list(renewal.job_ids), "lease": renewal.lease}
         rows = await self._execute(statements.LOCK_LEASED, wanted)
         leases, running = set(renewal.lease_ids), JobStatus.RUNNING.value
@@ -219,31 +221,32 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         await self._execute(statements.RENEW, {"job_id": kept, "lease": renewal.lease})
         return Renewed(frozenset(kept), rows[0][3])
 
+    @override
     async def apply(self, changes: Sequence[Change]) -> None:
-        """Update the jobs of each class of changes in one statement."""
         for kind, same in groupby(changes, type):
             await self._execute(transitions.STATEMENTS[kind], transitions.parameters(kind, list(same)))
 
+    @override
     async def versions(self, job_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        """Reads nothing but the versions."""
         rows = await self._execute(statements.VERSIONS, {"ids": list(job_ids)})
         return dict(rows)
 
+    @override
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Counts in one statement, and what no runner serves in another."""
         parameters = {"queues": list(queues), "window": statistics.STATS_WINDOW_SECONDS}
         counted = await self._connection.execute(statistics.STATS, parameters)
         stats = queue_stats(counted.mappings(), queues, statistics.STATS_WINDOW_SECONDS)
         return with_unserved(stats, await SqlUnserved(self._transactions).counts())
 
+    @override
     async def withhold(self, job_ids: Collection[UUID]) -> None:
-        """Updates them in one statement."""
         await self._execute(statements.WITHHOLD, {"ids": list(job_ids)})
 
+    @override
     async def withheld_lists(self) -> list[ListKey]:
-        """Walks along the index of withheld jobs."""
         return await self._lists(queue.WITHHELD_LISTS)
 
+    @override
     async def take_withheld(
         self,
         wanted: ListKey,
@@ -253,7 +256,6 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         excluded: Collection[UUID] = (),
         only: UUID | None = None,
     ) -> Turns:
-        """Updates them in one statement, passing by rows that another replica is at."""
         begin = first or (_FIRST_LANE if only is None else Lane(only, _FIRST_LANE.customer_id))
         parameters = {
             "queue": wanted.queue,
@@ -270,57 +272,57 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
         [(lanes, *following)] = {tuple(row[-3:]) for row in rows}
         return Turns(jobs, lanes, Lane(*following) if following[0] is not None else None)
 
-    async def handed_over_lists(self) -> list[ListKey]:
-        """Walks along the index of live jobs."""
-        return await self._lists(queue.HANDED_OVER_LISTS)
+    @override
+    async def dispatched_lists(self) -> list[ListKey]:
+        return await self._lists(queue.DISPATCHED_LISTS)
 
+    @override
     async def try_turn(self, wanted: ListKey) -> bool:
-        """Tries an advisory lock."""
         name = {"name": f"{wanted.queue}:{wanted.priority.value}"}
         mine: bool = (await self._connection.execute(queue.TRY_TURN, name)).scalar_one()
         return mine
 
-    async def handed_over(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
-        """Reads along the index of live jobs."""
+    @override
+    async def dispatched(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
         parameters = {"queue": wanted.queue, "priority": wanted.priority.value, "before": before, "limit": limit}
-        return await self._ids(queue.HANDED_OVER, parameters)
+        return await self._ids(queue.DISPATCHED, parameters)
 
-    async def still_handed_over(self, job_ids: Collection[UUID]) -> set[UUID]:
-        """Looks the IDs up."""
-        return set(await self._ids(queue.STILL_HANDED_OVER, {"ids": list(job_ids)}))
+    @override
+    async def still_dispatched(self, job_ids: Collection[UUID]) -> set[UUID]:
+        return set(await self._ids(queue.STILL_DISPATCHED, {"ids": list(job_ids)}))
 
+    @override
     async def release_scheduled(self, limit: int) -> list[UUID]:
-        """Updates them in one statement."""
         return await self._ids(queue.RELEASE_SCHEDULED, {"limit": limit})
 
+    @override
     async def next_scheduled(self) -> timedelta | None:
-        """Reads the first entry of the index."""
         wait: timedelta | None = (await self._connection.execute(queue.NEXT_SCHEDULED)).scalar_one()
         return wait
 
+    @override
     async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
-        """Reads along the index of live jobs."""
         return await self._lock(housekeeping.LOST, limit, without)
 
+    @override
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
-        """Reads along the index of live jobs."""
         counted: Counter[UUID] = Counter()
         parameters = {"runner_ids": list(runner_ids), "short": short}
         for runner_id, count in await self._execute(statements.BEGUN, parameters):
             counted[runner_id] += count
         return counted
 
+    @override
     async def note_lost(self, losses: Mapping[UUID, int]) -> None:
-        """Inserts a row for each runner, and deletes old ones."""
         parameters = {"runner_ids": list(losses), "jobs": list(losses.values())}
         await self._connection.execute(housekeeping.LOSE_RUNS, parameters)
 
+    @override
     async def lock_expired(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
-        """Reads along the index of jobs that may expire."""
         return await self._lock(housekeeping.EXPIRED, limit, without)
 
+    @override
     async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
-        """Updates them in one statement, passing by rows that another replica is at."""
         parameters = {"limit": limit, "settle_after": settle_after, "longest": longest}
         rows = await self._connection.execute(housekeeping.TAKE_UNSETTLED, parameters)
         return [
@@ -330,23 +332,23 @@ class SqlJobRepository(SqlRepository[Job, NewJob]):
             for row in rows
         ]
 
+    @override
     async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
-        """Counts along the indexes of what is not settled."""
         rows = await self._connection.execute(housekeeping.COUNT_UNSETTLED)
         return {BillingStatus(status): Unsettled(jobs, overdue) for status, jobs, overdue in rows}
 
+    @override
     async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
-        """Reads along the index of completions."""
         return await self._ids(housekeeping.FINISHED, {"age": age, "limit": limit, "without": list(without)})
 
+    @override
     async def delete_many(self, job_ids: Collection[UUID]) -> int:
-        """Deletes and keeps receipts in one statement."""
         parameters = {"ids": list(job_ids)}
         deleted: int = (await self._connection.execute(housekeeping.DELETE_FINISHED, parameters)).scalar_one()
         return deleted
 
+    @override
     async def left_alone(self, limit: int) -> list[DataCorrupt]:
-        """Looks along the indexes of the chores."""
         rows = await self._connection.execute(housekeeping.LEFT_ALONE, {"limit": limit})
         return [noted(_corrupt(job_id, "status, billing_status, priority", values)) for job_id, *values in rows]
 

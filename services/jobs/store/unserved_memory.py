@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from typing_extensions import override
+
 from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Count, Note
 from services.jobs.rules.entities import Backlog, Job, JobStatus, ListKey
 from services.jobs.rules.job_types import JobType
+from services.jobs.usecases.ports import UnservedRepository
 from services.kit.data.transactions.memory import MemoryTransactions
 
 
@@ -22,7 +25,7 @@ class _Row:
     granted: int = 0
 
 
-class MemoryUnserved:
+class MemoryUnserved(UnservedRepository):
     """The backlogs of a `MemoryStore`."""
 
     def __init__(
@@ -31,8 +34,8 @@ class MemoryUnserved:
         self._transactions = transactions
         self.now = now
 
+    @override
     async def note(self, notes: Sequence[Note]) -> None:
-        """Adds what was seen."""
         now = self.now()
         for one in notes:
             if one.refused and one.backlog.job_type_id in self._types:
@@ -49,8 +52,8 @@ class MemoryUnserved:
                 served_at=now if one.served else row.served_at,
             )
 
+    @override
     async def due(self, limit: int) -> list[BacklogState]:
-        """Looks at all of them."""
         now = self.now()
         queues = self._table("queues")
         return [
@@ -67,20 +70,20 @@ class MemoryUnserved:
             if row.feed_at <= now and not self._types[backlog.job_type_id].paused and not queues.get(backlog.queue)
         ][:limit]
 
+    @override
     async def fed(self, backlog: Backlog, wait: timedelta) -> None:
-        """Counts anew."""
         self._rows[backlog] = replace(self._rows[backlog], feed_at=self.now() + wait, wait=wait, refused=0, granted=0)
 
+    @override
     async def drop(self, backlog: Backlog) -> None:
-        """Forgets it."""
         del self._rows[backlog]
 
+    @override
     async def backlogs(self) -> Mapping[Backlog, str]:
-        """Looks at all of them."""
         return {backlog: self._types[backlog.job_type_id].processing_logic_id for backlog in self._rows}
 
+    @override
     async def counts(self) -> list[Count]:
-        """Looks at all jobs."""
         jobs: Counter[tuple[ListKey, str]] = Counter()
         stored: Mapping[Any, Job] = self._table("jobs")
         for job in stored.values():

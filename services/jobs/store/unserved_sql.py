@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
+from typing_extensions import override
 
 from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Count, Note
 from services.jobs.rules.entities import Backlog, ListKey
 from services.jobs.rules.job_types import Priority
+from services.jobs.usecases.ports import UnservedRepository
 from services.kit.data.transactions.sql import SqlTransactions
 
 _NOTED = """
@@ -89,14 +91,14 @@ _COUNTS = text(
 )
 
 
-class SqlUnserved:
+class SqlUnserved(UnservedRepository):
     """The table `unserved_types`."""
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
 
+    @override
     async def note(self, notes: Sequence[Note]) -> None:
-        """Inserts backlogs that are new, then counts in one statement."""
         noted: dict[str, Any] = {
             "queues": [one.backlog.queue for one in notes],
             "job_type_ids": [one.backlog.job_type_id for one in notes],
@@ -108,26 +110,26 @@ class SqlUnserved:
             await self._execute(_ADD, noted)
         await self._execute(_NOTE, {**noted, "seen": SEEN})
 
+    @override
     async def due(self, limit: int) -> list[BacklogState]:
-        """Reads the table, which is small."""
         rows = await self._execute(_DUE, {"limit": limit, "seen": SEEN, "calm": CALM})
         return [BacklogState(Backlog(queue, job_type_id), *state) for queue, job_type_id, *state in rows]
 
+    @override
     async def fed(self, backlog: Backlog, wait: timedelta) -> None:
-        """Updates its row."""
         await self._execute(_FED, {**backlog._asdict(), "wait": wait})
 
+    @override
     async def drop(self, backlog: Backlog) -> None:
-        """Deletes its row."""
         await self._execute(_DROP, backlog._asdict())
 
+    @override
     async def backlogs(self) -> Mapping[Backlog, str]:
-        """Reads the table, which is small."""
         rows = await self._execute(_BACKLOGS, {})
         return {Backlog(queue, job_type_id): handler for queue, job_type_id, handler in rows}
 
+    @override
     async def counts(self) -> list[Count]:
-        """Counts what waits, if there is such a backlog."""
         rows = await self._execute(_COUNTS, {"seen": SEEN})
         return [Count(ListKey(queue, Priority(priority)), handler, jobs) for queue, priority, handler, jobs in rows]
 

@@ -1,16 +1,15 @@
 """Ends a charge that its customer can't pay: the ledger books the loss as ours, and the job is CHARGED like others."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.completion import Charged, Declined, Deduction
+from services.jobs.rules.completion import Charged, Declined
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
-from services.jobs.usecases.ports import JobRepository
+from services.jobs.usecases.ports import JobRepository, WriteOffWallets
 from services.jobs.usecases.run import RunService
 from services.kit.batching.parts import single_result
 from services.kit.data.transactions.ambient import Transactions
@@ -19,25 +18,6 @@ from services.kit.errors import DataCorrupt, DomainError
 log = structlog.get_logger(__name__)
 
 _UNPAID = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
-
-
-class WriteOffWallets(Protocol):
-    """What write-offs need of the wallets service."""
-
-    async def write_off(self, charge: Charge, description: str) -> Deduction:
-        """Makes a charge at our expense, once a job.
-
-        Returns:
-            The deduction, or why the ledger refused.
-
-        Raises:
-            DependencyUnavailable: If it is not known what became of it.
-        """
-        ...
-
-    async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
-        """Makes charges, each under the key of its job."""
-        ...
 
 
 class WriteOffs:

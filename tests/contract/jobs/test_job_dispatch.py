@@ -33,7 +33,7 @@ async def test_a_scheduled_job_is_stored_as_it_is_and_handed_over_to_nothing(beg
     assert (job.status, job.run_at, job.dispatched_at) == (JobStatus.SCHEDULED, LATER, None)
     async with begin() as work:
         assert await work.jobs.withheld_lists() == []
-        assert await work.jobs.handed_over_lists() == []
+        assert await work.jobs.dispatched_lists() == []
         assert (await work.jobs.claim(claim([new]))).jobs == ()
 
 
@@ -45,7 +45,7 @@ async def test_lists_are_named_once_in_order_however_many_jobs_wait(begin: Begin
     withheld = [DEFAULT, MAIL, ListKey("mail", Priority.LOW)]
     async with begin() as work:
         assert await work.jobs.withheld_lists() == withheld
-        assert await work.jobs.handed_over_lists() == [DEFAULT, ListKey("handed-over", Priority.MEDIUM)]
+        assert await work.jobs.dispatched_lists() == [DEFAULT, ListKey("handed-over", Priority.MEDIUM)]
 
 
 async def test_withheld_jobs_are_taken_once_and_are_handed_over_then(begin: BeginJobs) -> None:
@@ -197,9 +197,9 @@ async def test_jobs_handed_over_before_are_named_oldest_first_and_within_the_lim
     await running(begin)
     async with begin() as work:
         ids = [job.id for job in new]
-        assert await work.jobs.handed_over(DEFAULT, IN_THE_PAST, 10) == ids
-        assert await work.jobs.handed_over(DEFAULT, IN_THE_PAST, 2) == ids[:2]
-        assert await work.jobs.handed_over(DEFAULT, timedelta(hours=1), 10) == []
+        assert await work.jobs.dispatched(DEFAULT, IN_THE_PAST, 10) == ids
+        assert await work.jobs.dispatched(DEFAULT, IN_THE_PAST, 2) == ids[:2]
+        assert await work.jobs.dispatched(DEFAULT, timedelta(hours=1), 10) == []
 
 
 async def test_of_any_jobs_those_are_known_that_wait_and_are_handed_over(begin: BeginJobs) -> None:
@@ -207,7 +207,7 @@ async def test_of_any_jobs_those_are_known_that_wait_and_are_handed_over(begin: 
     [[at_work], _] = await running(begin)
     ids = [handed_over.id, withheld.id, at_work.id, uuid7()]
     async with begin() as work:
-        assert await work.jobs.still_handed_over(ids) == {handed_over.id}
+        assert await work.jobs.still_dispatched(ids) == {handed_over.id}
 
 
 async def test_only_waiting_jobs_can_be_withheld(begin: BeginJobs) -> None:

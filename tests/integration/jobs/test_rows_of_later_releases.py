@@ -279,7 +279,7 @@ async def test_lists_of_an_unknown_priority_are_passed_by(world: World) -> None:
     ids = await world.stored(3)
     world.spoil(ids[1], LATER["priority"])
     async with world.transactions.begin():
-        assert len(await world.work.jobs.handed_over_lists()) == 1
+        assert len(await world.work.jobs.dispatched_lists()) == 1
         await world.work.jobs.withhold(ids)
     async with world.transactions.begin():
         assert len(await world.work.jobs.withheld_lists()) == 1

@@ -269,12 +269,12 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     """Does all that the housekeeping does; answers some jobs that wait."""
     jobs = work.jobs
     key = ListKey("default", Priority.LOW)
-    assert len(await recorded.call("handed over lists", jobs.handed_over_lists)) == 3
+    assert len(await recorded.call("handed over lists", jobs.dispatched_lists)) == 3
     assert len(await recorded.call("withheld lists", jobs.withheld_lists)) == 3
     assert len((await recorded.call("take withheld", lambda: jobs.take_withheld(key, 50))).jobs) == 50
-    waiting: list[UUID] = await recorded.call("handed over", lambda: jobs.handed_over(key, MINUTE, 10))
+    waiting: list[UUID] = await recorded.call("handed over", lambda: jobs.dispatched(key, MINUTE, 10))
     assert len(waiting) == 10
-    await recorded.call("still handed over", lambda: jobs.still_handed_over(waiting))
+    await recorded.call("still handed over", lambda: jobs.still_dispatched(waiting))
     assert len(await recorded.call("release", lambda: jobs.release_scheduled(10))) == 10
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from services.jobs.store.statements.housekeeping import KNOWN
 
 # Walks from list to list along the index, however many jobs wait in each.
-HANDED_OVER_LISTS = text(
+DISPATCHED_LISTS = text(
     """
     WITH RECURSIVE lists AS (
         (SELECT queue, priority FROM jobs WHERE status = 'PENDING' AND dispatched_at IS NOT NULL
@@ -94,7 +94,7 @@ TAKE_WITHHELD = text(
     """
 )
 
-HANDED_OVER = text(
+DISPATCHED = text(
     f"""
     SELECT id FROM jobs
     WHERE status = 'PENDING' AND queue = :queue AND priority = :priority AND dispatched_at < now() - :before
@@ -103,7 +103,7 @@ HANDED_OVER = text(
     LIMIT :limit
     """
 )
-STILL_HANDED_OVER = text(
+STILL_DISPATCHED = text(
     f"SELECT id FROM jobs WHERE id = ANY(:ids) AND status = 'PENDING' AND dispatched_at IS NOT NULL AND {KNOWN}"
 )
 
