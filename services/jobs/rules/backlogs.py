@@ -1,4 +1,4 @@
-"""Backlogs: the waiting jobs of a type and queue that runners have refused, and how many of them are fed when."""
+"""Backlogs: waiting jobs of one type and queue that runners have refused, and how many of them are fed when."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,20 +7,20 @@ from datetime import timedelta
 
 from services.jobs.rules.entities import Backlog, ListKey, QueueStats
 
-#: A runner that was seen within this time is there.
+#: A runner that was seen within this time counts as present.
 SEEN = timedelta(minutes=1)
-#: If nobody has refused a job for so long, all runners that take it serve it.
+#: Without a refusal for this long, all runners that take the jobs serve them.
 CALM = timedelta(seconds=10)
-#: So many times as many are fed as were granted since: of the runners that take them a part refuses, up to nine of ten
-#: where the others still get more and more.
+# How many jobs are fed for each one that was granted since. Part of the runners that take them refuse, and even if nine
+# of ten do, the others receive a growing number.
 _GROWTH = 16
 _LIMIT_MAX = 1000
-#: How many jobs try whether anybody serves them, and how many where somebody is known to.
+# How many jobs are fed to find out whether a runner serves them, and how many if one is known to.
 _PROBES = 4
 _PROBES_SERVED = 20
 _WAIT_MIN = timedelta(seconds=0.5)
 _WAIT_SERVED_MAX = timedelta(seconds=2)
-# How many handlers are named of a list.
+# The largest number of handlers that are named for a list.
 _NAMED = 20
 
 
@@ -30,10 +30,10 @@ class BacklogState:
 
     Attributes:
         handler: The `processing_logic_id` of its job type.
-        refused: How many of its jobs were refused since it was fed; so is `granted`.
-        wait: How long it has waited for this.
-        served: Whether a runner that has the handler was seen in the last minute.
-        calm: Whether nobody has refused any for a while.
+        refused: The number of its jobs that were refused since it was fed; `granted` those that were granted.
+        wait: How long it has waited for this feeding.
+        served: Whether a runner with the handler was seen in the last minute.
+        calm: Whether no runner has refused any for a while.
     """
 
     backlog: Backlog
@@ -47,7 +47,7 @@ class BacklogState:
 
 @dataclass(frozen=True)
 class Feeding:
-    """How many jobs of a backlog are fed now, and when it is looked at again."""
+    """How many jobs of a backlog are fed now, and how long it waits then."""
 
     limit: int
     wait: timedelta
@@ -55,7 +55,7 @@ class Feeding:
 
 @dataclass(frozen=True)
 class Note:
-    """What this replica has seen of a backlog: how many claims' jobs, and whether a runner has the handler."""
+    """What this replica has seen of a backlog: jobs that claims refused or granted, and runners with the handler."""
 
     backlog: Backlog
     refused: int = 0
@@ -65,7 +65,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Count:
-    """How many jobs of a list wait for a handler that no runner has."""
+    """The number of jobs of a list that wait for a handler that no runner has."""
 
     list: ListKey
     handler: str
@@ -73,26 +73,26 @@ class Count:
 
 
 def next_feeding(state: BacklogState, wait_max: timedelta) -> Feeding:
-    """Decides how a backlog goes on.
+    """Return how many jobs of a backlog are fed, and how long it waits.
 
-    What was granted says what the runners that serve it can take, and all that is fed beyond that goes round in vain.
-    Without any grant a few jobs are fed to find out, soon if a runner is known that serves them.
+    The number granted shows how many jobs its runners can take; whatever is fed beyond that only goes round. Without a
+    grant a few jobs are fed to find out, soon if a runner is known to serve them.
     """
     if state.granted:
         return Feeding(min(max(_GROWTH * state.granted, _PROBES_SERVED), _LIMIT_MAX), _WAIT_MIN)
     longest = min(_WAIT_SERVED_MAX, wait_max) if state.served else wait_max
     wait = min(max(2 * state.wait, _WAIT_MIN), longest)
-    # Where somebody is known to serve it, a turn in which others took all was bad luck.
+    # If a runner is known to serve it, a turn in which others took all jobs was bad luck.
     return Feeding(min(max(state.refused // 2, _PROBES_SERVED), _LIMIT_MAX) if state.served else _PROBES, wait)
 
 
 def is_over(state: BacklogState, taken: int) -> bool:
-    """Whether a backlog needs no care any more: all runners serve it, or nothing waits."""
+    """Return whether a backlog is over: all runners serve it, or no job waits."""
     return state.calm and (state.granted > 0 or not taken)
 
 
 def with_unserved(stats: Iterable[QueueStats], unserved: Sequence[Count]) -> list[QueueStats]:
-    """Adds to the counts of queues what no runner serves."""
+    """Return the counts of queues with the jobs that no runner serves."""
     jobs: Counter[ListKey] = Counter()
     handlers: dict[ListKey, set[str]] = {}
     for one in unserved:

@@ -27,12 +27,12 @@ _CHARGING = (BillingStatus.HELD, BillingStatus.UNHELD)
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """How one run ended: with an output, with a failure, or with the wish to be run again later.
+    """How one run ended: with an output, with a failure, or with a request to be run again later.
 
     Attributes:
         output_data: JSON text; None if the run did not succeed.
-        output_bytes: How long the output is at most when PostgreSQL prints it.
-        snooze: After which time to run again.
+        output_bytes: The largest length of the output when PostgreSQL prints it.
+        snooze: How long to wait before the job is run again.
     """
 
     job_id: UUID
@@ -44,7 +44,7 @@ class Completion:
 
     @cached_property
     def digest(self) -> bytes:
-        """Tells whether a repeated completion is the same."""
+        """A digest of the outcome, by which a repeated completion is recognized."""
         outcome = repr((self.output_data, self.failure, self.snooze))
         return blake2b(outcome.encode(errors="surrogatepass"), digest_size=8).digest()
 
@@ -84,7 +84,7 @@ class Ending(Change):
 
     Attributes:
         error: The failure that is kept as the job's error; None if the run did not fail.
-        run_at: After which time the job is run again, if it is.
+        run_at: How long the job waits if it is run again.
         completed_at: Now, unless the job is run again.
         next_try_at: When the settler looks at it.
     """
@@ -117,28 +117,28 @@ class GiveBack(Requeueing):
 
 
 def holds_lease(job: Job, lease_id: UUID) -> bool:
-    """Whether the job runs under this lease."""
+    """Return whether the job runs under this lease."""
     return job.status is JobStatus.RUNNING and job.lease_id == lease_id
 
 
 def is_repeated(job: Job, completion: Completion) -> bool:
-    """Whether this very completion was recorded before."""
+    """Return whether this very completion was recorded before."""
     return job.completed_lease_id == completion.lease_id and job.completion_digest == completion.digest
 
 
 def released(status: BillingStatus) -> BillingStatus:
-    """The billing status of a job that ends without success."""
+    """Return the billing status of a job that ends without success."""
     return _RELEASING.get(status, status)
 
 
 def backoff(job_type: NewJobType, attempt: int) -> timedelta:
-    """How long to wait after a failed attempt: initial * multiplier^(attempt - 1), at most the longest, +-20 %."""
+    """Return the wait after a failed attempt: initial * multiplier^(attempt - 1), at most the longest, +-20 %."""
     initial, longest = job_type.retry_initial_backoff, job_type.retry_max_backoff
     try:
         wait = min(initial * job_type.retry_multiplier ** (attempt - 1), longest)
     except OverflowError:
         wait = longest
-    # Not a secret: it only keeps jobs that failed together from coming back together.
+    # Not a secret: it only keeps jobs that failed together from returning together.
     return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
 
 
@@ -150,12 +150,12 @@ def ending(
     *,
     settle_after: timedelta,
 ) -> Ending:
-    """Return what a RUNNING job becomes. The price is the one frozen at admission: no runner names it.
+    """Return what a RUNNING job becomes. The price is the one frozen at admission: runners do not name it.
 
     Args:
         job: The job.
         completion: How its run ended.
-        job_type: Says how long failed jobs wait; needed where attempts are left.
+        job_type: The job's type, which has the backoff; needed if attempts are left.
         rules: How often the job's own process may die.
         settle_after: How long the runner has to make the charge before the settler does.
     """
@@ -216,7 +216,7 @@ def _failed(job: Job, failure: Failure, job_type: NewJobType | None) -> dict[str
 
 
 def _died(job: Job, failure: Failure, rules: DeathRules) -> dict[str, Any]:
-    """A job whose own process has died: because of it, or of its input. No attempt is used up."""
+    """End the run of a job whose own process has died, because of it or its input. It uses up no attempt."""
     deaths = job.deaths + 1
     if deaths > rules.deaths_max:
         return {**_without_success(job, failure), "deaths": deaths}

@@ -1,4 +1,4 @@
-"""What operators and clients may do to a job from outside of a run: pure decisions on a locked job."""
+"""What operators and clients may do to a job outside of a run: pure decisions on a locked job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def removal(job: Job, status: JobStatus, error_type: str, error_message: str) ->
 
 
 def cancellation(job: Job, reason: str) -> Removal | None:
-    """What taking a job back does to it; None if it was taken back before.
+    """Return the cancellation of a job; None if it is cancelled already.
 
     Raises:
         JobNotCancellable: If it has SUCCEEDED or FAILED.
@@ -108,7 +108,7 @@ class Retry(Change):
 
 
 def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | None:
-    """The hold that a job needs to be run again, at the frozen price; None if it needs none, or is not run again."""
+    """Return the hold that a job needs to be run again, at the frozen price; None if it needs none or is not run."""
     if job.status not in FINAL or job.billing_status is not BillingStatus.RELEASED:
         return None
     if retry_count not in (None, job.retry_count):
@@ -118,7 +118,7 @@ def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | No
         customer_id=job.customer_id,
         currency=job.currency,
         amount_cents=job.estimated_cost_cents,
-        # The price is frozen: one that a submission left behind at another price would not cover it, or too much.
+        # The price is frozen: a hold left by a submission at another price would not cover it, or reserve too much.
         amount_cents_min=job.estimated_cost_cents,
         amount_cents_max=job.estimated_cost_cents,
         generation=job.hold_generation + 1,
@@ -126,18 +126,18 @@ def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | No
 
 
 def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_count: int | None = None) -> Retry | None:
-    """What running a job again does to it; None if it is not final, and so will be run anyway, or was run again before.
+    """Return the retry of a job; None if it is not final, and so will be run anyway, or was retried already.
 
     Args:
-        job: The job as it is.
-        reserved: By job the money that was reserved for it, or why there is none.
-        retry_count: How often the job had been run again when this was asked for first; None if that is not known.
+        job: The job.
+        reserved: By job the money reserved for it, or the reason why none is.
+        retry_count: How often the job had been retried when the first call was made, if that is known.
 
     Raises:
-        InvalidField: If it has not been run again as often.
-        JobNotRetryable: If it has SUCCEEDED, or its hold is still to be released.
-        ConcurrentUpdate: If it became what it is after the holds were placed.
-        DomainError: If there is no hold, for this reason.
+        InvalidField: If the job has been retried less often.
+        JobNotRetryable: If it has SUCCEEDED, or its hold has not been released yet.
+        ConcurrentUpdate: If it reached its present state after the holds were placed.
+        DomainError: The reason why no hold exists.
     """
     if retry_count is not None and retry_count > job.retry_count:
         raise InvalidField.of("retry_count", f"must be at most the job's retry_count, which is {job.retry_count}")
@@ -150,7 +150,7 @@ def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_cou
     hold = reserved.get(job.id)
     if isinstance(hold, DomainError):
         raise hold
-    # Somebody else had it run meanwhile, under this hold or a later one, and it has ended.
+    # A concurrent call had it run, under this hold or a later one, and it has ended.
     if hold is None or hold.generation <= job.hold_generation:
         raise ConcurrentUpdate
     return Retry.of(job, hold)

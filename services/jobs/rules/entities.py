@@ -1,4 +1,4 @@
-"""Jobs, without database and gRPC: their states, and what may happen to them when."""
+"""Jobs and their states."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from uuid import UUID
 
 from services.jobs.rules.job_types import Priority, ProcessorType
 
-#: What a job takes in a message at most besides the texts of payloads, labels and error; also one that is claimed.
+#: The largest size of a job, or a claimed job, in a message without the texts of payloads, labels and error.
 FIXED_BYTES_MAX = 2048
 
 
 class JobStatus(StrEnum):
-    """Where a job is in its life; the contract says what each means."""
+    """The stage of a job's life, as the contract defines it."""
 
     SCHEDULED = "SCHEDULED"
     PENDING = "PENDING"
@@ -25,7 +25,7 @@ class JobStatus(StrEnum):
 
 
 class BillingStatus(StrEnum):
-    """Where a job's charge is; the contract says what each means."""
+    """The stage of a job's charge, as the contract defines it."""
 
     NOT_BILLABLE = "NOT_BILLABLE"
     HELD = "HELD"
@@ -54,13 +54,13 @@ class NewJob:
     """A job about to be stored.
 
     Attributes:
-        input_data: JSON text. None in a stored job that was read without its payloads.
-        input_bytes: How long the input is at most when PostgreSQL prints it.
+        input_data: JSON text; None in a stored job that was read without its payloads.
+        input_bytes: The largest length of the input when PostgreSQL prints it.
         estimated_cost_cents: The frozen price in the currency's minor unit.
-        hold_id: The money that is reserved for it; None for free jobs, and for jobs from before there were holds.
-        hold_generation: Counts the holds that were placed for it.
+        hold_id: The hold that reserves its price; None for free jobs, and for jobs older than holds.
+        hold_generation: The number of holds that were placed for it before this one.
         request_id: The request that submitted it, for logs.
-        request_digest: Tells whether a repeated submission has the same parameters.
+        request_digest: A digest of the parameters, by which a repeated submission is recognized.
     """
 
     id: UUID
@@ -90,17 +90,17 @@ class Job(NewJob):
 
     Attributes:
         output_data: JSON text, only when SUCCEEDED; None also if it was read without its payloads.
-        dispatched_at: When its ID was handed to Redis; None while it is to be handed over.
+        dispatched_at: When its ID was dispatched to Redis; None while it is withheld.
         lease_id: The lease it runs under, only when RUNNING.
         completed_lease_id: The lease under which it was completed.
-        completion_digest: Tells whether a repeated completion is the same.
-        attempt: The runs that failed, and the present one.
-        rescue_count: The runs whose runner vanished.
-        snooze_count: The runs that asked to be run again later.
-        deaths: The ends of runners, and of its own process, that count against it.
-        early_losses: The rescues of runs that had just begun.
-        retry_count: How often somebody had it run again after it was final.
-        version: Counts the changes; the etag.
+        completion_digest: A digest of the completion, by which a repeated one is recognized.
+        attempt: The number of runs that failed, and the present one.
+        rescue_count: The number of runs whose runner vanished.
+        snooze_count: The number of runs that asked to be run again later.
+        deaths: The number of deaths, of runners and of its own process, that count against it.
+        early_losses: The number of rescues of runs that had just begun.
+        retry_count: How often it was retried after it was final.
+        version: The number of changes, which is also the etag.
     """
 
     output_data: str | None = None
@@ -128,12 +128,12 @@ class Job(NewJob):
 
     @property
     def etag(self) -> str:
-        """Changes with every change of the job."""
+        """The etag, which changes with every change of the job."""
         return str(self.version)
 
     @property
     def notes_bytes(self) -> int:
-        """How long the texts beside the payloads are: labels, and the last error."""
+        """The length of the texts besides the payloads: labels, and the last error."""
         texts = [text for label in self.labels.items() for text in label]
         if self.error is not None:
             texts += [self.error.type, self.error.message]
@@ -150,10 +150,10 @@ class Payloads:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimedJob:
-    """A job with what it takes to run it.
+    """A job with all that a runner needs to run it.
 
     Attributes:
-        isolated: Whether it may be what ended its runners, and is to run where it can end nothing else.
+        isolated: Whether it may be the cause of its runners' deaths, and must run where it can end nothing else.
     """
 
     job: Job
@@ -165,7 +165,7 @@ class ClaimedJob:
 
 @dataclass(frozen=True)
 class Charge:
-    """The deduction to make for a job."""
+    """A deduction that is due for a job."""
 
     customer_id: UUID
     currency: str
@@ -175,25 +175,25 @@ class Charge:
 
     @property
     def idempotency_key(self) -> str:
-        """The key that makes the deduction happen once."""
+        """The key under which the deduction happens only once."""
         return f"job:{self.job_id}"
 
 
 @dataclass(frozen=True)
 class Release:
-    """The hold to release of a job that ended without success."""
+    """The hold of a job that ended without success, which has to be released."""
 
     hold_id: UUID
     job_id: UUID
 
 
-#: What the settler has to do for a job.
+#: A job's work for the settler.
 Due = Charge | Release
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A PENDING job as the queue needs it."""
+    """The part of a PENDING job that the queue needs."""
 
     id: UUID
     queue: str
@@ -202,17 +202,17 @@ class Waiting:
 
     @classmethod
     def of(cls, job: Job) -> "Waiting":
-        """Return a PENDING job as the queue needs it."""
+        """Return the part of a PENDING job that the queue needs."""
         return cls(job.id, job.queue, job.priority, job.queued_at)
 
     @property
     def list(self) -> "ListKey":
-        """The list it waits in."""
+        """The list that the job belongs to."""
         return ListKey(self.queue, self.priority)
 
 
 class ListKey(NamedTuple):
-    """Names one of the lists that runners take IDs from: there is one for each priority of a queue."""
+    """The name of one of the lists that runners take IDs from: each priority of a queue has its own."""
 
     queue: str
     priority: Priority
@@ -226,7 +226,7 @@ class Backlog(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """The jobs of one customer and job type in a list: who takes turns with others when it is fed."""
+    """The jobs of one customer and job type in a list. Lanes take turns when the list is fed."""
 
     job_type_id: UUID
     customer_id: UUID
@@ -234,11 +234,11 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True)
 class Turns:
-    """What a list is to be fed with.
+    """Jobs that a list is fed with.
 
     Attributes:
-        jobs: In the order in which they are to be run.
-        lanes: How many lanes had their turn; none of them has a job here if others are at all of its jobs just now.
+        jobs: The jobs, in the order in which they are run.
+        lanes: The number of lanes that had their turn. A lane whose jobs are all locked by others has no job here.
         following: The lane whose turn is next; None if all after the first have had theirs.
     """
 
@@ -254,9 +254,9 @@ class QueueStats:
     Attributes:
         paused: Whether the queue is paused.
         oldest_age: How long the oldest waiting job has waited; None if none waits.
-        submitted_per_second: Over the last minute; so is completed_per_second.
-        unserved: How many of the waiting ones need a handler that no runner has.
-        unserved_handlers: These handlers.
+        submitted_per_second: Over the last minute, like completed_per_second.
+        unserved: The number of waiting jobs that need a handler that no runner has.
+        unserved_handlers: Those handlers.
     """
 
     queue: str
@@ -274,14 +274,14 @@ class QueueStats:
 
 @dataclass(frozen=True)
 class Unsettled:
-    """How many jobs are in a billing status, and how many of them should have been tried a minute ago."""
+    """The number of jobs in a billing status, and of those that were due more than a minute ago."""
 
     jobs: int
     overdue: int
 
 
 FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
-# While it is one of these, the job's hold is needed or still to be released.
+# With one of these, the job's hold is still needed, or has to be released.
 HOLD_IN_USE = frozenset(
     {
         BillingStatus.HELD,
@@ -291,21 +291,21 @@ HOLD_IN_USE = frozenset(
         BillingStatus.CHARGE_BLOCKED,
     }
 )
-# What the settler works on.
+# With one of these, a job is work for the settler.
 SETTLERS = (BillingStatus.CHARGE_DUE, BillingStatus.RELEASE_DUE, BillingStatus.DECLINED)
-# A final job with one of these never changes again.
+# With one of these, the money of a final job never changes again.
 BILLING_IS_OVER = (BillingStatus.NOT_BILLABLE, BillingStatus.CHARGED, BillingStatus.RELEASED)
-# The same, or an operator or a credit is needed.
+# With one of these, it does not change without an operator or a credit.
 _BILLING_AT_REST = frozenset({*BILLING_IS_OVER, BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED})
 
 
 def is_at_rest(job: Job) -> bool:
-    """Whether nothing more happens to a job by itself, or not soon."""
+    """Return whether a job is final, and nothing happens to its money by itself, or not soon."""
     return job.status in FINAL and job.billing_status in _BILLING_AT_REST
 
 
 def billing_at_admission(cost_cents: int) -> BillingStatus:
-    """The billing status a job begins with."""
+    """Return the billing status that a job begins with."""
     return BillingStatus.HELD if cost_cents > 0 else BillingStatus.NOT_BILLABLE
 
 
@@ -315,7 +315,7 @@ def is_dispatched(job: NewJob, withheld: Collection[UUID]) -> bool:
 
 
 def charge_due(job: Job) -> Charge | None:
-    """The charge to make now, if any."""
+    """Return the charge that is due now, if any."""
     if job.billing_status is not BillingStatus.CHARGE_DUE or job.cost_cents is None:
         return None
     return Charge(job.customer_id, job.currency, job.cost_cents, job.hold_id, job.id)

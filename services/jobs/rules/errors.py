@@ -1,4 +1,4 @@
-"""What the jobs service refuses, and why."""
+"""The errors of the jobs service."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -152,7 +152,7 @@ class InputTooLarge(FieldError):
 
 @dataclass(eq=False)
 class OutputTooLarge(FieldError):
-    """output_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and answer its address."""
+    """output_json has {bytes} bytes and may have {bytes_max}: store it elsewhere and return its address."""
 
     reason = "OUTPUT_TOO_LARGE"
     field = "output_json"

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 
 class HoldState(StrEnum):
-    """What became of a hold, as the wallets service has it."""
+    """The state of a hold in the wallets service."""
 
     ACTIVE = "ACTIVE"
     CAPTURED = "CAPTURED"
@@ -17,12 +17,12 @@ class HoldState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reservation:
-    """Money that is to be reserved for a job.
+    """A request to reserve money for a job.
 
     Attributes:
-        generation: 0 at the first submission; each hold that can't be used any more takes the next one.
-        amount_cents_min: What a hold of an earlier time must at least amount to.
-        amount_cents_max: What it may amount to at most; None for any.
+        generation: 0 at the first submission; each hold that cannot be used any more is followed by the next.
+        amount_cents_min: The smallest amount of an earlier hold that may be adopted.
+        amount_cents_max: The largest amount of an earlier hold that may be adopted; None for any.
     """
 
     job_id: UUID
@@ -35,11 +35,11 @@ class Reservation:
 
     @cached_property
     def hold_id(self) -> UUID:
-        """The hold's ID, the same for whoever asks."""
+        """The hold's ID, which follows from job and generation."""
         return uuid5(self.job_id, f"hold:{self.generation}")
 
     def adopts(self, amount_cents: int) -> bool:
-        """Whether a hold of this amount may be used, which was placed for the job at another price."""
+        """Return whether a hold of this amount, which was placed for the job at another price, may be used."""
         return self.amount_cents_min <= amount_cents and (
             self.amount_cents_max is None or amount_cents <= self.amount_cents_max
         )
@@ -47,11 +47,11 @@ class Reservation:
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """A hold as the wallets service knows it; job and customer are None where nobody placed it.
+    """A hold in the wallets service; job and customer are None if it was released before it was placed.
 
     Attributes:
         created_at: When it was placed, by the ledger's clock.
-        age: How old it was when the wallets service answered, by that clock as well.
+        age: Its age at the time of the response, by that clock as well.
     """
 
     id: UUID
@@ -75,20 +75,20 @@ class Reserved:
 
 @dataclass(frozen=True)
 class HoldTimes:
-    """How long a hold may be without a job. Each limit leaves the one before it plenty of room.
+    """How long a hold may be without a job. The limits are far apart.
 
     Attributes:
-        orphan_after: From which age on the hold auditor looks for the job of a hold.
+        orphan_after: The age from which the hold auditor looks for the job of a hold.
     """
 
     orphan_after: timedelta
 
     @property
     def adopt_within(self) -> timedelta:
-        """Until which age a submission that is repeated may use the hold: the auditor must not come meanwhile."""
+        """The age up to which a repeated submission may use the hold: the auditor must not release it meanwhile."""
         return self.orphan_after / 2
 
     @property
     def store_within(self) -> timedelta:
-        """How long it may take to store the job of a hold."""
+        """The time within which the job of a hold must be stored."""
         return self.orphan_after / 20

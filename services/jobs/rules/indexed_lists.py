@@ -1,4 +1,4 @@
-"""Which lists of jobs are found by an index, however long the history is: rules, without a database."""
+"""Which lists of jobs are found by an index, however long the history is."""
 
 from services.jobs.rules.entities import JobStatus
 from services.kit.errors import InvalidOrderBy
@@ -8,11 +8,11 @@ from services.kit.query.specification import And, Comparison, OneOf, Operator, O
 _LIVE = frozenset({JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING})
 _DEAD = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 INDEXED_ORDERS = frozenset({"created_at", "id"})
-"""The fields that an index has all jobs in the order of."""
+"""The fields by which an index orders all jobs."""
 
 
 def only_live(specification: Specification) -> bool:
-    """Say whether only jobs that are not final meet a condition."""
+    """Return whether only jobs that are not final meet a condition."""
     match specification:
         case And(parts):
             return any(map(only_live, parts))
@@ -26,16 +26,16 @@ def only_live(specification: Specification) -> bool:
 
 
 def only_dead(comparison: Comparison) -> bool:
-    """Say whether a comparison is for one of the statuses of jobs that ended without success."""
+    """Return whether a comparison is for one of the statuses of jobs that ended without success."""
     is_status = comparison.operand.attribute == "status" and comparison.operator is Operator.EQUAL
     return is_status and comparison.value in _DEAD
 
 
 def check_order(query: ListQuery) -> None:
-    """Refuse an order that all jobs there ever were would have to be sorted for.
+    """Refuse an order for which all jobs in history would have to be sorted.
 
     Raises:
-        InvalidOrderBy: If no index has the order, and the filter leaves more than one customer's or the live jobs.
+        InvalidOrderBy: If no index has the order, and the filter is limited neither to one customer nor to live jobs.
     """
     first = query.ordering[0].field
     if first.attribute in INDEXED_ORDERS or only_live(query.specification) or _of_one_customer(query.specification):

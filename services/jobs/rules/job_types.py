@@ -1,4 +1,4 @@
-"""Job types, without database and gRPC: what jobs of one kind cost and how they are run."""
+"""Job types: what jobs of one kind cost, and how they are run."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ class ProcessorType(StrEnum):
     WEBHOOK = "WEBHOOK"
 
 
-# What a runner of this release can run; a job type of another kind would only collect failures.
+# The kinds that a runner of this release can run; a job type of another kind would only collect failures.
 RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC})
 
 
@@ -43,7 +43,7 @@ class NewJobType:
     Attributes:
         standard_cost_cents: The price of a job in the currency's minor unit; 0 for free.
         input_schema: A JSON Schema as JSON text, or None.
-        request_digest: Tells whether a repeated create has the same parameters (`services.kit.idempotency`).
+        request_digest: A digest of the parameters, by which a repeated create is recognized.
     """
 
     id: UUID
@@ -72,7 +72,7 @@ class JobType(NewJobType):
 
     Attributes:
         paused: Whether waiting jobs are withheld from the runners.
-        version: Counts the changes; the etag.
+        version: The number of changes, which is also the etag.
     """
 
     paused: bool = False
@@ -82,5 +82,5 @@ class JobType(NewJobType):
 
     @property
     def etag(self) -> str:
-        """Changes with every change of the job type."""
+        """The etag, which changes with every change of the job type."""
         return str(self.version)

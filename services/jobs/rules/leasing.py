@@ -1,4 +1,4 @@
-"""Which jobs a claim gets: a pure decision, the same for both repositories."""
+"""Claims: a pure decision on which jobs a claim gets, and what they become."""
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from services.kit.fast_dataclasses import made
 
 @dataclass(frozen=True)
 class Claim:
-    """A runner's wish for jobs.
+    """A runner's request for jobs.
 
     Attributes:
-        bytes_max: How many bytes of input and labels may be answered; the first job is answered whatever its size.
-        handlers: The handlers that the runner has; none means that it does not say, and gets any job.
-        queues: The queues that it takes jobs from; none means that it does not say.
+        bytes_max: The largest number of bytes of input and labels; the first job is granted whatever its size.
+        handlers: The handlers that the runner has; if it names none, it receives any job.
+        queues: The queues that it takes jobs from; it may name none.
     """
 
     job_ids: Sequence[UUID]
@@ -34,21 +34,21 @@ class Claim:
     queues: Set[str] = frozenset()
 
     def serves(self, handler: str) -> bool:
-        """Whether jobs of this handler may be given to the runner."""
+        """Return whether the runner may receive jobs of this handler."""
         return not self.handlers or handler in self.handlers
 
     def has(self, handler: str, queue: str) -> bool:
-        """Whether the runner has said that it runs jobs of this handler from this queue."""
+        """Return whether the runner has named this handler, and takes jobs from this queue."""
         return handler in self.handlers and (not self.queues or queue in self.queues)
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What became of a claim: the claimed jobs in the order of the wish, and those that did not fit.
+    """The result of a claim: the claimed jobs in the order of the request, and those that did not fit.
 
     Attributes:
-        corrupt: Why jobs were left as they are: their own row is not understood, or that of their job type.
-        unserved: The backlogs of jobs left PENDING because the runner has no handler for them, one for each job.
+        corrupt: Why jobs were left unchanged: their row, or that of their job type, is not understood.
+        unserved: The backlogs of jobs left PENDING because the runner lacks their handler, one for each job.
     """
 
     jobs: tuple[ClaimedJob, ...]
@@ -59,7 +59,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Renewal:
-    """A runner's wish to keep its jobs for longer."""
+    """A runner's request to keep its jobs for longer."""
 
     lease_ids: Sequence[UUID]
     job_ids: Sequence[UUID]
@@ -68,7 +68,7 @@ class Renewal:
 
 @dataclass(frozen=True)
 class Renewed:
-    """What became of a renewal: the jobs that the runner keeps, and until when (None if it keeps none)."""
+    """The result of a renewal: the jobs that the runner keeps, and until when; None if it keeps none."""
 
     job_ids: frozenset[UUID]
     lease_expires_at: datetime | None
@@ -76,14 +76,14 @@ class Renewed:
 
 @dataclass(frozen=True)
 class Choice:
-    """What becomes of the jobs a claim names; those in no list are not to be had.
+    """The decision on the jobs that a claim names. Jobs that appear in no field are not available.
 
     Attributes:
-        granted: PENDING jobs to run.
-        repeated: Jobs that run under the lease already, because the call is a repeated one.
-        deferred: PENDING jobs that did not fit into the answer.
+        granted: PENDING jobs that the runner gets.
+        repeated: Jobs that already run under the lease, because the call is repeated.
+        deferred: PENDING jobs that do not fit into the response.
         withheld: PENDING jobs of paused queues and types.
-        unserved: PENDING jobs that the runner has no handler for.
+        unserved: PENDING jobs whose handler the runner lacks.
     """
 
     granted: tuple[UUID, ...]
@@ -100,14 +100,14 @@ def choose(
     now: datetime,
     foreign: Collection[UUID] = (),
 ) -> Choice:
-    """Chooses in the order of the claim until the answer is full; one job always fits.
+    """Choose jobs in the order of the claim until the response is full; one job always fits.
 
     Args:
-        claim: The runner's wish.
-        jobs: Those that exist, locked.
-        paused: Those whose queue or type is paused.
-        now: The database's time: a job that has expired is not started any more.
-        foreign: The job types that the runner has no handler for. A job that runs under the lease is its all the same.
+        claim: The runner's request.
+        jobs: The jobs that exist, locked.
+        paused: The jobs whose queue or type is paused.
+        now: The database's time: an expired job is not started any more.
+        foreign: The job types whose handler the runner lacks. It keeps a job that already runs under the lease.
     """
     granted: list[UUID] = []
     repeated: list[UUID] = []
@@ -140,7 +140,7 @@ def choose(
 
 
 def foreign_types(claim: Claim, job_types: Mapping[UUID, JobType]) -> set[UUID]:
-    """The job types among these that the claiming runner has no handler for."""
+    """Return the job types among these whose handler the claiming runner lacks."""
     return {key for key, kind in job_types.items() if not claim.serves(kind.processing_logic_id)}
 
 
@@ -168,7 +168,7 @@ def started(job: J, claim: Claim, now: datetime, **read: Any) -> J:
 
 
 def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
-    """A claimed job with what it takes to run it."""
+    """Return a claimed job with all that the runner needs to run it."""
     return ClaimedJob(
         job=job,
         processing_logic_id=job_type.processing_logic_id,

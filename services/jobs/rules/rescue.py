@@ -1,9 +1,9 @@
-"""What a run that was lost makes of its job: pure decisions, the same for both repositories.
+"""Jobs whose runner is lost: pure decisions on locked jobs.
 
-A runner that dies takes all its jobs along, and nobody knows which of them has killed it, if any did. So a rescue costs
-a job nothing. What keeps losing its runner soon after it was started waits longer and longer, each job for a time of
-its own, so that they don't come together again; and only where next to nothing else was just begun in the runner does
-its death count against a job. A job that runs for long is no suspect, however often its runner is taken away from it.
+A runner that dies takes all its jobs down, and it is unknown which of them has killed it, if any has. So a rescue costs
+a job nothing. A job that keeps losing its runner soon after its start waits longer each time, for a time of its own, so
+that the same jobs do not meet again. The death of a runner counts against a job only if hardly any other job had just
+begun in that runner. A job that runs for long is above suspicion, however often it loses its runner.
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ from services.jobs.rules.control import RUNNER_LOST, Removal, removal
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Job, JobStatus
 
-# Rescued so often soon after its start, a job is not just unlucky with its neighbours.
+# Rescued this often soon after its start, a job is not merely unlucky with its neighbours.
 _MANY = 50
 _FEW = 2
-# A node that goes away makes none of its jobs a suspect.
+# The loss of one node makes none of its jobs a suspect.
 _SUSPECTED_FROM = 2
 
 
@@ -29,8 +29,8 @@ class Rescue(Requeueing):
     """A job that is run again because its runner was lost.
 
     Attributes:
-        deaths: Those that count against it by now.
-        early_losses: How often it lost its runner by now soon after it had begun.
+        deaths: The number of deaths that count against it now.
+        early_losses: How often it has lost its runner soon after its start.
     """
 
     rescue_count: int
@@ -44,29 +44,29 @@ class Rescue(Requeueing):
 
 
 def was_short(job: Job, rules: DeathRules) -> bool:
-    """Whether a lost run is suspicious. It ended before its lease did."""
+    """Return whether a lost run was short. It ended before its lease did."""
     if job.started_at is None or job.lease_expires_at is None:
         return False
     return job.lease_expires_at - job.started_at < rules.short
 
 
 def is_suspect(job: Job) -> bool:
-    """Whether a job may be what ended its runners, and is not to be run beside others."""
+    """Return whether a job may be the cause of its runners' deaths, and must not run beside others."""
     return job.deaths > 0 or job.early_losses >= _SUSPECTED_FROM
 
 
 def short_losses(lost: Iterable[Job], rules: DeathRules) -> Counter[UUID]:
-    """How many jobs that were just begun each runner has lost."""
+    """Return how many jobs that had just begun each runner has lost."""
     return Counter(job.runner_id for job in lost if job.runner_id is not None and was_short(job, rules))
 
 
 def rescued(lost: Sequence[Job], begun: Mapping[UUID, int], rules: DeathRules) -> tuple[list[Rescue], list[Removal]]:
-    """Decides which jobs are run again, and which have ended too many runners.
+    """Decide which jobs are run again, and which have ended too many runners.
 
     Args:
         lost: RUNNING jobs whose lease has ended, locked.
-        begun: How many jobs that were just begun each of their runners had, found now or before.
-        rules: How often, how soon.
+        begun: How many jobs that had just begun each of their runners had, found now or before.
+        rules: The limits and waits.
 
     Returns:
         The rescues, and the ends of those that are FAILED.
@@ -79,11 +79,13 @@ def rescued(lost: Sequence[Job], begun: Mapping[UUID, int], rules: DeathRules) -
     removals: list[Removal] = []
     for job in lost:
         short = was_short(job, rules)
-        # Of two the one that was there before at more deaths: the other one has come to it.
+        # Of two jobs, the one that was present at more deaths: the other one has joined it.
         one_of_few = begun.get(job.runner_id or job.id, 1) <= _FEW and job.rescue_count >= most.get(job.runner_id, 0)
         deaths = job.deaths + (short and (one_of_few or job.rescue_count >= _MANY))
         if deaths > rules.deaths_max:
-            message = f"its runner was lost {deaths} times soon after it had begun, with next to no other job in it"
+            message = (
+                f"its runner was lost {deaths} times soon after the job had begun, with hardly any other job in it"
+            )
             removals.append(removal(job, JobStatus.FAILED, RUNNER_LOST, message))
         else:
             again = short and job.rescue_count > 0

@@ -1,4 +1,4 @@
-"""The lists of jobs and job types: which of their fields callers filter and order by."""
+"""The lists of jobs and job types: the fields that callers can filter and order by."""
 
 from services.jobs.rules.entities import BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority, ProcessorType

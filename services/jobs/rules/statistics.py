@@ -1,4 +1,4 @@
-"""Queue statistics out of counts: the same for both repositories."""
+"""Queue statistics, computed from counts for both repositories."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from services.jobs.rules.job_types import Priority
 
 
 def queue_stats(counted: Iterable[Mapping[Any, Any]], queues: Collection[str], window_seconds: int) -> list[QueueStats]:
-    """Completes counts to all priorities of all queues asked for or found, ordered by queue and priority.
+    """Return statistics for all priorities of the queues asked for or found, ordered by queue and priority.
 
     Args:
         counted: Rows of queue, priority, waiting, withheld, running, paused, oldest_age, submitted, completed.
-        queues: The queues asked for; none means those found.
-        window_seconds: Over how long submitted and completed were counted.
+        queues: The queues asked for; if empty, those found.
+        window_seconds: The period over which submitted and completed jobs were counted.
     """
     rows = {(row["queue"], row["priority"]): row for row in counted}
     names = sorted(set(queues) or {queue for queue, _ in rows})

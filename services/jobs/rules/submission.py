@@ -1,4 +1,4 @@
-"""What a submission must satisfy, and the job it becomes: pure rules, without database and network."""
+"""The requirements on a submission, and the job that it becomes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ HORIZON = timedelta(days=90)
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A job that a client wants to be run.
+    """A client's request to run a job.
 
     Attributes:
         job_type: The job type's ID or name.
         priority: None for the job type's default.
         max_cost_cents: The highest price the client agrees to; None for any.
-        request_id: The request that brought it, for logs.
-        checked: What came of checking the input, if that was done before.
-        verdict: What came of checking it with the job type's schema, if that was done before.
+        request_id: The request that it came with, for logs.
+        checked: The result of checking the input, if that has been done.
+        verdict: The result of checking it against the job type's schema, if that has been done.
     """
 
     job_id: UUID
@@ -50,7 +50,7 @@ class Submission:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What must be the same when the submission is repeated, under the names of the contract."""
+        """The values that must be the same in a repeated submission, under the names of the contract."""
         return {
             "customer_id": str(self.customer_id),
             "job_type_id" if isinstance(self.job_type, UUID) else "job_type": str(self.job_type),
@@ -64,10 +64,10 @@ class Submission:
 
 
 def checked_input(submission: Submission) -> payloads.Payload:
-    """Checks the input against what can be stored.
+    """Check that the input can be stored.
 
     Raises:
-        InvalidInputJson: If it can't be stored.
+        InvalidInputJson: If it cannot be stored.
         InputTooLarge: If it is too large.
     """
     try:
@@ -85,12 +85,12 @@ def admitted(
     *,
     now: datetime,
 ) -> NewJob:
-    """Makes the job that is stored, at the job type's present price.
+    """Build the job that is stored, at the job type's present price.
 
     Raises:
         JobTypeDisabled: If the job type is disabled.
         PriceAboveMaximum: If it costs more than the client agrees to.
-        InvalidField: If a time can't be kept.
+        InvalidField: If a time is out of range.
     """
     if not job_type.enabled:
         raise JobTypeDisabled(job_type.name)
@@ -126,7 +126,7 @@ def admitted(
 
 
 def check_verdict(job_type: JobType, verdict: Verdict) -> None:
-    """Checks that an input satisfies the job type's schema.
+    """Check that an input satisfies the job type's schema.
 
     Raises:
         InvalidInputJson: If it does not.

@@ -1,4 +1,4 @@
-"""What the audit trail keeps of jobs and queues that people change. Payloads are none of it."""
+"""Entries of the audit trail for jobs and queues that people change. They contain no payloads."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _QUEUES = UUID("6a2f9d54-3c1e-5b07-9e48-d1c0a7b35f26")
 
 @dataclass(frozen=True)
 class JobState:
-    """How a job is, as far as a hand changes it."""
+    """The fields of a job that people can change."""
 
     id: UUID
     status: str
@@ -25,7 +25,7 @@ class JobState:
 
     @classmethod
     def of(cls, job: Job) -> "JobState":
-        """Take it from a job."""
+        """Return the state of a job."""
         error = job.error
         return cls(
             id=job.id,
@@ -41,7 +41,7 @@ class JobState:
 
 @dataclass(frozen=True)
 class QueueState:
-    """Whether a queue is paused. Its ID follows from its name: the trail knows rows by IDs."""
+    """Whether a queue is paused. The trail identifies rows by IDs, so the queue's ID is derived from its name."""
 
     id: UUID
     name: str
@@ -49,7 +49,7 @@ class QueueState:
 
     @classmethod
     def of(cls, name: str, *, paused: bool) -> "QueueState":
-        """Make the ID."""
+        """Return the state of a queue."""
         return cls(uuid5(_QUEUES, name), name, paused)
 
 

@@ -1,4 +1,4 @@
-"""How far the hold auditor has come, in memory, for tests."""
+"""The progress of the hold auditor, in memory, for tests."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class MemoryAuditProgress(AuditProgress):
-    """How far the hold auditor has come in a `MemoryStore`."""
+    """The progress of the hold auditor in a `MemoryStore`."""
 
     def __init__(self, transactions: MemoryTransactions, now: Callable[[], datetime]) -> None:
         self._transactions = transactions

@@ -1,4 +1,4 @@
-"""How far the hold auditor has come, in PostgreSQL."""
+"""The progress of the hold auditor, in PostgreSQL. Rows locked by another replica are skipped."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta

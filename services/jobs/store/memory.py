@@ -1,10 +1,10 @@
-"""Jobs and job types in memory, for tests."""
+"""Jobs in memory, for tests. Transactions run one at a time, so nothing is locked."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from typing_extensions import override
@@ -23,28 +23,18 @@ from services.jobs.rules.entities import (
     Due,
     Job,
     JobStatus,
-    Lane,
-    ListKey,
-    NewJob,
     Payloads,
     QueueStats,
     Release,
-    Turns,
     Unsettled,
-    Waiting,
-    is_dispatched,
 )
-from services.jobs.rules.job_types import JobType, Priority
+from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types, started
-from services.jobs.rules.resources import JOBS
 from services.jobs.rules.statistics import queue_stats
+from services.jobs.store.queue_memory import MemoryQueue, Row, bare, whole
 from services.jobs.store.unserved_memory import MemoryUnserved
-from services.jobs.usecases.ports import JOB_TYPE_IN_USE_CONSTRAINT, JobRepository
 from services.kit.data.audit.memory import MemoryAuditLog
-from services.kit.data.errors import StillReferenced
-from services.kit.data.repositories.memory import MemoryRepository, Unique
 from services.kit.errors import DataCorrupt
-from services.kit.fast_dataclasses import made
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
 
@@ -53,69 +43,21 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _OVERDUE_AFTER = timedelta(minutes=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Row(Job):
-    """A stored job, with the columns that only the settler reads."""
-
-    next_try_at: datetime | None = None
-    settle_attempts: int = 0
-
-
-_OWN = frozenset({"next_try_at", "settle_attempts"})
-
-
-class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
+class MemoryJobRepository(MemoryQueue):
     """The jobs of a `MemoryStore`."""
-
-    table = "jobs"
-    entity = Job
-    resource = JOBS
-    unique = (Unique("pk_jobs", lambda job: job.id),)
-
-    @property
-    def _jobs(self) -> dict[UUID, _Row]:
-        return cast("dict[UUID, _Row]", self._rows)
-
-    @property
-    def _types(self) -> dict[UUID, JobType]:
-        return self._transactions.resource.tables.setdefault("job_types", {})
 
     @override
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
         await MemoryAuditLog(self._transactions).add(trail.of_jobs(changes, self._transactions.transaction_id))
 
     @override
-    async def get(self, entity_id: UUID) -> Job | None:
-        row = self._jobs.get(entity_id)
-        return None if row is None else _whole(row)
-
-    @override
-    async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:
-        return {key: _bare(row) for key in ids if (row := self._jobs.get(key)) is not None}
-
-    @override
     async def list_page(self, query: ListQuery) -> Page[Job]:
-        return memory.apply([_bare(job) for job in self._jobs.values()], query)
+        return memory.apply([bare(job) for job in self._jobs.values()], query)
 
     @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
         found = await super().get_many(job_ids)
         return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
-
-    @override
-    async def create_many(
-        self, jobs: Sequence[NewJob], withheld: Collection[UUID] = (), *, wait: bool = True
-    ) -> dict[UUID, Job]:
-        now = self.now()
-        receipts = self._transactions.resource.tables.get("receipts", {})
-        fresh = [new for new in jobs if new.id not in self._jobs and new.id not in receipts]
-        if any(new.job_type_id not in self._types for new in fresh):
-            raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
-        for new in fresh:
-            values = {field.name: getattr(new, field.name) for field in fields(new)}
-            dispatched_at = now if is_dispatched(new, withheld) else None
-            self._jobs[new.id] = _Row(**values, created_at=now, queued_at=now, dispatched_at=dispatched_at)
-        return await self.get_many([new.id for new in fresh])
 
     @override
     async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job]:
@@ -136,7 +78,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
         for job_id in choice.granted:
             self._jobs[job_id] = started(self._jobs[job_id], claim, now)
         chosen = {*choice.granted, *choice.repeated}
-        running = [_whole(self._jobs[key]) for key in dict.fromkeys(claim.job_ids) if key in chosen]
+        running = [whole(self._jobs[key]) for key in dict.fromkeys(claim.job_ids) if key in chosen]
         return Claimed(
             tuple(claimed_job(job, self._types[job.job_type_id]) for job in running),
             choice.deferred,
@@ -154,6 +96,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
             and job.lease_id in renewal.lease_ids
         ]
         for job in kept:
+            # Not a new version of the job.
             self._jobs[job.id] = replace(job, lease_expires_at=until)
         return Renewed(frozenset(job.id for job in kept), until if kept else None)
 
@@ -200,80 +143,6 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
         return with_unserved(stats, await MemoryUnserved(self._transactions, self.now).counts())
 
     @override
-    async def withhold(self, job_ids: Collection[UUID]) -> None:
-        for job_id in job_ids:
-            job = self._jobs.get(job_id)
-            if job is not None and job.status is JobStatus.PENDING:
-                self._jobs[job_id] = replace(job, dispatched_at=None)
-
-    @override
-    async def withheld_lists(self) -> list[ListKey]:
-        paused = self._paused_queues
-        return sorted({Waiting.of(job).list for job in self._pending(dispatched=False) if job.queue not in paused})
-
-    @override
-    async def take_withheld(
-        self,
-        wanted: ListKey,
-        limit: int,
-        *,
-        first: Lane | None = None,
-        excluded: Collection[UUID] = (),
-        only: UUID | None = None,
-    ) -> Turns:
-        lanes: dict[Lane, list[_Row]] = defaultdict(list)
-        for job in self._pending(dispatched=False):
-            lane = Lane(job.job_type_id, job.customer_id)
-            if only is not None and job.job_type_id != only:
-                continue
-            if Waiting.of(job).list == wanted and job.job_type_id not in excluded and (first is None or lane >= first):
-                lanes[lane].append(job)
-        names = sorted(lanes)
-        served, following = names[:limit], names[limit : limit + 1]
-        share = max(limit // max(len(served), 1), 1) if first is None and not following else 1
-        ordered = [(turn, job) for lane in served for turn, job in enumerate(lanes[lane][:share])]
-        chosen = [job for _, job in sorted(ordered, key=lambda one: (one[0], one[1].queued_at))][:limit]
-        for job in chosen:
-            self._jobs[job.id] = replace(job, dispatched_at=self.now())
-        return Turns([Waiting.of(job) for job in chosen], len(served), following[0] if following else None)
-
-    @override
-    async def dispatched_lists(self) -> list[ListKey]:
-        return sorted({Waiting.of(job).list for job in self._pending(dispatched=True)})
-
-    @override
-    async def try_turn(self, wanted: ListKey) -> bool:
-        return True
-
-    @override
-    async def dispatched(self, wanted: ListKey, before: timedelta, limit: int) -> list[UUID]:
-        until = self.now() - before
-        return [
-            job.id
-            for job in self._pending(dispatched=True)
-            if Waiting.of(job).list == wanted and (job.dispatched_at or until) < until
-        ][:limit]
-
-    @override
-    async def still_dispatched(self, job_ids: Collection[UUID]) -> set[UUID]:
-        return {job.id for job in self._pending(dispatched=True)} & set(job_ids)
-
-    @override
-    async def release_scheduled(self, limit: int) -> list[UUID]:
-        now = self.now()
-        due = [(row, row.run_at) for row in self._scheduled() if row.run_at is not None and row.run_at <= now][:limit]
-        for row, run_at in due:
-            queued_at = row.queued_at if row.rescue_count else run_at
-            after = replace(row, status=JobStatus.PENDING, queued_at=queued_at, dispatched_at=None)
-            self._jobs[row.id] = replace(after, version=row.version + 1)
-        return [row.id for row, _ in due]
-
-    @override
-    async def next_scheduled(self) -> timedelta | None:
-        times = [job.run_at for job in self._scheduled() if job.run_at is not None]
-        return min(times) - self.now() if times else None
-
-    @override
     async def lock_lost(self, limit: int, without: Collection[UUID] = ()) -> Sequence[Job | DataCorrupt]:
         now = self.now()
         lost = (
@@ -281,7 +150,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
             for job in self._jobs.values()
             if job.lease_expires_at is not None and job.lease_expires_at < now and job.id not in without
         )
-        return [_bare(job) for job in lost][:limit]
+        return [bare(job) for job in lost][:limit]
 
     @override
     async def begun(self, runner_ids: Collection[UUID], short: timedelta) -> Mapping[UUID, int]:
@@ -312,7 +181,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
             and job.expires_at <= now
             and job.id not in without
         )
-        return [_bare(job) for job in expired][:limit]
+        return [bare(job) for job in expired][:limit]
 
     @override
     async def take_unsettled(self, limit: int, settle_after: timedelta, longest: timedelta) -> list[Due]:
@@ -327,7 +196,7 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
     @override
     async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
         until = self.now() - _OVERDUE_AFTER
-        found: dict[BillingStatus, list[_Row]] = defaultdict(list)
+        found: dict[BillingStatus, list[Row]] = defaultdict(list)
         for row in self._jobs.values():
             if row.billing_status in SETTLERS or row.billing_status is BillingStatus.CHARGE_BLOCKED:
                 found[row.billing_status].append(row)
@@ -360,11 +229,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
 
     @override
     async def left_alone(self, limit: int) -> list[DataCorrupt]:
+        # In memory all values are known.
         return []
-
-    @property
-    def _paused_queues(self) -> set[str]:
-        return {name for name, paused in self._transactions.resource.tables.get("queues", {}).items() if paused}
 
     @property
     def _lost_runs(self) -> dict[UUID, int]:
@@ -373,24 +239,8 @@ class MemoryJobRepository(MemoryRepository[Job, NewJob], JobRepository):
     def _is_paused(self, job: Job) -> bool:
         return job.queue in self._paused_queues or self._types[job.job_type_id].paused
 
-    def _pending(self, *, dispatched: bool) -> list[_Row]:
-        found = [row for row in self._jobs.values() if row.status is JobStatus.PENDING]
-        found = [row for row in found if (row.dispatched_at is not None) is dispatched]
-        return sorted(found, key=lambda row: (row.queued_at, row.id))
 
-    def _scheduled(self) -> list[_Row]:
-        return [job for job in self._jobs.values() if job.status is JobStatus.SCHEDULED]
-
-
-def _whole(row: _Row) -> Job:
-    return made(Job, {name: value for name, value in vars(row).items() if name not in _OWN})
-
-
-def _bare(row: _Row) -> Job:
-    return replace(_whole(row), input_data=None, output_data=None)
-
-
-def _due(row: _Row) -> Due:
+def _due(row: Row) -> Due:
     if row.billing_status is BillingStatus.RELEASE_DUE and row.hold_id is not None:
         return Release(hold_id=row.hold_id, job_id=row.id)
     return Charge(row.customer_id, row.currency, row.cost_cents or 0, hold_id=row.hold_id, job_id=row.id)

@@ -1,4 +1,4 @@
-"""What is paused, in memory, for tests."""
+"""Pauses, in memory, for tests."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from services.kit.data.transactions.memory import MemoryTransactions
 
 
 class MemoryPauseRepository(PauseRepository):
-    """What is paused in a `MemoryStore`."""
+    """The pauses of a `MemoryStore`."""
 
     def __init__(self, transactions: MemoryTransactions) -> None:
         self._transactions = transactions

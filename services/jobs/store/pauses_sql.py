@@ -1,4 +1,4 @@
-"""What is paused, in PostgreSQL."""
+"""Pauses, in PostgreSQL."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 
 
 class SqlPauseRepository(PauseRepository):
-    """The table `queues`, and what `job_types` says of pauses."""
+    """The table `queues`, and the pauses in `job_types`."""
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
@@ -23,7 +23,7 @@ class SqlPauseRepository(PauseRepository):
     async def set_queue(self, name: str, *, paused: bool) -> None:
         was_paused = name in await self.paused_queues()
         stored = await self._transactions.resource.execute(pauses.SET_QUEUE, {"name": name, "paused": paused})
-        # Somebody else may have done the same meanwhile.
+        # A concurrent call may have done the same.
         if stored.rowcount and was_paused != paused:
             transaction_id = self._transactions.transaction_id
             await self._trail.add([trail.of_queue(name, transaction_id, was_paused=was_paused, paused=paused)])

@@ -1,4 +1,4 @@
-"""Jobs and job types in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of IDs."""
+"""Jobs in PostgreSQL: a batch is a fixed number of statements, and locks rows in the order of their IDs."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,6 @@ from services.jobs.rules.entities import (
     Charge,
     Due,
     Job,
-    JobError,
     JobStatus,
     Lane,
     ListKey,
@@ -37,6 +36,7 @@ from services.jobs.rules.job_types import JobType, Priority
 from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types, started
 from services.jobs.rules.resources import JOBS
 from services.jobs.rules.statistics import queue_stats
+from services.jobs.store import stored_values
 from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.statements import housekeeping, queue, statistics, submit, transitions
 from services.jobs.store.statements import run as statements
@@ -55,12 +55,9 @@ from services.kit.fast_dataclasses import made
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import Comparison
 
-# What a stored job has beside the new one until anything happens to it.
+# The columns that a new job lacks, as they are stored.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
-_BILLING_STATUSES = {status.value: status for status in BillingStatus}
-_PRIORITIES = {priority.value: priority for priority in Priority}
 _FIRST_LANE, _LAST_TYPE = Lane(UUID(int=0), UUID(int=0)), UUID(int=2**128 - 1)
-_ERROR_FIELDS = tuple(field.name for field in fields(JobError))
 
 
 class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
@@ -80,7 +77,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
     def _entity(self, row: Mapping[Any, Any]) -> Job:
         if row["error"] is None and not row["labels"]:
             return super()._entity(row)
-        return super()._entity({**row, "error": _error(row), "labels": _labels(row)})
+        return super()._entity({**row, "error": stored_values.error(row), "labels": stored_values.labels(row)})
 
     @override
     async def audit(self, changes: Sequence[tuple[Job, Job]]) -> None:
@@ -92,6 +89,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
 
     @override
     async def list_page(self, query: ListQuery) -> Page[Job]:
+        # Live jobs are few beside history, so a search among them does not end before all have been read.
         live = only_live(query.specification)
         if not live or query.ordering[0].field.attribute in INDEXED_ORDERS:
             page = await super().list_page(query)
@@ -100,7 +98,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         return self._page(list(await self._rows(select_live(query, self.columns))), query)
 
     def _leads(self, comparison: Comparison) -> bool:
-        # Those that ended without success have an index of their own.
+        # Jobs that ended without success have an index of their own.
         return super()._leads(comparison) or only_dead(comparison)
 
     @override
@@ -142,7 +140,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         self, job_ids: Collection[UUID], *, wait: bool = True
     ) -> dict[UUID, BillingStatus | DataCorrupt]:
         rows = await self._execute(statements.LOCK_BILLING[wait], {"ids": list(job_ids)})
-        return {job_id: _billing_status(job_id, status) for job_id, status in rows}
+        return {job_id: stored_values.billing_status(job_id, status) for job_id, status in rows}
 
     @override
     async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:
@@ -184,7 +182,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         )
 
     async def _start(self, claim: Claim, granted: Sequence[Job]) -> dict[UUID, Job]:
-        """Makes locked PENDING jobs RUNNING; answers them with their input."""
+        """Make locked PENDING jobs RUNNING; return them with their input."""
         if not granted:
             return {}
         jobs = {job.id: job for job in granted}
@@ -192,7 +190,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         return {job_id: started(jobs[job_id], claim, now, input_data=input_data) for job_id, input_data, now in rows}
 
     async def _types(self, versions: Mapping[UUID, int]) -> tuple[dict[UUID, JobType], tuple[DataCorrupt, ...]]:
-        """The job types of these versions, read only where another version is known."""
+        """Return the job types of these versions; read only those that are not known in their version."""
         wanted = {key for key, version in versions.items() if not self._is_known(key, version)}
         corrupt: list[DataCorrupt] = []
         if wanted:
@@ -207,7 +205,7 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
 
     def _is_known(self, job_type_id: UUID, version: int) -> bool:
         known = self._known_types.get(job_type_id)
-        # It may have been changed between the lock and the look: then what is known is later, and as good.
+        # If it was changed after the lock, the known version is later, which is as good.
         return known is not None and known.version >= version
 
     @override
@@ -350,7 +348,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
     @override
     async def left_alone(self, limit: int) -> list[DataCorrupt]:
         rows = await self._connection.execute(housekeeping.LEFT_ALONE, {"limit": limit})
-        return [noted(_corrupt(job_id, "status, billing_status, priority", values)) for job_id, *values in rows]
+        return [
+            noted(stored_values.corrupt(job_id, "status, billing_status, priority", values)) for job_id, *values in rows
+        ]
 
     async def _lock(self, statement: Executable, limit: int, without: Collection[UUID]) -> Sequence[Job | DataCorrupt]:
         found = await self._ids(statement, {"limit": limit, "without": list(without)})
@@ -361,40 +361,4 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
 
     async def _lists(self, statement: Executable) -> list[ListKey]:
         rows = await self._connection.execute(statement)
-        return understood(_list_key(queue, priority) for queue, priority in rows)
-
-
-def _error(row: Mapping[Any, Any]) -> JobError | None:
-    stored = row["error"]
-    if stored is None:
-        return None
-    try:
-        # A later release may write more than this one knows.
-        known = {name: stored[name] for name in _ERROR_FIELDS}
-        at = datetime.fromisoformat(known["at"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise _corrupt(row["id"], "error", f"{type(problem).__name__}: {problem}") from problem
-    if (type(known["type"]), type(known["message"]), type(known["attempt"])) != (str, str, int):
-        raise _corrupt(row["id"], "error", "a field of another type")
-    return JobError(**{**known, "at": at})
-
-
-def _labels(row: Mapping[Any, Any]) -> Mapping[str, str]:
-    labels = row["labels"]
-    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
-        raise _corrupt(row["id"], "labels", "not a map of strings")
-    return labels
-
-
-def _billing_status(job_id: UUID, status: str) -> BillingStatus | DataCorrupt:
-    known = _BILLING_STATUSES.get(status)
-    return known or noted(_corrupt(job_id, "billing_status", status))
-
-
-def _list_key(queue: str, priority: int) -> ListKey | DataCorrupt:
-    known = _PRIORITIES.get(priority)
-    return noted(_corrupt(f"of queue {queue}", "priority", priority)) if known is None else ListKey(queue, known)
-
-
-def _corrupt(job_id: object, field: str, value: object) -> DataCorrupt:
-    return DataCorrupt("jobs", str(job_id), field, str(value))
+        return understood(stored_values.list_key(queue, priority) for queue, priority in rows)

@@ -39,7 +39,7 @@ job_types = Table(
     Column("name", Text(collation="C"), nullable=False),
     Column("description", Text, nullable=False, server_default=text("''")),
     Column("processing_logic_id", Text(collation="C"), nullable=False),
-    # No CHECK: a later release may know more types, and a row is judged when it is read.
+    # No CHECK: a later release may have more types, and a row is validated when it is read.
     Column("processor_type", Text, nullable=False),
     Column("standard_cost_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("currency", Text(collation="C"), nullable=False, server_default=text("'EUR'")),
@@ -89,11 +89,11 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("rescue_count", Integer, nullable=False, server_default=text("0")),
     Column("snooze_count", Integer, nullable=False, server_default=text("0")),
-    # Of the rescues, and of the deaths of its own process, those that count against the job (rules/rescue.py).
+    # The rescues, and the deaths of its own process, that count against the job (rules/rescue.py).
     Column("deaths", Integer, nullable=False, server_default=text("0")),
-    # The rescues of runs that had just begun: from the second on the job runs alone.
+    # The rescues of runs that had just begun. From the second on the job runs alone.
     Column("early_losses", Integer, nullable=False, server_default=text("0")),
-    # Which of its ends is taken back by RetryJob: a call that names an earlier one was done before.
+    # The number of retries. A RetryJob call that names a smaller number has been done before.
     Column("retry_count", Integer, nullable=False, server_default=text("0")),
     Column("labels", JSONB, nullable=False, server_default=text("'{}'")),
     Column("request_id", Text, nullable=False, server_default=text("''")),
@@ -125,7 +125,7 @@ jobs = Table(
     ),
     CheckConstraint("priority BETWEEN 0 AND 2", name="priority_known"),
     CheckConstraint("estimated_cost_cents >= 0", name="estimated_cost_not_negative"),
-    # Architecture, invariant 5: what a job says of itself agrees.
+    # Architecture, invariant 5: the columns of a job agree with each other.
     CheckConstraint(
         "(completed_at IS NOT NULL) = (status IN ('SUCCEEDED', 'FAILED', 'CANCELLED'))",
         name="completed_when_final",
@@ -150,7 +150,7 @@ jobs = Table(
         name="transaction_when_charged",
     ),
     CheckConstraint("billing_status NOT IN ('HELD', 'RELEASE_DUE') OR hold_id IS NOT NULL", name="hold_when_held"),
-    # In both directions: work that was done and costs something is charged, or a charge is due.
+    # In both directions: finished work that costs something is charged, or a charge is due.
     CheckConstraint(
         "CASE"
         " WHEN billing_status = 'NOT_BILLABLE' THEN estimated_cost_cents = 0 AND coalesce(cost_cents, 0) = 0"
@@ -161,20 +161,20 @@ jobs = Table(
         name="billing_fits_status",
     ),
     postgresql_with={
-        # A renewal writes the row again, and no index as long as its page has room: of 1,600 renewals of 400 jobs 83 %
-        # where a page is filled up to here, and 30 % where it is filled up.
+        # A renewal writes a new version of the row, but no index entry if the page has room: of 1,600 renewals of 400
+        # jobs that was so for 83 % with this fill factor, and for 30 % with full pages.
         "fillfactor": 70,
-        # Each job is written five times, and what stays in the row is written again each time. Of a row above 2 kB the
-        # long values go out of line until no more than this is left: a row without payloads, so that no payload stays.
-        # By the default a payload that compression brings below 2 kB would.
+        # Each job is written five times, each time with all values that are stored in line. From a row above 2 kB, long
+        # values are moved out of line until no more than this is left: the size of a row without payloads, so that no
+        # payload stays. With the default, a payload that compression brings below 2 kB would stay.
         "toast_tuple_target": 768,
-        # Four dead rows a job, and each in the indexes of live jobs as well, which everybody who looks for work reads:
-        # vacuumed after a fiftieth of the table and not a fifth, which is a million rows of five.
+        # Each job leaves four dead rows, also in the indexes of live jobs, which all searches for work read: vacuumed
+        # after a fiftieth of the table instead of a fifth, which would be a million of five million rows.
         "autovacuum_vacuum_scale_factor": 0.02,
         "autovacuum_vacuum_threshold": 5000,
-        # By the default a vacuum of a big table with its ten indexes takes so long that more is dead when it is over.
+        # With the default, a vacuum of a big table with its ten indexes takes so long that more rows are dead after it.
         "autovacuum_vacuum_cost_limit": 1000,
-        # How many jobs wait changes by orders of magnitude while the table grows by little.
+        # The number of waiting jobs changes by orders of magnitude while the table grows by little.
         "autovacuum_analyze_scale_factor": 0.01,
         "autovacuum_analyze_threshold": 1000,
     },
@@ -182,10 +182,10 @@ jobs = Table(
 
 # ListJobs in its default order, and the submissions of the last minute.
 Index("ix_jobs_created_at", jobs.c.created_at, jobs.c.id)
-# ListJobs of one customer, which is what clients ask for.
+# ListJobs of one customer, the most common list.
 Index("ix_jobs_customer_id", jobs.c.customer_id, jobs.c.created_at, jobs.c.id)
-# What is in the hands of Redis and the runners, for the reconciler, the rescuer and GetQueueStats. A live job is in it
-# or in the next index, so neither history nor a long queue costs those that look here anything.
+# Jobs in Redis and at runners, for the reconciler, the rescuer and GetQueueStats. A live job is in this index or in the
+# next, so neither history nor a long queue slows down these searches.
 Index(
     "ix_jobs_active",
     jobs.c.status,
@@ -195,8 +195,8 @@ Index(
     jobs.c.id,
     postgresql_where=text("status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL)"),
 )
-# The dispatcher: rows whose ID is still to be handed to Redis, in each lane the oldest first. By job type first: one
-# that is not to be handed over now, because it is paused, is stepped over at once, whoever its jobs belong to.
+# The dispatcher: withheld jobs, in each lane the oldest first. The job type comes first, so that the jobs of a paused
+# type are skipped in one step, for all customers.
 Index(
     "ix_jobs_lanes",
     jobs.c.queue,
@@ -207,7 +207,7 @@ Index(
     jobs.c.id,
     postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
 )
-# The dispatcher of the release before this one. To be dropped by the next.
+# The dispatcher of the previous release. The next release drops it.
 Index(
     "ix_jobs_withheld",
     jobs.c.queue,
@@ -217,23 +217,23 @@ Index(
     jobs.c.id,
     postgresql_where=text("status = 'PENDING' AND dispatched_at IS NULL"),
 )
-# The scheduler: what is to be run later.
+# The scheduler: SCHEDULED jobs.
 Index("ix_jobs_scheduled", jobs.c.run_at, postgresql_where=text("status = 'SCHEDULED'"))
-# The expiry of jobs that nobody has started.
+# The expiry of jobs that were never started.
 Index(
     "ix_jobs_expiring",
     jobs.c.expires_at,
     postgresql_where=text("status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL"),
 )
-# The settler. Null is due: a row of a release that knew no settler has none.
+# The settler. Null is due: rows of releases without a settler have no time.
 Index(
     "ix_jobs_unsettled",
     jobs.c.next_try_at.asc().nulls_first(),
     postgresql_where=text("billing_status IN ('CHARGE_DUE', 'RELEASE_DUE', 'DECLINED')"),
 )
-# Charges that an operator has to look at. There should be none.
+# Charges that need an operator. There should be none.
 Index("ix_jobs_blocked", jobs.c.id, postgresql_where=text("billing_status = 'CHARGE_BLOCKED'"))
-# The dead letters. A job that succeeds never comes here.
+# The dead letters. Jobs that succeed never enter it.
 Index(
     "ix_jobs_dead",
     jobs.c.status,
@@ -244,7 +244,7 @@ Index(
 # GetQueueStats: the completions of the last minute; and retention: the oldest.
 Index("ix_jobs_completed_at", jobs.c.completed_at, postgresql_where=text("completed_at IS NOT NULL"))
 
-# Queues that somebody has paused or resumed; all others are not paused.
+# Queues that have been paused or resumed; all others are not paused.
 queues = Table(
     "queues",
     metadata,
@@ -253,8 +253,8 @@ queues = Table(
     updated_at(),
 )
 
-# Types whose waiting jobs a runner refused because it has no handler for them, by queue: they are fed to the queue a
-# few at a time until runners take them all (rules/backlogs.py). There is a row only while this is so.
+# Types whose waiting jobs a runner refused because it lacks their handler, by queue: they are fed to the queue a few at
+# a time until runners take them all (rules/backlogs.py). The row exists only until then.
 unserved_types = Table(
     "unserved_types",
     metadata,
@@ -263,16 +263,16 @@ unserved_types = Table(
     time_column("refused_at", nullable=False, default_now=True),
     # When a runner was last seen that has the handler.
     time_column("served_at", nullable=True),
-    # When jobs are fed next, and after which wait they were fed last.
+    # When jobs are fed next, and the wait before they were last fed.
     time_column("feed_at", nullable=False, default_now=True),
     Column("wait", Interval, nullable=False, server_default=text("'0'")),
-    # What became of those that were fed since.
+    # How many jobs have been refused and granted since.
     Column("refused", Integer, nullable=False, server_default=text("0")),
     Column("granted", Integer, nullable=False, server_default=text("0")),
 )
 
-# How many jobs were taken from a runner that was lost, for an hour: the leases of one runner do not all end at once,
-# and a job that is found late must not look as if it had been alone. It is so small that it needs no index.
+# How many jobs were rescued from a lost runner, for an hour: the leases of one runner do not all end at the same time,
+# and a job that is found late must not seem to have been alone. The table is too small to need an index.
 lost_runs = Table(
     "lost_runs",
     metadata,
@@ -281,7 +281,7 @@ lost_runs = Table(
     time_column("lost_at", nullable=False, default_now=True),
 )
 
-# Until when all holds have been looked at for jobs that never came. It has one row.
+# The time until which all holds have been audited for jobs that were never stored. It has one row.
 hold_audit = Table(
     "hold_audit",
     metadata,
@@ -289,7 +289,7 @@ hold_audit = Table(
     time_column("done_until", nullable=False),
 )
 
-# Holds that no job needs and that could not be released when the hold auditor came by: it tries them again.
+# Holds that no job needs and that the hold auditor could not release yet: it tries again.
 unreleased_holds = Table(
     "unreleased_holds",
     metadata,
@@ -300,7 +300,7 @@ unreleased_holds = Table(
 )
 Index("ix_unreleased_holds_next_try_at", unreleased_holds.c.next_try_at)
 
-# What is kept of a charged job when the job is deleted, so that the books can be compared for ever.
+# The part of a charged job that is kept when the job is deleted, so that the books can always be compared.
 receipts = Table(
     "receipts",
     metadata,

@@ -1,4 +1,4 @@
-"""The backlogs in PostgreSQL: rows that another replica is at are passed by."""
+"""The backlogs in PostgreSQL. Rows locked by another replica are skipped."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -24,7 +24,7 @@ _ADD = text(
     JOIN job_types ON job_types.id = noted.job_type_id WHERE noted.refused > 0
     ORDER BY 1, 2
     ON CONFLICT DO NOTHING
-    """  # noqa: S608 - a text of ours
+    """  # noqa: S608 - a constant of this module
 )
 _NOTE = text(
     f"""
@@ -37,11 +37,11 @@ _NOTE = text(
     SET refused = backlogs.refused + mine.refused, granted = backlogs.granted + mine.granted,
         refused_at = CASE WHEN mine.refused > 0 THEN now() ELSE backlogs.refused_at END,
         served_at = CASE WHEN mine.served THEN now() ELSE backlogs.served_at END,
-        -- A runner that has the handler is not waited for any longer.
+        -- The wait for a runner with the handler is over.
         feed_at = CASE WHEN mine.served AND coalesce(backlogs.served_at < now() - :seen, true) THEN now()
             ELSE backlogs.feed_at END
     FROM mine WHERE backlogs.queue = mine.queue AND backlogs.job_type_id = mine.job_type_id
-    """  # noqa: S608 - a text of ours
+    """  # noqa: S608 - a constant of this module
 )
 _DUE = text(
     """
@@ -68,7 +68,7 @@ _BACKLOGS = text(
     FROM unserved_types AS backlogs JOIN job_types ON job_types.id = backlogs.job_type_id
     """
 )
-# Each part is answered by an index of those that wait, in Redis or still to be handed to it.
+# Each part reads an index of waiting jobs, dispatched or withheld.
 _COUNTS = text(
     """
     WITH lists AS MATERIALIZED (

@@ -1,1 +1,1 @@
-"""JSON Schemas of job types: what they may contain, and what a check costs."""
+"""JSON Schemas of job types: their limits, and the cost of a check."""

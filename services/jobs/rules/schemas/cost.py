@@ -1,4 +1,4 @@
-"""What a check of an input with a JSON Schema costs at most, told from the schema before any input is looked at."""
+"""The largest cost of checking an input against a JSON Schema, computed from the schema alone."""
 
 import sys
 from collections.abc import Iterator
@@ -17,26 +17,26 @@ DIRECT = frozenset(
 #: Keywords whose value is a map of schemas.
 IN_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
 
-# They look at what other keywords have looked at, so that the library can't remember what it found at a place.
+# They depend on the results of other keywords, so the library cannot remember its result at a place.
 _NOT_PLAIN = frozenset({"$dynamicRef", "$recursiveRef", "unevaluatedItems", "unevaluatedProperties", "$id"})
 
-# What a check is worth in parts of a schema: a pattern that tries again and again, and a long one.
+# The cost of a pattern in parts of a schema: of one that backtracks, and of one with bounded repetition.
 _BACKTRACKING = 100_000
 _REPEATED = 100
 _BYTES_PER_VISIT = 16
-# A check of a part takes about 10 ns: all of these are some milliseconds, which the event loop can spare.
+# The check of a part takes about 10 ns, so this many take some milliseconds, which the event loop can spare.
 _VISITS_MAX = 500_000
 _BYTES_MAX = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a check costs.
+    """The cost of a check.
 
     Attributes:
-        weight: How many parts the schema has when its references are followed, those that lead back counted once.
-        for_texts: What its patterns cost for each text, in parts.
-        is_known: Whether the library looks at a place only once for each part; else the weight says nothing.
+        weight: The number of parts of the schema with all references followed; circular ones count once.
+        for_texts: The cost of its patterns for each text, in parts.
+        is_known: Whether the library visits a place only once for each part; otherwise the weight is meaningless.
     """
 
     weight: int
@@ -44,7 +44,7 @@ class Cost:
     is_known: bool
 
     def is_small(self, text: str) -> bool:
-        """Whether an input can be checked and explained in some milliseconds."""
+        """Return whether an input can be checked, and its error explained, in some milliseconds."""
         if len(text) > _BYTES_MAX or not self.is_known:
             return False
         places = 1 + text.count(",") + text.count(":") + text.count("[") + text.count("{")
@@ -64,12 +64,12 @@ class Document:
 
     @cached_property
     def parts(self) -> list[dict[str, Any]]:
-        """Everything in it that is or may be a schema."""
+        """All objects in it, each of which may be a schema."""
         return list(_objects(self.root))
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether all references can be followed here, and no part depends on what its neighbours have looked at."""
+        """Whether all references can be resolved in it, and no part depends on the results of its neighbours."""
         below = (part for part in self.parts if part is not self.root)
         return (
             not any(_NOT_PLAIN & part.keys() for part in below)
@@ -79,7 +79,7 @@ class Document:
 
     @cached_property
     def references(self) -> list[str]:
-        """What its parts refer to."""
+        """The references of its parts."""
         return [part["$ref"] for part in self.parts if isinstance(part.get("$ref"), str)]
 
     @cached_property
@@ -90,7 +90,7 @@ class Document:
         return found + [pattern for one in maps if isinstance(one, dict) for pattern in one]
 
     def resolve(self, reference: str) -> Any:
-        """The part that a reference names; None if it is not found here."""
+        """Return the part that a reference names, if it is in this document."""
         if not reference.startswith("#"):
             return None
         pointer = unquote(reference[1:])
@@ -110,7 +110,7 @@ class Document:
 
 
 def of(document: Document, *, linear: bool) -> Cost:
-    """What checks with a schema cost.
+    """Return the cost of checks against a schema.
 
     Args:
         document: The schema.
@@ -122,13 +122,13 @@ def of(document: Document, *, linear: bool) -> Cost:
     try:
         weight = _Weights(document).of(document.root)
     except RecursionError:
-        # One reference leads to the next, hundreds of times.
+        # A chain of hundreds of references.
         return Cost(sys.maxsize, for_texts, is_known=False)
     return Cost(weight, for_texts, document.is_plain)
 
 
 class _Weights:
-    """Counts the parts of a schema as they are when each reference is replaced by what it names."""
+    """Counts the parts of a schema in which each reference is replaced by the part that it names."""
 
     def __init__(self, document: Document) -> None:
         self._document = document

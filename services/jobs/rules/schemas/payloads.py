@@ -1,4 +1,4 @@
-"""What a `jsonb` column can hold, checked before PostgreSQL is asked, so that one bad item can't spoil a batch."""
+"""The JSON that a `jsonb` column can hold, checked before PostgreSQL is asked, so that one bad item spoils no batch."""
 
 import gc
 import re
@@ -21,11 +21,11 @@ _NUL = "\\u0000"
 
 
 class NotStorable(ValueError):
-    """The text is not JSON, or holds what `jsonb` refuses; the message says what and where."""
+    """The text is not JSON, or has content that `jsonb` refuses; the message says what and where."""
 
 
 class TooLarge(ValueError):
-    """The payload is larger than `BYTES_MAX`; its size as far as it was measured."""
+    """The payload is larger than `BYTES_MAX`. It has the size as far as that was measured."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"{size} bytes")
@@ -34,11 +34,11 @@ class TooLarge(ValueError):
 
 @dataclass(frozen=True)
 class Payload:
-    """JSON text that `jsonb` takes.
+    """JSON text that `jsonb` accepts.
 
     Attributes:
-        text: The text as it came; numbers are never parsed on the way, so they stay exact.
-        size: How many bytes it has at most when PostgreSQL prints it.
+        text: The text as received; its numbers are never parsed, so they stay exact.
+        size: The largest number of bytes that it has when PostgreSQL prints it.
     """
 
     text: str
@@ -46,15 +46,15 @@ class Payload:
 
 
 def check(text: str) -> Payload:
-    """Checks a payload; empty text means `null`.
+    """Check a payload; empty text means `null`.
 
     Source of the rules: RFC 8259, and what PostgreSQL's `jsonb` refuses of it (documentation, section "JSON Types"):
     the character NUL and lone surrogates. Numbers beyond a double's range, numbers of more than `DIGITS_MAX` digits
     and more than 1,000 levels are refused as well.
 
     Raises:
-        NotStorable: If it is not JSON or can't be stored.
-        TooLarge: If it is larger than `BYTES_MAX`, as it came or with its numbers printed.
+        NotStorable: If it is not JSON or cannot be stored.
+        TooLarge: If it is larger than `BYTES_MAX`, as received or with its numbers printed.
     """
     text = text or "null"
     size = len(text.encode(errors="surrogatepass"))
@@ -70,12 +70,12 @@ def check(text: str) -> Payload:
 
 
 def parse(text: str) -> Any:
-    """Parses JSON text; whole numbers beyond 64 bits lose precision, so this is for checks only.
+    """Parse JSON text, for checks only: whole numbers beyond 64 bits lose precision.
 
     Raises:
         NotStorable: If it is not JSON.
     """
-    # What is parsed has no cycles; looking for some takes longer than the parsing, while everybody waits.
+    # The result has no cycles, and searching for some would take longer than the parsing, and block the event loop.
     collects = len(text) > _LARGE and gc.isenabled()
     if collects:
         gc.disable()
@@ -89,7 +89,7 @@ def parse(text: str) -> Any:
 
 
 def _growth_by_numbers(text: str, room: int) -> int:
-    """By how much the numbers grow, which is looked at no longer than there is room."""
+    """Return by how much the numbers grow when printed; stop as soon as that exceeds the room."""
     growth = 0
     for token in _TOKENS.finditer(text):
         if token.lastindex is None:

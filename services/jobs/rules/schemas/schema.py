@@ -1,9 +1,9 @@
 """JSON Schemas (draft 2020-12) that the inputs of job types are checked against, at a cost that is known beforehand.
 
-Whether an input is valid is asked of `is_valid` alone: it looks at each part of an input once for each part of the
-schema. What the library says of an invalid one is another matter: it goes down every way that failed, which takes time
-and memory exponential in the depth of an input of 200 bytes. So `problem` asks for the first error of a schema in
-which references and alternatives are not gone into, and then goes on at the place that failed.
+Validity is decided by `is_valid` alone, which visits each part of an input once for each part of the schema. The
+library's explanation of an error follows every path that failed, which takes time and memory exponential in the depth
+of an input of 200 bytes. So `problem` asks for the first error of a schema whose references and alternatives are
+hidden, and then continues at the place that failed.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from services.jobs.rules.schemas import cost as schema_cost
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.schemas.cost import Document
 
-#: What a schema may weigh (`schema_cost`): beyond that, its references multiply.
+#: The largest weight of a schema (`schema_cost`): beyond it, its references multiply.
 WEIGHT_MAX = 100_000
 
 # How often a pattern that looks around or back may try again before it counts as not matched.
@@ -29,21 +29,21 @@ _ROOT = "urn:innosystem:schema"
 
 
 class InvalidSchema(ValueError):
-    """The text is not a JSON Schema that can be used; the message says why, and what would be right."""
+    """The text is not a usable JSON Schema; the message says why, and what would be right."""
 
 
 class Schema:
     """A compiled schema.
 
     Attributes:
-        cost: What a check with it costs.
+        cost: The cost of a check.
 
     Args:
         text: The schema as JSON text.
 
     Raises:
-        InvalidSchema: If it is not a JSON Schema, can't be stored, or refers to another document: nothing is fetched
-            from anywhere.
+        InvalidSchema: If it is not a JSON Schema, cannot be stored, or refers to another document: no document is
+            ever fetched.
     """
 
     def __init__(self, text: str) -> None:
@@ -54,7 +54,7 @@ class Schema:
         self._first_errors: dict[str, Draft202012Validator] = {}
 
     def too_heavy(self) -> str | None:
-        """Why the schema is not taken if it is new; None if it is. Those that are stored are used as they are."""
+        """Return why a new schema is refused; None if it is accepted. Stored schemas are used whatever their weight."""
         if self.cost.weight <= WEIGHT_MAX:
             return None
         return (
@@ -63,7 +63,7 @@ class Schema:
         )
 
     def problem(self, value: Any) -> str | None:
-        """Says where and why a value does not satisfy the schema; None if it does."""
+        """Return where and why a value does not satisfy the schema; None if it does."""
         try:
             if self._valid.is_valid(value):
                 return None
@@ -71,7 +71,7 @@ class Schema:
         except jsonschema_rs.ValidationError:
             raise
         except ValueError as error:
-            return f"it can't be checked: {_short(str(error))} (it is nested too deeply, or has numbers too large)"
+            return f"it cannot be checked: {_short(str(error))} (it is nested too deeply, or has numbers too large)"
 
     def _explained(self, value: Any) -> str:
         place: list[str | int] = []
@@ -82,7 +82,7 @@ class Schema:
                 break
             place += error.instance_path
             said = error.message
-            inner = _not_gone_into(error)
+            inner = _hidden_part(error)
             if inner is None:
                 break
             said = _ALTERNATIVES.get(next(iter(inner)), said)
@@ -129,12 +129,12 @@ def _compiled(
     try:
         return Draft202012Validator(document, retriever=_refuse, pattern_options=patterns, registry=registry)
     except (ValueError, jsonschema_rs.ReferencingError) as error:
-        # Also what nobody foresaw, such as a schema nested deeper than the library goes.
+        # Also unforeseen errors, such as a schema nested deeper than the library supports.
         raise InvalidSchema(_short(str(error).partition("\n")[0])) from None
 
 
 def _is_linear(pattern: str) -> bool:
-    """Whether a pattern is matched in time linear in the text, because it looks neither around nor back."""
+    """Return whether a pattern matches in time linear in the text: it has no lookaround and no backreferences."""
     try:
         _compiled({"pattern": pattern}, _LINEAR_PATTERNS)
     except InvalidSchema:
@@ -147,7 +147,7 @@ def _refuse(uri: str) -> Any:
 
 
 def _shallow(part: Any) -> Any:
-    """The schema with its references and alternatives turned around twice: `not` says no more than that it failed."""
+    """Return the schema with its references and alternatives negated twice, so that their errors are not explained."""
     if isinstance(part, list):
         return [_shallow(one) for one in part]
     if not isinstance(part, dict):
@@ -169,7 +169,7 @@ def _shallow(part: Any) -> Any:
 
 
 def _absolute(value: Any, keyword: str = "") -> Any:
-    """References as they are from outside of the document."""
+    """Return references in the form that they have outside of the document."""
     if keyword == "$ref":
         return _ROOT + value
     if isinstance(value, list):
@@ -187,8 +187,8 @@ def _absolute(value: Any, keyword: str = "") -> Any:
     return absolute
 
 
-def _not_gone_into(error: jsonschema_rs.ValidationError) -> dict[str, Any] | None:
-    """What was turned around twice and failed; None if the error is one of the schema's own."""
+def _hidden_part(error: jsonschema_rs.ValidationError) -> dict[str, Any] | None:
+    """Return the hidden part that failed; None if the error is one of the schema's own."""
     if error.kind.name != "not" or not isinstance(schema := error.kind.schema, dict):  # type: ignore[attr-defined] # of this kind
         return None
     inner = schema.get("not")

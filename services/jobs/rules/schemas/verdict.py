@@ -1,14 +1,14 @@
-"""What came of checking an input with a schema."""
+"""The result of checking an input against a schema."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        schema: The schema that was checked with.
+        schema: The schema, as JSON text.
         problem: Where and why the input does not satisfy it; None if it does.
     """
 

@@ -1,15 +1,15 @@
 """The statements of the housekeeping: each finds a bounded number of jobs by an index of its own.
 
-Rows that another replica is at are passed by (SKIP LOCKED), so all replicas may work at once and none waits. What is to
-be changed is chosen once (MATERIALIZED): a subquery may be run again for each row, and would then take more than its
-limit. It is changed by an array of its keys: the planner, which can't know how few are chosen, would read the whole
-table to join it with them (of a million waiting jobs a feed of a thousand took 0.3 s).
+Rows locked by another replica are skipped (SKIP LOCKED), so all replicas can work at the same time without waiting. The
+rows to change are chosen once (MATERIALIZED): a subquery may be run again for each row, and would then take more than
+its limit. They are changed by an array of their keys: the planner, which does not know how few are chosen, would read
+the whole table to join it with them (of a million waiting jobs a feed of a thousand took 0.3 s).
 
-A job with a value that this release does not know, because a later one wrote it, is left alone until that one is back:
-no chore takes it (`KNOWN`), and `LEFT_ALONE` finds those that it keeps waiting.
+A job with a value that only a later release understands is left alone until that release is back: background work
+skips it (`KNOWN`), and `LEFT_ALONE` finds such jobs.
 """
 
-# ruff: noqa: S608 - what is put in are constants of this module
+# ruff: noqa: S608 - only constants of this module are inserted
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -37,7 +37,7 @@ _EXPIRED = "status IN ('SCHEDULED', 'PENDING') AND started_at IS NULL AND expire
 _SETTLERS = _one_of("billing_status", SETTLERS)
 _DUE = f"{_SETTLERS} AND (next_try_at IS NULL OR next_try_at <= now())"
 
-# The jobs that run are few: what runners have in their hands.
+# RUNNING jobs are few: those that runners have in hand.
 LOST = text(
     f"""
     SELECT id FROM jobs WHERE {_LOST} AND {KNOWN} AND id <> ALL(:without)
@@ -50,7 +50,7 @@ EXPIRED = text(
     ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
     """
 )
-# What chores would be at if this release knew all values. Each part is a bounded look at an index of its own.
+# Jobs that are due for background work, but have values unknown to this release. Each part reads an index of its own.
 LEFT_ALONE = text(
     " UNION ".join(
         f"(SELECT id, status, billing_status, priority FROM jobs WHERE {due} AND NOT ({KNOWN}) LIMIT :limit)"
@@ -97,7 +97,7 @@ DELETE_FINISHED = text(
         INSERT INTO receipts (job_id, customer_id, currency, cost_cents, transaction_id, completed_at)
         SELECT id, customer_id, currency, cost_cents, transaction_id, completed_at FROM deleted
         WHERE billing_status = 'CHARGED'
-        -- The job of a receipt was submitted again under its ID: it was charged once, under the same key.
+        -- A job with a receipt was submitted again under its ID: it was charged once, under the same key.
         ON CONFLICT (job_id) DO NOTHING
     )
     SELECT count(*) FROM deleted

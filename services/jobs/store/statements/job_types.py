@@ -14,7 +14,7 @@ RESOLVE = Prepared(
         or_(job_types.c.id == any_of("ids", Uuid), job_types.c.name == any_of("names", Text))
     )
 )
-# Finds the job types that a new job can refer to without waiting for anybody.
+# Find the job types that a new job can refer to without waiting for a lock.
 FREE_TYPES = Prepared(
     select(job_types.c.id)
     .where(job_types.c.id == any_of("ids", Uuid))

@@ -1,4 +1,4 @@
-"""Finds live jobs, whatever the history."""
+"""The statement that lists live jobs, whatever the length of history."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,7 +9,7 @@ from services.jobs.store.tables import jobs
 from services.kit.data.repositories import query_sql
 from services.kit.query.page import ListQuery
 
-# Together all live jobs, each in the words of the index that has it.
+# All live jobs, each arm with the condition of its index.
 _ARMS = tuple(
     text(condition)
     for condition in (
@@ -22,10 +22,10 @@ _ARMS = tuple(
 
 
 def select_live(query: ListQuery, columns: Collection[ColumnElement[Any]]) -> Select[Any]:
-    """Select a page of live jobs, one too many if there are more, by the indexes that have live jobs only.
+    """Select a page of live jobs by the indexes that have only live jobs; if more exist, one job more.
 
-    The planner is not asked: it can't know that an index in the order of the list has to be walked through all history
-    before the first live job comes.
+    The planner has no choice: it does not know that an index in the order of the list would be walked through all
+    history before the first live job.
     """
     condition = query_sql.where(query.specification, jobs.c)
     if query.cursor is not None:

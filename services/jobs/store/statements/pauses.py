@@ -6,7 +6,7 @@ SET_QUEUE = text(
     """
     INSERT INTO queues (name, paused) VALUES (:name, :paused)
     ON CONFLICT (name) DO UPDATE SET paused = excluded.paused, updated_at = now()
-    -- A repeated call says nothing new, also not that something has changed now.
+    -- A repeated call changes nothing, not even the time of the last change.
     WHERE queues.paused <> excluded.paused
     """
 )

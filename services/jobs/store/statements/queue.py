@@ -1,12 +1,12 @@
 """The statements of the queue: which jobs are dispatched to which list, and when."""
 
-# ruff: noqa: S608 - what is put in are constants of this package
+# ruff: noqa: S608 - only constants of this package are inserted
 
 from sqlalchemy import text
 
 from services.jobs.store.statements.housekeeping import KNOWN
 
-# Walks from list to list along the index, however many jobs wait in each.
+# Walk from list to list along the index, however many jobs wait in each.
 DISPATCHED_LISTS = text(
     """
     WITH RECURSIVE lists AS (
@@ -37,10 +37,10 @@ WITHHELD_LISTS = text(
     """
 )
 
-# Turns are taken by lanes: the jobs of one customer and job type. A walk steps from lane to lane along ix_jobs_lanes,
-# whatever their number and however many jobs wait in each, and steps over all lanes of a type that is not to be fed at
-# once. It ends with the lane that the next walk begins with. If it has seen all there are, each has as many turns as
-# there is room for; else each has one, and the others follow in the next walks.
+# Lanes take turns; a lane has the jobs of one customer and job type. A walk goes from lane to lane along ix_jobs_lanes,
+# whatever their number and however many jobs wait in each, and skips all lanes of an excluded type in one step. It ends
+# with the lane that the next walk begins with. If it has seen all lanes, each has as many turns as there is room for;
+# otherwise each has one, and the other lanes follow in the next walks.
 TAKE_WITHHELD = text(
     """
     WITH RECURSIVE lanes AS (
@@ -76,7 +76,7 @@ TAKE_WITHHELD = text(
         FROM live, LATERAL (
             SELECT id, queued_at FROM jobs
             WHERE status = 'PENDING' AND dispatched_at IS NULL AND queue = :queue AND priority = :priority
-                -- Not "=": ordered like this by no other index, all jobs of a customer are not read for one type.
+                -- Not "=": no other index has this order, so the jobs of a customer are not all read for one type.
                 AND (job_type_id, customer_id) >= (live.job_type_id, live.customer_id)
                 AND (job_type_id, customer_id) <= (live.job_type_id, live.customer_id)
             ORDER BY job_type_id, customer_id, queued_at, id
@@ -113,9 +113,9 @@ RELEASE_SCHEDULED = text(
         SELECT id FROM jobs WHERE status = 'SCHEDULED' AND run_at <= now() AND {KNOWN}
         ORDER BY run_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
-    -- It has waited since its time came: with the time of now, jobs that are released together would lose their order.
+    -- The job has waited since it was due: with the present time, jobs released together would lose their order.
     UPDATE jobs SET status = 'PENDING',
-        -- One whose runner was lost has its place in the queue.
+        -- A job whose runner was lost keeps its place in the queue.
         queued_at = CASE WHEN rescue_count > 0 THEN queued_at ELSE run_at END,
         dispatched_at = NULL, version = version + 1
     WHERE id = ANY(ARRAY(SELECT id FROM due))
@@ -125,5 +125,5 @@ RELEASE_SCHEDULED = text(
 NEXT_SCHEDULED = text(f"SELECT min(run_at) - now() FROM jobs WHERE status = 'SCHEDULED' AND {KNOWN}")
 
 
-# Until the transaction ends: no lock outlives it, whatever becomes of its process or of a pooler in between.
+# Until the transaction ends: no lock outlives it, whatever happens to its process or to a pooler in between.
 TRY_TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reconciler:' || :name, 0))")

@@ -31,13 +31,13 @@ _LEASE = bindparam("lease", type_=Interval)
 
 
 def _locked(found: Select[Any], *, wait: bool) -> Prepared:
-    """In the order of the IDs, so that two batches can't wait for each other."""
+    """Lock rows in the order of their IDs, so that two batches cannot wait for each other."""
     return Prepared(found.order_by(jobs.c.id).with_for_update(of=jobs, skip_locked=not wait))
 
 
 def _leased() -> Select[Any]:
-    # By the key alone: a condition on status or lease could be looked for in the index of the live jobs, and all of
-    # them would be read for each ID. Which of the jobs run under which lease is compared where that takes no plan.
+    # By the key alone: with a condition on status or lease the planner might choose the index of live jobs, and
+    # read all of them for each ID. Status and lease are compared in Python.
     wanted = unnest("wanted", {"job_id": Uuid})
     return (
         select(jobs.c.id, jobs.c.status, jobs.c.lease_id, (func.now() + _LEASE).label("until"))
@@ -53,7 +53,7 @@ def _renew() -> Update:
 
 
 def _withhold() -> Update:
-    # Whoever has locked one of them is about to change it; what is left handed over is found by the reconciler.
+    # A locked job is about to be changed; the reconciler finds those that stay dispatched.
     waiting = (
         select(jobs.c.id)
         .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
@@ -67,7 +67,7 @@ def _withhold() -> Update:
 _PAYLOADS = frozenset({"input_data", "output_data"})
 _FIELDS = tuple(field.name for field in fields(Job))
 
-# All of a job, and a job without its payloads: those are stored out of line, and most work does not need them.
+# A job with and without its payloads, which are stored out of line and rarely needed.
 WHOLE = tuple(jobs.c[name] for name in _FIELDS)
 BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
@@ -76,7 +76,7 @@ GET_MANY_WHOLE = Prepared(select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid))
 PAYLOADS = Prepared(select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid)))
 _bare = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
 _billing = select(jobs.c.id, jobs.c.billing_status).where(jobs.c.id == any_of("ids", Uuid))
-# The same for a claim, which has to know the time, what is paused, and whether the job types are as they were.
+# The same for a claim, with the time, pauses, and the versions of the job types.
 _for_claim = (
     select(
         *BARE,
@@ -87,16 +87,16 @@ _for_claim = (
     .join(job_types, job_types.c.id == jobs.c.job_type_id)
     .where(jobs.c.id == any_of("ids", Uuid))
 )
-# Waiting for each row, or passing by those that others have locked.
+# Waiting for locked rows, or skipping them.
 LOCK_MANY = {wait: _locked(_bare, wait=wait) for wait in (True, False)}
 LOCK_BILLING = {wait: _locked(_billing, wait=wait) for wait in (True, False)}
 LOCK_FOR_CLAIM = {wait: _locked(_for_claim, wait=wait) for wait in (True, False)}
-# Jobs as renewals need them; those that others have locked are left out.
+# The columns that renewals need; locked rows are skipped.
 LOCK_LEASED = Prepared(_leased(), fresh=True)
 GET_MANY_BARE = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)))
 VERSIONS = Prepared(select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid)))
 RENEW = Prepared(_renew(), fresh=True)
-# Makes PENDING jobs RUNNING under a lease, and answers what locking them has not told.
+# Make PENDING jobs RUNNING under a lease; return the columns that were not read before.
 CLAIM = Prepared(
     update(jobs)
     .where(jobs.c.id == any_of("ids", Uuid), jobs.c.status == _PENDING)
@@ -111,9 +111,9 @@ CLAIM = Prepared(
     )
     .returning(jobs.c.id, jobs.c.input_data, jobs.c.started_at)
 )
-# Marks PENDING jobs as still to be handed to the queue.
+# Mark PENDING jobs as withheld from the queue.
 WITHHOLD = Prepared(_withhold())
-# How many jobs that were just begun a runner had: those that still seem to run, and those taken from it before.
+# How many jobs that had just begun a runner had: those that still seem to run, and those rescued from it before.
 BEGUN = Prepared(
     union_all(
         select(jobs.c.runner_id, func.count().label("jobs"))
@@ -131,5 +131,5 @@ BEGUN = Prepared(
 
 
 def claim_parameters(claim: Claim, job_ids: Collection[UUID]) -> dict[str, Any]:
-    """The parameters of `CLAIM`."""
+    """Return the parameters of `CLAIM`."""
     return {"ids": job_ids, "runner": claim.runner_id, "lease": claim.lease_id, "duration": claim.lease}

@@ -1,10 +1,10 @@
-"""The statement that counts what waits and runs."""
+"""The statement that counts waiting and running jobs."""
 
 from sqlalchemy import text
 
 STATS_WINDOW_SECONDS = 60
 
-# Each part is answered by an index of its own; history is never read.
+# Each part reads an index of its own, and never history.
 STATS = text(
     """
     SELECT queue, priority, sum(waiting)::bigint AS waiting, sum(withheld)::bigint AS withheld,

@@ -27,7 +27,7 @@ from services.jobs.store.tables import jobs, receipts
 from services.kit.data.array_parameters import unnest
 from services.kit.data.engine.prepared import Prepared
 
-# Columns that are handed over as text and become `jsonb` in the statement.
+# Columns that are passed as text and become `jsonb` in the statement.
 _JSON_TEXT = frozenset({"input_data"})
 
 _INSERTED: dict[str, Any] = {
@@ -57,7 +57,7 @@ def _insert() -> Insert:
     rows = unnest("new", {**_INSERTED, "is_dispatched": Boolean})
     values = [cast(rows.c[name], JSONB) if name in _JSON_TEXT else rows.c[name] for name in _INSERTED]
     dispatched_at = case((rows.c.is_dispatched, func.now()))
-    # A job that was charged and deleted would be run again, and its second charge be a replay of the first.
+    # A job that was charged and deleted would be run again, and its second charge would replay the first.
     is_new = ~exists().where(receipts.c.job_id == rows.c.id)
     return (
         insert(jobs)
@@ -67,13 +67,12 @@ def _insert() -> Insert:
     )
 
 
-# Inserts jobs as handed to the queue, leaves out those whose ID exists or has a receipt, and returns of the others what
-# is not known.
+# Insert jobs, without those whose ID exists or has a receipt; return the columns that the database has set.
 INSERT = Prepared(_insert())
 
 
 def insert_parameters(new: Sequence[NewJob], withheld: Collection[UUID]) -> dict[str, list[Any]]:
-    """The parameters of `INSERT`."""
+    """Return the parameters of `INSERT`."""
     ordered = sorted(new, key=attrgetter("id.int"))
     return {
         **{name: list(map(attrgetter(name), ordered)) for name in _INSERTED},
