@@ -56,8 +56,8 @@ class MemoryJobRepository(MemoryQueue):
 
     @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:
-        found = await super().get_many(job_ids)
-        return {key: Payloads(job.input_data or "", job.output_data) for key, job in found.items()}
+        found = [row for key in job_ids if (row := self._jobs.get(key)) is not None]
+        return {row.id: Payloads(row.input_data or "", row.output_data) for row in found}
 
     @override
     async def lock_many(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Job]:

@@ -5,6 +5,7 @@ plan.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, LiteralString
 from uuid import UUID
@@ -291,7 +292,9 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     await recorded.call("renew", lambda: jobs.renew(Renewal([uuid7()], waiting, MINUTE)))
     returns = [given_back(job, Completion(job_id=job.id, lease_id=uuid7()), None) for job in lost]
     await recorded.call("return", lambda: jobs.apply(returns))
-    await recorded.call("retry", lambda: jobs.apply([Retry.of(lost[0], Reserved(uuid7(), 1, 5))]))
+    await recorded.call(
+        "retry", lambda: jobs.apply([Retry.of(replace(lost[0], id=waiting[0]), Reserved(uuid7(), 1, 5))])
+    )
     await recorded.call("remove", lambda: jobs.apply([removal(lost[0], JobStatus.FAILED, "E", "no")]))
     assert await recorded.call("count unsettled", jobs.count_unsettled)
     await recorded.call("audit", lambda: work.progress.window(MINUTE))
