@@ -48,7 +48,7 @@ class Trail:
     async def entries(self) -> list[AuditEntry]:
         """The trail, the oldest first."""
         async with self.transactions.begin():
-            found = await self.log.list_page(ListQuery(AUDIT_LOG.made_unique(())))
+            found = await self.log.list_page(ListQuery(AUDIT_LOG.with_tie_breaker(())))
         return list(found.items)
 
 

@@ -1,4 +1,4 @@
-"""What the fields of every type share: their names, and specifications made in code."""
+"""The base of the fields of every type: names, and specifications composed in code."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -16,19 +16,19 @@ from services.kit.query.specification import (
 
 V = TypeVar("V")
 
-#: What every field can do, whether or not its values have a size.
+#: The operators of every field, including those whose values have no order.
 EQUALITY = frozenset({Operator.EQUAL, Operator.NOT_EQUAL})
 
 
 @dataclass(frozen=True)
 class Field(ABC, Generic[V]):
-    """One field of a resource. Use the class of its type; this one is what they share.
+    """One field of a resource, the base of the class of each type.
 
     Attributes:
-        name: Its name in the contract, as written in filters; dots are allowed.
-        attribute: The entity's attribute and the column, where they have another name.
-        sortable: Whether order_by may name it. Only for fields that are never null.
-        filterable: Whether filters may name it.
+        name: The name in the contract, as written in filters; dots are allowed.
+        attribute: The name of the entity's attribute and of the column, if it differs.
+        sortable: Whether order_by may name the field. Only for fields that are never null.
+        filterable: Whether filters may name the field.
     """
 
     name: str
@@ -45,77 +45,81 @@ class Field(ABC, Generic[V]):
     @property
     @abstractmethod
     def expects(self) -> str:
-        """What a filter may compare it with, in words."""
+        """The values that a filter may compare the field with, in words."""
 
     @abstractmethod
     def parse(self, text: str) -> V | None:
-        """The value written in a filter; None if it is not one."""
+        """Return the value of a literal in a filter; None if it is invalid."""
 
     def read(self, entity: object) -> V | None:
-        """The value that an entity has."""
+        """Return the value of an entity."""
         value: V | None = getattr(entity, self.attribute)
         return value
 
     def sort_key(self, value: V) -> Any:
-        """What Python compares to sort as the database does."""
+        """Return the key by which Python sorts like the database."""
         return value
 
     def to_json(self, value: V) -> Any:
-        """The value in a page token."""
+        """Return the form of a value in a page token."""
         return value
 
     @abstractmethod
     def from_json(self, value: Any) -> V:
-        """The value out of a page token; ValueError if it is not one."""
+        """Return the value of a page token.
+
+        Raises:
+            ValueError: If it is invalid.
+        """
 
     def is_(self, value: V) -> Specification:
-        """Equal to the value."""
+        """Match values equal to this one."""
         return Comparison(self, Operator.EQUAL, value)
 
     def is_not(self, value: V) -> Specification:
-        """There, and another than the value."""
+        """Match present values that differ from this one."""
         return Comparison(self, Operator.NOT_EQUAL, value)
 
     def is_in(self, values: Iterable[V]) -> Specification:
-        """Equal to one of the values."""
+        """Match values equal to one of these."""
         return OneOf(self, tuple(values))
 
     def is_present(self) -> Specification:
-        """Not null."""
+        """Match values that are not null."""
         return Present(self)
 
     def is_absent(self) -> Specification:
-        """Null."""
+        """Match null."""
         return Not(Present(self))
 
     def ascending(self) -> "Order":
-        """Smallest first."""
+        """Sort by the field, smallest first."""
         return Order(self, descending=False)
 
     def descending(self) -> "Order":
-        """Largest first."""
+        """Sort by the field, largest first."""
         return Order(self, descending=True)
 
 
 class OrderedField(Field[V]):
-    """A field whose values may be compared by size."""
+    """A field whose values have an order."""
 
     operators: ClassVar[frozenset[Operator]] = frozenset(Operator)
 
     def less_than(self, value: V) -> Specification:
-        """Below the value."""
+        """Match values below this one."""
         return Comparison(self, Operator.LESS, value)
 
     def at_most(self, value: V) -> Specification:
-        """The value or below."""
+        """Match this value and values below it."""
         return Comparison(self, Operator.AT_MOST, value)
 
     def greater_than(self, value: V) -> Specification:
-        """Above the value."""
+        """Match values above this one."""
         return Comparison(self, Operator.GREATER, value)
 
     def at_least(self, value: V) -> Specification:
-        """The value or above."""
+        """Match this value and values above it."""
         return Comparison(self, Operator.AT_LEAST, value)
 
 
@@ -127,5 +131,5 @@ class Order:
     descending: bool
 
     def __str__(self) -> str:
-        """As order_by says it."""
+        """Return the order in the syntax of order_by."""
         return f"{self.field.name} desc" if self.descending else self.field.name

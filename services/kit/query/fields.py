@@ -1,6 +1,6 @@
-"""The allow-list of a resource: the fields that may be filtered and sorted, with their types.
+"""The allow-list of a resource: the fields that callers can filter and sort by, with their types.
 
-A field is also the typed handle that code writes specifications with:
+A field is also the typed handle from which code composes specifications:
 
     STATUS = EnumField("status", JobStatus)
     CREATED_AT = TimestampField("created_at", sortable=True)
@@ -8,9 +8,9 @@ A field is also the typed handle that code writes specifications with:
 
     STATUS.is_(JobStatus.PENDING) & CREATED_AT.after(then)
 
-Fields have the names of the contract. The entity's attribute and the column share one name:
-`attribute`, which is the field's name unless it is told. Sortable fields are never null, because no
-place in an order is right for a null.
+Fields have the names of the contract. The entity's attribute and the column share one name,
+`attribute`, which defaults to the field's name. Sortable fields are never null, because a null has
+no right place in an order.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
+from typing_extensions import override
+
 from services.kit.query import values
 from services.kit.query.field import EQUALITY, Field, OrderedField
 from services.kit.query.specification import Operator, Pattern, Specification
@@ -28,28 +30,28 @@ E = TypeVar("E", bound=Enum)
 
 
 class StringField(OrderedField[str]):
-    """Text; compared and sorted by code point, so case counts."""
+    """Text, compared and sorted by code point, which is case-sensitive."""
 
     expects = "a string"
 
+    @override
     def parse(self, text: str) -> str | None:
-        """The text as it is."""
         return text
 
+    @override
     def from_json(self, value: Any) -> str:
-        """The text."""
         return values.checked(value, str)
 
     def starts_with(self, text: str) -> Specification:
-        """Begins with the text."""
+        """Match values that begin with the text."""
         return Pattern(self, text, open_start=False, open_end=True)
 
     def ends_with(self, text: str) -> Specification:
-        """Ends with the text."""
+        """Match values that end with the text."""
         return Pattern(self, text, open_start=True, open_end=False)
 
     def contains(self, text: str) -> Specification:
-        """Has the text anywhere."""
+        """Match values that contain the text."""
         return Pattern(self, text, open_start=True, open_end=True)
 
 
@@ -58,12 +60,12 @@ class IntegerField(OrderedField[int]):
 
     expects = "a whole number from -2^63 to 2^63-1"
 
+    @override
     def parse(self, text: str) -> int | None:
-        """A decimal number."""
         return values.parse_integer(text)
 
+    @override
     def from_json(self, value: Any) -> int:
-        """The number."""
         return values.checked(value, int)
 
 
@@ -72,16 +74,17 @@ class TimestampField(OrderedField[datetime]):
 
     expects = "an RFC 3339 time of at most 6 decimals, such as 2026-01-31T12:00:00Z"
 
+    @override
     def parse(self, text: str) -> datetime | None:
-        """An RFC 3339 time, in UTC."""
         return values.parse_timestamp(text)
 
+    @override
     def to_json(self, value: datetime) -> Any:
-        """ISO 8601 with microseconds and offset."""
+        """Return the moment in ISO 8601, with microseconds and offset."""
         return value.isoformat()
 
+    @override
     def from_json(self, value: Any) -> datetime:
-        """The moment."""
         return datetime.fromisoformat(values.checked(value, str))
 
     before = OrderedField.less_than
@@ -91,16 +94,16 @@ class TimestampField(OrderedField[datetime]):
 
 
 class BooleanField(Field[bool]):
-    """True or false; false sorts first."""
+    """A truth value; false sorts first."""
 
     expects = "true or false"
 
+    @override
     def parse(self, text: str) -> bool | None:
-        """`true` or `false`."""
         return {"true": True, "false": False}.get(text)
 
+    @override
     def from_json(self, value: Any) -> bool:
-        """The truth value."""
         return values.checked(value, bool)
 
 
@@ -109,16 +112,16 @@ class UuidField(Field[UUID]):
 
     expects = "a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057"
 
+    @override
     def parse(self, text: str) -> UUID | None:
-        """A UUID in its usual form, with hyphens."""
         return values.parse_uuid(text)
 
+    @override
     def to_json(self, value: UUID) -> Any:
-        """Its text."""
         return str(value)
 
+    @override
     def from_json(self, value: Any) -> UUID:
-        """The UUID."""
         return UUID(values.checked(value, str))
 
 
@@ -126,7 +129,7 @@ class UuidField(Field[UUID]):
 class EnumField(Field[E], Generic[E]):
     """A member of an enum.
 
-    Filters name members as the contract does; stored, sorted and in page tokens is the value.
+    Filters use the names of the contract; the database, orders and page tokens use the value.
 
     Attributes:
         members: The enum; its values are all strings or all integers.
@@ -135,30 +138,30 @@ class EnumField(Field[E], Generic[E]):
     members: type[E]
 
     @property
+    @override
     def expects(self) -> str:
-        """The names."""
         return f"one of {', '.join(self.members.__members__)}"
 
+    @override
     def parse(self, text: str) -> E | None:
-        """The member of this name."""
         return self.members.__members__.get(text)
 
+    @override
     def sort_key(self, value: E) -> Any:
-        """The stored value."""
         return value.value
 
+    @override
     def to_json(self, value: E) -> Any:
-        """The stored value."""
         return value.value
 
+    @override
     def from_json(self, value: Any) -> E:
-        """The member with this value."""
         return self.members(value)
 
 
 @dataclass(frozen=True)
 class MapEntry(StringField):
-    """The value under one key of a map of strings; null where the map has no such key.
+    """The value under one key of a map of strings; null if the map lacks the key.
 
     Attributes:
         key: The key.
@@ -168,8 +171,8 @@ class MapEntry(StringField):
 
     operators: ClassVar[frozenset[Operator]] = EQUALITY
 
+    @override
     def read(self, entity: object) -> str | None:
-        """The value that an entity's map has under the key."""
         entries: Mapping[str, str] | None = getattr(entity, self.attribute)
         return None if entries is None else entries.get(self.key)
 
@@ -177,23 +180,25 @@ class MapEntry(StringField):
 class StringMapField(Field[Mapping[str, str]]):
     """A map from string to string, such as labels.
 
-    The column is jsonb and holds an object or SQL NULL, never a JSON null.
+    The column is jsonb and contains an object or SQL NULL, never a JSON null.
 
-    Filters write `labels.team = "blue"`, `labels."cost center" = "7"`, `labels:team` (has the key)
-    and `labels:*` (has any). The map itself is not compared.
+    Filters are written as `labels.team = "blue"`, `labels."cost center" = "7"`, `labels:team` (has
+    the key) and `labels:*` (has any key). The map itself cannot be compared.
     """
 
     operators: ClassVar[frozenset[Operator]] = frozenset()
     expects = "nothing"
 
+    @override
     def parse(self, text: str) -> Mapping[str, str] | None:
-        """None: maps have no literals."""
+        """Return None: maps have no literals."""
         return None
 
+    @override
     def from_json(self, value: Any) -> Mapping[str, str]:
-        """ValueError: maps are not sorted by, so page tokens hold none."""
+        """Raise: maps are not sortable, so page tokens contain none."""
         raise ValueError(f"{self.name} is a map, found {value!r} in a page token")
 
     def entry(self, key: str) -> MapEntry:
-        """The handle for the value under a key: `LABELS.entry("team").is_("blue")`."""
+        """Return the handle for the value under a key: `LABELS.entry("team").is_("blue")`."""
         return MapEntry(f"{self.name}.{key}", key, attribute=self.attribute)

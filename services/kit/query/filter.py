@@ -2,10 +2,10 @@ r"""The filter language of list RPCs: AIP-160, turned into specifications.
 
     status = PENDING AND (priority = HIGH OR labels.team = "blue") AND NOT name = "test-*"
 
-As AIP-160 says, **OR binds tighter than AND**; conditions side by side are joined by AND; `-` is
-NOT; `*` at the ends of a string is a wildcard (`\*` is the character); `field:*` is true where the
-field has a value. Keywords are written in capitals. Literals without a field (full-text search),
-functions and comparisons of two fields are not supported.
+As AIP-160 defines, **OR binds tighter than AND**; adjacent conditions are joined by AND; `-` is
+NOT; `*` at the ends of a string is a wildcard (`\*` is the character); `field:*` is true if the
+field has a value. Keywords are upper case. Literals without a field (full-text search), functions
+and comparisons of two fields are not supported.
 """
 
 import re
@@ -32,36 +32,36 @@ FILTER_LENGTH_MAX = 4096
 DEPTH_MAX = 16
 COMPARISONS_MAX = 100
 
-# PostgreSQL's text can't hold NUL, and half a surrogate pair can't be written as UTF-8.
+# PostgreSQL's text cannot contain NUL, and UTF-8 cannot encode half a surrogate pair.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _QUOTED_MAX = 40
 
 
 def parse_filter(text: str, resource: Resource) -> Specification:
-    """Reads a filter.
+    """Parse a filter.
 
     Args:
-        text: The filter; empty means everything.
-        resource: What is listed: its fields are what the filter may name.
+        text: The filter; empty matches everything.
+        resource: The resource whose fields the filter may name.
 
     Returns:
-        The specification that it means.
+        The specification.
 
     Raises:
-        InvalidFilter: It is malformed, too long or too deep, names an unknown field or compares one
-            with what it can't be; the problem says where, and what would be right.
+        InvalidFilter: If the filter is malformed, too long or too deep, names an unknown field, or
+            compares a field with an invalid value; the problem names the place and the remedy.
     """
     if not text:
         return ALWAYS
     if len(text) > FILTER_LENGTH_MAX:
-        raise problem(FILTER_LENGTH_MAX, f"it goes on: it may have {FILTER_LENGTH_MAX} characters")
+        raise problem(FILTER_LENGTH_MAX, f"it is too long: it may have {FILTER_LENGTH_MAX} characters")
     if unstorable := _UNSTORABLE.search(text):
-        raise problem(unstorable.start(), f"there is {unstorable[0]!r}, which no string can hold")
+        raise problem(unstorable.start(), f"{unstorable[0]!r} is invalid in strings")
     return _Parser(text, resource).parse()
 
 
 class _Parser:
-    """Recursive descent over one filter; the methods are the rules of AIP-160's grammar."""
+    """A recursive-descent parser of one filter; the methods are the rules of AIP-160's grammar."""
 
     def __init__(self, text: str, resource: Resource) -> None:
         self._scanner = Scanner(text)
@@ -74,13 +74,13 @@ class _Parser:
             return ALWAYS
         specification = self._expression()
         if not self._scanner.at_end():
-            raise problem(self._scanner.here(), "a ) closes what no ( opened")
+            raise problem(self._scanner.here(), "a ) has no opening (")
         return specification
 
     def _expression(self) -> Specification:
         parts = [self._factor()]
         while not (self._scanner.at_end() or self._at_closing()):
-            self._scanner.take_keyword("AND")  # may be left out between two conditions
+            self._scanner.take_keyword("AND")  # optional between two conditions
             parts.append(self._factor())
         return all_of(*parts)
 
@@ -122,7 +122,7 @@ class _Parser:
         field = self._field(start, name)
         value_at = self._scanner.here()
         if self._scanner.take("("):
-            raise problem(value_at, "a list of values can't be compared; write one comparison for each")
+            raise problem(value_at, "a list of values cannot be compared; write one comparison for each")
         if comparator == ":":
             return _has(at, field, self._scanner.value())
         return _compare(at, field, Operator(comparator), self._scanner.value())
@@ -147,7 +147,7 @@ class _Parser:
         return problem(
             at,
             f"one of = != < <= > >= : was expected after {_shown('.'.join(name))};"
-            " words without a field are not searched for",
+            " words without a field are not supported",
         )
 
     def _field(self, start: int, parts: list[str]) -> Field[Any]:
@@ -159,8 +159,7 @@ class _Parser:
         if field is None or not field.filterable:
             raise problem(
                 start,
-                f"there is no field {_shown('.'.join(parts))} to filter on;"
-                f" there are {self._resource.filterable_names}",
+                f"{_shown('.'.join(parts))} is no field to filter on; the fields are {self._resource.filterable_names}",
             )
         return field
 
@@ -180,7 +179,7 @@ def _compare(at: int, field: Field[Any], comparator: Operator, literal: Literal)
     if comparator not in field.operators:
         if isinstance(field, StringMapField):
             raise problem(at, f'{field.name} is a map: write {field.name}.key = "value"')
-        raise problem(at, f"{field.name} can't be compared by {comparator.value}, but by = and !=")
+        raise problem(at, f"{field.name} can only be compared by = and !=, not by {comparator.value}")
     if literal.stars and isinstance(field, StringField):
         return _pattern(at, field, comparator, literal)
     value = field.parse(literal.text)
@@ -205,9 +204,9 @@ def _pattern(at: int, field: StringField, comparator: Operator, literal: Literal
     pattern = Pattern(field, text, open_start, open_end)
     if comparator is Operator.EQUAL:
         return pattern
-    if comparator is Operator.NOT_EQUAL:  # like every != : there, and not equal
+    if comparator is Operator.NOT_EQUAL:  # like every != : present, and not equal
         return all_of(Present(field), Not(pattern))
-    raise problem(at, r"wildcards are compared by = and != ; write \* in quotes for the character")
+    raise problem(at, r"wildcards can only be compared by = and != ; write \* in quotes for the character")
 
 
 def _shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads the parameters of a list RPC: the one place where filter, order and page come together."""
+"""The parameters of a list RPC: the one place that combines filter, order and page."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Listing:
     """The queries and page tokens of one list; `services.kit.rpc.list_rpc` serves it as an RPC.
 
     Attributes:
-        resource: What is listed.
+        resource: The resource that is listed.
         tokens: Signs the page tokens.
     """
 
@@ -42,27 +42,26 @@ class Listing:
         parameters: Mapping[str, str] | None = None,
         within: str = "",
     ) -> ListQuery:
-        """Reads the parameters.
+        """Parse the parameters.
 
         Args:
             filter: The caller's filter (AIP-160).
             order_by: The caller's order (AIP-132).
-            page_size: How many; 0 for 50, more than 1000 for 1000.
-            page_token: The `next_page_token` of the page before, or empty.
-            scope: What is listed at all, whatever the filter says: the children of a parent, the
-                caller's own.
-            parameters: The request's other parameters, and what the scope was made from: page
-                tokens are bound to them.
-            within: Where the parameters stand in the request, if not at its top.
+            page_size: The size of the page; 0 means 50, more than 1000 means 1000.
+            page_token: The `next_page_token` of the previous page, or empty.
+            scope: A condition besides the filter, such as the children of a parent.
+            parameters: The request's other parameters, including those of the scope, to which page
+                tokens are bound.
+            within: The path of the parameters in the request, if they are nested.
 
         Returns:
-            What a repository needs for one page.
+            The query of one page, for a repository.
 
         Raises:
-            InvalidField: The page size is negative.
-            InvalidFilter: The filter is wrong.
-            InvalidOrderBy: The order is wrong.
-            InvalidPageToken: The token is not one of this list with these parameters.
+            InvalidField: If the page size is negative.
+            InvalidFilter: If the filter is malformed.
+            InvalidOrderBy: If the order is malformed.
+            InvalidPageToken: If the token belongs to another list or to other parameters.
         """
         try:
             return self._query(
@@ -94,7 +93,7 @@ class Listing:
         )
 
     def next_page_token(self, query: ListQuery, page: Page[Any]) -> str:
-        """The token that continues after this page; empty after the last."""
+        """Return the token of the next page; empty after the last."""
         return self.tokens.encode(page.next_cursor, query.ordering, query.binding)
 
 
@@ -105,7 +104,6 @@ def _page_size(asked: int) -> int:
 
 
 def _binding(name: str, text: str, ordering: Ordering, parameters: Mapping[str, str]) -> bytes:
-    # The order in force, not the text: a default order that changes with a release makes old tokens
-    # invalid.
+    # The effective order, not the text: a release with another default order invalidates old tokens.
     bound = [name, text, [str(order) for order in ordering], sorted(parameters.items())]
     return json.dumps(bound, separators=(",", ":")).encode()

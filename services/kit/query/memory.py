@@ -1,4 +1,4 @@
-"""Carries list queries out over entities in memory, as `sql` does over rows."""
+"""List queries over entities in memory, with the same results as in SQL."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def apply(entities: Iterable[T], query: ListQuery) -> Page[T]:
-    """Answers the page that the query asks for."""
+    """Return the page of a query."""
     found = [entity for entity in entities if query.specification.matches(entity)]
     if query.cursor is not None:
         cursor = query.cursor

@@ -1,4 +1,4 @@
-"""The order of a list, as AIP-132 writes it: `created_at desc, name`."""
+"""The order of a list in the syntax of AIP-132: `created_at desc, name`."""
 
 import re
 
@@ -12,18 +12,18 @@ _TERM = re.compile(r"[ \t]*(?P<name>[A-Za-z_][A-Za-z0-9_.]*)(?:[ \t]+(?P<directi
 
 
 def parse_order_by(text: str, resource: Resource) -> Ordering:
-    """Reads order_by.
+    """Parse order_by.
 
     Args:
         text: Sortable fields of the resource, separated by commas, each ascending unless `desc`
-            follows it; empty for the resource's default order.
-        resource: What is listed.
+            follows; empty for the resource's default order.
+        resource: The resource that is listed.
 
     Returns:
         The fields to sort by, ending with the unique one.
 
     Raises:
-        InvalidOrderBy: It is malformed, or names a field twice or one that can't be sorted by.
+        InvalidOrderBy: If it is malformed, names a field twice, or names an unsortable field.
     """
     if not text:
         return resource.default_ordering
@@ -37,7 +37,7 @@ def parse_order_by(text: str, resource: Resource) -> Ordering:
         if order.field.name in orders:
             raise InvalidOrderBy(f"{order.field.name} is named twice")
         orders[order.field.name] = order
-    return resource.made_unique(orders.values())
+    return resource.with_tie_breaker(orders.values())
 
 
 def _order(part: str, resource: Resource) -> Order:
@@ -49,5 +49,5 @@ def _order(part: str, resource: Resource) -> Order:
         )
     field = resource.by_name.get(term["name"])
     if field is None or not field.sortable:
-        raise InvalidOrderBy(f"there is no field {term['name'][:40]!r} to sort by; there are {resource.sortable_names}")
+        raise InvalidOrderBy(f"{term['name'][:40]!r} is no field to sort by; the fields are {resource.sortable_names}")
     return Order(field, descending=term["direction"] == "desc")

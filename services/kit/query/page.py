@@ -1,9 +1,9 @@
-"""Pages of a list, as AIP-158 has them.
+"""Pages of a list (AIP-158).
 
-Where the last page ended is a cursor, and callers get it as a signed token. A cursor holds the
-sort values of the last entity of a page (keyset), so that a page costs the same wherever it is, and
-entities that come or go meanwhile neither repeat nor hide others. One whose own sort values change between
-two pages may be on both of them or on none: the contract names the orders that this can happen to.
+A cursor marks the end of a page; callers receive it as a signed token. It contains the sort values
+of the last entity of the page (keyset), so that each page costs the same, and concurrent inserts
+and deletes neither repeat nor hide other entities. An entity whose own sort values change between
+two pages may be on both pages or on neither: the contract names the affected orders.
 """
 
 import base64
@@ -32,14 +32,14 @@ Cursor = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class ListQuery:
-    """What one page of a list is: repositories take it and answer a `Page`.
+    """The query of one page of a list, for which repositories return a `Page`.
 
     Attributes:
         ordering: The fields to sort by; the last is unique.
-        specification: Which entities.
-        page_size: How many at most.
-        cursor: Where the page before ended; None for the first page.
-        binding: What page tokens of this list are bound to.
+        specification: The condition on the entities.
+        page_size: The maximum number of entities.
+        cursor: The end of the previous page; None for the first page.
+        binding: The parameters to which page tokens of this list are bound.
     """
 
     ordering: Ordering
@@ -49,7 +49,7 @@ class ListQuery:
     binding: bytes = b""
 
     def cursor_after(self, entity: object) -> Cursor:
-        """Return where the next page starts when this entity was the last to be looked at."""
+        """Return where the next page starts if this entity was the last to be examined."""
         return tuple(order.field.read(entity) for order in self.ordering)
 
 
@@ -67,12 +67,12 @@ class Page(Generic[T]):
 
     @classmethod
     def cut(cls, entities: Sequence[T], query: ListQuery, *, more: bool = False) -> "Page[T]":
-        """Makes the page of the entities that come next.
+        """Return the page of the next entities.
 
         Args:
-            entities: One more than the page may have means a next page.
-            query: What was asked for.
-            more: Whether there is a next page also if all of them fit.
+            entities: The entities; one more than the page size implies a next page.
+            query: The query.
+            more: Whether a next page exists even if all entities fit.
         """
         items = tuple(entities[: query.page_size])
         if not items or not (more or len(entities) > query.page_size):
@@ -81,26 +81,26 @@ class Page(Generic[T]):
 
 
 class PageTokens:
-    """Turns cursors into tokens and back.
+    """Converts cursors into tokens and back.
 
-    A token is signed (HMAC-SHA256, 16 bytes) together with everything else the list depends on: one
-    that was made up, changed, or belongs to another list, filter, order or parent is refused. It is
-    signed, not secret: callers can read the sort values in it, which they have seen in the list.
+    A token is signed (HMAC-SHA256, 16 bytes) together with all other parameters of the list: forged
+    and changed tokens are refused, and so are those of another list, filter, order or parent. It is
+    signed, not secret: callers can read the sort values in it, which the list has shown them.
     """
 
     def __init__(self, key: bytes | Callable[[], bytes]) -> None:
-        """Makes the tokens of all replicas that share the key.
+        """Share tokens with all replicas that have the key.
 
         Args:
-            key: At least 16 random bytes, or what tells them when they are needed. With a new key, lists that are being
-                walked have to start again.
+            key: At least 16 random bytes, or a function that returns them on demand. A new key invalidates the tokens
+                of lists in progress.
         """
         if isinstance(key, bytes) and len(key) < KEY_LENGTH_MIN:
             raise ValueError(f"the key has {len(key)} bytes and needs {KEY_LENGTH_MIN}")
         self._key = key
 
     def encode(self, cursor: Cursor | None, ordering: Ordering, binding: bytes) -> str:
-        """The token for a cursor; empty for None, as AIP-158 ends a list."""
+        """Return the token of a cursor; empty for None, which ends a list (AIP-158)."""
         if cursor is None:
             return ""
         values = [order.field.to_json(value) for order, value in zip(ordering, cursor, strict=True)]
@@ -108,10 +108,10 @@ class PageTokens:
         return _to_text(self._signature(payload, binding) + payload)
 
     def decode(self, token: str, ordering: Ordering, binding: bytes) -> Cursor | None:
-        """The cursor in a token; None for the empty token.
+        """Return the cursor of a token; None for the empty token.
 
         Raises:
-            InvalidPageToken: It is not a token that `encode` made for this ordering and binding.
+            InvalidPageToken: If `encode` did not create the token for this ordering and binding.
         """
         if not token:
             return None
@@ -122,11 +122,11 @@ class PageTokens:
         try:
             values = json.loads(payload)
             return tuple(order.field.from_json(value) for order, value in zip(ordering, values, strict=True))
-        except ValueError as error:  # signed by a release whose fields had other types
+        except ValueError as error:  # signed by a release with other types of fields
             raise InvalidPageToken from error
 
     def _signature(self, payload: bytes, binding: bytes) -> bytes:
-        # The binding's length keeps what is bound and what is carried apart.
+        # The length separates the binding from the payload.
         message = len(binding).to_bytes(8, "big") + binding + payload
         key = self._key if isinstance(self._key, bytes) else self._key()
         return hmac.digest(key, message, hashlib.sha256)[:_SIGNATURE_LENGTH]
@@ -141,6 +141,6 @@ def _from_text(token: str) -> bytes:
         data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidPageToken from error
-    if _to_text(data) != token:  # base64 has several texts for the same bytes; there is one token for a cursor
+    if _to_text(data) != token:  # base64 has several texts for the same bytes, but a cursor has one token
         raise InvalidPageToken
     return data

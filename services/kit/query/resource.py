@@ -1,4 +1,4 @@
-"""One kind of resource that can be listed."""
+"""A resource that can be listed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +15,11 @@ class Resource:
     """The allow-list of one resource, and the order of its lists.
 
     Attributes:
-        name: What is listed, such as `jobs`. Page tokens are bound to it, so each list has its own.
-        fields: What can be filtered and sorted.
-        default_order: The order of a list that asks for none; without it, lists are ordered by
-            `id`.
-        unique: The name of the sortable field that no two entities share. It ends every order,
-            because a page can only go on after an entity whose place is unmistakable.
+        name: The name, such as `jobs`. Page tokens are bound to it, so each list has its own.
+        fields: The fields to filter and sort by.
+        default_order: The order of a list without order_by; if empty, lists are ordered by `id`.
+        unique: The name of a sortable field with unique values. It ends every order, because a page
+            can only continue after an entity with an unambiguous place.
     """
 
     name: str
@@ -30,7 +29,7 @@ class Resource:
 
     def __post_init__(self) -> None:
         if len(self.by_name) != len(self.fields):
-            raise ValueError(f"two fields of {self.name} have the same name")
+            raise ValueError(f"two fields of {self.name} share a name")
         if not (self.unique in self.by_name and self.by_name[self.unique].sortable):
             raise ValueError(f"{self.name} needs a sortable field called {self.unique}")
         for order in self.default_order:
@@ -39,7 +38,7 @@ class Resource:
 
     @cached_property
     def by_name(self) -> dict[str, Field[Any]]:
-        """The fields under their names."""
+        """The fields by name."""
         return {field.name: field for field in self.fields}
 
     @cached_property
@@ -54,15 +53,15 @@ class Resource:
 
     @cached_property
     def default_ordering(self) -> Ordering:
-        """The default order, made unique."""
-        return self.made_unique(self.default_order)
+        """The default order, with the tie breaker."""
+        return self.with_tie_breaker(self.default_order)
 
-    def made_unique(self, orders: Iterable[Order]) -> Ordering:
-        """Ends an order with the unique field, which leaves no ties.
+    def with_tie_breaker(self, orders: Iterable[Order]) -> Ordering:
+        """Return an order that ends with the unique field, without ties.
 
-        It gets the direction of the field before it: so one index on (field, id) serves both
-        directions, and the next page is one row comparison. What would come after the unique field
-        can't matter and is left out.
+        The unique field has the direction of the previous field: one index on (field, id) serves
+        both directions, and the next page is one row comparison. Fields after the unique one have
+        no effect and are left out.
         """
         kept: list[Order] = []
         for order in orders:

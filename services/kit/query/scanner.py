@@ -1,4 +1,4 @@
-"""Cuts a filter into words, comparators and values; `filter` gives them their meaning."""
+"""Splits a filter into words, comparators and values, which `filter` interprets."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_/-]*")
 _COMPARATOR = re.compile(r"<=|>=|!=|[=<>:]")
-# What may stand without quotes on the right of a comparator: times, numbers, addresses, and `*` at
-# the ends.
+# Unquoted values after a comparator: times, numbers, addresses, and `*` at the ends.
 _BARE_VALUE = re.compile(r"[^\s\x00-\x1f()\"'=<>!,\\]+")
-# No repetition inside, so that a long string without an end costs one pass.
+# No nested repetition, so that a long unterminated string costs one pass.
 _STRING_PART = re.compile(r"[^\"'\\*]+")
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "*": "*", "n": "\n", "r": "\r", "t": "\t"}
 _KEYWORDS = frozenset({"AND", "OR", "NOT"})
@@ -24,8 +23,8 @@ class Literal:
 
     Attributes:
         position: Where it starts.
-        text: What it says, without quotes and escapes.
-        stars: Where in the text there is a `*` that was not escaped, and so is a wildcard.
+        text: The text, without quotes and escapes.
+        stars: The positions in the text of unescaped `*`, which are wildcards.
     """
 
     position: int
@@ -34,36 +33,36 @@ class Literal:
 
 
 def problem(position: int, what: str) -> InvalidFilter:
-    """The error for a place in the filter; people count characters from 1."""
+    """Return the error of a place in the filter; people count characters from 1."""
     return InvalidFilter(f"at character {position + 1}, {what}")
 
 
 class Scanner:
-    """A filter's text and how far it was read; white space before what is read is skipped."""
+    """The text of a filter and the position in it; reads skip leading white space."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._position = 0
 
     def here(self) -> int:
-        """Skips white space; where the next thing starts."""
+        """Skip white space and return the position of the next token."""
         found = _SPACE.match(self.text, self._position)
         self._position = found.end() if found else self._position
         return self._position
 
     def at_end(self) -> bool:
-        """Whether there is nothing more."""
+        """Return whether the text has ended."""
         return self.here() == len(self.text)
 
     def take(self, character: str) -> bool:
-        """Reads this character if it is the next."""
+        """Read this character if it is next; return whether it was."""
         if not self.text.startswith(character, self.here()):
             return False
         self._position += len(character)
         return True
 
     def take_keyword(self, word: str) -> bool:
-        """Reads AND, OR or NOT if it is the next word."""
+        """Read AND, OR or NOT if it is the next word; return whether it was."""
         found = _NAME.match(self.text, self.here())
         if found is None or found[0] != word:
             return False
@@ -71,16 +70,16 @@ class Scanner:
         return True
 
     def name(self) -> str | None:
-        """Reads a name; None if the next thing is none."""
+        """Read a name; return None if the next token is no name."""
         return self._match(_NAME)
 
     def comparator(self) -> str | None:
-        """Reads a comparator; None if the next thing is none."""
+        """Read a comparator; return None if the next token is no comparator."""
         return self._match(_COMPARATOR)
 
     def key(self) -> str:
-        """Reads what follows a dot: a name, or anything in quotes."""
-        start = self._position  # nothing may come between the dot and it
+        """Read a key after a dot: a name, or a quoted string."""
+        start = self._position  # directly after the dot
         if self._at_quote():
             return self._quoted().text
         found = _KEY.match(self.text, start)
@@ -90,12 +89,12 @@ class Scanner:
         return found[0]
 
     def value(self) -> Literal:
-        """Reads a value, quoted or not."""
+        """Read a value, quoted or not."""
         start = self.here()
         literal = self._quoted() if self._at_quote() else self._bare(start)
         rest = self.text[self._position : self._position + 1]
         if rest and rest not in " \t\r\n)":
-            raise problem(self._position, f"{rest!r} can't follow a value; put the whole value in quotes")
+            raise problem(self._position, f"{rest!r} cannot follow a value; put the whole value in quotes")
         return literal
 
     def _at_quote(self) -> bool:
@@ -120,12 +119,12 @@ class Scanner:
             letters.append(piece)
             length += len(piece)
         if at >= len(self.text):
-            raise problem(start, f"a string starts that has no closing {quote}")
+            raise problem(start, f"a string has no closing {quote}")
         self._position = at + 1
         return Literal(start, "".join(letters), tuple(stars))
 
     def _piece(self, at: int) -> tuple[str, int, bool]:
-        """Reads on in a string: the text found, where it ends, whether it is a wildcard."""
+        """Return the next piece of a string: its text, its end, and whether it is a wildcard."""
         letter = self.text[at]
         if letter == "\\":
             escaped = _ESCAPES.get(self.text[at + 1 : at + 2])

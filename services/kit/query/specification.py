@@ -1,6 +1,6 @@
-"""Conditions on an entity that compose with `&`, `|` and `~`, and know nothing of databases.
+"""Conditions on an entity that compose with `&`, `|` and `~`, independent of databases.
 
-They are made by the fields of a resource (`services.kit.query.fields`) or by the filter parser.
+The fields of a resource (`services.kit.query.fields`) and the filter parser create them.
 `sql.where` says the same in SQL. The logic has two values: a comparison with None is false,
 whatever the operator, and `~` of it is true.
 """
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
+from typing_extensions import override
+
 
 class Operand(Protocol):
-    """What is compared: a field of an entity, or one entry of a map."""
+    """The left side of a comparison: a field of an entity, or one entry of a map."""
 
     @property
     def attribute(self) -> str:
@@ -22,7 +24,7 @@ class Operand(Protocol):
         ...
 
     def read(self, entity: object) -> Any:
-        """The value that an entity has here; None where it has none."""
+        """Return the value of an entity, or None."""
         ...
 
 
@@ -52,7 +54,7 @@ class Specification(ABC):
 
     @abstractmethod
     def matches(self, entity: object) -> bool:
-        """Whether the entity meets the condition."""
+        """Return whether the entity meets the condition."""
 
     def __and__(self, other: "Specification") -> "Specification":
         return all_of(self, other)
@@ -66,10 +68,10 @@ class Specification(ABC):
 
 @dataclass(frozen=True)
 class AlwaysTrue(Specification):
-    """Every entity: the meaning of an empty filter."""
+    """The condition that every entity meets: an empty filter."""
 
+    @override
     def matches(self, entity: object) -> bool:
-        """True."""
         return True
 
 
@@ -78,75 +80,75 @@ ALWAYS = AlwaysTrue()
 
 @dataclass(frozen=True)
 class And(Specification):
-    """All of the parts."""
+    """The condition that all parts hold."""
 
     parts: tuple[Specification, ...]
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity meets every part."""
         return all(part.matches(entity) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Or(Specification):
-    """At least one of the parts."""
+    """The condition that at least one part holds."""
 
     parts: tuple[Specification, ...]
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity meets any part."""
         return any(part.matches(entity) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Not(Specification):
-    """The entities that don't meet the inner condition, those with a null in it included."""
+    """The negation of a condition; it includes entities with a null in the condition."""
 
     inner: Specification
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity does not meet the inner condition."""
         return not self.inner.matches(entity)
 
 
 @dataclass(frozen=True)
 class Comparison(Specification):
-    """A value compared with a constant; false where the entity has no value."""
+    """A comparison of a value with a constant; false without a value."""
 
     operand: Operand
     operator: Operator
     value: Any
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity has a value and the comparison holds."""
         found = self.operand.read(entity)
         return found is not None and bool(COMPARE[self.operator](found, self.value))
 
 
 @dataclass(frozen=True)
 class OneOf(Specification):
-    """A value that is one of several; false where the entity has none."""
+    """The condition that a value is one of several; false without a value."""
 
     operand: Operand
     values: tuple[Any, ...]
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity's value is among them."""
         found = self.operand.read(entity)
         return found is not None and found in self.values
 
 
 @dataclass(frozen=True)
 class Pattern(Specification):
-    """A string that starts with, ends with or contains a text.
+    """The condition that a string starts with, ends with or contains a text.
 
-    Case counts, and no character is special.
+    It is case-sensitive, and no character is special.
 
     Attributes:
-        operand: What is looked at.
-        text: What is looked for.
-        open_start: Whether anything may come before it.
-        open_end: Whether anything may come after it.
+        operand: The string.
+        text: The text to find.
+        open_start: Whether other text may precede it.
+        open_end: Whether other text may follow it.
     """
 
     operand: Operand
@@ -154,8 +156,8 @@ class Pattern(Specification):
     open_start: bool
     open_end: bool
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity has a string here and it fits."""
         found = self.operand.read(entity)
         if found is None:
             return False
@@ -168,18 +170,18 @@ class Pattern(Specification):
 
 @dataclass(frozen=True)
 class Present(Specification):
-    """A value that is there: not null; of a map, that it has an entry."""
+    """The condition that a value is not null; for a map, that it has an entry."""
 
     operand: Operand
 
+    @override
     def matches(self, entity: object) -> bool:
-        """Whether the entity has a value here."""
         found = self.operand.read(entity)
         return bool(found) if isinstance(found, Mapping) else found is not None
 
 
 def all_of(*parts: Specification) -> Specification:
-    """Joins conditions by AND, flat: a chain of any length is one level deep."""
+    """Join conditions by AND, flat: a chain of any length is one level deep."""
     flat = _flattened(parts, And)
     kept = tuple(part for part in flat if not isinstance(part, AlwaysTrue))
     if not kept:
@@ -188,7 +190,7 @@ def all_of(*parts: Specification) -> Specification:
 
 
 def any_of(first: Specification, *others: Specification) -> Specification:
-    """Joins conditions by OR, flat."""
+    """Join conditions by OR, flat."""
     flat = _flattened((first, *others), Or)
     if any(isinstance(part, AlwaysTrue) for part in flat):
         return ALWAYS

@@ -1,4 +1,4 @@
-"""Reads the values of filters and page tokens: strict, and None for what is not one."""
+"""Strict parsers of the values of filters and page tokens."""
 
 import re
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ T = TypeVar("T")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-# The database keeps microseconds: further decimals may only be zeros, else `=` would silently mean
+# The database keeps microseconds: further decimals must be zeros, or `=` would silently match
 # another moment.
 _TIMESTAMP = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
@@ -19,7 +19,7 @@ _TIMESTAMP = re.compile(
 
 
 def parse_integer(text: str) -> int | None:
-    """A decimal number that fits into 64 bits."""
+    """Return a decimal number that fits into 64 bits, or None."""
     if not _INTEGER.fullmatch(text):
         return None
     number = int(text)
@@ -27,12 +27,12 @@ def parse_integer(text: str) -> int | None:
 
 
 def parse_uuid(text: str) -> UUID | None:
-    """A UUID in its usual form; `uuid.UUID` alone would take braces and prefixes too."""
+    """Return a UUID in its canonical form, or None; `uuid.UUID` alone would accept braces and prefixes too."""
     return UUID(text) if _UUID.fullmatch(text) else None
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """An RFC 3339 time, turned to UTC."""
+    """Return an RFC 3339 time in UTC, or None."""
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
         return None
@@ -41,15 +41,16 @@ def parse_timestamp(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(f"{found['date']}T{found['time']}.{micros}{offset}")
         return moment.astimezone(UTC)
-    except (
-        ValueError,
-        OverflowError,
-    ):  # there is no such day, or it is outside the years 1 to 9999
+    except (ValueError, OverflowError):  # not a day, or outside the years 1 to 9999
         return None
 
 
 def checked(value: Any, kind: type[T]) -> T:
-    """The value if it is exactly of this type (True is no integer); ValueError if it is not."""
+    """Return the value if it is exactly of this type (True is no integer).
+
+    Raises:
+        ValueError: If it is not.
+    """
     if type(value) is not kind:
         raise ValueError(f"{value!r} is no {kind.__name__}")
     return value

@@ -166,6 +166,6 @@ async def test_lists_are_filtered_and_ordered(begin: BeginCustomers) -> None:
     async with begin() as work:
         for email in ("b@example.com", "a@example.com", "c@example.org"):
             await work.customers.create(new_customer(email=email))
-        ordering = CUSTOMERS.made_unique((EMAIL.ascending(),))
+        ordering = CUSTOMERS.with_tie_breaker((EMAIL.ascending(),))
         page = await work.customers.list_page(ListQuery(ordering, EMAIL.ends_with(".com")))
     assert [customer.email for customer in page.items] == ["a@example.com", "b@example.com"]

@@ -217,7 +217,7 @@ async def test_a_list_leaves_out_what_is_not_understood_and_ends(world: World, b
     ids = await world.stored(10)
     for at in bad:
         world.spoil(ids[at], LATER["billing_status"])
-    ordering = JOBS.made_unique([])
+    ordering = JOBS.with_tie_breaker([])
     found: list[UUID] = []
     cursor, pages = None, 0
     while True:
@@ -238,7 +238,7 @@ async def test_a_list_that_is_sorted_by_what_is_not_understood_ends_as_well(worl
     for at, priority in enumerate((7, -1, 8)):
         world.spoil(ids[at], f"priority = {priority}")
     by_priority = next(field for field in JOBS.fields if field.name == "priority")
-    ordering = JOBS.made_unique([by_priority.descending()])
+    ordering = JOBS.with_tie_breaker([by_priority.descending()])
     found: list[UUID] = []
     query = ListQuery(ordering, page_size=1)
     for _ in range(10):

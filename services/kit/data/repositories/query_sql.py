@@ -1,21 +1,20 @@
-"""Says specifications, orders and cursors in SQL; `memory` gives the same answers.
+"""Specifications, orders and cursors in SQL, with the same results as `services.kit.query.memory`.
 
-Columns are found by the fields' `attribute`: pass `table.c` or `Model.__table__.c`. How they have
-to be declared:
+The fields' `attribute` names the column: pass `table.c` or `Model.__table__.c`. Declare columns as
+follows:
 
-- Text that is sorted or compared by size is ordered by code point, like in Python, whatever the
-  database's locale: by the collation "C". Declare the column so (`Text(collation="C")`, or
-  `sorted_text` of `services.kit.data.dialects.types`), and its plain index serves order, pages,
-  ranges and patterns with an open end. Any other text column gives the same results, but such an
-  index is of no use to it.
+- Text that is sorted or compared by order follows code points, like in Python, for every locale of
+  the database: by the collation "C". With a column of this collation (`Text(collation="C")`, or
+  `sorted_text` of `services.kit.data.dialects.types`), a plain index serves orders, pages, ranges
+  and patterns with an open end. Other text columns return the same results without such an index.
 - Enums are stored by value, as text or number (never as a PostgreSQL enum, which sorts by
-  declaration). The column's type may take the members (SQLAlchemy's Enum, a TypeDecorator), or be a
-  plain String or Integer.
-- String maps are jsonb (`STRING_MAP` where it is not only PostgreSQL); equality with an entry and
-  "has the key" can use a GIN index on the column.
+  declaration). The column's type may accept the members (SQLAlchemy's Enum, a TypeDecorator), or be
+  a plain String or Integer.
+- String maps are jsonb (`STRING_MAP` for other databases as well); equality with an entry and "has
+  the key" can use a GIN index on the column.
 
-Nulls: a comparison with null is null in SQL, which WHERE, AND and OR treat like false. NOT alone
-tells them apart, so it is written `IS NOT TRUE`, and false is what a null comparison is everywhere.
+Nulls: a comparison with null is null in SQL, which WHERE, AND and OR treat like false. Only NOT
+distinguishes them, so it is written `IS NOT TRUE`: a comparison with null is false everywhere.
 """
 
 from enum import Enum
@@ -66,12 +65,12 @@ class Columns(Protocol):
     """The columns of a table under the names of the fields' attributes."""
 
     def __getitem__(self, key: str, /) -> ColumnElement[Any]:
-        """The column of this name."""
+        """Return the column of this name."""
         ...
 
 
 def select_page(statement: S, query: ListQuery, columns: Columns, dialect: Dialect = POSTGRESQL) -> S:
-    """Adds condition, order and limit to a statement; `Page.cut` makes the page of its rows."""
+    """Add condition, order and limit to a statement; `Page.cut` builds the page of its rows."""
     statement = statement.where(where(query.specification, columns, dialect))
     if query.cursor is not None:
         statement = statement.where(after(query.cursor, query.ordering, columns, dialect))
@@ -79,7 +78,7 @@ def select_page(statement: S, query: ListQuery, columns: Columns, dialect: Diale
 
 
 def where(specification: Specification, columns: Columns, dialect: Dialect = POSTGRESQL) -> Condition:
-    """The condition that is true for the rows whose entities match, and else false or null."""
+    """Return the condition that is true for rows whose entities match, and false or null for others."""
     match specification:
         case AlwaysTrue():
             return true()
@@ -107,16 +106,16 @@ def _leaf(specification: Specification, columns: Columns, dialect: Dialect) -> C
 
 
 def order_by(ordering: Ordering, columns: Columns, dialect: Dialect = POSTGRESQL) -> list[ColumnElement[Any]]:
-    """The terms for ORDER BY."""
+    """Return the terms of ORDER BY."""
     keys = [_sortable(columns[order.field.attribute], dialect) for order in ordering]
     return [key.desc() if order.descending else key.asc() for key, order in zip(keys, ordering, strict=True)]
 
 
 def after(cursor: Cursor, ordering: Ordering, columns: Columns, dialect: Dialect = POSTGRESQL) -> Condition:
-    """The condition for rows that come after the cursor.
+    """Return the condition of rows after the cursor.
 
-    With one direction it is one row comparison, which an index on the fields answers by a range.
-    With several it is spelled out, with a bound on the first field that an index can use.
+    With one direction, it is one row comparison, which an index on the fields serves as a range.
+    With several directions, it is spelled out, with a bound on the first field for an index.
     """
     keys = [_sortable(columns[order.field.attribute], dialect) for order in ordering]
     last = [_bound(value, key) for value, key in zip(cursor, keys, strict=True)]
@@ -165,20 +164,20 @@ def _column(operand: Operand, columns: Columns, dialect: Dialect) -> ColumnEleme
 
 
 def _sortable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
-    """The column, in the order of code points if it is text."""
+    """Return the column, in the order of code points if it is text."""
     return dialect.by_code_point(column) if _has_own_order(column) else column
 
 
 def _has_own_order(column: ColumnElement[Any]) -> bool:
-    kind = getattr(column.type, "impl_instance", column.type)  # what a TypeDecorator stores
+    kind = getattr(column.type, "impl_instance", column.type)  # the stored type of a TypeDecorator
     return isinstance(kind, String) and kind.collation != "C"
 
 
 def _bound(value: Any, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The value as a parameter of the column's type."""
+    """Return the value as a parameter of the column's type."""
     kind: TypeEngine[Any] = column.type
     if isinstance(kind, Integer):
-        kind = BigInteger()  # a filter may name a number that a smaller column can't hold: not found, no error
+        kind = BigInteger()  # a number too large for the column matches nothing, instead of failing
     if isinstance(value, Enum) and isinstance(kind, Integer | String) and not _takes_members(kind):
         value = value.value
     return literal(value, kind)
@@ -190,6 +189,6 @@ def _takes_members(kind: TypeEngine[Any]) -> bool:
 
 def _like(pattern: Pattern) -> str:
     text = pattern.text
-    for special in (_LIKE_ESCAPE, "%", "_"):  # the escape first, or it would escape itself
+    for special in (_LIKE_ESCAPE, "%", "_"):  # the escape first, or it would escape the escapes of others
         text = text.replace(special, _LIKE_ESCAPE + special)
     return f"{'%' if pattern.open_start else ''}{text}{'%' if pattern.open_end else ''}"
