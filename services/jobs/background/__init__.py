@@ -1,1 +1,1 @@
-"""Work of the jobs service that no call asks for."""
+"""Background work of the jobs service."""

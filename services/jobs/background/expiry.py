@@ -1,4 +1,4 @@
-"""Ends jobs that nobody has started in their time."""
+"""Cancels jobs that no runner has started before they expired."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ _MESSAGE = "it was not started in its time"
 
 
 class Expiry:
-    """Cancels jobs whose time is over, with the reason EXPIRED.
+    """The cancellation of expired jobs, with the reason EXPIRED.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        changes: Is told of jobs that have changed.
+        changes: Notified of jobs that have changed.
     """
 
     def __init__(self, transactions: Transactions[Any], jobs: JobRepository, changes: Changes) -> None:
@@ -29,7 +29,7 @@ class Expiry:
         self._batches = Batches("expiry")
 
     async def round(self) -> bool:
-        """Cancel some; return whether there may be more of them."""
+        """Cancel a batch; return whether more may be left."""
         return await self._batches.next(_BATCH, self._cancel)
 
     async def _cancel(self, batch: Batch) -> None:

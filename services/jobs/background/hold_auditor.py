@@ -1,10 +1,10 @@
-"""Releases the holds of jobs that were never stored, because the service died between the two.
+"""Releases the holds of jobs that were never stored, because the service died between hold and job.
 
-It also finds the jobs that are CHARGED and whose hold is active still: the charge captures the hold, so there was none,
-whatever the transaction is that SettleJobs was told of. Such a job is to be charged again, which the settler does.
+The auditor also finds jobs that are CHARGED while their hold is still active. A charge captures the hold, so no charge
+was made, whatever transaction SettleJobs received. The auditor makes the charge due again, and the settler makes it.
 
-No claim of another replica is needed: releasing a hold twice changes nothing, and the progress never goes back. It does
-not wait for a hold that can't be released either: such a hold is stored, together with the progress, and tried again.
+Replicas need no locks against each other: releasing a hold twice changes nothing, and the progress never goes back. A
+hold that cannot be released does not stop the progress either: it is stored with the progress, and tried again.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -35,12 +35,12 @@ _BEGINNING = datetime.fromtimestamp(0, UTC)
 
 @dataclass
 class _Found:
-    """What active holds turned out to be.
+    """Active holds by what is to be done about them.
 
     Attributes:
-        orphans: Their jobs do not need them.
-        unpaid: Their jobs are CHARGED all the same.
-        left: It is not known what to do about them.
+        orphans: Holds that their jobs do not need.
+        unpaid: Holds whose jobs are CHARGED.
+        left: Holds whose jobs are not understood.
     """
 
     orphans: list[Release]
@@ -49,14 +49,15 @@ class _Found:
 
 
 class HoldAuditor:
-    """Looks at every hold when it has reached an age at which its job must be there, and later from time to time.
+    """The audit of every hold at an age at which its job must be stored, and later from time to time.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        progress: Until when holds have been looked at.
-        wallets: Asks the wallets service.
-        age: By then the job of a hold is stored, or never will be. All that stores jobs must be over much sooner.
+        progress: The progress of the audit.
+        wallets: The wallets service.
+        age: The age at which the job of a hold is stored or never will be. Every attempt to store it must end much
+            sooner.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class HoldAuditor:
         self._older: AsyncIterator[Sequence[Hold]] | None = None
 
     async def round(self) -> bool:
-        """Look at what was left, at those that have reached the age since the round before, and at some older ones."""
+        """Audit the holds that were left, those that have reached the age since the last round, and some older ones."""
         full = await self._try_again()
         async with self.transactions.begin(read_only=True):
             since, until = await self._progress.window(self._age)
-        # Holds are stamped by the ledger's clock, and so is how far we have come.
+        # Holds have timestamps of the ledger's clock, and so has the progress.
         until += await self._wallets.clock_ahead()
         async for holds in self._wallets.active_holds(since, until):
             left = await self._release(_releases(holds))
@@ -91,13 +92,13 @@ class HoldAuditor:
         return full
 
     async def _look_at_older(self, until: datetime) -> None:
-        """Look for CHARGED jobs in one more page; after the last page begin with the oldest holds again.
+        """Look for CHARGED jobs in the next page of holds; after the last page begin with the oldest holds again.
 
-        A job may wait for days, and be settled without a charge then.
+        A job may wait for days before it is settled without a charge.
         """
         if self._older is None:
             self._older = self._wallets.active_holds(_BEGINNING, until)
-        # Whatever goes wrong with this page, the next round begins anew.
+        # If this page fails, the next round begins with the oldest holds.
         older, self._older = self._older, None
         holds = await anext(older, None)
         if holds is None:
@@ -117,21 +118,21 @@ class HoldAuditor:
         return len(taken) == _BATCH
 
     async def _release(self, releases: Sequence[Release]) -> list[Release]:
-        """Releases the holds of jobs that do not need them. Answers those of which it is not known what to do."""
+        """Release the holds that their jobs do not need; return the holds to try again."""
         found = await self._judged(releases)
         orphans, left = found.orphans, [*found.left, *await self._charge_again(found.unpaid)]
         outcomes = await self._wallets.release_holds(orphans) if orphans else []
         for one, outcome in zip(orphans, outcomes, strict=True):
             if isinstance(outcome, HoldNotActive):
-                # Its job was charged since the hold was listed.
+                # The job was charged since the hold was listed.
                 continue
             if isinstance(outcome, DomainError):
                 left.append(one)
                 continue
-            log.warning("hold without a job released", hold_id=str(one.hold_id), job_id=str(one.job_id))
+            log.warning("orphaned_hold_released", hold_id=str(one.hold_id), job_id=str(one.job_id))
             JOBS.labels("hold_auditor", "released").inc()
         for one in left:
-            log.error("hold not released", hold_id=str(one.hold_id), job_id=str(one.job_id))
+            log.error("hold_not_released", hold_id=str(one.hold_id), job_id=str(one.job_id))
         return left
 
     async def _judged(self, releases: Sequence[Release]) -> _Found:
@@ -153,10 +154,10 @@ class HoldAuditor:
         return found
 
     async def _charge_again(self, unpaid: Sequence[Release]) -> list[Release]:
-        """Have jobs charged that are CHARGED and whose holds are active; return those of which that is not known."""
+        """Make the charges of CHARGED jobs due whose holds are active; return the holds that could not be read."""
         left: list[Release] = []
         for one in unpaid:
-            # Most were charged since the hold was listed.
+            # Most of these jobs were charged since the hold was listed.
             hold = await self._wallets.read_hold(one.hold_id)
             if isinstance(hold, DomainError):
                 left.append(one)
@@ -168,10 +169,10 @@ class HoldAuditor:
         async with self.transactions.begin():
             now = await self._jobs.lock_billing([one.job_id])
             if now.get(one.job_id) is not BillingStatus.CHARGED:
-                # Another replica has come to it first.
+                # Another replica was faster.
                 return
             await self._jobs.apply([BillingChange(job_id=one.job_id, billing_status=BillingStatus.CHARGE_DUE)])
-        log.error("job settled without a charge", job_id=str(one.job_id), hold_id=str(one.hold_id))
+        log.error("job_settled_without_charge", job_id=str(one.job_id), hold_id=str(one.hold_id))
         JOBS.labels("hold_auditor", "charge_due").inc()
 
     async def _move(self, done_until: datetime, left: Sequence[Release]) -> None:

@@ -22,25 +22,26 @@ from services.kit.data.transactions.ambient import Transactions
 log = structlog.get_logger(__name__)
 
 _BATCH = 500
-# Rounds that take long are no outage.
+# A gap of fewer rounds is a slow round, not an outage.
 _ROUNDS_MISSED = 3
-# So many jobs at once are handed over over this time. If this process ends meanwhile, the reconciler finds the others.
+# More rescued jobs than these are dispatched one by one, spread over some time. If this process ends meanwhile, the
+# reconciler pushes the others.
 _TOGETHER = 2
-_APART_SECONDS = 1.0
+_SPREAD_SECONDS = 1.0
 
 
 class Rescuer:
-    """Has jobs wait again whose lease has ended, or ends those that it happens to too often.
+    """The rescue of jobs whose lease has ended: they wait again, or FAIL when that happens too often.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        queue: Takes the IDs of jobs that wait again.
-        changes: Is told of jobs that have changed.
+        queue: Dispatches the rescued jobs.
+        changes: Notified of jobs that have changed.
         deaths: How often a job may be suspected of having ended its runner, and how long it waits.
-        every: How often a round is to be.
-        grace: For how long nobody is rescued after the start, and after rounds were missed: the runners could not renew
-            their leases either, and get the time to do so.
+        every: The interval of the rounds.
+        grace: The time without rescues after the start, and after missed rounds: runners could not renew their leases
+            during the outage either, and renew them first.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Rescuer:
         self._rescues_from = 0.0
 
     async def round(self) -> bool:
-        """Rescue some; return whether there may be more of them."""
-        # While nobody is to be rescued, a batch of none is a sign of life of the database.
+        """Rescue a batch; return whether more may be left."""
+        # During the grace, an empty batch checks that the database is available.
         return await self._batches.next(_BATCH if self._may_rescue() else 0, self._rescue)
 
     def _may_rescue(self) -> bool:
-        """Whether this process has seen the database for long enough that a lease can't have ended for want of it."""
+        """Return whether the database was available for long enough that no lease has ended because of an outage."""
         now = monotonic()
         if self._looked_at is None or now - self._looked_at > self._gap:
             self._rescues_from = now + self._grace
@@ -86,13 +87,13 @@ class Rescuer:
             again = {one.job_id for one in rescues if one.run_at is None}
             waiting = [Waiting.of(job) for job in lost if job.id in again]
             if lost:
-                self.transactions.after_commit(lambda: self._hand_over(waiting, rescues, apart=len(lost) > _TOGETHER))
+                self.transactions.after_commit(lambda: self._dispatch(waiting, rescues, apart=len(lost) > _TOGETHER))
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in lost]))
         self._looked_at = monotonic()
         failed = {one.job_id for one in removals}
         for job in lost:
             log.warning(
-                "job given up" if job.id in failed else "job rescued",
+                "job_given_up" if job.id in failed else "job_rescued",
                 job_id=str(job.id),
                 runner_id=str(job.runner_id),
                 rescues=job.rescue_count,
@@ -102,7 +103,7 @@ class Rescuer:
         JOBS.labels("rescuer", "failed").inc(len(removals))
 
     async def _begun(self, lost: Sequence[Job]) -> Mapping[UUID, int]:
-        """How many jobs that were just begun the runners of these had, here and in rounds before."""
+        """Return by runner how many jobs it had just begun, of these and of earlier rounds."""
         losses = short_losses(lost, self._deaths)
         if not losses:
             return {}
@@ -110,8 +111,8 @@ class Rescuer:
         await self._jobs.note_lost(losses)
         return begun
 
-    def _hand_over(self, waiting: Sequence[Waiting], rescues: Sequence[Rescue], *, apart: bool) -> None:
-        """Has rescued jobs taken before all others; those of one runner not at once, or the next one takes them all."""
+    def _dispatch(self, waiting: Sequence[Waiting], rescues: Sequence[Rescue], *, apart: bool) -> None:
+        """Dispatch rescued jobs in front; many of them one by one, so that one runner does not take them all."""
         waits = [one.run_at for one in rescues if one.run_at is not None]
         if waits:
             self._queue.expect(min(waits))
@@ -120,4 +121,4 @@ class Rescuer:
             return
         loop = asyncio.get_running_loop()
         for one in waiting:
-            loop.call_later(uniform(0, _APART_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311
+            loop.call_later(uniform(0, _SPREAD_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311

@@ -1,4 +1,4 @@
-"""Makes the charges that runners have not made, and releases the holds of jobs that ended without success."""
+"""Settles jobs: makes the charges that runners have not made, and releases the holds of unsuccessful jobs."""
 
 import asyncio
 from collections import Counter
@@ -30,14 +30,14 @@ _NAMED_MAX = 10
 
 
 class Settler:
-    """Makes the charges that runners have not made, and releases the holds of jobs that ended without success.
+    """The settlement of jobs that their runners have not settled.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        runs: Records what became of charges.
-        wallets: Asks the wallets service.
-        settle_after: The wait after the first try that failed; it doubles.
+        runs: Records the outcomes of charges.
+        wallets: The wallets service.
+        settle_after: The wait after the first failed try; it doubles each time.
     """
 
     def __init__(
@@ -56,23 +56,23 @@ class Settler:
         self._settle_after = settle_after
 
     async def round(self) -> bool:
-        """Take some, charge or release them, record what is known; return whether there may be more.
+        """Take a batch, charge or release it, record the outcomes; return whether more may be left.
 
-        What was taken is put off already, each for longer than the time before: whatever fails does not come back at
-        once, and not together with what comes next.
+        Taking a job postpones it, each time for longer: a job that fails does not return immediately, and not together
+        with the next batch.
         """
         async with self.transactions.begin():
             due = await self._jobs.take_unsettled(_BATCH, self._settle_after, _SETTLE_LONGEST)
-        # At once, because each is to happen also when the other fails.
-        asked = await asyncio.gather(
+        # Concurrently, because neither may depend on the other.
+        results = await asyncio.gather(
             self._charge([one for one in due if isinstance(one, Charge)]),
             self._release([one for one in due if isinstance(one, Release)]),
             return_exceptions=True,
         )
-        outcomes = [pair for pairs in asked if not isinstance(pairs, BaseException) for pair in pairs]
+        outcomes = [pair for pairs in results if not isinstance(pairs, BaseException) for pair in pairs]
         await self._record([outcome for _, outcome in outcomes if isinstance(outcome, Settlement)])
         self._report([(one, outcome) for one, outcome in outcomes if isinstance(outcome, DomainError)], len(due))
-        for failure in asked:
+        for failure in results:
             if isinstance(failure, BaseException):
                 raise failure
         return len(due) == _BATCH
@@ -95,13 +95,13 @@ class Settler:
 
     async def _record(self, known: Sequence[Settlement]) -> None:
         for settlement, error in await divided(known, self._settle):
-            log.error("settlement not recorded", job_id=str(settlement.job_id), problem=str(error), exc_info=error)
+            log.error("settlement_not_recorded", job_id=str(settlement.job_id), error=str(error), exc_info=error)
 
     async def _settle(self, known: Sequence[Settlement]) -> None:
         recorded: list[Settlement] = []
         for settlement, outcome in zip(known, await self._runs.settle(known), strict=True):
             if isinstance(outcome, DomainError):
-                log.error("settlement not recorded", job_id=str(settlement.job_id), problem=str(outcome))
+                log.error("settlement_not_recorded", job_id=str(settlement.job_id), error=str(outcome))
             else:
                 recorded.append(settlement)
         counted = Counter(map(type, recorded))
@@ -109,18 +109,18 @@ class Settler:
             JOBS.labels("settler", label).inc(counted[kind])
 
     @staticmethod
-    def _report(failed: Sequence[tuple[Due, DomainError]], asked: int) -> None:
-        put_off = []
+    def _report(failed: Sequence[tuple[Due, DomainError]], taken: int) -> None:
+        postponed = []
         for one, error in failed:
-            # No try can cure it: a job without success was charged. `innosystem verify` names it as well.
+            # A job without success was charged, and no retry changes that. `innosystem verify` reports it as well.
             if isinstance(error, HoldNotActive):
-                log.error("hold of a job without success was captured", hold_id=str(error.hold_id))
+                log.error("hold_of_unsuccessful_job_captured", hold_id=str(error.hold_id))
             else:
-                put_off.append((one.job_id, error))
-        JOBS.labels("settler", "put_off").inc(len(put_off))
-        # A wallet that is locked says nothing about the others.
-        if len(put_off) == asked and put_off and not isinstance(put_off[0][1], RowLocked):
-            raise put_off[0][1]
-        if put_off:
-            job_ids = [str(job_id) for job_id, _ in put_off[:_NAMED_MAX]]
-            log.warning("settlements put off", jobs=len(put_off), job_ids=job_ids, problem=str(put_off[0][1]))
+                postponed.append((one.job_id, error))
+        JOBS.labels("settler", "put_off").inc(len(postponed))
+        # A locked wallet says nothing about the others.
+        if len(postponed) == taken and postponed and not isinstance(postponed[0][1], RowLocked):
+            raise postponed[0][1]
+        if postponed:
+            job_ids = [str(job_id) for job_id, _ in postponed[:_NAMED_MAX]]
+            log.warning("settlements_postponed", jobs=len(postponed), job_ids=job_ids, error=str(postponed[0][1]))

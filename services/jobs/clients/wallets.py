@@ -1,4 +1,4 @@
-"""Asks the wallets service, over gRPC."""
+"""Client of the wallets service, over gRPC."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -7,6 +7,7 @@ from uuid import UUID
 
 import grpc
 import structlog
+from typing_extensions import override
 
 from innosystem.client import REFUSAL_CODES, InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
@@ -15,6 +16,7 @@ from services.jobs.rules.completion import Charged, Declined, Deduction, Release
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.jobs.usecases.ports import Wallets, WriteOffWallets
 from services.kit.batching.bisection import bisected
 from services.kit.clocks import Skew
 from services.kit.data.corrupt import noted, understood
@@ -28,19 +30,21 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 _PAGE_SIZE = 1000
-# Of the time of a call. A ledger that has much to do may need seconds: it is not asked for the same again at once.
+# Of the time of a call. A busy ledger may need seconds, so even the first attempt is long.
 _SHARES: Final = (0.2, 0.3, 0.5)
 _STATES = {state.value: state for state in HoldState}
 
 
-class GrpcWallets:
-    """WalletService as the use cases see it. The channel sets the deadline and repeats calls that are safe to repeat.
+class GrpcWallets(Wallets, WriteOffWallets):
+    """The wallets service as a port of the use cases.
+
+    The channel sets the deadline and repeats calls that are safe to repeat.
 
     Args:
         stub: A stub of WalletService.
-        now: The time of our own database.
-        skew: Told how far the ledger's clock is ahead of that; None if nobody wants to know.
-        deadline_seconds: How long a batch call may take.
+        now: The time of the jobs database.
+        skew: Records how far the ledger's clock is ahead of it; None to record nothing.
+        deadline_seconds: The time limit of a batch call.
     """
 
     def __init__(
@@ -52,8 +56,9 @@ class GrpcWallets:
         self._now = now
         self._skew = skew
 
+    @override
     async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
-        """Makes up to 1,000 charges in one call."""
+        # Up to 1,000 charges in one call.
 
         async def call(some: Sequence[Charge]) -> list[Deduction | DomainError]:
             request = pb.BatchDeductRequest(requests=[_deduction(one) for one in some])
@@ -65,8 +70,9 @@ class GrpcWallets:
 
         return await _each(charges, call, refused)
 
+    @override
     async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
-        """Places up to 1,000 holds in one call; asks for those that exist and are active with other parameters."""
+        # Up to 1,000 holds in one call. Active holds that exist with other parameters are read one by one.
 
         async def call(some: Sequence[Reservation]) -> list[Hold | HoldState | DomainError | None]:
             request = pb.BatchPlaceHoldsRequest(requests=[_hold(one) for one in some])
@@ -80,8 +86,9 @@ class GrpcWallets:
             for one, outcome in zip(wanted, placed, strict=True)
         ]
 
+    @override
     async def release_holds(self, releases: Sequence[Release]) -> list[Released | DomainError]:
-        """Releases up to 1,000 holds in one call."""
+        # Up to 1,000 holds in one call.
 
         async def call(some: Sequence[Release]) -> list[Released | DomainError]:
             request = pb.BatchReleaseHoldsRequest(
@@ -92,16 +99,16 @@ class GrpcWallets:
 
         return await _each(releases, call, lambda _, __: DependencyUnavailable("wallets"))
 
+    @override
     async def clock_ahead(self) -> timedelta:
-        """Asks how far the ledger's clock is ahead of our database's."""
         try:
             response = await self._stub.ListHolds(pb.ListHoldsRequest(page_size=1, order_by="created_at"))
         except grpc.aio.AioRpcError as error:
             raise _failed(error) from error
         return self._time_of(response) - self._now()
 
+    @override
     async def active_holds(self, since: datetime, until: datetime) -> AsyncIterator[Sequence[Hold]]:
-        """Lists them page by page."""
         request = pb.ListHoldsRequest(
             page_size=_PAGE_SIZE,
             filter=f'state = ACTIVE AND created_at >= "{since.isoformat()}" AND created_at < "{until.isoformat()}"',
@@ -119,13 +126,8 @@ class GrpcWallets:
                 return
             request.page_token = response.next_page_token
 
+    @override
     async def write_off(self, charge: Charge, description: str) -> Deduction:
-        """Has one charge made at our expense.
-
-        Raises:
-            DependencyUnavailable: If it is not known what became of it.
-            RowLocked: If somebody else has locked the wallet.
-        """
         request = pb.WriteOffRequest(
             customer_id=str(charge.customer_id),
             currency=charge.currency,
@@ -143,8 +145,8 @@ class GrpcWallets:
             raise _failed(error) from error
         return Charged(charge.job_id, UUID(response.transaction.id))
 
+    @override
     async def read_hold(self, hold_id: UUID) -> Hold | DomainError:
-        """Asks for one hold."""
         try:
             response = await self._stub.GetHold(pb.GetHoldRequest(hold_id=str(hold_id)))
         except grpc.aio.AioRpcError as error:
@@ -152,7 +154,7 @@ class GrpcWallets:
         return _judged(response.hold, self._time_of(response))
 
     def _time_of(self, response: Any) -> datetime:
-        """The ledger's time; our own if it does not tell, as it did not in its first release."""
+        """Return the ledger's time; the jobs database's time if the response of an older release lacks it."""
         ours = self._now()
         if not response.HasField("now"):
             return ours
@@ -185,7 +187,7 @@ async def _each(
 
 
 def _failed(error: grpc.aio.AioRpcError) -> DomainError:
-    log.warning("wallets service failed", code=error.code().name, problem=error.details())
+    log.warning("wallets_call_failed", code=error.code().name, error=error.details())
     known = error_from(error)
     return DependencyUnavailable("wallets") if known is None else _open(known)
 
@@ -211,7 +213,7 @@ def _charged(charge: Charge, result: pb.BatchDeductResult) -> Deduction | Domain
 
 
 def _open(error: InnosystemError) -> DomainError:
-    """Why nothing is known yet, or nothing was done: a wallet that is locked is not a service that is away."""
+    """Return the error of an unknown outcome: a locked wallet does not mean that the service is unavailable."""
     return RowLocked() if error.reason == "ROW_LOCKED" else DependencyUnavailable("wallets")
 
 
@@ -232,7 +234,7 @@ def _hold(wanted: Reservation) -> pb.PlaceHoldRequest:
 def _placed(
     wanted: Reservation, result: pb.BatchPlaceHoldsResult, now: datetime
 ) -> Hold | HoldState | DomainError | None:
-    """The hold, why there is none, or None if there is another one under its ID, of which more has to be known."""
+    """Return the hold, or why there is none; None if its ID belongs to a hold with other parameters, to be read."""
     if result.HasField("response"):
         return _judged(result.response.hold, now)
     error = error_from_status(result.error)
@@ -259,7 +261,7 @@ def _released(release: Release, result: pb.BatchReleaseHoldsResult) -> Released 
 
 
 def _judged(hold: wallet_pb2.Hold, now: datetime) -> Hold | DataCorrupt:
-    """The hold; a state that this release does not know spoils no other."""
+    """Return the hold; a state that is unknown to this release is an error of this hold only."""
     known = hold.state in wallet_pb2.HoldState.values()
     state = _STATES.get(wallet_pb2.HoldState.Name(hold.state).removeprefix("HOLD_STATE_")) if known else None
     if state is None:

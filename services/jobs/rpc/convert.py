@@ -1,7 +1,6 @@
-"""Between the messages of the jobs contract and the domain."""
+"""Conversion between the messages of the jobs contract and the domain."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 from innosystem.client import request_id
@@ -32,17 +31,17 @@ _PRIORITIES = numbers(Priority, job_type_pb2.Priority, "PRIORITY_")
 
 
 def priority_from(value: "job_type_pb2.Priority.ValueType") -> Priority | None:
-    """The priority, which is one less than its number in the contract; None if it is unspecified."""
+    """Return the priority, which is one less than its number in the contract; None if it is unspecified."""
     return Priority(value - 1) if value else None
 
 
 def priority_message(priority: Priority) -> "job_type_pb2.Priority.ValueType":
-    """The priority's number in the contract."""
+    """Return the priority's number in the contract."""
     return _PRIORITIES[priority]
 
 
 def submission(request: pb.CreateJobRequest) -> Submission:
-    """The submission that a request describes. The rules of the contract were checked before.
+    """Return the submission of a request, which satisfies the contract.
 
     Raises:
         InvalidField: If a time is out of range.
@@ -63,7 +62,7 @@ def submission(request: pb.CreateJobRequest) -> Submission:
 
 
 def job_ids(texts: Iterable[str]) -> list[UUID]:
-    """The IDs that a runner took from the queue; what is not a UUID can't be a job and is left out."""
+    """Return the IDs that a runner took from the queue; texts that are not UUIDs belong to no job and are left out."""
     ids = []
     for text in texts:
         try:
@@ -74,15 +73,15 @@ def job_ids(texts: Iterable[str]) -> list[UUID]:
 
 
 def no_ids(texts: Iterable[str]) -> list[str]:
-    """What is not a UUID, once each, and cut: a longer one is no job's, and not worth repeating."""
+    """Return the texts that are not UUIDs, once each, and cut to a length worth repeating."""
     return [text[:_NO_ID_MAX] for text in dict.fromkeys(texts) if not job_ids([text])]
 
 
 def completion(message: pb.JobCompletion) -> Completion:
-    """The completion that a runner reports. The rules of the contract were checked before.
+    """Return the completion that a runner reports, in a message that satisfies the contract.
 
     Raises:
-        InvalidOutputJson: If the output can't be stored.
+        InvalidOutputJson: If the output cannot be stored.
         OutputTooLarge: If it is too large.
     """
     job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
@@ -111,18 +110,18 @@ def _failure(message: pb.JobCompletion) -> Failure:
 
 
 def job_return(message: pb.JobReturn) -> Return:
-    """The job that a runner hands back. The rules of the contract were checked before."""
+    """Return the job that a runner returns, in a message that satisfies the contract."""
     wait = message.wait.ToTimedelta() if message.HasField("wait") else None
     return Return(UUID(message.job_id), UUID(message.lease_id), message.reason, message.not_served, wait or None)
 
 
 def _storable(text: str, length_max: int) -> str:
-    # An error message is whatever an exception said; PostgreSQL stores all of it but NUL.
+    # The message of an exception may hold any character; PostgreSQL stores all but NUL.
     return text[:length_max].replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 def settlement(message: pb.JobSettlement) -> Settlement:
-    """What a runner says of a charge. The rules of the contract were checked before."""
+    """Return the outcome of a charge that a runner reports, in a message that satisfies the contract."""
     job_id = UUID(message.job_id)
     if message.HasField("transaction"):
         return Charged(job_id, UUID(message.transaction.id))
@@ -130,7 +129,7 @@ def settlement(message: pb.JobSettlement) -> Settlement:
 
 
 def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> job_pb2.Job:
-    """The job as clients see it; whether it has its payloads was decided when it was read."""
+    """Return the message of a job; with payloads if the job was read with them."""
     if view == job_pb2.JOB_VIEW_NARROW:
         status, billing_status = _STATUSES[job.status], _BILLING_STATUSES[job.billing_status]
         return job_pb2.Job(id=str(job.id), status=status, billing_status=billing_status, etag=job.etag)
@@ -183,21 +182,21 @@ def _error_message(error: JobError) -> job_pb2.JobError:
 def submitted_message(
     submitted: Submitted, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
 ) -> pb.CreateJobResponse:
-    """The answer to a submission."""
+    """Return the response to a submission."""
     return pb.CreateJobResponse(job=job_message(submitted.job, view), replayed=submitted.replayed)
 
 
 def submission_result(
     result: Submitted | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
 ) -> pb.BatchCreateJobsResult:
-    """The answer to a submission in a batch."""
+    """Return the result of a submission in a batch."""
     if isinstance(result, DomainError):
         return pb.BatchCreateJobsResult(error=to_status(result))
-    return pb.BatchCreateJobsResult(response=submitted_message(result, view), view=_said(view))
+    return pb.BatchCreateJobsResult(response=submitted_message(result, view), view=_stated(view))
 
 
 def narrow_submission_result(result: pb.BatchCreateJobsResult) -> None:
-    """Leaves out of the answer to a submission what its caller can do without."""
+    """Reduce the result of a submission to what its caller needs."""
     if result.HasField("error"):
         narrow_result(result)
         return
@@ -205,13 +204,13 @@ def narrow_submission_result(result: pb.BatchCreateJobsResult) -> None:
     result.view = job_pb2.JOB_VIEW_NARROW
 
 
-def _said(view: "job_pb2.JobView.ValueType") -> "job_pb2.JobView.ValueType":
-    """The view as results tell it: only if it is not the usual one."""
+def _stated(view: "job_pb2.JobView.ValueType") -> "job_pb2.JobView.ValueType":
+    """Return the view that results state: only the narrow one."""
     return view if view == job_pb2.JOB_VIEW_NARROW else job_pb2.JOB_VIEW_UNSPECIFIED
 
 
 def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
-    """The job as a runner gets it."""
+    """Return the message of a claimed job."""
     return pb.ClaimedJob(
         job=job_message(claimed.job),
         processing_logic_id=claimed.processing_logic_id,
@@ -224,7 +223,7 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
 
 
 def completion_result(result: Recorded | DomainError) -> pb.JobCompletionResult:
-    """The answer to a completion."""
+    """Return the result of a completion."""
     if isinstance(result, DomainError):
         return pb.JobCompletionResult(error=to_status(result))
     charge = _charge_message(result.charge) if result.charge else None
@@ -242,22 +241,22 @@ def _charge_message(charge: Charge) -> pb.Charge:
     )
 
 
-def settlement_result(result: Any) -> pb.JobSettlementResult:
-    """The answer to a settlement: a billing status or an error."""
+def settlement_result(result: BillingStatus | DomainError) -> pb.JobSettlementResult:
+    """Return the result of a settlement."""
     if isinstance(result, DomainError):
         return pb.JobSettlementResult(error=to_status(result))
     return pb.JobSettlementResult(billing_status=_BILLING_STATUSES[result])
 
 
 def job_result(result: Job | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> pb.JobResult:
-    """The answer to a change of one job in a batch."""
+    """Return the result of a change of one job in a batch."""
     if isinstance(result, DomainError):
         return pb.JobResult(error=to_status(result))
-    return pb.JobResult(job=job_message(result, view), view=_said(view))
+    return pb.JobResult(job=job_message(result, view), view=_stated(view))
 
 
 def narrow_job_result(result: pb.JobResult) -> None:
-    """Leaves out of the answer to a change of one job what its caller can do without."""
+    """Reduce the result of a change of one job to what its caller needs."""
     if result.HasField("error"):
         narrow_result(result)
         return
@@ -266,11 +265,11 @@ def narrow_job_result(result: pb.JobResult) -> None:
 
 
 def kept_message(kept: Kept, no_jobs: Sequence[str]) -> pb.RenewLeasesResponse:
-    """The answer to a renewal.
+    """Return the response to a renewal.
 
     Args:
-        kept: What was renewed and what was not.
-        no_jobs: What can't be a job: nobody has a lease of it.
+        kept: The result of the renewal.
+        no_jobs: Texts that belong to no job, so that no lease covers them.
     """
     ends = [(str(job_id), f"LEASE_END_{end.value}") for job_id, end in kept.not_renewed.items()]
     return pb.RenewLeasesResponse(
@@ -282,15 +281,15 @@ def kept_message(kept: Kept, no_jobs: Sequence[str]) -> pb.RenewLeasesResponse:
     )
 
 
-def return_result(result: Any) -> pb.JobReturnResult:
-    """The answer to a return: a status or an error."""
+def return_result(result: JobStatus | DomainError) -> pb.JobReturnResult:
+    """Return the result of a return."""
     if isinstance(result, DomainError):
         return pb.JobReturnResult(error=to_status(result))
     return pb.JobReturnResult(status=_STATUSES[result])
 
 
 def stats_message(stats: QueueStats) -> pb.QueueStats:
-    """The counts of one priority of one queue."""
+    """Return the message of the counts of one priority of one queue."""
     return pb.QueueStats(
         queue=stats.queue,
         priority=priority_message(stats.priority),

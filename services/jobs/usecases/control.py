@@ -1,4 +1,4 @@
-"""What clients and operators do to jobs from outside: take them back, run them again, pause and resume."""
+"""Control of jobs by clients and operators: cancel, retry, pause and resume."""
 
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -19,7 +19,7 @@ from services.kit.errors import DomainError, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 
-#: Which jobs of those that a filter finds are taken back, and which are run again.
+#: Of the jobs that a filter finds, those that can be cancelled, and those that can be retried.
 CANCELLABLE = STATUS.is_in((JobStatus.SCHEDULED, JobStatus.PENDING, JobStatus.RUNNING))
 RETRYABLE = STATUS.is_in((JobStatus.FAILED, JobStatus.CANCELLED))
 
@@ -28,13 +28,13 @@ class ControlService:
     """The use cases that change jobs from outside of their runs. Each is one transaction for a whole batch.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        pauses: What is paused.
-        reservations: Reserves the price of jobs that are run again.
-        queue: Takes the IDs of jobs that wait again.
-        changes: Is told of jobs that have changed.
-        wake_settler: Is called when holds are to be released.
+        pauses: The paused queues and job types.
+        reservations: Reserves the price of jobs that are retried.
+        queue: Dispatches jobs that wait again.
+        changes: Notified of jobs that have changed.
+        wake_settler: Called when holds are due for release.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class ControlService:
     async def cancel(
         self, job_ids: Sequence[UUID], reason: str, *, wanted: Specification = ALWAYS
     ) -> list[Job | DomainError]:
-        """Takes jobs back; the same call again changes nothing.
+        """Cancel jobs; a repeated call changes nothing.
 
         Args:
-            job_ids: Which.
-            reason: Kept with each job.
-            wanted: What they still have to meet when they are locked; others are left out.
+            job_ids: The jobs.
+            reason: Stored with each job.
+            wanted: The condition that jobs must still satisfy when they are locked; others are left out.
 
         Returns:
-            The jobs as they are now, or why one was not taken back, aligned with the IDs.
+            The present jobs, or why one was not cancelled, aligned with the IDs.
         """
 
         async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
@@ -82,16 +82,16 @@ class ControlService:
     async def retry(
         self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS, retry_count: int | None = None
     ) -> list[Job | DomainError]:
-        """Has final jobs run again, at the frozen price; those that are not final are answered as they are.
+        """Run final jobs again, at their frozen price; jobs that are not final are returned unchanged.
 
         Args:
-            job_ids: Which.
-            wanted: What they still have to meet when they are locked; others are left out.
-            retry_count: How often they have been run again as far as the caller knows; those that were run again more
-                often are answered as they are. None for whatever it is.
+            job_ids: The jobs.
+            wanted: The condition that jobs must still satisfy when they are locked; others are left out.
+            retry_count: The number of retries that the caller has seen; jobs with more are returned unchanged. None
+                for any number.
 
         Returns:
-            The jobs as they are now, or why one is not run again, aligned with the IDs.
+            The present jobs, or why one is not retried, aligned with the IDs.
         """
         until = monotonic() + self._reservations.times.store_within.total_seconds()
         async with self.transactions.begin(read_only=True):
@@ -111,12 +111,12 @@ class ControlService:
         return await self._change(job_ids, change, wanted, until - monotonic())
 
     async def matching(self, query: ListQuery) -> Page[Job]:
-        """Answers the jobs that a query finds, to be changed then."""
+        """Return the jobs that a query finds, to be changed by a later call."""
         async with self.transactions.begin(read_only=True, isolation=Isolation.REPEATABLE_READ):
             return await self._jobs.list_page(query)
 
     async def set_queue(self, name: str, *, paused: bool) -> None:
-        """Pauses or resumes a queue."""
+        """Pause or resume a queue."""
         async with self.transactions.begin():
             await self._pauses.set_queue(name, paused=paused)
             self.transactions.after_commit(self._queue.wake)
@@ -132,11 +132,11 @@ class ControlService:
             return []
 
         async def work(wait: bool) -> list[Job | DomainError]:
-            return await self._change_at_once(job_ids, change, wanted, timeout_seconds, wait=wait)
+            return await self._change_locked(job_ids, change, wanted, timeout_seconds, wait=wait)
 
         return await waiting_briefly(work)
 
-    async def _change_at_once(
+    async def _change_locked(
         self,
         job_ids: Sequence[UUID],
         change: Callable[[dict[UUID, Job]], Any],
@@ -147,10 +147,10 @@ class ControlService:
     ) -> list[Job | DomainError]:
         async with self.transactions.begin(timeout_seconds=timeout_seconds):
             locked = await self._jobs.lock_many(set(job_ids), wait=wait)
-            # Those that exist and could not be locked: others have locked them.
+            # Jobs that exist and could not be locked: their rows are locked by another transaction.
             missing = set(job_ids) - locked.keys()
             taken = dict.fromkeys(await self._jobs.versions(missing) if missing and not wait else (), RowLocked())
-            # Since a filter found them, runners may have claimed some.
+            # Runners may have claimed some since the filter found them.
             known = understood_by_key(locked)
             jobs = {key: known[key] for key in sorted(known) if wanted.matches(known[key])}
             refused = {key: job for key, job in locked.items() if isinstance(job, DomainError)}
@@ -159,12 +159,12 @@ class ControlService:
             changed = [key for key, job in now.items() if job.version != jobs[key].version]
             await self._jobs.audit([(jobs[key], now[key]) for key in changed])
             self.transactions.after_commit(lambda: self._changes.put(changed))
-        asked = [key for key in job_ids if key in jobs or key in refused or key not in locked]
-        return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in asked]
+        named = [key for key in job_ids if key in jobs or key in refused or key not in locked]
+        return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in named]
 
 
 def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:
-    """Decides on each job; answers why those are refused that are."""
+    """Decide on each job; return the reasons of the refused ones."""
     refused: dict[UUID, DomainError] = {}
     for key, job in jobs.items():
         try:

@@ -1,8 +1,8 @@
-"""The holds that jobs are admitted with: money that is reserved before the job is stored, and is the job's alone.
+"""Holds for jobs: money that is reserved before its job is stored, and for this job only.
 
-A hold's ID follows from the job's, so a submission that is repeated after a crash finds its own hold, and adopts the
-price that was reserved first, unless its caller does not agree to that much. A hold that no job came to is released by
-the hold auditor, and only by it; from then on the job's ID stands for the hold of its next generation.
+A hold's ID is derived from the job's, so a submission that is repeated after a crash finds its own hold, and adopts the
+price that was reserved first, unless its caller does not agree to that much. A hold whose job was never stored is
+released by the hold auditor, and only by it; from then on the job's next generation has a hold of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation, R
 from services.jobs.usecases.ports import HoldWallets
 from services.kit.errors import DomainError, IdempotencyKeyReused
 
-# Each of them was placed, was not used within the hold auditor's time, and was released.
+# Each generation was placed, was not used within the hold auditor's time, and was released.
 GENERATIONS_MAX = 20
 
 

@@ -1,4 +1,4 @@
-"""What runners can do with jobs: claim them, report how they ended, and say what became of the charges."""
+"""Runs of jobs: runners claim jobs, renew leases, report how runs ended, and settle charges."""
 
 from asyncio import sleep
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -45,20 +45,20 @@ _DEATHS = DeathRules()
 
 log = structlog.get_logger(__name__)
 
-# A renewal does not wait for rows that are locked, so it tries them again: most are free in a moment.
+# A renewal does not wait for locked rows; it tries them again, because most are free a moment later.
 _RENEWAL_PAUSES = (0.0, 0.05, 0.2)
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The answer to a completion: what the job is now, and the charge to make, if any."""
+    """A recorded completion: the present status of the job, and the charge to make, if any."""
 
     status: JobStatus
     charge: Charge | None
 
 
 class LeaseEnd(Enum):
-    """Why a job is not its runner's any more."""
+    """Why a runner has lost the lease of a job."""
 
     CANCELLED = "CANCELLED"
     LOST = "LOST"
@@ -66,11 +66,11 @@ class LeaseEnd(Enum):
 
 @dataclass(frozen=True)
 class Kept:
-    """The answer to a renewal.
+    """The result of a renewal.
 
     Attributes:
-        not_renewed: The jobs that the runner has to stop, and why.
-        lease_expires_at: When the other leases end; None if there are none.
+        not_renewed: The jobs that the runner must stop, and why.
+        lease_expires_at: When the other leases end; None without other leases.
     """
 
     not_renewed: Mapping[UUID, LeaseEnd]
@@ -79,11 +79,11 @@ class Kept:
 
 @dataclass(frozen=True)
 class Return:
-    """A job that its runner hands back.
+    """A job that its runner returns to the queue.
 
     Attributes:
-        not_served: Whether the runner can't run it at all: it is another's.
-        wait: After which time it may be taken again; None for at once.
+        not_served: Whether the runner lacks the handler, so that the job needs another runner.
+        wait: The time after which the job may be claimed again; None for immediately.
     """
 
     job_id: UUID
@@ -94,7 +94,7 @@ class Return:
 
     @property
     def completion(self) -> Completion:
-        """What is remembered of it, so that the same return again is known."""
+        """The completion whose digest identifies a repetition of this return."""
         return Completion(job_id=self.job_id, lease_id=self.lease_id)
 
 
@@ -102,14 +102,14 @@ class RunService:
     """The use cases of runners. Each is one transaction for a whole batch.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        job_types: Say how long failed jobs wait.
-        queue: Takes the IDs of jobs that wait again.
-        changes: Is told of jobs that have changed.
-        unserved: Is told what runners have no handler for.
-        wake_settler: Is called when holds are to be released.
-        settle_after: After which time the settler makes a charge that the runner has not made.
+        job_types: The job types, which define how long failed jobs wait.
+        queue: Dispatches jobs that wait again.
+        changes: Notified of jobs that have changed.
+        unserved: Notified of jobs for which runners lack the handler.
+        wake_settler: Called when holds are due for release.
+        settle_after: The time that a runner has to make a charge; then the settler makes it.
         deaths: How often a job's own process may die.
     """
 
@@ -147,9 +147,9 @@ class RunService:
         )
 
     async def claim(self, claim: Claim) -> Claimed:
-        """Makes PENDING jobs RUNNING under the claim's lease; the same claim again is answered the same jobs.
+        """Make PENDING jobs RUNNING under the claim's lease; a repeated claim returns the same jobs.
 
-        A claim of no jobs only tells which handlers a runner has.
+        A claim of no jobs only reports which handlers a runner has.
         """
 
         async def work(wait: bool) -> Claimed:
@@ -163,14 +163,14 @@ class RunService:
         if claimed.jobs:
             crash_point("jobs.claim.before_reply")
         for error in claimed.corrupt:
-            log.error("jobs left waiting", reason=error.reason, problem=error.message)
+            log.error("jobs_left_waiting", reason=error.reason, error=error.message)
         return claimed
 
     async def renew(self, renewal: Renewal) -> Kept:
-        """Has the leases of a runner's jobs end later, and names the jobs that it has to stop.
+        """Extend the leases of a runner's jobs, and return the jobs that the runner must stop.
 
-        A job whose row somebody else keeps locked is not one of those, though its lease is not renewed: the next
-        renewal may find it free.
+        A job whose row stays locked is not among them, although its lease is not renewed: the next renewal may find
+        the row free.
         """
         ends: dict[UUID, LeaseEnd] = {}
         expires_at: datetime | None = None
@@ -187,13 +187,13 @@ class RunService:
             if not left:
                 break
         else:
-            log.warning("leases not renewed: their jobs are locked", job_ids=[str(job_id) for job_id in left])
+            log.warning("leases_not_renewed_rows_locked", job_ids=[str(job_id) for job_id in left])
         return Kept(ends, expires_at)
 
     async def complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
-        """Records how runs ended; status and the charge that is due are stored together.
+        """Record how runs ended; the status and the charge that is due are stored together.
 
-        The same completion again is answered the same; any other completion of a job that does not run under the lease
+        A repeated completion returns the same result. Any other completion of a job that does not run under the lease
         is refused and changes nothing. Concurrent calls share a transaction.
 
         Returns:
@@ -229,10 +229,10 @@ class RunService:
         ]
 
     async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
-        """Has jobs wait again that their runner can't finish; no attempt is used up.
+        """Return jobs that their runner cannot finish to the queue, without using up an attempt.
 
         Returns:
-            Their statuses now, aligned with the returns.
+            The present statuses, aligned with the returns.
         """
         return await waiting_briefly(partial(self._give_back, returns))
 
@@ -249,7 +249,7 @@ class RunService:
                     chosen.setdefault(job.id, given_back(job, one.completion, one.wait))
             await self._jobs.apply(_in_order(chosen))
             waiting = [Waiting.of(jobs[key]) for key, one in chosen.items() if one.status is JobStatus.PENDING]
-            # Taken next, they would come back to a runner that can't run them.
+            # In front of the list, these jobs would return to a runner that lacks their handler.
             apart = {one.job_id for one in returns if one.not_served and one.job_id in chosen}
             if apart:
                 await self._jobs.withhold(apart)
@@ -263,24 +263,24 @@ class RunService:
         self._unserved.refused(Backlog(jobs[key].queue, jobs[key].job_type_id) for key in apart)
         for one in returns:
             if one.job_id in chosen:
-                log.info("job handed back", job_id=str(one.job_id), reason=one.reason)
+                log.info("job_returned", job_id=str(one.job_id), reason=one.reason)
         return [
             taken.get(one.job_id) or _returned(one, locked.get(one.job_id), fresh=one.job_id in chosen)
             for one in returns
         ]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
-        """Records what became of charges; what can't change any more stays as it is.
+        """Record the outcomes of charges; final billing statuses stay unchanged.
 
         Concurrent calls share a transaction.
 
         Returns:
-            The billing statuses now, aligned with the settlements.
+            The present billing statuses, aligned with the settlements.
         """
         return await self._settlements(settlements)
 
     async def settle_one(self, settlement: Settlement) -> BillingStatus | DomainError:
-        """Record what became of a charge, in the transaction that is open."""
+        """Record the outcome of a charge, in the open transaction."""
         [status] = await self._settle([settlement])
         return status
 
@@ -304,11 +304,11 @@ class RunService:
         for one in settlements:
             if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
                 reason = one.reason if isinstance(one, Declined) else ""
-                log.warning("charge refused", job_id=str(one.job_id), reason=reason)
+                log.warning("charge_refused", job_id=str(one.job_id), reason=reason)
         return [taken.get(one.job_id) or now.get(one.job_id) or JobNotFound(one.job_id) for one in settlements]
 
     async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
-        """Of jobs that could not be locked those that exist: others have locked them. Who waits gets all that exist."""
+        """Return those of the missing jobs that exist: their rows are locked. A call that waits gets all that exist."""
         found = await self._jobs.versions(missing) if missing and not wait else ()
         return dict.fromkeys(found, RowLocked())
 
@@ -318,7 +318,7 @@ class RunService:
             self.transactions.after_commit(lambda: self._changes.put(ids))
 
     async def _types_of_failures(self, completions: Sequence[Completion]) -> Mapping[UUID, JobType]:
-        """The types of the jobs that may get another attempt: they say how long it waits."""
+        """Return the types of failed jobs that may get another attempt; a type defines how long it waits."""
         failed = {one.job_id for one in completions if one.failure is not None and one.failure.retryable}
         if not failed:
             return {}

@@ -1,4 +1,4 @@
-"""Ends a charge that its customer can't pay: the ledger books the loss as ours, and the job is CHARGED like others."""
+"""Writes off a charge that its customer cannot pay: the platform bears it, and the job is CHARGED like others."""
 
 from typing import Any
 from uuid import UUID
@@ -21,16 +21,16 @@ _UNPAID = (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED)
 
 
 class WriteOffs:
-    """The use case of operators who give a charge up.
+    """The use case of operators who give up a charge.
 
-    The ledger is asked first, and no transaction is open meanwhile. Whoever dies before the answer is recorded leaves a
-    deduction under the job's key: the same call again finds it, and so does the settler if the job is DECLINED.
+    The ledger is called first, outside of a transaction. A process that dies before the outcome is recorded leaves a
+    deduction under the job's key: a repeated call finds it, and so does the settler if the job is DECLINED.
 
     Args:
-        transactions: Where they begin.
+        transactions: The transactions of the jobs database.
         jobs: The stored jobs.
-        runs: Records what became of charges.
-        wallets: Asks the wallets service.
+        runs: Records the outcomes of charges.
+        wallets: The wallets service.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class WriteOffs:
         self._wallets = wallets
 
     async def write_off(self, job_id: UUID, reason: str) -> Job:
-        """Has a job's charge made at our expense; a job that is charged already is answered as it is.
+        """Make a job's charge at the platform's expense; a job that is charged already is returned unchanged.
 
         Raises:
-            JobNotFound: If there is none.
+            JobNotFound: If the job does not exist.
             NothingToWriteOff: If its charge is neither declined nor blocked.
-            WriteOffRefused: If the ledger does not do it.
-            DependencyUnavailable: If the ledger can't be asked.
+            WriteOffRefused: If the ledger refuses.
+            DependencyUnavailable: If the wallets service is unavailable.
         """
         job = await self._read(job_id)
         if job.billing_status is BillingStatus.CHARGED:
@@ -60,13 +60,13 @@ class WriteOffs:
             after = await self._read(job_id)
             await self._jobs.audit([(job, after)])
         transaction_id = str(settlement.transaction_id)
-        log.info("charge written off or paid", job_id=str(job_id), transaction_id=transaction_id, reason=reason)
+        log.info("charge_written_off_or_paid", job_id=str(job_id), transaction_id=transaction_id, reason=reason)
         return after
 
     async def _charged(self, charge: Charge, reason: str) -> Charged:
         settlement = await self._wallets.write_off(charge, reason)
         if settlement == Declined(charge.job_id, "ALREADY_CHARGED"):
-            # A credit came in between, and the settler was faster. Under this key no second charge can be made.
+            # The customer was credited meanwhile, and the settler was faster. This key allows no second charge.
             [again] = await self._wallets.deduct([charge])
             if isinstance(again, DomainError):
                 raise again
@@ -87,10 +87,10 @@ class WriteOffs:
 
 
 def owed(job: Job) -> Charge:
-    """The charge that could not be made.
+    """Return the charge that could not be made.
 
     Raises:
-        NothingToWriteOff: If the job has none.
+        NothingToWriteOff: If the job has no such charge.
     """
     if job.billing_status not in _UNPAID or job.cost_cents is None:
         raise NothingToWriteOff(job.id, job.status.value, job.billing_status.value)

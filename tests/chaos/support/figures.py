@@ -83,7 +83,7 @@ def figures(evidence: Evidence, load: Load, inflictor: Inflictor, platform: Plat
     for runner in platform.runners:
         replays["charge"] += len(runner.lines("job_charged", replayed=True))
     jobs_services = [member for name, member in platform.members.items() if name.startswith("jobs")]
-    orphans = sum(len(member.lines("hold without a job released")) for member in jobs_services)
+    orphans = sum(len(member.lines("orphaned_hold_released")) for member in jobs_services)
     made = load.submissions.values()
     money = Counter(
         {

@@ -1,4 +1,4 @@
-"""Many callers at once on real PostgreSQL, over the pools that two processes of the jobs service would have."""
+"""Many concurrent callers on real PostgreSQL, over the pools that two processes of the jobs service would have."""
 
 import asyncio
 from collections import Counter
@@ -90,10 +90,10 @@ async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
     queue = QueueForTests()
     services = [service(database, queue) for database in databases]
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(5)]
-    answers = await asyncio.gather(*(services[n % 2].submit(batch) for n in range(CALLERS)))
+    responses = await asyncio.gather(*(services[n % 2].submit(batch) for n in range(CALLERS)))
 
-    for answer in zip(*answers, strict=True):
-        jobs = [one for one in answer if isinstance(one, Submitted)]
+    for response in zip(*responses, strict=True):
+        jobs = [one for one in response if isinstance(one, Submitted)]
         assert len(jobs) == CALLERS
         assert len({one.job.created_at for one in jobs}) == 1
         assert Counter(one.replayed for one in jobs) == {False: 1, True: CALLERS - 1}
@@ -103,9 +103,9 @@ async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
 async def test_jobs_claimed_by_many_at_once_are_each_claimed_once(databases: list[Database], job_type: str) -> None:
     ids = await submitted(databases[0], job_type, 100)
     orders = [ids[n:] + ids[:n] for n in range(0, 100, 7)]
-    answers = await asyncio.gather(*(claimed(databases[n % 2], order, uuid7()) for n, order in enumerate(orders)))
+    responses = await asyncio.gather(*(claimed(databases[n % 2], order, uuid7()) for n, order in enumerate(orders)))
 
-    granted = Counter(one.job.id for answer in answers for one in answer.jobs)
+    granted = Counter(one.job.id for response in responses for one in response.jobs)
     assert granted == dict.fromkeys(ids, 1)
 
 
@@ -114,10 +114,10 @@ async def test_a_claim_repeated_while_the_first_is_at_work_gets_the_same_jobs(
 ) -> None:
     ids = await submitted(databases[0], job_type, 20)
     lease_id = uuid7()
-    answers = await asyncio.gather(*(claimed(databases[n % 2], ids, lease_id) for n in range(4)))
+    responses = await asyncio.gather(*(claimed(databases[n % 2], ids, lease_id) for n in range(4)))
 
-    assert all({one.job.id for one in answer.jobs} == set(ids) for answer in answers)
-    assert {one.job.attempt for answer in answers for one in answer.jobs} == {1}
+    assert all({one.job.id for one in response.jobs} == set(ids) for response in responses)
+    assert {one.job.attempt for response in responses for one in response.jobs} == {1}
 
 
 async def test_two_completions_at_once_are_decided_one_after_the_other(

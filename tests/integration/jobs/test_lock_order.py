@@ -1,4 +1,4 @@
-"""Batches that change the same jobs at once, named in different orders, wait for one another but never in a circle."""
+"""Concurrent batches that name the same jobs in different orders wait for one another, but never in a circle."""
 
 import asyncio
 import random
@@ -71,11 +71,11 @@ class Process:
             grace=timedelta(0),
         )
         self._lease_id = uuid7()
-        # Leases that end at once, so that the rescuer has something to do.
+        # Leases that end immediately, so that the rescuer has work to do.
         self._lease = timedelta(0)
 
     def batches(self) -> list[Batch]:
-        """All that is done to many jobs at once."""
+        """All operations on many jobs."""
         return [
             self.claim,
             self.renew,

@@ -1,4 +1,4 @@
-"""A job whose row somebody else keeps locked, and the thousand beside it in each batch."""
+"""A job whose row another session keeps locked, and the thousand beside it in each batch."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -115,7 +115,7 @@ async def world(jobs_url: str) -> AsyncIterator[World]:
 
 @pytest.fixture
 def locked(jobs_url: str, world: World) -> Callable[[], AbstractContextManager[None]]:
-    """Keeps one of the jobs locked, as a session does that somebody left open; the others do not wait for it."""
+    """Keep one of the jobs locked, as a forgotten session does; the others do not wait for it."""
 
     @contextmanager
     def locked() -> Iterator[None]:
@@ -171,7 +171,7 @@ async def test_the_results_of_the_others_are_recorded(world: World, locked: Lock
         results = await world.complete()
     only_the_locked_one_is_refused(world, results)
     assert sum(isinstance(one, Recorded) for one in results) == OTHERS
-    # The same report again, when it is free: what was recorded is answered as before.
+    # The same report again, when the row is free: recorded results are returned as before.
     assert all(isinstance(one, Recorded) for one in await world.complete())
 
 

@@ -130,7 +130,7 @@ def test_a_job_that_another_wallet_was_charged_for_is_blocked_and_not_charged_or
     error = refused(world.jobs.WriteOffJob, pb.WriteOffJobRequest(job_id=job.id, reason="paid"), "WRITE_OFF_REFUSED")
     assert error.metadata == {"job_id": job.id, "refusal": "ALREADY_CHARGED"}
     assert statement(world, job) == []
-    # What a runner or the settler is told when it tries, it records. It is not tried again.
+    # A runner or the settler records the refusal that it receives, and does not try again.
     told = pb.JobSettlement(job_id=job.id, declined=pb.ChargeDeclined(reason="ALREADY_CHARGED"))
     world.jobs.SettleJobs(pb.SettleJobsRequest(settlements=[told]))
     assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGE_BLOCKED

@@ -1,4 +1,4 @@
-"""The hold auditor: holds of jobs that never came are released, all others are left, and nothing is passed by."""
+"""The hold auditor: holds of jobs that never came are released, all others are left, and none is skipped."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ class World:
             await self.work.jobs.create_many([new_job(job_type.id, id=hold.job_id, **held)])
 
     async def spoil(self, hold: Hold) -> None:
-        """Has a job look as if it were charged, as SettleJobs does for whoever invents a transaction."""
+        """Make a job look charged, as SettleJobs does for a caller that invents a transaction."""
         assert hold.job_id is not None
         async with self.transactions.begin():
             paid = BillingChange(job_id=hold.job_id, billing_status=BillingStatus.CHARGED, transaction_id=uuid4())

@@ -425,7 +425,7 @@ async def test_one_settlement_that_can_not_be_recorded_is_found_and_the_others_a
         await world.settler.round()
     statuses = {job_id: (await world.read(job_id)).billing_status for job_id in paid}
     assert {job_id for job_id, status in statuses.items() if status is not BillingStatus.CHARGED} == {bad}
-    assert [one["job_id"] for one in logs if one["event"] == "settlement not recorded"] == [str(bad)]
+    assert [one["job_id"] for one in logs if one["event"] == "settlement_not_recorded"] == [str(bad)]
 
 
 async def test_a_settlement_whose_job_is_locked_is_not_counted_as_made(
@@ -445,7 +445,7 @@ async def test_a_settlement_whose_job_is_locked_is_not_counted_as_made(
     left = [job_id for job_id in paid if (await world.read(job_id)).billing_status is BillingStatus.CHARGE_DUE]
     assert len(left) == 1
     assert charged() == before + 1
-    assert [one["job_id"] for one in logs if one["event"] == "settlement not recorded"] == [str(left[0])]
+    assert [one["job_id"] for one in logs if one["event"] == "settlement_not_recorded"] == [str(left[0])]
 
 
 @pytest.mark.parametrize("chore", ["rescuer", "expiry", "retention"])

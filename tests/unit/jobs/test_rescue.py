@@ -163,7 +163,7 @@ SOON_SECONDS = 300
 
 
 class Simulation:
-    """Runners of an older release, which run 32 jobs at once in one process: one that kills takes the others along."""
+    """Runners of an older release, which run 32 jobs in one process: a job that kills ends the others as well."""
 
     slots, lease_seconds = 32, 60.0
 
@@ -187,7 +187,7 @@ class Simulation:
         self._take()
         while self._events and len(self.ended) < len(self.work):
             self.seconds, _, happen = heapq.heappop(self._events)
-            assert self.seconds < days_max * 86400, f"still going on: {self.work.keys() - self.ended.keys()}"
+            assert self.seconds < days_max * 86400, f"still running: {self.work.keys() - self.ended.keys()}"
             happen()
             self.ended_at.update(dict.fromkeys(self.ended.keys() - self.ended_at.keys(), self.seconds))
             self._take()

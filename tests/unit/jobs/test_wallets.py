@@ -1,4 +1,4 @@
-"""What the settler makes of the answers of the wallets service."""
+"""The client of the wallets service: outcomes and errors of its responses."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ def asking(stub: Any, *, ours: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> G
 
 
 class Stub:
-    """Answers BatchDeduct as it is told to."""
+    """A wallets service with prepared responses to BatchDeduct."""
 
     def __init__(self, *results: BatchDeductResult) -> None:
         self.results = results
@@ -144,7 +144,7 @@ def hold(**values: Any) -> wallet_pb2.Hold:
 
 
 class HoldStub:
-    """Answers what is asked about holds as it is told to."""
+    """A wallets service with prepared responses about holds."""
 
     def __init__(self, results: list[Any], existing: wallet_pb2.Hold | None = None) -> None:
         self.results = results

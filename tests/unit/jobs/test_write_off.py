@@ -25,8 +25,8 @@ class LedgerForTests(WalletsForTests):
     """The wallets service, in memory.
 
     Attributes:
-        away: Whether it does not answer.
-        late: Whether the answer to a write-off is lost.
+        away: Whether it is unavailable.
+        late: Whether the response to a write-off is lost.
     """
 
     def __init__(self, jobs: MemoryTransactions) -> None:

@@ -1,4 +1,4 @@
-"""What the jobs service makes of the ledger's answers to a write-off."""
+"""The client of the wallets service: outcomes of a write-off."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -22,7 +22,7 @@ CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)
 
 
 class Ledger:
-    """Answers WriteOff with a transaction, or fails as it is told to."""
+    """A wallets service whose WriteOff returns a transaction, or fails as prepared."""
 
     def __init__(self, error: grpc.aio.AioRpcError | None = None) -> None:
         self.error = error
