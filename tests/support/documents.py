@@ -116,3 +116,10 @@ def pages() -> list[Document]:
     """Return the pages that describe the project as it is: neither the changelog nor logbooks."""
     names = [name for name in tracked() if name.endswith(".md")]
     return [Document.read(name) for name in names if not re.match(r"CHANGELOG|docs/notes/", name)]
+
+
+def arrows(of: str) -> set[tuple[str, str]]:
+    """Return the arrows of the state diagram of a job, or of its money."""
+    diagrams = [block.body for block in Document.read("docs/life-of-a-job.md").blocks if block.language == "mermaid"]
+    [diagram] = [one for one in diagrams if "stateDiagram" in one and ("CHARGE_DUE" in one) == (of == "money")]
+    return set(re.findall(r"(?m)^ *(\S+) --> (\w+)", diagram))

@@ -22,7 +22,7 @@ from innosystem.options.v1 import error_reason_pb2
 from services.jobs.rules.resources import JOBS
 from services.kit.errors import DomainError
 from services.kit.query.filter import parse_filter
-from tests.support.documents import ROOT, Document, pages, tracked
+from tests.support.documents import ROOT, Document, arrows, pages, tracked
 from tests.unit.project.test_env_example import EXAMPLES, SETTINGS
 from tools.cli.__main__ import _app
 
@@ -48,7 +48,6 @@ RPC = re.compile(
 )
 PAGES = pages()
 LIVING = [page for page in PAGES if not re.match(r"docs/adr/\d", page.name)]
-STATES = ROOT / "docs/life-of-a-job.md"
 
 
 @cache
@@ -344,11 +343,4 @@ def test_names_that_exist_are_no_findings() -> None:
 def test_the_state_diagrams_have_the_states_of_the_contract(heading: str, enum: str, prefix: str) -> None:
     names = job_pb2.DESCRIPTOR.enum_types_by_name[enum].values_by_name
     states = {name.removeprefix(f"{prefix}_STATUS_") for name in names} - {"UNSPECIFIED"}
-    assert {state for edge in edges(heading) for state in edge} - {"[*]"} == states
-
-
-def edges(heading: str) -> set[tuple[str, str]]:
-    """The arrows of the state diagram of a job, or of its money."""
-    diagrams = [block.body for block in Document.read("docs/life-of-a-job.md").blocks if block.language == "mermaid"]
-    [diagram] = [one for one in diagrams if ("CHARGE_DUE" in one) == (heading == "money") and "stateDiagram" in one]
-    return set(re.findall(r"(?m)^ *(\S+) --> (\S+?)(?: *:.*)?$", diagram))
+    assert {state for arrow in arrows(heading) for state in arrow} - {"[*]"} == states
