@@ -43,7 +43,7 @@ async def complete(work: JobsWork, job_id: UUID, completion: Completion, settle_
 
 
 async def running(begin: BeginJobs, count: int = 1, lease: timedelta = MINUTE, **values: Any) -> tuple[list[Job], UUID]:
-    """Stores jobs and claims them; answers them and their lease."""
+    """Store jobs and claim them; return the jobs and their lease."""
     wish = claim(await stored(begin, count, **values), lease=lease)
     async with begin() as work:
         claimed = await work.jobs.claim(wish)

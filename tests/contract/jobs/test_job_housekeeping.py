@@ -318,7 +318,7 @@ async def test_taken_charges_are_put_off_by_a_wait_that_doubles_up_to_the_longes
         assert {charge.job_id for charge in found} <= {job.id}
         return bool(found)
 
-    # Waits before now: what was put off by one is due again at once.
+    # Waits of less than nothing: a postponed job is due again immediately.
     assert [await again(-MINUTE, HOUR) for _ in range(3)] == [True, True, True]
     # The fourth wait is eight times as long, or the longest.
     assert await again(MINUTE, -MINUTE)
@@ -355,7 +355,7 @@ async def test_a_refusal_does_not_bring_a_try_forward_that_was_put_off_for_longe
 
 
 async def deleted(work: JobsWork, limit: int) -> int:
-    """Deletes some jobs of any age; answers how many."""
+    """Delete some jobs of any age; return how many."""
     return await work.jobs.delete_many(await work.jobs.lock_finished(LONG_AGO, limit))
 
 

@@ -58,6 +58,7 @@ PENDING = frozenset(AREAS) - {
     "runner",
     "services/customers",
     "services/wallets",
+    "services/jobs",
     "scripts",
     "CHANGELOG.md",
     "SECURITY.md",
