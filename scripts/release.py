@@ -3,7 +3,7 @@
 The release is made in a temporary git worktree, from what is committed and nothing else: the version is written to
 every place in `PLACES`, "Unreleased" in CHANGELOG.md gets a heading with version and date below it, the three
 distributions are built, and their metadata is checked. Only then does the branch move to the new commit and the tag
-`vX.Y.Z` appear, so a release that fails changes nothing. The distributions are left in `dist/`.
+`vX.Y.Z` appear, so a release that fails changes nothing. The distributions are left in `dist/X.Y.Z`.
 """
 
 import argparse
@@ -91,11 +91,10 @@ def release(root: Path, version: str, today: date, *, dry_run: bool) -> None:
             commit = _git(tree, "rev-parse", "HEAD").strip()
         _git(root, "merge", "--quiet", "--ff-only", commit)
         _git(root, "tag", "--annotate", "--message", f"Release {version}", f"v{version}", commit)
-        for file in built.iterdir():
-            (root / "dist").mkdir(exist_ok=True)
-            shutil.copy(file, root / "dist")
-            print(f"dist/{file.name}")
-    print(f"{version} is committed and tagged v{version}. Publish it: git push --follow-tags, and upload dist/.")
+        shutil.copytree(built, root / "dist" / version, dirs_exist_ok=True)
+    print(
+        f"{version} is committed and tagged v{version}. Publish it: git push --follow-tags, and upload dist/{version}."
+    )
 
 
 def read_versions(root: Path) -> dict[tuple[str, str], list[str]]:

@@ -104,7 +104,7 @@ def test_a_release_is_built_committed_and_tagged_in_the_new_version(repository: 
     changelog = (repository / "CHANGELOG.md").read_text("utf-8")
     assert "## Unreleased\n\n## 0.2.0 - 2" in changelog
     stems = [f"{name.replace('-', '_')}-0.2.0" for name in script.DISTRIBUTIONS]
-    built = {file.name for file in (repository / "dist").iterdir()}
+    built = {file.name for file in (repository / "dist/0.2.0").iterdir()}
     assert built == {stem + suffix for stem in stems for suffix in (".tar.gz", "-py3-none-any.whl")}
 
 
@@ -114,7 +114,7 @@ def test_a_release_contains_only_what_is_committed(repository: Path) -> None:
     write(repository / "sdk/code/notes.txt", "private\n")
     done = release(repository, "0.2.0")
     assert done.returncode == 0, done.stderr
-    with zipfile.ZipFile(repository / "dist/innosystem-0.2.0-py3-none-any.whl") as wheel:
+    with zipfile.ZipFile(repository / "dist/0.2.0/innosystem-0.2.0-py3-none-any.whl") as wheel:
         assert "code/__init__.py" in wheel.namelist()
         assert "code/notes.txt" not in wheel.namelist()
 
