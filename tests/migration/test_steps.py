@@ -127,7 +127,7 @@ def test_a_change_that_changes_nothing_is_refused_instead_of_going_on_for_ever(t
 def test_a_step_outside_of_transactions_after_another_change_is_refused(tree: Tree, empty_database: str) -> None:
     tree.add(TABLE, FILL)
     tree.add("op.execute('ALTER TABLE things ADD COLUMN color text')", BATCHES)
-    with pytest.raises(CommandError, match="has to be the first of its revision"):
+    with pytest.raises(CommandError, match="must be the first of its revision"):
         tree.on(empty_database).up()
     assert tree.on(empty_database).current() == "r1"
 

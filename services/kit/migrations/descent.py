@@ -1,4 +1,4 @@
-"""What going back to an earlier revision takes with it, looked at before anything is done."""
+"""The consequences of a downgrade to an earlier revision, determined before any change."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ class Descent:
     """The way back to an earlier revision.
 
     Attributes:
-        revisions: What is rolled back, the last first, each with its title.
-        losses: Tables and columns that are dropped, with what is in them.
-        refusals: Why it must not be done now; empty if nothing speaks against it.
+        revisions: The revisions to roll back, the last first, each with its title.
+        losses: The tables and columns that are dropped, with their number of rows.
+        refusals: The reasons against the downgrade; empty if it is allowed.
     """
 
     revisions: Sequence[tuple[str, str]]
@@ -27,15 +27,15 @@ class Descent:
 
 
 def target_index(known: Sequence[str], current: int, wanted: str) -> int | None:
-    """Find the revision to go back to.
+    """Find the target revision of a downgrade.
 
     Args:
         known: All revisions, the oldest first.
-        current: Where the database is.
-        wanted: A revision or the beginning of one, `-1` and so on for steps, or `base`.
+        current: The index of the database's revision.
+        wanted: A revision or its prefix, `-1` and so on for steps, or `base`.
 
     Returns:
-        Its index; -1 for the empty database, None if there is no such revision before or at the current one.
+        The index of the target; -1 for the empty database, None if no revision up to the current one matches.
     """
     if wanted == "base":
         return -1
@@ -47,7 +47,7 @@ def target_index(known: Sequence[str], current: int, wanted: str) -> int | None:
 
 
 def losses(connection: Connection, sql: str) -> Iterator[str]:
-    """Yield what statements drop, with how much is in it."""
+    """Yield the tables and columns that statements drop, with their number of rows."""
     dropped = list(dict.fromkeys(_DROPPED_TABLE.findall(sql)))
     for table in dropped:
         yield f"table {table} with {_rows(connection, table)}"

@@ -1,4 +1,4 @@
-"""Called by Alembic for every command; it runs on the connection that `Migrations` hands over."""
+"""Alembic's environment for every command, on the connection of `Migrations`."""
 
 from services.kit.migrations.environment import run_environment
 

@@ -1,4 +1,4 @@
-"""How Alembic is configured, for all services the same."""
+"""The configuration of Alembic, for all services."""
 
 from typing import Any, Literal
 
@@ -10,10 +10,10 @@ from services.kit.migrations.locking import TURNS
 
 
 def run_environment() -> None:
-    """What `env.py` does: run the migrations on the connection it was handed, or print their SQL without one.
+    """Run the migrations on the given connection, or print their SQL without one.
 
-    Each revision is a transaction of its own: it is applied as a whole or not at all, holds its locks no longer than it
-    needs them, and may contain a step outside of transactions.
+    Each revision is a transaction of its own: it is applied as a whole or not at all, holds its locks only as long as
+    it needs them, and may contain a step outside of transactions.
     """
     attributes = context.config.attributes
     options: dict[str, Any] = {
@@ -33,7 +33,7 @@ def run_environment() -> None:
 
 
 def _render(kind: str, item: object, autogenerate: AutogenContext) -> str | Literal[False]:
-    """Writes our own column type as what it is in the database: migrations don't import the code of a release."""
+    """Render the project's column type as its type in the database: migrations do not import the code of a release."""
     if kind == "type" and isinstance(item, JsonText):
         autogenerate.imports.add("from sqlalchemy.dialects import postgresql")
         return "postgresql.JSONB()"

@@ -1,6 +1,7 @@
-"""What the role of a service may do in its database: work with rows, and only add to tables that are append-only.
+"""The privileges of a service's role in its database: change rows, and only add rows to append-only tables.
 
-It owns nothing, so it can change no table, trigger or function. Whoever migrates owns them, and grants the rest.
+The role owns nothing, so it can change no table, trigger or function. The role that migrates owns them and grants the
+privileges.
 """
 
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ _SCHEMA = text("""
 SELECT has_schema_privilege(:role, CAST(:schema AS regnamespace), 'USAGE') AS may_use,
     has_schema_privilege(:role, CAST(:schema AS regnamespace), 'CREATE') AS may_create
 """)
-# A privilege on some columns is less than is needed, and more than nothing.
+# A privilege on some columns is not enough, and yet must be revoked where none is expected.
 _TABLES = text("""
 SELECT c.relname AS name, p.name AS privilege, has_table_privilege(:role, c.oid, p.name) AS whole,
     CASE WHEN p.of_columns THEN has_any_column_privilege(:role, c.oid, p.name)
@@ -55,16 +56,16 @@ ORDER BY name, privilege, grantee
 
 
 class ServiceRoleUnknown(Exception):
-    """The role that a service connects as does not exist."""
+    """The role of a service does not exist."""
 
 
 def give(connection: Connection, metadata: MetaData, role: str) -> None:
-    """Grant a service's role what the models say, and take from it what it has beyond that on their tables.
+    """Grant a service's role the privileges of the models, and revoke all others on their tables.
 
-    Nothing is changed where nothing differs. Tables that only another release has stay as they are.
+    Only differing tables are changed. Tables of another release stay as they are.
 
     Raises:
-        ServiceRoleUnknown: If there is no such role.
+        ServiceRoleUnknown: If the role does not exist.
     """
     _check_role(connection, role)
     schema = _schema(connection)
@@ -79,27 +80,27 @@ def give(connection: Connection, metadata: MetaData, role: str) -> None:
 
 
 def differ(connection: Connection, metadata: MetaData, role: str) -> bool:
-    """Tell whether `give` would change something.
+    """Return whether `give` would change anything.
 
     Raises:
-        ServiceRoleUnknown: If there is no such role.
+        ServiceRoleUnknown: If the role does not exist.
     """
     _check_role(connection, role)
     return any(_tables(connection, metadata, _schema(connection), role))
 
 
 def missing(connection: Connection, metadata: MetaData) -> str:
-    """Tell what the role of this connection may not do and should, as far as the tables are there.
+    """Return the missing privileges of the connection's role, on the tables that exist.
 
-    Only tables are asked for: nothing takes its numbers from a sequence, and whether a role may execute the function of
-    a trigger is not asked when that fires.
+    Only tables are checked: no sequence is used, and PostgreSQL does not check whether a role may execute the function
+    of a trigger that fires.
 
     Args:
-        connection: To the live database, as the service.
+        connection: A connection to the live database, as the service.
         metadata: The tables of the models.
 
     Returns:
-        The tables with what is refused on each; empty if all is granted.
+        The tables with the missing privileges on each; empty if all are granted.
     """
     role, database, schema = connection.execute(_WHO).one()
     if schema is None:
@@ -113,12 +114,12 @@ def missing(connection: Connection, metadata: MetaData) -> str:
 
 
 def differences(connection: Connection, metadata: MetaData, role: str | None) -> Iterator[str]:
-    """Yield what roles may do and should not, and what the service's role may not and should, one line each.
+    """Yield excess privileges of all roles, and missing privileges of the service's role, one line each.
 
     Args:
-        connection: To the live database.
+        connection: A connection to the live database.
         metadata: The tables of the models.
-        role: What the service connects as; None if that is the owner.
+        role: The service's role; None if the service connects as the owner.
     """
     schema = _schema(connection)
     if role is not None:
@@ -156,7 +157,7 @@ def _of_role(connection: Connection, metadata: MetaData, schema: str, role: str)
 
 
 def _tables(connection: Connection, metadata: MetaData, schema: str, role: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield the tables on which a role may do something else than the models say, with what, and if that is missing."""
+    """Yield the differences between a role's privileges and the models: table, privilege, and whether it is missing."""
     wanted = _wanted(metadata)
     quoted = connection.dialect.identifier_preparer.quote_identifier(schema)
     for name, privilege, whole, some in connection.execute(_TABLES, {"role": role, "schema": quoted}).all():

@@ -1,7 +1,7 @@
-"""The turn to migrate where a pooler lends sessions out, so that no lock of a session can stand for it.
+"""The turn to migrate behind a pooler, which shares sessions, so that a session's lock cannot represent the turn.
 
-It is a row with a time limit, kept by a connection of its own, each of whose statements is a transaction. One that
-stayed open would be ended by limits for idle ones, and CREATE INDEX CONCURRENTLY would wait for its snapshot.
+The turn is a row with a time limit, renewed on a connection of its own, each of whose statements is a transaction. An
+open transaction would be ended by the limits for idle ones, and CREATE INDEX CONCURRENTLY would wait for its snapshot.
 """
 
 import threading
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 _BEATS = 6
 _STOP_SECONDS = 10
 
-# The lock is for those that find no table at once. It is not the one of the turn, which may be held for long.
+# The lock serializes processes that find no table at the same time. It differs from the turn's, which may be held long.
 _MAKE = f"""SELECT pg_advisory_xact_lock(hashtext('{LOCK}: {TURNS}'));
 CREATE TABLE IF NOT EXISTS {TURNS} (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS {TURNS} (
     expires_at timestamptz NOT NULL
 )"""
 _LATER = "clock_timestamp() + make_interval(secs => CAST(:seconds AS double precision))"
-# Who migrates without a pooler holds the lock all the time, and so does each transaction of who migrates through one.
+# A migration without a pooler holds the lock all the time, and so does each transaction of one through a pooler.
 _TAKE = text(f"""
 INSERT INTO {TURNS} (holder, expires_at)
 SELECT :holder, {_LATER} WHERE pg_try_advisory_xact_lock(hashtext('{LOCK}'))
@@ -47,8 +47,8 @@ class Lease:
     """One process's turn to migrate a database.
 
     Args:
-        engine: For the connection that keeps the turn.
-        limits: How long it may take to come, and how long it is kept without a sign of life.
+        engine: Opens the connection that renews the turn.
+        limits: How long to wait for the turn, and how long it lasts without a renewal.
     """
 
     def __init__(self, engine: Engine, limits: Limits) -> None:
@@ -60,7 +60,7 @@ class Lease:
 
     @property
     def fence(self) -> str:
-        """What each transaction of the migration begins with: it fails if the turn was lost, and keeps it if not."""
+        """The first statement of each of the migration's transactions: it fails if the turn was lost, else keeps it."""
         return f"""DO $$ BEGIN
 PERFORM pg_advisory_xact_lock(hashtext('{LOCK}'));
 IF NOT EXISTS (SELECT FROM {TURNS} WHERE holder = '{self._holder}' AND expires_at > clock_timestamp()) THEN
@@ -70,7 +70,7 @@ END $$"""
 
     @contextmanager
     def held(self) -> Iterator["Lease"]:
-        """Waits for the turn, and keeps it for the block.
+        """Wait for the turn, and keep it for the block.
 
         Raises:
             MigrationsBusy: If the turn did not come in time.
@@ -90,7 +90,7 @@ END $$"""
 
     @contextmanager
     def fenced(self, engine: Engine) -> Iterator[Connection]:
-        """Opens the connection that migrates. No fence is before statements outside of transactions: the clock is."""
+        """Open the connection that migrates; outside of transactions, the clock guards statements in the fence's place."""
 
         def check(_connection: Connection, cursor: Any, *_: object) -> None:
             if cursor.connection.autocommit and time.monotonic() > self._ours_until:
@@ -108,22 +108,22 @@ END $$"""
         while not ended.wait(self._limits.lease_seconds / _BEATS):
             try:
                 if not self._ours_after(_RENEW):
-                    # Whatever the migration does next finds out.
+                    # The migration's next statement detects the loss.
                     return
             except DBAPIError as error:
                 log.warning("migration_turn_not_renewed", error=str(error.orig))
 
     def _ours_after(self, statement: TextClause) -> bool:
-        asked = time.monotonic()
+        sent_at = time.monotonic()
         if not self._execute(statement, holder=self._holder, seconds=self._limits.lease_seconds):
             return False
-        self._ours_until = asked + self._limits.lease_seconds
+        self._ours_until = sent_at + self._limits.lease_seconds
         return True
 
     def _give_back(self, keeper: threading.Thread) -> None:
-        """What can't be given back is free when its time is up."""
+        """Release the turn; after a failure it ends with its time limit."""
         if keeper.is_alive():
-            log.warning("migration_turn_not_released", error="its connection does not answer")
+            log.warning("migration_turn_not_released", error="its connection does not respond")
             return
         try:
             if self._ours_until:
@@ -135,7 +135,7 @@ END $$"""
                 self._connection.close()
 
     def _execute(self, statement: TextClause, **parameters: object) -> int:
-        """Executes a statement on the connection that is kept, or on a new one if that has failed."""
+        """Execute a statement on the kept connection, or on a new one after a failure."""
         if self._connection is None:
             self._connection = self._engine.connect()
         try:

@@ -1,4 +1,4 @@
-"""How migrations keep out of each other's way and of the traffic's."""
+"""Locks of migrations: one migration at a time, without holding up the traffic."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 
-#: The table with whose turn it is where sessions are lent out (`lease.py`).
+#: The table with the turn to migrate behind a pooler (`lease.py`).
 TURNS = "alembic_turn"
-#: The advisory lock of who migrates; releases before this one know no other.
+#: The advisory lock of a migration, the only one that earlier releases use.
 LOCK = "innosystem migrations"
 
 _POLL_SECONDS = 0.1
@@ -30,17 +30,17 @@ class MigrationsBusy(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a migration waits, and how often it tries.
+    """The limits of a migration.
 
     Attributes:
-        lock_timeout_seconds: How long a statement waits for a lock on a table. Whatever comes to that table after it
-            waits behind it, so this is for how long a migration can hold up the traffic: shorter than the services wait
-            for a lock themselves, or they would refuse calls meanwhile.
+        lock_timeout_seconds: How long a statement waits for a lock on a table. Later statements on that table queue
+            behind it, so this is how long a migration can hold up the traffic: shorter than the services' own lock
+            timeout, or they would refuse calls.
         statement_timeout_seconds: How long a statement may run.
-        attempts: How often a revision that got no lock, or that met a deadlock, is tried in all.
-        retry_seconds: The pause after the first try; it doubles with each.
+        attempts: How many attempts a revision has in all, after lock timeouts and deadlocks.
+        retry_seconds: The pause after the first attempt; it doubles with each further one.
         turn_seconds: How long to wait for another process that is migrating the same database.
-        lease_seconds: How long a process that migrates through a pooler keeps its turn without a sign of life.
+        lease_seconds: How long a process that migrates through a pooler keeps its turn without a renewal.
     """
 
     lock_timeout_seconds: float = 0.2
@@ -51,7 +51,7 @@ class Limits:
     lease_seconds: float = 30
 
     def settings(self) -> dict[str, int]:
-        """PostgreSQL's settings for a session, in milliseconds."""
+        """Return PostgreSQL's settings for a session, in milliseconds."""
         return {
             "lock_timeout": int(self.lock_timeout_seconds * 1000),
             "statement_timeout": int(self.statement_timeout_seconds * 1000),
@@ -60,11 +60,10 @@ class Limits:
 
 @contextmanager
 def turn(connection: Connection, limits: Limits) -> Iterator[None]:
-    """Lets one process migrate a database while the others wait.
+    """Let one process migrate a database while the others wait.
 
-    They ask again and again, because a statement that waits for the lock would hold a snapshot, and CREATE INDEX
-    CONCURRENTLY waits for those: the two would wait for each other. The lock belongs to the session, because a
-    migration may take several transactions.
+    Waiting processes poll, because a statement that waits for the lock would hold a snapshot, for which CREATE INDEX
+    CONCURRENTLY waits: a deadlock. The lock belongs to the session, because a migration may take several transactions.
 
     Raises:
         MigrationsBusy: If the turn did not come in time.
@@ -79,10 +78,10 @@ def turn(connection: Connection, limits: Limits) -> Iterator[None]:
 
 
 def until_ours(take: Callable[[], bool], limits: Limits) -> None:
-    """Tries to take the turn, again and again.
+    """Try repeatedly to take the turn.
 
     Raises:
-        MigrationsBusy: If it did not come in time.
+        MigrationsBusy: If the turn did not come in time.
     """
     deadline = time.monotonic() + limits.turn_seconds
     while not take():
@@ -94,7 +93,7 @@ def until_ours(take: Callable[[], bool], limits: Limits) -> None:
 
 
 def tried_again(action: Callable[[], T], connection: Connection, limits: Limits) -> T:
-    """Runs a migration again when a lock was in its way. What it has committed is not done again."""
+    """Run a migration, and repeat it after a lock timeout or a deadlock. Committed revisions are not repeated."""
     for attempt in stamina.retry_context(
         on=_in_the_way,
         attempts=limits.attempts,
@@ -114,7 +113,7 @@ def _in_the_way(error: Exception) -> bool:
 
 
 def _take(connection: Connection) -> bool:
-    """Takes the lock, and gives it back if a process behind a pooler has its turn: those can't keep the lock."""
+    """Take the lock; release it if a process behind a pooler has the turn, which cannot hold the lock."""
     if not _ask(connection, "pg_try_advisory_lock"):
         return False
     free = not connection.scalar(_TURNS_EVER) or not connection.scalar(_TURN_TAKEN)
@@ -123,6 +122,6 @@ def _take(connection: Connection) -> bool:
 
 
 def _ask(connection: Connection, function: str) -> bool:
-    answer = bool(connection.execute(text(f"SELECT {function}(hashtext(:lock))"), {"lock": LOCK}).scalar_one())
+    done = bool(connection.execute(text(f"SELECT {function}(hashtext(:lock))"), {"lock": LOCK}).scalar_one())
     connection.commit()
-    return answer
+    return done

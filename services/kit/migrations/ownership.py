@@ -1,26 +1,26 @@
-"""Whose database it is. It says so itself, in a column beside its revision, which the migrations have put there."""
+"""The owner of a database: a service, in a column beside the revision, which the migrations created."""
 
 from sqlalchemy import Connection, text
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
-#: The revisions of a database and whose it is, in one query that also fits before there was the column.
+#: The revisions and the owner of a database, in a query that works without the column as well.
 REVISIONS = (
     "SELECT to_jsonb(v) ->> 'version_num' AS revision, to_jsonb(v) ->> 'service' AS service FROM alembic_version v"
 )
 
 
 class DatabaseOfAnother(Exception):
-    """A service is led to the database of another one."""
+    """A service is connected to the database of another service."""
 
     def __init__(self, service: str, owner: str) -> None:
         super().__init__(f"this is the database of {owner}, not of {service}: look at {service.upper()}_DATABASE_URL")
 
 
 def check_owner(connection: Connection, service: str) -> str | None:
-    """Return whose database it is; None if it does not say.
+    """Return the owner of a database; None if the database does not name it.
 
     Raises:
-        DatabaseOfAnother: If it says that it is another service's.
+        DatabaseOfAnother: If the owner is another service.
     """
     if not connection.scalar(_EVER_MIGRATED):
         return None

@@ -1,7 +1,7 @@
-"""How a live database differs from the models, in words.
+"""The differences between a live database and the models, in words.
 
-The models' tables are made in a schema that is rolled back, and the catalogues of the two are compared. So the same
-server puts both into words, and CHECK constraints, triggers and their functions are compared as well.
+The models' tables are created in a schema that is rolled back, and the catalogues of the two are compared. The same
+server thereby renders both, and CHECK constraints, triggers and their functions are compared as well.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, MetaData, text
 from services.kit.migrations import grants
 from services.kit.migrations.locking import TURNS
 
-# Alembic's own table and that of the turns are not in the models.
+# Alembic's table and that of the turns are not in the models.
 _TABLES = f"""
 SELECT c.oid, c.relname AS name, c.reloptions AS parameters, c.relpersistence::text AS persistence,
     c.relrowsecurity AS policed FROM pg_class c
@@ -31,13 +31,13 @@ JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
 """  # noqa: S608
-# NOT NULL, a constraint since PostgreSQL 18, is told with the columns.
+# NOT NULL, a constraint since PostgreSQL 18, is compared with the columns.
 _CONSTRAINTS = f"""
 SELECT t.name || '.' || c.conname AS name, c.contype::text AS kind, pg_get_constraintdef(c.oid, true) AS definition
 FROM ({_TABLES}) t JOIN pg_constraint c ON c.conrelid = t.oid
 WHERE c.contype IN ('c', 'f', 'p', 'u', 'x')
 """  # noqa: S608
-# The indexes of constraints are told with those.
+# The indexes of constraints are compared with the constraints.
 _INDEXES = f"""
 SELECT t.name || '.' || i.relname AS name, pg_get_indexdef(x.indexrelid, 0, true) AS definition, x.indisvalid AS valid
 FROM ({_TABLES}) t JOIN pg_index x ON x.indrelid = t.oid JOIN pg_class i ON i.oid = x.indexrelid
@@ -52,14 +52,14 @@ FROM ({_TABLES}) t JOIN pg_trigger g ON g.tgrelid = t.oid
 WHERE NOT g.tgisinternal
 """  # noqa: S608
 
-# A rule can put something else in the place of a statement.
+# A rule can replace a statement.
 _RULES = f"""
 SELECT t.name || '.' || r.rulename AS name, pg_get_ruledef(r.oid, true) AS definition
 FROM ({_TABLES}) t JOIN pg_rewrite r ON r.ev_class = t.oid
 """  # noqa: S608
 
-# Those of extensions are not ours. The text has the schema in it, which is another one for the models. How lines are
-# indented says nothing; where they end does, because of comments.
+# Functions of extensions are left out. The schema in the text differs for the models and is removed. Indentation is
+# ignored; line ends matter, because of comments.
 _FUNCTIONS = r"""
 SELECT p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
     regexp_replace(
@@ -80,7 +80,7 @@ _KINDS = {"c": "check constraint", "f": "foreign key", "p": "primary key", "u": 
 
 @dataclass(frozen=True)
 class _Catalogue:
-    """What a schema consists of, by name; the names of all but tables begin with that of their table."""
+    """The parts of a schema by name; all names except those of tables begin with that of their table."""
 
     tables: Mapping[str, Any]
     columns: Mapping[str, Any]
@@ -92,14 +92,14 @@ class _Catalogue:
 
 
 def differences(connection: Connection, metadata: MetaData, service_role: str | None = None) -> list[str]:
-    """How the database differs from the models, one line each, ordered; empty if it does not.
+    """Return the differences between the database and the models, a line each, in order; empty without differences.
 
-    Nothing is left behind, and no lock is taken on a table. The user needs the right to make a schema.
+    The check leaves nothing behind and locks no table. The user needs the privilege to create a schema.
 
     Args:
-        connection: To the live database, as its owner.
+        connection: A connection to the live database, as its owner.
         metadata: The tables of the models.
-        service_role: What the service connects as; None if that is the owner.
+        service_role: The service's role; None if the service connects as the owner.
     """
     schema = f"innosystem_check_{uuid4().hex}"
     try:
@@ -107,7 +107,7 @@ def differences(connection: Connection, metadata: MetaData, service_role: str | 
         found = _read(connection, live)
         rights = list(grants.differences(connection, metadata, service_role))
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-        # The definitions name tables without their schema when it is the one that names are looked up in.
+        # Definitions omit the schema of tables in the search path.
         connection.execute(text(f"SET LOCAL search_path TO {schema}"))
         metadata.create_all(connection, checkfirst=False)
         return [*_differences(found, _read(connection, schema)), *rights]
@@ -127,7 +127,7 @@ def _read(connection: Connection, schema: str) -> _Catalogue:
 def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
     yield from _compared(live.tables, models.tables, lambda name, _: f"table {name}", _table)
     yield from _compared(live.functions, models.functions, lambda name, _: f"function {name}", _definition)
-    # Of a table that only one of them has, no more is said.
+    # A table that only one of them has is not compared further.
     both = live.tables.keys() & models.tables.keys()
     live, models = _of(live, both), _of(models, both)
     yield from _parameters(live.tables, models.tables, both)
@@ -139,7 +139,7 @@ def _differences(live: _Catalogue, models: _Catalogue) -> Iterator[str]:
 
 
 def _parameters(live: Mapping[str, Any], models: Mapping[str, Any], tables: set[str]) -> Iterator[str]:
-    """Storage parameters that the models name. What an operator has set beside them is the operator's."""
+    """Yield differing storage parameters of the models. Parameters that an operator has set beside them are allowed."""
     for name in sorted(tables):
         found = dict(parameter.split("=", 1) for parameter in live[name].parameters or ())
         for parameter in models[name].parameters or ():

@@ -5,12 +5,12 @@ After: ${down_revision | comma,n}
 
 Rules: the release before this one runs on the new schema while pods are replaced, so expand, deploy, contract:
 - A new column may be null or has a default. NOT NULL comes later, by a CHECK that was validated.
-- Nothing is renamed, and nothing is dropped before the release after next; what is dropped then is named to the linter
-  with its reason: lint_exclude = ("ban-drop-column",).
-- An index on a table with rows is made CONCURRENTLY, in a revision of its own, under `with outside_transaction():`.
-- A CHECK or foreign key is added NOT VALID, and validated by a revision of its own, under `with outside_transaction():`.
-- Data is changed by `in_batches(...)`, in a revision of its own.
-- Every step can go back. (`outside_transaction` and `in_batches` are imported from services.kit.migrations.steps.)
+- Rename nothing, and drop nothing before the release after next; then list the drop for the linter with its reason:
+  lint_exclude = ("ban-drop-column",).
+- Create an index on a table with rows CONCURRENTLY, in a revision of its own, under `with outside_transaction():`.
+- Add a CHECK or foreign key NOT VALID, and validate it in a revision of its own, under `with outside_transaction():`.
+- Change data by `in_batches(...)`, in a revision of its own.
+- Every step can be rolled back. (Import `outside_transaction` and `in_batches` from services.kit.migrations.steps.)
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,7 @@
-"""Whether a service may serve from its database, looked at once after each start.
+"""The check of a service's database, once after each start: whether the service may serve from it.
 
-Alembic is imported only where a database is not at the head of the revisions: it takes 8 MB, which a service would
-keep for as long as it runs.
+Alembic is imported only if a database is not at the head of the revisions: it takes 8 MB, which a service would keep
+for as long as it runs.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ Mode = Literal["validate", "migrate", "warn"]
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISIONS = text(REVISIONS)
-# In a query that also fits before there was the column.
+# In a query that works without the column as well.
 _PAGE_TOKEN_KEY = text(
     "SELECT decode(substr(to_jsonb(v) ->> 'page_token_key', 3), 'hex') FROM alembic_version v LIMIT 1"
 )
 
 
-async def _not_known() -> bool:
+async def _unknown() -> bool:
     return False
 
 
@@ -50,7 +50,7 @@ async def _no_key() -> bytes:
 
 
 class RightsMissing(Exception):
-    """The database refuses the role of a service what it needs: it can't serve until that is granted."""
+    """The role of a service lacks privileges in the database: the service cannot serve until they are granted."""
 
     def __init__(self, service: str, refused: str) -> None:
         super().__init__(f"{refused}: grant it, or run innosystem migrate up {service} as the owner")
@@ -58,26 +58,26 @@ class RightsMissing(Exception):
 
 @dataclass
 class SchemaGate:
-    """A health check that passes only when the database answers and has the schema that the code needs.
+    """A health check that passes only if the database responds and has the schema that the code needs.
 
-    The schema is looked at when the database is reachable for the first time, so a service may start before its
-    database. A migration that takes longer than a health check goes on, and the next check waits for it.
+    The schema is checked when the database is reachable for the first time, so a service may start before its database.
+    A migration that takes longer than a health check continues, and the next check waits for it.
 
     Attributes:
-        migrations: Makes those of the service.
-        mode: What to do with a database behind the code: `validate` ends the process, `migrate` applies what is
-            pending, `warn` logs it.
-        reachable: Asks the database for a sign of life; raises if it gives none.
-        at_head: Whether the database is at the head of the revisions; False if that is not known.
-        refused: Tells what the service may not do in the database and has to; empty if there is nothing.
-        read_key: Reads the key of page tokens, which is the database's own.
-        service: Its name, for messages.
+        migrations: Creates the migrations of the service.
+        mode: How to treat a database behind the code: `validate` ends the process, `migrate` applies the pending
+            migrations, `warn` logs them.
+        reachable: Checks the database; raises if it is unavailable.
+        at_head: Whether the database is at the head of the revisions; False if unknown.
+        refused: Returns the missing privileges of the service; empty if none is missing.
+        read_key: Reads the key of page tokens, which belongs to the database.
+        service: The name of the service, for messages.
     """
 
     migrations: "Callable[[], Migrations]"
     mode: Mode
     reachable: Callable[[], Awaitable[None]]
-    at_head: Callable[[], Awaitable[bool]] = _not_known
+    at_head: Callable[[], Awaitable[bool]] = _unknown
     refused: Callable[[], Awaitable[str]] = _nothing
     read_key: Callable[[], Awaitable[bytes]] = _no_key
     service: str = ""
@@ -87,7 +87,7 @@ class SchemaGate:
 
     @classmethod
     def of(cls, service: str, settings: DatabaseSettings, metadata: MetaData, database: Database) -> Self:
-        """Makes the gate of a service from its settings; its `__main__` does so."""
+        """Create the gate of a service from its settings, for its `__main__`."""
 
         def migrations() -> "Migrations":
             from services.kit.migrations.tree import Migrations
@@ -105,7 +105,7 @@ class SchemaGate:
             try:
                 return await _revisions(database) == [(head(service), service)]
             except (DBAPIError, SchemaBehind):
-                # Not that it is out of reach, which is an error of ours. Alembic will find out, and it will be told.
+                # Alembic will find the reason. An unreachable database raises an error of the data layer instead.
                 return False
 
         async def refused() -> str:
@@ -114,19 +114,19 @@ class SchemaGate:
 
         async def read_key() -> bytes:
             async with database.transaction(read_only=True) as transaction:
-                # A database behind this release, which is only warned of, has none.
+                # A database behind this release, served in the mode `warn`, has none.
                 return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or settings.page_token_key
 
         return cls(migrations, settings.schema_check, database.check, at_head, refused, read_key, service)
 
     async def check(self) -> None:
-        """Passes when the service may serve.
+        """Check that the service may serve.
 
         Raises:
-            StartupError: If the database is behind the code, could not be migrated, or is that of another service: the
-                service can't run.
-            DatabaseUnavailable: If the database can't be reached now.
-            RightsMissing: If it refuses the service what it needs, now.
+            StartupError: If the database is behind the code, could not be migrated, or belongs to another service: the
+                service cannot run.
+            DatabaseUnavailable: If the database is unavailable now.
+            RightsMissing: If the service lacks privileges now.
         """
         await self.reachable()
         if self._looking is None:
@@ -139,17 +139,17 @@ class SchemaGate:
                 self._looking = None
 
     def page_token_key(self) -> bytes:
-        """Return the key that signs page tokens: the same in all replicas, however each is led to the database.
+        """Return the key that signs page tokens: the same in all replicas, independent of their database addresses.
 
         Raises:
-            DatabaseUnavailable: If it has not been read yet.
+            DatabaseUnavailable: If the key has not been read yet.
         """
         if not self._key:
             raise DatabaseUnavailable
         return self._key
 
     def before(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:
-        """Makes background work wait until the schema is the right one: without it that would crash first."""
+        """Return background work that waits until the check has passed: without the schema it would crash first."""
 
         async def wait_and_work() -> None:
             await self._passed.wait()
@@ -158,7 +158,7 @@ class SchemaGate:
         return wait_and_work
 
     async def _look_once(self) -> None:
-        # First, because a schema or a revision that can't be read looks as if it was not there.
+        # First, because a schema or a revision that cannot be read looks as if it did not exist.
         if refused := await self.refused():
             raise RightsMissing(self.service, refused)
         if not await self.at_head():
@@ -171,7 +171,7 @@ class SchemaGate:
         from services.kit.migrations.locking import MigrationsBusy
 
         try:
-            self._bring_about_or_refuse(self.migrations())
+            self._migrate_or_refuse(self.migrations())
         except DatabaseOfAnother as error:
             raise StartupError(str(error)) from error
         except (CommandError, DBAPIError, MigrationsBusy) as error:
@@ -179,12 +179,12 @@ class SchemaGate:
                 raise known from error
             raise StartupError(f"can't {self.mode} the schema of the database: {_line(error)}") from error
 
-    def _bring_about_or_refuse(self, migrations: "Migrations") -> None:
+    def _migrate_or_refuse(self, migrations: "Migrations") -> None:
         owner = migrations.check_owner()
         current = migrations.current()
         if not migrations.knows(current):
             if owner is None:
-                # A later release of ours would have found, or made, the column.
+                # A later release would have found, or created, the column.
                 raise StartupError(
                     f"{current}, the revision of the database, is of another service, or of a release long ago: "
                     f"look at {migrations.service.upper()}_DATABASE_URL"
@@ -207,12 +207,12 @@ class SchemaGate:
 
 
 def head(service: str) -> str:
-    """The last revision of a service, as the file HEAD beside its revisions has it; a test compares the two."""
+    """Return the last revision of a service, from the file HEAD beside its revisions; a test compares the two."""
     return (resources.files("services") / service / "migrations" / "HEAD").read_text(encoding="utf-8").strip()
 
 
 async def _revisions(database: Database) -> list[tuple[str, str | None]]:
-    """The revisions that a database is at, each with whose it is."""
+    """Return the revisions of a database, each with its owner."""
     async with database.transaction(read_only=True) as transaction:
         if not await transaction.connection.scalar(_EVER_MIGRATED):
             return []

@@ -1,4 +1,4 @@
-"""Steps of a migration that must not be one transaction. Each stands in a revision of its own."""
+"""Steps of a migration that must not be one transaction. Each needs a revision of its own."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,21 +15,21 @@ _PASSES_MAX = 10
 
 @contextmanager
 def outside_transaction() -> Iterator[None]:
-    """Runs what PostgreSQL refuses in a transaction, or what should not be one; each statement commits by itself.
+    """Run statements outside of a transaction, where PostgreSQL requires it or they take long; each commits by itself.
 
-    For CREATE INDEX CONCURRENTLY and VALIDATE CONSTRAINT: neither is in the way of the traffic, so they may wait for
-    locks and run for as long as they need. Through a pooler nothing can be set for them: they have the limits of the
-    role or the database, which are none unless an operator has set some.
+    For CREATE INDEX CONCURRENTLY and VALIDATE CONSTRAINT: neither holds up the traffic, so they may wait for locks and
+    run for as long as they need. Through a pooler, limits cannot be set for them: those of the role or the database
+    apply, which are none unless an operator has set some.
 
         with outside_transaction():
-            op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_jobs_queue")  # what an interrupted run left is not valid
+            op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_jobs_queue")  # an interrupted run leaves an invalid index
             op.create_index("ix_jobs_queue", "jobs", ["queue"], postgresql_concurrently=True)
 
     Raises:
-        CommandError: If the revision has changed something before: an interruption would leave it half done.
+        CommandError: If the revision has made changes before: an interruption would leave it half done.
     """
     with _step_of_its_own() as context:
-        # The session may be somebody else's with the next statement.
+        # Through a pooler, the next statement may run in another session.
         names = () if _pooled(context) else ("lock_timeout", "statement_timeout")
         for name in names:
             op.execute(f"SET {name} = 0")
@@ -39,31 +39,31 @@ def outside_transaction() -> Iterator[None]:
 
 
 def in_batches(table: str, *, change: str, where: str, key: str = "id", rows: int = 1000) -> int:
-    """Changes the rows of a table a few at a time, and commits in between: no row is locked for long.
+    """Change the rows of a table in batches, with a commit after each: no row is locked for long.
 
         in_batches("jobs", change="queue = 'default'", where="queue IS NULL")
 
-    After an interruption the migration is run again, and only what is left is done: `where` tells it, so `change` has
-    to make it false. The batches go along the key, and passes are made until one finds nothing, because rows come
-    meanwhile.
+    After an interruption, a new run of the migration changes only the remaining rows, which `where` selects: `change`
+    must make it false. The batches follow the key, and passes repeat until one finds nothing, because rows may be added
+    in the meantime.
 
     Args:
-        table: Its name.
-        change: What stands after SET.
-        where: What is true for the rows that still have to be changed.
+        table: The name of the table.
+        change: The assignments after SET.
+        where: The condition of the rows that remain to be changed.
         key: A unique, indexed column.
-        rows: How many are changed in one transaction.
+        rows: How many rows are changed in one transaction.
 
     Returns:
-        How many rows were changed by this run.
+        How many rows this run has changed.
 
     Raises:
-        CommandError: If the revision has changed something before, a changed row still has to be changed, or rows that
-            have to be changed come as fast as they are.
+        CommandError: If the revision has made changes before, a changed row still meets the condition, or new rows that
+            meet it are added as fast as they are changed.
     """
     with _step_of_its_own() as context:
         if context.as_sql:
-            context.impl.static_output(f"-- Again and again, until no row is changed; at most {rows} rows each time:")
+            context.impl.static_output(f"-- Repeat until no row is changed; at most {rows} rows each time:")
             op.execute(_batch(table, change, where, key, after=False).replace(":rows", str(rows)))
             return 0
         connection = op.get_bind()
@@ -74,24 +74,24 @@ def in_batches(table: str, *, change: str, where: str, key: str = "id", rows: in
                 return changed
             changed += found
         raise CommandError(
-            f"rows of {table} where {where} keep coming: deploy first what writes them as they should be"
+            f"rows of {table} where {where} keep coming: deploy the release that writes the right values first"
         )
 
 
 def _pass(connection: Connection, rows: int, batch: Callable[[bool], str]) -> int:
-    """Goes through the table once and answers how many rows were changed."""
+    """Walk through the table once and return the number of changed rows."""
     changed = 0
     found = _changed(connection, batch(False), rows=rows)
     while found.changed:
         if found.remaining:
-            raise CommandError("a row still has to be changed after it was changed: this would go on for ever")
+            raise CommandError("a changed row still meets the condition: the migration would never end")
         changed += found.changed
         found = _changed(connection, batch(True), rows=rows, last=found.last)
     return changed
 
 
 def _changed(connection: Connection, batch: str, **parameters: Any) -> Row[Any]:
-    """Changes a batch in a transaction that begins as every other: through a pooler, limits come with that only."""
+    """Change a batch in a regular transaction, whose beginning sets the limits behind a pooler."""
     driver: Any = connection.connection.driver_connection
     driver.autocommit = False
     try:
@@ -127,12 +127,12 @@ def _step_of_its_own() -> Iterator[MigrationContext]:
     context = op.get_context()
     if not context.as_sql and op.get_bind().scalar(text("SELECT pg_current_xact_id_if_assigned() IS NOT NULL")):
         raise CommandError(
-            "a step outside of transactions has to be the first of its revision: an interruption would leave what "
-            "stands before it done, and the revision not"
+            "a step outside of transactions must be the first of its revision: an interruption would leave the "
+            "earlier steps applied, and the revision not"
         )
     try:
         with context.autocommit_block():
             yield context
     except PendingRollbackError as error:
-        # Alembic commits when the block is left, also after the connection was lost, and that hides the loss.
+        # Alembic commits at the end of the block, even after the connection was lost, which hides the loss.
         raise (error.__context__ or error) from None

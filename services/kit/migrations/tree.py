@@ -1,4 +1,4 @@
-"""The revisions of a service, and what is done with them."""
+"""The revisions of a service, and the operations on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,18 +29,18 @@ from services.kit.migrations.ownership import check_owner
 class Migrations:
     """The migrations of one service.
 
-    Several processes may start at once: one of them migrates while the others wait for it. Each revision is a
-    transaction, so a database is never left in the middle of one, unless the revision has steps outside of it.
+    If several processes start together, one of them migrates while the others wait. Each revision is a transaction, so
+    a database is never left in the middle of one, unless the revision has steps outside of it.
 
     Attributes:
         service: The service's name, such as `jobs`.
         url: The address of its database.
-        metadata: Its tables as the code expects them.
-        limits: How long migrations wait, and how often they try.
+        metadata: The tables that the code expects.
+        limits: The limits of waits and attempts.
         connect_timeout_seconds: How long opening a connection may take.
-        pooled: Whether a pooler such as PgBouncer stands between, in session or transaction mode.
-        service_role: The role that the service connects as, where that is not the owner: each move ends with the grants
-            that it needs.
+        pooled: Whether a pooler such as PgBouncer is in between, in session or transaction mode.
+        service_role: The service's role, if it is not the owner: each upgrade or downgrade ends with the grants that it
+            needs.
     """
 
     service: str
@@ -57,33 +57,33 @@ class Migrations:
         return Path(str(resources.files("services") / self.service / "migrations"))
 
     def up(self, revision: str = "head") -> None:
-        """Applies what is pending up to a revision.
+        """Apply the pending revisions up to one of them.
 
         Raises:
             MigrationsBusy: If another process was migrating for too long.
-            DatabaseOfAnother: If it is the database of another service.
+            DatabaseOfAnother: If the database belongs to another service.
             ServiceRoleUnknown: If the role of the service does not exist.
         """
         self._move(lambda config: command.upgrade(config, revision))
 
     def down(self, revision: str) -> None:
-        """Rolls back to a revision; `-1` for one step, `base` for all.
+        """Roll back to a revision; `-1` for one step, `base` for all.
 
         Raises:
             MigrationsBusy: If another process was migrating for too long.
-            DatabaseOfAnother: If it is the database of another service.
-            CommandError: If there is no such revision, or something speaks against it; nothing is done then.
+            DatabaseOfAnother: If the database belongs to another service.
+            CommandError: If the revision does not exist, or the downgrade is refused; nothing is changed then.
         """
         if refusals := self.descent(revision).refusals:
             raise CommandError("; ".join(refusals))
         self._move(lambda config: command.downgrade(config, revision))
 
     def descent(self, revision: str) -> Descent:
-        """Look what going back to a revision would do; nothing is changed.
+        """Return the consequences of a downgrade to a revision, without changing anything.
 
         Raises:
-            CommandError: If there is no such revision before that of the database.
-            DatabaseOfAnother: If it is the database of another service.
+            CommandError: If the revision is not an earlier one.
+            DatabaseOfAnother: If the database belongs to another service.
         """
         self.check_owner()
         known = self.history()
@@ -92,7 +92,7 @@ class Migrations:
         at = names.index(current) if current in names else -1
         target = target_index(names, at, revision)
         if target is None or (current is not None and at < 0):
-            raise CommandError(f"there is no way back from {current or 'an empty database'} to {revision}")
+            raise CommandError(f"no downgrade leads from {current or 'an empty database'} to {revision}")
         back = known[target + 1 : at + 1][::-1]
         if not back:
             return Descent([], [], [])
@@ -101,35 +101,35 @@ class Migrations:
             self._config(output=printed), f"{current}:{names[target] if target >= 0 else 'base'}", sql=True
         )
         with self._connection() as connection:
-            asked = [text(query) for name, _ in back if (query := self._refuses_down(name))]
-            refusals = [reason for query in asked if (reason := connection.scalar(query))]
+            queries = [text(query) for name, _ in back if (query := self._refuses_down(name))]
+            refusals = [reason for query in queries if (reason := connection.scalar(query))]
             return Descent(back, list(losses(connection, printed.getvalue())), refusals)
 
     def new(self, message: str) -> Path:
-        """Writes a migration from the template, filled with how the models differ from the database, and HEAD."""
+        """Write a migration from the template, with the differences between models and database, and HEAD."""
         written: list[Any] = []
         self._run(lambda config: written.append(command.revision(config, message, autogenerate=True)))
         (self.versions / "HEAD").write_text(f"{written[0].revision}\n", encoding="utf-8")
         return Path(written[0].path)
 
     def current(self) -> str | None:
-        """The revision the database is at, or None if it was never migrated."""
+        """Return the revision of the database, or None if it was never migrated."""
         with self._connection() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     def history(self) -> list[tuple[str, str]]:
-        """All revisions with their titles, the oldest first."""
+        """Return all revisions with their titles, the oldest first."""
         return [(step.revision, step.doc) for step in reversed(list(self._scripts().walk_revisions()))]
 
     def pending(self) -> list[str]:
-        """The revisions that the code has and the database has not, the oldest first.
+        """Return the revisions that the code has and the database lacks, the oldest first.
 
-        A database ahead of the code (the release after this one migrated it) has nothing pending.
+        A database ahead of the code, migrated by a later release, has no pending revisions.
         """
         return self.after(self.current())
 
     def after(self, revision: str | None) -> list[str]:
-        """The revisions after one, the oldest first; none after one that the code does not know."""
+        """Return the revisions after one, the oldest first; none after a revision of another release."""
         known = [each for each, _ in self.history()]
         if revision is None:
             return known
@@ -140,12 +140,12 @@ class Migrations:
         return revision is None or revision in [each for each, _ in self.history()]
 
     def differences(self) -> list[str]:
-        """How the database differs from the models, in words; empty if it does not."""
+        """Return the differences between the database and the models, in words; empty without differences."""
         with self._connection() as connection:
             return schema.differences(connection, self.metadata, self.service_role)
 
     def rights_differ(self) -> bool:
-        """Whether the service's role may do more or less than the models say; a move sets it right.
+        """Return whether the privileges of the service's role differ from the models; `up` and `down` correct them.
 
         Raises:
             ServiceRoleUnknown: If the role of the service does not exist.
@@ -156,27 +156,27 @@ class Migrations:
             return grants.differ(connection, self.metadata, self.service_role)
 
     def sql(self) -> str:
-        """The SQL of what is pending, as `psql` can run it; empty if nothing is."""
+        """Return the SQL of the pending revisions, for `psql`; empty if none is pending."""
         current = self.current()
         return self.sql_between(current, "head") if self.after(current) else ""
 
     def sql_between(self, start: str | None, end: str) -> str:
-        """The SQL that leads from one revision (None for the empty database) to a later one. Asks no database."""
+        """Return the SQL from one revision (None for the empty database) to a later one, without using a database."""
         limits = "".join(f"SET {name} = {value};\n" for name, value in self.limits.settings().items())
         printed = StringIO()
         command.upgrade(self._config(output=printed), f"{start}:{end}" if start else end, sql=True)
         return f"{limits}\n{printed.getvalue()}"
 
     def linted_without(self, revision: str) -> tuple[str, ...]:
-        """The rules that the linter leaves out for a revision, which names them in `lint_exclude`."""
+        """Return the linter's rules that are disabled for a revision, which lists them in `lint_exclude`."""
         return tuple(getattr(self._scripts().get_revision(revision).module, "lint_exclude", ()))
 
     def _refuses_down(self, revision: str) -> str:
-        """Return the query of a revision that tells why it must not be rolled back now, in no row or one."""
+        """Return the query of a revision that selects the reason against its rollback, in no row or one."""
         return str(getattr(self._scripts().get_revision(revision).module, "refuses_down", ""))
 
     def _engine(self, fence: str = "") -> Engine:
-        """Makes connections with the limits; through a pooler, these and a fence come with each transaction."""
+        """Create an engine with the limits; through a pooler, each transaction sets them, and begins with the fence."""
         arguments: dict[str, Any] = {
             "application_name": f"innosystem-migrate-{self.service}",
             "connect_timeout": max(2, round(self.connect_timeout_seconds)),
@@ -215,10 +215,10 @@ class Migrations:
                 yield connection
 
     def check_owner(self) -> str | None:
-        """Return whose database it is; None if it does not say.
+        """Return the owner of the database; None if the database does not name it.
 
         Raises:
-            DatabaseOfAnother: If it is not that of this service, as far as it says.
+            DatabaseOfAnother: If the owner is another service.
         """
         with self._connection() as connection:
             return check_owner(connection, self.service)

@@ -1,4 +1,4 @@
-"""A line a call, and a request ID for all lines of the call and for the calls made meanwhile."""
+"""A log line for each call, and a request ID for all lines of the call and its outgoing calls."""
 
 import asyncio
 import re
@@ -14,19 +14,19 @@ from services.kit.observability.caller import Caller, caller
 from services.kit.rpc.layers.call import Call, Context, ended_by
 
 REQUEST_ID_KEY = "x-request-id"
-# What can be put into logs and headers as it is.
+# Text that logs and headers can contain unchanged.
 _SANE = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
 def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
-    """Puts the log around a call.
+    """Wrap a call in its log line.
 
     Args:
         method: The full name of the method: `/package.Service/Method`.
         call: The next layer.
         quiet: Whether the line is for debugging only: probes call every second.
     """
-    # Bound here, once: a logger that is not bound would be at each line.
+    # Bound once: an unbound logger would be bound again for each line.
     log = structlog.get_logger(__name__).bind()
     write = log.debug if quiet else log.info
 
@@ -38,7 +38,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
         begun = time.perf_counter()
         code = "UNKNOWN"
         try:
-            answer = await call(request, context)
+            response = await call(request, context)
         except grpc.aio.AbortError:
             code = context.code().name
             raise
@@ -47,7 +47,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
             raise
         else:
             code = "OK"
-            return answer
+            return response
         finally:
             milliseconds = round((time.perf_counter() - begun) * 1000, 3)
             write("call", code=code, duration_ms=milliseconds, peer=peer)
@@ -56,7 +56,7 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
 
 
 def _request_id(context: Context) -> str:
-    """The caller's request ID if it is sane, else a new one."""
+    """Return the caller's request ID if it is sane, else a new one."""
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID_KEY and isinstance(value, str) and _SANE.fullmatch(value):
             return value

@@ -1,8 +1,8 @@
-"""What the layers around a call hand to one another.
+"""The interface between the layers around a call.
 
-A layer takes the next one and answers a call around it, once a method. It does not see whether the method answers once
-or streams: the innermost call of a stream writes the responses itself and answers None, so that whatever ends the
-stream passes through all layers, in the task of the call.
+A layer wraps the next one, once for each method. Unary and streaming methods look the same to it: the innermost call of
+a stream writes the responses itself and returns None, so that every end of the stream passes through all layers, in the
+task of the call.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,19 +14,19 @@ import grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 Call = Callable[[Any, Context], Awaitable[Any]]
 
-# A deadline travels as the time that is left, which gRPC rounds up. So a caller's own clock is first, and cancels.
+# A deadline is sent as the remaining time, rounded up by gRPC. So the caller's clock expires first, and cancels.
 _ROUNDING_SECONDS = 0.1
 
 
 def ended_by(context: Context) -> grpc.StatusCode:
-    """Whether a call that was cancelled was so by its deadline, or by its caller or the end of the drain."""
+    """Return the cause of a cancelled call: its deadline, or its caller or the end of the drain."""
     remaining: float | None = context.time_remaining()
     expired = remaining is not None and remaining <= _ROUNDING_SECONDS
     return grpc.StatusCode.DEADLINE_EXCEEDED if expired else grpc.StatusCode.CANCELLED
 
 
 def streaming(behavior: Callable[[Any, Context], Any]) -> Call:
-    """Makes a call of a servicer's method that streams its responses.
+    """Wrap a servicer's method that streams its responses in a call.
 
     Args:
         behavior: An async generator, or a coroutine function that writes to the context.

@@ -1,6 +1,6 @@
-"""Refuses calls beyond as many as the server can handle, before they make those in flight slower.
+"""A limit on concurrent calls: calls beyond it are refused before they slow down those in flight.
 
-Streams are counted apart: they last, and hardly cost anything while nothing happens. Watchers must not keep the others
+Streams have a limit of their own: they last long and cost little while idle, and watchers must not keep other calls
 out.
 """
 
@@ -12,7 +12,7 @@ from services.kit.rpc.layers.load import Load
 
 
 def limited(call: Call, load: Load) -> Call:
-    """Puts the limit around a call that answers once."""
+    """Wrap a unary call in the limit."""
 
     async def limited_call(request: Any, context: Context) -> Any:
         if load.calls >= load.calls_max:
@@ -27,7 +27,7 @@ def limited(call: Call, load: Load) -> Call:
 
 
 def limited_stream(call: Call, load: Load) -> Call:
-    """Puts the limit around a call that streams its answers."""
+    """Wrap a call that streams its responses in the limit."""
 
     async def limited_call(request: Any, context: Context) -> Any:
         if load.streams >= load.streams_max:

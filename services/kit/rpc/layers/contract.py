@@ -1,4 +1,4 @@
-"""Reads requests and refuses those that break the rules of the contract."""
+"""The check of requests against the rules of the contract."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,12 @@ from services.kit.rpc.layers.call import Call, Context
 
 
 def checked(call: Call, read: Callable[[bytes], Message]) -> Call:
-    """Puts the check around a call.
+    """Wrap a call in the check.
 
     Args:
-        call: The next layer. It gets the message; the layers outside of this one see the bytes it came in, because
-            bytes that are no such message have to be answered like all other errors.
-        read: Makes the message, or raises a domain error.
+        call: The next layer, which takes the message. The outer layers take the bytes of the request, so that bytes
+            that are no such message fail like all other errors.
+        read: Parses and checks the message, or raises a domain error.
     """
 
     async def checked_call(request: bytes, context: Context) -> Any:

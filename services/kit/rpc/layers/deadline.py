@@ -1,4 +1,4 @@
-"""Does not begin a call that has no time left, and limits one whose caller set no deadline; gRPC ends the others."""
+"""Deadlines: refuse a call without time left, and limit a call without a deadline; gRPC ends all others."""
 
 import asyncio
 from typing import Any
@@ -9,11 +9,11 @@ from services.kit.rpc.layers.call import Call, Context
 
 
 def timed(call: Call, seconds_default: float | None) -> Call:
-    """Puts the deadline around a call.
+    """Wrap a call in the deadline.
 
     Args:
         call: The next layer.
-        seconds_default: How long a call may take whose caller set no deadline; None for as long as it likes.
+        seconds_default: How long a call without a deadline may take; None for no limit.
     """
 
     async def timed_call(request: Any, context: Context) -> Any:
@@ -23,14 +23,14 @@ def timed(call: Call, seconds_default: float | None) -> Call:
         if remaining <= 0:
             return await _refuse(context, "No time was left when the call arrived")
         # gRPC itself cancels the call at its caller's deadline. A timer of the event loop would cost as much as all
-        # other layers but the log do.
+        # other layers except the log.
         return await call(request, context)
 
     return timed_call
 
 
 async def _limited(call: Call, request: Any, context: Context, seconds: float | None) -> Any:
-    """A call for which gRPC knows no deadline."""
+    """Run a call without a deadline of its caller."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:

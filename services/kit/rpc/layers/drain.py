@@ -1,4 +1,4 @@
-"""Refuses calls that arrive after the server began to stop, and ends streams that would outlast it."""
+"""The drain: refuse calls that arrive after the server began to stop, and end streams that would outlast it."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ _LAST_WORD_SECONDS = 0.2
 
 
 def drained(call: Call, load: Load) -> Call:
-    """Puts the refusal around a call."""
+    """Wrap a call in the refusal."""
 
     async def drained_call(request: Any, context: Context) -> Any:
         if load.draining:
@@ -24,14 +24,14 @@ def drained(call: Call, load: Load) -> Call:
 
 
 def ended_at_drain(call: Call, load: Load) -> Call:
-    """Puts the end around a stream that lasts for as long as its client wants, such as a watch of health."""
+    """Wrap a stream that lasts as long as its client wants, such as a watch of health, and end it at the drain."""
 
     async def ended_call(request: Any, context: Context) -> Any:
         working = asyncio.ensure_future(call(request, context))
         ending = asyncio.ensure_future(load.ending.wait())
         try:
             await asyncio.wait([working, ending], return_when=asyncio.FIRST_COMPLETED)
-            # For the last word, such as that this server is NOT_SERVING from now on.
+            # Time for the last message, such as that this server is NOT_SERVING from now on.
             await asyncio.wait([working], timeout=_LAST_WORD_SECONDS)
             if working.done():
                 return working.result()

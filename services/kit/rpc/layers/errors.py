@@ -1,4 +1,4 @@
-"""Answers errors: domain errors with their reason, all others as INTERNAL without a word of what they say."""
+"""Responses to errors: domain errors with their reason, all others as INTERNAL without their message."""
 
 import asyncio
 import random
@@ -22,17 +22,17 @@ _JITTER = (1.0, 1.5)
 
 
 def reported(call: Call) -> Call:
-    """Puts the answering of errors around a call."""
+    """Wrap a call in the handling of its errors."""
 
     async def reported_call(request: Any, context: Context) -> Any:
         pushback: tuple[tuple[str, str | bytes], ...] = ()
         try:
             return await call(request, context)
         except grpc.aio.AbortError:
-            # Answered further in.
+            # An inner layer has responded.
             raise
         except grpc.aio.InternalError:
-            # Answered further in, but gRPC could not send it: the deadline passed, or the caller left, just before.
+            # An inner layer has responded, but gRPC could not send it: the deadline passed, or the caller left, before.
             raise asyncio.CancelledError from None
         except DomainError as error:
             code, status, pushback = code_of(error.reason), to_status(error), _pushback(error)
@@ -42,7 +42,7 @@ def reported(call: Call) -> Call:
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
-            # Something that the call waited for was cancelled, but not the call: its caller still waits for an answer.
+            # A task that the call waited for was cancelled, but not the call: its caller still waits for a response.
             code, status = grpc.StatusCode.INTERNAL, internal(request_id_variable.get())
             log.exception("unexpected_cancellation")
         except Exception:
@@ -63,7 +63,7 @@ def reported(call: Call) -> Call:
 
 
 def _pushback(error: DomainError) -> tuple[tuple[str, str | bytes], ...]:
-    """Have gRPC repeat a call that it repeats by itself when it helps, and not all of them at the same moment."""
+    """Return metadata that delays gRPC's own retries until they may succeed, with jitter."""
     if error.retry_after_seconds is None:
         return ()
     milliseconds = error.retry_after_seconds * 1000 * random.uniform(*_JITTER)  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""How busy the server is: what the layers that refuse calls share with the server."""
+"""The load of a server, shared by the server and the layers that refuse calls."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Load:
-    """How busy the server is.
+    """The load of a server.
 
     Attributes:
         calls_max: How many calls may be in flight.
         streams_max: How many streams may be open.
         calls: How many calls are in flight.
         streams: How many streams are open.
-        draining: Whether the server takes no new calls, because it is about to stop.
-        ending: Set when streams have to end that last as long as their clients want, such as those of health.
+        draining: Whether the server refuses new calls, because it is stopping.
+        ending: Set when streams must end that last as long as their clients want, such as those of health.
     """
 
     calls_max: int

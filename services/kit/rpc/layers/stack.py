@@ -1,7 +1,7 @@
 """The layers around every call, from the outside in: log, span, errors, deadline, drain, load, contract.
 
-The stack is built once a method, when its service is registered, and is what gRPC takes for the method's handler: an
-interceptor of gRPC's would be asked for it again at each call.
+The stack is built once for each method, when its service is registered, and is the method's handler for gRPC: gRPC
+would call an interceptor again for each call.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ __all__ = ["Layers", "Load"]
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
-# They have no policy, no rules and nothing to drain, and they have to answer when all else is refused.
+# These have no policy, no rules and nothing to drain, and must work while all other calls are refused.
 _EXEMPT = ("/grpc.health.", "/grpc.reflection.")
 
 
@@ -36,10 +36,10 @@ class Layers:
     """The layers of one server.
 
     Attributes:
-        load: Shared with the server, which drains.
-        deadline_seconds_max: How long a call may take whose caller set no deadline. Streams then last as long as
+        load: The server's load, shared with the server.
+        deadline_seconds_max: How long a call without a deadline may take. Streams without a deadline last as long as
             their readers want.
-        validator: Knows the rules of the contract.
+        validator: The rules of the contract.
     """
 
     load: Load
@@ -47,11 +47,11 @@ class Layers:
     validator: ContractValidator = field(default_factory=ContractValidator)
 
     def around(self, method: str, handler: "Handler") -> "Handler":
-        """Puts the layers around a method.
+        """Return a method's handler wrapped in the layers.
 
         Args:
             method: The full name of the method: `/package.Service/Method`.
-            handler: What was registered for it. It is not changed.
+            handler: The registered handler, which is not changed.
         """
         call = _call(handler)
         if method.startswith(_EXEMPT):
@@ -62,7 +62,7 @@ class Layers:
         limit = limited_stream if handler.response_streaming else limited
         call = drained(limit(call, self.load), self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
-        # The layers read the request themselves, so that bytes that are no request are answered by them, too.
+        # The layers parse the request themselves, so that they also handle bytes that are no request.
         return _like(handler, logged(method, traced(method, reported(call))), None)
 
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
@@ -79,12 +79,12 @@ def _call(handler: "Handler") -> Call:
 
 
 def _like(handler: "Handler", call: Call, deserialize: Callable[[bytes], Any] | None) -> "Handler":
-    """A handler of the same kind, with another call in it."""
+    """Return a handler of the same kind with another call."""
     kinds: dict[tuple[bool, bool], Callable[..., Handler]] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
-    make = kinds[handler.request_streaming, handler.response_streaming]
-    return make(call, request_deserializer=deserialize, response_serializer=handler.response_serializer)
+    create = kinds[handler.request_streaming, handler.response_streaming]
+    return create(call, request_deserializer=deserialize, response_serializer=handler.response_serializer)

@@ -1,4 +1,4 @@
-"""A span a call, as a part of the caller's trace (W3C `traceparent`)."""
+"""A span for each call, as a part of the caller's trace (W3C `traceparent`)."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ _SYSTEM = "grpc"
 
 
 def traced(method: str, call: Call) -> Call:
-    """Puts a span around a call, if anybody records spans.
+    """Wrap a call in a span, if the process has a tracer provider.
 
     Args:
         method: The full name of the method: `/package.Service/Method`.
@@ -36,7 +36,7 @@ def traced(method: str, call: Call) -> Call:
             set_status_on_exception=False,
         ) as span:
             try:
-                answer = await call(request, context)
+                response = await call(request, context)
             except grpc.aio.AbortError:
                 _end(span, context.code())
                 raise
@@ -44,7 +44,7 @@ def traced(method: str, call: Call) -> Call:
                 _end(span, ended_by(context))
                 raise
             _end(span, grpc.StatusCode.OK)
-            return answer
+            return response
 
     return traced_call
 

@@ -1,4 +1,4 @@
-"""The standard health service (grpc.health.v1), aware of what a service depends on."""
+"""The standard health service (grpc.health.v1), with checks of the service's dependencies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,21 +18,21 @@ _UP = Gauge("innosystem_dependency_up", "Whether a dependency of this process pa
 
 Check = Callable[[], Awaitable[None]]
 
-# While a required check fails, the pauses grow: a database that comes back is not met by everybody at once.
+# While a required check fails, the pauses grow, so that a database that recovers does not meet all replicas together.
 _PERIOD_SECONDS_MAX = 5.0
 _BACKOFF = 1.5
 
 
 @dataclass
 class Health:
-    """Says whether the services of this process can do their work.
+    """The health of the services of this process.
 
     Attributes:
-        services: The full names of the services; the whole process is asked for under the empty name.
-        required: Checks by name. While one fails, the services are NOT_SERVING; they begin so.
-        optional: Checks of what the services can do without for a while; a failure is only logged.
+        services: The full names of the services; the empty name stands for the whole process.
+        required: Checks by name. While one fails, and before the first, the services are NOT_SERVING.
+        optional: Checks of dependencies that the services can do without for a while; a failure is only logged.
         period_seconds: The pause between two checks. It grows up to 5 s while a required check fails.
-        check_seconds_max: How long a check may take; longer is a failure.
+        check_seconds_max: How long a check may take; a longer one fails.
     """
 
     services: Sequence[str]
@@ -44,14 +44,14 @@ class Health:
     _problems: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
-        """Makes the services known, NOT_SERVING until the first checks have passed."""
-        await self._say(HealthCheckResponse.NOT_SERVING)
+        """Publish the services as NOT_SERVING, until the first checks have passed."""
+        await self._publish(HealthCheckResponse.NOT_SERVING)
 
     async def watch(self) -> None:
-        """Checks again and again until it is cancelled.
+        """Check repeatedly until cancelled.
 
         Raises:
-            StartupError: If a check says that this process can't run.
+            StartupError: If a check finds that this process cannot run.
         """
         pause_seconds = self.period_seconds
         while True:
@@ -59,31 +59,31 @@ class Health:
                 *(self._passes(name, check) for name, check in {**self.required, **self.optional}.items())
             )
             serving = all(outcomes[: len(self.required)])
-            await self._say(HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
+            await self._publish(HealthCheckResponse.SERVING if serving else HealthCheckResponse.NOT_SERVING)
             grown = min(pause_seconds * _BACKOFF, max(self.period_seconds, _PERIOD_SECONDS_MAX))
             pause_seconds = self.period_seconds if serving else grown
             await asyncio.sleep(pause_seconds)
 
     async def stop(self) -> None:
-        """Says NOT_SERVING from now on, whatever the checks find."""
+        """Publish NOT_SERVING from now on, regardless of the checks."""
         await self.servicer.enter_graceful_shutdown()
 
-    async def _say(self, status: int) -> None:
+    async def _publish(self, status: int) -> None:
         for name in ("", *self.services):
             await self.servicer.set(name, status)
 
     async def _passes(self, name: str, check: Check) -> bool:
-        """Whether a check passes; what is wrong is logged when it changes."""
+        """Run a check; return whether it passes, and log changes of its problem."""
         problem = ""
         try:
             async with asyncio.timeout(self.check_seconds_max):
                 await check()
         except TimeoutError:
-            problem = f"no answer within {self.check_seconds_max:g} s"
+            problem = f"no response within {self.check_seconds_max:g} s"
         except StartupError:
-            # No waiting will help, such as with a database behind the code: it ends the process.
+            # Waiting does not help, as with a database behind the code: end the process.
             raise
-        except Exception as error:  # noqa: BLE001 - any failure of a check is what the check is for, and is logged
+        except Exception as error:  # noqa: BLE001 - any exception fails the check, and is logged
             problem = explained(error)
         if problem != self._problems.get(name, ""):
             if problem:

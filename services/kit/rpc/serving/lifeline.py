@@ -1,7 +1,7 @@
-"""What a server process and the supervisor that started it tell one another: "ready", and that one of them is gone.
+"""A pair of sockets between a server process and its supervisor, which signals "ready" and the death of either.
 
-It is a pair of sockets. The process writes a byte when it serves. Neither closes its end, so the process that reads the
-end of the stream knows that its supervisor has died, by whatever signal, and drains.
+The process writes a byte when it serves. Neither closes its end, so a process that reads the end of the stream detects
+that its supervisor has died, by any signal, and drains.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _NUMBER = "INNOSYSTEM_SUPERVISOR_NUMBER"
 
 
 def process_number() -> int | None:
-    """Which of a supervisor's processes this one is, from 1 on; None if it has no supervisor."""
+    """Return the number of this process among its supervisor's, from 1 on; None without a supervisor."""
     number = os.environ.get(_NUMBER)
     return int(number) if number else None
 
@@ -29,35 +29,35 @@ class Lifeline:
 
     @staticmethod
     def environment(number: int, end: socket.socket) -> Mapping[str, str]:
-        """What a supervisor tells a process in its environment; the socket has to be handed on as well."""
+        """Return the environment variables for a process; the socket must be inherited as well."""
         return {_NUMBER: str(number), _SOCKET: str(end.fileno())}
 
     @classmethod
     def inherited(cls) -> Self | None:
-        """The end that this process was started with; None if it has no supervisor, or if it is in use already."""
+        """Return the end that this process inherited; None without a supervisor, or if it is in use already."""
         number = os.environ.pop(_SOCKET, "")
         return cls(socket.socket(fileno=int(number))) if number else None
 
     def hold(self, on_end: Callable[[], None]) -> None:
-        """Calls back once when the supervisor is gone. To be called where an event loop runs."""
+        """Call back once when the supervisor has died. Requires a running event loop."""
         loop = asyncio.get_running_loop()
 
         def readable() -> None:
-            # It never writes: what there is to read is the end.
+            # The supervisor never writes, so this is the end of the stream.
             loop.remove_reader(self._end)
             on_end()
 
         loop.add_reader(self._end, readable)
 
     def say_ready(self) -> None:
-        """Tells the supervisor that calls are answered from now on."""
+        """Notify the supervisor that this process serves."""
         try:
             self._end.send(b"\n")
         except (BrokenPipeError, ConnectionResetError):
-            # It is gone. `hold` finds that out as well, and ends this process.
+            # The supervisor has died, which `hold` detects as well to end this process.
             return
 
     def close(self) -> None:
-        """Lets go of it, when the server has drained."""
+        """Close this end, after the drain."""
         asyncio.get_running_loop().remove_reader(self._end)
         self._end.close()

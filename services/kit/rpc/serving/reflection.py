@@ -1,6 +1,6 @@
-"""Server reflection: clients such as grpcurl ask for the contract and get it with its comments and its rules.
+"""Server reflection: clients such as grpcurl read the contract with its comments and its rules.
 
-The library alone would show neither, because stubs carry neither, and would not find methods by their names.
+The library alone would show neither, because stubs have neither, and would not find methods by name.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 
 
 class _File:
-    """A file as the library takes it from a pool, whose text is the one that was compiled."""
+    """A file of a pool, as the library uses it, with the contents that were compiled."""
 
     def __init__(self, descriptor: FileDescriptor, sources: dict[str, FileDescriptorProto]) -> None:
         self.name = descriptor.name
@@ -35,7 +35,7 @@ class _File:
 
 
 class ContractPool:
-    """What the library asks of a descriptor pool: the full contract first, then what else this process serves."""
+    """A descriptor pool for the library: the full contract first, then everything else that this process serves."""
 
     def __init__(self) -> None:
         contract = resources.files("innosystem.options").joinpath("contract.binpb").read_bytes()
@@ -45,11 +45,11 @@ class ContractPool:
             self._contract.Add(file)
 
     def FindFileByName(self, name: str) -> _File:  # noqa: N802 - the library calls it, as all below
-        """Finds a file; KeyError if there is none."""
+        """Return a file; KeyError if it does not exist."""
         return _File(self._first("FindFileByName", name), self._sources)
 
     def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802
-        """Finds the file that declares a message, an enum, a service or a method; KeyError if there is none."""
+        """Return the file that declares a message, an enum, a service or a method; KeyError if none does."""
         try:
             file = self._first("FindFileContainingSymbol", symbol)
         except KeyError:
@@ -57,15 +57,15 @@ class ContractPool:
         return _File(file, self._sources)
 
     def FindMessageTypeByName(self, name: str) -> Any:  # noqa: N802
-        """Finds a message; KeyError if there is none."""
+        """Return a message; KeyError if it does not exist."""
         return self._first("FindMessageTypeByName", name)
 
     def FindExtensionByNumber(self, message: Any, number: int) -> Any:  # noqa: N802
-        """Finds an extension of a message; KeyError if there is none."""
+        """Return an extension of a message; KeyError if it does not exist."""
         return message.file.pool.FindExtensionByNumber(message, number)
 
     def FindAllExtensions(self, message: Any) -> Any:  # noqa: N802
-        """Finds all extensions of a message."""
+        """Return all extensions of a message."""
         return message.file.pool.FindAllExtensions(message)
 
     def _first(self, find: str, name: str) -> Any:
@@ -76,13 +76,13 @@ class ContractPool:
 
 
 def enable(services: Sequence[str], server: grpc.aio.Server) -> None:
-    """Adds reflection to a server.
+    """Add reflection to a server.
 
     Args:
-        services: The full names of what is shown, besides reflection itself.
-        server: The server, before it is started, or what stands in for it.
+        services: The full names of the services to show, besides reflection itself.
+        server: The server, before its start, or its stand-in.
     """
     pool = cast("descriptor_pool.DescriptorPool", ContractPool())
-    # Not the library's own function: it takes what is no server of grpc.aio for one that is not asynchronous.
+    # The library's own function would take the stand-in for a synchronous server.
     servicer = reflection.aio.ReflectionServicer([*services, reflection.SERVICE_NAME], pool=pool)
     add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]

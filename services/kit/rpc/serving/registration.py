@@ -1,4 +1,4 @@
-"""Puts the layers around what is registered with a server, and notes it: nothing is served that nobody checked."""
+"""Registration of servicers with a server, wrapped in the layers, so that every served method is checked."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Registrations:
-    """Stands in for a server while servicers are added to it: hands on their methods with the layers around them.
+    """A stand-in for a server to which servicers are added: it registers their methods wrapped in the layers.
 
     Args:
-        server: Gets the methods.
-        layers: What is put around each.
+        server: The server.
+        layers: The layers.
     """
 
     def __init__(self, server: grpc.aio.Server, layers: Layers) -> None:
@@ -28,10 +28,10 @@ class Registrations:
         self._names: set[str] = set()
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
-        """Notes the services of handlers and hands their methods on.
+        """Record the services of handlers and register their methods.
 
         Raises:
-            StartupError: If a handler does not say which service it is for.
+            StartupError: If a handler does not name its service.
         """
         for handler in handlers:
             if not isinstance(handler, grpc.ServiceRpcHandler):
@@ -40,16 +40,16 @@ class Registrations:
         self._server.add_generic_rpc_handlers([_Layered(handler, self._layers) for handler in handlers])
 
     def add_registered_method_handlers(self, service: str, handlers: "Mapping[str, Handler]") -> None:
-        """Notes a service and hands its methods on."""
+        """Record a service and register its methods."""
         self._names.add(service)
         layered = {name: self._layers.around(f"/{service}/{name}", handler) for name, handler in handlers.items()}
         self._server.add_registered_method_handlers(service, layered)
 
     def services(self) -> list[ServiceDescriptor]:
-        """The services that were registered.
+        """Return the registered services.
 
         Raises:
-            StartupError: If one is not in any contract that was imported.
+            StartupError: If a service is in no imported contract.
         """
         pool = descriptor_pool.Default()
         try:
@@ -59,7 +59,7 @@ class Registrations:
 
 
 class _Layered(grpc.ServiceRpcHandler):
-    """The methods of a service by name, with the layers around them: for what is not registered one by one."""
+    """The methods of a service by name, wrapped in the layers: for services that are registered as a whole."""
 
     def __init__(self, inner: grpc.ServiceRpcHandler, layers: Layers) -> None:
         self._inner = inner

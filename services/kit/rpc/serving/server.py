@@ -1,4 +1,4 @@
-"""The gRPC server that every service runs in: starts, serves, drains."""
+"""The gRPC server of every service: start, serving, drain."""
 
 import argparse
 import asyncio
@@ -32,7 +32,7 @@ from services.kit.settings import LogSettings, ServerSettings, StartupError, loa
 
 log = structlog.get_logger(__name__)
 
-# When the collector looks: Python's own figures are 700, 10 and 10.
+# The thresholds of the garbage collector: Python's defaults are 700, 10 and 10.
 _NEW_OBJECTS_MAX = 20_000
 _YOUNG_ROUNDS = 10
 _MIDDLE_ROUNDS = 20
@@ -42,7 +42,7 @@ _INTERRUPT_EXIT_STATUS = 130
 
 @dataclass(frozen=True)
 class Served:
-    """A service of the contract and who answers its calls.
+    """A service of the contract and its servicer.
 
     Attributes:
         descriptor: The service.
@@ -62,9 +62,9 @@ class Server:
         served: The services of the contract.
         required: Health checks without which the services are NOT_SERVING.
         optional: Health checks whose failure is only logged.
-        background: What runs beside the server until it has drained, such as a dispatcher; its failure ends the
+        background: Background work beside the server until it has drained, such as a dispatcher; its failure ends the
             process.
-        on_drain: Called when the server begins to drain, so that streams end that would last.
+        on_drain: Called when the drain begins, to end long streams.
     """
 
     settings: ServerSettings
@@ -76,14 +76,14 @@ class Server:
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
 
     def stop(self) -> None:
-        """Begins what SIGTERM begins: `run` drains and returns."""
+        """Stop the server, as SIGTERM does: `run` drains and returns."""
         self._stopped.set()
 
     async def run(self) -> None:
-        """Serves until SIGTERM or SIGINT, then refuses new calls, finishes those in flight, and returns.
+        """Serve until SIGTERM or SIGINT, then refuse new calls, finish those in flight, and return.
 
         Raises:
-            StartupError: If the address can't be used, or a method of the contract has no policy.
+            StartupError: If the address cannot be used, or a method of the contract has no policy.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,7 +96,7 @@ class Server:
             if lifeline is not None:
                 lifeline.hold(self.stop)
                 running.callback(lifeline.close)
-            # A server that is not stopped complains when it is collected, also one that never started.
+            # gRPC reports a server that is collected without being stopped, even one that never started.
             running.push_async_callback(server.stop, None)
             await running.enter_async_context(metrics_endpoint(self.settings.metrics_listen_address))
             address = self._bind(server)
@@ -117,7 +117,7 @@ class Server:
         log.info("stopped")
 
     def build(self, layers: Layers, health: Health) -> grpc.aio.Server:
-        """Makes the server with all that is around a call; `run` binds and starts it.
+        """Create the server with the layers around its calls; `run` binds and starts it.
 
         Raises:
             StartupError: If a method of the contract has no policy.
@@ -142,32 +142,32 @@ class Server:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError:
-            # What gRPC raises says no more; the reason is in a line that it has written to standard error by itself.
+            # gRPC's exception has no reason; gRPC has written the reason to standard error.
             raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
 def channel_options(settings: ServerSettings) -> list[tuple[str, int]]:
-    """What gRPC is told about the connections of a server."""
+    """Return gRPC's options for the connections of a server."""
     return [
         ("grpc.max_receive_message_length", settings.message_bytes_max),
         ("grpc.max_send_message_length", settings.message_bytes_max),
-        # No grace: without one, nothing is cut off because of its connection's age.
+        # Without a grace period, no call is cut off because of its connection's age.
         ("grpc.max_connection_age_ms", max(1, round(settings.connection_age_seconds * 1000))),
         ("grpc.so_reuseport", int(settings.reuse_port)),
-        # Clients ping every 30 s while calls are open; without this the server takes that for abuse.
+        # Clients ping every 30 s while calls are open, which the server would take for abuse by default.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        # Finds out that a client has vanished without a word, so that what streams to it ends.
+        # Detects clients that vanished silently, so that their streams end.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
     ]
 
 
 def spare_the_collector() -> None:
-    """Has Python look for cycles of garbage more rarely, and never among what the process consists of.
+    """Make Python's garbage collector run less often, and skip the objects that exist at the start.
 
-    A batch makes thousands of objects, none of them in a cycle, and by default they are looked at again and again,
-    which took a fifth of the time of small batches. What is left of cycles (of exceptions, mostly) is found later.
+    A batch creates thousands of objects, none of them in a cycle, and by default the collector visits them repeatedly,
+    which took a fifth of the time of small batches. Cycles (of exceptions, mostly) are found later.
     """
     gc.collect()
     gc.freeze()
@@ -178,18 +178,18 @@ def _say_serving(address: str, lifeline: Lifeline | None) -> None:
     if lifeline is None:
         log.info("serving", address=address)
         return
-    # "serving" is the supervisor's line, when all of its processes are.
+    # The supervisor logs "serving" when all of its processes serve.
     log.info("process_serving", address=address, pid=os.getpid())
     lifeline.say_ready()
 
 
 async def _first(stopped: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Waits for the signal; a background task that ends before it has failed, and its error is raised."""
+    """Wait for the signal; a background task that ends earlier has failed: raise its error."""
     done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     for task in done - {stopped}:
         task.result()
-        raise RuntimeError(f"{task.get_coro()} ended although nobody asked it to")
+        raise RuntimeError(f"{task.get_coro()} ended before the server stopped")
 
 
 def serve(
@@ -198,14 +198,14 @@ def serve(
     settings: type[ServerSettings] | None = None,
     arguments: Sequence[str] = (),
 ) -> None:
-    """Runs a service's main coroutine as a process, or as several: logs, event loop, exit status.
+    """Run a service's main coroutine in one process, or several: set up logs and the event loop, set the exit status.
 
     Args:
         service: The service's name, for logs.
-        main: Builds the service and runs its `Server`. Its module is what further processes run.
-        settings: The kind of the server's settings, whose variables begin with the service's name. Without it there
-            is one process.
-        arguments: The command line: `--processes` instead of the setting.
+        main: Builds the service and runs its `Server`. Further processes run its module.
+        settings: The class of the server's settings, whose variables begin with the service's name. Without it the
+            service has one process.
+        arguments: The command line: `--processes` in place of the setting.
     """
     try:
         wanted = _processes(service, arguments)
@@ -222,7 +222,7 @@ def serve(
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
         sys.exit(STARTUP_ERROR_EXIT_STATUS)
     except KeyboardInterrupt:
-        # Before the server has taken over the signals, or while what surrounds it is closed.
+        # Before the server handles the signals, or while its surroundings are closed.
         sys.exit(_INTERRUPT_EXIT_STATUS)
     except Exception:
         log.exception("crashed")
@@ -230,7 +230,7 @@ def serve(
 
 
 def _processes(service: str, arguments: Sequence[str]) -> int | None:
-    """How many processes the command line asks for; None if it does not say."""
+    """Return the number of processes on the command line; None if it is not given."""
     parser = argparse.ArgumentParser(prog=service, allow_abbrev=False)
     text = f"how many processes serve on the one port ({service.upper()}_PROCESSES)"
     parser.add_argument("--processes", type=int, metavar="N", help=text)
@@ -241,7 +241,7 @@ def _processes(service: str, arguments: Sequence[str]) -> int | None:
 
 
 def _module(main: Callable[[], Coroutine[Any, Any, None]]) -> str:
-    """The name under which `python -m` runs the module of a main coroutine."""
+    """Return the name under which `python -m` runs the module of a main coroutine."""
     spec = sys.modules[main.__module__].__spec__
     if spec is None:
         raise StartupError("several processes need a module: start it by `python -m`")

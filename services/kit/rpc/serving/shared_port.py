@@ -1,4 +1,4 @@
-"""A port that several processes listen on: chosen and looked after by the one that starts them."""
+"""A port that several processes listen on, chosen and reserved by the process that starts them."""
 
 import socket
 from collections.abc import Iterator
@@ -6,25 +6,25 @@ from contextlib import contextmanager
 
 from services.kit.settings import StartupError
 
-# The resolver of names takes larger ones for other ports.
+# The name resolver wraps larger numbers.
 _PORT_MAX = 65535
 
 
 @contextmanager
 def shared_port(address: str, *, exclusive: bool) -> Iterator[str]:
-    """Keeps a port for this user's processes while the block runs. Nothing is accepted here: they listen.
+    """Reserve a port for this user's processes while the block runs, without accepting connections on it.
 
-    So the port of an address with port 0 is the same for all of them, also for one that is started again later.
+    An address with port 0 thereby has the same port for all processes, including those that are restarted later.
 
     Args:
         address: `host:port`; port 0 for a free one.
-        exclusive: Whether it is an error that others listen there already. Otherwise they share it with them.
+        exclusive: Whether other listeners on the port are an error. Otherwise the processes share it with them.
 
     Yields:
-        `host:port` with the port that they are to listen on.
+        `host:port` with the port for the processes.
 
     Raises:
-        StartupError: If the address can't be shared or is taken.
+        StartupError: If the address cannot be shared or is taken.
     """
     host, _, port = address.rpartition(":")
     if address.startswith("unix:") or not host or not port.isdecimal() or int(port) > _PORT_MAX:
@@ -46,7 +46,7 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     family, kind, protocol, _, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
     one = socket.socket(family, kind, protocol)
     try:
-        # Connections that ended a moment ago don't keep the port; whoever listens on it does.
+        # Recently closed connections do not block the port; a listener does.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

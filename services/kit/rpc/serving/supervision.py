@@ -1,4 +1,4 @@
-"""What a supervisor of server processes decides: their settings, and what becomes of one that has ended."""
+"""The decisions of a supervisor of server processes: their settings, and how to react when one ends."""
 
 import signal
 from collections.abc import Mapping
@@ -9,46 +9,46 @@ from services.kit.settings import ServerSettings
 CRASH_EXIT_STATUS = 1
 STARTUP_ERROR_EXIT_STATUS = 2
 
-# The first pause is short: one process that was killed is back before anybody misses it. Each further one is twice as
-# long, so that processes that can't run don't take the machine from those that can.
+# The first pause is short, so that a killed process is back quickly. Each further one is twice as long, so that
+# processes that cannot run do not take the machine from those that can.
 PAUSE_SECONDS = 0.25
 PAUSE_SECONDS_MAX = 15.0
-# Who has served for so long was well; its end has nothing to do with earlier ones.
+# A process that served for this long was healthy; its end is unrelated to earlier ones.
 STEADY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class StartAgain:
-    """The process is started again, after a pause."""
+    """Start the process again, after a pause."""
 
     pause_seconds: float
 
 
 @dataclass(frozen=True)
 class GiveUp:
-    """All processes are told to stop, and the supervisor ends with this status."""
+    """Stop all processes, and end the supervisor with this status."""
 
     status: int
 
 
 @dataclass
 class Restarts:
-    """Decides what becomes of one process whenever it ends without having been told to.
+    """The restarts of one process that ends by itself.
 
     Attributes:
-        failures: How often it has ended one time after the other.
+        failures: How often in a row the process has ended.
     """
 
     failures: int = 0
 
     def after(self, status: int, *, served_seconds: float, complete: bool) -> StartAgain | GiveUp:
-        """Decides.
+        """Decide how to react to an end of the process.
 
         Args:
             status: The exit status; negative for a signal.
-            served_seconds: How long it had served; 0 if it had not begun to.
-            complete: Whether all processes have been ready once. Before that nobody relies on them, and whoever
-                started the supervisor wants to know that it can't start.
+            served_seconds: How long the process had served; 0 if it was never ready.
+            complete: Whether all processes have been ready once. Before that no client relies on them, and a failure
+                to start should be reported by the supervisor's exit.
         """
         if status == STARTUP_ERROR_EXIT_STATUS:
             return GiveUp(status)
@@ -62,23 +62,23 @@ class Restarts:
 
 
 def has_stopped_well(status: int, *, ready: bool) -> bool:
-    """Whether a process that was told to stop has ended as it should.
+    """Whether a process that was stopped has ended as expected.
 
     Args:
-        status: Its exit status.
-        ready: Whether it had begun to serve. One that has not yet taken the signals over ends by the signal.
+        status: The exit status.
+        ready: Whether the process served. Before it handles signals, it ends by the signal.
     """
     return status == 0 or (status == -signal.SIGTERM and not ready)
 
 
 def process_settings(settings: ServerSettings, prefix: str, number: int, address: str) -> Mapping[str, str]:
-    """The settings that one of several processes has of its own, as environment variables.
+    """Return the settings of one of several processes, as environment variables.
 
     Args:
-        settings: Those of all.
-        prefix: What the names of the variables begin with, such as `JOBS_`.
-        number: Which process, from 1 on.
-        address: Where all of them listen.
+        settings: The settings of all processes.
+        prefix: The prefix of the environment variables, such as `JOBS_`.
+        number: The number of the process, from 1 on.
+        address: The address that all processes listen on.
     """
     own = {f"{prefix}LISTEN_ADDRESS": address, f"{prefix}REUSE_PORT": "true"}
     if settings.metrics_listen_address:
@@ -87,7 +87,7 @@ def process_settings(settings: ServerSettings, prefix: str, number: int, address
 
 
 def _metrics_address(address: str, number: int) -> str:
-    """The first process has the port that was set, the second the next one, and so on: each tells of itself alone."""
+    """Return the address of a process's metrics: the first has the configured port, each further one the next."""
     host, _, port = address.rpartition(":")
-    # Port 0 is a free one for each; about what is no port the process complains.
+    # Port 0 is a free one for each process; the process itself reports an invalid port.
     return f"{host}:{int(port) + number - 1}" if port.isdecimal() and int(port) else address

@@ -1,8 +1,9 @@
-"""Runs a service in several processes on one port, for machines with more cores than one process can use.
+"""A supervisor of a service's processes on one port, for machines with more cores than one process can use.
 
-The processes are fresh interpreters, never forks: gRPC's threads don't survive a fork. All listen on the port with
-SO_REUSEPORT, and the kernel gives each new connection to one of them. The supervisor itself serves nothing: it passes
-SIGTERM and SIGINT on, waits until all have drained, and starts again what ends by itself. If it dies, they drain.
+The processes are fresh interpreters, never forks: gRPC's threads do not survive a fork. All listen on the port with
+SO_REUSEPORT, and the kernel assigns each new connection to one of them. The supervisor itself serves nothing: it
+forwards SIGTERM and SIGINT, waits until all processes have drained, and restarts processes that end by themselves. If
+the supervisor dies, they drain.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class _Ended:
-    """One life of a process: its exit status, and how long it served, if it did."""
+    """The end of a process: its exit status, and how long it served, if it was ready."""
 
     status: int
     ready: bool
@@ -44,10 +45,10 @@ class Supervisor:
     """The parent of a service's processes.
 
     Attributes:
-        module: What `python -m` runs in each of them.
-        settings: The server's.
-        prefix: What the names of its environment variables begin with, such as `JOBS_`.
-        processes: How many.
+        module: The module that `python -m` runs in each process.
+        settings: The server's settings.
+        prefix: The prefix of their environment variables, such as `JOBS_`.
+        processes: The number of processes.
     """
 
     module: str
@@ -60,14 +61,14 @@ class Supervisor:
     _status: int = field(default=0, init=False, repr=False)
 
     async def run(self) -> int:
-        """Runs the processes until it is told to stop, and answers the exit status.
+        """Run the processes until a signal to stop, and return the exit status.
 
         Raises:
-            StartupError: If they can't share the address.
+            StartupError: If the processes cannot share the address.
         """
         loop = asyncio.get_running_loop()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(told, self._stopping.set)
+        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stop_signal, self._stopping.set)
         with shared_port(self.settings.listen_address, exclusive=not self.settings.reuse_port) as address:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(1, self.processes + 1):
@@ -76,7 +77,7 @@ class Supervisor:
         return self._status
 
     async def _keep(self, number: int, address: str) -> None:
-        """Has one process run until all are told to stop."""
+        """Keep one process running until all stop."""
         restarts = Restarts()
         while not self._stopping.is_set():
             ended = await self._live(number, address)
@@ -96,7 +97,7 @@ class Supervisor:
                         await asyncio.wait_for(self._stopping.wait(), pause_seconds)
 
     async def _live(self, number: int, address: str) -> _Ended:
-        """Starts a process, and waits until it has ended; by itself, or because all are told to stop."""
+        """Start a process, and wait until it has ended, by itself or because all stop."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -131,7 +132,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             env=environment,
             pass_fds=[end.fileno()],
-            # Ctrl-C in a terminal reaches the supervisor alone, which passes it on.
+            # Ctrl-C in a terminal reaches only the supervisor, which forwards it.
             start_new_session=True,
         )
 
@@ -139,7 +140,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         ours.setblocking(False)
         if not await loop.sock_recv(ours, 1):
-            # It has ended before it served.
+            # The process has ended before it served.
             return
         self._ready_at[number] = loop.time()
         if not self._complete and len(self._ready_at) == self.processes:
