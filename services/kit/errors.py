@@ -220,7 +220,7 @@ class RowLocked(DomainError):
 
 @dataclass(eq=False)
 class DatabaseUnavailable(DomainError):
-    """The database can't be reached or did not answer in time: send the request again under the same ID."""
+    """The database can't be reached or did not respond in time: send the request again under the same ID."""
 
     reason = "DATABASE_UNAVAILABLE"
     retry_after_seconds = 0.5
@@ -228,7 +228,7 @@ class DatabaseUnavailable(DomainError):
 
 @dataclass(eq=False)
 class DependencyUnavailable(DomainError):
-    """The {dependency} service can't be reached or did not answer in time: send the request again under the same ID."""
+    """The {dependency} service can't be reached or did not respond in time: send it again under the same ID."""
 
     reason = "DEPENDENCY_UNAVAILABLE"
     dependency: str

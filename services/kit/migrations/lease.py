@@ -90,7 +90,7 @@ END $$"""
 
     @contextmanager
     def fenced(self, engine: Engine) -> Iterator[Connection]:
-        """Open the connection that migrates; outside of transactions, the clock guards statements in the fence's place."""
+        """Open the connection that migrates; outside of transactions, where no fence works, the clock guards it."""
 
         def check(_connection: Connection, cursor: Any, *_: object) -> None:
             if cursor.connection.autocommit and time.monotonic() > self._ours_until:
