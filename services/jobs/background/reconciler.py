@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -63,7 +64,7 @@ class Reconciler:
         self._apart = apart.total_seconds()
         self._known: set[ListKey] | None = None
         # When an ID was first found missing.
-        self._missing: dict[ListKey, dict[Any, float]] = {}
+        self._missing: dict[ListKey, dict[UUID, float]] = {}
         # Lists whose comparison fails, and was logged.
         self._failing: set[ListKey] = set()
 
@@ -129,7 +130,7 @@ class Reconciler:
             await self._lists.remove(key, list(strangers)[:_REMOVED_MAX])
             JOBS.labels("reconciler", "removed").inc(min(len(strangers), _REMOVED_MAX))
 
-    async def _push_again(self, key: ListKey, lost: list[Any]) -> None:
+    async def _push_again(self, key: ListKey, lost: list[UUID]) -> None:
         async with self.transactions.begin(read_only=True):
             still = understood_by_key(await self._jobs.get_many(lost))
         waiting = [

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.control import Removal, Retry, cancellation, hold_for_retry, retried
+from services.jobs.rules.changes import Change
+from services.jobs.rules.control import cancellation, hold_for_retry, retried
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
@@ -15,7 +16,7 @@ from services.jobs.usecases.reservations import Reservations
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Isolation, Transactions
-from services.kit.errors import DomainError, RowLocked
+from services.kit.errors import DataCorrupt, DomainError, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 
@@ -70,14 +71,10 @@ class ControlService:
             The present jobs, or why one was not cancelled, aligned with the IDs.
         """
 
-        async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
-            removals: list[Removal] = []
-            refused = _each(jobs, lambda job: _note(removals, cancellation(job, reason)))
-            await self._jobs.apply(removals)
-            self.transactions.after_commit(self._wake_settler)
-            return refused
+        def decide(job: Job) -> Change | None:
+            return cancellation(job, reason)
 
-        return await self._change(job_ids, change, wanted)
+        return await self._change(job_ids, decide, wanted, self._wake_settler)
 
     async def retry(
         self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS, retry_count: int | None = None
@@ -101,14 +98,10 @@ class ControlService:
         reserved = await self._reservations.reserve(needed)
         crash_point("jobs.retry.before_update")
 
-        async def change(jobs: dict[UUID, Job]) -> dict[UUID, DomainError]:
-            retries: list[Retry] = []
-            refused = _each(jobs, lambda job: _note(retries, retried(job, reserved, retry_count)))
-            await self._jobs.apply(retries)
-            self.transactions.after_commit(self._queue.wake)
-            return refused
+        def decide(job: Job) -> Change | None:
+            return retried(job, reserved, retry_count)
 
-        return await self._change(job_ids, change, wanted, until - monotonic())
+        return await self._change(job_ids, decide, wanted, self._queue.wake, timeout_seconds=until - monotonic())
 
     async def matching(self, query: ListQuery) -> Page[Job]:
         """Return the jobs that a query finds, to be changed by a later call."""
@@ -124,56 +117,46 @@ class ControlService:
     async def _change(
         self,
         job_ids: Sequence[UUID],
-        change: Callable[[dict[UUID, Job]], Any],
+        decide: Callable[[Job], Change | None],
         wanted: Specification,
+        after_commit: Callable[[], None],
+        *,
         timeout_seconds: float | None = None,
     ) -> list[Job | DomainError]:
         if not job_ids:
             return []
 
         async def work(wait: bool) -> list[Job | DomainError]:
-            return await self._change_locked(job_ids, change, wanted, timeout_seconds, wait=wait)
+            async with self.transactions.begin(timeout_seconds=timeout_seconds):
+                self.transactions.after_commit(after_commit)
+                return await self._change_locked(job_ids, decide, wanted, wait=wait)
 
         return await waiting_briefly(work)
 
     async def _change_locked(
-        self,
-        job_ids: Sequence[UUID],
-        change: Callable[[dict[UUID, Job]], Any],
-        wanted: Specification,
-        timeout_seconds: float | None,
-        *,
-        wait: bool,
+        self, job_ids: Sequence[UUID], decide: Callable[[Job], Change | None], wanted: Specification, *, wait: bool
     ) -> list[Job | DomainError]:
-        async with self.transactions.begin(timeout_seconds=timeout_seconds):
-            locked = await self._jobs.lock_many(set(job_ids), wait=wait)
-            # Jobs that exist and could not be locked: their rows are locked by another transaction.
-            missing = set(job_ids) - locked.keys()
-            taken = dict.fromkeys(await self._jobs.versions(missing) if missing and not wait else (), RowLocked())
-            # Runners may have claimed some since the filter found them.
-            known = understood_by_key(locked)
-            jobs = {key: known[key] for key in sorted(known) if wanted.matches(known[key])}
-            refused = {key: job for key, job in locked.items() if isinstance(job, DomainError)}
-            refused.update(await change(jobs))
-            now = understood_by_key(await self._jobs.get_many(jobs))
-            changed = [key for key, job in now.items() if job.version != jobs[key].version]
-            await self._jobs.audit([(jobs[key], now[key]) for key in changed])
-            self.transactions.after_commit(lambda: self._changes.put(changed))
+        """Lock, change and audit jobs in the open transaction."""
+        locked = await self._jobs.lock_many(set(job_ids), wait=wait)
+        # Jobs that exist and could not be locked: their rows are locked by another transaction.
+        missing = set(job_ids) - locked.keys()
+        taken = dict.fromkeys(await self._jobs.versions(missing) if missing and not wait else (), RowLocked())
+        # Runners may have claimed some since the filter found them.
+        known = understood_by_key(locked)
+        jobs = {key: known[key] for key in sorted(known) if wanted.matches(known[key])}
+        refused: dict[UUID, DomainError] = {key: job for key, job in locked.items() if isinstance(job, DataCorrupt)}
+        changes: list[Change] = []
+        for key, job in jobs.items():
+            try:
+                change = decide(job)
+            except DomainError as error:
+                refused[key] = error
+            else:
+                changes += [] if change is None else [change]
+        await self._jobs.apply(changes)
+        now = understood_by_key(await self._jobs.get_many(jobs))
+        changed = [key for key, job in now.items() if job.version != jobs[key].version]
+        await self._jobs.audit([(jobs[key], now[key]) for key in changed])
+        self.transactions.after_commit(lambda: self._changes.put(changed))
         named = [key for key in job_ids if key in jobs or key in refused or key not in locked]
         return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in named]
-
-
-def _each(jobs: dict[UUID, Job], decide: Callable[[Job], None]) -> dict[UUID, DomainError]:
-    """Decide on each job; return the reasons of the refused ones."""
-    refused: dict[UUID, DomainError] = {}
-    for key, job in jobs.items():
-        try:
-            decide(job)
-        except DomainError as error:
-            refused[key] = error
-    return refused
-
-
-def _note(noted: list[Any], found: Any) -> None:
-    if found is not None:
-        noted.append(found)
