@@ -43,9 +43,9 @@ CONSTANTS = {
         f"more than {_TRANSACTIONS_MAX:,} means",
     ],
     "VerifyLedgerRequest.max_offenders": [f"0 means {_OFFENDERS_DEFAULT}", f"more than {_OFFENDERS_MAX:,} means"],
-    "ListJobsRequest.page_size": [f"{ROWS_READ_MAX:,} jobs at most"],
-    "ListHoldsRequest.page_size": [f"{ROWS_READ_MAX:,} holds at most"],
-    "ListTransactionsRequest.page_size": [f"{ROWS_READ_MAX:,} transactions at most"],
+    "ListJobsRequest.page_size": [f"at most {ROWS_READ_MAX:,} jobs"],
+    "ListHoldsRequest.page_size": [f"at most {ROWS_READ_MAX:,} holds"],
+    "ListTransactionsRequest.page_size": [f"at most {ROWS_READ_MAX:,} transactions"],
 }
 LIMITS_OF_LISTS = [
     f"{FILTER_LENGTH_MAX:,} characters",
