@@ -1,16 +1,16 @@
-"""Errors that end a command, each told in one line."""
+"""Errors that end a command; each message is one line."""
 
 
 class CommandError(Exception):
-    """A command can't do what it was asked to; the message is all that its user needs to know."""
+    """A command can't do its work; the message is all that its user needs."""
 
 
 class ServiceUnreachable(CommandError):
-    """Nothing answers where a service is expected.
+    """A service is unreachable.
 
     Args:
         service: The service's name, such as `jobs`.
-        address: Where it was looked for.
+        address: The address that was tried.
     """
 
     def __init__(self, service: str, address: str) -> None:

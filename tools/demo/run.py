@@ -71,7 +71,7 @@ class DemoResult:
 
 @contextmanager
 def demo_settings() -> Iterator[Mapping[str, str]]:
-    """Yield the settings of the demo's stack: servers from the environment, and nothing else that is on them.
+    """Yield the settings of the demo's stack, which take only servers from the environment.
 
     The settings of a platform may be in force where the demo is run, and the demo must share neither jobs nor
     customers with that platform. Therefore the demo has its own databases and lists, whatever the settings name.

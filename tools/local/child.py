@@ -1,4 +1,4 @@
-"""One process of the local stack: starts it, reads its log, stops it."""
+"""A process of the local stack: its start, its log and its end."""
 
 import asyncio
 import json
@@ -11,26 +11,26 @@ from typing import Any
 
 from tools.errors import CommandError
 
-# As in the image: malloc of glibc otherwise keeps an arena of its own for each of gRPC's threads.
-_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+# As in the image: the malloc of glibc otherwise keeps a separate arena for each of gRPC's threads.
+_MALLOC = {"MALLOC_ARENA_MAX": "2"}
 _READY_SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.05
 _TAIL_LINES = 15
 
 
 class StackError(CommandError):
-    """The local stack can't start or can't go on; the message says which part, and shows the end of its log."""
+    """The local stack can't start or has failed; the message names the part and shows the end of its log."""
 
 
 class Child:
-    """A process that runs a module in a session of its own, so that Ctrl-C in the terminal reaches only the parent.
+    """A process that runs a module in a separate session, so that Ctrl-C in the terminal reaches only the parent.
 
     Args:
-        name: What it is called, in messages and as the name of its log.
-        module: What `python -m` runs.
+        name: The name in messages, and of the log.
+        module: The module that `python -m` runs.
         arguments: Its command line.
-        environment: Its environment; nothing of ours is added but how many arenas malloc keeps.
-        log: Where its output goes; every start begins a new one.
+        environment: The complete environment, except for the number of malloc's arenas.
+        log: The file for the output; every start truncates it.
     """
 
     def __init__(
@@ -44,26 +44,26 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Its process ID; None before it is started."""
+        """The process ID; None before the start."""
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Starts it."""
+        """Start the process."""
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**_ARENAS, **self._environment},
+                env={**_MALLOC, **self._environment},
                 start_new_session=True,
             )
 
-    async def logged(self, event: str) -> dict[str, Any]:
-        """Waits for a line of its log.
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
+        """Wait for an event in the log, and return its line.
 
         Raises:
-            StackError: If it ends before, or the line does not come.
+            StackError: The process ends before, or the event does not come in time.
         """
         try:
             async with asyncio.timeout(_READY_SECONDS_MAX):
@@ -76,17 +76,17 @@ class Child:
             raise StackError(f"{self.name} is not ready after {_READY_SECONDS_MAX:g} s{self.tail()}") from None
 
     async def wait(self) -> None:
-        """Waits until it has ended."""
+        """Wait until the process has ended."""
         if self._process is not None:
             await self._process.wait()
 
     def send(self, number: signal.Signals) -> None:
-        """Sends it a signal, if it runs."""
+        """Send a signal, if the process runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
     async def stop(self, seconds_max: float) -> None:
-        """Ends it by SIGTERM and, if that takes too long, by SIGKILL, which is said on standard error."""
+        """End the process by SIGTERM and, if that takes too long, by SIGKILL, with a line on standard error."""
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(seconds_max):
@@ -97,12 +97,12 @@ class Child:
             await self.wait()
 
     def ended(self) -> StackError:
-        """The error for a process that has ended although it should not have."""
+        """Return the error for a process that has ended unexpectedly."""
         status = self._process.returncode if self._process else None
         return StackError(f"{self.name} ended with exit status {status}{self.tail()}")
 
     def tail(self) -> str:
-        """The end of its log, for messages."""
+        """Return the end of the log, for messages."""
         lines = self._log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return f"; the end of {self._log}:\n" + "\n".join(f"  {line}" for line in lines)
 

@@ -1,9 +1,9 @@
-"""Runs a module as `python -m` does, and ends it by SIGTERM when the process that started it dies.
+"""Run a module as `python -m` does, and end it by SIGTERM when the process that started it dies.
 
     python -m tools.local.die_with_parent PARENT_PID MODULE [ARGUMENTS...]
 
-So that a stack whose parent was killed by SIGKILL does not live on. Linux tells a process of its parent's death if it
-asks for that; elsewhere the module just runs.
+So a stack ends even if its parent is killed by SIGKILL. Linux sends the signal on request; on other systems the module
+runs without it.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
-    """Asks for the signal, and becomes the module."""
+    """Request the signal, and become the module."""
     parent, module, *arguments = sys.argv[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,18 +1,18 @@
-"""Waits until a service says by the standard health service that it can do its work."""
+"""Readiness of a service, by the standard health service."""
 
 import asyncio
 
 
 async def until_serving(address: str, *, seconds_max: float) -> None:
-    """Waits for SERVING: a service listens before it has looked at what it depends on.
+    """Wait until a service reports SERVING: it listens before it has checked its dependencies.
 
     Args:
-        address: Where the service listens.
+        address: The address of the service.
         seconds_max: How long to wait.
 
     Raises:
-        TimeoutError: It does not say so in time.
-        grpc.RpcError: It has gone.
+        TimeoutError: The service does not report SERVING in time.
+        grpc.RpcError: The service has ended.
     """
     from grpc import aio
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse

@@ -1,4 +1,4 @@
-"""The platform on this machine: databases, Redis, the three services and runners, each a process of its own.
+"""The platform on this machine: databases, Redis, the three services and runners, each a separate process.
 
 Used by `innosystem up`, `innosystem demo` and tests. PostgreSQL and Redis are embedded in the stack's folder, unless
 the settings name others (`*_DATABASE_URL`, `REDIS_URL`).
@@ -36,8 +36,8 @@ class Stack:
     """The local stack. As an async context manager it is started and stopped with the block; the data stays.
 
     Args:
-        folder: Where data and logs are kept; made if it is missing.
-        ports: The ports of the services, by name; a free one for those that are not named.
+        folder: The folder of data and logs; created if it is missing.
+        ports: The ports of the services, by name; a service that is not named gets a free port.
         runners: How many runners to start.
         handlers: The modules with the runners' handlers.
         settings: The environment of the processes; by default that of this one, and .env.
@@ -80,11 +80,11 @@ class Stack:
         await run_to_completion(self._opened.aclose())
 
     async def watch(self) -> None:
-        """Waits until one of the processes ends.
+        """Wait until one of the processes ends.
 
         Raises:
-            StackError: Naming it, with its exit status and the end of its log.
-            EmbeddedServerError: Naming the server, with the end of its log.
+            StackError: A process has ended; the message shows its exit status and the end of its log.
+            EmbeddedServerError: A server has ended; the message shows the end of its log.
         """
         waiting = [asyncio.create_task(self._watch_child(child)) for child in self.children]
         waiting.append(asyncio.create_task(self._watch_servers()))
@@ -100,7 +100,7 @@ class Stack:
         raise child.ended()
 
     async def _watch_servers(self) -> None:
-        """Looks now and then: PostgreSQL and Redis are no children of this process, so nobody tells it of their end."""
+        """Poll PostgreSQL and Redis: they are no children of this process, so it receives no signal at their end."""
         while True:
             for name, server in self._servers.items():
                 if not server.running:
@@ -116,11 +116,11 @@ class Stack:
             await self._start_service(service)
         for number in range(1, self._runners + 1):
             child = await self._start_child(f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers)
-            await child.logged("runner_ready")
+            await child.wait_for_event("runner_ready")
         self._write_settings()
 
     def _write_settings(self) -> None:
-        """Writes down what other processes need to work with this stack, such as a runner in another terminal."""
+        """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
         names += [name for name in map(owner_variable, SERVICES) if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
@@ -128,7 +128,7 @@ class Stack:
         self.settings_file.write_text("".join(lines))
 
     def _lock(self) -> None:
-        """Keeps a second stack out of the folder. The lock is the kernel's, so none is left by a process that died."""
+        """Keep a second stack out of the folder. The kernel holds the lock, so it ends with this process."""
         file = self._opened.enter_context((self._folder / "stack.lock").open("a+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,7 +150,7 @@ class Stack:
         for service in missing:
             name = f"innosystem_{service}"
             postgres.create_database(name)
-            # The superuser owns the tables. The service owns nothing, and can't change what happened.
+            # The superuser owns the tables. The service owns nothing, so it can't change the ledger or the audit trail.
             postgres.create_role(name)
             self._settings[owner_variable(service)] = postgres.url(name)
             self._settings[database_variable(service)] = postgres.url(name, user=name)
@@ -171,11 +171,11 @@ class Stack:
     async def _start_service(self, service: str) -> None:
         self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
         child = await self._start_child(service, f"services.{service}")
-        address = str((await child.logged("serving"))["address"])
-        await self._serving(child, address)
+        address = str((await child.wait_for_event("serving"))["address"])
+        await self._wait_until_serving(child, address)
         self.addresses[service] = self._settings[f"{service.upper()}_ADDRESS"] = address
 
-    async def _serving(self, child: Child, address: str) -> None:
+    async def _wait_until_serving(self, child: Child, address: str) -> None:
         import grpc
 
         try:
@@ -183,17 +183,17 @@ class Stack:
         except TimeoutError:
             raise StackError(f"{child.name} is not healthy after {_SERVING_SECONDS_MAX:g} s{child.tail()}") from None
         except grpc.RpcError as error:
-            raise StackError(f"{child.name} went away while it started{child.tail()}") from error
+            raise StackError(f"{child.name} ended while it was starting{child.tail()}") from error
 
     async def _start_child(self, name: str, module: str, *arguments: str) -> Child:
         log = self._folder / "logs" / f"{name}.log"
-        # How far a process has come is read from its log, at the level INFO.
+        # The stack reads the progress of a process from its log, which takes the level INFO.
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        # What the owners of the databases may do is nobody's business but that of migrations.
+        # Only migrations connect as the owners of the databases.
         given = {key: value for key, value in self._settings.items() if key not in map(owner_variable, SERVICES)}
         child = Child(name, module, arguments, {**given, **settings}, log)
-        # Stopped in the reverse order: runners first, then who takes their results, then the databases.
+        # Stopped in reverse order: runners first, then the services that take their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()
         self.children.append(child)

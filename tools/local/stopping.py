@@ -1,4 +1,4 @@
-"""Lets SIGTERM and Ctrl-C end a command by cancelling it, so that it stops all that it has started."""
+"""SIGTERM and Ctrl-C cancel a command, so that it stops everything that it has started."""
 
 import asyncio
 import signal
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
-    """Does the work; SIGTERM or SIGINT cancels it, once: what it then stops is not cut short by another.
+    """Do the work, which the first SIGTERM or SIGINT cancels; later signals do not interrupt the cleanup.
 
     Raises:
-        KeyboardInterrupt: If it was cancelled by a signal.
+        KeyboardInterrupt: A signal has cancelled the work.
     """
     task = asyncio.ensure_future(work)
     stopped = False
@@ -35,10 +35,9 @@ async def until_stopped(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def run_to_completion(work: Awaitable[T]) -> T:
-    """Awaits work that must come to its end: a cancellation meanwhile is raised only then.
+    """Await work that must end before a cancellation takes effect.
 
-    For what starts or stops servers. A start that goes on behind its caller's back would leave a server that nobody
-    stops.
+    Starting and stopping servers is such work: an abandoned start would leave a server that nothing stops.
     """
     task = asyncio.ensure_future(work)
     try:

@@ -34,7 +34,7 @@ async def echo_server(stack: StackUnderTest, *arguments: str) -> AsyncIterator[E
     child = Child(name, "tools.bench.platform.echo", arguments, settings, stack.folder / f"{name}.log")
     try:
         await child.start()
-        address = str((await child.logged("serving"))["address"])
+        address = str((await child.wait_for_event("serving"))["address"])
         if child.pid is None:
             raise child.ended()
         yield EchoServer(address, child.pid)

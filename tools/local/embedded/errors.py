@@ -1,4 +1,4 @@
-"""What goes wrong with an embedded server, as one error with a message a person can act on."""
+"""The error of embedded servers, with a message that a person can act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ class EmbeddedServerError(Exception):
 
 @contextmanager
 def named_failures(doing: str) -> Iterator[None]:
-    """Turn errors of the operating system into an `EmbeddedServerError` that says what was tried.
+    """Turn errors of the operating system into an `EmbeddedServerError` that names the failed step.
 
     Args:
-        doing: What the block does, as the beginning of the message.
+        doing: The step, as the beginning of the message.
 
     Raises:
         EmbeddedServerError: The block met an `OSError`.
@@ -28,11 +28,11 @@ def named_failures(doing: str) -> Iterator[None]:
 
 
 def with_log(message: str, log: Path) -> EmbeddedServerError:
-    """Make an error that ends with the last lines of the server's own log.
+    """Return an error that ends with the last lines of the server's own log.
 
     Args:
-        message: What happened, as seen from here.
-        log: The log file; one that is missing or empty is said to be so.
+        message: The failure.
+        log: The log file; a missing one counts as empty.
     """
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     last_lines = "\n".join(text.splitlines()[-_LOG_LINES:]) or "(empty)"

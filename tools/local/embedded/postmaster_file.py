@@ -10,13 +10,13 @@ from tools.local.embedded.processes import command_line
 
 _NAME = "postmaster.pid"
 _LINES = 8
-# Beyond what any system gives to a process, and still a PID to PostgreSQL.
-_NOBODYS_PID = 2**31 - 1
+# Above the largest PID of any system, and still a valid PID to PostgreSQL.
+_UNUSED_PID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class PostmasterFile:
-    """What a postmaster that is alive says about itself."""
+    """The entries of a live postmaster's file."""
 
     pid: int
     socket_folder: Path
@@ -24,10 +24,10 @@ class PostmasterFile:
 
     @classmethod
     def read_live(cls, data: Path) -> Self | None:
-        """Read the file, if it is complete and its process is the postmaster of this data folder.
+        """Read the file; return None unless it is complete and its process is the postmaster of this data folder.
 
-        A process with that PID is not enough: after a restart of the machine or the container the
-        PID may be somebody else's.
+        A process with that PID is not enough: after a restart of the machine or the container the PID
+        may belong to another process.
         """
         lines = _lines(data)
         if len(lines) < _LINES or not _is_postmaster_of(int(lines[0]), data):
@@ -36,26 +36,26 @@ class PostmasterFile:
 
 
 def is_alive(data: Path) -> bool:
-    """Tell whether a postmaster runs for this data folder, even one that has just begun."""
+    """Return whether a postmaster runs for this data folder, even one that has just begun."""
     lines = _lines(data)
     return bool(lines) and _is_postmaster_of(int(lines[0]), data)
 
 
 def disown(data: Path) -> None:
-    """Make a file that a dead postmaster left be known as such to PostgreSQL.
+    """Replace the PID in the file of a dead postmaster by an unused one.
 
-    PostgreSQL refuses to start while its file has the PID of any process, even a stranger's or that
-    of a zombie which nobody collects. The file is not removed, because PostgreSQL also learns from
-    it whether the dead postmaster has left backends at work.
+    PostgreSQL refuses to start while its file contains the PID of any process, even an unrelated one or
+    a zombie. The file is not removed, because PostgreSQL also reads from it whether the dead postmaster
+    has left backends at work.
     """
     lines = _lines(data)
     if lines and not _is_postmaster_of(int(lines[0]), data):
-        lines[0] = str(_NOBODYS_PID)
+        lines[0] = str(_UNUSED_PID)
         (data / _NAME).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def _lines(data: Path) -> list[str]:
-    """Read the lines of the file; none if it is missing, or not one of a postmaster."""
+    """Read the lines of the file; return none if it is missing or has no PID."""
     path = data / _NAME
     with named_failures(f"Reading {path}"):
         try:

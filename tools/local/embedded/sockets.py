@@ -1,4 +1,4 @@
-"""Where an embedded server keeps its socket, and the lock that makes starting it exclusive."""
+"""The socket folder of an embedded server, and the lock that makes its start exclusive."""
 
 import fcntl
 import hashlib
@@ -12,27 +12,27 @@ from pathlib import Path
 
 from tools.local.embedded.errors import EmbeddedServerError, named_failures
 from tools.local.embedded.processes import wait_until
-from tools.local.embedded.system_user import Account
+from tools.local.embedded.system_user import SystemUser
 
-# What the smallest sun_path (macOS: 104 bytes with the final zero) has room for.
+# The capacity of the smallest sun_path (macOS: 104 bytes with the final zero).
 _SOCKET_PATH_BYTES_MAX = 103
 _LOCK_LIMIT_SECONDS = 120.0
 
 
 def socket_folder_name(folder: Path, kind: str, uid: int) -> str:
-    """Name the folder of a server's socket: short, and the same each time for the same folder.
+    """Return the name of the folder of a server's socket, which is short and always the same for the same folder.
 
     Args:
         folder: The resolved folder of the server; its path may be of any length.
-        kind: What runs there: two kinds of server may share a folder.
-        uid: The account that the server runs under.
+        kind: The kind of server, because two kinds may share a folder.
+        uid: The user that the server runs as.
     """
     digest = hashlib.sha256(f"{kind}:{folder}".encode("utf-8", "surrogateescape")).hexdigest()
     return f"innosystem-{uid}-{digest[:16]}"
 
 
 def socket_folder(name: str, socket_name: str) -> Path:
-    """Place the folder of a socket in the temporary folder, and check that it is short enough.
+    """Return the path of a socket's folder in the temporary folder, and check that it is short enough.
 
     Raises:
         EmbeddedServerError: The path of the socket would be longer than the system allows.
@@ -43,37 +43,37 @@ def socket_folder(name: str, socket_name: str) -> Path:
     return path
 
 
-def make_private(path: Path, account: Account | None) -> None:
-    """Make an empty folder that only its owner can enter.
+def make_private(path: Path, user: SystemUser | None) -> None:
+    """Create an empty folder that only its owner can enter.
 
-    What a dead server left there goes: a lock file of its socket may name a PID that belongs to
+    Leftovers of a dead server are removed: a lock file of its socket may name a PID that belongs to
     another process by now.
 
     Args:
-        path: The folder, in a place where others may have made one of the same name.
-        account: Whose it becomes; None for this process's own.
+        path: The folder, whose parent other users can write to.
+        user: The owner of the folder; None for the user of this process.
 
     Raises:
-        EmbeddedServerError: There is something of that name which belongs to somebody else.
+        EmbeddedServerError: The path exists and belongs to another user.
     """
-    owners = {os.geteuid(), account.uid if account else os.geteuid()}
+    owners = {os.geteuid(), user.uid if user else os.geteuid()}
     if os.path.lexists(path):
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
-            raise EmbeddedServerError(f"{path} is in the way, and belongs to somebody else")
+            raise EmbeddedServerError(f"{path} exists and belongs to another user")
         shutil.rmtree(path)
     path.mkdir(mode=0o700)
-    if account:
-        account.own(path)
+    if user:
+        user.own(path)
 
 
 @contextmanager
 def exclusive(lock: Path, doing: str) -> Iterator[None]:
-    """Do something with a server while no other process or thread starts or stops it.
+    """Run a block while no other process or thread starts or stops the server.
 
     Args:
-        lock: The lock file; its folder is made if it is missing. The lock ends with its holder.
-        doing: What is done, for the message of a failure.
+        lock: The lock file; its folder is created if it is missing. The lock ends with its holder.
+        doing: The step, for the message of a failure.
 
     Raises:
         EmbeddedServerError: The lock was not free in time, or the block met an `OSError`.

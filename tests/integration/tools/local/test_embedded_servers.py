@@ -16,7 +16,7 @@ import sqlalchemy
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
 from tools.local.embedded.processes import command_line, wait_until
 from tools.local.embedded.sockets import make_private
-from tools.local.embedded.system_user import Account, open_the_way
+from tools.local.embedded.system_user import SystemUser, grant_access
 
 PROJECT = Path(__file__).resolve().parents[4]
 # A path this long leaves no room for a socket beneath it.
@@ -37,7 +37,7 @@ BUSY = """
 import threading
 from concurrent.futures import ThreadPoolExecutor
 import grpc
-from tools.local.embedded.system_user import Account
+from tools.local.embedded.system_user import SystemUser
 from tools.local.embedded.processes import run
 server = grpc.server(ThreadPoolExecutor(4))
 channel = grpc.insecure_channel("127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"))
@@ -52,7 +52,7 @@ def call():
 callers = [threading.Thread(target=call) for _ in range(4)]
 for caller in callers:
     caller.start()
-done = [run(["/usr/bin/id", "-u"], timeout_seconds=20, account=Account(65534, 65534)) for _ in range(100)]
+done = [run(["/usr/bin/id", "-u"], timeout_seconds=20, user=SystemUser(65534, 65534)) for _ in range(100)]
 ended.set()
 for caller in callers:
     caller.join()
@@ -365,10 +365,10 @@ def test_opening_the_way_adds_no_more_than_the_right_to_pass(tmp_path: Path) -> 
     closed.chmod(0o700)
     opened.chmod(0o755)
 
-    stranger = Account(uid=os.geteuid() + 54321, gid=os.getegid() + 54321)
+    stranger = SystemUser(uid=os.geteuid() + 54321, gid=os.getegid() + 54321)
     ways = [path for path in opened.parents if path.stat().st_uid == os.geteuid()]
     assert closed in ways
-    open_the_way(opened / "data", stranger)
+    grant_access(opened / "data", stranger)
 
     assert closed.stat().st_mode & 0o777 == 0o701
     assert opened.stat().st_mode & 0o777 == 0o755

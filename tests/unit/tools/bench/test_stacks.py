@@ -49,7 +49,7 @@ def test_no_samples_are_no_shares() -> None:
 
 
 def test_what_is_no_collapsed_stack_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"no collapsed stack: 'f \(a.py:1\)'"):
+    with pytest.raises(ValueError, match=r"not a collapsed stack: 'f \(a.py:1\)'"):
         read(["f (a.py:1)"])
 
 
