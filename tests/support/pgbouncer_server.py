@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from tools.local.embedded.system_user import server_account
+from tools.local.embedded.system_user import server_user
 
 #: Where `scripts/get_pgbouncer.py` puts it.
 INSTALLED = Path(__file__).resolve().parents[2] / ".innosystem" / "pgbouncer"
@@ -51,7 +51,7 @@ def running(command: Sequence[str], postgres_folder: str, mode: str, **settings:
     with tempfile.TemporaryDirectory(prefix="innosystem-pgbouncer-") as name:
         folder = Path(name)
         # PgBouncer refuses to run as root, as PostgreSQL does.
-        account = server_account(folder)
+        account = server_user(folder)
         users, configuration, log = folder / "users", folder / "pgbouncer.ini", folder / "log"
         users.write_text('"postgres" ""\n')
         chosen = {

@@ -1,4 +1,4 @@
-"""Books for the tests of the check: lines to judge, and books in memory that count how often they are read."""
+"""PlatformBooks for the tests of the check: lines to judge, and books in memory that count how often they are read."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +11,7 @@ from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.store.verify_memory import MemoryBooksReader
 from services.wallets.usecases.verify_ledger import LedgerVerification
 from tools.verify.lines import Deduction, HoldLine, HoldPosition, JobLine, Range, Receipt
-from tools.verify.verification import Books
+from tools.verify.verification import PlatformBooks
 
 OWNER, STRANGER = UUID(int=1 << 64), UUID(int=2 << 64)
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
@@ -82,10 +82,10 @@ class MemoryBooks:
     on_read: Callable[[str], None] = lambda _: None
 
     @property
-    def books(self) -> Books:
+    def books(self) -> PlatformBooks:
         """All of it, with no wallets."""
         transactions = MemoryTransactions()
-        return Books(self, self, LedgerVerification(transactions, MemoryBooksReader(transactions)), customers=self)
+        return PlatformBooks(self, self, LedgerVerification(transactions, MemoryBooksReader(transactions)), customers=self)
 
     def _read(self, name: str) -> None:
         self.reads[name] += 1

@@ -1,1 +1,1 @@
-"""The check of all books, across the services' databases: `innosystem verify`."""
+"""The check of all books across the services' databases: `innosystem verify`."""

@@ -1,4 +1,4 @@
-"""What is found, and the report that it makes."""
+"""The findings of the check, and the report of them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ NAMED_PER_KIND = 20
 
 
 class Kind(StrEnum):
-    """What can be wrong; the values are the keys of the report."""
+    """The kinds of findings; the values are the keys of the report."""
 
     SEQUENCE_GAP = "sequence_gaps"
     LEDGER_IMBALANCE = "ledger_imbalance_cents"
@@ -37,19 +37,20 @@ class Kind(StrEnum):
     BLOCKED = "blocked"
 
 
-# Work that was done and is not paid, by the rules: somebody should look at it, but the books are right.
+# Work that was done and is not paid, as the rules allow: operators should look at it, but the books are right.
 KNOWN_EXCEPTIONS = frozenset({Kind.DECLINED, Kind.BLOCKED})
-# Their keys of the report count gaps and cents, which the check of the wallets sums up, and not findings.
+# Under these keys the report counts gaps and cents, summed up by the check of the wallets, instead of findings.
 _SUMMED_BY_WALLETS = frozenset({Kind.SEQUENCE_GAP, Kind.LEDGER_IMBALANCE, Kind.PENDING_IMBALANCE})
 
 
 @dataclass(frozen=True)
 class Rebill:
-    """Sets a job's charge to what the ledger says, if its row is still as it was judged.
+    """A repair that sets a job's charge to the state of the ledger, if its row has not changed since it was judged.
 
     Attributes:
-        billing_status: What it was judged by; so is `transaction_id`.
-        charged_by: The deduction that paid for it; None to have the settler charge it.
+        billing_status: The billing status that was judged.
+        transaction_id: The transaction that was judged.
+        charged_by: The deduction that paid for the job; None to let the settler charge it.
     """
 
     job_id: UUID
@@ -60,7 +61,7 @@ class Rebill:
 
 @dataclass(frozen=True)
 class TryNow:
-    """Gives an unsettled job the next try that its row lacks."""
+    """A repair that gives an unsettled job the next try that its row lacks."""
 
     job_id: UUID
     billing_status: str
@@ -68,7 +69,7 @@ class TryNow:
 
 @dataclass(frozen=True)
 class Release:
-    """Releases a hold that no job needs."""
+    """A repair that releases a hold that no job needs."""
 
     hold_id: UUID
 
@@ -78,11 +79,11 @@ Repair = Rebill | TryNow | Release
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A contradiction in the books, or an overdue piece of work.
 
     Attributes:
-        subject: What kind of thing `id` names: `job`, `job type`, `hold`, `wallet`, `transaction` or `customer`.
-        repair: What would set it right, if something safe does.
+        subject: The kind of object that `id` names: `job`, `job type`, `hold`, `wallet`, `transaction` or `customer`.
+        repair: The safe repair, if one exists.
     """
 
     kind: Kind
@@ -93,11 +94,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """What was done about a finding.
+class RepairOutcome:
+    """The outcome of a repair.
 
     Attributes:
-        done: Whether it took effect. It does not where the state is no longer the one that was judged.
+        done: Whether the repair took effect. It has none if the state has changed since it was judged.
     """
 
     finding: Finding
@@ -107,15 +108,15 @@ class Repaired:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long what is under way may take, and how much is read at once.
+    """How long work in flight may take, and how many rows a query reads.
 
     Attributes:
-        grace: After which time a suspect is looked at again.
-        late: How long after its time a rescue, a release or a next try is overdue. Times that are further apart than
-            the clocks of two servers contradict one another from here on.
+        grace: The time after which a suspect is read again.
+        late: The delay after which a rescue, a release or a next try is overdue, and the tolerance for the clocks of
+            different servers.
         in_flight: How long a charge may be due, and a hold be without its job.
-        holds_kept: How long holds are kept that have ended: one that ended later has to be there.
-        page: How many rows are read at once.
+        holds_kept: How long holds are kept after they have ended: a hold that ended later must exist.
+        page: The number of rows in a page.
     """
 
     grace: timedelta = timedelta(seconds=5)
@@ -132,12 +133,12 @@ class Limits:
         hold_orphan_after: timedelta,
         holds_kept: timedelta,
     ) -> Self:
-        """Return limits that a platform keeps which is set to be slower; never shorter ones than these.
+        """Return limits that fit the settings of a slower platform; none is shorter than in these limits.
 
         Args:
-            housekeeping_every: How often the jobs service looks for what is late.
-            settled_after: After which time it makes a charge that a runner has not made.
-            hold_orphan_after: From which age on it releases a hold without a job.
+            housekeeping_every: The interval at which the jobs service looks for late jobs.
+            settled_after: The time after which it makes a charge that a runner has not made.
+            hold_orphan_after: The age at which it releases a hold without a job.
             holds_kept: How long the wallets service keeps holds that have ended.
         """
         late = max(self.late, 10 * housekeeping_every)
@@ -146,14 +147,14 @@ class Limits:
 
 
 @dataclass
-class Report:
+class VerifyReport:
     """The outcome of a check.
 
     Attributes:
-        counts: How many findings there are of each kind.
-        offenders: The first of each kind.
-        repairs: How many repairs took effect.
-        repaired: What was done, the first of each kind.
+        counts: The number of findings of each kind.
+        offenders: The first findings of each kind.
+        repairs: The number of repairs that took effect.
+        repaired: The first outcomes of repairs of each kind.
     """
 
     wallets: int = 0
@@ -169,29 +170,29 @@ class Report:
     counts: Counter[Kind] = field(default_factory=Counter)
     offenders: dict[Kind, list[Finding]] = field(default_factory=dict)
     repairs: int = 0
-    repaired: dict[Kind, list[Repaired]] = field(default_factory=dict)
+    repaired: dict[Kind, list[RepairOutcome]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is broken. Declined and blocked charges are exceptions that the rules know."""
+        """Whether the books are right. Declined and blocked charges are allowed exceptions."""
         return not any(count for kind, count in self.counts.items() if kind not in KNOWN_EXCEPTIONS)
 
     def add(self, finding: Finding) -> None:
-        """Takes a finding down."""
+        """Add a finding."""
         self.counts[finding.kind] += 1
         named = self.offenders.setdefault(finding.kind, [])
         if len(named) < NAMED_PER_KIND:
             named.append(finding)
 
-    def add_repaired(self, repaired: Repaired) -> None:
-        """Takes down what was done."""
+    def add_repaired(self, repaired: RepairOutcome) -> None:
+        """Add the outcome of a repair."""
         self.repairs += repaired.done
         named = self.repaired.setdefault(repaired.finding.kind, [])
         if len(named) < NAMED_PER_KIND:
             named.append(repaired)
 
     def figures(self) -> dict[str, int]:
-        """What was looked at and what was found, in the order in which it is shown."""
+        """Return the numbers of checked rows and of findings, in the order of display."""
         return {
             "wallets": self.wallets,
             "transactions": self.transactions,
@@ -205,7 +206,7 @@ class Report:
         }
 
     def to_json(self) -> Mapping[str, Any]:
-        """What `innosystem verify --json` prints."""
+        """Return the report as `innosystem verify --json` prints it."""
         return {
             **self.figures(),
             "ok": self.ok,

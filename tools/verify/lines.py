@@ -1,4 +1,4 @@
-"""What the check reads: one line for each job, receipt, deduction and hold, with no more than it needs to judge."""
+"""The input of the check: a line for each job, receipt, deduction and hold, with only the values that rules need."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -12,16 +12,16 @@ LAST_ID = UUID(int=2**128 - 1)
 
 
 class JobLine(NamedTuple):
-    """A job, as its row has it.
+    """A row of a job.
 
     Attributes:
-        disagreement: Which of its columns contradict one another; None if none do.
-        stuck: What should have happened to it minutes ago; None if nothing.
+        disagreement: The column that contradicts others; None if none does.
+        stuck: The step that should have happened minutes ago; None if none is missing.
         overdue: Why its charge or release is overdue; None if it is not.
-        untried: Whether it has no time of a next try.
-        unknown: What this release does not understand of it; None if it understands all.
-        estimated_cost_cents: The price it was admitted with.
-        needs_hold: Whether its hold, if it has had one, ended so recently that it is still kept.
+        untried: Whether the time of the next try is missing.
+        unknown: The value that this release does not understand; None if it understands all.
+        estimated_cost_cents: The price at admission.
+        needs_hold: Whether its hold, if it has had one, must still exist.
     """
 
     job_id: UUID
@@ -42,7 +42,7 @@ class JobLine(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What is kept of a charged job that was deleted."""
+    """The receipt of a charged job that was deleted."""
 
     job_id: UUID
     customer_id: UUID
@@ -52,10 +52,10 @@ class Receipt(NamedTuple):
 
 
 class Deduction(NamedTuple):
-    """A charge in the ledger, with whose wallet it is.
+    """A charge in the ledger, with the owner of its wallet.
 
     Attributes:
-        amount_cents: What was charged, without the sign.
+        amount_cents: The charged amount, without the sign.
         hold_id: The hold that the charge names.
     """
 
@@ -68,7 +68,7 @@ class Deduction(NamedTuple):
 
 
 class HoldLine(NamedTuple):
-    """Money that is reserved, or was, with whose wallet it is; nobody's if it was never placed."""
+    """Money that is or was reserved, with the owner of its wallet; without an owner if it was never placed."""
 
     hold_id: UUID
     job_id: UUID | None
@@ -102,24 +102,31 @@ class HoldPosition(NamedTuple):
 
 
 class WrongRow(NamedTuple):
-    """A row that contradicts itself or those it belongs to.
-
-    Attributes:
-        unknown: The value that this release does not understand; None if it understands all.
-        wrong: What contradicts; None if only something is not understood.
-    """
+    """A row that contradicts itself or related rows, or that has a value of a later release."""
 
     id: UUID
-    unknown: str | None
-    wrong: str | None
+    problem: "UnknownValue | Contradiction"
+
+
+class UnknownValue(NamedTuple):
+    """A value that this release does not understand, such as `kind BONUS`."""
+
+    value: str
+
+
+class Contradiction(NamedTuple):
+    """A column that contradicts others, and why, such as `hold_id: there is no such hold`."""
+
+    column: str
 
 
 class RowPage(NamedTuple):
-    """What a page of rows has come to.
+    """The outcome of a page of rows.
 
     Attributes:
-        customer_ids: Whose the rows are, where rows have customers.
-        position: Where the next page goes on; None after the last.
+        wrong: The wrong rows.
+        customer_ids: The customers of the rows, where rows have customers.
+        position: The position of the next page; None after the last.
     """
 
     wrong: Sequence[WrongRow]
@@ -128,66 +135,66 @@ class RowPage(NamedTuple):
 
 
 class RowBooks(Protocol):
-    """A table whose rows are judged by themselves and by what they name in the same database."""
+    """A table whose rows are judged by themselves and by rows of the same database that they refer to."""
 
     @property
     def kind(self) -> Kind:
-        """What a wrong row is."""
+        """The kind of finding that a wrong row is."""
         ...
 
     @property
     def subject(self) -> str:
-        """What a row is."""
+        """The kind of object that a row is."""
         ...
 
     async def page(self, after: str | None, limit: int) -> RowPage:
-        """Judge the rows after a position, all as they are at one moment."""
+        """Judge the rows after a position, all read at one moment."""
         ...
 
 
 class CustomersBooks(Protocol):
-    """What the customers service says."""
+    """The books of the customers service."""
 
     async def existing(self, customer_ids: Collection[UUID]) -> set[UUID]:
-        """Return those of the IDs that are customers, active or not."""
+        """Return the IDs that belong to customers, active or not."""
         ...
 
 
 class JobsBooks(Protocol):
-    """What the jobs service says. Each call reads at one moment."""
+    """The books of the jobs service. Each call reads at one moment."""
 
     async def jobs(self, wanted: Range, limit: int) -> Sequence[JobLine]:
-        """Reads jobs in the order of their IDs."""
+        """Read jobs in the order of their IDs."""
         ...
 
     async def receipts(self, wanted: Range, limit: int) -> Sequence[Receipt]:
-        """Reads receipts in the order of their jobs' IDs."""
+        """Read receipts in the order of their jobs' IDs."""
         ...
 
     async def jobs_of(self, job_ids: Sequence[UUID]) -> Sequence[JobLine]:
-        """Reads jobs by their IDs; those that are not there are left out."""
+        """Read jobs by their IDs; missing jobs are left out."""
         ...
 
     async def receipts_of(self, job_ids: Sequence[UUID]) -> Sequence[Receipt]:
-        """Reads receipts by their jobs' IDs."""
+        """Read receipts by their jobs' IDs."""
         ...
 
 
 class LedgerBooks(Protocol):
-    """What the wallets service says. Each call reads at one moment."""
+    """The books of the wallets service. Each call reads at one moment."""
 
     async def deductions(self, wanted: Range, limit: int) -> Sequence[Deduction]:
-        """Reads the charges of jobs, all of a job or none of them: so there may be more than the limit."""
+        """Read the charges of jobs, all or none of each job, so the result may exceed the limit."""
         ...
 
     async def deductions_of(self, job_ids: Sequence[UUID]) -> Sequence[Deduction]:
-        """Reads the charges of these jobs."""
+        """Read the charges of these jobs."""
         ...
 
     async def old_holds(self, after: HoldPosition | None, limit: int) -> Sequence[HoldLine]:
-        """Reads active holds, the oldest first, without those that are too young to be judged."""
+        """Read active holds, the oldest first, without those that are too young to be judged."""
         ...
 
     async def holds_of(self, hold_ids: Sequence[UUID]) -> Sequence[HoldLine]:
-        """Reads holds by their IDs, whatever their state."""
+        """Read holds by their IDs, whatever their state."""
         ...

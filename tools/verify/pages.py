@@ -1,4 +1,4 @@
-"""Walks jobs, receipts and deductions side by side, in the order of the jobs' IDs, a bounded number at a time."""
+"""A walk over jobs, receipts and deductions side by side, in the order of the jobs' IDs, page by page."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from uuid import UUID
 from tools.verify.lines import EVERYTHING, LAST_ID, Deduction, JobLine, JobsBooks, LedgerBooks, Range, Receipt
 
 
-class OfJob(Protocol):
-    """Something that belongs to a job."""
+class BelongsToJob(Protocol):
+    """A line that belongs to a job."""
 
     @property
     def job_id(self) -> UUID:
@@ -17,12 +17,12 @@ class OfJob(Protocol):
         ...
 
 
-L = TypeVar("L", bound=OfJob)
+L = TypeVar("L", bound=BelongsToJob)
 
 
 @dataclass(frozen=True)
 class Page:
-    """All there is about the jobs of a range."""
+    """All lines of the jobs of a range."""
 
     jobs: Sequence[JobLine]
     receipts: Sequence[Receipt]
@@ -30,11 +30,11 @@ class Page:
 
 
 async def pages(jobs: JobsBooks, ledger: LedgerBooks, limit: int) -> AsyncIterator[Page]:
-    """Yields page after page.
+    """Yield page after page.
 
-    The jobs are read first: a deduction that their charges name was there before, so it is found later. What is read
-    of one kind and lies behind the end of another is read again on the next page. That is at most as much as the page
-    of the other kind holds, so the time grows with the number of rows.
+    The jobs are read first: a deduction that a job names was written before, so it is found later. Lines of one kind
+    behind the end of another kind are read again on the next page. Their number is at most the size of a page of the
+    other kind, so the time is linear in the number of rows.
     """
     wanted = EVERYTHING
     while True:
@@ -50,8 +50,8 @@ async def pages(jobs: JobsBooks, ledger: LedgerBooks, limit: int) -> AsyncIterat
         wanted = Range(UUID(int=wanted.last.int + 1), LAST_ID)
 
 
-def _until_end(wanted: Range, lines: Sequence[OfJob], limit: int) -> Range:
-    """Ends a range where a full page ends: nothing is known of what comes behind it."""
+def _until_end(wanted: Range, lines: Sequence[BelongsToJob], limit: int) -> Range:
+    """End a range where a full page ends, because the lines behind it are unread."""
     return wanted if len(lines) < limit else Range(wanted.first, max(line.job_id for line in lines))
 
 
@@ -62,7 +62,7 @@ def _within(wanted: Range, lines: Sequence[L]) -> Sequence[L]:
 
 
 def by_job(lines: Sequence[L]) -> dict[UUID, list[L]]:
-    """Groups lines by their job."""
+    """Group lines by their job."""
     grouped: dict[UUID, list[L]] = {}
     for line in lines:
         grouped.setdefault(line.job_id, []).append(line)
@@ -70,5 +70,5 @@ def by_job(lines: Sequence[L]) -> dict[UUID, list[L]]:
 
 
 def chunks(ids: Sequence[UUID], size: int) -> list[Sequence[UUID]]:
-    """Cuts IDs into pieces."""
+    """Cut IDs into chunks."""
     return [ids[start : start + size] for start in range(0, len(ids), size)]

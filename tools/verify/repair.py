@@ -1,4 +1,4 @@
-"""Repairs what can safely be repaired: what the settler does next is told to it, and holds without a job are freed."""
+"""Safe repairs: jobs are returned to the settler, and holds without a job are released."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from tools.verify.findings import Finding, Rebill, Release, Repair, Repaired, TryNow
+from tools.verify.findings import Finding, Rebill, Release, Repair, RepairOutcome, TryNow
 
 log = structlog.get_logger(__name__)
 
@@ -16,38 +16,42 @@ _OVERTAKEN = "left alone: it has changed since"
 
 
 class JobsRepairs(Protocol):
-    """Changes rows of jobs, each only if it is still as it was judged; answers whether it was."""
+    """Repairs of jobs. Each takes effect, and returns True, only if the job has not changed since it was judged."""
 
     async def rebill(self, repair: Rebill) -> bool:
-        """Sets what a job says of its charge."""
+        """Set the charge of a job."""
         ...
 
     async def try_now(self, repair: TryNow) -> bool:
-        """Has the settler look at a job."""
+        """Make a job due for the settler."""
         ...
 
 
-# Releases a hold and answers None, or why it could not be done.
-ReleaseHold = Callable[[UUID], Awaitable[str | None]]
+# Releases a hold, or raises HoldNotReleased.
+ReleaseHold = Callable[[UUID], Awaitable[None]]
+
+
+class HoldNotReleased(Exception):
+    """A hold could not be released; the message says why."""
 
 
 class Proposals:
-    """Takes down what could be repaired, and repairs nothing."""
+    """A collection of possible repairs, without their effect."""
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
 
-    async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
-        """Note those that propose something."""
+    async def repair(self, findings: Sequence[Finding]) -> Sequence[RepairOutcome]:
+        """Collect the findings that have a repair."""
         self.findings += (one for one in findings if one.repair is not None)
         return ()
 
     def plan(self) -> list[str]:
-        """Put into words what would be done, a line each."""
-        return [f"{one.subject} {one.id}: {one.description}: {_meant(one.repair)}" for one in self.findings]
+        """Describe the repairs, a line each."""
+        return [f"{one.subject} {one.id}: {one.description}: {_described(one.repair)}" for one in self.findings]
 
 
-def _meant(repair: Repair | None) -> str:
+def _described(repair: Repair | None) -> str:
     if isinstance(repair, Release):
         return "released"
     if isinstance(repair, Rebill):
@@ -56,12 +60,12 @@ def _meant(repair: Repair | None) -> str:
 
 
 class Repairer:
-    """Does what findings propose, and logs it.
+    """The repair of findings, with a log line each.
 
     Args:
-        jobs: Changes the jobs.
-        release: Releases holds through the wallets service: nothing else writes to the ledger.
-        agreed: What may be done; None for all that is found. What is judged otherwise by now is left alone.
+        jobs: The repairs of jobs.
+        release: Releases holds through the wallets service, which alone writes to the ledger.
+        agreed: The repairs that may be made; None for all.
     """
 
     def __init__(self, jobs: JobsRepairs, release: ReleaseHold, agreed: Collection[Repair] | None = None) -> None:
@@ -69,25 +73,28 @@ class Repairer:
         self._release = release
         self._agreed = agreed
 
-    async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
-        """Goes through the findings; one that can't be repaired keeps no other from it."""
+    async def repair(self, findings: Sequence[Finding]) -> Sequence[RepairOutcome]:
+        """Make the repairs; a failed one does not keep the others from being made."""
         proposed = [(one, one.repair) for one in findings if one.repair is not None]
         agreed = self._agreed
         return [await self._repair(one, how) for one, how in proposed if agreed is None or how in agreed]
 
-    async def _repair(self, finding: Finding, repair: Repair) -> Repaired:
+    async def _repair(self, finding: Finding, repair: Repair) -> RepairOutcome:
         if isinstance(repair, Release):
-            problem = await self._release(repair.hold_id)
-            return self._told(Repaired(finding, problem or "released", problem is None))
+            try:
+                await self._release(repair.hold_id)
+            except HoldNotReleased as error:
+                return self._logged(RepairOutcome(finding, str(error), done=False))
+            return self._logged(RepairOutcome(finding, "released", done=True))
         if isinstance(repair, TryNow):
             outcome, done = _TRIED_NOW, await self._jobs.try_now(repair)
         elif repair.charged_by is None:
             outcome, done = _CHARGED_AGAIN, await self._jobs.rebill(repair)
         else:
             outcome, done = f"CHARGED by {repair.charged_by}", await self._jobs.rebill(repair)
-        return self._told(Repaired(finding, outcome if done else _OVERTAKEN, done))
+        return self._logged(RepairOutcome(finding, outcome if done else _OVERTAKEN, done))
 
-    def _told(self, repaired: Repaired) -> Repaired:
+    def _logged(self, repaired: RepairOutcome) -> RepairOutcome:
         log.warning(
             "repaired" if repaired.done else "not_repaired",
             kind=repaired.finding.kind.value,

@@ -1,4 +1,4 @@
-"""The rules: whether a job, what is kept of it, its charges and its hold fit together. No database is known here."""
+"""The rules: whether a job, its receipt, its charges and its hold fit together. Independent of any database."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,13 +6,13 @@ from services.kit.currencies import money
 from tools.verify.findings import Finding, Kind, Rebill, Release, Repair, TryNow
 from tools.verify.lines import Deduction, HoldLine, JobLine, Receipt
 
-# Its money may be reserved: the charge is neither made nor given up.
+# The money of such a job may be reserved: its charge is neither made nor given up.
 UNSETTLED = frozenset({"HELD", "CHARGE_DUE", "RELEASE_DUE", "DECLINED", "CHARGE_BLOCKED"})
 _EXCEPTIONS = {"DECLINED": Kind.DECLINED, "CHARGE_BLOCKED": Kind.BLOCKED}
-# A dying runner or settler leaves a deduction behind that the job does not know of yet. The settler takes care of those
-# that are CHARGE_DUE, and until they are overdue that is nobody's business.
+# A runner or settler that dies leaves a deduction behind that the job does not name yet. The settler completes jobs
+# that are CHARGE_DUE, so they are no findings until they are overdue.
 _CHARGED_SOON = "CHARGE_DUE"
-# What a job's hold may be by then. It is read after the job, so it may be one step further.
+# The allowed states of a job's hold, which is read after the job and so may be one step further.
 _HOLD_STATES = {
     "HELD": ("ACTIVE",),
     "CHARGE_DUE": ("ACTIVE", "CAPTURED"),
@@ -22,9 +22,9 @@ _HOLD_STATES = {
 
 
 def judge_job(job: JobLine) -> Iterator[Finding]:
-    """Finds what a job says of itself that can't be, or should be over."""
+    """Find contradictions within a job, and steps that are overdue."""
     if job.unknown is not None:
-        # By rules that are not its own nothing else can be said of it.
+        # The rules of this release do not apply to a job of a later one.
         yield _of(job, Kind.NOT_UNDERSTOOD, f"has a value that this release does not understand: {job.unknown}")
         return
     if job.disagreement is not None:
@@ -37,19 +37,19 @@ def judge_job(job: JobLine) -> Iterator[Finding]:
 
 
 def exception_of(job: JobLine) -> Finding | None:
-    """Names a job whose charge was declined or is blocked."""
+    """Return a finding for a job whose charge was declined or is blocked, else None."""
     if (kind := _EXCEPTIONS.get(job.billing_status)) is None:
         return None
     return _of(job, kind, f"{money(job.cost_cents or 0, job.currency)} of customer {job.customer_id}")
 
 
 def judge_charge(job: JobLine | None, receipt: Receipt | None, made: Sequence[Deduction]) -> Iterator[Finding]:
-    """Finds what is wrong with the charges of a job.
+    """Find errors in the charges of a job.
 
     Args:
-        job: The job, if there is one.
-        receipt: What is kept of it. Both are there if a job came again under the ID of one that was deleted.
-        made: Its deductions.
+        job: The job, if it exists.
+        receipt: The receipt, if it exists. Both exist if a new job has the ID of a deleted one.
+        made: The deductions.
     """
     charged = job is not None and job.billing_status == "CHARGED"
     if job is not None and charged:
@@ -60,16 +60,16 @@ def judge_charge(job: JobLine | None, receipt: Receipt | None, made: Sequence[De
         yield from _judge_surplus(job, made)
 
 
-def judge_held(job: JobLine, hold: HoldLine | None) -> Finding | None:
-    """Finds out whether the hold that a job names is not the one that reserves its price, or did."""
+def judge_job_hold(job: JobLine, hold: HoldLine | None) -> Finding | None:
+    """Return a finding if the hold that a job names is not the one that reserves, or reserved, its price."""
     if job.unknown is not None:
         return None
-    if (reason := _misheld(job, hold)) is None:
+    if (reason := _hold_mismatch(job, hold)) is None:
         return None
     return _of(job, Kind.MISSING_HOLD, f"is {_state(job)}, and its hold {job.hold_id} {reason}")
 
 
-def _misheld(job: JobLine, hold: HoldLine | None) -> str | None:
+def _hold_mismatch(job: JobLine, hold: HoldLine | None) -> str | None:
     if hold is None:
         return "does not exist" if job.needs_hold else None
     if hold.job_id != job.job_id:
@@ -79,17 +79,17 @@ def _misheld(job: JobLine, hold: HoldLine | None) -> str | None:
     if hold.amount_cents != job.estimated_cost_cents:
         held, price = (money(cents, job.currency) for cents in (hold.amount_cents, job.estimated_cost_cents))
         return f"is of {held}, and its price is {price}"
-    # What a later release calls the state, or the end of a charge, is judged elsewhere.
+    # States of a later release, and the hold of a finished charge, are judged elsewhere.
     allowed = _HOLD_STATES.get(job.billing_status)
     return f"is {hold.state}" if allowed is not None and hold.state not in allowed else None
 
 
 def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
-    """Finds out whether money is reserved for nothing."""
+    """Return a finding if no job needs a hold."""
     if not hold.active or (job is not None and job.hold_id == hold.hold_id and job.billing_status in UNSETTLED):
         return None
     if job is not None and job.unknown is not None:
-        # A later release may need it.
+        # A later release may need the hold.
         return None
     if job is None:
         reason = f"the job {hold.job_id} does not exist"
@@ -103,7 +103,7 @@ def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
 
 
 def _judge_claim(claim: JobLine | Receipt, made: Sequence[Deduction]) -> Iterator[Finding]:
-    """Compares what a job or its receipt says of its charge with what was charged."""
+    """Compare the charge that a job or its receipt claims with the deductions."""
     whose = "is CHARGED" if isinstance(claim, JobLine) else "has a receipt"
     if not made:
         repair = _rebill(claim, None)
@@ -125,7 +125,7 @@ def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: st
         return _of(claim, Kind.MISSING_CHARGE, f"{whose}, and another wallet was charged: {_listed(made)}")
     one = own[0]
     if not _fits(claim, one):
-        # Too much was taken from the customer, or a part of the charge is missing.
+        # The customer was charged too much, or a part of the charge is missing.
         kind = Kind.DOUBLE_CHARGE if one.amount_cents > (claim.cost_cents or 0) else Kind.MISSING_CHARGE
         return _of(
             claim, kind, f"costs {money(claim.cost_cents or 0, claim.currency)}, and was charged {_listed([one])}"
@@ -135,7 +135,7 @@ def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: st
 
 
 def _judge_surplus(job: JobLine | None, made: Sequence[Deduction]) -> Iterator[Finding]:
-    """Judges the deductions of a job that does not say that it was charged."""
+    """Judge the deductions of a job that claims no charge."""
     if job is None:
         description = f"neither job nor receipt exists, and it was charged {_listed(made)}"
         yield Finding(Kind.CHARGE_WITHOUT_JOB, "job", made[0].job_id, description)
@@ -145,7 +145,7 @@ def _judge_surplus(job: JobLine | None, made: Sequence[Deduction]) -> Iterator[F
     if len(made) > 1:
         yield _of(job, Kind.DOUBLE_CHARGE, f"is {_state(job)}, and was charged {len(made)} times: {_listed(made)}")
         return
-    # What settles it answers the deduction that is there, unless that is another one than it would make.
+    # The settler takes over an existing deduction, unless it differs from the one that the settler would make.
     fits = _fits(job, made[0])
     if job.billing_status == _CHARGED_SOON and fits and job.overdue is None:
         return
@@ -155,7 +155,7 @@ def _judge_surplus(job: JobLine | None, made: Sequence[Deduction]) -> Iterator[F
 
 
 def _rebill(claim: JobLine | Receipt, charged_by: Deduction | None) -> Repair | None:
-    # A receipt has no settler: somebody has to decide.
+    # A receipt has no settler: an operator must decide.
     if isinstance(claim, Receipt):
         return None
     transaction_id = None if charged_by is None else charged_by.transaction_id

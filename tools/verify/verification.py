@@ -1,8 +1,8 @@
-"""The check itself: everything is read once, and what looks wrong is read again before it is a finding.
+"""The check itself: everything is read once, and suspects are read again before they become findings.
 
-On a live system no two databases are read at the same moment. What is missing in the ledger is looked for by reading
-jobs, then the ledger; what is too much there by reading the ledger, then jobs: the charge comes after the completion,
-and the settlement after the charge. The first walk does not bother and only collects suspects.
+On a live system, two databases are never read at the same moment. To find missing charges, the check reads jobs, then
+the ledger; to find surplus charges, the ledger, then jobs: the charge comes after the completion, and the settlement
+after the charge. The first walk ignores this order and only collects suspects.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from uuid import UUID
 
 from services.wallets.rules.books import START, Findings, Problem
 from services.wallets.usecases.verify_ledger import LedgerVerification
-from tools.verify.findings import Finding, Kind, Limits, Repaired, Report
+from tools.verify.findings import Finding, Kind, Limits, RepairOutcome, VerifyReport
 from tools.verify.lines import (
     CustomersBooks,
     Deduction,
@@ -25,12 +25,13 @@ from tools.verify.lines import (
     Receipt,
     RowBooks,
     RowPage,
+    UnknownValue,
 )
 from tools.verify.pages import Page, by_job, chunks, pages
-from tools.verify.rules import exception_of, judge_charge, judge_held, judge_hold, judge_job
+from tools.verify.rules import exception_of, judge_charge, judge_hold, judge_job, judge_job_hold
 
 _WALLET_PAGE = 50_000
-# A set of so many IDs takes about 15 MB.
+# A set of this many IDs takes about 15 MB.
 _CUSTOMERS_REMEMBERED = 100_000
 _WALLET_KINDS = {
     Problem.SEQUENCE_GAP: Kind.SEQUENCE_GAP,
@@ -38,25 +39,28 @@ _WALLET_KINDS = {
     Problem.BALANCE: Kind.LEDGER_IMBALANCE,
     Problem.PENDING: Kind.PENDING_IMBALANCE,
 }
-# A charge that should be in the ledger; all other findings about charges are of what should not.
+# A charge that the ledger lacks; all other findings about charges are of surplus charges.
 _MISSING = frozenset({Kind.MISSING_CHARGE})
 
 
 class Repairing(Protocol):
-    """Sets right what can safely be set right."""
+    """The repair of findings."""
 
-    async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
-        """Does what the findings propose, if they propose something and it still holds."""
+    async def repair(self, findings: Sequence[Finding]) -> Sequence[RepairOutcome]:
+        """Make the repairs of the findings that have one, if the state has not changed since."""
         ...
 
 
 @dataclass(frozen=True)
-class Books:
-    """All that is checked.
+class PlatformBooks:
+    """The books of all services.
 
     Attributes:
+        jobs: The jobs.
+        ledger: The ledger.
         wallets: The wallets' own check.
-        rows: The tables whose rows are judged where they are.
+        customers: The customers.
+        rows: The tables whose rows are judged within their database.
     """
 
     jobs: JobsBooks
@@ -70,20 +74,20 @@ _DEFAULT = Limits()
 
 
 async def verify(
-    books: Books,
+    books: PlatformBooks,
     *,
     limits: Limits = _DEFAULT,
     repairing: Repairing | None = None,
     wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> Report:
-    """Checks the wallets, charges and holds against jobs, who they all belong to, and each row by itself.
+) -> VerifyReport:
+    """Check the wallets, charges and holds against jobs, the customers of all of them, and each row by itself.
 
     Memory grows with the number of suspects, and time with the number of rows.
 
     Args:
-        books: What to check.
-        limits: How long what is under way may take, and how much to read at once. The books were opened with the same.
-        repairing: Repairs what is found; None to leave all as it is.
+        books: The books to check.
+        limits: How long work in flight may take, and the size of a page; the same as of the books.
+        repairing: Repairs the findings; None to repair nothing.
         wait: Waits for the grace time.
     """
     check = _Check(books, limits, repairing)
@@ -101,10 +105,10 @@ async def verify(
 
 
 class _Check:
-    """One check: its report, and whom it suspects."""
+    """A check: its report and its suspects."""
 
-    def __init__(self, books: Books, limits: Limits, repairing: Repairing | None) -> None:
-        self.report = Report()
+    def __init__(self, books: PlatformBooks, limits: Limits, repairing: Repairing | None) -> None:
+        self.report = VerifyReport()
         self._books = books
         self._limits = limits
         self._repairing = repairing
@@ -114,11 +118,11 @@ class _Check:
 
     @property
     def suspected(self) -> bool:
-        """Whether anything is to be read again."""
+        """Whether the check has suspects to read again."""
         return bool(self._jobs or self._holds)
 
     async def wallets(self) -> None:
-        """Checks the wallets. A page of theirs sees one moment: nothing has to be read again."""
+        """Check the wallets. A page of them is read at one moment, so nothing needs a second reading."""
         page: Findings | None = None
         while page is None or page.position is not None:
             after = START if page is None or page.position is None else page.position
@@ -133,20 +137,20 @@ class _Check:
                 self.report.add(Finding(_WALLET_KINDS[one.problem], "wallet", one.wallet_id, one.description))
 
     async def rows(self, rows: RowBooks) -> None:
-        """Walks a table. What its rows are compared with is read at the same moment: nothing is read again."""
+        """Walk a table. Its rows and the related rows are read at one moment, so nothing needs a second reading."""
         page: RowPage | None = None
         while page is None or page.position is not None:
             page = await rows.page(None if page is None else page.position, self._limits.page)
             for one in page.wrong:
-                if one.unknown is not None:
-                    description = f"has a value that this release does not understand: {one.unknown}"
+                if isinstance(one.problem, UnknownValue):
+                    description = f"has a value that this release does not understand: {one.problem.value}"
                     self.report.add(Finding(Kind.VALUE_NOT_UNDERSTOOD, rows.subject, one.id, description))
-                elif one.wrong is not None:
-                    self.report.add(Finding(rows.kind, rows.subject, one.id, f"contradicts its {one.wrong}"))
+                else:
+                    self.report.add(Finding(rows.kind, rows.subject, one.id, f"contradicts its {one.problem.column}"))
             await self._customers_of(dict.fromkeys(page.customer_ids))
 
     async def _customers_of(self, lines: Mapping[UUID, JobLine | Receipt | None]) -> None:
-        """Asks for customers after what is theirs was read: they were there before it, and are never deleted."""
+        """Look up the customers of lines that were read before: customers precede their lines and are never deleted."""
         unknown = lines.keys() - self._customers
         if not unknown:
             return
@@ -161,7 +165,7 @@ class _Check:
             self.report.add(Finding(Kind.UNKNOWN_CUSTOMER, "customer", customer_id, description))
 
     async def walk(self) -> None:
-        """Walks jobs, receipts and deductions, and counts what the rules know as exceptions."""
+        """Walk jobs, receipts and deductions, and count the allowed exceptions."""
         async for page in pages(self._books.jobs, self._books.ledger, self._limits.page):
             self.report.jobs_checked += len(page.jobs)
             self.report.receipts_checked += len(page.receipts)
@@ -172,10 +176,10 @@ class _Check:
                     self.report.add(exception)
             self._jobs.update(finding.id for finding in _about_charges(page))
             self._jobs.update(finding.id for job in page.jobs for finding in judge_job(job))
-            self._jobs.update(finding.id for finding in await self._about_held(page.jobs))
+            self._jobs.update(finding.id for finding in await self._about_job_holds(page.jobs))
 
     async def old_holds(self) -> None:
-        """Walks the active holds that are old enough to have a job."""
+        """Walk the active holds that are old enough to have a job."""
         after: HoldPosition | None = None
         size = self._limits.page
         while True:
@@ -189,16 +193,16 @@ class _Check:
             after = HoldPosition(holds[-1].created_at, holds[-1].hold_id)
 
     async def suspects_again(self) -> None:
-        """Reads all suspects again, in the order that proves something, and takes down what is still wrong."""
+        """Read all suspects again, in the order that proves an error, and report those that are still wrong."""
         self.report.suspects = len(self._jobs) + len(self._holds)
         for job_ids in chunks(sorted(self._jobs), self._limits.page):
-            await self._take_down(await self._jobs_again(job_ids))
+            await self._report(await self._jobs_again(job_ids))
         for hold_ids in chunks(sorted(self._holds), self._limits.page):
-            await self._take_down(await self._holds_again(hold_ids))
+            await self._report(await self._holds_again(hold_ids))
 
     async def _jobs_again(self, job_ids: Sequence[UUID]) -> list[Finding]:
         before = await self._books.ledger.deductions_of(job_ids)
-        # A job that retention deletes now is seen in one of both.
+        # A job that retention deletes now is in one of the two results.
         jobs = await self._books.jobs.jobs_of(job_ids)
         receipts = await self._books.jobs.receipts_of(job_ids)
         after = await self._books.ledger.deductions_of(job_ids)
@@ -208,7 +212,7 @@ class _Check:
             *(finding for finding in too_little if finding.kind in _MISSING),
             *(finding for finding in too_much if finding.kind not in _MISSING),
             *(finding for job in jobs for finding in judge_job(job)),
-            *await self._about_held(jobs),
+            *await self._about_job_holds(jobs),
         ]
 
     async def _holds_again(self, hold_ids: Sequence[UUID]) -> list[Finding]:
@@ -217,20 +221,20 @@ class _Check:
         judged = (judge_hold(hold, None if hold.job_id is None else jobs.get(hold.job_id)) for hold in holds)
         return [finding for finding in judged if finding is not None]
 
-    async def _about_held(self, jobs: Sequence[JobLine]) -> list[Finding]:
-        """Judges the holds of jobs that were read before. Of a CHARGED one it is seen in the charge."""
+    async def _about_job_holds(self, jobs: Sequence[JobLine]) -> list[Finding]:
+        """Judge the holds of jobs that were read before. The hold of a CHARGED job is judged with its charge."""
         held = [(job, job.hold_id) for job in jobs if job.hold_id is not None and job.billing_status != "CHARGED"]
         if not held:
             return []
         holds = {hold.hold_id: hold for hold in await self._books.ledger.holds_of([hold_id for _, hold_id in held])}
-        judged = (judge_held(job, holds.get(hold_id)) for job, hold_id in held)
+        judged = (judge_job_hold(job, holds.get(hold_id)) for job, hold_id in held)
         return [finding for finding in judged if finding is not None]
 
     async def _jobs_by_id(self, job_ids: Sequence[UUID]) -> dict[UUID, JobLine]:
         jobs = await self._books.jobs.jobs_of(job_ids) if job_ids else []
         return {job.job_id: job for job in jobs}
 
-    async def _take_down(self, findings: Sequence[Finding]) -> None:
+    async def _report(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
             self.report.add(finding)
         if self._repairing is not None:
@@ -239,13 +243,13 @@ class _Check:
 
 
 def _about_charges(page: Page) -> Iterator[Finding]:
-    """Judges the charges of all jobs of a page, of receipts, and of jobs that only the ledger knows."""
+    """Judge the charges of all jobs of a page, of receipts, and of jobs that only the ledger names."""
     receipts: dict[UUID, Receipt] = {receipt.job_id: receipt for receipt in page.receipts}
     made: dict[UUID, list[Deduction]] = by_job(page.deductions)
     none: list[Deduction] = []
     for job in page.jobs:
         yield from judge_charge(job, receipts.pop(job.job_id, None), made.pop(job.job_id, none))
-    # What is left has no job.
+    # The remaining receipts and deductions have no job.
     for receipt in receipts.values():
         yield from judge_charge(None, receipt, made.pop(receipt.job_id, none))
     for deductions in made.values():

@@ -25,7 +25,7 @@ from tests.support.rpc.jobs_stack import World
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.mutations import Row, wrongs
 from tests.support.rpc.planting import Planting, copied
-from tools.verify.findings import Limits, Report
+from tools.verify.findings import Limits, VerifyReport
 from tools.verify.store.books import OpenBooks, open_books
 from tools.verify.verification import verify
 
@@ -120,7 +120,7 @@ class Checking:
     def __init__(self, opened: OpenBooks) -> None:
         self._opened = opened
 
-    async def __call__(self) -> Report:
+    async def __call__(self) -> VerifyReport:
         """Check once."""
         return await verify(self._opened.books, limits=_LIMITS)
 

@@ -1,4 +1,4 @@
-"""`innosystem verify`. It reads the databases itself: whoever checks the services must not ask them."""
+"""`innosystem verify`. It reads the databases itself, because a check of the services must not rely on them."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tools.local.environment import environment
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from tools.verify.findings import Limits, Report
+    from tools.verify.findings import Limits, VerifyReport
     from tools.verify.repair import ReleaseHold
 
 _Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
@@ -35,17 +35,17 @@ async def verify(
 ) -> int:
     """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
 
-    It reads the databases at CUSTOMERS_DATABASE_URL, WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes nothing
-    without --repair. What is late, it judges by the settings of the jobs and wallets services (JOBS_HOLD_ORPHAN_SECONDS
-    and so on): give it theirs.
+    The command reads the databases at CUSTOMERS_DATABASE_URL, WALLETS_DATABASE_URL and JOBS_DATABASE_URL, and changes
+    nothing without --repair. It needs the settings of the jobs and wallets services (JOBS_HOLD_ORPHAN_SECONDS and so
+    on) to judge which work is late.
 
     Args:
-        grace_seconds: After which time what looks wrong is read again: only what is still wrong counts.
-        repair: Set right what can safely be set right, and say what was done. Each is told first, and nothing is done
-            before you have agreed; what is not as it was by then is left alone. The status is 1 all the same: check
-            again. Holds are released through the wallets service at WALLETS_ADDRESS.
+        grace_seconds: How many seconds later suspects are read again; only those that are still wrong are reported.
+        repair: Make the safe repairs and print them. The plan is shown first and needs your confirmation; rows that
+            have changed by then are left unchanged. The exit status is 1 nevertheless: check again. Holds are released
+            through the wallets service at WALLETS_ADDRESS.
     """
-    # There is no call: the audit trail shall say all the same who repaired something.
+    # The author of repairs in the audit trail, as no RPC sets one.
     caller.set(Caller(actor=user_at_host(), method="innosystem verify --repair"))
     if repair and not (yes or dry_run) and not sys.stdin.isatty():
         raise CommandError("nothing was done: give --yes to repair, or --dry-run to see what that would be")
@@ -58,7 +58,7 @@ async def verify(
     return 0 if report.ok else 1
 
 
-async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> "Report":
+async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> "VerifyReport":
     from services.kit.data.errors import SchemaBehind
     from services.kit.settings import DatabaseSettings, load
     from tools.verify.repair import Proposals, Repairer
@@ -85,7 +85,7 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
             report = await verify_books(opened.books, limits=limits, repairing=proposals)
             if not proposals.findings or not confirmed(proposals.plan(), yes=False, dry_run=dry_run):
                 return report
-            # Whoever agrees takes a while: what is not as it was is left alone, and nothing is done besides.
+            # The state may have changed while the user was deciding: only repairs that were agreed to are made.
             agreed = [one.repair for one in proposals.findings if one.repair is not None]
             repairing = Repairer(opened.repairs, release, set(agreed))
             return await verify_books(opened.books, limits=limits, repairing=repairing)
@@ -94,7 +94,7 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
 
 
 def _limits(grace: timedelta) -> "Limits":
-    """What is late is said by the settings of the services, which the command is given as well."""
+    """Return the limits that follow from the settings of the services."""
     from services.jobs.settings import HousekeepingSettings
     from services.kit.settings import load
     from services.wallets.settings import RetentionSettings
@@ -116,21 +116,21 @@ async def _releasing() -> AsyncIterator["ReleaseHold"]:
     from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
     from tools.cli.errors import describe
     from tools.errors import ServiceUnreachable
+    from tools.verify.repair import HoldNotReleased
 
     async with platform() as client:
 
-        async def release(hold_id: "UUID") -> str | None:
+        async def release(hold_id: "UUID") -> None:
             try:
                 await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
             except (ServiceUnreachable, aio.AioRpcError) as error:
-                # The report of all else is worth more than an end with this error.
-                return f"not released: {describe(error)}"
-            return None
+                # Reported as the outcome of this repair, so that the rest of the report is not lost.
+                raise HoldNotReleased(f"not released: {describe(error)}") from error
 
         yield release
 
 
-def _print(report: "Report") -> None:
+def _print(report: "VerifyReport") -> None:
     from tools.verify.findings import KNOWN_EXCEPTIONS
 
     print_table(("checked and found", ""), [(name, f"{value:,}") for name, value in report.figures().items()])
@@ -145,7 +145,7 @@ def _print(report: "Report") -> None:
             f"{repaired.outcome}"
         )
     if report.repairs:
-        print(f"\n{report.repairs:,} repaired. Check again: what the settler was told to do takes some seconds.")
+        print(f"\n{report.repairs:,} repaired. Check again in a few seconds, after the settler has run.")
     unpaid = sum(report.counts[kind] for kind in KNOWN_EXCEPTIONS)
     if unpaid:
         print(f"\nAttention: {unpaid:,} finished jobs are not paid (declined or blocked).")

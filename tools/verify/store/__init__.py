@@ -1,1 +1,1 @@
-"""Reads and repairs the databases that are checked."""
+"""The databases that are checked and repaired."""

@@ -1,4 +1,4 @@
-"""Opens the databases that are checked."""
+"""Connections to the databases that are checked."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,16 +16,16 @@ from tools.verify.store.ledger import SqlLedgerBooks
 from tools.verify.store.repair import SqlJobsRepairs
 from tools.verify.store.row_rules import CUSTOMERS, HOLDS, JOB_TYPES, TRANSACTIONS, WALLETS
 from tools.verify.store.rows import SqlRowBooks
-from tools.verify.verification import Books
+from tools.verify.verification import PlatformBooks
 
 _APPLICATION = "innosystem-verify"
 
 
 @dataclass(frozen=True)
 class OpenBooks:
-    """The books, and how jobs are repaired."""
+    """The books, and the repairs of jobs."""
 
-    books: Books
+    books: PlatformBooks
     repairs: SqlJobsRepairs
 
 
@@ -33,20 +33,20 @@ class OpenBooks:
 async def open_books(
     customers: DatabaseSettings, wallets: DatabaseSettings, jobs: DatabaseSettings, limits: Limits
 ) -> AsyncIterator[OpenBooks]:
-    """Yields the books of three databases, and closes their connections.
+    """Yield the books of three databases, and close their connections at the end of the block.
 
     Args:
         customers: The database of the customers service.
         wallets: The database of the wallets service.
         jobs: The database of the jobs service.
-        limits: Those that are handed to `verify` as well.
+        limits: The limits, the same as of `verify`.
     """
     async with AsyncExitStack() as opened:
         in_customers, in_wallets, in_jobs = (
             SqlTransactions(_opened(opened, settings)) for settings in (customers, wallets, jobs)
         )
         rules = ((in_customers, (CUSTOMERS,)), (in_wallets, (WALLETS, TRANSACTIONS, HOLDS)), (in_jobs, (JOB_TYPES,)))
-        books = Books(
+        books = PlatformBooks(
             jobs=SqlJobsBooks(in_jobs, limits),
             ledger=SqlLedgerBooks(in_wallets, limits),
             wallets=LedgerVerification(in_wallets, SqlBooksReader(in_wallets)),
@@ -57,7 +57,7 @@ async def open_books(
 
 
 def _opened(stack: AsyncExitStack, settings: DatabaseSettings) -> Database:
-    # Its statements read thousands of rows each: nobody needs to hear that this takes longer than a service's.
+    # Each statement reads thousands of rows, so statements that are slow for a service are no reason to warn.
     patient = settings.model_copy(update={"slow_query_seconds": settings.statement_timeout_seconds})
     database = Database.connect(patient, application_name=_APPLICATION)
     stack.push_async_callback(database.close)

@@ -1,18 +1,19 @@
-"""Reads the jobs database: read-only, in short transactions."""
+"""The books in the jobs database, read in short read-only transactions."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Interval, TextClause, Uuid, bindparam, text
+from typing_extensions import override
 
 from services.kit.data.transactions.sql import SqlTransactions
 from tools.verify.findings import Limits
-from tools.verify.lines import JobLine, Range, Receipt
+from tools.verify.lines import JobLine, JobsBooks, Range, Receipt
 from tools.verify.store.walking import WALK
 
-# What the CHECK constraints say is said again: they may have been dropped, or be younger than the row. Nobody but the
-# database knows what time it is there.
+# The CHECK constraints are repeated here, because they may have been dropped, or be younger than the row. All times are
+# compared with the clock of the database.
 _JOB = """
 SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, transaction_id, hold_id,
     CASE
@@ -93,35 +94,35 @@ _RECEIPTS = text(f"{_RECEIPT} WHERE job_id >= :first AND job_id <= :last ORDER B
 _RECEIPTS_OF = text(f"{_RECEIPT} WHERE job_id = ANY(:ids)").bindparams(_IDS)
 
 
-class SqlJobsBooks:
-    """Jobs and receipts.
+class SqlJobsBooks(JobsBooks):
+    """Jobs and receipts, read by their primary keys.
 
     Args:
-        transactions: Of the jobs database.
-        limits: What is late and what may be under way.
+        transactions: Transactions of the jobs database.
+        limits: When work is late, and how long it may be in flight.
     """
 
     def __init__(self, transactions: SqlTransactions, limits: Limits) -> None:
         self._transactions = transactions
         self._late = {"late": limits.late, "in_flight": limits.in_flight, "holds_kept": limits.holds_kept}
 
+    @override
     async def jobs(self, wanted: Range, limit: int) -> Sequence[JobLine]:
-        """Walks the primary key."""
         rows = await self._read(_JOBS, {**wanted._asdict(), "limit": limit, **self._late}, walk=True)
         return [JobLine._make(row) for row in rows]
 
+    @override
     async def receipts(self, wanted: Range, limit: int) -> Sequence[Receipt]:
-        """Walks the primary key."""
         rows = await self._read(_RECEIPTS, {**wanted._asdict(), "limit": limit}, walk=True)
         return [Receipt._make(row) for row in rows]
 
+    @override
     async def jobs_of(self, job_ids: Sequence[UUID]) -> Sequence[JobLine]:
-        """Reads by the primary key."""
         rows = await self._read(_JOBS_OF, {"ids": list(job_ids), **self._late})
         return [JobLine._make(row) for row in rows]
 
+    @override
     async def receipts_of(self, job_ids: Sequence[UUID]) -> Sequence[Receipt]:
-        """Reads by the primary key."""
         return [Receipt._make(row) for row in await self._read(_RECEIPTS_OF, {"ids": list(job_ids)})]
 
     async def _read(self, statement: TextClause, parameters: dict[str, Any], *, walk: bool = False) -> Sequence[Any]:

@@ -1,14 +1,15 @@
-"""Reads the wallets database: read-only, in short transactions."""
+"""The books in the wallets database, read in short read-only transactions."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Interval, TextClause, Uuid, bindparam, text
+from typing_extensions import override
 
 from services.kit.data.transactions.sql import SqlTransactions
 from tools.verify.findings import Limits
-from tools.verify.lines import Deduction, HoldLine, HoldPosition, Range
+from tools.verify.lines import Deduction, HoldLine, HoldPosition, LedgerBooks, Range
 from tools.verify.store.walking import WALK
 
 _IDS = bindparam("ids", type_=ARRAY(Uuid()))
@@ -20,7 +21,7 @@ _OWNED = """
 SELECT line.job_id, line.id, wallets.customer_id, wallets.currency, -line.amount_cents, line.hold_id
 FROM ({}) AS line JOIN wallets ON wallets.id = line.wallet_id
 """
-# Which deductions of a job belong together, nobody could tell if a page ended between them: WITH TIES.
+# WITH TIES, so that no page ends between the deductions of a job.
 _DEDUCTIONS = text(
     _OWNED.format(
         f"{_DEDUCTION} job_id >= :first AND job_id <= :last ORDER BY job_id FETCH FIRST (:limit) ROWS WITH TIES"
@@ -50,29 +51,29 @@ _OLDEST_HOLDS = text(
 _HOLDS_OF = text(f"{_HOLD} WHERE hold.id = ANY(:ids)").bindparams(_IDS)
 
 
-class SqlLedgerBooks:
-    """Deductions and holds.
+class SqlLedgerBooks(LedgerBooks):
+    """Deductions and holds, read by the index of the jobs' transactions, that of active holds, and the primary key.
 
     Args:
-        transactions: Of the wallets database.
-        limits: How old a hold has to be to be judged.
+        transactions: Transactions of the wallets database.
+        limits: The age at which a hold is judged.
     """
 
     def __init__(self, transactions: SqlTransactions, limits: Limits) -> None:
         self._transactions = transactions
         self._in_flight = limits.in_flight
 
+    @override
     async def deductions(self, wanted: Range, limit: int) -> Sequence[Deduction]:
-        """Walks the index of the jobs' transactions."""
         rows = await self._read(_DEDUCTIONS, {**wanted._asdict(), "limit": limit}, walk=True)
         return [Deduction._make(row) for row in rows]
 
+    @override
     async def deductions_of(self, job_ids: Sequence[UUID]) -> Sequence[Deduction]:
-        """Reads by the same index."""
         return [Deduction._make(row) for row in await self._read(_DEDUCTIONS_OF, {"ids": list(job_ids)})]
 
+    @override
     async def old_holds(self, after: HoldPosition | None, limit: int) -> Sequence[HoldLine]:
-        """Walks the index of active holds, which holds no others."""
         parameters: dict[str, Any] = {"in_flight": self._in_flight, "limit": limit}
         if after is None:
             rows = await self._read(_OLDEST_HOLDS, parameters, walk=True)
@@ -80,8 +81,8 @@ class SqlLedgerBooks:
             rows = await self._read(_OLD_HOLDS, {**parameters, **after._asdict()}, walk=True)
         return [HoldLine._make(row) for row in rows]
 
+    @override
     async def holds_of(self, hold_ids: Sequence[UUID]) -> Sequence[HoldLine]:
-        """Reads by the primary key."""
         return [HoldLine._make(row) for row in await self._read(_HOLDS_OF, {"ids": list(hold_ids)})]
 
     async def _read(self, statement: TextClause, parameters: dict[str, Any], *, walk: bool = False) -> Sequence[Any]:

@@ -1,18 +1,20 @@
-"""Repairs rows of jobs in the jobs database."""
+"""Repairs of jobs in the jobs database."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import TextClause, Uuid, bindparam, text
+from typing_extensions import override
 
 from services.kit.data.audit import entries as audit
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.transactions.sql import SqlTransactions
 from tools.verify.findings import Rebill, TryNow
+from tools.verify.repair import JobsRepairs
 
-# Charging it again can't charge it twice: the deduction's key is the job's ID. The attempts begin anew, so that the
-# settler does not wait for as long as it did before.
+# Charging a job again can't charge it twice: the deduction's key is the job's ID. The attempts start at 0, so that the
+# settler does not wait for the backoff of earlier attempts.
 _REBILL = text(
     """
     UPDATE jobs SET transaction_id = :charged_by, settle_attempts = 0, version = version + 1,
@@ -31,19 +33,19 @@ _TRY_NOW = text(
 ).bindparams(bindparam("id", type_=Uuid()))
 
 
-class SqlJobsRepairs:
-    """Each repair is a transaction of its own, guarded by the state that was judged.
+class SqlJobsRepairs(JobsRepairs):
+    """Repairs of jobs. Each is a separate transaction, guarded by the state that was judged.
 
     Args:
-        transactions: Of the jobs database.
+        transactions: Transactions of the jobs database.
     """
 
     def __init__(self, transactions: SqlTransactions) -> None:
         self._transactions = transactions
         self._trail = SqlAuditLog(transactions)
 
+    @override
     async def rebill(self, repair: Rebill) -> bool:
-        """Sets billing status and transaction together."""
         parameters = {
             "id": repair.job_id,
             "billing_status": repair.billing_status,
@@ -51,20 +53,20 @@ class SqlJobsRepairs:
             "charged_by": repair.charged_by,
             "is_charged": repair.charged_by is not None,
         }
-        before = _Repaired(repair.job_id, repair.billing_status, repair.transaction_id)
-        after = _Repaired(repair.job_id, "CHARGED" if repair.charged_by else "CHARGE_DUE", repair.charged_by)
+        before = _RepairedJob(repair.job_id, repair.billing_status, repair.transaction_id)
+        after = _RepairedJob(repair.job_id, "CHARGED" if repair.charged_by else "CHARGE_DUE", repair.charged_by)
         return await self._change(_REBILL, parameters, before, after)
 
+    @override
     async def try_now(self, repair: TryNow) -> bool:
-        """Sets the next try where there is none."""
-        before = _Repaired(repair.job_id, repair.billing_status)
+        before = _RepairedJob(repair.job_id, repair.billing_status)
         after = replace(before, next_try="now")
         return await self._change(
             _TRY_NOW, {"id": repair.job_id, "billing_status": repair.billing_status}, before, after
         )
 
     async def _change(
-        self, statement: TextClause, parameters: dict[str, Any], before: "_Repaired", after: "_Repaired"
+        self, statement: TextClause, parameters: dict[str, Any], before: "_RepairedJob", after: "_RepairedJob"
     ) -> bool:
         async with self._transactions.begin():
             changed = (await self._transactions.resource.execute(statement, parameters)).rowcount == 1
@@ -74,8 +76,8 @@ class SqlJobsRepairs:
 
 
 @dataclass(frozen=True)
-class _Repaired:
-    """What the audit trail keeps of a job that is repaired."""
+class _RepairedJob:
+    """The entry of a repaired job in the audit trail."""
 
     id: UUID
     billing_status: str

@@ -1,4 +1,4 @@
-"""What rows may not say. The CHECK constraints say some of it again: they may have been dropped, or be younger."""
+"""Rules for rows. Some repeat CHECK constraints, which may have been dropped, or be younger than a row."""
 
 from tools.verify.findings import Kind
 from tools.verify.store.rows import Rule
@@ -29,7 +29,7 @@ WALLETS = Rule(
     """,
 )
 
-# What lines say of one another was written in one transaction, or the later one of them read the earlier.
+# Lines that refer to one another were written in one transaction, or the later one after reading the earlier one.
 TRANSACTIONS = Rule(
     kind=Kind.INCONSISTENT_TRANSACTION,
     subject="transaction",
@@ -91,7 +91,7 @@ TRANSACTIONS = Rule(
         WHEN page.kind = 'ADJUSTMENT' AND (written_off.kind = 'DEDUCTION'
                 AND written_off.amount_cents = -page.amount_cents AND written_off.sequence = page.sequence + 1)
             IS NOT TRUE THEN 'amount_cents: no charge right after it is written off by it'
-        -- An upgrade says so of a job's second charge, which is a finding of its own.
+        -- An upgrade has marked the second charge of a job, which is a separate finding.
         WHEN page.charged_again IS NOT NULL AND (page.charged_again AND page.kind = 'DEDUCTION' AND EXISTS (
             SELECT FROM wallet_transactions AS other
             WHERE other.job_id = page.job_id AND other.kind = 'DEDUCTION' AND other.id <> page.id
@@ -108,7 +108,7 @@ TRANSACTIONS = Rule(
         WHEN hold.state = 'CAPTURED' AND (hold.resolved_at > page.created_at
                 OR hold.resolved_at < page.created_at - :late) THEN 'hold_id: the hold was captured at another time'
         WHEN page.hold_id IS NOT NULL AND hold.id IS NULL AND page.created_at > now() - :holds_kept
-            -- A charge that is written off may be far younger than its hold.
+            -- A written-off charge may be far younger than its hold.
             AND (before.kind = 'ADJUSTMENT' AND before.job_id = page.job_id) IS NOT TRUE
             THEN 'hold_id: there is no such hold'
     END

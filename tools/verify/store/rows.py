@@ -1,17 +1,18 @@
-"""Judges the rows of a table where they are: read-only, page by page, and only what is wrong leaves the database.
+"""The judgement of a table's rows within the database, page by page; only wrong rows leave the database.
 
-A page is one statement, and what is written in one transaction is compared with what was written in the same one: so no
-suspect has to be read again.
+A page is one statement, and rows are compared only with rows of the same transaction, so no suspect needs a second
+reading.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, Interval, TextClause, Uuid, bindparam, text
+from typing_extensions import override
 
 from services.kit.data.transactions.sql import SqlTransactions
 from tools.verify.findings import Kind, Limits
-from tools.verify.lines import FIRST_ID, RowPage, WrongRow
+from tools.verify.lines import FIRST_ID, Contradiction, RowBooks, RowPage, UnknownValue, WrongRow
 from tools.verify.store.walking import WALK
 
 # The first position in the order of either key.
@@ -20,18 +21,18 @@ _FIRST = f"-infinity {FIRST_ID}"
 
 @dataclass(frozen=True)
 class Rule:
-    """What is wrong with the rows of a table.
+    """The rules of a table.
 
     Attributes:
-        kind: What a wrong row is.
-        subject: What a row is.
-        columns: What of a row the page reads.
+        kind: The kind of finding that a wrong row is.
+        subject: The kind of object that a row is.
+        columns: The columns that the page reads.
         source: The table.
-        joined: What else is looked at, by an index for each row of `page`.
+        joined: Joins to related rows, by an index for each row of `page`.
         unknown: SQL for the value that this release does not understand, or null.
-        wrong: SQL for what contradicts, or null.
-        customer: The column that says whose a row is; empty where rows are nobody's.
-        by_age: Whether there is an index of (created_at, id), and the IDs are not in the order of age.
+        wrong: SQL for the column that contradicts others, or null.
+        customer: The column with the customer of a row; empty where rows have none.
+        by_age: Whether to walk the index of (created_at, id), because the IDs are not in the order of age.
     """
 
     kind: Kind
@@ -50,7 +51,7 @@ class Rule:
         key, after, moment = "id", ":id", "'-infinity'"
         if self.by_age:
             key, after, moment = "created_at, id", "CAST(:created_at AS timestamptz), :id", "created_at"
-        # What is put in are constants.
+        # Only constants are interpolated.
         page = f"""
         WITH page AS MATERIALIZED (
             SELECT {self.columns} FROM {self.source} WHERE ({key}) > ({after}) ORDER BY {key} LIMIT :limit
@@ -70,36 +71,49 @@ class Rule:
         return text(page).bindparams(*parameters)
 
 
-class SqlRowBooks:
-    """The rows of one table.
+class SqlRowBooks(RowBooks):
+    """The rows of one table, read by its key.
 
     Args:
-        transactions: Of its database.
-        rule: What is wrong with them.
-        limits: What may be apart, and what is kept.
+        transactions: Transactions of its database.
+        rule: The rules of the table.
+        limits: The tolerance between clocks, and how long holds are kept.
     """
 
     def __init__(self, transactions: SqlTransactions, rule: Rule, limits: Limits) -> None:
-        self.kind = rule.kind
-        self.subject = rule.subject
+        self._rule = rule
         self._transactions = transactions
         self._statement = rule.statement
         given = {"late": limits.late, "holds_kept": limits.holds_kept}
         asked = self._statement.text
         self._limits: dict[str, Any] = {name: value for name, value in given.items() if f":{name}" in asked}
-        self._by_age = rule.by_age
 
+    @property
+    @override
+    def kind(self) -> Kind:
+        return self._rule.kind
+
+    @property
+    @override
+    def subject(self) -> str:
+        return self._rule.subject
+
+    @override
     async def page(self, after: str | None, limit: int) -> RowPage:
-        """Walk the key."""
         moment, _, last_id = (after or _FIRST).rpartition(" ")
         parameters = {**self._limits, "id": last_id, "limit": limit}
-        if self._by_age:
+        if self._rule.by_age:
             parameters["created_at"] = moment
         async with self._transactions.begin(read_only=True):
             connection = self._transactions.resource
             await connection.execute(WALK)
             rows = (await connection.execute(self._statement, parameters)).all()
-        # The one without an ID is about the page.
-        wrong = [WrongRow(row.id, row.unknown, row.wrong) for row in rows if row.id is not None]
+        # The row without an ID belongs to the page as a whole.
+        wrong = [WrongRow(row.id, _problem(row.unknown, row.wrong)) for row in rows if row.id is not None]
         [end] = [row for row in rows if row.id is None]
         return RowPage(wrong, end.customer_ids or (), end.position)
+
+
+def _problem(unknown: str | None, wrong: str | None) -> UnknownValue | Contradiction:
+    # The rules of this release do not apply to a value of a later one.
+    return Contradiction(wrong or "") if unknown is None else UnknownValue(unknown)

@@ -343,7 +343,7 @@ def test_a_socket_folder_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "place").symlink_to(tmp_path / "target")
 
-    with pytest.raises(EmbeddedServerError, match="belongs to somebody else"):
+    with pytest.raises(EmbeddedServerError, match="belongs to another user"):
         make_private(tmp_path / "place", None)
 
 

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from services import SERVICES
 from services.kit.settings import DatabaseSettings
-from tools.verify.findings import Limits, Report
+from tools.verify.findings import Limits, VerifyReport
 from tools.verify.repair import ReleaseHold, Repairer
 from tools.verify.store.books import open_books
 from tools.verify.verification import verify
@@ -183,7 +183,7 @@ class Platform(Servers):
         [row] = self.jobs.execute(f"SELECT {', '.join(columns)} FROM jobs WHERE id = %s".encode(), (job_id,)).fetchall()
         return tuple(row)
 
-    async def verified(self, release: ReleaseHold | None = None, **arguments: Any) -> Report:
+    async def verified(self, release: ReleaseHold | None = None, **arguments: Any) -> VerifyReport:
         """Checks these books, by default without a grace time; repairs if it is told how to release holds."""
         limits = arguments.pop("limits", Limits(grace=timedelta()))
         settings = {name: DatabaseSettings(url=SecretStr(url)) for name, url in self.urls.items()}

@@ -8,12 +8,12 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from tests.integration.tools.verify.conftest import DONE, Platform
-from tools.verify.findings import Finding, Kind, Limits, Report
+from tools.verify.findings import Finding, Kind, Limits, VerifyReport
 
 AGES = timedelta(hours=1)
 
 
-def only(report: Report, kind: Kind) -> Finding:
+def only(report: VerifyReport, kind: Kind) -> Finding:
     assert report.counts == {kind: 1}, report.offenders
     assert not report.ok
     return report.offenders[kind][0]

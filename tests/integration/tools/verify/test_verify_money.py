@@ -10,7 +10,7 @@ from psycopg.errors import CheckViolation
 from uuid_utils.compat import uuid7
 
 from tests.integration.tools.verify.conftest import DONE, PRICE, Platform
-from tools.verify.findings import Finding, Kind, Limits, Report
+from tools.verify.findings import Finding, Kind, Limits, VerifyReport
 
 _REFUND = """
 WITH advanced AS (
@@ -42,7 +42,7 @@ def given_back(platform: Platform, wallet_id: UUID, cents: int, job_id: UUID, ch
     return UUID(str(values["id"]))
 
 
-def only(report: Report, kind: Kind) -> Finding:
+def only(report: VerifyReport, kind: Kind) -> Finding:
     assert report.counts == {kind: 1}, report.offenders
     assert not report.ok
     return report.offenders[kind][0]

@@ -9,8 +9,8 @@ from uuid_utils.compat import uuid7
 
 from services.kit.settings import DatabaseSettings
 from tests.integration.tools.verify.conftest import DONE, Platform
-from tools.verify.findings import Kind, Limits, Rebill, Report, TryNow
-from tools.verify.repair import Proposals, Repairer
+from tools.verify.findings import Kind, Limits, Rebill, TryNow, VerifyReport
+from tools.verify.repair import HoldNotReleased, Proposals, Repairer
 from tools.verify.store.books import open_books
 from tools.verify.verification import verify
 
@@ -23,16 +23,16 @@ class Released:
         self._platform = platform
         self._problem = problem
 
-    async def __call__(self, hold_id: UUID) -> str | None:
+    async def __call__(self, hold_id: UUID) -> None:
         self.holds.append(hold_id)
-        if self._problem is None:
-            self._platform.end_hold(hold_id)
-        return self._problem
+        if self._problem is not None:
+            raise HoldNotReleased(self._problem)
+        self._platform.end_hold(hold_id)
 
 
 async def repaired(platform: Platform, kind: Kind) -> tuple[bool, str]:
     """Repairs, and answers whether it took effect and what was said of it."""
-    report: Report = await platform.verified(Released(platform))
+    report: VerifyReport = await platform.verified(Released(platform))
     assert not report.ok
     [one] = report.repaired[kind]
     assert report.repairs == one.done

@@ -5,7 +5,7 @@ import pytest
 from tests.support.verify_books import OWNER, STRANGER, deduction, hold_line, job_id, job_line, receipt, transaction_id
 from tools.verify.findings import Finding, Kind, Rebill, Release, TryNow
 from tools.verify.lines import Deduction, JobLine, Receipt
-from tools.verify.rules import exception_of, judge_charge, judge_held, judge_hold, judge_job
+from tools.verify.rules import exception_of, judge_charge, judge_hold, judge_job, judge_job_hold
 
 
 def kinds(job: JobLine | None, kept: Receipt | None, *made: Deduction) -> list[Kind]:
@@ -147,13 +147,13 @@ def test_a_hold_that_ended_meanwhile_is_no_finding() -> None:
 
 def test_a_held_job_needs_an_active_hold_of_its_own() -> None:
     job = job_line(status="PENDING", billing_status="HELD", hold_id=hold_line().hold_id)
-    assert judge_held(job, hold_line()) is None
+    assert judge_job_hold(job, hold_line()) is None
     for hold, reason in (
         (None, "does not exist"),
         (hold_line(state="RELEASED"), "is RELEASED"),
         (hold_line(job_id=job_id(9)), f"is of the job {job_id(9)}"),
     ):
-        finding = judge_held(job, hold)
+        finding = judge_job_hold(job, hold)
         assert finding is not None
         assert finding.kind is Kind.MISSING_HOLD
         assert reason in finding.description

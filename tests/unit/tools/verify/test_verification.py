@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.support.verify_books import MemoryBooks, deduction, hold_line, job_line, receipt, transaction_id
-from tools.verify.findings import NAMED_PER_KIND, Finding, Kind, Limits, Repaired, Report
+from tools.verify.findings import NAMED_PER_KIND, Finding, Kind, Limits, RepairOutcome, VerifyReport
 from tools.verify.verification import verify
 
 
-async def checked(memory: MemoryBooks, page: int = 3, **arguments: Any) -> Report:
+async def checked(memory: MemoryBooks, page: int = 3, **arguments: Any) -> VerifyReport:
     """Checks with tiny pages, and without waiting."""
     waited: list[float] = []
 
@@ -171,8 +171,8 @@ async def test_what_was_found_goes_to_repair_and_what_was_done_into_the_report()
     memory = MemoryBooks(job_lines=[job_line(n) for n in range(50)])
 
     class Repairing:
-        async def repair(self, findings: Sequence[Finding]) -> Sequence[Repaired]:
-            return [Repaired(one, "done", done=one.id.int % 2 == 0) for one in findings]
+        async def repair(self, findings: Sequence[Finding]) -> Sequence[RepairOutcome]:
+            return [RepairOutcome(one, "done", done=one.id.int % 2 == 0) for one in findings]
 
     report = await checked(memory, repairing=Repairing())
     assert report.repairs == 25
