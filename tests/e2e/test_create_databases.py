@@ -151,7 +151,7 @@ def test_on_a_server_that_has(before: Callable[[Server], None], server: Server) 
         made = server.create(PASSWORDS)
         assert (made.returncode, made.stdout, made.stderr) == (0, "", "")
     server.innosystem("migrate", "up")
-    assert "the databases are what the models say" in server.innosystem("migrate", "check")
+    assert "the databases match the models" in server.innosystem("migrate", "check")
     for service in SERVICES:
         with server.service(service) as connection:
             owned = connection.execute("SELECT count(*) FROM pg_class WHERE pg_has_role(relowner, 'MEMBER')").fetchone()

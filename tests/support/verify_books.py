@@ -85,7 +85,9 @@ class MemoryBooks:
     def books(self) -> PlatformBooks:
         """All of it, with no wallets."""
         transactions = MemoryTransactions()
-        return PlatformBooks(self, self, LedgerVerification(transactions, MemoryBooksReader(transactions)), customers=self)
+        return PlatformBooks(
+            self, self, LedgerVerification(transactions, MemoryBooksReader(transactions)), customers=self
+        )
 
     def _read(self, name: str) -> None:
         self.reads[name] += 1

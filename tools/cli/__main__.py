@@ -1,4 +1,4 @@
-"""The `innosystem` command. What a command needs is imported when it is called, so that `--help` is quick."""
+"""The `innosystem` command. Each command imports its dependencies when it runs, so that `--help` is quick."""
 
 import os
 import sys
@@ -16,21 +16,21 @@ _OPERATE = Group("Jobs and money", sort_key=2)
 _DEPLOY = Group("Deployment", sort_key=3)
 _OPTIONS = Group("Options", sort_key=4)
 
-# Where a command is, its name, and what the list of all commands says about it.
+# The place of each command, its name, its line in the list of commands, and its group.
 _COMMANDS = (
     ("up:up", "up", "Start everything on this machine: databases, services and a runner.", _LOCAL),
     ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
     ("bench.app:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
-    ("seed:seed_command", "seed", "Make the job types and customers to try things with.", _LOCAL),
+    ("seed:seed_command", "seed", "Create example job types and customers.", _LOCAL),
     ("submit.command:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
     ("jobs.app:app", "jobs", "List, show, watch, cancel or retry jobs.", _OPERATE),
-    ("queue:app", "queue", "Show what waits and runs; pause or resume queues.", _OPERATE),
+    ("queue:app", "queue", "Show waiting and running jobs; pause or resume queues.", _OPERATE),
     ("job_types:app", "job-types", "List, show, create, pause or resume job types.", _OPERATE),
     ("customers:app", "customers", "List, show or create customers.", _OPERATE),
     ("wallets.app:app", "wallets", "List, show, create, credit, refund or verify wallets.", _OPERATE),
-    ("verify:verify", "verify", "Check that jobs, charges and wallets fit together, and repair what can be.", _OPERATE),
+    ("verify:verify", "verify", "Check that jobs, charges and wallets fit together, and make safe repairs.", _OPERATE),
     ("audit:app", "audit", "Show who changed customers, money, jobs and job types.", _OPERATE),
-    ("cache:app", "cache", "Show what the caches of a service do.", _OPERATE),
+    ("cache:app", "cache", "Show the statistics of a service's caches.", _OPERATE),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),
     ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
@@ -45,10 +45,10 @@ def _version() -> str:
 
 
 def _app(called: str | None) -> App:
-    """Makes the command line.
+    """Return the command line.
 
     Args:
-        called: The command that is called. It describes itself; the others are described here, and not imported.
+        called: The command that is called. It describes itself; the others are described here and not imported.
     """
     app = App(
         name="innosystem",
@@ -73,7 +73,7 @@ def _app(called: str | None) -> App:
                 negative="",
                 show_default=False,
                 group=_OPTIONS,
-                help="Show where an error arose.",
+                help="Show the origin of an error.",
             ),
         ] = False,
     ) -> Any:
@@ -92,18 +92,18 @@ def _app(called: str | None) -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
-    A command is a function or a coroutine. It returns None or its exit status, and raises `CommandError` for what
-    its user should know; any other exception is put into words here as well.
+    A command is a function or a coroutine. It returns None or its exit status, and raises `CommandError` with a message
+    for its user; any other exception is described here as well.
 
     Args:
-        arguments: What was typed after `innosystem`; by default that of this process.
+        arguments: The arguments after `innosystem`; by default those of this process.
 
     Returns:
-        The exit status: 0, 1 if the command failed, 2 for bad arguments, or what the command answered.
+        The exit status: 0, 1 if the command failed, 2 for bad arguments, or the command's own status.
     """
-    # Nothing of ours forks without exec. gRPC looks at this when it is imported; else it prints a line at each fork.
+    # The platform never forks without exec. gRPC reads this when it is imported; otherwise it logs each fork.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     arguments = sys.argv[1:] if arguments is None else arguments
     app = _app(next((argument for argument in arguments if not argument.startswith("-")), None))
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough (`| head`). Python would complain when it flushes at exit.
+        # The reader of the output has closed it (`| head`). Python would report an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status if isinstance(status, int) else 0

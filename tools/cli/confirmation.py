@@ -1,4 +1,4 @@
-"""Asks before a command does what can't be taken back: it says what that is, and goes on when it is told to."""
+"""Confirmation of commands that can't be undone: they show their plan and continue when the user agrees."""
 
 import sys
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from cyclopts import Parameter
 from tools.errors import CommandError
 
 Yes: TypeAlias = Annotated[
-    bool, Parameter(name="--yes", negative="", show_default=False, help="Do it without a question.")
+    bool, Parameter(name="--yes", negative="", show_default=False, help="Skip the confirmation.")
 ]
 DryRun: TypeAlias = Annotated[
-    bool, Parameter(name="--dry-run", negative="", show_default=False, help="Say what would be done, and do nothing.")
+    bool, Parameter(name="--dry-run", negative="", show_default=False, help="Show the plan, and change nothing.")
 ]
 
 
 def confirmed(plan: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
-    """Say what is about to be done, and find out whether it may.
+    """Show a plan, and return whether to carry it out.
 
     Args:
-        plan: What will be done, to how much and at what cost, a line each. It goes to standard error.
+        plan: The changes with their extent and cost, a line each. They go to standard error.
         yes: The user has agreed on the command line.
-        dry_run: The user wants to know the plan only.
+        dry_run: The user only wants to see the plan.
 
     Returns:
-        Whether to do it; False for a dry run.
+        Whether to carry it out; False for a dry run.
 
     Raises:
-        CommandError: The user does not agree, or there is no terminal to ask at and no --yes.
+        CommandError: The user does not agree, or has no terminal and gives no --yes.
     """
     sys.stderr.write("".join(f"{line}\n" for line in plan))
     if dry_run:
@@ -37,8 +37,8 @@ def confirmed(plan: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise CommandError("nothing was done: give --yes to do it, or --dry-run to see what it would be")
-    sys.stderr.write("Go on? Type yes: ")
+        raise CommandError("nothing was done: give --yes to do it, or --dry-run to see the plan")
+    sys.stderr.write("Continue? Type yes: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() != "yes":
         raise CommandError("nothing was done")

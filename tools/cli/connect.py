@@ -1,4 +1,4 @@
-"""Connects commands to the services."""
+"""The connection of commands to the services."""
 
 import getpass
 import os
@@ -11,24 +11,26 @@ from tools.errors import ServiceUnreachable
 from tools.local.environment import addresses
 
 if TYPE_CHECKING:
+    from grpc import aio
+
     from innosystem.client import Innosystem
 
 _DEADLINE_SECONDS: Final = 30.0
 
 
 def user_at_host() -> str:
-    """Return who runs this command, as far as the machine knows."""
+    """Return the user and the host that run this command."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        # In a container a user may have no name.
+        # In a container, a user may have no name.
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
 
 
 @asynccontextmanager
 async def platform() -> AsyncIterator["Innosystem"]:
-    """Makes a client of the services, whose errors name the service that can't be reached."""
+    """Yield a client of the services, whose errors name an unreachable service."""
     from innosystem.client import Innosystem
 
     where = addresses()
@@ -37,14 +39,14 @@ async def platform() -> AsyncIterator["Innosystem"]:
         yield client
 
 
-def _naming_interceptor(where: Mapping[str, str]) -> Any:
+def _naming_interceptor(where: Mapping[str, str]) -> "aio.UnaryUnaryClientInterceptor":
     import grpc
     from grpc import aio
 
     from innosystem.client import error_from
 
     class NamesTheService(aio.UnaryUnaryClientInterceptor):
-        """Tells, when nothing answers, whom the call was for: gRPC's own error does not."""
+        """Names the service of a failed call in the error, unlike gRPC."""
 
         async def intercept_unary_unary(
             self, continuation: Callable[..., Any], client_call_details: aio.ClientCallDetails, request: Any
@@ -63,6 +65,6 @@ def _naming_interceptor(where: Mapping[str, str]) -> Any:
 
 
 def _service(details: Any) -> str:
-    """Reads the service from the path of a method, `/innosystem.jobs.v1.JobTypeService/GetJobType`."""
+    """Return the service from the path of a method, `/innosystem.jobs.v1.JobTypeService/GetJobType`."""
     method = details.method.decode() if isinstance(details.method, bytes) else details.method
     return str(method).split(".")[1]

@@ -1,4 +1,4 @@
-"""What goes wrong in a command, as one line that a person can act on."""
+"""Errors of commands as one line that a person can act on."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
 
 
 def describe(error: BaseException) -> str:
-    """Puts an error into words.
+    """Describe an error.
 
     Args:
-        error: Whatever a command raised.
+        error: Any exception of a command.
 
     Returns:
-        What to print: one line, for an error that was foreseen.
+        The text to print; one line for an expected error.
     """
-    # Heavy, and needed only when something has gone wrong.
+    # Slow imports, needed only after a failure.
     import grpc
 
     from services.kit.errors import DatabaseUnavailable, DomainError, explained
@@ -28,7 +28,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, grpc.RpcError):
         return _describe_call(error)
     if isinstance(error, DatabaseUnavailable):
-        # A command works on a database itself: that it should send its request again would help nobody.
+        # The command itself uses the database, so the advice to retry the request does not apply.
         return f"the database can't be used: {explained(error.__cause__ or error)}"
     if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
         return str(error)
@@ -38,20 +38,20 @@ def describe(error: BaseException) -> str:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """Answers the first error of a group of tasks: the others were cancelled because of it, or failed for the same."""
+    """Return the first error of a group of tasks: the others were cancelled because of it, or have the same cause."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def describe_unknown_command(tokens: Sequence[str], known: Sequence[str]) -> str:
-    """Puts a command that there is not into words, with the one that was probably meant."""
+    """Describe an unknown command, and suggest a similar one."""
     import difflib
 
     name = tokens[0] if tokens else ""
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else "--help lists the commands"
-    return f"there is no command {name!r}: {hint}"
+    return f"unknown command {name!r}: {hint}"
 
 
 def _describe_call(error: "grpc.RpcError") -> str:

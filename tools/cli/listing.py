@@ -1,4 +1,4 @@
-"""Reads lists page by page."""
+"""Lists, read page by page."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,13 +7,13 @@ _PAGE_SIZE_MAX = 1000
 
 
 async def collect(call: Callable[[Any], Awaitable[Any]], request: Any, field: str, limit: int) -> list[Any]:
-    """Asks for pages until there are enough entries, or no more.
+    """Read pages until the limit or the end of the list.
 
     Args:
-        call: The method of a stub that lists.
-        request: Its request. The size and the token of the page are set here.
-        field: The field of the answer that holds the entries.
-        limit: How many entries are wanted at most.
+        call: The list method of a stub.
+        request: Its request, whose page size and page token are set here.
+        field: The field of the response with the entries.
+        limit: The largest number of entries.
     """
     found: list[Any] = []
     request.page_size = min(limit, _PAGE_SIZE_MAX)

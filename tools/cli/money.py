@@ -1,4 +1,4 @@
-"""Numbers and amounts on the command line: taken as they are typed, or refused; nothing is ever rounded."""
+"""Numbers and amounts on the command line: taken exactly as typed, or refused, but never rounded."""
 
 import re
 import sys
@@ -27,15 +27,15 @@ def read_money(text: str) -> Money:
     """Read an amount with its currency, such as 7.50EUR.
 
     Raises:
-        ValueError: It is none, or not exact in that currency; the message says what to type.
+        ValueError: The text is no amount, or not exact in that currency; the message shows the format.
     """
     from services.kit.currencies import decimals
 
     if (found := _AMOUNT.fullmatch(text)) is None:
-        raise ValueError(f"{text!r} is no amount with its currency, such as 7.50EUR or 500JPY")
+        raise ValueError(f"{text!r} is not an amount with its currency, such as 7.50EUR or 500JPY")
     whole, fraction, currency = found[1], found[2] or "", found[3]
     if (places := decimals(currency)) is None:
-        raise ValueError(f"{currency} is no currency of ISO 4217 that has a minor unit")
+        raise ValueError(f"{currency} is not a currency of ISO 4217 with a minor unit")
     if len(fraction) > places:
         raise ValueError(f"{text!r} is not exact: {currency} has {places} decimals")
     cents = int(whole + fraction.ljust(places, "0"))
@@ -47,14 +47,14 @@ def read_money(text: str) -> Money:
 def _whole(type_: Any, tokens: Sequence[Any]) -> int:
     text = tokens[0].value
     if _WHOLE.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
 def _cents(type_: Any, tokens: Sequence[Any]) -> int:
     text = tokens[0].value
     if _WHOLE.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is no whole number of cents: type 750, or without -cents 7.50EUR")
+        raise ValueError(f"{text!r} is not a whole number of cents: type 750, or without -cents 7.50EUR")
     return int(text)
 
 
@@ -63,7 +63,7 @@ def _money(type_: Any, tokens: Sequence[Any]) -> Money:
 
 
 WHOLE: Final = Parameter(converter=_whole)
-"""Numbers that are counted. By itself the parser of the command line takes 0.6 for 1, and 7.5 for 8."""
+"""Whole numbers. On its own, the parser of the command line reads 0.6 as 1, and 7.5 as 8."""
 
 Cents: TypeAlias = Annotated[
     int | None, Parameter(converter=_cents, validator=validators.Number(gte=0, lte=_INT64_MAX), show_default=False)
@@ -76,8 +76,8 @@ CurrencyCode: TypeAlias = Annotated[str | None, Parameter(show_default=False)]
 _CURRENCY: Final = "EUR"
 
 
-def told_key() -> str:
-    """Make an idempotency key and say it, before the call: whoever gets no answer repeats the command with it."""
+def new_idempotency_key() -> str:
+    """Create an idempotency key and print it before the call, for repeating the command if no response comes."""
     from innosystem.client import new_id
 
     key = f"cli:{new_id()}"
@@ -85,20 +85,20 @@ def told_key() -> str:
     return key
 
 
-def given_money(option: str, amount: Money | None, cents: int | None, currency: str | None) -> Money:
-    """Find out what was typed: an amount with its currency, or cents and the currency beside them.
+def amount_of(option: str, amount: Money | None, cents: int | None, currency: str | None) -> Money:
+    """Return the amount of two options: one for an amount with its currency, and one for cents beside --currency.
 
     Args:
-        option: The name of the option that takes the amount, such as `--amount`; the other one ends in `-cents`.
-        amount: What that option was given.
-        cents: What the other was given.
-        currency: The currency that was given beside them; by default euros.
+        option: The name of the option for the amount, such as `--amount`; the other one ends in `-cents`.
+        amount: The value of that option.
+        cents: The value of the other option.
+        currency: The value of --currency; by default euros.
 
     Raises:
-        CommandError: Both were given, or neither, or two currencies.
+        CommandError: Both options were given, or neither, or two currencies.
     """
     if (amount is None) == (cents is None):
-        raise CommandError(f"say how much once: {option} 7.50EUR, or {option}-cents 750 --currency EUR")
+        raise CommandError(f"give the amount once: {option} 7.50EUR, or {option}-cents 750 --currency EUR")
     if amount is None:
         return Money(cents or 0, currency or _CURRENCY)
     if currency not in (None, amount.currency):

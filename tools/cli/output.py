@@ -1,4 +1,4 @@
-"""Prints what commands found: tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 import json
 import sys
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 _CENTS = "_cents"
-# Wide enough for every row, where no terminal says how wide it is.
+# Wide enough for every row, where no terminal limits the width.
 _PIPE_WIDTH = 2000
 _SECONDS_DECIMALS = 1
 
 
 def console(file: IO[str] | None = None) -> "Console":
-    """Makes a console that never cuts what it prints, be it on a terminal or into a pipe."""
+    """Return a console that never truncates its output, on a terminal or in a pipe."""
     from rich.console import Console
 
     target = file or sys.stdout
@@ -33,7 +33,7 @@ def console(file: IO[str] | None = None) -> "Console":
 
 @contextmanager
 def logs_on_stderr() -> Iterator[None]:
-    """Has what the services' code logs in this process go where it does not mix with what a command prints."""
+    """Send the logs of the services' code in this process to standard error, away from the output of the command."""
     import logging
 
     import structlog
@@ -50,7 +50,7 @@ def logs_on_stderr() -> Iterator[None]:
 
 
 def to_json(value: Any) -> Any:
-    """Turns messages, wherever they are in a value, into what `json` prints, with the contract's field names."""
+    """Convert messages, wherever they are in a value, into JSON values with the contract's field names."""
     if isinstance(value, Message):
         return MessageToDict(value, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     if isinstance(value, Mapping):
@@ -66,18 +66,18 @@ def print_progress(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Prints one JSON document: an object or a list."""
+    """Print one JSON document: an object or a list."""
     print(json.dumps(to_json(value), indent=2, ensure_ascii=False))
 
 
 def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_json: bool, nothing: str) -> None:
-    """Prints messages of one kind.
+    """Print messages of one type.
 
     Args:
-        messages: What to print.
-        fields: The fields that become columns. JSON has all.
+        messages: The messages.
+        fields: The fields that become columns; JSON has all fields.
         as_json: Whether to print a list of objects instead of a table.
-        nothing: What to tell a person if there are no messages.
+        nothing: The text for people if the list is empty.
     """
     if as_json:
         print_json(list(messages))
@@ -89,7 +89,7 @@ def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_jso
 
 
 def print_message(message: Message, *, as_json: bool) -> None:
-    """Prints one message: all its fields, one a line, or an object."""
+    """Print one message: all its fields, one per line, or an object."""
     if as_json:
         print_json(message)
     else:
@@ -97,7 +97,7 @@ def print_message(message: Message, *, as_json: bool) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table; what does not fit into a line goes on in the next."""
+    """Print a table; long values wrap."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -111,7 +111,7 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
-    """Prints names and values, one pair a line; what is not set is left out."""
+    """Print names and values, one pair per line, without values that are not set."""
     from rich.table import Table
     from rich.text import Text
 
@@ -125,16 +125,16 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
 
 
 def printable(text: str) -> str:
-    """Shows control characters instead of sending them to a terminal, which would obey them."""
+    """Escape control characters, which a terminal would obey."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
 
 
 def cell(message: Message, name: str) -> str:
-    """Shows the value of a field.
+    """Format the value of a field.
 
     Args:
         message: Any message of the contract.
-        name: A field of it.
+        name: The field.
     """
     field = message.DESCRIPTOR.fields_by_name[name]
     if field.has_presence and not message.HasField(name):
@@ -152,7 +152,7 @@ def cell(message: Message, name: str) -> str:
 
 
 def _enum_name(names: Mapping[int, Any], number: int) -> str:
-    """Names an enum's value without the prefix that is the enum's own name; a number that is not known stays one."""
+    """Return the name of an enum's value without the prefix of the enum's name; an unknown number stays a number."""
     if number not in names:
         return str(number)
     # The zero value of every enum is this prefix and UNSPECIFIED.
@@ -174,12 +174,12 @@ def _map(value: Mapping[str, str]) -> str:
 
 
 def _is_money(message: Message, name: str) -> bool:
-    """Tell whether a field is an amount of the currency that its message names."""
+    """Return whether a field is an amount in the currency that its message names."""
     return name.endswith(_CENTS) and "currency" in message.DESCRIPTOR.fields_by_name
 
 
 def _money(cents: int, currency: str) -> str:
-    # Read when there is money to show: it takes its time.
+    # A slow import, needed only for amounts.
     from services.kit.currencies import money
 
     return money(cents, currency)

@@ -1,1 +1,1 @@
-"""The commands of `innosystem`, a module for each group."""
+"""The commands of `innosystem`, a module or a folder for each group."""

@@ -1,4 +1,4 @@
-"""`innosystem audit`. It reads the databases, because who administers a platform is nobody else's business."""
+"""`innosystem audit`. It reads the databases, because the audit trail is for operators only."""
 
 import json
 from dataclasses import asdict
@@ -31,7 +31,7 @@ async def list_audit(
     `entity_id = "..." AND action = UPDATE`.
 
     Args:
-        service: Whose database: its address is read from CUSTOMERS_DATABASE_URL and so on.
+        service: The service, whose database CUSTOMERS_DATABASE_URL and so on name.
     """
     with logs_on_stderr():
         entries, total = await _read(service, filter, order_by, limit)
@@ -74,7 +74,7 @@ async def _read(service: Service, filter: str, order_by: str, limit: int) -> tup
                 if (cursor := page.next_cursor) is None:
                     break
     except SchemaBehind as error:
-        raise CommandError(f"the {service} database has no audit trail: `innosystem migrate up` makes it") from error
+        raise CommandError(f"the {service} database has no audit trail: `innosystem migrate up` creates it") from error
     finally:
         await database.close()
     return entries, total

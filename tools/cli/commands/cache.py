@@ -10,7 +10,7 @@ from tools.cli.options import Json
 from tools.cli.output import print_json, print_table
 from tools.errors import CommandError
 
-app = App(name="cache", help="Show what the caches of a service do.")
+app = App(name="cache", help="Show the statistics of a service's caches.")
 
 _SECONDS_MAX = 10
 _PREFIX = "innosystem_cache_"
@@ -33,10 +33,10 @@ def stats(
     metrics: Annotated[str, Parameter(name="--metrics", env_var="JOBS_METRICS_ADDRESS")] = "localhost:9464",
     as_json: Json = False,
 ) -> None:
-    """Show what the caches of one process hold and how often they were asked.
+    """Show the contents and the hit rates of the caches of one process.
 
     Args:
-        metrics: Where the process serves its metrics: its JOBS_METRICS_LISTEN_ADDRESS.
+        metrics: The address of its metrics, JOBS_METRICS_LISTEN_ADDRESS.
     """
     caches = [_statistics(name, values) for name, values in sorted(_samples(_read(metrics)).items())]
     if as_json:
@@ -51,8 +51,8 @@ def stats(
 
 def _read(address: str) -> str:
     try:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=_SECONDS_MAX) as answer:
-            text: str = answer.read().decode()
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=_SECONDS_MAX) as response:
+            text: str = response.read().decode()
     except (OSError, ValueError) as error:
         raise CommandError(
             f"can't read metrics at {address}: {error}. Start the jobs service with JOBS_METRICS_LISTEN_ADDRESS, and "
@@ -62,7 +62,7 @@ def _read(address: str) -> str:
 
 
 def _samples(text: str) -> dict[str, dict[str, float]]:
-    """The samples of each cache: by name, with the result of a request as a part of it."""
+    """Return the samples of each cache by name; the name includes the result of a request."""
     from prometheus_client.parser import text_string_to_metric_families
 
     found: dict[str, dict[str, float]] = {}

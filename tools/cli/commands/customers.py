@@ -53,9 +53,9 @@ async def create(*, name: str, email: str, customer_id: str = "", as_json: Json 
     """Create a customer and print its API key, this once.
 
     Args:
-        name: What people call the customer.
-        email: Its address, which no other customer has.
-        customer_id: Its UUID; by default a new one. The same call again changes nothing.
+        name: The customer's name.
+        email: The customer's email address, which must be unique.
+        customer_id: The customer's UUID; by default a new one. Repeating the call changes nothing.
     """
     from innosystem.client import create_customer
     from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
@@ -71,8 +71,8 @@ async def create(*, name: str, email: str, customer_id: str = "", as_json: Json 
         _print_key(response.api_key)
     else:
         print(
-            "\nThe customer was there before: its API key was shown when it was made. If nobody has it, "
-            f"`innosystem customers rotate-key {response.customer.id}` makes another."
+            "\nThe customer existed before: its API key was shown at its creation. If the key is lost, "
+            f"`innosystem customers rotate-key {response.customer.id}` creates another."
         )
 
 
@@ -88,7 +88,7 @@ async def list_keys(
 ) -> None:
     """List the API keys of a customer, the newest first.
 
-    One with no `expires_at` works until it is replaced or revoked.
+    A key without `expires_at` works until it is replaced or revoked.
 
     Args:
         customer_id: The customer's UUID.
@@ -105,11 +105,11 @@ async def list_keys(
 async def rotate_key(
     customer_id: Annotated[str, Parameter(name="ID")], /, *, overlap_hours: float = 24, as_json: Json = False
 ) -> None:
-    """Make a customer a new API key and print it, this once.
+    """Create a new API key for a customer and print it, this once.
 
     Args:
         customer_id: The customer's UUID.
-        overlap_hours: How long the present key still works, at most 720; for 0 it ends at once.
+        overlap_hours: How long the present key still works, at most 720; with 0 it ends immediately.
     """
     from innosystem.client import rotate_api_key
     from innosystem.customers.v1.customer_service_pb2 import RotateApiKeyRequest
@@ -135,7 +135,7 @@ async def revoke_key(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """End an API key at once. It can't be made to work again.
+    """Revoke an API key immediately and for good.
 
     Args:
         customer_id: The customer's UUID.

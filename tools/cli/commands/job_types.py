@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from tools.cli.connect import platform
 from tools.cli.listing import collect
-from tools.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money
+from tools.cli.money import WHOLE, Amount, Cents, CurrencyCode, amount_of
 from tools.cli.options import Filter, Json, Limit, OrderBy, PriorityName
 from tools.cli.output import print_message, print_messages
 
@@ -60,7 +60,7 @@ async def show(name: Name, /, *, as_json: Json = False) -> None:
 
 @app.command
 async def pause(name: Name, /) -> None:
-    """Withhold the waiting jobs of a job type from the runners. Those that run go on.
+    """Withhold the waiting jobs of a job type from the runners. Running jobs continue.
 
     Args:
         name: Its name, or its UUID.
@@ -75,7 +75,7 @@ async def pause(name: Name, /) -> None:
 
 @app.command
 async def resume(name: Name, /) -> None:
-    """Hand the waiting jobs of a job type to the runners again.
+    """Dispatch the waiting jobs of a job type to runners again.
 
     Args:
         name: Its name, or its UUID.
@@ -114,22 +114,22 @@ async def create(
     """Create a job type.
 
     Args:
-        name: What jobs are submitted as, such as `python.source-stats`.
+        name: The name by which jobs are submitted, such as `python.source-stats`.
         processor_type: SYNC for a blocking function, ASYNC for a coroutine.
-        standard_cost: The price of one job with its currency, such as 0.05EUR; 0EUR if jobs are free.
-        standard_cost_cents: The same in the currency's minor unit, a whole number: 5.
+        standard_cost: The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.
+        standard_cost_cents: The price in the currency's minor unit, a whole number: 5.
         processing_logic_id: The handler that runners call; by default the name.
-        currency: The currency of these; by default EUR.
-        description: For people.
-        queue: The queue its jobs wait in.
+        currency: The currency of --standard-cost-cents; by default EUR.
+        description: A description for people.
+        queue: The queue in which jobs wait.
         default_priority: The priority of jobs that are submitted without one.
-        max_attempts: How many runs a job gets before it is given up.
-        job_type_id: Its UUID; by default a new one. The same call again changes nothing.
+        max_attempts: How many times a job is run before it fails for good.
+        job_type_id: The UUID of the job type; by default a new one. Repeating the call changes nothing.
     """
     from innosystem.jobs.v1.job_type_pb2 import JobType, Priority, ProcessorType
     from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 
-    price = given_money("--standard-cost", standard_cost, standard_cost_cents, currency)
+    price = amount_of("--standard-cost", standard_cost, standard_cost_cents, currency)
     job_type = JobType(
         id=job_type_id,
         name=name,

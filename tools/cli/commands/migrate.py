@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
 
-Wanted: TypeAlias = Annotated[Service | None, Parameter(help="Whose database; by default all three.")]
+Wanted: TypeAlias = Annotated[Service | None, Parameter(help="The service; by default all three.")]
 LockTimeout: TypeAlias = Annotated[
     float,
-    Parameter(name="--lock-timeout", help="How many seconds a statement waits for a lock before all is tried again."),
+    Parameter(name="--lock-timeout", help="The seconds that a statement waits for a lock before a retry."),
 ]
 To: TypeAlias = Annotated[str, Parameter(name="--to")]
 
 
 @app.command
 def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds: LockTimeout = 0.2) -> None:
-    """Apply what is pending.
+    """Apply pending migrations.
 
     Args:
-        revision: Where to stop.
+        revision: The last revision to apply.
     """
     for each in _of(service):
         with _named_failures(each.service):
@@ -45,11 +45,11 @@ def up(service: Wanted = None, /, *, revision: To = "head", lock_timeout_seconds
 
 @app.command
 def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun = False) -> None:
-    """Roll the database of a service back, after a question. What only the newer schema could hold is lost.
+    """Roll the database of a service back, after a confirmation. Data that only the newer schema can hold is lost.
 
     Args:
-        service: Whose database.
-        revision: Where to go: a revision, `-1` for one step, `base` for an empty database.
+        service: The service.
+        revision: The target: a revision, `-1` for one step, `base` for an empty database.
     """
     (database,) = _of(service)
     with _named_failures(service):
@@ -68,7 +68,7 @@ def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun
 
 @app.command
 def current(service: Wanted = None, /, *, as_json: Json = False) -> None:
-    """Show the revision that each database is at."""
+    """Show the revision of each database."""
     found: list[dict[str, str | None]] = []
     for each in _of(service):
         with _named_failures(each.service):
@@ -78,7 +78,7 @@ def current(service: Wanted = None, /, *, as_json: Json = False) -> None:
 
 @app.command
 def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
-    """Show all revisions, the oldest first, and which of them each database has."""
+    """Show all revisions, the oldest first, and which of them each database has applied."""
     found: list[dict[str, str | None]] = []
     for each in _of(service):
         with _named_failures(each.service):
@@ -97,10 +97,10 @@ def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
 
 @app.command
 def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
-    """Check that nothing is pending and that the databases are what the models say; exit with 1 if not.
+    """Check that nothing is pending and that the databases match the models; exit with 1 if not.
 
-    Tables, columns, types, NOT NULL, defaults, constraints, indexes, triggers, rules and functions are compared, and
-    what the service's role may do, and others with the tables that are append-only.
+    The check compares tables, columns, types, NOT NULL, defaults, constraints, indexes, triggers, rules and functions,
+    the rights of the service's role, and those of other roles on append-only tables.
     """
     found: list[dict[str, str | None]] = []
     for each in _of(service):
@@ -110,19 +110,19 @@ def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
             pending = each.after(current)
             found += [{"service": each.service, "problem": "pending", "what": revision} for revision in pending]
             if not pending:
-                # Before that they differ by all that is pending.
+                # A database with pending migrations differs in any case.
                 differences = each.differences()
                 found += [{"service": each.service, "problem": "differs", "what": what} for what in differences]
     if found or as_json:
         _print(found, as_json=as_json)
     else:
-        print("Nothing is pending, and the databases are what the models say.")
+        print("Nothing is pending, and the databases match the models.")
     return 1 if found else 0
 
 
 @app.command
 def sql(service: Wanted = None, /) -> None:
-    """Print the SQL of what is pending, and change nothing."""
+    """Print the SQL of pending migrations, and change nothing."""
     for each in _of(service):
         with _named_failures(each.service):
             print(f"-- {each.service}" + ("\n" + pending if (pending := each.sql()) else ": nothing is pending"))
@@ -130,11 +130,11 @@ def sql(service: Wanted = None, /) -> None:
 
 @app.command
 def new(service: Service, message: str, /) -> None:
-    """Write a migration from the template, filled with how the models differ from the database.
+    """Write a migration from the template, filled with the differences between the models and the database.
 
     Args:
-        service: Whose migration.
-        message: Its title.
+        service: The service.
+        message: The title of the migration.
     """
     (database,) = _of(service)
     with _named_failures(service):
@@ -142,7 +142,7 @@ def new(service: Service, message: str, /) -> None:
 
 
 def planned(services: Iterable[str]) -> list[str]:
-    """Tell what `up` would change in the databases of services, a line each; empty if nothing. Nothing is changed."""
+    """Return the changes that `up` would make to the databases of services, a line each, without making them."""
     return [line for service in services for line in _planned(*_of(service))]
 
 
@@ -156,15 +156,15 @@ def _planned(database: "Migrations") -> Iterator[str]:
         current = database.current()
         pending = database.after(current)
         if current is None:
-            yield f"{database.service}: makes its tables in {where}"
+            yield f"{database.service}: creates its tables in {where}"
         elif pending:
             yield f"{database.service}: migrates {where} from {current} to {pending[-1]}"
         elif database.rights_differ():
-            yield f"{database.service}: changes what the role {database.service_role} may do in {where}"
+            yield f"{database.service}: changes the rights of the role {database.service_role} in {where}"
 
 
 def _of(service: str | None) -> list["Migrations"]:
-    """Makes the migrations of the services. All addresses are looked up before anything is done to one of them."""
+    """Return the migrations of the services. All addresses are read before any database is changed."""
     wanted = [service] if service else SERVICES
     given = environment()
     urls = {name: given.get(database_variable(name)) for name in wanted}
@@ -177,7 +177,7 @@ def _of(service: str | None) -> list["Migrations"]:
 
 @contextmanager
 def _named_failures(service: str) -> Iterator[None]:
-    """Says whose database refused, and nothing of its address: there may be a password in it."""
+    """Turn errors of a database into errors that name the service, but not the address with its password."""
     from alembic.util import CommandError as AlembicError
     from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 

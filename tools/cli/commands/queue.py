@@ -30,16 +30,16 @@ _COLUMNS = (
 )
 
 
-app = App(name="queue", help="Show what waits and runs; pause or resume queues.")
+app = App(name="queue", help="Show waiting and running jobs; pause or resume queues.")
 Name = Annotated[str, Parameter(name="QUEUE")]
 
 
 @app.default
 async def show(*names: str, as_json: Json = False) -> None:
-    """Show what waits and runs, per queue and priority.
+    """Show the waiting and running jobs, per queue and priority.
 
     Args:
-        names: The queues to show; by default all in which jobs wait or run.
+        names: The queues to show; by default all with waiting or running jobs.
     """
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
 
@@ -52,7 +52,7 @@ async def show(*names: str, as_json: Json = False) -> None:
 
 
 def _unserved(queues: "Iterable[QueueStats]") -> list[str]:
-    """Say what waits for a runner that has the handler, a line a queue."""
+    """Describe the jobs that wait for a runner with their handler, a line per queue."""
     jobs: Counter[str] = Counter()
     handlers: dict[str, set[str]] = {}
     for one in queues:
@@ -72,18 +72,18 @@ async def pause(
     *,
     unused: Annotated[bool, Parameter(negative="", show_default=False)] = False,
 ) -> None:
-    """Withhold the waiting jobs of a queue from the runners. Those that run go on.
+    """Withhold the waiting jobs of a queue from the runners. Running jobs continue.
 
     Args:
         name: The queue.
-        unused: Pause it also if nothing uses it. Otherwise that is taken for a mistake in its name.
+        unused: Pause the queue even if nothing uses it, which otherwise counts as a misspelt name.
     """
     from innosystem.jobs.v1.job_service_pb2 import PauseQueueRequest
 
     async with platform() as client:
         if not unused and not await _is_used(client, name):
             raise CommandError(
-                f"no job and no job type is in the queue {name!r}: is it misspelt? Nothing was paused; --unused does it"
+                f"no job and no job type uses the queue {name!r}: is it misspelt? Nothing was paused; use --unused"
             )
         await client.jobs.PauseQueue(PauseQueueRequest(queue=name))
     print(f"{name} is paused.")
@@ -96,14 +96,14 @@ async def _is_used(client: "Innosystem", name: str) -> bool:
     of_queue = ListJobTypesRequest(filter=f"queue = {json.dumps(name)}", page_size=1)
     if (await client.job_types.ListJobTypes(of_queue)).job_types:
         return True
-    # Jobs stay in the queue that their type had when they were submitted.
+    # A job stays in the queue that its type had at its submission.
     stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
     return any(one.waiting or one.running for one in stats.queues)
 
 
 @app.command
 async def resume(name: Name, /) -> None:
-    """Hand the waiting jobs of a queue to the runners again.
+    """Dispatch the waiting jobs of a queue to runners again.
 
     Args:
         name: The queue.

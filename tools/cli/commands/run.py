@@ -13,9 +13,9 @@ def run(
     queue: Annotated[
         list[str] | None, Parameter(help="Queues to serve, the most important first.", consume_multiple=True)
     ] = None,
-    concurrency: Annotated[int | None, WHOLE, Parameter(help="How many handlers run at once.")] = None,
+    concurrency: Annotated[int | None, WHOLE, Parameter(help="How many handlers run at the same time.")] = None,
 ) -> int:
-    """Run a runner in this process, until SIGTERM or Ctrl-C. What is not given comes from the environment and .env."""
+    """Run a runner in this process, until SIGTERM or Ctrl-C. The environment and .env have the other settings."""
     from innosystem.runner.__main__ import main
 
     arguments = []

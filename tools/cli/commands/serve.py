@@ -1,4 +1,4 @@
-"""`innosystem serve`: one service, in this process or in several that it starts."""
+"""`innosystem serve`: one service, in this process or in several child processes."""
 
 import importlib
 from typing import Annotated
@@ -21,9 +21,9 @@ def serve(
     Parameters
     ----------
     service
-        Which service.
+        The service.
     processes
-        How many processes serve on the one port; by default what the setting says, such as JOBS_PROCESSES.
+        How many processes share the port; by default the setting, such as JOBS_PROCESSES.
     """
     module = importlib.import_module(f"services.{service}.__main__")
     module.run([] if processes is None else ["--processes", str(processes)])

@@ -48,7 +48,7 @@ async def verify(
     # The author of repairs in the audit trail, as no RPC sets one.
     caller.set(Caller(actor=user_at_host(), method="innosystem verify --repair"))
     if repair and not (yes or dry_run) and not sys.stdin.isatty():
-        raise CommandError("nothing was done: give --yes to repair, or --dry-run to see what that would be")
+        raise CommandError("nothing was done: give --yes to repair, or --dry-run to see the plan")
     with logs_on_stderr():
         report = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
     if as_json:

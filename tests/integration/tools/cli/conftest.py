@@ -30,7 +30,7 @@ class Processes:
         self._stack = stack
 
     def start(self, name: str, module: list[str], environment: Mapping[str, str], event: str) -> str:
-        """Starts a module, waits for a line of its log and answers the address in it, if there is one."""
+        """Start a module, wait for an event in its log, and return the address in it, if any."""
         path = self._folder / f"{name}.log"
         output = self._stack.enter_context(path.open("wb"))
         process = self._start(module, environment, output)
@@ -63,7 +63,7 @@ class Processes:
 def platform_environment(
     fresh_database: Callable[[str], str], redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """Runs the platform and answers the variables that a command needs to find it."""
+    """Run the platform, and return the variables by which a command finds it."""
     environment = {"REDIS_URL": redis_url, "REDIS_KEY_PREFIX": f"{new_id()}:"}
     with ExitStack() as stack:
         processes = Processes(tmp_path_factory.mktemp("platform"), stack)

@@ -26,7 +26,7 @@ ADA = "01990000-0000-7000-8000-000000000201"
 
 @pytest.fixture
 def found(innosystem: Run) -> Callable[..., Any]:
-    """Runs a command that must succeed and reads the JSON it prints."""
+    """Run a command that must succeed, and read the JSON it prints."""
 
     def run(*arguments: str) -> Any:
         done = innosystem(*arguments, "--json")
@@ -38,7 +38,7 @@ def found(innosystem: Run) -> Callable[..., Any]:
 
 @pytest.fixture
 def seeded(found: Callable[..., Any]) -> Any:
-    """What there is after seeding."""
+    """The examples after seeding."""
     return found("seed")
 
 
@@ -57,7 +57,7 @@ def test_seeding_again_finds_what_the_first_time_made(found: Callable[..., Any],
 
 @pytest.fixture
 def jsonl(tmp_path: Path) -> Callable[[list[str]], str]:
-    """Writes lines into a file and answers its name."""
+    """Write lines into a file, and return its name."""
 
     def write(lines: list[str]) -> str:
         file = tmp_path / "jobs.jsonl"
@@ -247,7 +247,7 @@ def test_what_a_service_refuses_is_one_line(innosystem: Run, arguments: list[str
 def submitting(
     environment: dict[str, str], folder: Path, *arguments: str, job_type: str = "x", file: str = "-"
 ) -> Iterator[subprocess.Popen[str]]:
-    """Runs `innosystem submit -` as a process of its own; whoever writes to it decides when its input ends."""
+    """Run `innosystem submit -` as a process, whose input the test ends."""
     command = ["submit", file, "--customer-id", ADA, "--job-type", job_type, *arguments]
     with subprocess.Popen(
         [sys.executable, "-m", "tools.cli", *command],
@@ -338,7 +338,7 @@ def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is
     assert (other["accepted"], other["replayed"]) == (1, 0)
 
 
-def test_whoever_stops_to_wait_is_told_what_was_submitted_and_how_to_go_on(
+def test_an_interrupted_wait_prints_what_was_submitted_and_how_to_continue(
     platform_environment: dict[str, str], tmp_path: Path, found: Callable[..., Any], jsonl: Jsonl, unserved: str
 ) -> None:
     file, of_queue = jsonl(['{"input": 1}', "oops"]), f'queue = "{unserved}"'
@@ -347,7 +347,7 @@ def test_whoever_stops_to_wait_is_told_what_was_submitted_and_how_to_go_on(
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Give the same command again to go on" in err
+    assert "Repeat the command to continue" in err
     told = json.loads(out)
     [job] = found("jobs", "list", "--filter", of_queue)
     assert (told["accepted"] + told["replayed"], told["job_ids"]) in ((1, [job["id"]]), (0, []))
@@ -359,7 +359,7 @@ def test_waiting_has_a_limit(innosystem: Run, jsonl: Jsonl, unserved: str) -> No
     arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "0.5")
     done = innosystem("submit", jsonl(['{"input": 1}']), *arguments)
     assert done.returncode == 1
-    assert done.stderr == "0 of 1 jobs have ended: --timeout has passed. They go on by themselves.\n"
+    assert done.stderr == "0 of 1 jobs have ended: --timeout has passed. The other jobs continue.\n"
     assert done.stdout.split()[:2] == ["accepted", "1"]
 
 

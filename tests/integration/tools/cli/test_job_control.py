@@ -98,10 +98,7 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
     assert unchanged()
     unasked = innosystem("jobs", "cancel", *of_type)
     assert unasked.returncode == 1
-    assert (
-        unasked.stderr
-        == f"{plan}innosystem: nothing was done: give --yes to do it, or --dry-run to see what it would be\n"
-    )
+    assert unasked.stderr == f"{plan}innosystem: nothing was done: give --yes to do it, or --dry-run to see the plan\n"
     assert unchanged()
     monkeypatch.setattr("sys.stdin", Terminal("no\n"))
     assert innosystem("jobs", "cancel", *of_type).returncode == 1
@@ -123,7 +120,7 @@ def test_a_blank_filter_changes_no_job(
 ) -> None:
     done = innosystem("jobs", "cancel", "--filter", blank, "--yes")
     assert done.returncode == 1
-    assert "say --all if you mean that" in done.stderr
+    assert "use --all for that" in done.stderr
     assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_PENDING"}
 
 
@@ -148,7 +145,7 @@ def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run,
 def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> None:
     done = innosystem("jobs", "retry", *arguments)
     assert done.returncode == 1
-    assert "by their IDs, by --filter or by --all" in done.stderr
+    assert "by exactly one of their IDs, --filter or --all" in done.stderr
 
 
 def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
@@ -172,7 +169,7 @@ def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Callable[..., Any
 def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Callable[..., Any]) -> None:
     done = innosystem("queue", "pause", "defalt")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no job and no job type is in the queue 'defalt': is it misspelt?" in done.stderr
+    assert "no job and no job type uses the queue 'defalt': is it misspelt?" in done.stderr
     assert not any(one["paused"] for one in found("queue", "defalt"))
     assert innosystem("queue", "pause", "defalt", "--unused").stdout == "defalt is paused.\n"
     assert innosystem("queue", "resume", "defalt").returncode == 0
@@ -196,7 +193,7 @@ def test_a_declined_job_is_found_and_written_off(
     assert [job["id"] for job in listed] == [job_id]
     unasked = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone")
     assert unasked.returncode == 1
-    assert f"The charge of job {job_id} is given up: 0.01 EUR of customer {ADA}, now DECLINED." in unasked.stderr
+    assert f"The charge of job {job_id} is written off: 0.01 EUR of customer {ADA}, now DECLINED." in unasked.stderr
     tried = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone", "--dry-run")
     assert tried.returncode == 0
     assert found("jobs", "show", job_id)["billing_status"] == "BILLING_STATUS_DECLINED"

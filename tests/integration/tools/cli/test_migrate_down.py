@@ -98,7 +98,7 @@ def test_below_the_holds_it_is_refused_while_they_reserve_money_and_nothing_is_r
     before = revision(database)
     assert main(["migrate", "down", "wallets", "--to", BEFORE_HOLDS, "--yes"]) == 1
     told = capsys.readouterr().err
-    # Before anybody is told what would be lost, or asked.
+    # Before the plan and the confirmation.
     assert "refused, and nothing was done: 1 active holds reserve money of customers" in told
     assert "rolls back" not in told
     assert revision(database) == before

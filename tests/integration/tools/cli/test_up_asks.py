@@ -17,7 +17,7 @@ BEFORE = "adf7c563dbef"
 
 @pytest.fixture
 def others(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The address of somebody's database, which a setting names; the other services have none."""
+    """The address of a given database, which a setting names; the other services have none."""
     postgres.create_database(name := f"others_{uuid4().hex}")
     monkeypatch.chdir(tmp_path)
     for service in SERVICES:
@@ -43,7 +43,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_no_tables_are_made_in_a_database_that_a_setting_names(others: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = others.split("/")[3].partition("?")[0]
-    assert f"wallets: makes its tables in the database {name} at" in refused(capsys)
+    assert f"wallets: creates its tables in the database {name} at" in refused(capsys)
     assert tables(others) == set()
 
 
@@ -63,7 +63,7 @@ def test_rights_are_not_changed(
     migrations("wallets", others).up()
     with psycopg.connect(others, autocommit=True) as connection:
         connection.execute(f"GRANT TRUNCATE ON wallets TO {role}".encode())
-    assert f"wallets: changes what the role {role} may do in the database" in refused(capsys)
+    assert f"wallets: changes the rights of the role {role} in the database" in refused(capsys)
     assert migrations("wallets", others).differences() == [
         f"role {role} may TRUNCATE on wallets; the models say it may not"
     ]

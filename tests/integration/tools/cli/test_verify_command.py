@@ -61,7 +61,7 @@ def verify(innosystem: Run) -> Run:
 
 @pytest.fixture
 def jobs_database(platform_environment: dict[str, str]) -> Iterator[psycopg.Connection]:
-    """The jobs database, where each statement commits at once."""
+    """The jobs database, where each statement is its own transaction."""
     with psycopg.connect(platform_environment["JOBS_DATABASE_URL"], autocommit=True) as connection:
         yield connection
 
@@ -192,7 +192,7 @@ def test_what_is_agreed_to_at_a_terminal_is_repaired(
     )
     os.close(ours)
     os.close(theirs)
-    assert "Go on? Type yes: " in done.stderr
+    assert "Continue? Type yes: " in done.stderr
     assert f"repaired: job {uncharged}: CHARGE_DUE again" in done.stdout
     assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
 

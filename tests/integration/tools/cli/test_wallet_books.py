@@ -102,17 +102,19 @@ def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_mo
 
     part = innosystem("wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--json", "--yes")
 
-    answer = json.loads(part.stdout)
-    assert answer["transaction"]["amount_cents"] == "20"
-    assert answer["wallet"]["current_balance_cents"] == "70"
+    response = json.loads(part.stdout)
+    assert response["transaction"]["amount_cents"] == "20"
+    assert response["wallet"]["current_balance_cents"] == "70"
     plan, option = part.stderr.splitlines()
-    assert plan.startswith(f"20 in minor units of the charge of job {charged.job_id}, which the jobs service does not")
+    assert plan.startswith(
+        f"20 in minor units of the charge of job {charged.job_id}, which is unknown to the jobs service"
+    )
     key = option.removeprefix("--idempotency-key ")
     again = innosystem(
         "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key, "--yes"
     )
     assert again.returncode == 0
-    assert "The balance is 0.70 EUR.\nNothing was given back now" in again.stdout
+    assert "The balance is 0.70 EUR.\nNothing was refunded now" in again.stdout
     rest = innosystem(
         "wallets", "refund", "--transaction-id", charged.id, "--all", "--description", "goodwill", "--yes"
     )
@@ -145,7 +147,7 @@ def test_all_that_is_left_is_refunded_only_when_that_is_said(
     charged = charge(stub, wallet, 50)
     done = innosystem("wallets", "refund", "--transaction-id", charged.id, *said)
     assert done.returncode == 1
-    assert "say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left" in done.stderr
+    assert "give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest" in done.stderr
     assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "50"
 
 
@@ -155,7 +157,7 @@ def test_a_refund_is_in_the_currency_of_the_charge(
     charged = charge(stub, wallet, 50)
     wrong = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "20JPY", "--yes")
     assert wrong.returncode == 1
-    assert "the charge is in EUR, and --amount in JPY: nothing was given back" in wrong.stderr
+    assert "the charge is in EUR, and --amount in JPY: nothing was refunded" in wrong.stderr
     right = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount", "0.20EUR", "--yes")
     assert "The balance is 0.70 EUR." in right.stdout
     assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == "70"
@@ -170,9 +172,9 @@ def test_money_moves_only_when_that_is_agreed_to(
     refund = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount-cents", "20", *said)
     credit = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", "7.50EUR", *said)
     everything = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", *said)
-    assert f"0.20 EUR of transaction {charged.id}, -0.50 EUR of wallet {wallet['id']}, is given back." in refund.stderr
+    assert f"0.20 EUR of transaction {charged.id}, -0.50 EUR of wallet {wallet['id']}, is refunded." in refund.stderr
     assert f"7.50 EUR is paid into the wallet of customer {customer_id}." in credit.stderr
-    assert f"All that is left of transaction {charged.id}, -0.50 EUR of wallet" in everything.stderr
+    assert f"The rest of transaction {charged.id}, -0.50 EUR of wallet" in everything.stderr
     for done in (refund, credit, everything):
         assert told in done.stderr
         assert "--idempotency-key" not in done.stderr
@@ -238,8 +240,8 @@ def test_verify_sums_the_books_up_and_names_what_does_not_add_up(
         spoil(-5)
     assert (text.returncode, spoiled.returncode) == (1, 1)
     assert wallet["id"] in text.stdout
-    answer = json.loads(spoiled.stdout)
-    assert (answer["ok"], answer["ledger_imbalance_cents"], answer["offender_count"]) == (False, 5, 1)
-    [offender] = answer["offenders"]
+    response = json.loads(spoiled.stdout)
+    assert (response["ok"], response["ledger_imbalance_cents"], response["offender_count"]) == (False, 5, 1)
+    [offender] = response["offenders"]
     assert offender["wallet_id"] == wallet["id"]
     assert found("wallets", "verify")["ok"]

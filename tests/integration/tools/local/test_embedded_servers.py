@@ -32,7 +32,7 @@ print("started", flush=True)
 sys.stdin.read()
 """
 
-# Calls that go on and on, in threads of gRPC's: a process that is forked meanwhile may die before it becomes a program.
+# Endless calls in threads of gRPC: a process that is forked meanwhile may die before it becomes a program.
 BUSY = """
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Databases that commands make for themselves go with them, and those of killed ones with the next (ADR 0055)."""
+"""Temporary databases are dropped at the end of their command, and those of killed commands by the next (ADR 0055)."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def server(postgres: PostgresServer) -> Iterator[str]:
-    """The address of a database on the server, which is left alone."""
+    """The address of a database on the server, which must stay untouched."""
     postgres.create_database(name := f"given_{uuid4().hex}")
     yield postgres.url(name)
     postgres.drop_database(name)
@@ -48,7 +48,7 @@ def there_are(server: str) -> set[str]:
 
 
 def sessions(server: str) -> int:
-    """How many are connected to the database that the server was named by, besides us."""
+    """Return the number of other connections to the database that names the server."""
     with psycopg.connect(server) as connection:
         found = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -57,7 +57,7 @@ def sessions(server: str) -> int:
 
 
 def another_command(server: str) -> tuple["subprocess.Popen[str]", str]:
-    """Starts a process that makes a database and keeps it; nobody is connected to it."""
+    """Start a process that creates a database and keeps it, without a connection to it."""
     project = str(Path(__file__).parents[4])
     process = subprocess.Popen(
         [sys.executable, "-c", KEEPS, server],
@@ -102,7 +102,7 @@ def test_a_database_of_a_command_that_lives_stays_although_nobody_is_connected(s
 @pytest.mark.parametrize(
     ("name", "connected"),
     [(f"innosystem_demo_jobs_{uuid4().hex}", True), ("innosystem_demo_jobs", False), ("innosystem_jobs", False)],
-    ids=["somebody is connected", "a name like ours", "a stack's"],
+    ids=["a client is connected", "a name like ours", "a stack's"],
 )
 def test_what_is_in_use_or_has_another_name_stays(
     server: str, postgres: PostgresServer, name: str, connected: bool

@@ -40,7 +40,7 @@ PRICE = 5
 
 
 class Servers:
-    """The three databases, with statements that commit at once."""
+    """The three databases, each statement its own transaction."""
 
     def __init__(self, customers_url: str, wallets_url: str, jobs_url: str) -> None:
         self.urls = {"customers": customers_url, "wallets": wallets_url, "jobs": jobs_url}
@@ -109,7 +109,7 @@ class Platform(Servers):
         return self.transaction(wallet_id, "DEDUCTION", -cents, job_id)
 
     def deduction_again(self, wallet_id: UUID, job_id: UUID) -> None:
-        """A second charge of a job, as an upgrade leaves one that was made when nothing kept anybody from it."""
+        """Add a second charge of a job, as an upgrade leaves one from before the constraint."""
         alter, trigger = "ALTER TABLE wallet_transactions", "TRIGGER wallet_transactions_append_only"
         with self.wallets.transaction():
             self.wallets.execute("DROP INDEX uq_wallet_transactions_charged_job")
@@ -184,7 +184,7 @@ class Platform(Servers):
         return tuple(row)
 
     async def verified(self, release: ReleaseHold | None = None, **arguments: Any) -> VerifyReport:
-        """Checks these books, by default without a grace time; repairs if it is told how to release holds."""
+        """Check these books, by default without a grace time, and repair them if `release` is given."""
         limits = arguments.pop("limits", Limits(grace=timedelta()))
         settings = {name: DatabaseSettings(url=SecretStr(url)) for name, url in self.urls.items()}
         async with open_books(**settings, limits=limits) as opened:

@@ -31,7 +31,7 @@ class Released:
 
 
 async def repaired(platform: Platform, kind: Kind) -> tuple[bool, str]:
-    """Repairs, and answers whether it took effect and what was said of it."""
+    """Repair, and return whether the repair took effect, and its outcome."""
     report: VerifyReport = await platform.verified(Released(platform))
     assert not report.ok
     [one] = report.repaired[kind]
@@ -110,9 +110,9 @@ async def test_a_hold_that_the_wallets_service_does_not_release_is_said_so(
     platform: Platform, customer_id: UUID, wallet_id: UUID
 ) -> None:
     platform.hold(wallet_id, uuid7(), timedelta(hours=1))
-    report = await platform.verified(Released(platform, "not released: it does not answer"))
+    report = await platform.verified(Released(platform, "not released: the service is unreachable"))
     [one] = report.repaired[Kind.ORPHAN_HOLD]
-    assert (one.done, one.outcome, report.repairs) == (False, "not released: it does not answer", 0)
+    assert (one.done, one.outcome, report.repairs) == (False, "not released: the service is unreachable", 0)
 
 
 async def test_what_only_somebody_can_decide_is_left_alone(

@@ -1,4 +1,4 @@
-"""What a stack of the bench is told."""
+"""The settings of a stack of the bench."""
 
 from tools.bench.platform.stack_under_test import own_settings
 

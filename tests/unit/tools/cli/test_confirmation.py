@@ -1,4 +1,4 @@
-"""When a command goes on that can't be taken back."""
+"""The confirmation of commands that can't be undone."""
 
 import io
 
@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
     """What a person types."""
 
     def isatty(self) -> bool:
-        """Say that somebody is there."""
+        """Pretend that a user is at the terminal."""
         return True
 
 
@@ -24,7 +24,7 @@ def test_the_plan_is_told_and_done_when_yes_is_typed(
     monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
     assert confirmed(PLAN, yes=False, dry_run=False)
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "3 jobs are cancelled.\n0.15 EUR is free again.\nGo on? Type yes: ")
+    assert (out, err) == ("", "3 jobs are cancelled.\n0.15 EUR is free again.\nContinue? Type yes: ")
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "no\n", "y\n", "yes please\n"])

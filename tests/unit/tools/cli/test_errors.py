@@ -68,9 +68,9 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nonsense"], "there is no command 'nonsense': --help lists the commands"),
-        (["job", "show"], "there is no command 'job': did you mean jobs?"),
-        (["jobs", "lst"], "there is no command 'lst': did you mean list?"),
+        (["nonsense"], "unknown command 'nonsense': --help lists the commands"),
+        (["job", "show"], "unknown command 'job': did you mean jobs?"),
+        (["jobs", "lst"], "unknown command 'lst': did you mean list?"),
         (["jobs", "show"], 'Command "jobs show" parameter ID requires an argument.'),
         (["jobs", "list", "--nothing-like-it"], "Unknown option: --nothing-like-it."),
         (["jobs", "list", "--limit", "0"], 'Invalid value "0" for --limit. Must be >= 1.'),

@@ -126,7 +126,7 @@ def test_another_key_payer_type_or_priority_makes_it_another_job() -> None:
         (b'{"input": }', "Expecting value"),
         (b'{"input": 1,}', "a name in double quotes is expected"),
         (b"{5: 1}", "a name in double quotes is expected"),
-        (b'{"input": 1} {}', "there is more after the object, at character 14"),
+        (b'{"input": 1} {}', "unexpected text after the object, at character 14"),
         (b'{"input": NaN}', "NaN is not JSON"),
         (b'{"input": [-Infinity]}', "-Infinity is not JSON"),
         (b'{"input": 1, "input": 2}', "'input' occurs twice"),

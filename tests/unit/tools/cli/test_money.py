@@ -9,7 +9,7 @@ import pytest
 from cyclopts import App, Parameter
 
 from tools.cli.__main__ import _app, main
-from tools.cli.money import Money, given_money, read_money
+from tools.cli.money import Money, amount_of, read_money
 from tools.errors import CommandError
 
 
@@ -33,19 +33,19 @@ def test_an_amount_is_read_exactly(typed: str, cents: int, currency: str) -> Non
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("7.50", "no amount with its currency, such as 7.50EUR"),
-        ("EUR", "no amount with its currency"),
-        ("7,50EUR", "no amount with its currency"),
-        ("1_000EUR", "no amount with its currency"),
-        ("1e3EUR", "no amount with its currency"),
-        (".5EUR", "no amount with its currency"),
-        ("-1EUR", "no amount with its currency"),
-        ("7.50eur", "no amount with its currency"),
-        ("7.50€", "no amount with its currency"),
-        ("\u0667EUR", "no amount with its currency"),
+        ("7.50", "not an amount with its currency, such as 7.50EUR"),
+        ("EUR", "not an amount with its currency"),
+        ("7,50EUR", "not an amount with its currency"),
+        ("1_000EUR", "not an amount with its currency"),
+        ("1e3EUR", "not an amount with its currency"),
+        (".5EUR", "not an amount with its currency"),
+        ("-1EUR", "not an amount with its currency"),
+        ("7.50eur", "not an amount with its currency"),
+        ("7.50€", "not an amount with its currency"),
+        ("\u0667EUR", "not an amount with its currency"),
         ("7.505EUR", "not exact: EUR has 2 decimals"),
         ("1.5JPY", "not exact: JPY has 0 decimals"),
-        ("7.50XQZ", "XQZ is no currency of ISO 4217"),
+        ("7.50XQZ", "XQZ is not a currency of ISO 4217"),
         ("92233720368547758.08EUR", "more than any wallet holds"),
     ],
 )
@@ -56,14 +56,14 @@ def test_what_is_no_exact_amount_is_refused(typed: str, why: str) -> None:
 
 def test_an_amount_is_said_once_and_in_one_currency() -> None:
     amount = Money(500, "JPY")
-    assert given_money("--amount", amount, None, None) == given_money("--amount", amount, None, "JPY") == amount
-    assert given_money("--amount", None, 0, None) == Money(0, "EUR")
-    assert given_money("--amount", None, 500, "JPY") == amount
+    assert amount_of("--amount", amount, None, None) == amount_of("--amount", amount, None, "JPY") == amount
+    assert amount_of("--amount", None, 0, None) == Money(0, "EUR")
+    assert amount_of("--amount", None, 500, "JPY") == amount
     with pytest.raises(CommandError, match="--currency says EUR"):
-        given_money("--amount", amount, None, "EUR")
+        amount_of("--amount", amount, None, "EUR")
     for both, cents in ((amount, 5), (None, None)):
         with pytest.raises(CommandError, match=r"--amount 7\.50EUR, or --amount-cents 750"):
-            given_money("--amount", both, cents, None)
+            amount_of("--amount", both, cents, None)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_an_amount_is_said_once_and_in_one_currency() -> None:
 @pytest.mark.parametrize("typed", ["7.50", "0.4", "0.5", "7.0", "0x10", "1_000", "1e3", "", "\u0667", "seven"])
 def test_cents_are_whole(command: str, typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), typed]) == 2
-    assert "is no whole number of cents" in capsys.readouterr().err
+    assert "is not a whole number of cents" in capsys.readouterr().err
 
 
 def commands(app: App) -> Iterator[Callable[..., Any]]:

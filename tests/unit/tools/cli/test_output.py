@@ -28,9 +28,9 @@ def test_json_of_an_empty_list_is_a_list(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_the_messages_of_an_answer_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = GetQueueStatsResponse(queues=[QueueStats(queue="a"), QueueStats(queue="b")])
-    print_messages(answer.queues, ["queue"], as_json=True, nothing="")
+def test_the_messages_of_a_response_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    response = GetQueueStatsResponse(queues=[QueueStats(queue="a"), QueueStats(queue="b")])
+    print_messages(response.queues, ["queue"], as_json=True, nothing="")
     assert [each["queue"] for each in json.loads(capsys.readouterr().out)] == ["a", "b"]
 
 

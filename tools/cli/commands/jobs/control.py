@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from tools.cli.commands.jobs.selection import CANCEL, RETRY, Change, Selected, find
+from tools.cli.commands.jobs.selection import CANCEL, RETRY, JobChange, JobSelection, find
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.money import WHOLE
@@ -50,19 +50,19 @@ async def cancel(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Take jobs back, named by their IDs, by a filter or by --all; exit with 1 if one could not be.
+    """Cancel jobs, named by their IDs, by a filter or by --all; exit with 1 if one could not be cancelled.
 
-    Jobs that are not named by their IDs are counted first, and nothing is done before you have agreed.
+    Jobs that are not named by their IDs are counted first, and nothing is changed without your confirmation.
 
     Args:
-        reason: Kept with each job.
+        reason: The reason, stored with each job.
     """
     from innosystem.jobs.v1.job_service_pb2 import BatchCancelJobsRequest
 
     async def send(client: "Innosystem", jobs: dict[str, Any]) -> "Changed":
         return await client.jobs.BatchCancelJobs(BatchCancelJobsRequest(**jobs, reason=reason))
 
-    selected = Selected(ids, filter, everything=everything, limit=limit)
+    selected = JobSelection(ids, filter, everything=everything, limit=limit)
     return await _change(selected, CANCEL, send, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -75,16 +75,16 @@ async def retry(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> int:
-    """Have FAILED and CANCELLED jobs run again, named by IDs, a filter or --all; exit with 1 if one could not be.
+    """Run FAILED and CANCELLED jobs again, named by IDs, a filter or --all; exit with 1 if one could not be retried.
 
-    Jobs that are not named by their IDs are counted first, and nothing is done before you have agreed.
+    Jobs that are not named by their IDs are counted first, and nothing is changed without your confirmation.
     """
     from innosystem.jobs.v1.job_service_pb2 import BatchRetryJobsRequest
 
     async def send(client: "Innosystem", jobs: dict[str, Any]) -> "Changed":
         return await client.jobs.BatchRetryJobs(BatchRetryJobsRequest(**jobs))
 
-    selected = Selected(ids, filter, everything=everything, limit=limit)
+    selected = JobSelection(ids, filter, everything=everything, limit=limit)
     return await _change(selected, RETRY, send, yes=yes, dry_run=dry_run, as_json=as_json)
 
 
@@ -97,13 +97,13 @@ async def write_off(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Give up the charge of a job whose customer can't pay: the loss is booked as ours, and the job is CHARGED.
+    """Write off the charge of a job whose customer can't pay: the loss is booked as ours, and the job is CHARGED.
 
-    It can't be taken back, so nothing is done before you have agreed.
+    A write-off can't be undone, so nothing is changed without your confirmation.
 
     Args:
-        job_id: The job's UUID. Its charge is DECLINED or CHARGE_BLOCKED.
-        reason: Why, for the wallet's statement.
+        job_id: The UUID of a job whose charge is DECLINED or CHARGE_BLOCKED.
+        reason: The reason, for the wallet's statement.
     """
     from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest, WriteOffJobRequest
@@ -112,8 +112,8 @@ async def write_off(
         job = (await client.jobs.GetJob(GetJobRequest(job_id=job_id, view=JOB_VIEW_BASIC))).job
         if not confirmed(
             [
-                f"The charge of job {job.id} is given up: {cell(job, 'cost_cents')} of customer {job.customer_id}, now "
-                f"{cell(job, 'billing_status')}.",
+                f"The charge of job {job.id} is written off: {cell(job, 'cost_cents')} of customer {job.customer_id}, "
+                f"now {cell(job, 'billing_status')}.",
                 "It is booked as our loss, for good.",
             ],
             yes=yes,
@@ -125,7 +125,7 @@ async def write_off(
 
 
 async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Json = False) -> None:
-    """Show a job and each change of it, until it is final and settled.
+    """Show a job and each of its changes, until it is final and settled.
 
     Args:
         job_id: The job's UUID.
@@ -144,17 +144,19 @@ async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Jso
                 print("  ".join(f"{name} {value}" for name, value in shown if value != "-"), flush=True)
 
 
-async def _change(selected: Selected, change: Change, send: Send, *, yes: bool, dry_run: bool, as_json: bool) -> int:
+async def _change(
+    selected: JobSelection, change: JobChange, send: Send, *, yes: bool, dry_run: bool, as_json: bool
+) -> int:
     results: list[JobResult] = []
     async with platform() as client:
         if selected.ids:
-            # Who names jobs one by one has counted them already: there is no question.
+            # Jobs named one by one need no count and no confirmation.
             if not dry_run or confirmed([f"{len(selected.ids):,} jobs are {change.done}."], yes=True, dry_run=True):
                 results = await _change_named(client, selected.ids, send)
         else:
             found = await find(client, selected, change)
             if found.jobs and confirmed(found.plan(change), yes=yes, dry_run=dry_run):
-                # No more than was told: jobs that were submitted meanwhile come after those.
+                # No more than in the plan: jobs that were submitted meanwhile come after those.
                 results = await _change_found(client, selected, send, selected.limit if found.more else found.jobs)
     if dry_run:
         return 0
@@ -170,7 +172,9 @@ async def _change_named(client: "Innosystem", ids: Sequence[str], send: Send) ->
     return results
 
 
-async def _change_found(client: "Innosystem", selected: Selected, send: Send, limit: int | None) -> "list[JobResult]":
+async def _change_found(
+    client: "Innosystem", selected: JobSelection, send: Send, limit: int | None
+) -> "list[JobResult]":
     from innosystem.jobs.v1.job_service_pb2 import JobFilter
 
     results: list[JobResult] = []

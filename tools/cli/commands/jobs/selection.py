@@ -1,4 +1,4 @@
-"""Which jobs `innosystem jobs cancel` and `retry` are to change, and what that would do: told before it is done."""
+"""The jobs that `innosystem jobs cancel` and `retry` change, and the plan that they show before."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ _COUNTED_MAX: Final = 10_000
 
 
 @dataclass(frozen=True)
-class Change:
-    """What is done to jobs.
+class JobChange:
+    """A change of jobs.
 
     Attributes:
-        done: What they are then, in words.
-        money: What becomes of their price, in words.
-        statuses: Which of those that a filter finds are changed.
+        done: The state after it, in words.
+        money: The effect on the jobs' price, in words.
+        statuses: The statuses in which a job can be changed.
     """
 
     done: str
@@ -28,18 +28,18 @@ class Change:
     statuses: tuple[str, ...]
 
 
-CANCEL: Final = Change("cancelled", "that is reserved for them is free again", ("SCHEDULED", "PENDING", "RUNNING"))
-RETRY: Final = Change("run again", "is reserved for them again", ("FAILED", "CANCELLED"))
+CANCEL: Final = JobChange("cancelled", "that is reserved for them is free again", ("SCHEDULED", "PENDING", "RUNNING"))
+RETRY: Final = JobChange("run again", "is reserved for them again", ("FAILED", "CANCELLED"))
 
 
 @dataclass(frozen=True)
-class Selected:
-    """How the user names jobs: by one of the three.
+class JobSelection:
+    """The jobs that the user names, in one of three ways.
 
     Attributes:
-        ids: Their IDs.
+        ids: The IDs of the jobs.
         filter: An AIP-160 filter.
-        everything: Whether all jobs of all customers are meant.
+        everything: Whether to select all jobs of all customers.
         limit: How many to change at most, the oldest first; None for all.
     """
 
@@ -50,21 +50,21 @@ class Selected:
 
     def __post_init__(self) -> None:
         if [bool(self.ids), bool(self.filter), self.everything].count(True) != 1:
-            raise CommandError("name the jobs by their IDs, by --filter or by --all, one of the three")
+            raise CommandError("name the jobs by exactly one of their IDs, --filter or --all")
         if self.filter and not self.filter.strip():
-            raise CommandError("a blank filter would mean all jobs of all customers: say --all if you mean that")
+            raise CommandError("a blank filter would select all jobs of all customers: use --all for that")
 
 
 @dataclass
-class Found:
-    """What would be changed.
+class JobSummary:
+    """A summary of the selected jobs.
 
     Attributes:
-        jobs: How many jobs.
-        more: Whether there are more, which were not counted.
-        statuses: How many of them have which status.
-        customers: Whose they are.
-        cents: What they cost, by currency.
+        jobs: The number of jobs.
+        more: Whether more jobs exist, which were not counted.
+        statuses: The number of jobs by status.
+        customers: The IDs of their customers.
+        cents: The sum of their prices, by currency.
     """
 
     jobs: int = 0
@@ -73,8 +73,8 @@ class Found:
     customers: set[str] = field(default_factory=set)
     cents: Counter[str] = field(default_factory=Counter)
 
-    def plan(self, change: Change) -> list[str]:
-        """Say it in words, a line each."""
+    def plan(self, change: JobChange) -> list[str]:
+        """Describe the change, a line each for the jobs and the money."""
         from services.kit.currencies import money
 
         at_least = "more than " if self.more else ""
@@ -88,8 +88,8 @@ class Found:
         ]
 
 
-async def find(client: "Innosystem", selected: Selected, change: Change) -> Found:
-    """Look for the jobs that a filter means, or all, without changing one; not further than 10,000."""
+async def find(client: "Innosystem", selected: JobSelection, change: JobChange) -> JobSummary:
+    """Summarize the jobs that a filter selects, or all jobs, without changing them, up to 10,000."""
     from innosystem.jobs.v1.job_pb2 import JobStatus
     from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
 
@@ -97,7 +97,7 @@ async def find(client: "Innosystem", selected: Selected, change: Change) -> Foun
     wanted = f"({selected.filter}) AND ({changeable})" if selected.filter else changeable
     limit = min(selected.limit or _COUNTED_MAX, _COUNTED_MAX)
     request = ListJobsRequest(filter=wanted, order_by="created_at", page_size=min(limit, _PAGE))
-    found = Found()
+    found = JobSummary()
     while found.jobs < limit:
         response = await client.jobs.ListJobs(request)
         for job in response.jobs[: limit - found.jobs]:

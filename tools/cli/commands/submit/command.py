@@ -16,7 +16,7 @@ from tools.cli.output import console, print_json, print_pairs, printable
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from tools.cli.commands.submit.submission import Report
+    from tools.cli.commands.submit.submission import SubmissionReport
 
 _ERRORS_SHOWN = 20
 
@@ -36,25 +36,25 @@ async def submit(
     """Submit jobs from a JSON Lines file, or from standard input.
 
     Each line is one job: {"job_type": "python.source-stats", "customer_id": "...", "priority": "HIGH", "input": ...}.
-    It may have a "job_id", "labels", "max_cost_cents", "run_at" and "expires_at". A line that is no job does not stop
-    the others. The exit status is 1 if any job was refused or, with --wait, did not succeed.
+    It may have a "job_id", "labels", "max_cost_cents", "run_at" and "expires_at". A malformed line does not stop the
+    others. The exit status is 1 if a line was refused or, with --wait, a job did not succeed.
 
-    The same line is the same job, which is never run or charged a second time: after an interruption, or when refused
-    lines were repaired, give the same command again. --idempotency-key makes the same lines other jobs.
+    The same line is the same job, which is never run or charged twice: after an interruption or the correction of
+    refused lines, repeat the command. With another --idempotency-key the same lines are different jobs.
 
     Args:
         file: The file, or - for standard input.
-        customer_id: Who pays for jobs whose line does not say.
-        job_type: The type of jobs whose line does not say.
-        priority: The priority of jobs whose line does not say; by default that of their type.
-        idempotency_key: Submits lines once under each key. Give the date, say, to submit the same file every day.
+        customer_id: The customer of jobs whose line names none.
+        job_type: The type of jobs whose line names none.
+        priority: The priority of jobs whose line names none; by default that of their type.
+        idempotency_key: Lines are submitted once under each key; use the date, say, to submit a file every day.
         wait: Wait until all jobs have ended.
         timeout: How many seconds to wait at most.
     """
     from tools.cli.commands.submit.job_lines import Defaults, batches
-    from tools.cli.commands.submit.submission import Report, send, wait_until_final
+    from tools.cli.commands.submit.submission import SubmissionReport, send, wait_until_final
 
-    report = Report()
+    report = SubmissionReport()
     with _opened(file) as lines, _progress() as status:
         source = batches(lines, Defaults(customer_id, job_type, priority or ""), idempotency_key)
         try:
@@ -64,12 +64,12 @@ async def submit(
                     async with asyncio.timeout(timeout):
                         await wait_until_final(client, report, lambda: status.update(_ended(report)))
         except TimeoutError:
-            sys.stderr.write(f"{_ended(report)}: --timeout has passed. They go on by themselves.\n")
+            sys.stderr.write(f"{_ended(report)}: --timeout has passed. The other jobs continue.\n")
         except BaseException:
-            # Also Ctrl-C: what was submitted stays submitted, and whoever stopped has to know of it.
+            # Also after Ctrl-C: submitted jobs stay submitted, so the user needs the report.
             status.stop()
             _print(report, waited=wait, as_json=as_json)
-            sys.stderr.write("Not finished. Give the same command again to go on: no line is submitted twice.\n")
+            sys.stderr.write("Not finished. Repeat the command to continue: no line is submitted twice.\n")
             raise
     _print(report, waited=wait, as_json=as_json)
     return 1 if report.refused or (wait and report.ended["SUCCEEDED"] != len(report.jobs)) else 0
@@ -78,7 +78,7 @@ async def submit(
 @contextmanager
 def _opened(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
-        # Opened anew, and left open: a thread may be waiting for the next line when the program ends, and holds the
+        # A second file object, left open: when the program ends, a thread may be waiting for the next line, with the
         # lock that closing would wait for.
         yield open(0, "rb", closefd=False)  # noqa: SIM115
         return
@@ -88,23 +88,23 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _progress() -> Iterator["Status"]:
-    """Shows one line that changes, if somebody is there to see it."""
+    """Show the progress in one changing line, if standard error is a terminal."""
     on = console(sys.stderr)
     on.quiet = not sys.stderr.isatty()
     with on.status("Reading") as status:
         yield status
 
 
-def _line(report: "Report") -> str:
+def _line(report: "SubmissionReport") -> str:
     accepted, replayed, refused = len(report.accepted), len(report.replayed), len(report.refused)
     return f"{accepted} accepted, {replayed} replayed, {refused} refused"
 
 
-def _ended(report: "Report") -> str:
+def _ended(report: "SubmissionReport") -> str:
     return f"{report.ended.total()} of {len(report.jobs)} jobs have ended"
 
 
-def _print(report: "Report", *, waited: bool, as_json: bool) -> None:
+def _print(report: "SubmissionReport", *, waited: bool, as_json: bool) -> None:
     refused = sorted(report.refused, key=lambda one: one.line)
     failed = sorted(report.failed, key=lambda one: one.line)
     if as_json:
@@ -119,17 +119,17 @@ def _print(report: "Report", *, waited: bool, as_json: bool) -> None:
             found |= {"ended": dict(report.ended), "failed": [vars(each) for each in failed]}
         print_json(found)
         return
-    _print_errors([_told(one.line, one.reason, one.message, one.job_id) for one in refused], "were refused")
-    _print_errors([_told(one.line, one.status, one.message, one.job_id) for one in failed], "did not succeed")
+    _print_errors([_described(one.line, one.reason, one.message, one.job_id) for one in refused], "were refused")
+    _print_errors([_described(one.line, one.status, one.message, one.job_id) for one in failed], "did not succeed")
     counts = {"accepted": str(len(report.accepted)), "replayed": str(len(report.replayed))}
     counts |= {"refused": ", ".join(f"{n} {reason}" for reason, n in report.reasons.most_common()) or "0"}
     counts |= {status.lower(): str(number) for status, number in report.ended.items()}
     print_pairs(counts)
     if report.replayed:
-        print("Replayed lines were submitted before and are the same jobs; --idempotency-key makes them others.")
+        print("Replayed lines were submitted before and are the same jobs; another --idempotency-key makes new ones.")
 
 
-def _told(line: int, what: str, why: str, job_id: str) -> str:
+def _described(line: int, what: str, why: str, job_id: str) -> str:
     return f"line {line}: {what}: {why}" + (f" (job {job_id})" if job_id else "")
 
 

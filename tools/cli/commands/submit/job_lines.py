@@ -1,6 +1,6 @@
-"""Reads jobs from JSON Lines: one object a line, each a job to submit.
+"""Jobs in JSON Lines: each line is an object, the job to submit.
 
-The text of `input` goes to the service as it stands: no number of it is read and written again, so none is changed.
+The text of `input` goes to the service unchanged: its numbers are not parsed, so none loses precision.
 """
 
 import json
@@ -16,7 +16,7 @@ from innosystem.jobs.v1.job_type_pb2 import Priority
 from tools.cli.commands.submit.line_ids import LineIds
 
 MALFORMED: Final = "MALFORMED_LINE"
-"""The reason of lines that are refused here, beside those of the contract."""
+"""The reason of lines that are refused before submission, in addition to those of the contract."""
 
 BATCH_JOBS_MAX: Final = 200
 BATCH_BYTES_MAX: Final = 6 * 1024 * 1024
@@ -37,12 +37,12 @@ _WHITESPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
 class MalformedLine(ValueError):
-    """A line is no job; the message says why."""
+    """A line is no valid job; the message says why."""
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What lines need not say."""
+    """The values of fields that lines leave out."""
 
     customer_id: str = ""
     job_type: str = ""
@@ -50,13 +50,13 @@ class Defaults:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A line that became no job.
+class RefusedLine:
+    """A line that was refused.
 
     Attributes:
         line: Its number, from 1.
         reason: An `ErrorReason` of the contract without its prefix, or `MALFORMED_LINE`.
-        message: What is wrong with it.
+        message: The error.
         job_id: The ID that its job would have had; empty if the line can't be read.
     """
 
@@ -68,20 +68,20 @@ class Refused:
 
 @dataclass
 class Batch:
-    """What is submitted in one call, and the lines between that can't be submitted."""
+    """The jobs of one call, and the malformed lines between them."""
 
     jobs: list[tuple[int, CreateJobRequest]] = field(default_factory=list)
-    malformed: list[Refused] = field(default_factory=list)
+    malformed: list[RefusedLine] = field(default_factory=list)
     bytes: int = 0
 
 
 def batches(lines: Iterable[bytes], defaults: Defaults, key: str = "") -> Iterator[Batch]:
-    """Puts jobs together into batches that a service takes.
+    """Group jobs into batches within the limits of the service.
 
     Args:
-        lines: The lines of a file in UTF-8. Empty ones are skipped.
-        defaults: What lines need not say.
-        key: The same lines under another key are other jobs.
+        lines: The lines of a file in UTF-8. Empty lines are skipped.
+        defaults: The values of fields that lines leave out.
+        key: The idempotency key; the same lines under another key are different jobs.
     """
     batch, ids = Batch(), LineIds(key)
     for number, line in enumerate(lines, 1):
@@ -91,9 +91,9 @@ def batches(lines: Iterable[bytes], defaults: Defaults, key: str = "") -> Iterat
             request = parse_line(line, defaults, ids)
             size = request.ByteSize()
             if size > BATCH_BYTES_MAX:
-                raise MalformedLine(f"the job has {size} bytes, and a batch {BATCH_BYTES_MAX} at most")
+                raise MalformedLine(f"the job has {size} bytes, more than the {BATCH_BYTES_MAX} of a batch")
         except MalformedLine as error:
-            batch.malformed.append(Refused(number, MALFORMED, str(error)))
+            batch.malformed.append(RefusedLine(number, MALFORMED, str(error)))
             continue
         if len(batch.jobs) == BATCH_JOBS_MAX or (batch.jobs and batch.bytes + size > BATCH_BYTES_MAX):
             yield batch
@@ -105,15 +105,15 @@ def batches(lines: Iterable[bytes], defaults: Defaults, key: str = "") -> Iterat
 
 
 def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobRequest:
-    """Reads one job, and gives it an ID if it has none.
+    """Parse one job, and give it an ID if the line has none.
 
     Args:
         line: The line.
-        defaults: What it need not say.
-        ids: Makes the ID, from what the line says.
+        defaults: The values of fields that the line leaves out.
+        ids: Derives the ID from the line.
 
     Raises:
-        MalformedLine: The line is not a JSON object, or has fields that jobs don't have, or lacks some.
+        MalformedLine: The line is not a JSON object, has unknown fields, or lacks required ones.
     """
     try:
         text = line.decode("utf-8-sig")
@@ -121,7 +121,7 @@ def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobReques
         if unknown := members.keys() - set(_FIELDS):
             raise MalformedLine(f"unknown field {min(unknown)!r}: a job has {', '.join(_FIELDS)}")
         input_json = members.pop("input", "")
-        # A field that is null is one that is not there.
+        # A null field counts as missing.
         given = {name: value for name, text in members.items() if (value := json.loads(text)) is not None}
         request = CreateJobRequest(
             job_id=_text(given, "job_id", ""),
@@ -144,13 +144,13 @@ def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobReques
     except MalformedLine:
         raise
     except ValueError as error:
-        # Of the JSON parser, or of protobuf, for a number or a text that it can't carry.
+        # From the JSON parser, or from protobuf for a number or a text out of range.
         raise MalformedLine(str(error)) from None
     return request
 
 
 def raw_members(text: str) -> dict[str, str]:
-    """Splits a JSON object into its members without a change to the text of any value.
+    """Split a JSON object into its members without changing the text of any value.
 
     Raises:
         ValueError: The text is not a JSON object, or a name occurs twice.
@@ -173,7 +173,7 @@ def raw_members(text: str) -> dict[str, str]:
                 break
             position = _after(text, position, ",")
     if (end := _skip(text, position)) != len(text):
-        raise MalformedLine(f"there is more after the object, at character {end + 1}")
+        raise MalformedLine(f"unexpected text after the object, at character {end + 1}")
     return members
 
 
@@ -185,7 +185,7 @@ def _name(text: str, position: int) -> tuple[str, int]:
 
 
 def _after(text: str, position: int, mark: str) -> int:
-    """Answers where what follows a mark begins."""
+    """Return the position after a mark and the whitespace behind it."""
     position = _skip(text, position)
     if text[position : position + 1] != mark:
         where = f"at character {position + 1}"
@@ -202,7 +202,7 @@ def _refuse(constant: str) -> NoReturn:
     raise MalformedLine(f"{constant} is not JSON")
 
 
-# Numbers stay texts: of no interest here, of any length, and never rounded.
+# Numbers stay texts, so that they are of any length and never rounded.
 _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse)
 
 

@@ -11,13 +11,13 @@ _NAMESPACE: Final = UUID("0f2a4c5e-1d0b-5b52-9d0e-6d2a8f3b7c41")
 
 
 class LineIds:
-    """Makes the IDs of one submission from what its lines say, so that no record of an earlier one is needed.
+    """The IDs of one submission, derived from its lines, so that no record of earlier submissions is needed.
 
-    A line that was repaired or added changes no other line's job; where it stands in the file does not count either.
-    Lines that say the same are told apart by which of them it is: the first, the second, and so on.
+    A corrected or added line changes no other line's job, and the position in the file does not matter. Identical lines
+    are numbered: the first, the second, and so on.
 
     Args:
-        key: Lines under another key are other jobs.
+        key: The idempotency key; lines under another key are different jobs.
     """
 
     def __init__(self, key: str = "") -> None:
@@ -25,11 +25,11 @@ class LineIds:
         self._seen: Counter[UUID] = Counter()
 
     def of(self, line: str, request: CreateJobRequest) -> str:
-        """Make the ID of the next line.
+        """Return the ID of the next line.
 
         Args:
-            line: What it says.
-            request: What it became with the defaults, which are no part of it.
+            line: The text of the line.
+            request: The request for its job, with the defaults, which the line lacks.
         """
         priority = Priority.Name(request.priority)
         said = "\0".join((self._key, request.customer_id, request.job_type, priority, line.strip()))

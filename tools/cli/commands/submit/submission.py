@@ -1,4 +1,4 @@
-"""Submits batches of jobs, several at a time, and waits for jobs."""
+"""The submission of batches, several at the same time, and the wait for their jobs."""
 
 import asyncio
 import threading
@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
-from tools.cli.commands.submit.job_lines import Batch, Refused
+from tools.cli.commands.submit.job_lines import Batch, RefusedLine
 
-_CALLS_AT_ONCE: Final = 4
+_CONCURRENT_CALLS: Final = 4
 _WAITERS: Final = 16
 _POLL_SECONDS: Final = 0.2
 _FINAL: Final = frozenset({JobStatus.JOB_STATUS_SUCCEEDED, JobStatus.JOB_STATUS_FAILED, JobStatus.JOB_STATUS_CANCELLED})
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedJob:
     """A job that has ended without success.
 
     Attributes:
         line: The number of its line.
         job_id: Its ID.
         status: FAILED or CANCELLED.
-        message: Why.
+        message: The error.
     """
 
     line: int
@@ -39,22 +39,22 @@ class Failed:
 
 
 @dataclass
-class Report:
-    """What became of the lines.
+class SubmissionReport:
+    """The outcome of each line.
 
     Attributes:
-        accepted: The IDs of new jobs by the numbers of their lines.
+        accepted: The IDs of new jobs, by the numbers of their lines.
         replayed: The IDs of jobs that had been accepted before, likewise.
-        refused: The lines that became no job.
-        ended: How many jobs have ended, by status: SUCCEEDED, FAILED, CANCELLED; none unless they were waited for.
-        failed: Those of them that did not succeed.
+        refused: The lines that were refused.
+        ended: The number of ended jobs by status: SUCCEEDED, FAILED, CANCELLED; empty without --wait.
+        failed: The ended jobs that did not succeed.
     """
 
     accepted: dict[int, str] = field(default_factory=dict)
     replayed: dict[int, str] = field(default_factory=dict)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
     ended: Counter[str] = field(default_factory=Counter)
-    failed: list[Failed] = field(default_factory=list)
+    failed: list[FailedJob] = field(default_factory=list)
 
     @property
     def jobs(self) -> dict[int, str]:
@@ -63,17 +63,19 @@ class Report:
 
     @property
     def reasons(self) -> Counter[str]:
-        """How many lines were refused, by reason."""
+        """The number of refused lines, by reason."""
         return Counter(each.reason for each in self.refused)
 
 
-async def send(client: Innosystem, source: Iterator[Batch], report: Report, changed: Callable[[], None]) -> None:
-    """Submits all batches.
+async def send(
+    client: Innosystem, source: Iterator[Batch], report: SubmissionReport, changed: Callable[[], None]
+) -> None:
+    """Submit all batches.
 
     Args:
         client: The platform.
-        source: The batches. They are read in a thread: reading may block for as long as it likes.
-        report: What became of the lines is added here, so that it is known also when a later batch fails.
+        source: The batches, read in a thread, because reading may block.
+        report: Receives the outcome of each line, so that none is lost when a later batch fails.
         changed: Called after each batch.
     """
     reading = asyncio.Lock()
@@ -90,16 +92,16 @@ async def send(client: Innosystem, source: Iterator[Batch], report: Report, chan
             changed()
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(_CALLS_AT_ONCE):
+        for _ in range(_CONCURRENT_CALLS):
             tasks.create_task(work())
 
 
-async def wait_until_final(client: Innosystem, report: Report, changed: Callable[[], None]) -> None:
-    """Waits until all jobs of a report have ended.
+async def wait_until_final(client: Innosystem, report: SubmissionReport, changed: Callable[[], None]) -> None:
+    """Wait until all jobs of a report have ended.
 
     Args:
         client: The platform.
-        report: What became of them is added here, so that it is known also when the waiting ends before.
+        report: Receives the outcome of each job, so that none is lost when the wait is interrupted.
         changed: Called when a job has ended.
     """
     waiting = iter(report.jobs.items())
@@ -112,7 +114,7 @@ async def wait_until_final(client: Innosystem, report: Report, changed: Callable
             status = JobStatus.Name(job.status).removeprefix("JOB_STATUS_")
             report.ended[status] += 1
             if job.status != JobStatus.JOB_STATUS_SUCCEEDED:
-                report.failed.append(Failed(line, job_id, status, f"{job.error.type}: {job.error.message}"))
+                report.failed.append(FailedJob(line, job_id, status, f"{job.error.type}: {job.error.message}"))
             changed()
 
     async with asyncio.TaskGroup() as tasks:
@@ -120,7 +122,7 @@ async def wait_until_final(client: Innosystem, report: Report, changed: Callable
             tasks.create_task(work())
 
 
-async def _send_batch(client: Innosystem, batch: Batch, report: Report) -> None:
+async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport) -> None:
     requests = [request for _, request in batch.jobs]
     response = await client.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests))
     for (line, request), result in zip(batch.jobs, response.results, strict=True):
@@ -130,7 +132,7 @@ async def _send_batch(client: Innosystem, batch: Batch, report: Report) -> None:
         else:
             error = error_from_status(result.error)
             reason = error.reason or error.code.name
-            report.refused.append(Refused(line, reason, _without_reason(str(error)), request.job_id))
+            report.refused.append(RefusedLine(line, reason, _without_reason(str(error)), request.job_id))
 
 
 def _without_reason(text: str) -> str:
@@ -138,9 +140,9 @@ def _without_reason(text: str) -> str:
 
 
 def _in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
-    """Runs something that may block for ever, such as reading a terminal.
+    """Run a call that may block for ever, such as reading a terminal.
 
-    The program ends without waiting for it, which it would do with a thread of asyncio's own.
+    The program exits without waiting for the call, unlike with a thread of asyncio.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -160,7 +162,7 @@ def _in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
             result = call()
         except Exception as error:  # noqa: BLE001 -- it is raised again where the result is awaited
             failure = error
-        # The loop may be closed: then nobody waits any more.
+        # The loop may be closed: then the result is no longer needed.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, result, failure)
 

@@ -10,7 +10,7 @@ from tools.cli.commands.wallets.verify import verify
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.listing import collect
-from tools.cli.money import WHOLE, Amount, Cents, CurrencyCode, given_money, told_key
+from tools.cli.money import WHOLE, Amount, Cents, CurrencyCode, amount_of, new_idempotency_key
 from tools.cli.options import Filter, Json, Limit, OrderBy
 from tools.cli.output import cell, print_json, print_message, print_messages
 from tools.errors import CommandError
@@ -66,7 +66,7 @@ async def show(
     """Show a wallet and its last transactions.
 
     Args:
-        wallet_id: The wallet's UUID. Give it, or the customer.
+        wallet_id: The wallet's UUID; or name its customer.
         customer_id: The UUID of its owner.
         currency: The currency of the owner's wallet.
         transactions: How many transactions to show at most.
@@ -94,7 +94,7 @@ async def create(*, customer_id: str, currency: str = "EUR", wallet_id: str = ""
     Args:
         customer_id: The UUID of its owner.
         currency: Its currency, an ISO 4217 code. A customer has at most one wallet in each.
-        wallet_id: Its UUID; by default a new one. The same call again changes nothing.
+        wallet_id: Its UUID; by default a new one. Repeating the call changes nothing.
     """
     from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest
 
@@ -119,21 +119,21 @@ async def credit(
 ) -> None:
     """Pay money into a wallet.
 
-    It is the customer's then, so nothing is done before you have agreed.
+    The money belongs to the customer afterwards, so nothing is changed without your confirmation.
 
     Args:
         customer_id: The UUID of its owner.
-        amount: What to add, with the currency of the wallet, such as 7.50EUR or 500JPY.
-        amount_cents: The same in the currency's minor unit, a whole number: 750.
-        currency: The currency of these; by default EUR.
-        idempotency_key: Pays in once, however often the command is given with the same key. By default a new one,
-            which is printed before the money is moved.
+        amount: The amount with the currency of the wallet, such as 7.50EUR or 500JPY.
+        amount_cents: The amount in the currency's minor unit, a whole number: 750.
+        currency: The currency of --amount-cents; by default EUR.
+        idempotency_key: Repeated commands with the same key pay in once. By default a new key, which is printed before
+            the money is moved.
         description: A note for the statement.
     """
     from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
     from services.kit.currencies import money
 
-    paid = given_money("--amount", amount, amount_cents, currency)
+    paid = amount_of("--amount", amount, amount_cents, currency)
     plan = f"{money(paid.cents, paid.currency)} is paid into the wallet of customer {customer_id}."
     if not confirmed([plan], yes=yes, dry_run=dry_run):
         return
@@ -141,7 +141,7 @@ async def credit(
         customer_id=customer_id,
         currency=paid.currency,
         amount_cents=paid.cents,
-        idempotency_key=idempotency_key or told_key(),
+        idempotency_key=idempotency_key or new_idempotency_key(),
         description=description,
     )
     async with platform() as client:

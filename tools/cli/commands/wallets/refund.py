@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.money import Amount, Cents, told_key
+from tools.cli.money import Amount, Cents, new_idempotency_key
 from tools.cli.options import Json
 from tools.cli.output import cell, print_json, print_message
 from tools.errors import CommandError
@@ -29,18 +29,18 @@ async def refund(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Give a charge back, whole or in part.
+    """Refund a charge, whole or in part.
 
-    It can't be taken back, so nothing is done before you have agreed.
+    A refund can't be undone, so nothing is changed without your confirmation.
 
     Args:
-        transaction_id: The UUID of the deduction. Give it, or the job.
+        transaction_id: The UUID of the deduction; or name its job.
         job_id: The job that was charged.
-        amount: What to give back, with the currency of the charge, such as 7.50EUR or 500JPY.
-        amount_cents: The same in the currency's minor unit, a whole number: 750.
-        everything: Give back all that is left of the charge.
-        idempotency_key: Refunds once, however often the command is given with the same key. By default a new one,
-            which is printed before the money is moved.
+        amount: The amount with the currency of the charge, such as 7.50EUR or 500JPY.
+        amount_cents: The amount in the currency's minor unit, a whole number: 750.
+        everything: Refund the rest of the charge.
+        idempotency_key: Repeated commands with the same key refund once. By default a new key, which is printed before
+            the money is moved.
         description: A note for the statement.
     """
     from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest
@@ -49,9 +49,9 @@ async def refund(
     if bool(transaction_id) == bool(job_id):
         raise CommandError("name the charge by --transaction-id or by --job-id")
     cents = amount.cents if amount else amount_cents
-    # In the request 0 means all that is left. On the command line that is a word, and 0 a mistake.
+    # In the request, 0 means the rest of the charge. On the command line that is --all, and 0 is a mistake.
     if [amount is not None, amount_cents is not None, everything].count(True) != 1 or cents == 0:
-        raise CommandError("say how much once: --amount 7.50EUR, or --amount-cents 750, or --all that is left")
+        raise CommandError("give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest")
     request = RefundRequest(amount_cents=cents or 0, description=description)
     if job_id:
         request.job_id = job_id
@@ -61,14 +61,14 @@ async def refund(
         charge, currency = await _charge(client, request)
         if amount is not None and amount.currency != currency:
             raise CommandError(
-                f"the charge is in {currency or 'a currency that is not known'}, and --amount in {amount.currency}: "
-                "nothing was given back"
+                f"the charge is in {currency or 'an unknown currency'}, and --amount in {amount.currency}: "
+                "nothing was refunded"
             )
         units = money(cents, currency) if cents and currency else f"{cents} in minor units"
-        given = units if cents else "All that is left"
-        if not confirmed([f"{given} of {charge} is given back."], yes=yes, dry_run=dry_run):
+        given = units if cents else "The rest"
+        if not confirmed([f"{given} of {charge} is refunded."], yes=yes, dry_run=dry_run):
             return
-        request.idempotency_key = idempotency_key or told_key()
+        request.idempotency_key = idempotency_key or new_idempotency_key()
         response = await client.wallets.Refund(request)
     if as_json:
         print_json(response)
@@ -76,13 +76,13 @@ async def refund(
     print_message(response.transaction, as_json=False)
     print(f"\nThe balance is {cell(response.wallet, 'current_balance_cents')}.")
     if response.replayed:
-        print("Nothing was given back now: this key was used before, for the transaction above.")
+        print("Nothing was refunded now: this key was used before, for the transaction above.")
 
 
 async def _charge(client: "Innosystem", request: "RefundRequest") -> tuple[str, str]:
-    """Return what is to be refunded, in words, and its currency, in which the request is understood.
+    """Return the charge in words, and its currency, in which the request is interpreted.
 
-    A job that was deleted long ago, or never was there, may have been charged all the same: its currency is empty.
+    A job that is unknown, because it was deleted long ago, may have been charged nevertheless: its currency is empty.
     """
     from grpc import aio
 
@@ -100,5 +100,5 @@ async def _charge(client: "Innosystem", request: "RefundRequest") -> tuple[str, 
         known = error_from(error)
         if known is None or known.reason != "JOB_NOT_FOUND":
             raise
-        return f"the charge of job {request.job_id}, which the jobs service does not know,", ""
+        return f"the charge of job {request.job_id}, which is unknown to the jobs service,", ""
     return f"the charge of job {job.id}, {cell(job, 'cost_cents')} of customer {job.customer_id},", job.currency
