@@ -62,6 +62,7 @@ PENDING = frozenset(AREAS) - {
     "services/wallets",
     "services/jobs",
     "services/kit",
+    "tools",
     "scripts",
     "CHANGELOG.md",
     "SECURITY.md",
