@@ -37,6 +37,7 @@ PLACES = (
     ("runner/pyproject.toml", r'"innosystem==([^"]+)"'),
     ("deploy/compose.yaml", r"(?m)^ *image: innosystem:(\S+)$"),
     ("deploy/README.md", r"(?m)^FROM innosystem:(\S+)$"),
+    ("docs/handlers.md", r"(?m)^FROM innosystem:(\S+)$"),
 )
 
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")

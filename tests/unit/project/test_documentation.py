@@ -337,6 +337,14 @@ def test_names_that_exist_are_no_findings() -> None:
     assert len(LIVING) > 10
 
 
+@pytest.mark.parametrize("index", ["docs/README.md", "docs/adr/README.md"])
+def test_an_index_leads_to_every_page_of_its_folder(index: str) -> None:
+    folder = PurePosixPath(index).parent
+    found = {PurePosixPath(name).name for name in tracked() if PurePosixPath(name).parent == folder}
+    linked = {link.partition("#")[0] for link in Document.read(index).links}
+    assert {name for name in found if name.endswith(".md")} - linked == {"README.md"}
+
+
 @pytest.mark.parametrize(
     ("heading", "enum", "prefix"), [("job", "JobStatus", "JOB"), ("money", "BillingStatus", "BILLING")]
 )
