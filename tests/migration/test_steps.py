@@ -139,7 +139,7 @@ def test_pending_sql_is_printed_and_can_be_run_and_nothing_is_changed(tree: Tree
     printed = tree.on(empty_database).sql()
     assert tree.on(empty_database).current() is None
     assert printed.startswith("SET lock_timeout = 200;")
-    for part in ("CREATE TABLE things", "Again and again", "LIMIT 100", "CREATE INDEX CONCURRENTLY", "'r3'"):
+    for part in ("CREATE TABLE things", "Repeat until", "LIMIT 100", "CREATE INDEX CONCURRENTLY", "'r3'"):
         assert part in printed
     with psycopg.connect(empty_database, autocommit=True) as connection:
         for statement in printed.split(";\n"):

@@ -38,7 +38,6 @@ AREAS = (
     "services/customers",
     "services/wallets",
     "services/jobs",
-    "services/kit",
     "tools",
     "tests",
     "scripts",
