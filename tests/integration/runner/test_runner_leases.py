@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -87,7 +88,9 @@ async def test_leases_are_renewed_every_third_of_their_time_while_handlers_run(w
         await world.all_done()
 
     gaps = [after - before for before, after in pairwise(job.renewed_at)]
-    assert all(0.4 < gap < 1.5 for gap in gaps), gaps
+    assert all(gap < 1.5 for gap in gaps), gaps
+    # A renewal that reaches the server late is followed by a short gap.
+    assert fmean(gaps) > 0.4, gaps
     renewal = world.jobs.renewals[0]
     assert (renewal.runner_id, renewal.lease.ToMilliseconds()) == (runner.runner_id, 1500)
     assert (list(renewal.lease_ids), list(renewal.job_ids)) == ([job.lease_id], [job.job.id])
@@ -328,15 +331,14 @@ async def test_a_renewal_without_a_response_is_repeated_over_a_new_connection(
 
 
 async def test_the_leases_of_more_jobs_than_a_batch_has_are_all_renewed_and_lost_ones_stop(
-    world: World, hold: Hold
+    world: World, hold: Hold, lines: list[EventDict]
 ) -> None:
     jobs = [await world.submit("hold", n) for n in range(1500)]
     async with world.running(runner_lease_seconds=2, runner_concurrency=1500):
         await until(lambda: all(job.renewed_at for job in jobs))
         for job in jobs[::2]:
             job.lose()
-        renewals = len(world.jobs.renewals)
-        await until(lambda: len(world.jobs.renewals) >= renewals + 3)
+        await until(lambda: sum(line["event"] == "lease_lost" for line in lines) == 750)
         hold.go_on.set()
         await until(lambda: all(job.done for job in jobs[1::2]))
 
