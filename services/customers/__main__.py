@@ -1,42 +1,53 @@
-"""The customers process: `python -m services.customers`. The only module that puts its parts together."""
+"""The customers process: `python -m services.customers`. The only place that puts its parts together."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
-from services.customers.clients.invalidations import announcements
+from services.customers.clients.invalidations import Announcements, announcements
 from services.customers.rpc.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
 from services.customers.store.tables import metadata
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
-from services.customers.usecases.ports import Changed
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
-from services.kit.settings import DatabaseSettings, load, load_redis
+from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the process."""
+
+    server: CustomersServerSettings
+    database: DatabaseSettings
+    redis: RedisSettings | None
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """Read the settings from the environment."""
+        return cls(
+            load(CustomersServerSettings, "CUSTOMERS_"), load(DatabaseSettings, "CUSTOMERS_DATABASE_"), load_redis()
+        )
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The stored customers and API keys."""
+    """The database with its repositories, and the announcements to other services."""
 
+    database: Database
+    schema: SchemaGate
     transactions: SqlTransactions
     customers: SqlCustomerRepository
     api_keys: SqlApiKeyRepository
-
-    @classmethod
-    def of(cls, database: Database) -> "Stores":
-        """Create the stores of a database."""
-        transactions = SqlTransactions(database)
-        return cls(transactions, SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions))
+    announcements: Announcements
 
 
 @dataclass(frozen=True)
@@ -46,36 +57,55 @@ class UseCases:
     customers: CustomersService
     api_keys: ApiKeyService
 
-    @classmethod
-    def of(cls, stores: Stores, now: Callable[[], datetime], changed: Changed) -> "UseCases":
-        """Create the use cases on the stores."""
-        return cls(
-            CustomersService(stores.transactions, stores.customers, stores.api_keys, changed),
-            ApiKeyService(stores.transactions, stores.customers, stores.api_keys, now, changed),
-        )
+
+async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
+    """Open the database, and Redis if it is configured.
+
+    Args:
+        settings: The settings.
+        opened: Closes both.
+    """
+    database = Database.connect(settings.database, application_name="innosystem-customers")
+    opened.push_async_callback(database.close)
+    transactions = SqlTransactions(database)
+    return Stores(
+        database=database,
+        schema=SchemaGate.of("customers", settings.database, metadata, database),
+        transactions=transactions,
+        customers=SqlCustomerRepository(transactions),
+        api_keys=SqlApiKeyRepository(transactions),
+        announcements=await opened.enter_async_context(announcements(settings.redis)),
+    )
+
+
+def build_use_cases(stores: Stores) -> UseCases:
+    """Build the use cases on the stores."""
+    transactions, customers, api_keys = stores.transactions, stores.customers, stores.api_keys
+    changed = stores.announcements.changed
+    return UseCases(
+        CustomersService(transactions, customers, api_keys, changed),
+        ApiKeyService(transactions, customers, api_keys, stores.database.now, changed),
+    )
 
 
 async def main() -> None:
-    """Build the service and serve until the process is asked to stop."""
-    server_settings = load(CustomersServerSettings, "CUSTOMERS_")
-    database_settings = load(DatabaseSettings, "CUSTOMERS_DATABASE_")
+    """Serve until the process is asked to stop."""
+    settings = Settings.load()
     async with AsyncExitStack() as opened:
-        database = Database.connect(database_settings, application_name="innosystem-customers")
-        opened.push_async_callback(database.close)
-        schema = SchemaGate.of("customers", database_settings, metadata, database)
-        changes = await opened.enter_async_context(announcements(load_redis()))
-        use_cases = UseCases.of(Stores.of(database), database.now, changes.changed)
-        servicer = CustomerServicer(use_cases.customers, use_cases.api_keys, PageTokens(schema.page_token_key))
+        stores = await open_stores(settings, opened)
+        use_cases = build_use_cases(stores)
+        tokens = PageTokens(stores.schema.page_token_key)
+        servicer = CustomerServicer(use_cases.customers, use_cases.api_keys, tokens)
         server = Server(
-            settings=server_settings,
+            settings=settings.server,
             served=[
                 Served(
                     customer_service_pb2.DESCRIPTOR.services_by_name["CustomerService"],
                     lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
-            required={"database": schema.check},
-            background=changes.background,
+            required={"database": stores.schema.check},
+            background=stores.announcements.background,
         )
         await server.run()
 

@@ -1,4 +1,4 @@
-"""The wallets process: `python -m services.wallets`. The only module that puts its parts together."""
+"""The wallets process: `python -m services.wallets`. The only place that puts its parts together."""
 
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -36,28 +36,37 @@ _RETENTION_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Stores:
-    """The stored wallets, transactions and holds."""
+class Settings:
+    """The settings of the process."""
 
+    server: WalletsServerSettings
+    database: DatabaseSettings
+    verification: VerificationSettings
+    retention: RetentionSettings
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """Read the settings from the environment."""
+        return cls(
+            load(WalletsServerSettings, "WALLETS_"),
+            load(DatabaseSettings, "WALLETS_DATABASE_"),
+            load(VerificationSettings, "WALLETS_"),
+            load(RetentionSettings, "WALLETS_"),
+        )
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The database, with its repositories."""
+
+    database: Database
+    schema: SchemaGate
     transactions: SqlTransactions
     wallets: SqlWalletRepository
     ledger_transactions: SqlTransactionRepository
     holds: SqlHoldRepository
     ledger: SqlLedger
     books: SqlBooksReader
-
-    @classmethod
-    def of(cls, database: Database) -> "Stores":
-        """Create the stores of a database."""
-        transactions = SqlTransactions(database)
-        return cls(
-            transactions,
-            SqlWalletRepository(transactions),
-            SqlTransactionRepository(transactions),
-            SqlHoldRepository(transactions),
-            SqlLedger(transactions),
-            SqlBooksReader(transactions),
-        )
 
 
 @dataclass(frozen=True)
@@ -67,59 +76,77 @@ class UseCases:
     wallets: WalletsService
     verification: LedgerVerification
 
-    @classmethod
-    def of(cls, stores: Stores, lock_times: LockTimes) -> "UseCases":
-        """Create the use cases on the stores."""
-        wallets = WalletsService(
-            stores.transactions,
-            stores.wallets,
-            stores.ledger_transactions,
-            stores.holds,
-            stores.ledger,
-            lock_times=lock_times,
-        )
-        return cls(wallets, LedgerVerification(stores.transactions, stores.books))
+
+def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
+    """Open the database.
+
+    Args:
+        settings: The settings.
+        opened: Closes the database.
+    """
+    database = Database.connect(settings.database, application_name="innosystem-wallets")
+    opened.push_async_callback(database.close)
+    transactions = SqlTransactions(database)
+    return Stores(
+        database=database,
+        schema=SchemaGate.of("wallets", settings.database, metadata, database),
+        transactions=transactions,
+        wallets=SqlWalletRepository(transactions),
+        ledger_transactions=SqlTransactionRepository(transactions),
+        holds=SqlHoldRepository(transactions),
+        ledger=SqlLedger(transactions),
+        books=SqlBooksReader(transactions),
+    )
 
 
-def background(stores: Stores, use_cases: UseCases) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-    """Create the background work, and register its metrics."""
-    verify_seconds = load(VerificationSettings, "WALLETS_").verify_seconds
-    age = timedelta(days=load(RetentionSettings, "WALLETS_").holds_retention_days)
+def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
+    """Build the use cases on the stores."""
+    wallets = WalletsService(
+        stores.transactions,
+        stores.wallets,
+        stores.ledger_transactions,
+        stores.holds,
+        stores.ledger,
+        lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
+    )
+    return UseCases(wallets, LedgerVerification(stores.transactions, stores.books))
+
+
+def background(
+    settings: Settings, stores: Stores, use_cases: UseCases
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Build the work that runs beside the server and waits for the schema, and register its metrics."""
+    age = timedelta(days=settings.retention.holds_retention_days)
     retention = HoldRetention(stores.transactions, stores.holds, age=age)
-    every = timedelta(seconds=verify_seconds)
-    monitor = BooksMonitor(stores.transactions, use_cases.verification, stores.books, every)
+    verify_every = timedelta(seconds=settings.verification.verify_seconds)
+    monitor = BooksMonitor(stores.transactions, use_cases.verification, stores.books, verify_every)
     REGISTRY.register(BooksCollector(lambda: monitor.last))
     works = [Loop("hold retention", retention.round, every=_RETENTION_EVERY).run]
-    return [*works, monitor.run] if verify_seconds else works
+    if verify_every:
+        works.append(monitor.run)
+    return [*map(stores.schema.before, works)]
 
 
 async def main() -> None:
-    """Build the service and serve until the process is asked to stop."""
-    server_settings = load(WalletsServerSettings, "WALLETS_")
-    database_settings = load(DatabaseSettings, "WALLETS_DATABASE_")
+    """Serve until the process is asked to stop."""
+    settings = Settings.load()
     async with AsyncExitStack() as opened:
-        database = Database.connect(database_settings, application_name="innosystem-wallets")
-        opened.push_async_callback(database.close)
-        schema = SchemaGate.of("wallets", database_settings, metadata, database)
-        stores = Stores.of(database)
-        use_cases = UseCases.of(stores, LockTimes(patient_seconds=database_settings.locked_row_seconds))
+        stores = open_stores(settings, opened)
+        use_cases = build_use_cases(settings, stores)
+        tokens = PageTokens(stores.schema.page_token_key)
         servicer = WalletServicer(
-            use_cases.wallets,
-            use_cases.verification,
-            PageTokens(schema.page_token_key),
-            ContractValidator(),
-            database.time,
+            use_cases.wallets, use_cases.verification, tokens, ContractValidator(), stores.database.time
         )
         server = Server(
-            settings=server_settings,
+            settings=settings.server,
             served=[
                 Served(
                     wallet_service_pb2.DESCRIPTOR.services_by_name["WalletService"],
                     lambda grpc_server: add_WalletServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
-            required={"database": schema.check},
-            background=[schema.before(work) for work in background(stores, use_cases)],
+            required={"database": stores.schema.check},
+            background=background(settings, stores, use_cases),
         )
         await server.run()
 
