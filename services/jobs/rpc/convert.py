@@ -7,7 +7,7 @@ from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from services.jobs.rules.changes import Failure
-from services.jobs.rules.completion import Charged, Completion, Declined, Settlement
+from services.jobs.rules.completion import Charged, Completion, Declined, Settlement, Snooze
 from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
@@ -87,16 +87,16 @@ def completion(message: pb.JobCompletion) -> Completion:
     job_id, lease_id = UUID(message.job_id), UUID(message.lease_id)
     outcome = message.WhichOneof("outcome")
     if outcome == "error":
-        return Completion(job_id=job_id, lease_id=lease_id, failure=_failure(message))
+        return Completion(job_id=job_id, lease_id=lease_id, outcome=_failure(message))
     if outcome == "snooze":
-        return Completion(job_id=job_id, lease_id=lease_id, snooze=message.snooze.ToTimedelta())
+        return Completion(job_id=job_id, lease_id=lease_id, outcome=Snooze(message.snooze.ToTimedelta()))
     try:
         output = payloads.check(message.output_json)
     except payloads.NotStorable as error:
         raise InvalidOutputJson(str(error)) from None
     except payloads.TooLarge as error:
         raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
-    return Completion(job_id=job_id, lease_id=lease_id, output_data=output.text, output_bytes=output.size)
+    return Completion(job_id=job_id, lease_id=lease_id, outcome=output)
 
 
 def _failure(message: pb.JobCompletion) -> Failure:

@@ -15,6 +15,7 @@ from services.jobs.rules.changes import NOW, RUN_IS_OVER, Change, Failure, Reque
 from services.jobs.rules.deaths import PROCESS_DIED, DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.job_types import NewJobType
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.fast_dataclasses import made
 
 SNOOZES_MAX = 100
@@ -25,28 +26,39 @@ _RELEASING = {BillingStatus.HELD: BillingStatus.RELEASE_DUE, BillingStatus.UNHEL
 _CHARGING = (BillingStatus.HELD, BillingStatus.UNHELD)
 
 
+@dataclass(frozen=True)
+class Snooze:
+    """A run that asks to be repeated after a wait."""
+
+    wait: timedelta
+
+
+#: How a run ended: with an output, with a failure, or with a request to be repeated later.
+Outcome = Payload | Failure | Snooze
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """How one run ended: with an output, with a failure, or with a request to be run again later.
-
-    Attributes:
-        output_data: JSON text; None if the run did not succeed.
-        output_bytes: The largest length of the output when PostgreSQL prints it.
-        snooze: How long to wait before the job is run again.
-    """
+    """The end of one run; without an outcome its runner has handed the job back."""
 
     job_id: UUID
     lease_id: UUID
-    output_data: str | None = None
-    output_bytes: int = 0
-    failure: Failure | None = None
-    snooze: timedelta | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def output_bytes(self) -> int:
+        """The largest length of the output when PostgreSQL prints it."""
+        return self.outcome.size if isinstance(self.outcome, Payload) else 0
 
     @cached_property
     def digest(self) -> bytes:
         """A digest of the outcome, by which a repeated completion is recognized."""
-        outcome = repr((self.output_data, self.failure, self.snooze))
-        return blake2b(outcome.encode(errors="surrogatepass"), digest_size=8).digest()
+        outcome = self.outcome
+        output = outcome.text if isinstance(outcome, Payload) else None
+        failure = outcome if isinstance(outcome, Failure) else None
+        wait = outcome.wait if isinstance(outcome, Snooze) else None
+        # The same text as in earlier releases, whose digests are stored.
+        return blake2b(repr((output, failure, wait)).encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
@@ -163,7 +175,7 @@ def ending(
     values = {
         "job_id": job.id,
         "billing_status": job.billing_status,
-        "output_data": completion.output_data,
+        "output_data": completion.outcome.text if isinstance(completion.outcome, Payload) else None,
         "output_bytes": completion.output_bytes,
         "error": None,
         "cost_cents": None,
@@ -187,12 +199,13 @@ def given_back(job: Job, completion: Completion, wait: timedelta | None) -> Give
 
 def _outcome(job: Job, completion: Completion, job_type: NewJobType | None, rules: DeathRules) -> dict[str, Any]:
     """Return the columns in which an ending differs from what the job was."""
-    if completion.snooze is not None:
-        return _snoozed(job, completion.snooze)
-    if completion.failure is not None:
-        if completion.failure.type == PROCESS_DIED and completion.failure.retryable:
-            return _died(job, completion.failure, rules)
-        return _failed(job, completion.failure, job_type)
+    match completion.outcome:
+        case Snooze(wait):
+            return _snoozed(job, wait)
+        case Failure(type=kind, retryable=True) as failure if kind == PROCESS_DIED:
+            return _died(job, failure, rules)
+        case Failure() as failure:
+            return _failed(job, failure, job_type)
     if job.billing_status not in _CHARGING:
         return {"status": JobStatus.SUCCEEDED, "cost_cents": 0}
     return {

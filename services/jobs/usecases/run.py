@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.changes import applied
+from services.jobs.rules.changes import Failure, applied
 from services.jobs.rules.completion import (
     BillingChange,
     Charged,
@@ -319,7 +319,7 @@ class RunService:
 
     async def _types_of_failures(self, completions: Sequence[Completion]) -> Mapping[UUID, JobType]:
         """Return the types of failed jobs that may get another attempt; a type defines how long it waits."""
-        failed = {one.job_id for one in completions if one.failure is not None and one.failure.retryable}
+        failed = {one.job_id for one in completions if isinstance(one.outcome, Failure) and one.outcome.retryable}
         if not failed:
             return {}
         async with self.transactions.begin(read_only=True):

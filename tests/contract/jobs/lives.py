@@ -11,6 +11,7 @@ from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, Job, Lane, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.data.corrupt import all_understood
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import BeginJobs, JobsWork
@@ -55,7 +56,9 @@ async def succeeded(begin: BeginJobs, settle_after: timedelta = MINUTE, **values
     """Takes a job to its success."""
     [job], lease_id = await running(begin, **values)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, output_data="1"), settle_after)
+        await complete(
+            work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=Payload("1", 0)), settle_after
+        )
         await work.commit()
     return await read(begin, job.id)
 

@@ -9,13 +9,14 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.changes import Failure, next_try
-from services.jobs.rules.completion import Completion, ending, given_back
+from services.jobs.rules.completion import Completion, Snooze, ending, given_back
 from services.jobs.rules.control import EXPIRED, Removal, Retry
 from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled, Waiting
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER, Priority
 from services.jobs.rules.leasing import Renewal
 from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
 from tests.support.jobs_examples import LATER, MINUTE, NOW, new_job
@@ -184,7 +185,7 @@ async def test_a_retried_job_waits_as_if_it_were_new_with_all_its_attempts(begin
     [job], lease_id = await running(begin, max_attempts=3)
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=failure))
         await work.jobs.apply([Retry.of(job, HOLD)])
         await work.commit()
     after = await read(begin, job.id)
@@ -203,7 +204,7 @@ async def test_a_free_job_that_is_retried_keeps_its_generation(begin: BeginJobs)
     [job], lease_id = await running(begin, billing_status=BillingStatus.NOT_BILLABLE, estimated_cost_cents=0)
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=failure))
         await work.jobs.apply([Retry.of(job)])
         await work.commit()
     after = await read(begin, job.id)
@@ -217,7 +218,7 @@ async def test_the_hold_of_a_job_without_success_is_the_settlers_at_once(begin: 
     [cancelled] = await stored(begin, **held)
     failure = Failure(type="ValueError", message="no", retryable=False)
     async with begin() as work:
-        await complete(work, failed.id, Completion(job_id=failed.id, lease_id=lease_id, failure=failure), HOUR)
+        await complete(work, failed.id, Completion(job_id=failed.id, lease_id=lease_id, outcome=failure), HOUR)
         await work.jobs.apply([removal(cancelled.id, billing_status=BillingStatus.RELEASE_DUE)])
         await work.commit()
     async with begin() as work:
@@ -240,7 +241,7 @@ async def test_a_failed_attempt_with_attempts_left_is_scheduled_and_keeps_its_er
     [job], lease_id = await running(begin, max_attempts=2)
     failure = Failure(type="E", message="no", retryable=True, retry_after=HOUR)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=failure))
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.billing_status, after.attempt) == (JobStatus.SCHEDULED, BillingStatus.UNHELD, 1)
@@ -253,7 +254,7 @@ async def test_a_failed_attempt_with_attempts_left_is_scheduled_and_keeps_its_er
 async def test_a_snoozed_job_is_scheduled_without_an_error_and_gets_its_attempt_back(begin: BeginJobs) -> None:
     [job], lease_id = await running(begin)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, snooze=HOUR))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=Snooze(HOUR)))
         await work.commit()
     after = await read(begin, job.id)
     assert (after.status, after.attempt, after.snooze_count, after.error) == (JobStatus.SCHEDULED, 0, 1, None)
@@ -265,11 +266,11 @@ async def test_the_error_of_an_earlier_attempt_stays_with_a_success(begin: Begin
     [job], lease_id = await running(begin, max_attempts=2)
     failure = Failure(type="E", message="no", retryable=True, retry_after=LONG_AGO)
     async with begin() as work:
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, failure=failure))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=lease_id, outcome=failure))
         assert len(await work.jobs.release_scheduled(10)) == 1
         again = claim([job])
         [claimed] = (await work.jobs.claim(again)).jobs
-        await complete(work, job.id, Completion(job_id=job.id, lease_id=again.lease_id, output_data="1"))
+        await complete(work, job.id, Completion(job_id=job.id, lease_id=again.lease_id, outcome=Payload("1", 0)))
         await work.commit()
     after = await read(begin, job.id)
     assert claimed.job.attempt == 2
@@ -389,9 +390,9 @@ async def test_a_batch_of_completions_gives_each_job_its_own_end(begin: BeginJob
     failure = Failure(type="E", message="no", retryable=True, retry_after=HOUR)
     first, second, third = jobs
     completions = [
-        Completion(job_id=first.id, lease_id=lease_id, output_data="1"),
-        Completion(job_id=second.id, lease_id=lease_id, failure=failure),
-        Completion(job_id=third.id, lease_id=lease_id, failure=replace(failure, retryable=False)),
+        Completion(job_id=first.id, lease_id=lease_id, outcome=Payload("1", 0)),
+        Completion(job_id=second.id, lease_id=lease_id, outcome=failure),
+        Completion(job_id=third.id, lease_id=lease_id, outcome=replace(failure, retryable=False)),
     ]
     async with begin() as work:
         ends = [ending(job, one, settle_after=MINUTE) for one, job in zip(completions, jobs, strict=True)]

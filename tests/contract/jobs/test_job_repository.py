@@ -11,6 +11,7 @@ from services.jobs.rules.completion import BillingChange, Completion
 from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import CREATED_AT, JOBS, STATUS
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery
@@ -122,7 +123,7 @@ async def test_a_success_stores_output_and_price_and_ends_the_lease(begin: Begin
     wish = claim([new])
     async with begin() as work:
         await work.jobs.claim(wish)
-        done = Completion(job_id=new.id, lease_id=wish.lease_id, output_data='{"a": 1}', output_bytes=8)
+        done = Completion(job_id=new.id, lease_id=wish.lease_id, outcome=Payload('{"a": 1}', 8))
         await complete(work, new.id, done)
         await work.commit()
     job = await read(begin, new.id)
@@ -139,7 +140,7 @@ async def test_a_failure_stores_its_error_and_no_price(begin: BeginJobs) -> None
     failure = Failure(type="ValueError", message="no", retryable=True)
     async with begin() as work:
         await work.jobs.claim(wish)
-        await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, failure=failure))
+        await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, outcome=failure))
         await work.commit()
     job = await read(begin, new.id)
     assert (job.status, job.billing_status) == (JobStatus.FAILED, BillingStatus.RELEASED)
@@ -155,7 +156,7 @@ async def test_a_settlement_stores_the_transaction(begin: BeginJobs) -> None:
     transaction_id = uuid7()
     async with begin() as work:
         await work.jobs.claim(wish)
-        await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, output_data="1"))
+        await complete(work, new.id, Completion(job_id=new.id, lease_id=wish.lease_id, outcome=Payload("1", 0)))
         paid = BillingChange(job_id=new.id, billing_status=BillingStatus.CHARGED, transaction_id=transaction_id)
         await work.jobs.apply([paid])
         await work.commit()

@@ -15,6 +15,7 @@ from services.jobs.clients.schema_checks import IsolatedSchemaChecks
 from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import Job
 from services.jobs.rules.leasing import Claim, Claimed
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.submit import SubmitService, Submitted
 from services.kit.data.corrupt import all_understood
@@ -132,7 +133,7 @@ async def test_two_completions_at_once_are_decided_one_after_the_other(
         async with work.transactions.begin():
             [job] = all_understood((await work.jobs.lock_many([job_id])).values())
             if job.lease_id == lease_id:
-                completion = Completion(job_id=job_id, lease_id=lease_id, output_data="1")
+                completion = Completion(job_id=job_id, lease_id=lease_id, outcome=Payload("1", 0))
                 await work.jobs.apply([ending(job, completion, settle_after=MINUTE)])
         return job
 

@@ -14,6 +14,7 @@ from services.jobs.rules.changes import Failure
 from services.jobs.rules.completion import Charged, Completion
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.leasing import Claim, Renewal
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.run import Return, RunService
 from services.kit.data.engine.database import Database
@@ -98,8 +99,8 @@ class Process:
     async def complete(self, ids: Sequence[UUID]) -> object:
         failure = Failure(type="E", message="no", retryable=True, retry_after=timedelta(0))
         half = len(ids) // 2
-        done = [Completion(job_id=one, lease_id=self._lease_id, output_data="1") for one in ids[:half]]
-        failed = [Completion(job_id=one, lease_id=self._lease_id, failure=failure) for one in ids[half:]]
+        done = [Completion(job_id=one, lease_id=self._lease_id, outcome=Payload("1", 0)) for one in ids[:half]]
+        failed = [Completion(job_id=one, lease_id=self._lease_id, outcome=failure) for one in ids[half:]]
         return await self._runs.complete([*done, *failed])
 
     async def give_back(self, ids: Sequence[UUID]) -> object:

@@ -17,6 +17,7 @@ from services.jobs.rules.completion import Charged, Completion
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.leasing import Claim, Renewal
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.run import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.corrupt import understood_by_key
@@ -96,7 +97,7 @@ class World:
         return {one.job.id for one in claimed.jobs}
 
     async def complete(self) -> list[object]:
-        done = [Completion(job_id=one, lease_id=LEASE, output_data="1", output_bytes=1) for one in self.ids]
+        done = [Completion(job_id=one, lease_id=LEASE, outcome=Payload("1", 1)) for one in self.ids]
         return list(await self.runs.complete(done))
 
     async def stored(self) -> dict[UUID, Job]:

@@ -18,6 +18,7 @@ from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -49,7 +50,7 @@ async def succeeded(work: JobsWork, count: int, settle_after: timedelta = -MINUT
     ids, lease_id = await stored(work, count), uuid7()
     async with work.transactions.begin():
         claimed = await work.jobs.claim(Claim(ids, uuid7(), lease_id, MINUTE, 10**9))
-        done = [Completion(job_id=one.job.id, lease_id=lease_id, output_data="1") for one in claimed.jobs]
+        done = [Completion(job_id=one.job.id, lease_id=lease_id, outcome=Payload("1", 0)) for one in claimed.jobs]
         ends = [
             ending(claimed.job, one, settle_after=settle_after) for one, claimed in zip(done, claimed.jobs, strict=True)
         ]

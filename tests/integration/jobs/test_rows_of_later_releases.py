@@ -21,6 +21,7 @@ from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.leasing import Claim
 from services.jobs.rules.resources import JOBS
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import Recorded, Return, RunService
@@ -164,7 +165,7 @@ async def test_each_completion_of_a_batch_has_its_own_answer(world: World, bad: 
     ids = await world.stored(3)
     lease_id = await world.claimed(ids, MINUTE)
     world.spoil(ids[1], LATER[bad])
-    done = [Completion(job_id=one, lease_id=lease_id, output_data="1") for one in ids]
+    done = [Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids]
     assert [type(one) for one in await world.runs.complete(done)] == [Recorded, DataCorrupt, Recorded]
     assert world.raw(ids[1])["status"] == "RUNNING"
     returned = await world.runs.give_back([Return(one, lease_id) for one in ids])
@@ -174,7 +175,7 @@ async def test_each_completion_of_a_batch_has_its_own_answer(world: World, bad: 
 async def test_each_settlement_of_a_batch_has_its_own_answer(world: World) -> None:
     ids = await world.stored(3)
     lease_id = await world.claimed(ids, MINUTE)
-    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, output_data="1") for one in ids])
+    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids])
     world.spoil(ids[1], LATER["billing_status"])
     settled = await world.runs.settle([Charged(one, uuid7()) for one in ids])
     assert [type(one) for one in settled] == [BillingStatus, DataCorrupt, BillingStatus]
@@ -192,7 +193,7 @@ async def test_each_cancellation_of_a_batch_has_its_own_answer(world: World, bad
 async def test_a_charge_of_a_job_with_an_unknown_status_is_not_made_and_others_are(world: World) -> None:
     ids = await world.stored(3)
     lease_id = await world.claimed(ids, MINUTE)
-    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, output_data="1") for one in ids])
+    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids])
     world.spoil(ids[1], "priority = 7")
     await world.settler.round()
     assert {one.job_id for charges in world.wallets.charged for one in charges} == {ids[0], ids[2]}

@@ -26,6 +26,7 @@ from services.jobs.rules.job_types import Priority
 from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.resources import JOBS
+from services.jobs.rules.schemas.payloads import Payload
 from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
@@ -327,7 +328,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     [job_type] = await recorded.call("job types", lambda: _all_types(work))
     await recorded.call("create", lambda: jobs.create_many([new_job(job_type)]))
     job = next(one for one in page.items if one.status is JobStatus.SUCCEEDED)
-    done = Completion(job_id=job.id, lease_id=uuid7(), output_data="1")
+    done = Completion(job_id=job.id, lease_id=uuid7(), outcome=Payload("1", 0))
     await recorded.call("complete", lambda: jobs.apply([ending(job, done, settle_after=MINUTE)]))
     paid = BillingChange(job_id=job.id, billing_status=BillingStatus.CHARGED, transaction_id=uuid7())
     await recorded.call("settle", lambda: jobs.apply([paid]))

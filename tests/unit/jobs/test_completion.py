@@ -12,6 +12,7 @@ from services.jobs.rules.completion import (
     Declined,
     Ending,
     Settlement,
+    Snooze,
     backoff,
     ending,
     holds_lease,
@@ -20,13 +21,14 @@ from services.jobs.rules.completion import (
 )
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
 from services.jobs.rules.job_types import NewJobType, Priority
+from services.jobs.rules.schemas.payloads import Payload
 from tests.support.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-DONE = Completion(job_id=JOB, lease_id=LEASE, output_data="1")
-FAILED = Completion(job_id=JOB, lease_id=LEASE, failure=Failure(type="E", message="no", retryable=False))
+DONE = Completion(job_id=JOB, lease_id=LEASE, outcome=Payload("1", 0))
+FAILED = Completion(job_id=JOB, lease_id=LEASE, outcome=Failure(type="E", message="no", retryable=False))
 PAID = Charged(JOB, TRANSACTION)
 POOR = Declined(JOB, "INSUFFICIENT_FUNDS")
 LOST = Declined(JOB, "WALLET_NOT_FOUND")
@@ -88,8 +90,8 @@ def test_the_same_completion_again_is_told_from_any_other() -> None:
     after = applied(job(), ending(job(), DONE, settle_after=MINUTE))
     assert is_repeated(after, DONE)
     assert not is_repeated(after, FAILED)
-    assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, output_data="2"))
-    assert not is_repeated(after, Completion(job_id=JOB, lease_id=OTHER, output_data="1"))
+    assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, outcome=Payload("2", 0)))
+    assert not is_repeated(after, Completion(job_id=JOB, lease_id=OTHER, outcome=Payload("1", 0)))
     assert not is_repeated(job(), DONE)
 
 
@@ -134,7 +136,7 @@ def failed(failure: Failure = AGAIN, job_type: NewJobType | None = None, **value
     attempts = {"attempt": 1, "max_attempts": 3, **values}
     return ending(
         job(**attempts),
-        Completion(job_id=JOB, lease_id=LEASE, failure=failure),
+        Completion(job_id=JOB, lease_id=LEASE, outcome=failure),
         job_type or policy(),
         settle_after=MINUTE,
     )
@@ -190,14 +192,14 @@ def test_a_failure_is_final_when_it_is_not_to_be_tried_again_or_no_attempt_is_le
 
 
 def test_a_snooze_gives_the_attempt_back_and_is_counted() -> None:
-    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    snooze = Completion(job_id=JOB, lease_id=LEASE, outcome=Snooze(SECOND))
     end = ending(job(attempt=1, snooze_count=SNOOZES_MAX - 1), snooze, settle_after=MINUTE)
     assert (end.status, end.billing_status) == (JobStatus.SCHEDULED, BillingStatus.UNHELD)
     assert (end.attempt, end.snooze_count, end.run_at, end.error) == (0, SNOOZES_MAX, SECOND, None)
 
 
 def test_a_job_that_was_snoozed_too_often_has_failed() -> None:
-    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    snooze = Completion(job_id=JOB, lease_id=LEASE, outcome=Snooze(SECOND))
     end = ending(job(attempt=1, max_attempts=9, snooze_count=SNOOZES_MAX), snooze, settle_after=MINUTE)
     assert (end.status, end.billing_status, end.run_at) == (JobStatus.FAILED, BillingStatus.RELEASED, None)
     assert end.error is not None
@@ -205,16 +207,16 @@ def test_a_job_that_was_snoozed_too_often_has_failed() -> None:
 
 
 def test_snoozes_and_waits_are_part_of_what_makes_a_completion_the_same() -> None:
-    snooze = Completion(job_id=JOB, lease_id=LEASE, snooze=SECOND)
+    snooze = Completion(job_id=JOB, lease_id=LEASE, outcome=Snooze(SECOND))
     after = applied(job(), ending(job(), snooze, settle_after=MINUTE))
     assert is_repeated(after, snooze)
-    assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, snooze=2 * SECOND))
+    assert not is_repeated(after, Completion(job_id=JOB, lease_id=LEASE, outcome=Snooze(2 * SECOND)))
     later = Failure(type="E", message="no", retryable=True, retry_after=SECOND)
-    one = Completion(job_id=JOB, lease_id=LEASE, failure=AGAIN)
-    assert one.digest != Completion(job_id=JOB, lease_id=LEASE, failure=later).digest
+    one = Completion(job_id=JOB, lease_id=LEASE, outcome=AGAIN)
+    assert one.digest != Completion(job_id=JOB, lease_id=LEASE, outcome=later).digest
 
 
 def test_a_job_that_waits_for_its_next_attempt_owes_nothing() -> None:
-    one = Completion(job_id=JOB, lease_id=LEASE, failure=AGAIN)
+    one = Completion(job_id=JOB, lease_id=LEASE, outcome=AGAIN)
     before = job(attempt=1, max_attempts=2)
     assert charge_due(applied(before, ending(before, one, policy(), settle_after=MINUTE))) is None

@@ -22,6 +22,7 @@ from services.jobs.rules.completion import Completion, Deduction, Settlement
 from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Charge, Job, JobStatus
 from services.jobs.rules.leasing import Claim
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions
@@ -98,7 +99,7 @@ class World:
     async def succeeded(self, **values: Any) -> UUID:
         job_id = await self.stored(**values)
         lease_id = await self.claimed(job_id, MINUTE)
-        await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, output_data="1")])
+        await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=Payload("1", 0))])
         self.changes.job_ids.clear()
         return job_id
 
@@ -352,7 +353,7 @@ async def failed(world: World) -> tuple[UUID, UUID]:
     job_id = await world.stored(billing_status=BillingStatus.HELD, hold_id=hold_id)
     lease_id = await world.claimed(job_id, MINUTE)
     failure = Failure(type="E", message="no", retryable=False)
-    await world.runs.complete([Completion(job_id=job_id, lease_id=lease_id, failure=failure)])
+    await world.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=failure)])
     return job_id, hold_id
 
 

@@ -114,7 +114,7 @@ def test_a_job_runs_alone_once_a_death_counts_against_it_or_its_runner_was_lost_
 
 def died(job: Job, *, retryable: bool = True) -> Ending:
     failure = Failure(type="PROCESS_DIED", message="killed by SIGKILL", retryable=retryable)
-    return ending(job, Completion(job_id=job.id, lease_id=LEASE, failure=failure), rules=RULES, settle_after=MINUTE)
+    return ending(job, Completion(job_id=job.id, lease_id=LEASE, outcome=failure), rules=RULES, settle_after=MINUTE)
 
 
 def test_a_job_whose_own_process_dies_is_run_again_after_a_growing_wait_and_no_attempt_is_used_up() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.changes import Change, Failure, applied
-from services.jobs.rules.completion import Charged, Completion, Declined, Released, ending, given_back, settled
+from services.jobs.rules.completion import Charged, Completion, Declined, Released, Snooze, ending, given_back, settled
 from services.jobs.rules.control import cancellation, retried
 from services.jobs.rules.deaths import PROCESS_DIED, DeathRules
 from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus, billing_at_admission
@@ -15,6 +15,7 @@ from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.leasing import Claim, started
 from services.jobs.rules.rescue import rescued
+from services.jobs.rules.schemas.payloads import Payload
 from tests.support.documents import arrows
 from tests.support.jobs_examples import NOW, stored_job
 
@@ -41,9 +42,9 @@ def outcomes(job: Job) -> Iterator[Change]:
         Failure(type="E", message="", retryable=False),
         Failure(type=PROCESS_DIED, message="", retryable=True),
     ):
-        yield ending(job, Completion(**ids, failure=failure), settle_after=NONE)
-    yield ending(job, Completion(**ids, snooze=MINUTE), settle_after=NONE)
-    yield ending(job, Completion(**ids, output_data="1"), settle_after=NONE)
+        yield ending(job, Completion(**ids, outcome=failure), settle_after=NONE)
+    yield ending(job, Completion(**ids, outcome=Snooze(MINUTE)), settle_after=NONE)
+    yield ending(job, Completion(**ids, outcome=Payload("1", 1)), settle_after=NONE)
     for wait in (None, MINUTE):
         yield given_back(job, Completion(**ids), wait)
     again = running(id=job.id, billing_status=job.billing_status, rescue_count=1)

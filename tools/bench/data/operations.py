@@ -16,6 +16,7 @@ from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import BillingStatus, NewJob
 from services.jobs.rules.job_types import NewJobType, Priority, ProcessorType
 from services.jobs.rules.leasing import Claim
+from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.usecases.ports import JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions
@@ -147,9 +148,7 @@ class JobOperations:
         claim = await self._waiting_claim()
         async with self._transactions.begin():
             await self._claim(claim)
-        return [
-            Completion(job_id=one, lease_id=claim.lease_id, output_data="1", output_bytes=1) for one in claim.job_ids
-        ]
+        return [Completion(job_id=one, lease_id=claim.lease_id, outcome=Payload("1", 1)) for one in claim.job_ids]
 
     async def _complete(self, completions: Sequence[Completion]) -> None:
         # The service, too, locks the jobs before it changes them.
