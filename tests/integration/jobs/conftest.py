@@ -47,7 +47,7 @@ def service_name() -> str:
 def customers_server(
     loop_thread: LoopThread, fresh_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CustomersServer]:
-    """The customers service that the jobs service asks."""
+    """Start the customers service that the jobs service calls."""
     address = f"unix:{tmp_path_factory.mktemp('customers') / 's'}"
     with customers_servicer(loop_thread, url := fresh_database("customers")) as servicer:
         server = AioServer(loop_thread)
@@ -63,7 +63,7 @@ def customers_server(
 def wallets_server(
     loop_thread: LoopThread, fresh_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WalletsServer]:
-    """The wallets service that the jobs service asks."""
+    """Start the wallets service that the jobs service calls."""
     address = f"unix:{tmp_path_factory.mktemp('wallets') / 's'}"
     with wallets_servicer(loop_thread, url := fresh_database("wallets")) as servicer:
         server = AioServer(loop_thread)
@@ -77,13 +77,13 @@ def wallets_server(
 
 @pytest.fixture(scope="module")
 def neighbours(customers_server: CustomersServer, wallets_server: WalletsServer) -> Neighbours:
-    """The services that the jobs service asks."""
+    """Start the services that the jobs service calls."""
     return customers_server, wallets_server
 
 
 @pytest.fixture(scope="module")
 def queue_prefix() -> str:
-    """Keeps the lists of the module apart from all others."""
+    """Keep the lists of the module apart from all others."""
     return f"{uuid4()}:"
 
 
@@ -132,7 +132,7 @@ def world(
     loop_thread: LoopThread,
     neighbours: Neighbours,
 ) -> World:
-    """The stubs, and what a test needs before it can submit a job."""
+    """Return the stubs, with a customer, a wallet and a job type to submit jobs with."""
     parts, _ = grpc_servicer
     customers, wallets = neighbours
     return World(
@@ -147,20 +147,20 @@ def world(
 
 @pytest.fixture
 def lists(redis_url: str, queue_prefix: str) -> Iterator[Lists]:
-    """The lists that the module's jobs are pushed to."""
+    """Return the lists that the module's jobs are pushed to."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         yield Lists(client, queue_prefix)
 
 
 @pytest.fixture
 def jobs_url(fresh_database: Callable[[str], str]) -> str:
-    """A database that the test has for itself."""
+    """Create a database for one test."""
     return fresh_database("jobs")
 
 
 @pytest.fixture
 async def databases(jobs_url: str) -> AsyncIterator[list[Database]]:
-    """The pools of two processes on it."""
+    """Open the pools of two processes on it."""
     # What these tests have wait for one another has as much time as the machine takes.
     settings = DatabaseSettings(url=SecretStr(jobs_url), lock_timeout_seconds=10)
     pools = [Database.connect(settings, application_name=f"test-{n}") for n in range(2)]

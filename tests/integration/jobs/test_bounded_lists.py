@@ -84,7 +84,7 @@ async def filled(work: JobsWork) -> list[Job]:
 
 
 async def walked(work: JobsWork, query: ListQuery) -> tuple[list[UUID], int]:
-    """The jobs of all pages, and how many pages there were."""
+    """Return the jobs of all pages, and how many pages there were."""
     found: list[UUID] = []
     for pages in range(1, 2 * COUNT):
         page = await work.jobs.list_page(query)

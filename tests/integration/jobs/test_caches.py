@@ -73,7 +73,7 @@ class Process:
 
 @pytest.fixture
 async def open_process(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[..., Process]]:
-    """Makes processes on one database."""
+    """Make processes on one database."""
     url = SecretStr(fresh_database("jobs"))
     opened: list[Database] = []
 
@@ -115,7 +115,7 @@ async def created(process: Process) -> JobType:
 
 
 async def until_refused(process: Process, job_type: str) -> DomainError:
-    """Submits until it is refused, within a limit."""
+    """Submit until it is refused, within a limit."""
     async with asyncio.timeout(LIMIT_SECONDS):
         while True:
             result = await process.submit(job_type)

@@ -61,7 +61,7 @@ class Wallets(WalletServiceServicer):
 
 @asynccontextmanager
 async def replicas(add: Any, servicer: Any, deadline_seconds: float) -> AsyncIterator[aio.Channel]:
-    """A channel to two replicas, the first of which is frozen."""
+    """Open a channel to two replicas, the first of which is frozen."""
     servers, ports = [aio.server(), aio.server()], []
     for server, frozen in zip(servers, (True, False), strict=True):
         add(servicer(frozen=frozen), server)

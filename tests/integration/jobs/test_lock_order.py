@@ -132,7 +132,7 @@ class Process:
 
 @pytest.fixture
 async def job_ids(databases: list[Database]) -> list[UUID]:
-    """Waiting jobs whose rows are not in the order of their IDs."""
+    """Return waiting jobs whose rows are not in the order of their IDs."""
     work = sql_work(SqlTransactions(databases[0]))
     async with work.transactions.begin():
         job_type = await work.job_types.create(new_job_type())

@@ -84,7 +84,7 @@ class World:
         return self.ids[OTHERS // 2]
 
     async def submit(self) -> None:
-        """A thousand jobs and one."""
+        """Store a thousand jobs and one."""
         async with self.work.transactions.begin():
             job_type = await self.work.job_types.create(new_job_type())
             jobs = [new_job(job_type.id, max_attempts=9) for _ in range(OTHERS + 1)]

@@ -25,7 +25,7 @@ def comment(method: str, field: str) -> str:
 
 
 def promised(method: str, field: str) -> set[str]:
-    """The fields that the comment of a filter or an order names."""
+    """Return the fields that the comment of a filter or an order names."""
     named = re.findall(r"(?:filter|order) on ([a-z_.<>, ]+)", comment(method, field))[0]
     return {one.replace("<key>", "a").strip(". ") for one in re.split(", (?:such|at most)", named)[0].split(", ")}
 

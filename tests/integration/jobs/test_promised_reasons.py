@@ -44,7 +44,7 @@ def stub_of(world: World, name: str) -> Any:
 
 
 def refusal(world: World, name: str, request: Message) -> InnosystemError:
-    """The error of a call, or of the one item of a batch."""
+    """Return the error of a call, or of the one item of a batch."""
     try:
         response = stub_of(world, name)(request)
         if METHODS[name].server_streaming:

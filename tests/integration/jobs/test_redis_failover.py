@@ -43,7 +43,7 @@ class Address:
         incoming.replace(self._link)
 
     async def demote(self, server: EmbeddedRedis) -> None:
-        """Makes it the replica of a server that is nowhere."""
+        """Make it the replica of a server that does not exist."""
         async with redis.Redis.from_url(server.url) as client:
             await client.replicaof("127.0.0.1", "1")
 

@@ -28,7 +28,7 @@ async def client(redis_url: str) -> AsyncIterator[redis.Redis]:
 
 @pytest.fixture
 def prefix() -> str:
-    """Keeps the lists apart from those of other tests."""
+    """Keep the lists apart from those of other tests."""
     return f"{uuid4()}:"
 
 

@@ -52,7 +52,7 @@ class Databases:
         return found
 
     def waiting(self) -> list[str]:
-        """The jobs that runners would be given."""
+        """Return the jobs that runners would be given."""
         with psycopg.connect(self._urls[-1]) as connection:
             rows = connection.execute("SELECT id FROM jobs WHERE status = 'PENDING'")
             return [str(job_id) for [job_id] in rows]
@@ -84,8 +84,8 @@ def platform(
         yield Platform(f"unix:{tmp_path / 's'}", upstreams, loop_thread)
 
 
-def go_on(world: World, databases: Databases) -> None:
-    """What the platform does meanwhile: runners take all that waits, which fails, and the settler settles."""
+def play_the_platform(world: World, databases: Databases) -> None:
+    """Play the rest of the platform: runners take all waiting jobs, which fail, and the settler settles."""
     while waiting := databases.waiting():
         lease_id = str(uuid4())
         claimed = world.claim(*waiting, lease_id=lease_id).jobs
@@ -96,7 +96,7 @@ def go_on(world: World, databases: Databases) -> None:
 
 
 async def send(address: str, method: MethodDescriptor, request: Message) -> list[Message]:
-    """Calls a method as clients do. What the client does not repeat by itself is called again with the same message."""
+    """Call a method as clients do; repeat calls that the client does not repeat by itself, with the same message."""
     async with connect(address) as channel:
         make = channel.unary_stream if method.server_streaming else channel.unary_unary
         call: Any = make(
@@ -128,13 +128,13 @@ def test_a_call_whose_reply_was_lost_has_no_effect_when_it_is_repeated(
     without = MOVES.get(name, frozenset())
 
     def meanwhile() -> None:
-        go_on(world, databases)
+        play_the_platform(world, databases)
         after_one.update(databases.rows(without))
 
     with losing(platform.upstreams, meanwhile, platform.address) as proxy:
         responses = platform.loop.run(send(platform.address, method, request))
 
-    go_on(world, databases)
+    play_the_platform(world, databases)
     assert not proxy.refusals
     assert responses
     # The refused items of a batch have their errors in the response.

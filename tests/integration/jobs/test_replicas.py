@@ -76,7 +76,7 @@ def reconciler(work: JobsWork, lists: ListsForTests) -> Reconciler:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is missing counts as lost at the first look."""
+    """Count a missing ID as lost in the first round."""
     monkeypatch.setattr("services.jobs.background.reconciler._GRACE", -MINUTE)
 
 

@@ -107,7 +107,7 @@ class World:
             connection.execute(f"UPDATE jobs SET {change} WHERE id = %s", [job_id])
 
     def raw(self, job_id: UUID) -> dict[str, Any]:
-        """The row as it is."""
+        """Return the row as it is."""
         with psycopg.connect(self.url) as connection:
             cursor = connection.execute("SELECT to_jsonb(jobs) - 'queued_at' FROM jobs WHERE id = %s", [job_id])
             [row] = cursor.fetchone() or [{}]

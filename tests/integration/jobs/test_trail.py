@@ -21,7 +21,7 @@ Caused = Callable[[str, str], list[dict[str, Any]]]
 
 @pytest.fixture
 def caused(database_url: str, wallets_server: WalletsServer) -> Caused:
-    """Reads what a request wrote to the audit trail of a service, by its ID: `caused("wallets", request_id)`."""
+    """Read what a request wrote to the audit trail of a service, by its ID: `caused("wallets", request_id)`."""
 
     def read(service: str, request_id: str) -> list[dict[str, Any]]:
         url = wallets_server.url if service == "wallets" else database_url
@@ -33,7 +33,7 @@ def caused(database_url: str, wallets_server: WalletsServer) -> Caused:
 
 
 def named() -> dict[str, Any]:
-    """The metadata of a request with an ID of its own."""
+    """Return the metadata of a request with an ID of its own."""
     return {"metadata": (("x-request-id", str(uuid4())),)}
 
 

@@ -80,7 +80,7 @@ def unfound() -> list[Unfound]:
 
 
 def label(table: Table, row: Row) -> str:
-    """What sort of row it is: one of each sort is made wrong."""
+    """Return the sort of a row: one row of each sort is made wrong."""
     if table.name == "jobs":
         return f"{row['status']} {row['billing_status']}"
     if table.name == "customers":
@@ -102,7 +102,7 @@ def urls(
     loop_thread: LoopThread,
     fresh_database: Callable[[str], str],
 ) -> dict[str, str]:
-    """Copies of the databases in which jobs went through all their lives."""
+    """Return copies of the databases in which jobs went through all their lives."""
     lives = Lives(world)
     lives.to_be_deleted()
     loop_thread.run(keep_receipts(database_url))

@@ -74,19 +74,19 @@ class Stream:
         self._states = process.watching.watch(job_id)
 
     async def next(self) -> Job:
-        """The next state, within a limit."""
+        """Return the next state, within a limit."""
         async with asyncio.timeout(LIMIT_SECONDS):
             return await anext(self._states)
 
     async def ended(self) -> bool:
-        """Waits for the end."""
+        """Wait for the end."""
         async with asyncio.timeout(LIMIT_SECONDS):
             return [state async for state in self._states] == []
 
 
 @pytest.fixture
 async def opened() -> AsyncIterator[AsyncExitStack]:
-    """Ends what a test has started."""
+    """End what a test has started."""
     async with AsyncExitStack() as stack:
         yield stack
 
@@ -102,7 +102,7 @@ class Processes:
         self._started = 0
 
     async def start(self, compare_seconds: float = NEVER) -> Process:
-        """Starts one; it hears of the others when this returns."""
+        """Start a process; it receives the messages of the others when this returns."""
         client = await self._opened.enter_async_context(redis_client(RedisSettings(url=SecretStr(self.url))))
         process = Process(self._databases[self._started % 2], client, self._prefix, compare_seconds)
         self._started += 1
@@ -121,7 +121,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Waits for a condition, with a limit."""
+    """Wait for a condition, with a limit."""
     async with asyncio.timeout(LIMIT_SECONDS):
         while not condition():  # noqa: ASYNC110 - it is what others do that is waited for
             await asyncio.sleep(0.01)
@@ -129,7 +129,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def processes(databases: list[Database], redis_url: str, opened: AsyncExitStack) -> Processes:
-    """Processes at the Redis of this run."""
+    """Return processes at the Redis of this run."""
     return Processes(databases, redis_url, opened)
 
 

@@ -25,7 +25,7 @@ def charge_of(job: job_pb2.Job, **values: Any) -> wallets_pb.DeductRequest:
 
 
 def statement(world: World, job: job_pb2.Job) -> list[wallet_pb2.Transaction]:
-    """What the ledger has of a job."""
+    """Return the ledger's transactions of a job."""
     owner = wallets_pb.WalletOwner(customer_id=job.customer_id, currency=job.currency)
     request = wallets_pb.ListTransactionsRequest(owner=owner, filter=f'job_id = "{job.id}"', order_by="sequence")
     return list(world.wallets.ListTransactions(request).transactions)
@@ -33,7 +33,7 @@ def statement(world: World, job: job_pb2.Job) -> list[wallet_pb2.Transaction]:
 
 @pytest.fixture
 def unpaid(world: World, refused: Refused) -> Unpaid:
-    """Takes a job to its success whose hold an operator released, and whose customer has spent the money elsewhere."""
+    """Run a job to its success whose hold an operator released, and whose customer has spent the money elsewhere."""
 
     def take() -> job_pb2.Job:
         job, lease_id = world.running(customer_id=world.customer(5))

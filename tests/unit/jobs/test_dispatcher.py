@@ -54,14 +54,14 @@ class World:
         )
 
     async def job_type(self, **values: Any) -> JobType:
-        """Stores a job type."""
+        """Store a job type."""
         async with self.transactions.begin():
             job_type = await self.work.job_types.create(new_job_type(**values))
         self.types[job_type.id] = job_type
         return job_type
 
     async def stored(self, count: int = 1, *, withheld: bool = False, **values: Any) -> list[NewJob]:
-        """Stores jobs of which the dispatcher does not know."""
+        """Store jobs without notifying the dispatcher."""
         job_type_id = values.pop("job_type_id", None) or (await self.job_type()).id
         jobs = [new_job(job_type_id, **values) for _ in range(count)]
         async with self.transactions.begin():
@@ -74,7 +74,7 @@ class World:
         return bool(self.dispatcher.withheld([job], {job_type.id: job_type}))
 
     async def submit(self, count: int, job_type: JobType, **values: Any) -> list[UUID]:
-        """Stores jobs and tells the dispatcher of them, as a submission does."""
+        """Store jobs and notify the dispatcher, as a submission does."""
         jobs = [new_job(job_type.id, **values) for _ in range(count)]
         withheld = self.dispatcher.withheld(jobs, {job_type.id: job_type})
         async with self.transactions.begin():
@@ -98,23 +98,23 @@ class World:
         self.dispatcher.wake()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until something that happens to the queue makes a condition true."""
+        """Wait until a condition of the lists holds."""
         await self.lists.until(condition)
 
     async def eventually(self, condition: Callable[[], bool]) -> None:
-        """Waits until what the dispatcher knows makes a condition true."""
+        """Wait until a condition of the dispatcher holds."""
         async with asyncio.timeout(LIMIT_SECONDS):
             while not condition():  # noqa: ASYNC110 - a property of the product, which has no event
                 await asyncio.sleep(0.005)
 
     async def withheld(self) -> set[UUID]:
-        """The jobs that are marked as still to be pushed."""
+        """Return the withheld jobs."""
         async with self.transactions.begin() as transaction:
             return {job.id for job in transaction._resource.tables["jobs"].values() if job.dispatched_at is None}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Runs the dispatcher."""
+        """Run the dispatcher."""
         task = asyncio.create_task(self.dispatcher.run())
         try:
             yield
@@ -126,7 +126,7 @@ class World:
 
 
 def waiting(jobs: Sequence[NewJob]) -> list[Waiting]:
-    """The jobs as the submission notes them."""
+    """Return the jobs as the submission notes them."""
     return [Waiting(job.id, job.queue, job.priority, job.expires_at) for job in jobs]
 
 
@@ -401,7 +401,7 @@ async def test_what_was_taken_and_the_queue_did_not_take_is_withheld_again(world
 
 
 async def lengths_anyway(keys: Sequence[ListKey]) -> dict[ListKey, int]:
-    """Lists that look empty."""
+    """Return lists that look empty."""
     return dict.fromkeys(keys, 0)
 
 

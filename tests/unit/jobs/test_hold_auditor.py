@@ -32,12 +32,12 @@ class World:
         self.auditor = HoldAuditor(self.transactions, self.work.jobs, self.work.progress, self.wallets, age=AGE)
 
     def hold(self, age: timedelta = OLD, **values: Any) -> Hold:
-        """A hold of a job that is nowhere."""
+        """Place the hold of a job that does not exist."""
         wanted = Reservation(job_id=uuid7(), customer_id=uuid4(), currency="EUR", amount_cents=5)
         return self.wallets.hold(wanted, **{"created_at": datetime.now(UTC) - age, **values})
 
     async def job(self, hold: Hold, **values: Any) -> None:
-        """The job of a hold."""
+        """Return the job of a hold."""
         async with self.transactions.begin():
             job_type = await self.work.job_types.create(new_job_type())
             held = {"billing_status": BillingStatus.HELD, "hold_id": hold.id, **values}
@@ -51,7 +51,7 @@ class World:
             await self.work.jobs.apply([paid])
 
     async def billing(self, hold: Hold) -> BillingStatus:
-        """The billing status of a hold's job."""
+        """Return the billing status of a hold's job."""
         assert hold.job_id is not None
         async with self.transactions.begin():
             [job] = understood((await self.work.jobs.get_many([hold.job_id])).values())

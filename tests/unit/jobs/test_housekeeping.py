@@ -79,7 +79,7 @@ class World:
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=settle_after)
 
     def new_rescuer(self, *, grace: timedelta, every: timedelta = MINUTE) -> Rescuer:
-        """The rescuer of a process that has just started."""
+        """Return the rescuer of a process that has just started."""
         return Rescuer(
             self.transactions, self.work.jobs, self.queue, self.changes, deaths=DEATHS, every=every, grace=grace
         )
@@ -348,7 +348,7 @@ async def test_after_rounds_were_missed_runners_have_time_to_renew_as_well(monke
 
 
 async def failed(world: World) -> tuple[UUID, UUID]:
-    """A job that ended without success and its hold."""
+    """Return a job that ended without success and its hold."""
     hold_id = uuid7()
     job_id = await world.stored(billing_status=BillingStatus.HELD, hold_id=hold_id)
     lease_id = await world.claimed(job_id, MINUTE)

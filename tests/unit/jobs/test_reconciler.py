@@ -43,7 +43,7 @@ class World:
         self.reconciler = self.another()
 
     def another(self, window: int = 100) -> Reconciler:
-        """The reconciler of one more replica."""
+        """Return the reconciler of one more replica."""
         return Reconciler(
             self.transactions,
             self.work.jobs,

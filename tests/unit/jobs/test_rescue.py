@@ -28,7 +28,7 @@ LEASE = uuid7()
 
 
 def lost(ran_for: timedelta = MINUTE, runner_id: UUID = RUNNER, **values: Any) -> Job:
-    """A RUNNING job whose lease has ended."""
+    """Return a RUNNING job whose lease has ended."""
     return stored_job(
         status=JobStatus.RUNNING,
         attempt=1,
@@ -41,7 +41,7 @@ def lost(ran_for: timedelta = MINUTE, runner_id: UUID = RUNNER, **values: Any) -
 
 
 def judged(*jobs: Job, begun: int | None = None) -> list[Rescue]:
-    """The rescues, where all are rescued."""
+    """Return the rescues, where all are rescued."""
     known = short_losses(jobs, RULES) if begun is None else {RUNNER: begun}
     rescues, removals = rescued(jobs, known, RULES)
     assert removals == []

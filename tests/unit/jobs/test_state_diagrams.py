@@ -55,7 +55,7 @@ def outcomes(job: Job) -> Iterator[Change]:
 
 
 def by_hand(job: Job) -> Iterator[Change]:
-    """What CancelJob and RetryJob make of a job."""
+    """Yield the changes of a job by CancelJob and by RetryJob."""
     hold = Reserved(uuid7(), job.hold_generation + 1, job.estimated_cost_cents)
     try:
         if (cancelled := cancellation(job, "")) is not None:
@@ -70,7 +70,7 @@ def by_hand(job: Job) -> Iterator[Change]:
 
 
 def jobs() -> Iterator[Job]:
-    """A job in each state that billing and status can be in together, as far as they change from outside of a run."""
+    """Return a job in each combination of status and billing status that a change from outside of a run may meet."""
     for status in JobStatus:
         for billing in BillingStatus:
             if (status not in FINAL) == (billing in BEFORE_THE_END) or billing is BillingStatus.NOT_BILLABLE:

@@ -39,7 +39,7 @@ CHARGE = Charge(CUSTOMER, "EUR", 7, HOLD, JOB)
 
 
 def asking(stub: Any, *, ours: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> GrpcWallets:
-    """The client of a stub, with the time of the jobs' database."""
+    """Return the client of a stub, with the time of the jobs' database."""
     return GrpcWallets(stub, lambda: ours, Skew("test ledger", 1))
 
 

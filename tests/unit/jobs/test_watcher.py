@@ -43,7 +43,7 @@ async def test_a_state_that_is_older_than_the_last_is_not_told() -> None:
 
 @pytest.fixture
 async def watched() -> AsyncIterator[tuple[Watching, JobsWork, UUID, AsyncIterator[Job]]]:
-    """A job that waits, and a stream that has told so."""
+    """Store a waiting job, and open a stream that has yielded it."""
     transactions = MemoryTransactions()
     work = memory_work(transactions)
     watching = Watching(transactions, work.jobs)

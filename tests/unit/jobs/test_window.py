@@ -26,7 +26,7 @@ def handed_over(window: Window, jobs: list[NewJob], now: float) -> int:
 
 
 def emptied(rate: float, seconds: float, *, feed: bool = True) -> Window:
-    """A window whose list is emptied at a rate, looked at and fed every fifth of a second."""
+    """Return a window whose list is emptied at a rate, looked at and fed every fifth of a second."""
     window, length, now = Window(MOST, 0.0), 0.0, 0.0
     while now < seconds:
         window.saw(round(length), now)

@@ -61,7 +61,7 @@ class LedgerForTests(WalletsForTests):
         return [_made(charge, one) for charge, one in zip(charges, decisions, strict=True)]
 
     async def open(self, job: Job, cents: int = 0) -> UUID:
-        """Makes the wallet that a job is charged to."""
+        """Make the wallet that a job is charged to."""
         owner = Owner(job.customer_id, job.currency)
         await self.service.create(NewWallet(id=(wallet_id := uuid7()), customer_id=job.customer_id))
         if cents:
@@ -97,7 +97,7 @@ class Books(World):
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.ledger, settle_after=AGO)
 
     async def unpaid(self) -> Job:
-        """A job that succeeded and whose customer has a wallet with too little in it."""
+        """Store a job that succeeded and whose customer has a wallet with too little in it."""
         job = await self.read(await self.succeeded())
         await self.ledger.open(job, 4)
         await self.settler.round()
