@@ -60,7 +60,7 @@ async def _execute(address: str, statement: str) -> None:
 
 @pytest.fixture(autouse=True)
 async def threads_have_ended() -> AsyncIterator[None]:
-    """Waits for the threads of SQLite's driver: one whose statement was cancelled or failed answers a little later."""
+    """Waits for the threads of SQLite's driver: one whose statement was cancelled or failed ends a little later."""
     yield
     for thread in threading.enumerate():
         if "_connection_worker_thread" in thread.name:

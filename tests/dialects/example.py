@@ -48,7 +48,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class NewMaker:
-    """Somebody who makes instruments."""
+    """A maker of instruments."""
 
     id: UUID = field(default_factory=uuid7)
     name: str

@@ -90,7 +90,7 @@ def _command(program: Path, data: Path) -> list[str]:
     if _is_installed_here(program):
         options["basedir"] = INSTALLED / "usr"
         options["lc-messages-dir"] = INSTALLED / "usr" / "share" / "mysql"
-    # Without tables of rights the folder needs no initialization, and whoever reaches the socket may do everything.
+    # Without tables of rights the folder needs no initialization, and every client of the socket may do everything.
     command = [str(program), "--no-defaults", "--skip-grant-tables", "--skip-networking", "--skip-log-bin"]
     if os.geteuid() == 0:
         command.append("--user=root")

@@ -197,7 +197,7 @@ async def test_of_two_that_wait_for_one_another_one_has_a_conflict(open_world: O
             await world.makers.update(pair[second])
 
     ended = await asyncio.gather(lock(0, 1), lock(1, 0), return_exceptions=True)
-    # The other goes on, and both rows have its versions.
+    # The other one continues, and both rows have its versions.
     assert [type(one) for one in ended if one is not None] == [Conflict]
     async with world.transactions.begin():
         assert {

@@ -91,7 +91,7 @@ async def filled(world: World) -> World:
 
 
 async def finds_the_same(world: World, specifications: list[Specification]) -> int:
-    """Fails if a specification finds other parcels than in memory; answers how many found some, but not all."""
+    """Fails if a specification finds other parcels than in memory; returns how many found some, but not all."""
     telling = 0
     async with world.transactions.begin(read_only=True):
         for specification in specifications:

@@ -240,7 +240,7 @@ async def test_a_conflict_repeats_the_whole(world: World) -> None:
 
 
 class Renaming:
-    """A use case that somebody else interferes with once."""
+    """A use case with which another transaction interferes once."""
 
     def __init__(self, world: World) -> None:
         self.transactions = world.transactions

@@ -1,4 +1,4 @@
-"""A ledger in which jobs were charged twice, while nothing kept anybody from it, is upgraded and says so."""
+"""A ledger with jobs that were charged twice, before a constraint prevented it, is upgraded and reports them."""
 
 from collections.abc import Iterator
 

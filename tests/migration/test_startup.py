@@ -36,7 +36,7 @@ AWAY = "postgresql://ada:hunter2@127.0.0.1:1/things"
 
 
 async def alive() -> None:
-    """A database that answers."""
+    """A database that is available."""
 
 
 def gate(tree: Tree, url: str, mode: Mode = "validate") -> SchemaGate:
@@ -214,10 +214,10 @@ async def test_a_database_of_another_service_is_never_said_to_be_served(fresh_da
     try:
         with pytest.raises(StartupError, match="the database of customers, not of wallets"):
             await health.watch()
-        answer = await health.servicer.Check(health_pb2.HealthCheckRequest(service="wallets"), MagicMock())
+        response = await health.servicer.Check(health_pb2.HealthCheckRequest(service="wallets"), MagicMock())
     finally:
         await database.close()
-    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert response.status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.mark.parametrize("move", ["up", "down"])

@@ -47,7 +47,7 @@ def test_an_alter_that_gets_no_lock_gives_up_and_is_tried_again_until_it_does(tr
         going = pool.submit(tree.on(empty_database, PATIENT).up)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
         eventually(lambda: ask(empty_database, waiting) == 1)
-        # While it is tried, the traffic goes on.
+        # Between the attempts, the traffic continues.
         assert ask(empty_database, "SELECT count(*) FROM things") == 0
         reader.rollback()
         going.result(LIMIT_SECONDS)

@@ -22,7 +22,7 @@ INDEX = (
 
 
 def ended(started: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Lets a frozen process go on to its end, and answers its status and what it said."""
+    """Resumes a frozen process until its end, and returns its status and output."""
     started.send_signal(signal.SIGCONT)
     _, told = started.communicate(timeout=LIMIT_SECONDS)
     return started.returncode, told

@@ -1,4 +1,4 @@
-"""Arrays that are handed over as text arrive as they were, whatever is in them."""
+"""Arrays that are sent as text arrive unchanged, with any contents."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

@@ -75,7 +75,7 @@ async def is_whole(database: Database, url: str) -> None:
 
 
 async def use_all(database: Database) -> None:
-    """Uses as many connections at once as the pool has."""
+    """Uses all connections of the pool at the same time."""
     together = asyncio.Barrier(SIZE)
 
     async def use() -> None:
@@ -226,14 +226,14 @@ class CancelledAt:
                 task.cancel()
             try:
                 yield waits_for
-            except BaseException as error:  # noqa: BLE001 - the work is told, whatever it is
+            except BaseException as error:  # noqa: BLE001 - the work raises it, of any class
                 go_on = partial(self._work.throw, error)
             else:
                 go_on = partial(self._work.send, None)
 
 
 async def cancel_at(work: Coroutine[Any, Any, None], *steps: int) -> bool:
-    """Runs work that is cancelled at each of the steps, and answers whether it came so far."""
+    """Runs work that is cancelled at each of the steps, and returns whether it came so far."""
     cancelled = CancelledAt(work, *steps)
 
     async def run() -> None:
@@ -278,14 +278,14 @@ WORKS = [writes, writes_in_a_savepoint, writes_beside_an_open_transaction, write
 
 
 async def each_step(attempt: Callable[[int], Awaitable[bool]]) -> int:
-    """Tries the first await, the second, and so on, until the work ends before; answers how many there were."""
+    """Tries the first await, the second, and so on, until the work ends before; returns how many there were."""
     step = 1
     while await attempt(step):
         step += 1
     return step - 1
 
 
-@pytest.mark.parametrize("again", [None, 1, 2], ids=["once", "at once again", "a little later again"])
+@pytest.mark.parametrize("again", [None, 1, 2], ids=["once", "immediately again", "a little later again"])
 @pytest.mark.parametrize("work", WORKS)
 async def test_a_cancelled_transaction_gives_its_connection_back_at_whichever_await_it_was(
     connect: Open, work: Work, again: int | None

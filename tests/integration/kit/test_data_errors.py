@@ -192,7 +192,7 @@ async def idle_until_ended(world: World) -> None:
         await execute(transaction, "SET LOCAL idle_in_transaction_session_timeout = 10")
         number = (await transaction._resource.execute(text("SELECT pg_backend_pid()"))).scalar()
         with psycopg.connect(world.url, autocommit=True) as other:
-            # The server answers once the session has ended, for which it waits at most 10 s.
+            # The server returns once the session has ended, for which it waits at most 10 s.
             gone = (
                 "DO $$ BEGIN FOR i IN 1..1000 LOOP"
                 f" EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_get_activity({number}));"

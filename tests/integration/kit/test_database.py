@@ -82,7 +82,7 @@ async def test_a_database_of_one_connection_forgets_all_after_the_test(rolled_ba
     await run(database, insert.format("kept@example.com"), commit=True)
     await run(database, insert.format("dropped@example.com"))
     assert await run(database, "SELECT string_agg(email, ' ') FROM customers") == "kept@example.com"
-    # The next transaction goes on after one that failed.
+    # The next transaction works after one that failed.
     with pytest.raises(AlreadyExists):
         await run(database, insert.format("KEPT@example.com"))
     assert await run(database, "SELECT count(*) FROM customers") == 1

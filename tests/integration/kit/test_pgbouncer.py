@@ -41,7 +41,7 @@ SEEN = text(
 
 @contextmanager
 def pooler(postgres: PostgresServer, mode: str, **settings: object) -> Iterator[Callable[[str], str]]:
-    """Runs a PgBouncer; answers what makes the address of a database there of the one on the server."""
+    """Runs a PgBouncer; returns a function from the address of a database on the server to its address there."""
     assert PROGRAM is not None
     folder = make_url(postgres.url("postgres")).query["host"]
     assert isinstance(folder, str)
@@ -131,13 +131,13 @@ async def test_prepared_statements_of_many_clients_share_few_sessions(
 
         async def ask(number: int) -> int:
             async with database.transaction() as transaction:
-                [(answer,)] = await database.execute(transaction.connection, statement, {"n": number})
+                [(value,)] = await database.execute(transaction.connection, statement, {"n": number})
                 await database.commit(transaction)
-            return int(answer)
+            return int(value)
 
         # From its sixth execution on a connection a statement is prepared.
-        answers = [await asyncio.gather(*(ask(number) for number in range(16))) for _ in range(10)]
-        assert answers == [list(range(1, 17))] * 10
+        values = [await asyncio.gather(*(ask(number) for number in range(16))) for _ in range(10)]
+        assert values == [list(range(1, 17))] * 10
         with psycopg.connect(direct, autocommit=True) as other:
             ours = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

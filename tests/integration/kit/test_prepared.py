@@ -164,7 +164,7 @@ async def test_a_connection_that_is_lost_is_replaced_with_all_that_are_idle(
 
 
 async def ended_within(url: str, transactions: SqlTransactions, then: Callable[[], Awaitable[object]]) -> None:
-    """Begins a transaction, whose connection ends, and goes on."""
+    """Begins a transaction, whose connection ends, and continues."""
     async with transactions.begin():
         pid = await pid_of(transactions)
         await asyncio.to_thread(end, url, pid)
@@ -209,7 +209,7 @@ async def test_a_statement_that_is_cancelled_gives_its_connection_up(
 
 
 def until_sleeping(url: str, pid: int) -> None:
-    """Waits until a connection is at its statement; the server itself looks again and again."""
+    """Waits until a connection runs its statement; the server polls."""
     with psycopg.connect(url, autocommit=True) as connection:
         looked = """
             DO $$ BEGIN

@@ -1,4 +1,4 @@
-"""How what runs beside the server goes on whatever happens to it, and how it ends."""
+"""Background work beside the server: it survives every failure, and ends when the server does."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -17,11 +17,11 @@ TEN_SECONDS = timedelta(seconds=10)
 
 
 class QueueAway(Exception):
-    """A condition that the loop is told of."""
+    """An exception that the loop takes for a condition."""
 
 
 class Rounds:
-    """The rounds of a loop: each ends as it is told, and the last cancels the task."""
+    """The rounds of a loop: each ends as given, and the last cancels the task."""
 
     def __init__(self, *ends: bool | BaseException) -> None:
         self.ends = list(ends)
@@ -253,7 +253,7 @@ async def test_when_parts_have_ended_together_none_of_them_is_left() -> None:
     async def obedient() -> None:
         await asyncio.Event().wait()
 
-    # The one that ends at once is what others are not to be judged by.
+    # The other tasks must not be taken for the one that ends immediately.
     task = asyncio.create_task(together(deaf_twice(), obedient()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from services.kit.batching.brief_wait import BriefWait
 LONG = 3600.0
 
 
-async def answered() -> int:
+async def quick() -> int:
     return 1
 
 
@@ -19,7 +19,7 @@ async def never() -> int:
 
 
 async def test_what_is_answered_in_time_is_the_result() -> None:
-    assert await BriefWait(LONG).result_of(answered) == 1
+    assert await BriefWait(LONG).result_of(quick) == 1
 
 
 async def test_what_takes_too_long_is_cancelled_and_has_no_result() -> None:

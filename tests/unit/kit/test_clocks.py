@@ -41,7 +41,7 @@ def test_it_is_not_known_before_the_database_was_asked() -> None:
 def test_it_goes_on_from_what_the_database_said_whatever_the_host_says(ticking: Ticking, host: datetime) -> None:
     made = clock(host)
     ticking.seconds += 0.2
-    # It answered at some moment in between.
+    # The database read its clock at some moment in between.
     made.read(THEN, ticking.seconds - 0.2)
     assert made() == THEN + timedelta(seconds=0.1)
     ticking.seconds += 60
@@ -63,7 +63,7 @@ def test_a_first_answer_that_took_long_is_better_than_none(ticking: Ticking) -> 
 
 
 def test_skew_is_a_metric_and_logged_when_it_passes_the_limit_either_way() -> None:
-    skew = Skew("somebody", 1)
+    skew = Skew("another machine", 1)
     with capture_logs() as lines:
         for seconds in (0.5, -3, -4, 0.1, 2):
             skew.measured(timedelta(seconds=seconds))
@@ -72,4 +72,4 @@ def test_skew_is_a_metric_and_logged_when_it_passes_the_limit_either_way() -> No
         ("clocks_agree", 0.1),
         ("clock_skewed", 2),
     ]
-    assert REGISTRY.get_sample_value("innosystem_clock_skew_seconds", {"of": "somebody"}) == 2
+    assert REGISTRY.get_sample_value("innosystem_clock_skew_seconds", {"of": "another machine"}) == 2

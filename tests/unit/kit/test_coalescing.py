@@ -1,4 +1,4 @@
-"""Concurrent calls that become batches: who waits, who is told what, and who is left alone."""
+"""Concurrent calls that become batches: which calls wait, and which result or error each receives."""
 
 import asyncio
 import itertools
@@ -47,7 +47,7 @@ class Work:
 
 
 async def settle() -> None:
-    """Lets everybody go on who can."""
+    """Lets all ready tasks run."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -83,7 +83,7 @@ class Clock:
     [
         ([[1], [2]], 0.01, [0.01]),
         ([[1], [2]], 10.0, [0.05]),
-        # Whoever calls alone, with much or little, has nobody to wait for.
+        # A lone call, with many items or few, waits for no other.
         ([[1]], 0.01, []),
         ([[1] * 40], 0.01, []),
         # Nothing is saved by making a large batch larger.

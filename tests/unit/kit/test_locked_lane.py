@@ -206,5 +206,5 @@ async def test_a_batch_has_no_more_bytes_than_allowed_and_callers_are_refused_wh
     go.set()
     await asyncio.gather(*calls)
     assert [[one[0] for one in batch] for batch in batches] == [["a"], ["b"], ["c", "d"], ["e"]]
-    # What was answered is not held any more; one that is larger than all that is allowed is served alone.
+    # Finished calls are no longer held; a call beyond the limit is served alone.
     assert await coalescer(["g" * 99]) == ["g" * 99]

@@ -16,8 +16,8 @@ REQUESTS = Counter("shop_requests", "A metric of a service.")
 
 
 def read(address: str) -> str:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
-        return str(answer.read(), "utf-8")
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+        return str(response.read(), "utf-8")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -1,4 +1,4 @@
-"""Processes tell each other what has changed, through real Redis, and do without it when it is away (D7)."""
+"""Processes publish their changes to each other through real Redis, and work while it is unavailable (D7)."""
 
 import asyncio
 import os

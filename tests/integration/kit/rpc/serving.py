@@ -31,7 +31,7 @@ async def _nothing(request: pb.GetCustomerRequest, context: Context) -> None:
 
 
 class Customers:
-    """GetCustomer does what `behavior` does and answers the ID it was asked for; nothing else is served."""
+    """GetCustomer runs `behavior` and returns the requested ID; no other method is served."""
 
     def __init__(self, behavior: Behavior = _nothing) -> None:
         self._behavior = behavior
@@ -108,16 +108,16 @@ async def until_health(
     """Waits until the server says this about itself; sets an event when it has said anything."""
     async with asyncio.timeout(LIMIT_SECONDS):
         watch = health_method(channel, "Watch")(health_pb2.HealthCheckRequest(service=service))
-        async for answer in watch:
+        async for response in watch:
             if begun is not None:
                 begun.set()
-            if answer.status == expected:
+            if response.status == expected:
                 watch.cancel()
                 return
 
 
 class Gate:
-    """A behavior that stays in the call until the test lets it go on."""
+    """A behavior that stays in the call until the test releases it."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()

@@ -28,7 +28,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2")
 
 @asynccontextmanager
 async def replica(host: str, port: int, behavior: Behavior, **values: float) -> AsyncIterator[int]:
-    """Serves on an address; answers the port."""
+    """Serves on an address; returns the port."""
     settings = ServerSettings(listen_address=f"{host}:{port}", **values)  # type: ignore[arg-type] # they are numbers
     load = Load(settings.concurrent_calls_max, settings.concurrent_streams_max)
     one = Server(settings=settings, served=[served(Customers(behavior))], required={})

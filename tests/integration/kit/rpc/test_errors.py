@@ -81,7 +81,7 @@ async def test_a_client_that_repeats_waits_as_long_as_it_is_told_and_no_longer_t
     async with running(tmp_path, behavior), connect(f"unix:{tmp_path / 's'}") as channel:
         await CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=OTHER_ID))
         first, second, third = asked_at
-        # Without being told it waits a tenth and a fifth of a second.
+        # By default it waits a tenth and a fifth of a second.
         assert 0.4 <= second - first < 2
         assert 0.4 <= third - second < 2
         began = monotonic()

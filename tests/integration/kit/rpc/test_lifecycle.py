@@ -59,7 +59,7 @@ async def watching(health: Health) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def run(folder: Path, gate: Gate, **values: Any) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
-    """Runs a server as a process does, and looks that it ends by itself once it is told to."""
+    """Runs a server as a process does, and checks that it ends by itself after a stop."""
     chosen = settings(folder, **values)
     server = Server(settings=chosen, served=[served(Customers(gate))], required={"database": Dependency().check})
     task = asyncio.create_task(server.run())
@@ -170,9 +170,9 @@ async def test_a_server_that_drains_finishes_calls_and_says_that_it_stops_servin
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await get(late)
             gate.opened.set()
-            answer = await call
+            response = await call
 
-    assert answer.customer.id == ID
+    assert response.customer.id == ID
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     events = [line["event"] for line in lines if line["event"] in {"serving", "draining", "stopped"}]
     assert events == ["serving", "draining", "stopped"]
@@ -185,9 +185,9 @@ async def test_a_drain_does_not_wait_for_who_watches_its_health_or_reads_the_con
 
     async def watch(channel: grpc.aio.Channel) -> grpc.StatusCode:
         try:
-            async for answer in health_method(channel, "Watch")(HealthCheckRequest()):
-                seen.append(answer.status)
-                if answer.status == SERVING:
+            async for response in health_method(channel, "Watch")(HealthCheckRequest()):
+                seen.append(response.status)
+                if response.status == SERVING:
                     begun.set()
         except grpc.aio.AioRpcError as error:
             return error.code()

@@ -97,7 +97,7 @@ def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
     assert (details.code, details.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
     assert (started.returncode, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
-    # The line of a call is written after its answer is sent, so it may come after the signal.
+    # The line of a call is written after its response is sent, so it may come after the signal.
     assert [line["event"] for line in lines if line["event"] != "call"][-2:] == ["draining", "stopped"]
     assert {line["service"] for line in [serving, *lines]} == {"customers"}
     [call] = [line for line in lines if line["event"] == "call"]

@@ -1,4 +1,4 @@
-"""A service in two processes on one port: who answers, how both end, what becomes of one that dies."""
+"""A service in two processes on one port: both serve, both drain, and one that dies is restarted."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 from tests.e2e.processes import LIMIT_SECONDS, Process, eventually
 from tests.integration.kit.rpc.serving import ID
 
-# Nobody listens on port 1. The service answers all the same: that its database is away.
+# Nothing listens on port 1, so calls fail because the database is unavailable, which is enough here.
 _NO_DATABASE = "postgresql://ada:hunter2@127.0.0.1:1/customers"
 
 Start = Callable[..., Process]
@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for one in started:
         pids = [line["pid"] for line in one.lines("process_serving")]
         one.kill()
-        eventually(lambda pids=pids: not any(map(alive, pids)))  # type: ignore[misc] # bound at once
+        eventually(lambda pids=pids: not any(map(alive, pids)))  # type: ignore[misc] # bound in the loop
 
 
 def alive(pid: int) -> bool:
@@ -68,17 +68,17 @@ def call(address: str) -> grpc.StatusCode:
     return code
 
 
-def answering(supervisor: Process) -> set[int]:
+def numbers_serving(supervisor: Process) -> set[int]:
     """Which processes have logged a call."""
     return {line["process"] for line in supervisor.lines("call")}
 
 
-def until_answered(supervisor: Process, address: str, numbers: set[int]) -> None:
-    """Opens connections until all of these processes have answered one."""
+def until_served(supervisor: Process, address: str, numbers: set[int]) -> None:
+    """Opens connections until all of these processes have served one."""
 
     def look() -> bool:
         assert call(address) == grpc.StatusCode.UNAVAILABLE
-        return answering(supervisor) >= numbers
+        return numbers_serving(supervisor) >= numbers
 
     eventually(look)
 
@@ -92,7 +92,7 @@ def test_two_processes_answer_on_one_port_and_both_drain_when_the_first_is_told_
     pids = {line["pid"] for line in both}
     assert len(pids | {supervisor.pid}) == 3
 
-    until_answered(supervisor, serving["address"], {1, 2})
+    until_served(supervisor, serving["address"], {1, 2})
 
     assert supervisor.stop() == 0
     assert not any(map(alive, pids))
@@ -126,7 +126,7 @@ async def test_channels_of_one_client_have_connections_of_their_own(start: Start
     opened: list[Any] = []
     until = time.monotonic() + LIMIT_SECONDS
     try:
-        while answering(supervisor) != {1, 2}:
+        while numbers_serving(supervisor) != {1, 2}:
             assert time.monotonic() < until
             opened.append(connect(address, options=[("grpc.enable_retries", 0)]))
             with pytest.raises(grpc.aio.AioRpcError):

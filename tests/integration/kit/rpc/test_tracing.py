@@ -1,4 +1,4 @@
-"""Spans of calls and transactions, for whoever runs a service under OpenTelemetry (D4, C6)."""
+"""Spans of calls and transactions, for services that run under OpenTelemetry (D4, C6)."""
 
 import asyncio
 from collections.abc import Iterator

@@ -139,7 +139,7 @@ class History:
         self.endings: list[tuple[str, Callable[[], None]]] = []
 
     async def load(self, key: str) -> int:
-        """Reads what is committed, and returns when the history goes on with it."""
+        """Reads the committed value, and returns at its turn in the history."""
         value = self.committed[key]
         gate = asyncio.Event()
         self.gates.append(gate)
@@ -155,7 +155,7 @@ class History:
         assert value >= least
 
     def write(self, key: str) -> None:
-        """Commits; the cache is told later."""
+        """Commits; the cache is notified later."""
         ended = self.cache.changing([key])
         self.committed[key] += 1
         value = self.committed[key]

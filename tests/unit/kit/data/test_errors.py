@@ -47,7 +47,7 @@ from services.kit.rpc.status import to_status
         (pg.CannotConnectNow, ConnectionFailed),
         (pg.TooManyConnections, ConnectionFailed),
         (pg.IdleInTransactionSessionTimeout, ConnectionFailed),
-        # A standby answers so after a failover, until the name leads to the new primary.
+        # A standby refuses so after a failover, until the name leads to the new primary.
         (pg.ReadOnlySqlTransaction, DatabaseReadOnly),
         (pg.DiskFull, ConnectionFailed),
         (pg.OutOfMemory, TooCostly),

@@ -1,4 +1,4 @@
-"""Batches: whatever is wrong with an item, and wherever it shows, its neighbours get their own answers."""
+"""Batches: an item that fails, for any reason and at any step, leaves the results of its neighbours alone."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What is remembered of a service that is away."""
+"""The circuit breaker for calls of an unavailable service."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ NO_DATABASE = AioRpcError(
 
 
 class Service:
-    """Answers, or fails as it is told; counts its calls."""
+    """Succeeds, or fails with the given errors; counts its calls."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -32,7 +32,7 @@ class Service:
         self.calls += 1
         if self.failure is not None:
             raise self.failure
-        return f"answer to {request}"
+        return f"response to {request}"
 
     async def ask(self) -> Any:
         return await self.dependency.call(self.method, "a question", [1.0])
@@ -64,7 +64,7 @@ async def test_a_service_that_is_back_is_asked_by_everybody_at_once() -> None:
     wait = [await service.told_to_wait() for _ in range(2)][-1]
     service.failure = None
     service.seconds += wait
-    assert [await service.ask() for _ in range(3)] == ["answer to a question"] * 3
+    assert [await service.ask() for _ in range(3)] == ["response to a question"] * 3
 
 
 async def test_only_one_call_looks_whether_the_service_is_back() -> None:
@@ -85,7 +85,7 @@ async def test_only_one_call_looks_whether_the_service_is_back() -> None:
     assert service.calls == 2
 
 
-@pytest.mark.parametrize("failure", [TOO_SLOW, NO_DATABASE], ids=["too slow", "its database is away"])
+@pytest.mark.parametrize("failure", [TOO_SLOW, NO_DATABASE], ids=["too slow", "its database is unavailable"])
 async def test_what_a_replica_says_or_does_not_says_nothing_of_the_next_call(failure: AioRpcError) -> None:
     service = Service()
     service.failure = failure

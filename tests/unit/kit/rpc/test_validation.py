@@ -115,10 +115,10 @@ def test_the_reader_answers_the_message_of_the_stubs(validator: ContractValidato
     request = customers.GetCustomerRequest(customer_id=ID)
     read = validator.reader("innosystem.customers.v1.GetCustomerRequest", customers.GetCustomerRequest.FromString)
 
-    answer = read(request.SerializeToString())
+    message = read(request.SerializeToString())
 
-    assert type(answer) is customers.GetCustomerRequest
-    assert answer == request
+    assert type(message) is customers.GetCustomerRequest
+    assert message == request
 
 
 @pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe"], ids=["tag", "cut", "not UTF-8"])
