@@ -176,7 +176,7 @@ async def test_a_new_wallet_is_written_down(trail: Trail) -> None:
     assert (entry.entity_type, entry.entity_id, entry.action) == ("wallets", new.id, Action.CREATE)
 
 
-async def test_many_created_at_once_are_written_down_each(trail: Trail) -> None:
+async def test_each_of_many_created_together_is_recorded(trail: Trail) -> None:
     new = [new_customer(), new_customer()]
     async with trail.transactions.begin():
         stored = await trail.repository.create_many(new)

@@ -98,7 +98,7 @@ def test_callers_see_reason_message_and_metadata(kind: type[DomainError]) -> Non
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_what_is_wrong_with_a_request_is_told_of_a_field_and_a_precondition_of_a_subject(
+def test_an_error_of_a_request_names_its_field_and_a_failed_precondition_its_subject(
     kind: type[DomainError],
 ) -> None:
     status = to_status(example(kind).within("requests[3]"))

@@ -69,7 +69,7 @@ async def same_name_of_one_maker(world: World) -> None:
         (same_name_of_one_maker, "uq_instruments_maker_id_name"),
     ],
 )
-async def test_what_exists_already_is_told_by_the_constraint(world: World, action: Action, constraint: str) -> None:
+async def test_an_existing_row_is_reported_by_its_constraint(world: World, action: Action, constraint: str) -> None:
     error = await caught(world, action)
     assert type(error) is AlreadyExists
     assert error.constraint == constraint
@@ -108,13 +108,13 @@ async def maker_gone(world: World) -> None:
 
 
 @pytest.mark.parametrize("action", [without_maker, maker_gone])
-async def test_a_foreign_key_is_told_by_name_but_on_sqlite(world: World, action: Action) -> None:
+async def test_a_foreign_key_is_reported_by_name_except_on_sqlite(world: World, action: Action) -> None:
     error = await caught(world, action)
     assert type(error) is StillReferenced
     assert error.constraint == ("" if world.dialect == "sqlite" else "fk_instruments_maker_id_makers")
 
 
-async def test_a_check_is_told_by_name(world: World) -> None:
+async def test_a_check_is_reported_by_name(world: World) -> None:
     async def free(inside: World) -> None:
         maker = await inside.add("one")
         await inside.instruments.create(NewInstrument(maker_id=maker.id, name="flute", price=0))
@@ -155,7 +155,7 @@ async def test_a_defect_stays_what_it_is(world: World) -> None:
             await world.transactions.resource.execute(text("SELEC 1"))
 
 
-async def test_a_lock_that_is_held_too_long_is_told_from_a_database_that_is_away(world: World) -> None:
+async def test_a_lock_that_is_held_too_long_is_distinguished_from_an_unavailable_database(world: World) -> None:
     async with world.transactions.begin():
         held = await world.add("one")
 

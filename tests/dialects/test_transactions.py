@@ -56,7 +56,7 @@ async def test_a_cancelled_transaction_is_taken_back_and_leaves_its_connection(o
     assert await world.kept() == set()
 
 
-async def test_one_that_is_told_to_roll_back_does(world: World) -> None:
+async def test_a_transaction_rolls_back_on_request(world: World) -> None:
     async with world.transactions.begin() as transaction:
         await world.add("one")
         transaction.roll_back()
@@ -84,7 +84,7 @@ async def test_a_savepoint_ends_with_what_is_around_it(world: World) -> None:
     assert await world.kept() == set()
 
 
-async def test_after_a_refused_statement_in_a_savepoint_the_rest_goes_on(world: World) -> None:
+async def test_after_a_refused_statement_in_a_savepoint_the_transaction_continues(world: World) -> None:
     async with world.transactions.begin():
         await world.add("one")
         with pytest.raises(AlreadyExists):
@@ -137,7 +137,7 @@ async def test_beside_one_that_has_changed_something_sqlite_lets_no_other_change
         assert await world.kept() == {"outer", "inner"}
 
 
-async def test_a_new_transaction_on_a_full_pool_fails_at_once(open_world: OpenWorld) -> None:
+async def test_a_new_transaction_on_a_full_pool_fails_immediately(open_world: OpenWorld) -> None:
     world = open_world(pool_size=1)
     with pytest.raises(PoolExhausted):
         async with world.transactions.begin(), world.transactions.begin(P.REQUIRES_NEW):

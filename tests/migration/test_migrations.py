@@ -64,7 +64,7 @@ def test_up_down_and_up_again_from_empty(service: str, empty_database: str) -> N
     assert steps.differences() == []
 
 
-def test_many_that_start_at_once_migrate_once(service: str, empty_database: str) -> None:
+def test_many_processes_that_start_together_migrate_once(service: str, empty_database: str) -> None:
     steps = migrations(service, empty_database)
     with ThreadPoolExecutor(10) as pool:
         for done in [pool.submit(steps.up) for _ in range(10)]:

@@ -64,7 +64,7 @@ def test_what_was_charged_again_is_marked_and_nothing_more_can_be(
     assert charged.execute(INDEXES).fetchall() == [("ix_wallet_transactions_job_id", True)]
 
 
-def test_an_upgrade_that_was_interrupted_goes_on(charged: psycopg.Connection, empty_database: str) -> None:
+def test_an_interrupted_upgrade_resumes(charged: psycopg.Connection, empty_database: str) -> None:
     steps = migrations("wallets", empty_database)
     steps.up(MARKABLE)
     # What PostgreSQL leaves of an index that it can't make.

@@ -97,7 +97,7 @@ def test_a_process_with_a_database_behind_ends_with_one_line_and_exit_status_2(
     )
 
 
-async def test_a_database_that_is_up_to_date_is_looked_at_once(tree: Tree, empty_database: str) -> None:
+async def test_an_up_to_date_database_is_checked_once(tree: Tree, empty_database: str) -> None:
     tree.add(TABLE)
     tree.on(empty_database).up()
     schema = gate(tree, empty_database)
@@ -149,7 +149,7 @@ async def test_a_database_that_was_never_migrated_is_behind(service: str, empty_
     ["INSERT INTO alembic_version VALUES ('another')", "ALTER TABLE alembic_version RENAME version_num TO number"],
     ids=["two revisions", "unreadable"],
 )
-async def test_a_database_whose_revision_can_not_be_told_is_refused(
+async def test_a_database_with_an_unknown_revision_is_refused(
     fresh_database: Callable[[str], str], change: str
 ) -> None:
     url = fresh_database("customers")
@@ -235,7 +235,7 @@ async def test_migrate_applies_what_is_pending(tree: Tree, empty_database: str) 
     assert tree.on(empty_database).current() == "r1"
 
 
-async def test_a_migration_that_fails_at_the_start_is_told_in_one_line(tree: Tree, empty_database: str) -> None:
+async def test_a_migration_that_fails_at_the_start_is_reported_in_one_line(tree: Tree, empty_database: str) -> None:
     tree.add("op.execute('SELECT 1 / 0')")
     with pytest.raises(StartupError, match=r"^can't migrate the schema of the database: division by zero$"):
         await gate(tree, empty_database, "migrate").check()
@@ -366,7 +366,7 @@ async def test_a_service_whose_role_lacks_a_right_does_not_serve_until_it_is_gra
         await schema.check()
 
 
-async def test_a_service_that_may_not_use_its_schema_is_not_told_that_the_database_is_behind(
+async def test_a_service_without_privileges_on_its_schema_does_not_report_a_database_that_is_behind(
     fresh_database: Callable[[str], str],
 ) -> None:
     url = fresh_database("wallets")

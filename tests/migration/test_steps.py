@@ -64,7 +64,7 @@ def test_who_waits_too_long_for_its_turn_says_so(tree: Tree, empty_database: str
     assert tree.on(empty_database).current() == "r1"
 
 
-def test_many_at_once_make_an_index_concurrently_once(tree: Tree, empty_database: str) -> None:
+def test_many_processes_create_an_index_concurrently_once(tree: Tree, empty_database: str) -> None:
     tree.add(TABLE, FILL)
     tree.add(
         "with outside_transaction():",

@@ -86,7 +86,7 @@ async def test_what_the_database_can_not_hold_is_refused(database: Database) -> 
         await read(database, {"texts": Text}, {"texts": ["a\0b"]})
 
 
-async def test_a_kind_of_value_that_nobody_foresaw_is_refused(database: Database) -> None:
+async def test_a_value_of_an_unforeseen_type_is_refused(database: Database) -> None:
     with pytest.raises(StatementError, match="no array of object"):
         await read(database, {"texts": Text}, {"texts": [object()]})
 

@@ -103,7 +103,7 @@ def is_translated(error: BaseException, kind: type[DataError]) -> None:
         ("INSERT INTO rooms (id) VALUES (3)", ConstraintViolated, None),
     ],
 )
-async def test_a_constraint_is_told_by_kind_and_name(
+async def test_a_constraint_is_reported_by_kind_and_name(
     world: World, statement: str, kind: type[ConstraintViolated], constraint: str | None
 ) -> None:
     with pytest.raises(ConstraintViolated) as caught:
@@ -220,7 +220,7 @@ async def test_a_connection_that_can_not_be_opened_is_a_failed_one(world: World)
         await database.close()
 
 
-async def test_a_server_that_does_not_answer_is_a_timeout() -> None:
+async def test_a_server_that_does_not_respond_is_a_timeout() -> None:
     # The kernel accepts the connection, and nobody ever says a word on it.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"

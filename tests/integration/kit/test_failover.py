@@ -171,7 +171,7 @@ async def test_a_transaction_that_was_asked_to_be_read_only_costs_no_connection(
     assert len(numbers) == 1
 
 
-async def test_a_pool_that_is_busy_is_no_database_that_is_away(connect: Connect) -> None:
+async def test_a_busy_pool_is_not_an_unavailable_database(connect: Connect) -> None:
     database = connect(pool_size=2, pool_timeout_seconds=60)
     async with database.transaction(), database.transaction():
         async with asyncio.timeout(10):

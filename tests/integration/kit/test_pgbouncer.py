@@ -90,7 +90,7 @@ async def connect() -> AsyncIterator[Connect]:
         await database.close()
 
 
-async def test_limits_hold_in_each_transaction_and_are_left_to_nobody(
+async def test_limits_hold_in_each_transaction_and_do_not_leak_to_other_clients(
     through: Callable[[str], str], direct: str, connect: Connect
 ) -> None:
     database = connect(through(direct), pool_size=3, **LIMITS)
@@ -145,7 +145,7 @@ async def test_prepared_statements_of_many_clients_share_few_sessions(
             assert other.execute(ours).fetchone() == (2,)
 
 
-async def test_a_pooler_that_is_not_told_of_is_refused_with_the_reason_or_found_by_health(
+async def test_an_undeclared_pooler_is_refused_with_the_reason_or_found_by_health(
     postgres: PostgresServer, direct: str, connect: Connect
 ) -> None:
     with pooler(postgres, "transaction") as through:

@@ -87,7 +87,7 @@ async def test_a_loop_that_is_woken_does_not_rest_any_longer() -> None:
     await end([running])
 
 
-async def test_a_loop_goes_on_at_once_while_there_is_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_skips_the_pause_while_more_work_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await waits(monkeypatch, True, True) == []
     assert len(await waits(monkeypatch, True, False, True)) == 1
 
@@ -139,7 +139,7 @@ async def test_a_loop_that_is_cancelled_while_it_backs_off_ends() -> None:
     assert running.cancelled()
 
 
-async def test_each_kind_of_failure_is_told_once_and_a_defect_with_its_traceback(
+async def test_each_kind_of_failure_is_logged_once_and_a_defect_with_its_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("services.kit.background._about", lambda _: 0.0)

@@ -18,7 +18,7 @@ async def never() -> int:
     return 1
 
 
-async def test_what_is_answered_in_time_is_the_result() -> None:
+async def test_work_that_ends_in_time_returns_its_result() -> None:
     assert await BriefWait(LONG).result_of(quick) == 1
 
 

@@ -38,7 +38,7 @@ def test_it_is_not_known_before_the_database_was_asked() -> None:
 
 
 @pytest.mark.parametrize("host", [THEN - timedelta(minutes=5), THEN, THEN + timedelta(minutes=5)])
-def test_it_goes_on_from_what_the_database_said_whatever_the_host_says(ticking: Ticking, host: datetime) -> None:
+def test_it_extrapolates_the_database_time_independent_of_the_host(ticking: Ticking, host: datetime) -> None:
     made = clock(host)
     ticking.seconds += 0.2
     # The database read its clock at some moment in between.
@@ -48,7 +48,7 @@ def test_it_goes_on_from_what_the_database_said_whatever_the_host_says(ticking: 
     assert made() == THEN + timedelta(seconds=60.1)
 
 
-def test_an_answer_that_took_long_tells_less_than_the_one_before(ticking: Ticking) -> None:
+def test_a_slow_reading_does_not_replace_an_earlier_one(ticking: Ticking) -> None:
     made = clock()
     made.read(THEN, ticking.seconds)
     ticking.seconds += 10
@@ -56,7 +56,7 @@ def test_an_answer_that_took_long_tells_less_than_the_one_before(ticking: Tickin
     assert made() == THEN + timedelta(seconds=10)
 
 
-def test_a_first_answer_that_took_long_is_better_than_none(ticking: Ticking) -> None:
+def test_a_slow_first_reading_is_better_than_none(ticking: Ticking) -> None:
     made = clock()
     made.read(THEN, ticking.seconds - 2)
     assert made() == THEN + timedelta(seconds=1)

@@ -52,13 +52,13 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_lone_call_is_served_at_once() -> None:
+async def test_a_lone_call_is_served_immediately() -> None:
     work = Work(held=False)
     assert await Coalescer("test", work)([1, 2]) == [2, 4]
     assert work.batches == [[1, 2]]
 
 
-async def test_whoever_calls_again_in_the_moment_of_the_answer_is_served_as_well() -> None:
+async def test_a_call_in_the_moment_of_another_ones_result_is_served_as_well() -> None:
     coalescer = Coalescer("test", Work(held=False), budget=Budget(concurrent_max=1))
     async with asyncio.timeout(10):
         for number in range(1, 100):
@@ -161,7 +161,7 @@ async def test_a_call_beyond_what_may_wait_is_refused_and_the_others_are_served(
     assert await coalescer([4]) == [8]
 
 
-async def test_a_refused_item_is_its_callers_and_nobody_elses() -> None:
+async def test_a_refused_item_affects_only_its_own_caller() -> None:
     work = Work(held=False)
     coalescer = Coalescer("test", work)
     good, refused = await asyncio.gather(coalescer([1]), coalescer([0, 2]))
@@ -179,7 +179,7 @@ async def test_a_call_that_breaks_a_batch_fails_alone() -> None:
     assert isinstance(results[2], InvalidData)
 
 
-async def test_when_the_database_is_away_everybody_is_told_at_once() -> None:
+async def test_while_the_database_is_unavailable_all_calls_fail_immediately() -> None:
     work = Work()
     coalescer = Coalescer("test", work, budget=Budget(concurrent_max=1))
     calls = [asyncio.create_task(coalescer([0]))]
@@ -194,7 +194,7 @@ async def test_when_the_database_is_away_everybody_is_told_at_once() -> None:
     assert work.batches == [[0], [1, 2, 3]]
 
 
-async def test_a_statement_that_was_too_costly_is_not_taken_for_a_database_that_is_away() -> None:
+async def test_a_statement_that_was_too_costly_is_not_taken_for_an_unavailable_database() -> None:
     async def work(items: Sequence[int]) -> Sequence[int | DomainError]:
         if POISON in items:
             raise TooCostly

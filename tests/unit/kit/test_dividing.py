@@ -42,7 +42,7 @@ async def test_the_culprits_of_a_batch_are_found_and_all_else_is_done_in_its_ord
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed(), DependencyUnavailable("wallets")])
-async def test_what_is_nobodys_fault_is_not_divided(error: Exception) -> None:
+async def test_a_failure_independent_of_the_items_is_not_divided(error: Exception) -> None:
     work = Work(ITEMS[:1], error)
     with pytest.raises(type(error)):
         await divided(ITEMS, work.on)
@@ -83,7 +83,7 @@ async def test_a_batch_of_none_is_not_full() -> None:
     assert await Batches("test").next(0, Work().batch) is False
 
 
-async def test_a_failure_before_anything_was_taken_is_nobodys() -> None:
+async def test_a_failure_before_any_item_was_taken_is_raised() -> None:
     async def broken(_: Batch) -> None:
         raise KeyError
 

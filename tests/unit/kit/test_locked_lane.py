@@ -54,7 +54,7 @@ async def test_a_locked_item_is_refused_after_its_time_and_its_neighbours_have_t
     assert kinds(await locked) == [RowLocked]
 
 
-async def test_a_call_of_many_is_answered_with_its_locked_item_refused() -> None:
+async def test_a_call_of_many_items_returns_with_its_locked_item_refused() -> None:
     assert kinds(await Rows(2).coalescer()([1, 2, 3])) == [2, RowLocked, 6]
 
 
@@ -155,7 +155,7 @@ async def test_each_caller_has_the_error_of_the_work_with_its_traceback_whatever
         assert "deep_inside" in "".join(traceback.format_exception(one))
 
 
-async def test_callers_are_told_when_the_work_is_cancelled_from_inside() -> None:
+async def test_callers_fail_when_the_work_is_cancelled_from_inside() -> None:
     async def work(items: Sequence[int]) -> Sequence[int | DomainError]:
         if 1 in items:
             raise asyncio.CancelledError
@@ -168,7 +168,7 @@ async def test_callers_are_told_when_the_work_is_cancelled_from_inside() -> None
     assert other == [2]
 
 
-async def test_a_run_that_is_cancelled_leaves_nobody_waiting() -> None:
+async def test_a_cancelled_run_leaves_no_caller_waiting() -> None:
     begun = asyncio.Event()
 
     async def work(items: Sequence[int]) -> Sequence[int | DomainError]:

@@ -38,7 +38,7 @@ def test_an_empty_setting_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> N
         load(DatabaseSettings, "SHOP_DATABASE_")
 
 
-def test_all_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_settings_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_LISTEN_ADDRESS", "127.0.0.1:0")
     monkeypatch.setenv("SHOP_DRAIN_SECONDS", "soon")
     monkeypatch.setenv("SHOP_MESSAGE_BYTES_MAX", "-1")

@@ -171,7 +171,7 @@ async def test_a_lost_message_is_made_up_for_by_the_time_limit(processes: Proces
     assert await other.read(ID) == 2
 
 
-async def test_a_killed_redis_delays_nobody_and_all_is_dropped_when_it_is_back(
+async def test_a_killed_redis_delays_no_caller_and_all_entries_are_dropped_when_it_is_back(
     opened: AsyncExitStack, tmp_path: Path
 ) -> None:
     server = EmbeddedRedis(tmp_path)

@@ -78,7 +78,7 @@ async def test_a_replica_that_comes_later_gets_its_share_and_no_call_fails(names
     assert sum(calls.values()) == sum(made) + 1
 
 
-async def test_a_call_that_takes_longer_than_its_connection_may_last_is_answered(names: NameServer) -> None:
+async def test_a_call_that_outlasts_the_age_of_its_connection_succeeds(names: NameServer) -> None:
     gate = Gate()
     async with replica(HOSTS[0], 0, gate, connection_age_seconds=0.2) as port:
         target = f"dns://127.0.0.1:{await names.start()}/replicas.test:{port}"

@@ -68,7 +68,7 @@ async def test_domain_errors_arrive_with_code_reason_and_details(
     assert details.retry_after_seconds == error.retry_after_seconds
 
 
-async def test_a_client_that_repeats_waits_as_long_as_it_is_told_and_no_longer_than_its_deadline(
+async def test_a_client_that_retries_waits_as_long_as_requested_and_no_longer_than_its_deadline(
     tmp_path: Path,
 ) -> None:
     asked_at: list[float] = []
@@ -111,7 +111,7 @@ async def test_a_timeout_of_something_else_is_not_the_callers_deadline(tmp_path:
         assert (await refused(server)).code() is grpc.StatusCode.INTERNAL
 
 
-async def test_something_cancelled_below_a_call_is_answered_and_does_not_leave_the_caller_waiting(
+async def test_a_cancellation_inside_a_call_fails_the_call_and_leaves_no_caller_waiting(
     tmp_path: Path,
 ) -> None:
     async def behavior(request: pb.GetCustomerRequest, context: Context) -> None:

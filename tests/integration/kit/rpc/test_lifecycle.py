@@ -221,7 +221,7 @@ async def test_a_drain_does_not_wait_for_ever(tmp_path: Path) -> None:
             await call
 
 
-async def test_calls_that_reach_a_draining_server_are_told_to_go_elsewhere(tmp_path: Path) -> None:
+async def test_calls_that_reach_a_draining_server_are_refused_and_sent_elsewhere(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         server.load.draining = True
         with pytest.raises(grpc.aio.AioRpcError) as caught:

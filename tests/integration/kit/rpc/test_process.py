@@ -67,7 +67,7 @@ def test_a_missing_setting_is_one_clear_line_and_exit_status_2(tmp_path: Path) -
     assert err == "customers: CUSTOMERS_DATABASE_URL is not set\n"
 
 
-def test_an_address_in_use_is_told_with_exit_status_2(tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported_with_exit_status_2(tmp_path: Path) -> None:
     values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE}
     with process(tmp_path, **values, CUSTOMERS_LISTEN_ADDRESS="127.0.0.1:0") as first:
         address = until_serving(first)["address"]
@@ -80,7 +80,7 @@ def test_an_address_in_use_is_told_with_exit_status_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
+def test_a_process_serves_without_its_database_and_ends_well_when_stopped(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE, "CUSTOMERS_LISTEN_ADDRESS": "127.0.0.1:0"}
@@ -108,7 +108,7 @@ def test_a_process_serves_without_its_database_and_ends_well_when_it_is_told_to(
 
 
 @pytest.mark.parametrize("output", ["its reader has gone", "its reader has stopped reading", "its disk is full"])
-def test_a_service_whose_output_fails_carries_out_calls_and_answers_them(tmp_path: Path, output: str) -> None:
+def test_a_service_whose_output_fails_still_serves_calls(tmp_path: Path, output: str) -> None:
     socket = f"unix:{tmp_path}/customers.sock"
     values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE, "CUSTOMERS_LISTEN_ADDRESS": socket}
     reader, writer = os.pipe()

@@ -83,7 +83,7 @@ def until_served(supervisor: Process, address: str, numbers: set[int]) -> None:
     eventually(look)
 
 
-def test_two_processes_answer_on_one_port_and_both_drain_when_the_first_is_told_to_stop(start: Start) -> None:
+def test_two_processes_serve_on_one_port_and_both_drain_when_the_supervisor_is_stopped(start: Start) -> None:
     supervisor = start("--processes", "2")
     serving = supervisor.logged("serving")
     # Each process writes its own lines, so theirs may come after the supervisor's.
@@ -136,7 +136,7 @@ async def test_channels_of_one_client_have_connections_of_their_own(start: Start
             await channel.close()
 
 
-def test_a_process_that_is_killed_comes_back_and_the_other_answers_meanwhile(start: Start) -> None:
+def test_a_killed_process_is_restarted_while_the_other_one_serves(start: Start) -> None:
     supervisor = start("--processes", "2")
     address = supervisor.logged("serving")["address"]
     first, second = pid_of(supervisor, 1), pid_of(supervisor, 2)
@@ -172,7 +172,7 @@ def test_a_startup_error_of_one_process_ends_all_with_its_status(start: Start) -
     assert supervisor.lines("process_ended_stopping_all", process=2, status=2)
 
 
-def test_settings_that_are_wrong_and_addresses_that_are_taken_are_told_once_before_anything_is_started(
+def test_wrong_settings_and_taken_addresses_are_reported_once_before_any_start(
     start: Start,
 ) -> None:
     first = start("--processes", "2")

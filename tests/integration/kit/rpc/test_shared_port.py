@@ -43,7 +43,7 @@ def _accepted(server: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_a_port_on_which_somebody_listens_is_refused_also_if_it_could_be_shared(shared: bool) -> None:
+def test_a_port_with_another_listener_is_refused_even_if_it_could_be_shared(shared: bool) -> None:
     with listener(shared=shared) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(StartupError, match=f"can't listen on {address}"), shared_port(address, exclusive=True):
@@ -63,7 +63,7 @@ def test_what_is_no_host_and_port_can_not_be_shared(address: str) -> None:
         pass
 
 
-def test_a_name_that_nobody_knows_is_told_as_such() -> None:
+def test_an_unknown_host_name_is_reported() -> None:
     address = "host.invalid:50051"
     with pytest.raises(StartupError, match=f"can't listen on {address}: "), shared_port(address, exclusive=True):
         pass

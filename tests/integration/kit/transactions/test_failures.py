@@ -132,7 +132,7 @@ async def test_a_lock_that_was_not_to_be_had_is_waited_for_again_by_who_is_patie
 
 
 @pytest.mark.parametrize("mode", [P.REQUIRES_NEW, P.NOT_SUPPORTED])
-async def test_a_second_connection_from_an_exhausted_pool_fails_at_once(
+async def test_a_second_connection_from_an_exhausted_pool_fails_immediately(
     open_notes: Callable[..., Notes], mode: Propagation
 ) -> None:
     notes = open_notes(pool_size=1, pool_timeout_seconds=60)

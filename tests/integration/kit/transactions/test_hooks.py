@@ -41,11 +41,11 @@ async def test_hooks_of_a_savepoint_wait_for_the_transaction_around_it(notes: No
     assert kept.names == ["commit", "end"]
 
 
-async def test_without_a_transaction_a_hook_is_called_at_once(notes: Notes) -> None:
+async def test_without_a_transaction_a_hook_is_called_immediately(notes: Notes) -> None:
     assert HookCalls(notes).names == ["commit", "end"]
 
 
-async def test_a_hook_that_fails_is_logged_and_hinders_nobody(notes: Notes) -> None:
+async def test_a_hook_that_fails_is_logged_and_affects_nothing_else(notes: Notes) -> None:
     def fail() -> None:
         raise Wrong
 

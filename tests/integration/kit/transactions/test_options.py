@@ -87,7 +87,7 @@ async def test_a_swallowed_database_error_is_not_taken_for_a_commit(notes: Notes
     assert notes.kept() == set()
 
 
-async def test_a_transaction_can_be_told_to_roll_back_without_an_error(notes: Notes) -> None:
+async def test_a_transaction_rolls_back_on_request_without_an_error(notes: Notes) -> None:
     async with notes.transactions.begin() as transaction:
         await notes.add("a")
         transaction.roll_back()

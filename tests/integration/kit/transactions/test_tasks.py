@@ -21,7 +21,7 @@ async def test_repositories_need_a_transaction(notes: Notes) -> None:
         await notes.add("a")
 
 
-async def test_a_child_task_can_not_share_the_connection_and_is_told_so(notes: Notes) -> None:
+async def test_a_child_task_that_shares_the_connection_is_refused(notes: Notes) -> None:
     async def join() -> None:
         async with notes.transactions.begin():
             await notes.add("child")

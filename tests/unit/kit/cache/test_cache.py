@@ -58,7 +58,7 @@ async def test_readers_of_the_same_key_share_a_load_also_if_they_want_others_too
     assert source.loads == [("a", "b"), ("c",)]
 
 
-async def test_what_does_not_exist_is_not_kept_so_a_creation_is_seen_at_once() -> None:
+async def test_absence_is_not_cached_so_a_creation_is_visible_immediately() -> None:
     source, cache = Source(), cache_of(Clock())
     assert await cache.get("a", source.load) is None
 
@@ -120,7 +120,7 @@ async def test_a_reader_that_gives_up_does_not_take_the_load_from_the_others() -
     assert (len(source.loads), source.cancelled) == (1, 0)
 
 
-async def test_a_load_that_nobody_waits_for_any_more_is_ended_and_nobody_joins_it() -> None:
+async def test_a_load_without_readers_is_cancelled_and_not_joined() -> None:
     source, cache = Source(a=1), cache_of(Clock())
     source.gate.clear()
     first = asyncio.create_task(cache.get("a", source.load))
@@ -134,7 +134,7 @@ async def test_a_load_that_nobody_waits_for_any_more_is_ended_and_nobody_joins_i
     assert not cache._loads
 
 
-async def test_a_reader_that_gives_up_at_once_leaves_nothing_behind() -> None:
+async def test_a_reader_that_gives_up_immediately_leaves_nothing_behind() -> None:
     source, cache = Source(a=1), cache_of(Clock())
     reader = asyncio.create_task(cache.get("a", source.load))
     await asyncio.sleep(0)
@@ -145,7 +145,7 @@ async def test_a_reader_that_gives_up_at_once_leaves_nothing_behind() -> None:
     assert not cache._loads
 
 
-async def test_a_load_that_hangs_holds_nobody_up_who_comes_after_its_time() -> None:
+async def test_a_load_that_hangs_delays_no_reader_after_its_time() -> None:
     clock, source = Clock(), Source(a=1)
     cache = cache_of(clock)
     source.gate.clear()
@@ -193,7 +193,7 @@ async def test_statistics_count_what_happened() -> None:
     assert found.load_seconds_mean == pytest.approx(0.5 / 3)
 
 
-async def test_statistics_of_a_cache_that_nobody_used_are_zero() -> None:
+async def test_statistics_of_an_unused_cache_are_zero() -> None:
     cache: Cache[str, int] = cache_of(Clock())
     found = cache.statistics()
     assert (found.hit_ratio, found.load_seconds_mean, found.size) == (0, 0, 0)

@@ -83,7 +83,7 @@ async def test_a_lock_on_everything_covers_each_key() -> None:
     assert cache.statistics().size == 1
 
 
-async def test_a_lock_that_nobody_releases_ends_by_itself() -> None:
+async def test_a_lock_without_a_release_ends_by_itself() -> None:
     clock, source = Clock(), Source(a=1)
     cache = cache_of(clock, Strategy.READ_WRITE, lock_seconds=60)
     ended = cache.changing(["a"])

@@ -79,13 +79,13 @@ def test_what_a_caller_may_send_again_has_a_reason() -> None:
         assert kind.reason, kind
 
 
-def test_a_database_that_is_away_is_told_from_one_that_refuses() -> None:
+def test_an_unavailable_database_is_distinguished_from_one_that_refuses() -> None:
     away = {kind.__name__ for kind in _kinds(DataError) if issubclass(kind, DatabaseUnavailable)}
     lost = {"CommitUnknown", "ConnectionFailed", "DatabaseReadOnly"}
     assert away == {*lost, "PoolExhausted", "SchemaBehind", "TimedOut", "TooCostly"}
 
 
-def test_a_lock_that_is_not_to_be_had_is_told_from_a_database_that_is_away() -> None:
+def test_a_lock_timeout_is_distinguished_from_an_unavailable_database() -> None:
     locked: Exception | None = translate(pg.LockNotAvailable())
     assert isinstance(locked, RowLocked)
     assert DatabaseUnavailable not in type(locked).__mro__

@@ -58,7 +58,7 @@ async def outcomes(items: Sequence[str], work: Work | None = None) -> list[str |
 
 @pytest.mark.parametrize("culprit", ["unreadable", "unstorable", "corrupt", "unanswerable"])
 @pytest.mark.parametrize("position", [0, 3, 6])
-async def test_an_exception_that_nobody_foresaw_is_the_error_of_its_own_item(culprit: str, position: int) -> None:
+async def test_an_unforeseen_exception_is_the_error_of_its_own_item(culprit: str, position: int) -> None:
     items = [f"n{number}" for number in range(6)]
     items.insert(position, culprit)
     expected: list[str | int] = [*items]
@@ -72,7 +72,7 @@ async def test_an_item_that_is_the_callers_fault_is_never_internal() -> None:
     assert "ids[0]: must be a valid UUID" in one.error.message
 
 
-async def test_nothing_of_an_exception_is_told_and_all_of_it_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_exception_is_hidden_from_callers_and_logged_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     [one] = await batch_results(["unstorable"], "names", parse=parse, work=Work(), message=result)
     assert one.error.message == "Something went wrong inside the service; see its log."
     assert "ZeroDivisionError" in capsys.readouterr().out
@@ -102,7 +102,7 @@ def narrow(one: BatchGetCustomersResult) -> None:
     one.customer.name = ""
 
 
-def test_the_largest_answers_are_narrowed_until_all_fit() -> None:
+def test_the_largest_results_are_narrowed_until_all_fit() -> None:
     results = [BatchGetCustomersResult(customer=Customer(name="x" * size)) for size in (10, 3000, 20, 2000)]
     fit(results, narrow, 2500)
     assert [len(one.customer.name) for one in results] == [10, 0, 20, 2000]
@@ -110,7 +110,7 @@ def test_the_largest_answers_are_narrowed_until_all_fit() -> None:
     assert [len(one.customer.name) for one in results] == [10, 0, 20, 0]
 
 
-def test_answers_that_fit_are_left_as_they_are() -> None:
+def test_results_that_fit_are_left_as_they_are() -> None:
     results = [BatchGetCustomersResult(customer=Customer(name="x" * 100))] * 3
     fit(results, narrow)
     assert all(one.customer.name for one in results)

@@ -44,7 +44,7 @@ class Service:
         return caught.value.retry_after_seconds
 
 
-async def test_a_service_that_was_away_twice_is_asked_again_after_a_pause_that_grows_and_callers_wait_as_long() -> None:
+async def test_a_service_that_failed_twice_is_probed_after_a_growing_pause_and_callers_wait_as_long() -> None:
     service = Service()
     service.failure = NOBODY_THERE
     waits = [await service.told_to_wait(), await service.told_to_wait()]
@@ -58,7 +58,7 @@ async def test_a_service_that_was_away_twice_is_asked_again_after_a_pause_that_g
     assert waits == [0.5, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0]
 
 
-async def test_a_service_that_is_back_is_asked_by_everybody_at_once() -> None:
+async def test_a_recovered_service_is_called_by_all_callers_immediately() -> None:
     service = Service()
     service.failure = NOBODY_THERE
     wait = [await service.told_to_wait() for _ in range(2)][-1]

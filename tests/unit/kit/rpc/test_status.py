@@ -104,7 +104,7 @@ def test_a_reason_that_the_contract_does_not_know_is_a_defect() -> None:
         code_of("MADE_UP")
 
 
-def test_invalid_fields_are_told_one_by_one() -> None:
+def test_invalid_fields_are_named_one_by_one() -> None:
     error = InvalidField(
         (FieldViolation("customer.email", "must be an address"), FieldViolation("name", "must be set"))
     )
@@ -118,7 +118,7 @@ def test_invalid_fields_are_told_one_by_one() -> None:
     assert read.metadata == {"fields": "customer.email,name"}
 
 
-def test_of_very_many_violations_twenty_are_told() -> None:
+def test_of_many_violations_twenty_are_included() -> None:
     error = InvalidField(tuple(FieldViolation(f"requests[{n}].id", "must be a UUID") for n in range(500)))
 
     read = error_from_status(to_status(error))

@@ -22,7 +22,7 @@ def settings(metrics: str = "") -> ServerSettings:
 
 
 @pytest.mark.parametrize("status", [-signal.SIGKILL, 1, 0])
-def test_a_process_that_ends_by_itself_is_started_again_at_once(status: int) -> None:
+def test_a_process_that_ends_by_itself_is_restarted_quickly(status: int) -> None:
     assert Restarts().after(status, served_seconds=5, complete=True) == StartAgain(PAUSE_SECONDS)
 
 
@@ -38,7 +38,7 @@ def test_pauses_grow_up_to_a_limit_as_long_as_a_process_does_not_last() -> None:
     assert pauses[-1] == PAUSE_SECONDS_MAX
 
 
-def test_who_has_served_for_long_is_started_again_at_once_whatever_was_before() -> None:
+def test_a_process_that_served_for_long_is_restarted_quickly_despite_earlier_failures() -> None:
     restarts = Restarts(failures=7)
 
     assert restarts.after(-9, served_seconds=STEADY_SECONDS, complete=True) == StartAgain(PAUSE_SECONDS)
@@ -54,7 +54,7 @@ def test_before_all_have_served_an_end_of_one_ends_all_and_never_with_0(status: 
     assert Restarts().after(status, served_seconds=0, complete=False) == GiveUp(whole)
 
 
-def test_a_process_that_was_told_to_stop_may_end_by_the_signal_only_before_it_serves() -> None:
+def test_a_stopped_process_may_end_by_the_signal_only_before_it_serves() -> None:
     assert has_stopped_well(0, ready=True)
     assert has_stopped_well(-signal.SIGTERM, ready=False)
     assert not has_stopped_well(-signal.SIGTERM, ready=True)
@@ -62,7 +62,7 @@ def test_a_process_that_was_told_to_stop_may_end_by_the_signal_only_before_it_se
     assert not has_stopped_well(1, ready=True)
 
 
-def test_all_processes_listen_where_they_are_told_and_share_the_port() -> None:
+def test_all_processes_listen_on_the_given_address_and_share_the_port() -> None:
     own = process_settings(settings(), "JOBS_", 2, "127.0.0.1:7000")
 
     assert own == {"JOBS_LISTEN_ADDRESS": "127.0.0.1:7000", "JOBS_REUSE_PORT": "true"}

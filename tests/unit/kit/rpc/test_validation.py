@@ -43,7 +43,7 @@ def test_every_field_that_is_wrong_is_named_with_what_would_be_right(validator: 
     }
 
 
-def test_empty_fields_are_told_from_wrong_ones(validator: ContractValidator) -> None:
+def test_empty_fields_are_distinguished_from_wrong_ones(validator: ContractValidator) -> None:
     assert wrong(validator, customers.UpdateCustomerRequest()) == {
         "customer": "must be set",
         "update_mask": "must be set",
@@ -111,7 +111,7 @@ async def test_a_bad_item_of_a_batch_leaves_its_neighbours_unharmed(validator: C
     assert [one.field for one in refused.violations] == ["requests[1].customer_id"]
 
 
-def test_the_reader_answers_the_message_of_the_stubs(validator: ContractValidator) -> None:
+def test_the_reader_returns_the_message_of_the_stubs(validator: ContractValidator) -> None:
     request = customers.GetCustomerRequest(customer_id=ID)
     read = validator.reader("innosystem.customers.v1.GetCustomerRequest", customers.GetCustomerRequest.FromString)
 
