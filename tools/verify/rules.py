@@ -43,21 +43,21 @@ def exception_of(job: JobLine) -> Finding | None:
     return _of(job, kind, f"{money(job.cost_cents or 0, job.currency)} of customer {job.customer_id}")
 
 
-def judge_charge(job: JobLine | None, receipt: Receipt | None, made: Sequence[Deduction]) -> Iterator[Finding]:
+def judge_charge(job: JobLine | None, receipt: Receipt | None, deductions: Sequence[Deduction]) -> Iterator[Finding]:
     """Find errors in the charges of a job.
 
     Args:
         job: The job, if it exists.
         receipt: The receipt, if it exists. Both exist if a new job has the ID of a deleted one.
-        made: The deductions.
+        deductions: The deductions of the job.
     """
     charged = job is not None and job.billing_status == "CHARGED"
     if job is not None and charged:
-        yield from _judge_claim(job, made)
+        yield from _judge_claim(job, deductions)
     if receipt is not None and not (charged and receipt.transaction_id == _transaction(job)):
-        yield from _judge_claim(receipt, made)
-    if receipt is None and not charged and made:
-        yield from _judge_surplus(job, made)
+        yield from _judge_claim(receipt, deductions)
+    if receipt is None and not charged and deductions:
+        yield from _judge_surplus(job, deductions)
 
 
 def judge_job_hold(job: JobLine, hold: HoldLine | None) -> Finding | None:
@@ -102,27 +102,27 @@ def judge_hold(hold: HoldLine, job: JobLine | None) -> Finding | None:
     return Finding(Kind.ORPHAN_HOLD, "hold", hold.hold_id, description, Release(hold.hold_id))
 
 
-def _judge_claim(claim: JobLine | Receipt, made: Sequence[Deduction]) -> Iterator[Finding]:
+def _judge_claim(claim: JobLine | Receipt, deductions: Sequence[Deduction]) -> Iterator[Finding]:
     """Compare the charge that a job or its receipt claims with the deductions."""
     whose = "is CHARGED" if isinstance(claim, JobLine) else "has a receipt"
-    if not made:
+    if not deductions:
         repair = _rebill(claim, None)
         yield _of(claim, Kind.MISSING_CHARGE, f"{whose} by {claim.transaction_id}, and no deduction is its", repair)
         return
-    if len(made) > 1:
-        yield _of(claim, Kind.DOUBLE_CHARGE, f"was charged {len(made)} times: {_listed(made)}")
-    fitting = [one for one in made if _fits(claim, one) and one.transaction_id == claim.transaction_id]
+    if len(deductions) > 1:
+        yield _of(claim, Kind.DOUBLE_CHARGE, f"was charged {len(deductions)} times: {_listed(deductions)}")
+    fitting = [one for one in deductions if _fits(claim, one) and one.transaction_id == claim.transaction_id]
     if not fitting:
-        yield _judge_misfit(claim, made, whose)
+        yield _judge_misfit(claim, deductions, whose)
     elif isinstance(claim, JobLine) and fitting[0].hold_id not in (None, claim.hold_id):
         description = f"{whose}, names the hold {claim.hold_id}, and its charge the hold {fitting[0].hold_id}"
         yield _of(claim, Kind.INCONSISTENT_JOB, description)
 
 
-def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: str) -> Finding:
-    own = [one for one in made if (one.customer_id, one.currency) == (claim.customer_id, claim.currency)]
+def _judge_misfit(claim: JobLine | Receipt, deductions: Sequence[Deduction], whose: str) -> Finding:
+    own = [one for one in deductions if (one.customer_id, one.currency) == (claim.customer_id, claim.currency)]
     if not own:
-        return _of(claim, Kind.MISSING_CHARGE, f"{whose}, and another wallet was charged: {_listed(made)}")
+        return _of(claim, Kind.MISSING_CHARGE, f"{whose}, and another wallet was charged: {_listed(deductions)}")
     one = own[0]
     if not _fits(claim, one):
         # The customer was charged too much, or a part of the charge is missing.
@@ -131,27 +131,28 @@ def _judge_misfit(claim: JobLine | Receipt, made: Sequence[Deduction], whose: st
             claim, kind, f"costs {money(claim.cost_cents or 0, claim.currency)}, and was charged {_listed([one])}"
         )
     description = f"{whose} by {claim.transaction_id}, and was charged by {one.transaction_id}"
-    return _of(claim, Kind.MISSING_CHARGE, description, _rebill(claim, one) if len(made) == 1 else None)
+    return _of(claim, Kind.MISSING_CHARGE, description, _rebill(claim, one) if len(deductions) == 1 else None)
 
 
-def _judge_surplus(job: JobLine | None, made: Sequence[Deduction]) -> Iterator[Finding]:
+def _judge_surplus(job: JobLine | None, deductions: Sequence[Deduction]) -> Iterator[Finding]:
     """Judge the deductions of a job that claims no charge."""
     if job is None:
-        description = f"neither job nor receipt exists, and it was charged {_listed(made)}"
-        yield Finding(Kind.CHARGE_WITHOUT_JOB, "job", made[0].job_id, description)
+        description = f"neither job nor receipt exists, and it was charged {_listed(deductions)}"
+        yield Finding(Kind.CHARGE_WITHOUT_JOB, "job", deductions[0].job_id, description)
         return
     if job.unknown is not None:
         return
-    if len(made) > 1:
-        yield _of(job, Kind.DOUBLE_CHARGE, f"is {_state(job)}, and was charged {len(made)} times: {_listed(made)}")
+    if len(deductions) > 1:
+        times = f"{len(deductions)} times: {_listed(deductions)}"
+        yield _of(job, Kind.DOUBLE_CHARGE, f"is {_state(job)}, and was charged {times}")
         return
     # The settler takes over an existing deduction, unless it differs from the one that the settler would make.
-    fits = _fits(job, made[0])
+    fits = _fits(job, deductions[0])
     if job.billing_status == _CHARGED_SOON and fits and job.overdue is None:
         return
     unsettled = job.billing_status in (_CHARGED_SOON, *_EXCEPTIONS)
-    repair = _rebill(job, made[0]) if unsettled and fits else None
-    yield _of(job, Kind.CHARGE_WITHOUT_JOB, f"is {_state(job)}, and was charged {_listed(made)}", repair)
+    repair = _rebill(job, deductions[0]) if unsettled and fits else None
+    yield _of(job, Kind.CHARGE_WITHOUT_JOB, f"is {_state(job)}, and was charged {_listed(deductions)}", repair)
 
 
 def _rebill(claim: JobLine | Receipt, charged_by: Deduction | None) -> Repair | None:
@@ -162,17 +163,19 @@ def _rebill(claim: JobLine | Receipt, charged_by: Deduction | None) -> Repair | 
     return Rebill(claim.job_id, claim.billing_status, claim.transaction_id, transaction_id)
 
 
-def _fits(claim: JobLine | Receipt, made: Deduction) -> bool:
-    return (claim.customer_id, claim.currency, claim.cost_cents) == (made.customer_id, made.currency, made.amount_cents)
+def _fits(claim: JobLine | Receipt, charge: Deduction) -> bool:
+    claimed = (claim.customer_id, claim.currency, claim.cost_cents)
+    return claimed == (charge.customer_id, charge.currency, charge.amount_cents)
 
 
 def _transaction(job: JobLine | None) -> object:
     return None if job is None else job.transaction_id
 
 
-def _listed(made: Sequence[Deduction]) -> str:
+def _listed(deductions: Sequence[Deduction]) -> str:
     return ", ".join(
-        f"{money(one.amount_cents, one.currency)} of customer {one.customer_id} by {one.transaction_id}" for one in made
+        f"{money(one.amount_cents, one.currency)} of customer {one.customer_id} by {one.transaction_id}"
+        for one in deductions
     )
 
 

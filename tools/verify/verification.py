@@ -245,12 +245,12 @@ class _Check:
 def _about_charges(page: Page) -> Iterator[Finding]:
     """Judge the charges of all jobs of a page, of receipts, and of jobs that only the ledger names."""
     receipts: dict[UUID, Receipt] = {receipt.job_id: receipt for receipt in page.receipts}
-    made: dict[UUID, list[Deduction]] = by_job(page.deductions)
+    by_job_id: dict[UUID, list[Deduction]] = by_job(page.deductions)
     none: list[Deduction] = []
     for job in page.jobs:
-        yield from judge_charge(job, receipts.pop(job.job_id, None), made.pop(job.job_id, none))
+        yield from judge_charge(job, receipts.pop(job.job_id, None), by_job_id.pop(job.job_id, none))
     # The remaining receipts and deductions have no job.
     for receipt in receipts.values():
-        yield from judge_charge(None, receipt, made.pop(receipt.job_id, none))
-    for deductions in made.values():
+        yield from judge_charge(None, receipt, by_job_id.pop(receipt.job_id, none))
+    for deductions in by_job_id.values():
         yield from judge_charge(None, None, deductions)

@@ -170,7 +170,7 @@ async def _offer(load: Load) -> None:
 
 
 async def main() -> None:
-    """Connect, work when told to, and send the begin and the end by the machine's monotonic clock, and the CPU time."""
+    """Connect, work on signal, and send begin and end by the machine's monotonic clock, and the CPU time."""
     task = await asyncio.to_thread(listener.read_task)
     async with Innosystem(**task["addresses"], deadline_seconds=_DEADLINE_SECONDS) as platform:
         load = Load(platform, task)

@@ -19,7 +19,7 @@ _TURNS = 5
 
 @dataclass(frozen=True)
 class EchoServer:
-    """An echo server in a process of its own."""
+    """An echo server in a separate process."""
 
     address: str
     pid: int

@@ -83,8 +83,13 @@ class StackUnderTest:
             kind: The kind of load.
             task: The parameters of that kind; addresses and customers are added.
         """
-        told = {"kind": kind, "addresses": dict(self.processes.addresses), "customers": list(self.customers), **task}
-        return self.load_process(f"load-{kind}", "tools.bench.load.generator", told)
+        message = {
+            "kind": kind,
+            "addresses": dict(self.processes.addresses),
+            "customers": list(self.customers),
+            **task,
+        }
+        return self.load_process(f"load-{kind}", "tools.bench.load.generator", message)
 
     async def load(self, kind: str, **task: Any) -> dict[str, Any]:
         """Run a load generator once."""

@@ -76,7 +76,7 @@ def _array(ids: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Connect, write a few batches to warm up, and write the rest when told to."""
+    """Connect, write a few batches to warm up, and write the rest on signal."""
     task = listener.read_task()
     with (
         psycopg.connect(task["jobs_url"], autocommit=True, options=PLANS) as jobs,
