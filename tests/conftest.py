@@ -44,7 +44,7 @@ def _servers_folder(basetemp: Path) -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stops what the fixtures started, when the last worker is done."""
+    """Stop what the fixtures started, when the last worker is done."""
     factory = getattr(config, "_tmp_path_factory", None)
     if factory is None or "PYTEST_XDIST_WORKER" in os.environ:
         return
@@ -63,11 +63,11 @@ class PostgresServer(Protocol):
         ...
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Makes a database if it is not there."""
+        """Create a database if it is not there."""
         ...
 
     def drop_database(self, name: str) -> None:
-        """Removes a database, whoever is connected."""
+        """Remove a database, even while sessions are connected."""
         ...
 
 
@@ -82,13 +82,13 @@ class ExternalPostgres:
         return self._url.set(database=database).render_as_string(hide_password=False)
 
     def create_database(self, name: str, template: str | None = None) -> None:
-        """Makes a database, without what an interrupted run left under its name."""
+        """Create a database, without what an interrupted run left under its name."""
         self.drop_database(name)
         clone = sql.SQL("TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
         self._execute(sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), clone))
 
     def drop_database(self, name: str) -> None:
-        """Removes a database, whoever is connected."""
+        """Remove a database, even while sessions are connected."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composed) -> None:
@@ -144,7 +144,7 @@ def migrations(service: str, url: str) -> Migrations:
 
 @pytest.fixture(scope="session")
 def fresh_database(postgres: PostgresServer) -> Iterator[Callable[[str], str]]:
-    """Makes an empty, migrated database of a service and answers its owner's address: `fresh_database("jobs")`."""
+    """Create an empty, migrated database of a service and return its owner's address: `fresh_database("jobs")`."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     templates: dict[str, str] = {}
     made: list[str] = []
@@ -167,7 +167,7 @@ def fresh_database(postgres: PostgresServer) -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(scope="session")
 def shared_database(fresh_database: Callable[[str], str]) -> Callable[[str], str]:
-    """Answers the address of a database of a service in which no test commits anything."""
+    """Return the address of a database of a service in which no test commits anything."""
     urls: dict[str, str] = {}
 
     def shared(service: str) -> str:
@@ -183,7 +183,7 @@ OpenDatabase = Callable[[str], Awaitable[Database]]
 
 @pytest.fixture
 async def rolled_back(shared_database: Callable[[str], str]) -> AsyncIterator[OpenDatabase]:
-    """Opens a service's database on one connection, in a transaction that is rolled back after the test (D2)."""
+    """Open a service's database on one connection, in a transaction that is rolled back after the test (D2)."""
     async with AsyncExitStack() as opened:
 
         async def open_database(service: str) -> Database:

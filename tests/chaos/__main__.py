@@ -16,7 +16,7 @@ _COMPLAINTS_SHOWN = 50
 
 
 def main() -> int:
-    """Runs it; answers the exit status."""
+    """Run it; return the exit status."""
     arguments = _parse()
     seed: int = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
     print(f"seed {seed}, {arguments.minutes:g} minutes", flush=True)
@@ -41,14 +41,14 @@ def main() -> int:
 
 
 def new_folder(seed: int) -> Path:
-    """Makes the folder of a run: not below one of the user's, for PostgreSQL may run under an account of its own."""
+    """Create the folder of a run: not below one of the user's, for PostgreSQL may run under an account of its own."""
     folder = Path(tempfile.mkdtemp(prefix=f"innosystem-chaos-{seed}-"))
     folder.chmod(0o755)
     return folder
 
 
 def report(result: Result, folder: Path, *, keep: bool = False) -> None:
-    """Prints what happened; keeps the logs if they are needed."""
+    """Print what happened; keep the logs if they are needed."""
     for complaint in result.complaints[:_COMPLAINTS_SHOWN]:
         print(f"- {complaint}")
     if result.figures is not None:

@@ -1,6 +1,6 @@
 """What happens when it dies: each row of the table in docs/reliability.md, at that very line.
 
-In each test a process dies, and then nothing is done but to start it again or to have another one go on. Every job has
+In each test a process dies, and then nothing is done but to start it again or to let another continue. Every job has
 one attempt, so that whatever used one up by mistake would fail it, and has to be charged exactly once.
 """
 
@@ -152,13 +152,13 @@ def test_a_runner_that_was_frozen_longer_than_its_lease_is_told_that_it_lost_the
     done = arena.row(job_id)
     frozen.send(signal.SIGCONT)
 
-    # It finds out by the renewal or by the answer to its result, whichever is first.
+    # It finds out by the renewal or by the response to its result, whichever is first.
     eventually(lambda: frozen.lines("lease_lost", job_id=job_id) + frozen.lines("result_refused", job_id=job_id))
     assert not frozen.lines("job_charged", job_id=job_id)
     assert arena.row(job_id) == done
     arena.expect_success(job_id)
     assert done["rescue_count"] == 1
-    # It goes on with other jobs.
+    # It continues with other jobs.
     arena.expect_success(*arena.submit_many(10))
     assert frozen.stop() == 0
 
@@ -257,16 +257,16 @@ def test_when_postgresql_is_restarted_under_load_every_job_that_was_accepted_is_
     arena.runner(lease_seconds=LONG_LEASE_SECONDS)
 
     with Load(arena.submissions()) as load:
-        eventually(lambda: len(load.answered) > 50)
+        eventually(lambda: len(load.returned) > 50)
         arena.postgres.stop(mode="immediate")
         eventually(lambda: load.errors)
         arena.postgres.start()
-        before = len(load.answered)
-        eventually(lambda: len(load.answered) > before + 50)
+        before = len(load.returned)
+        eventually(lambda: len(load.returned) > before + 50)
 
     assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
-    arena.expect_success(*load.answered)
-    # The others were refused, or stored without an answer: then they are done too.
+    arena.expect_success(*load.returned)
+    # The others were refused, or stored without a response: then they are done too.
     arena.expect_rest(one.key for one in load.outcomes)
 
 
@@ -278,14 +278,14 @@ def test_a_service_that_is_rolled_under_load_costs_nothing(arena: Arena, service
     runner = arena.runner(lease_seconds=LONG_LEASE_SECONDS)
 
     with Load(arena.submissions()) as load:
-        eventually(lambda: len(load.answered) > 50)
+        eventually(lambda: len(load.returned) > 50)
         assert arena.stack.processes[service].stop() == 0
         arena.start(service)
-        before = len(load.answered)
-        eventually(lambda: len(load.answered) > before + 50)
+        before = len(load.returned)
+        eventually(lambda: len(load.returned) > before + 50)
 
     assert load.codes <= {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
-    arena.expect_success(*load.answered)
+    arena.expect_success(*load.returned)
     arena.expect_rest(one.key for one in load.outcomes)
     assert runner.stop() == 0
 

@@ -1,6 +1,6 @@
 """What happens to reserved money when something dies: the rows about holds of the table in docs/reliability.md.
 
-In each test a process dies at that very line, and whoever goes on finds the hold that is there. A hold ends once: with
+In each test a process dies at that very line, and its successor finds the hold. A hold ends once: with
 its job, charged or not, or because no job came to it.
 """
 
@@ -34,7 +34,7 @@ _SOON = {"JOBS_HOLD_ORPHAN_SECONDS": "3"}
 
 
 def _die_before_the_insert(arena: Arena, request: CreateJobRequest) -> HoldRow:
-    """Has the jobs service die when the money is reserved and the job is not stored; answers the hold."""
+    """Has the jobs service die when the money is reserved and the job is not stored; returns the hold."""
     jobs = arena.arm("jobs", "jobs.submit.before_insert")
     assert refusal(lambda: arena.stack.submit(request)) is not None
     expect_death(jobs)
@@ -66,7 +66,7 @@ def _retry(arena: Arena, job_id: str) -> Job:
 
 
 def _expect_success_with(arena: Arena, hold: HoldRow) -> None:
-    """Waits until the job of a hold is done, and looks that it is this hold that paid for it, and the only one."""
+    """Wait until the job of a hold is done, and look that it is this hold that paid for it, and the only one."""
     assert hold.job_id is not None
     arena.runner()
     arena.expect_success(hold.job_id)
@@ -263,7 +263,7 @@ def test_a_release_that_was_made_and_not_answered_is_asked_for_again_and_made_on
     assert arena.holds(job_id) == [released]
 
 
-# the insert is committed, and PostgreSQL's answer is lost
+# the insert is committed, and PostgreSQL's response is lost
 
 
 def test_a_submission_whose_commit_was_not_answered_is_replayed_and_charged_once(arena: Arena) -> None:

@@ -20,7 +20,7 @@ IN_CI = {
     "a job's row is locked",
     "a job has a value of a later release",
     "a key of another type has the name of another list",
-    "the wallets service is away",
+    "the wallets service is unavailable",
 }
 
 

@@ -22,7 +22,7 @@ SHORT = "INSUFFICIENT_FUNDS: 0 are available"
 
 @dataclass
 class Case:
-    """Books in order, to be broken: Ada pays for what succeeds, Bob has nothing and may be told so."""
+    """Books in order, to be broken: Ada pays for what succeeds, Bob has nothing and may learn that."""
 
     jobs: dict[str, JobRow] = field(default_factory=dict)
     wallets: dict[str, WalletRow] = field(default_factory=dict)
@@ -325,7 +325,7 @@ def _see_another_end(case: Case) -> None:
         (_charge_without_a_job, "no job is no job and was charged"),
         (_forget_a_deduction, "slow (slow) was charged 0 times"),
         (_charge_too_little, "slow (slow) costs 7, says 7 and was charged 6"),
-        (_charge_somebody_else, "was charged to the wallet of somebody else"),
+        (_charge_somebody_else, "was charged to another customer's wallet"),
         (_leave_a_gap, "number 5 stands where 4 should"),
         (_miscalculate, "after number 4 the balance is 91, not 90"),
         (_change_the_balance, "the balance is 91, the statement says 90"),

@@ -12,7 +12,7 @@ LIMIT_SECONDS = 5.0
 
 
 class Echo:
-    """A server that answers each line in capital letters, and keeps what it got."""
+    """A server that returns each line in capital letters, and keeps what it got."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []

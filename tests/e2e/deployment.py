@@ -63,7 +63,7 @@ def exec_form(arguments: str) -> list[str]:
 
 
 def copy_from_context(arguments: str, target: Path) -> None:
-    """Does what COPY does: brings what .dockerignore lets through into a folder."""
+    """Do what COPY does: brings what .dockerignore lets through into a folder."""
     *sources, destination = (each for each in arguments.split() if not each.startswith("--chmod="))
     for source in sources:
         files = [path for path in _files(ROOT / source) if not is_ignored(path.relative_to(ROOT).as_posix())]

@@ -11,13 +11,13 @@ from innosystem.runner import JobContext, JobError, handler
 
 @handler("e2e.double")
 async def double(value: Any) -> Any:
-    """Answers twice the number."""
+    """Return twice the number."""
     return {"doubled": value["n"] * 2}
 
 
 @handler("e2e.thread")
 def in_thread(value: Any, job: JobContext) -> Any:
-    """Answers from a thread."""
+    """Return from a thread."""
     return {"n": value["n"], "job_id": job.job_id, "request_id": job.request_id}
 
 
@@ -31,13 +31,13 @@ async def fails(value: Any) -> Any:
 
 @handler("e2e.nul")
 async def nul(_: Any) -> Any:
-    """Answers what `jsonb` refuses."""
+    """Return what `jsonb` refuses."""
     return {"text": "a\0b"}
 
 
 @handler("e2e.waits")
 async def waits(value: Any) -> Any:
-    """Begins, says so by a file, and goes on when another file is there."""
+    """Begins, says so by a file, and continues when another file is there."""
     folder = Path(value["folder"])
     (folder / f"begun-{value['n']}").touch()
     while not (folder / "go").exists():  # noqa: ASYNC110 - a file can only be looked for
@@ -56,14 +56,14 @@ async def poison(value: Any) -> None:
 
 @handler("e2e.naps")
 async def naps(value: Any) -> Any:
-    """Takes some time."""
+    """Take some time."""
     await asyncio.sleep(value["seconds"])
     return value["n"]
 
 
 @handler("e2e.kills")
 async def kills(value: Any, job: JobContext) -> None:
-    """Notes in which process it is, and kills that."""
+    """Note in which process it is, and kills that."""
     await asyncio.sleep(value["seconds"])
     with Path(value["kills"]).open("a") as noted:  # noqa: ASYNC230 - a line
         noted.write(f"{job.job_id} {os.getpid()}\n")

@@ -29,7 +29,7 @@ class Load:
         """Begins with the block.
 
         Args:
-            call: Makes a new call and answers what it is known by, and the call to be made.
+            call: Makes a new call and returns what it is known by, and the call to be made.
         """
         self._call = call
         self._stopping = threading.Event()
@@ -37,8 +37,8 @@ class Load:
         self.outcomes: list[Outcome] = []
 
     @property
-    def answered(self) -> list[str]:
-        """The calls that were answered."""
+    def returned(self) -> list[str]:
+        """The calls that were returned."""
         return [one.key for one in self.outcomes if one.error is None]
 
     @property

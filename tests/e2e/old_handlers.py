@@ -7,5 +7,5 @@ from innosystem.runner import handler
 
 @handler("e2e.old")
 async def old(_: Any) -> Any:
-    """Answers nothing."""
+    """Return nothing."""
     return None

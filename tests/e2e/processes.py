@@ -20,7 +20,7 @@ _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_", "LOG_")
 
 
 def eventually(look: Callable[[], T], *, limit_seconds: float = LIMIT_SECONDS) -> T:
-    """Looks again and again until something true is found, and answers it; fails after the limit."""
+    """Check repeatedly until something true is found, and return it; fail after the limit."""
     until = time.monotonic() + limit_seconds
     while not (found := look()):
         assert time.monotonic() < until, f"not within {limit_seconds:g} s: {found!r}"
@@ -32,7 +32,7 @@ class Process:
     """One process of the platform, with its output in files."""
 
     def __init__(self, module: str, *arguments: str, environment: Mapping[str, str], folder: Path) -> None:
-        """Starts it.
+        """Start it.
 
         Args:
             module: What `python -m` runs.
@@ -82,7 +82,7 @@ class Process:
         return [entry for entry in entries if wanted.items() <= entry.items()]
 
     def logged(self, event: str, **values: Any) -> dict[str, Any]:
-        """Waits for such a line; fails if the process ends without it."""
+        """Wait for such a line; fail if the process ends without it."""
 
         def look() -> list[dict[str, Any]]:
             ended = not self.running
@@ -93,20 +93,20 @@ class Process:
         return eventually(look)[0]
 
     def send(self, number: signal.Signals) -> None:
-        """Sends it a signal."""
+        """Send it a signal."""
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Waits for its end; answers its exit status."""
+        """Wait for its end; return its exit status."""
         return self._process.wait(LIMIT_SECONDS)
 
     def stop(self) -> int:
-        """Ends it by SIGTERM; answers its exit status."""
+        """End it by SIGTERM; return its exit status."""
         self.send(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """Ends it whatever it does."""
+        """End it whatever it does."""
         if self.running:
             self._process.kill()
         with suppress(subprocess.TimeoutExpired):

@@ -39,7 +39,7 @@ class Replicas:
     _addresses: dict[str, str] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
-        """Starts these together, and waits until each is ready. A service listens where it did before."""
+        """Start these together, and wait until each is ready. A service listens where it did before."""
         for name in names:
             service, _, _ = name.partition("-")
             module = "innosystem.runner" if service == "runner" else f"services.{service}"
@@ -61,7 +61,7 @@ class Replicas:
         return "ipv4:" + ",".join(self._addresses[name] for name in replicas(service))
 
     def close(self) -> None:
-        """Ends all that runs."""
+        """End all that runs."""
         for processes in self.history.values():
             processes[-1].kill()
 

@@ -78,7 +78,7 @@ class Stack:
         return settings
 
     def start(self, *services: str, **settings: str) -> None:
-        """Starts services one after the other, each until it serves."""
+        """Start services one after the other, each until it serves."""
         for service in services:
             environment = self.environment(service) | settings
             process = Process(f"services.{service}", environment=environment, folder=self.folder)
@@ -86,7 +86,7 @@ class Stack:
             self.addresses[service] = process.logged("serving")["address"]
 
     def start_runner(self, handlers: str, **settings: str) -> Process:
-        """Starts a runner with a module of handlers, until it is ready."""
+        """Start a runner with a module of handlers, until it is ready."""
         environment = {
             **self._queue(),
             "JOBS_ADDRESS": self.addresses["jobs"],
@@ -102,12 +102,12 @@ class Stack:
         return {"REDIS_URL": self.redis_url, "REDIS_KEY_PREFIX": self.key_prefix}
 
     def restart(self, service: str) -> None:
-        """Stops a service and starts it again where it was."""
+        """Stop a service and start it again where it was."""
         assert self.processes[service].stop() == 0
         self.start(service)
 
     def close(self) -> None:
-        """Ends all that runs."""
+        """End all that runs."""
         self._opened.close()
         for process in self.processes.values():
             process.kill()
@@ -128,8 +128,8 @@ class Stack:
         """What the health service of a service says."""
         stub = health_pb2_grpc.HealthStub(self.channel(service))
         request = health_pb2.HealthCheckRequest(service=name)
-        answer = stub.Check(request, timeout=_TIMEOUT_SECONDS)  # type: ignore[attr-defined] # untyped
-        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+        response = stub.Check(request, timeout=_TIMEOUT_SECONDS)  # type: ignore[attr-defined] # untyped
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(response.status))
 
     @property
     def jobs(self) -> JobServiceStub:
@@ -152,25 +152,25 @@ class Stack:
         return WalletServiceStub(self.channel("wallets"))
 
     def customer(self) -> str:
-        """Makes a customer."""
+        """Create a customer."""
         request = new_customer()
         self.customers.CreateCustomer(request, timeout=_TIMEOUT_SECONDS)
         return request.customer_id
 
     def paying_customer(self) -> str:
-        """Makes a customer with money enough."""
+        """Create a customer with money enough."""
         customer_id = self.customer()
         self.wallet(customer_id, 1_000_000)
         return customer_id
 
     def wallet(self, customer_id: str, cents: int = 0) -> wallet_pb2.Wallet:
-        """Makes a wallet with money in it."""
+        """Create a wallet with money in it."""
         create = wallet_service_pb2.CreateWalletRequest(wallet_id=str(uuid4()), customer_id=customer_id)
         wallet = self.wallets.CreateWallet(create, timeout=_TIMEOUT_SECONDS).wallet
         return self.wallets.Credit(new_credit(wallet, cents), timeout=_TIMEOUT_SECONDS).wallet if cents else wallet
 
     def job_type(self, processing_logic_id: str, **values: Any) -> str:
-        """Makes a job type that costs 5 cents; answers its name."""
+        """Create a job type that costs 5 cents; return its name."""
         job_type = job_type_pb2.JobType(
             **{
                 "id": str(uuid4()),
@@ -185,12 +185,12 @@ class Stack:
         return self.job_types.CreateJobType(request, timeout=_TIMEOUT_SECONDS).job_type.name
 
     def submit(self, request: job_service_pb2.CreateJobRequest, request_id: str = "") -> job_pb2.Job:
-        """Submits a job."""
+        """Submit a job."""
         metadata = (("x-request-id", request_id),) if request_id else ()
         return self.jobs.CreateJob(request, timeout=_TIMEOUT_SECONDS, metadata=metadata).job
 
     def job(self, job_id: str) -> job_pb2.Job:
-        """Reads a job."""
+        """Read a job."""
         return self.jobs.GetJob(job_service_pb2.GetJobRequest(job_id=job_id), timeout=_TIMEOUT_SECONDS).job
 
 

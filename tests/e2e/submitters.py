@@ -1,4 +1,4 @@
-"""Clients that submit jobs one by one or in batches, and repeat under the same ID whatever was not answered."""
+"""Clients that submit jobs one by one or in batches, and repeat under the same ID whatever got no response."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ class Accepted:
     _grown: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def add(self, requests: Sequence[CreateJobRequest]) -> None:
-        """Notes jobs that were accepted."""
+        """Note jobs that were accepted."""
         async with self._grown:
             self.job_ids.update(request.job_id for request in requests)
             self._grown.notify_all()
 
     async def until(self, count: int) -> None:
-        """Waits until so many jobs were accepted."""
+        """Wait until so many jobs were accepted."""
         async with self._grown:
             await self._grown.wait_for(lambda: len(self.job_ids) >= count)
 
@@ -44,7 +44,7 @@ class Accepted:
 async def one_by_one(
     platform: Innosystem, requests: Sequence[CreateJobRequest], accepted: Accepted, *, callers: int
 ) -> None:
-    """Submits jobs by CreateJob, some at the same time."""
+    """Submit jobs by CreateJob, some at the same time."""
     waiting = iter(requests)
 
     async def caller() -> None:
@@ -62,7 +62,7 @@ async def one_by_one(
 async def in_batches(
     platform: Innosystem, requests: Sequence[CreateJobRequest], accepted: Accepted, *, size: int
 ) -> None:
-    """Submits jobs by BatchCreateJobs, one batch after the other."""
+    """Submit jobs by BatchCreateJobs, one batch after the other."""
     for start in range(0, len(requests), size):
         left = requests[start : start + size]
         while left:
@@ -86,15 +86,15 @@ async def _accepted(platform: Innosystem, request: CreateJobRequest) -> bool:
 
 
 async def _undecided(platform: Innosystem, requests: Sequence[CreateJobRequest]) -> Sequence[CreateJobRequest]:
-    """Submits a batch; answers those of which it is not known whether they were accepted."""
+    """Submit a batch; return those of which it is not known whether they were accepted."""
     try:
-        answer = await platform.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests))
+        response = await platform.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests))
     except grpc.aio.AioRpcError as error:
         if error.code() not in _UNDECIDED:
             raise
         return requests
     undecided = []
-    for request, result in zip(requests, answer.results, strict=True):
+    for request, result in zip(requests, response.results, strict=True):
         if not result.HasField("error"):
             continue
         refusal = error_from_status(result.error)

@@ -27,8 +27,8 @@ def stack(tmp_path: Path, fresh_database: Callable[[str], str]) -> Iterator[Stac
 def read(stack: Stack) -> dict[str, float]:
     """The gauges of the books, by what is after the prefix and by currency."""
     address = stack.processes["wallets"].logged("metrics")["address"]
-    with urlopen(f"http://{address}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    with urlopen(f"http://{address}/metrics", timeout=10) as response:
+        text = response.read().decode()
     return {
         ":".join([sample.name.removeprefix("innosystem_wallets_"), *sample.labels.values()]): sample.value
         for family in text_string_to_metric_families(text)

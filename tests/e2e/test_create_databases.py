@@ -24,7 +24,7 @@ from tools.local.embedded import EmbeddedPostgres
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SCRIPT = DEPLOY / "postgres" / "create-databases.sh"
-#: What deploy/.env.example asks for is letters and digits; by hand somebody may choose better ones.
+#: What deploy/.env.example asks for is letters and digits; by hand someone may choose better ones.
 SECRET = "it's $(date) \"; DROP ROLE jobs; -- \\ %"
 PASSWORDS = {
     f"{service.upper()}_{kind}_PASSWORD": f"{service}-{kind}-{SECRET}"
@@ -53,24 +53,24 @@ class Server:
         return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, role: str, password: str, database: str) -> psycopg.Connection:
-        """Connects as whoever deploys does, with a password."""
+        """Connect as a deployment does, with a password."""
         return psycopg.connect(self.url(role, password, database), autocommit=True)
 
     def superuser(self) -> psycopg.Connection:
-        """Connects as the superuser."""
+        """Connect as the superuser."""
         return self.connect("postgres", self.password, "postgres")
 
     def owner(self, service: str) -> psycopg.Connection:
-        """Connects as the owner of a service's database."""
+        """Connect as the owner of a service's database."""
         return self.connect(service, PASSWORDS[f"{service.upper()}_DATABASE_PASSWORD"], service)
 
     def service(self, service: str, database: str | None = None) -> psycopg.Connection:
-        """Connects as the role of a service, to its own database if none is named."""
+        """Connect as the role of a service, to its own database if none is named."""
         password = PASSWORDS[f"{service.upper()}_SERVICE_PASSWORD"]
         return self.connect(f"{service}_service", password, database or service)
 
     def create(self, passwords: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-        """Runs the script as README.md says."""
+        """Run the script as README.md says."""
         program = psql()
         assert program is not None
         settings = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGPASSWORD": self.password}
@@ -85,7 +85,7 @@ class Server:
         )
 
     def innosystem(self, *arguments: str) -> str:
-        """Runs a command as the owners, for the roles of the services."""
+        """Run a command as the owners, for the roles of the services."""
         urls = {}
         for service in SERVICES:
             prefix = f"{service.upper()}_DATABASE"
@@ -133,7 +133,7 @@ def server() -> Iterator[Server]:
 
 
 def of_0_1_0(server: Server) -> None:
-    """Makes what the script of 0.1.0 made: a role and a database a service, and tables by that role."""
+    """Create what the script of 0.1.0 made: a role and a database a service, and tables by that role."""
     with server.superuser() as connection:
         for service in SERVICES:
             password = PASSWORDS[f"{service.upper()}_DATABASE_PASSWORD"]

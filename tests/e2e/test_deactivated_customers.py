@@ -34,7 +34,7 @@ def test_the_jobs_service_is_told_of_a_deactivation(stack: Stack) -> None:
     assert submit() == "CUSTOMER_INACTIVE"
 
 
-@pytest.mark.parametrize("address", ["redis://127.0.0.1:1/0", ""], ids=["Redis is away", "Redis is not set"])
+@pytest.mark.parametrize("address", ["redis://127.0.0.1:1/0", ""], ids=["Redis is unavailable", "Redis is not set"])
 def test_a_deactivation_that_nobody_is_told_of_counts_when_what_is_remembered_ends(stack: Stack, address: str) -> None:
     stack.start("customers", REDIS_URL=address)
     stack.start("wallets")

@@ -1,4 +1,4 @@
-"""What can be told about the Dockerfile and compose.yaml without starting anything."""
+"""Checks of the Dockerfile and compose.yaml that need no container."""
 
 import re
 import tomllib

@@ -38,7 +38,7 @@ def busy(stack: Stack) -> Stack:
 
 
 def submit_many(stack: Stack, customer_id: str, job_type: str, jobs: int) -> None:
-    """Submits jobs by calls of a thousand."""
+    """Submit jobs by calls of a thousand."""
     for _ in range(0, jobs, 1000):
         requests = [new_job(customer_id, job_type, '{"n": 1}') for _ in range(1000)]
         stack.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=60)

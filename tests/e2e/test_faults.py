@@ -1,4 +1,4 @@
-"""What the services do while something they need is away, and when they are told to stop."""
+"""What the services do while something they need is unavailable, and when they are asked to stop."""
 
 import re
 import socket
@@ -34,7 +34,7 @@ CALL_SECONDS = 20
 
 
 def reading(stack: Stack, service: str) -> Callable[[], object]:
-    """Makes a call that a service can't answer without its database."""
+    """Create a call that a service can't serve without its database."""
     calls: dict[str, Callable[[], object]] = {
         "customers": lambda: stack.customers.ListCustomers(
             customer_service_pb2.ListCustomersRequest(), timeout=CALL_SECONDS
@@ -46,16 +46,16 @@ def reading(stack: Stack, service: str) -> Callable[[], object]:
 
 
 def expect_unavailable(error: InnosystemError | None) -> None:
-    """Looks that an error says that the database is away, and when to try again."""
+    """Check that an error says that the database is unavailable, and when to retry."""
     assert error is not None
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
     assert error.retry_after_seconds
 
 
 def expect_recovery(stack: Stack, service: str, pid: int) -> None:
-    """Waits until a service serves again, and looks that it is the same process."""
+    """Wait until a service serves again, and look that it is the same process."""
     for name in ("", NAMES[service]):
-        eventually(lambda name=name: stack.health(service, name) == "SERVING")  # type: ignore[misc] # bound at once
+        eventually(lambda name=name: stack.health(service, name) == "SERVING")  # type: ignore[misc] # bound immediately
     eventually(lambda: refusal(reading(stack, service)) is None)
     assert stack.processes[service].running
     assert stack.processes[service].pid == pid
@@ -150,7 +150,7 @@ Call = tuple[str, Callable[[], object]]
 
 
 def creating_customers(stack: Stack) -> Callable[[], Call]:
-    """Makes calls that store a customer each."""
+    """Create calls that store a customer each."""
     stub = CustomerServiceStub(stack.retrying_channel("customers"))
 
     def call() -> Call:
@@ -161,7 +161,7 @@ def creating_customers(stack: Stack) -> Callable[[], Call]:
 
 
 def crediting_a_wallet(stack: Stack) -> Callable[[], Call]:
-    """Makes calls that store a transaction each."""
+    """Create calls that store a transaction each."""
     wallet = stack.wallet(str(uuid4()))
     stub = WalletServiceStub(stack.retrying_channel("wallets"))
 
@@ -173,7 +173,7 @@ def crediting_a_wallet(stack: Stack) -> Callable[[], Call]:
 
 
 def submitting_jobs(stack: Stack) -> Callable[[], Call]:
-    """Makes calls that store a job each."""
+    """Create calls that store a job each."""
     customer_id, job_type = stack.paying_customer(), stack.job_type("echo")
     stub = JobServiceStub(stack.retrying_channel("jobs"))
 
@@ -199,15 +199,15 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
     process = stack.processes[service]
 
     with Load(calls(stack)) as load:
-        eventually(lambda: len(load.answered) > 100)
+        eventually(lambda: len(load.returned) > 100)
         assert process.stop() == 0
         eventually(lambda: load.errors)
 
-    # Each call was answered, or refused so that the caller knows to send it again elsewhere.
+    # Each call was returned, or refused so that the caller knows to send it again elsewhere.
     assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
     with psycopg.connect(stack.database_urls[service]) as connection:
         kept = {key for [key] in connection.execute(stored.encode())}
-    assert set(load.answered) <= kept
+    assert set(load.returned) <= kept
     assert [bool(process.lines(event)) for event in ("draining", "stopped")] == [True, True]
     assert not process.lines("unexpected_error")
     assert "Traceback" not in process.output + process.errors

@@ -34,7 +34,7 @@ def grpcurl(*arguments: str, request: Any = None) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
-def answer(*arguments: str, request: Any = None) -> Any:
+def response(*arguments: str, request: Any = None) -> Any:
     done = grpcurl(*arguments, request=request)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -67,7 +67,7 @@ def test_describe_shows_a_method_and_a_message(running: Stack, symbol: str) -> N
 def test_describe_shows_the_comments_of_the_contract(running: Stack) -> None:
     done = grpcurl(running.addresses["jobs"], "describe", "innosystem.jobs.v1.JobService.CreateJob")
 
-    assert "CreateJob accepts a job: from the answer on it is not lost" in done.stdout
+    assert "CreateJob accepts a job. Once the call has returned, the job is not lost" in done.stdout
 
     message = grpcurl(running.addresses["jobs"], "describe", "innosystem.jobs.v1.CreateJobRequest")
     assert "max_cost_cents is the highest price the caller agrees to" in message.stdout
@@ -80,15 +80,15 @@ def test_health_says_serving(running: Stack, service: str) -> None:
     )
     check = (running.addresses[service], "grpc.health.v1.Health/Check")
 
-    assert answer(*check) == {"status": "SERVING"}
-    assert answer(*check, request={"service": f"innosystem.{name}"}) == {"status": "SERVING"}
+    assert response(*check) == {"status": "SERVING"}
+    assert response(*check, request={"service": f"innosystem.{name}"}) == {"status": "SERVING"}
     assert "NotFound" in grpcurl(*check, request={"service": "nobody"}).stderr
 
 
 def test_a_job_is_submitted_and_read(running: Stack) -> None:
     customers, jobs = running.addresses["customers"], running.addresses["jobs"]
     customer_id, job_id = str(uuid4()), str(uuid4())
-    created = answer(
+    created = response(
         customers,
         "innosystem.customers.v1.CustomerService/CreateCustomer",
         request={"customer_id": customer_id, "name": "Ada", "email": f"{customer_id}@example.com"},
@@ -100,11 +100,11 @@ def test_a_job_is_submitted_and_read(running: Stack) -> None:
         "processor_type": "PROCESSOR_TYPE_ASYNC",
         "standard_cost_cents": 5,
     }
-    answer(jobs, "innosystem.jobs.v1.JobTypeService/CreateJobType", request={"job_type": job_type})
+    response(jobs, "innosystem.jobs.v1.JobTypeService/CreateJobType", request={"job_type": job_type})
     wallets, owner = running.addresses["wallets"], {"customer_id": customer_id, "currency": "EUR"}
-    answer(wallets, "innosystem.wallets.v1.WalletService/CreateWallet", request={"wallet_id": str(uuid4()), **owner})
+    response(wallets, "innosystem.wallets.v1.WalletService/CreateWallet", request={"wallet_id": str(uuid4()), **owner})
     credit = {**owner, "amount_cents": 12, "idempotency_key": "the first"}
-    answer(wallets, "innosystem.wallets.v1.WalletService/Credit", request=credit)
+    response(wallets, "innosystem.wallets.v1.WalletService/Credit", request=credit)
     submission = {
         "job_id": job_id,
         "customer_id": customer_id,
@@ -113,14 +113,14 @@ def test_a_job_is_submitted_and_read(running: Stack) -> None:
         "input_json": '{"n": 1}',
     }
 
-    submitted = answer(jobs, "innosystem.jobs.v1.JobService/CreateJob", request=submission)
-    read = answer(jobs, "innosystem.jobs.v1.JobService/GetJob", request={"job_id": job_id})
+    submitted = response(jobs, "innosystem.jobs.v1.JobService/CreateJob", request=submission)
+    read = response(jobs, "innosystem.jobs.v1.JobService/GetJob", request={"job_id": job_id})
 
     assert submitted["job"]["status"] == read["job"]["status"] == "JOB_STATUS_PENDING"
     assert (read["job"]["id"], read["job"]["priority"]) == (job_id, "PRIORITY_HIGH")
     assert read["job"]["inputJson"] == '{"n": 1}'
     assert read["job"]["estimatedCostCents"] == "5"
-    reserved = answer(wallets, "innosystem.wallets.v1.WalletService/GetWallet", request={"owner": owner})
+    reserved = response(wallets, "innosystem.wallets.v1.WalletService/GetWallet", request={"owner": owner})
     assert (reserved["wallet"]["pendingChargesCents"], reserved["wallet"]["availableCents"]) == ("5", "7")
 
 

@@ -1,4 +1,4 @@
-"""Money stays exact with two processes of the wallets service on one database, and when answers are lost."""
+"""Money stays exact with two processes of the wallets service on one database, and when responses are lost."""
 
 import asyncio
 import json
@@ -121,30 +121,30 @@ class Writer:
 
     async def _place(self) -> None:
         requests = [hold(*job) for job in self._random.sample(self._jobs, 10)]
-        answer = await self._stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(requests=requests))
-        self._count(answer.results)
+        response = await self._stub.BatchPlaceHolds(pb.BatchPlaceHoldsRequest(requests=requests))
+        self._count(response.results)
 
     async def _charge_together(self) -> None:
         requests = [self._charge(job) for job in self._random.sample(self._jobs, 10)]
-        answer = await self._stub.BatchDeduct(pb.BatchDeductRequest(requests=requests))
-        self._count(answer.results)
-        done = [one.response for one in answer.results if one.HasField("response")]
+        response = await self._stub.BatchDeduct(pb.BatchDeductRequest(requests=requests))
+        self._count(response.results)
+        done = [one.response for one in response.results if one.HasField("response")]
         self.fresh += [one.transaction.job_id for one in done if not one.replayed]
 
     async def _charge_alone(self) -> None:
         try:
-            answer = await self._stub.Deduct(self._charge(self._random.choice(self._jobs)))
+            response = await self._stub.Deduct(self._charge(self._random.choice(self._jobs)))
         except AioRpcError as failure:
             error = error_from(failure)
             self.reasons[str(failure.code()) if error is None else error.reason] += 1
             return
-        if not answer.replayed:
-            self.fresh.append(answer.transaction.job_id)
+        if not response.replayed:
+            self.fresh.append(response.transaction.job_id)
 
     async def _release(self) -> None:
         requests = [pb.ReleaseHoldRequest(hold_id=hold_id) for *_, hold_id in self._random.sample(self._jobs, 3)]
-        answer = await self._stub.BatchReleaseHolds(pb.BatchReleaseHoldsRequest(requests=requests))
-        self._count(answer.results)
+        response = await self._stub.BatchReleaseHolds(pb.BatchReleaseHoldsRequest(requests=requests))
+        self._count(response.results)
 
     def _charge(self, job: tuple[wallet_pb2.Wallet, str, str]) -> pb.DeductRequest:
         wallet, job_id, hold_id = job
@@ -188,9 +188,9 @@ async def test_of_identical_charges_at_once_on_two_processes_exactly_one_is_fres
     requests = [charge(chosen.choice(wallets), 7, str(uuid4())) for _ in range(WRITERS)]
 
     async def twice(request: pb.DeductRequest) -> list[bool]:
-        answers = await asyncio.gather(*(stub.Deduct(request) for stub in stubs))
-        assert len({answer.transaction.id for answer in answers}) == 1
-        return sorted(answer.replayed for answer in answers)
+        responses = await asyncio.gather(*(stub.Deduct(request) for stub in stubs))
+        assert len({response.transaction.id for response in responses}) == 1
+        return sorted(response.replayed for response in responses)
 
     assert await asyncio.gather(*(twice(request) for request in requests)) == [[False, True]] * WRITERS
     lines = [line for wallet in wallets for line in await statement(stubs[1], wallet)]
@@ -199,7 +199,7 @@ async def test_of_identical_charges_at_once_on_two_processes_exactly_one_is_fres
 
 
 async def within_limit(look: Callable[[], Awaitable[T]]) -> T:
-    """Looks again and again until something true is found."""
+    """Check repeatedly until something true is found."""
     async with asyncio.timeout(LIMIT_SECONDS):
         while not (found := await look()):  # noqa: ASYNC110 - what it waits for is in another process
             await asyncio.sleep(0.02)
@@ -231,11 +231,11 @@ async def test_a_charge_whose_answer_is_lost_is_repeated_by_the_client_and_made_
         assert not call.done()
         link.heal()
         link.reset()
-        answer = await call
+        response = await call
 
-    assert answer.replayed
+    assert response.replayed
     assert link.accepted == 2
     assert link.bytes_swallowed > 0
     [_, line] = await statement(stubs[1], wallet)
-    assert (line.id, line.amount_cents) == (answer.transaction.id, -7)
+    assert (line.id, line.amount_cents) == (response.transaction.id, -7)
     await expect_clean_books(stubs[1], 1)

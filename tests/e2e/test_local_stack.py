@@ -27,7 +27,7 @@ SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
 
 
 def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Popen[str]:
-    """Starts the `innosystem` command, in a process group of its own as a shell does."""
+    """Start the `innosystem` command, in a process group of its own as a shell does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.Popen(
         [sys.executable, "-m", "tools.cli", *map(str, arguments)],
@@ -41,7 +41,7 @@ def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Po
 
 
 def started(folder: Path, cwd: Path, *arguments: str, **settings: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """Starts a stack; answers it and its addresses once it is up."""
+    """Start a stack; return it and its addresses once it is up."""
     stack = command("up", "--folder", folder, *FREE_PORTS, "--json", *arguments, cwd=cwd, **settings)
     assert stack.stdout is not None
     line = stack.stdout.readline()
@@ -50,7 +50,7 @@ def started(folder: Path, cwd: Path, *arguments: str, **settings: str) -> tuple[
 
 
 def ran(cwd: Path, settings: dict[str, str], *arguments: str) -> str:
-    """Runs a command that must succeed; answers what it printed."""
+    """Run a command that must succeed; return what it printed."""
     process = command(*arguments, cwd=cwd, **settings)
     printed, said = process.communicate(timeout=60)
     assert process.returncode == 0, printed + said
@@ -70,7 +70,7 @@ def everything(folder: Path, cwd: Path, settings: dict[str, str]) -> tuple[list[
 
 
 def ended(process: subprocess.Popen[str]) -> int:
-    """Waits for the end of a command; answers its exit status."""
+    """Wait for the end of a command; return its exit status."""
     process.communicate(timeout=60)
     return process.returncode
 

@@ -67,7 +67,7 @@ def stacks(
 
 
 def until(stack: Stack, job_id: str, status: str, billing_status: str) -> None:
-    """Waits until a job has come so far."""
+    """Wait until a job has come so far."""
 
     def come() -> bool:
         job = stack.job(job_id)
@@ -78,7 +78,7 @@ def until(stack: Stack, job_id: str, status: str, billing_status: str) -> None:
 
 
 def start(stack: Stack, before: Mapping[str, str], *names: str) -> None:
-    """Starts services and, last, a runner: those in `before` are of the release before this one."""
+    """Start services and, last, a runner: those in `before` are of the release before this one."""
     for name in names:
         settings = {"PYTHONPATH": before[name]} if name in before else {}
         if name == "runner":

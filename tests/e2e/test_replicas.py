@@ -55,7 +55,7 @@ def client(platform: Replicas) -> Innosystem:
 
 
 async def open_accounts(one: Innosystem) -> list[str]:
-    """Makes customers with money, and the job type; answers the customers' IDs."""
+    """Create customers with money, and the job type; return the customers' IDs."""
     customers = [str(uuid4()) for _ in range(CUSTOMERS)]
     for customer_id in customers:
         email = f"{customer_id}@example.com"
@@ -96,7 +96,7 @@ async def kill_and_restart(platform: Replicas, accepted: Accepted) -> None:
     for number, victim in enumerate(victims, 1):
         await accepted.until(JOBS * number // 6)
         platform.process(victim).kill()
-    # Others go on without them.
+    # Others continue without them.
     await accepted.until(JOBS * 4 // 6)
     await asyncio.to_thread(platform.start, *victims)
 
@@ -109,7 +109,7 @@ def outcomes(platform: Replicas) -> Counter[tuple[str, str]]:
 
 
 def until_settled(platform: Replicas, jobs: int) -> None:
-    """Waits until all jobs are run and charged; fails with what they are."""
+    """Wait until all jobs are run and charged; fail with what they are."""
     eventually(lambda: outcomes(platform)["SUCCEEDED", "CHARGED"] >= jobs, limit_seconds=SETTLED_SECONDS_MAX)
     assert outcomes(platform) == {("SUCCEEDED", "CHARGED"): jobs}
 
@@ -157,7 +157,7 @@ async def test_each_job_is_run_and_charged_once_while_replicas_and_a_runner_are_
 
 
 def check_processes(platform: Replicas) -> None:
-    """Looks that all have worked, and that they end well."""
+    """Check that all have worked, and that they end well."""
     for name in [name for service in SERVICES for name in replicas(service)]:
         assert all(process.lines("call") for process in platform.history[name]), f"{name} was never called"
     for name in RUNNERS:

@@ -44,7 +44,7 @@ def runner(running: Stack) -> Iterator[Process]:
 
 
 def check_ledger(stack: Stack) -> None:
-    """Looks that every charged job has its one deduction, and that every balance is the sum of its statement."""
+    """Check that every charged job has its one deduction, and that every balance is the sum of its statement."""
     urls = stack.database_urls
     with psycopg.connect(urls["jobs"]) as jobs, psycopg.connect(urls["wallets"]) as wallets:
         charged = jobs.execute(
@@ -63,7 +63,7 @@ def check_ledger(stack: Stack) -> None:
 
 
 def settled(stack: Stack, job_id: str) -> job_pb2.Job:
-    """Waits until a job is final and nothing is due any more."""
+    """Wait until a job is final and nothing is due any more."""
     moving = (
         job_pb2.BILLING_STATUS_HELD,
         job_pb2.BILLING_STATUS_UNHELD,
@@ -144,7 +144,7 @@ def test_what_a_wallet_can_not_pay_is_refused_before_it_is_run(running: Stack, r
 
 
 def before_holds(stack: Stack, customer_id: str, queue: str) -> str:
-    """Submits a job, and makes of it one that was submitted before there were holds; it waits in a paused queue."""
+    """Submit a job, and makes of it one that was submitted before there were holds; it waits in a paused queue."""
     stack.jobs.PauseQueue(job_service_pb2.PauseQueueRequest(queue=queue), timeout=15)
     job = stack.submit(new_job(customer_id, stack.job_type("e2e.double", queue=queue), '{"n": 1}'))
     stack.wallets.ReleaseHold(wallet_service_pb2.ReleaseHoldRequest(hold_id=job.hold_id), timeout=15)
@@ -154,7 +154,7 @@ def before_holds(stack: Stack, customer_id: str, queue: str) -> str:
 
 
 def run(stack: Stack, job_id: str, queue: str) -> job_pb2.Job:
-    """Has the job run; answers it when it is settled."""
+    """Has the job run; returns it when it is settled."""
     stack.jobs.ResumeQueue(job_service_pb2.ResumeQueueRequest(queue=queue), timeout=15)
     return settled(stack, job_id)
 

@@ -21,7 +21,7 @@ def cancel(stack: Stack, job_id: str) -> None:
 
 
 async def followed(stack: Stack, job_id: str) -> list[job_pb2.Job]:
-    """Follows a job; when its first state has come the service is started anew, and only then the job goes on."""
+    """Follows a job; when its first state has come the service is started anew, and only then the job continues."""
     states: list[job_pb2.Job] = []
     async with connect(stack.addresses["jobs"]) as channel, asyncio.timeout(LIMIT_SECONDS):
         async for job in watch_job(JobServiceStub(channel), job_id):

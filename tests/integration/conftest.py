@@ -36,7 +36,7 @@ def _grpc_server(loop_thread: LoopThread) -> AioServer:
 
 @pytest.fixture(scope="module")
 def grpc_channel(grpc_create_channel: Callable[..., grpc.Channel]) -> Iterator[grpc.Channel]:
-    """In place of pytest-grpc's. It has gRPC's own limits, as the channels of many clients have: all answers fit."""
+    """In place of pytest-grpc's. It has gRPC's own limits, as the channels of many clients have: all responses fit."""
     with grpc_create_channel() as channel:
         yield promised(channel)
 
@@ -62,5 +62,5 @@ def stored(database_url: str) -> Stored:
 
 @pytest.fixture
 def refused(stored: Stored) -> Refused:
-    """Calls what has to be refused."""
+    """Call what has to be refused."""
     return Refused(stored)

@@ -49,7 +49,7 @@ FREEZE = "import os, signal; 'MORTAL' in os.environ and os.kill(os.getpid(), sig
 
 
 def expire_turn(url: str) -> None:
-    """Makes the turn of who migrates through a pooler one without a sign of life for too long."""
+    """Create the turn of who migrates through a pooler one without a sign of life for too long."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"UPDATE {TURNS} SET expires_at = clock_timestamp()".encode())
 
@@ -63,7 +63,7 @@ class Tree:
         monkeypatch.setattr(Migrations, "versions", property(lambda _: folder))
 
     def add(self, *body: str, head: str = "") -> None:
-        """Adds a revision whose upgrade has these statements."""
+        """Add a revision whose upgrade has these statements."""
         self._number += 1
         before = f"r{self._number - 1}" if self._number > 1 else None
         source = _REVISION.format(number=self._number, before=before, body="\n    ".join(body), head=head)

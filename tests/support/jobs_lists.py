@@ -1,4 +1,4 @@
-"""Lists of job IDs in memory, which can be away, and tell when something happened to them."""
+"""Lists of job IDs in memory, which can be unavailable, and tell when something happened to them."""
 
 import asyncio
 from collections import defaultdict
@@ -19,7 +19,7 @@ class ListsForTests:
         pushed: All IDs that were ever pushed.
         broken: The lists that can't be used.
         attempts: How often something was to be pushed.
-        refusals: How often it was asked for something while it was away.
+        refusals: How often it was asked for something while it was unavailable.
         longest: How long a list has been at most.
     """
 
@@ -69,12 +69,12 @@ class ListsForTests:
         return found
 
     def taken(self, key: ListKey, count: int = 1) -> list[UUID]:
-        """Takes what is to be run next, as a runner does."""
+        """Take what is to be run next, as a runner does."""
         found, self.held[key] = self.held[key][:count], self.held[key][count:]
         return found
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Waits until something that is pushed makes a condition true."""
+        """Wait until something that is pushed makes a condition true."""
         async with asyncio.timeout(LIMIT_SECONDS):
             while not condition():
                 self.happened.clear()

@@ -46,7 +46,7 @@ def nobody() -> None:
 
 
 class QueueForTests:
-    """A queue that only keeps what it is told."""
+    """A queue that only keeps what it is notified."""
 
     def __init__(self) -> None:
         self.full: set[ListKey] = set()
@@ -94,12 +94,12 @@ class UnservedForTests:
 
 
 class WalletsForTests:
-    """A wallets service that answers as it is told to.
+    """A wallets service that returns as it is asked to.
 
     Attributes:
         charged: The charges that were asked for, by call.
         reason: Why charges are declined; empty if they are not.
-        unknown: The jobs of which nothing gets known: the service does not answer.
+        unknown: The jobs of which nothing gets known: the service does not respond.
         holds: What is held, by ID.
         released: The holds that were released.
         poor: The customers that have nothing.
@@ -143,7 +143,7 @@ class WalletsForTests:
         return self._aged(self.holds[wanted.hold_id])
 
     def hold(self, wanted: Reservation, **values: Any) -> Hold:
-        """Holds money as an earlier call did it."""
+        """Hold money as an earlier call did it."""
         asked = {name: getattr(wanted, name) for name in ("job_id", "customer_id", "currency", "amount_cents")}
         known = {"id": wanted.hold_id, "state": HoldState.ACTIVE, "created_at": self.now(), **asked, **values}
         self.holds[wanted.hold_id] = self._aged(Hold(**known, age=timedelta(0)))

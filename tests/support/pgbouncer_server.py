@@ -37,7 +37,7 @@ def find() -> Sequence[str] | None:
 
 @contextmanager
 def running(command: Sequence[str], postgres_folder: str, mode: str, **settings: object) -> Iterator[str]:
-    """Runs one in front of the server whose socket is in a folder.
+    """Run one in front of the server whose socket is in a folder.
 
     Args:
         command: The program.

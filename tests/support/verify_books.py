@@ -138,7 +138,7 @@ class MemoryBooks:
         return [one for one in active if after is None or _position(one) > after][:limit]
 
     async def holds_of(self, hold_ids: Sequence[UUID]) -> Sequence[HoldLine]:
-        """Holds by ID."""
+        """Hold by ID."""
         self._read("holds_of")
         return [one for one in self.hold_lines if one.hold_id in hold_ids]
 

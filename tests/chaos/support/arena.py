@@ -63,7 +63,7 @@ class Arena:
         self.notes_file = self.folder / "notes.jsonl"
 
     def start(self, service: str, *, crash_at: str = "", **changed: str) -> Process:
-        """Starts a service where it was before, and waits until it serves.
+        """Start a service where it was before, and wait until it serves.
 
         Args:
             service: Which.
@@ -83,18 +83,18 @@ class Arena:
         return self.stack.processes[service]
 
     def arm(self, service: str, point: str, **changed: str) -> Process:
-        """Starts a service anew, which will die at a line."""
+        """Start a service anew, which will die at a line."""
         return self.restart(service, crash_at=point, **changed)
 
     def restart(self, service: str, *, crash_at: str = "", **changed: str) -> Process:
-        """Stops a service, and starts it with other settings."""
+        """Stop a service, and start it with other settings."""
         # Should it not stop, it is not what the next test needs.
         self._changed.add(service)
         assert self.stack.processes[service].stop() == 0
         return self.start(service, crash_at=crash_at, **changed)
 
     def runner(self, *, crash_at: str = "", lease_seconds: float = 2, **settings: str) -> Process:
-        """Starts a runner."""
+        """Start a runner."""
         armed = {_CRASH_AT: crash_at} if crash_at else {}
         return self.stack.start_runner(
             HANDLERS,
@@ -102,7 +102,7 @@ class Arena:
         )
 
     def restore(self) -> None:
-        """Ends the runners, and starts the services anew that have died or are others than they were."""
+        """End the runners, and start the services anew that have died or are others than they were."""
         for name, process in list(self.stack.processes.items()):
             if name.startswith("runner"):
                 process.kill()
@@ -126,12 +126,12 @@ class Arena:
             self.stack.wallet(self._customer_id, PAID_IN_CENTS)
         return self._customer_id
 
-    def job_type(self, handler: str = "chaos.answers") -> str:
-        """Makes a job type. Its jobs have one attempt: whatever uses one up by mistake fails the job."""
+    def job_type(self, handler: str = "chaos.returns") -> str:
+        """Create a job type. Its jobs have one attempt: whatever uses one up by mistake fails the job."""
         return self.stack.job_type(handler, standard_cost_cents=COST_CENTS, max_attempts=1)
 
     def request(
-        self, handler: str = "chaos.answers", *, job_type: str = "", customer_id: str = "", **inputs: Any
+        self, handler: str = "chaos.returns", *, job_type: str = "", customer_id: str = "", **inputs: Any
     ) -> CreateJobRequest:
         """A submission, of the handler's type and by the customer with money enough if it does not matter."""
         if not job_type:
@@ -139,15 +139,15 @@ class Arena:
         given = json.dumps({"n": 1, "seconds": 0, **inputs})
         return new_job(customer_id or self.customer(), job_type, given)
 
-    def submit(self, handler: str = "chaos.answers", **inputs: Any) -> str:
-        """Submits a job; answers its ID."""
+    def submit(self, handler: str = "chaos.returns", **inputs: Any) -> str:
+        """Submit a job; return its ID."""
         return self.stack.submit(self.request(handler, **inputs)).id
 
     def submit_many(self, count: int) -> list[str]:
-        """Submits jobs in one call; answers their IDs."""
+        """Submit jobs in one call; return their IDs."""
         requests = [self.request() for _ in range(count)]
-        answer = self.stack.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests), timeout=_CALL_SECONDS)
-        assert all(result.HasField("response") for result in answer.results)
+        response = self.stack.jobs.BatchCreateJobs(BatchCreateJobsRequest(requests=requests), timeout=_CALL_SECONDS)
+        assert all(result.HasField("response") for result in response.results)
         return [request.job_id for request in requests]
 
     def row(self, job_id: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Arena:
         return row["status"], row["billing_status"]
 
     def until(self, job_id: str, status: str, billing_status: str = "HELD") -> dict[str, Any]:
-        """Waits until a job is in a state; answers its row."""
+        """Wait until a job is in a state; return its row."""
         eventually(lambda: self.state(job_id) == (status, billing_status))
         return self.row(job_id)
 
@@ -179,7 +179,7 @@ class Arena:
         return [hold for hold in read_holds(self.stack.database_urls["wallets"]) if hold.job_id == job_id]
 
     def until_released(self, job_id: str) -> HoldRow:
-        """Waits until the one hold of a job is released; answers it."""
+        """Wait until the one hold of a job is released; return it."""
         eventually(lambda: [hold.state for hold in self.holds(job_id)] == ["RELEASED"])
         return self.holds(job_id)[0]
 
@@ -198,7 +198,7 @@ class Arena:
             client.flushall()
 
     def submissions(self) -> Callable[[], tuple[str, Callable[[], object]]]:
-        """Makes calls that submit a job each, and that are repeated as the SDK repeats them."""
+        """Create calls that submit a job each, and that are repeated as the SDK repeats them."""
         stub = JobServiceStub(self.stack.retrying_channel("jobs"))
 
         def submission() -> tuple[str, Callable[[], object]]:
@@ -209,7 +209,7 @@ class Arena:
         return submission
 
     def expect_rest(self, job_ids: Iterable[str]) -> None:
-        """Waits until nothing moves any more, and looks that those of the jobs that exist were charged once."""
+        """Wait until nothing moves any more, and look that those of the jobs that exist were charged once."""
         books = eventually(lambda: None if unfinished(found := self._books()) else found, limit_seconds=60)
         assert books is not None
         stored = books.jobs.keys() & set(job_ids)
@@ -222,11 +222,11 @@ class Arena:
         return replace(books, holds=tuple(hold for hold in books.holds if hold.job_id in books.jobs))
 
     def until_begun(self, job_id: str, times: int = 1) -> None:
-        """Waits until a handler runs for a job."""
+        """Wait until a handler runs for a job."""
         eventually(lambda: self.executions(job_id) == times)
 
     def expect_success(self, *job_ids: str, held: bool = True) -> None:
-        """Waits for rest, and looks that each job succeeded in its one attempt and was charged once.
+        """Wait for rest, and look that each job succeeded in its one attempt and was charged once.
 
         Args:
             job_ids: Which.
@@ -248,6 +248,6 @@ class Arena:
 
 
 def expect_death(process: Process) -> None:
-    """Waits until a process has died by SIGKILL."""
+    """Wait until a process has died by SIGKILL."""
     eventually(lambda: not process.running)
     assert process.wait() == -signal.SIGKILL

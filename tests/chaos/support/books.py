@@ -106,7 +106,7 @@ class Books:
 
 
 def read_books(database_urls: Mapping[str, str], redis_url: str) -> Books:
-    """Reads everything."""
+    """Read everything."""
     with psycopg.connect(database_urls["jobs"]) as connection:
         jobs = connection.cursor(row_factory=class_row(JobRow)).execute(_JOBS).fetchall()
     with psycopg.connect(database_urls["wallets"]) as connection:

@@ -1,4 +1,4 @@
-"""Calls that are repeated, the same, until they are answered."""
+"""Calls that are repeated, the same, until they get a response."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ T = TypeVar("T")
 CALL_SECONDS = 5.0
 PAUSE_SECONDS = 0.2
 
-# The call may not have arrived, or its answer may not: it is made again. Anything else is an answer.
+# The call may not have arrived, or its response may not: it is made again. Anything else is an response.
 _UNDECIDED = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -29,7 +29,7 @@ _UNDECIDED = frozenset(
 
 
 class Calls:
-    """Knows an answer from a failure.
+    """Knows an response from a failure.
 
     Attributes:
         failures: How often calls failed, by what they said.
@@ -38,11 +38,11 @@ class Calls:
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
 
-    async def until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def until_returned(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeats a call.
 
         Raises:
-            InnosystemError: If that is the answer.
+            InnosystemError: If that is the response.
         """
         while True:
             try:
@@ -53,7 +53,7 @@ class Calls:
                 await asyncio.sleep(pause_seconds(failure))
 
     def is_answer(self, failure: InnosystemError) -> bool:
-        """Counts a failure; answers whether there is no point in the same call again."""
+        """Count a failure; return whether there is no point in the same call again."""
         self.failures[failure.reason or failure.code.name] += 1
         return not is_undecided(failure)
 

@@ -1,4 +1,4 @@
-"""A way to PostgreSQL on which the answer to one COMMIT gets lost: it took effect, and its client can't know."""
+"""A way to PostgreSQL on which the response to one COMMIT is lost: it took effect, and its client can't know."""
 
 import asyncio
 import threading
@@ -12,15 +12,15 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class LossyWay:
-    """Hands connections on, until the one that wrote something is answered that it is committed: it breaks off then.
+    """Hands connections on, until the one that wrote something is returned that it is committed: it breaks off then.
 
     Attributes:
         port: Where it listens.
-        lost: Set when an answer was lost.
+        lost: Set when an response was lost.
     """
 
     def __init__(self, upstream: Path) -> None:
-        """Describes it; `open` opens it.
+        """Describe it; `open` opens it.
 
         Args:
             upstream: PostgreSQL's socket.
@@ -31,12 +31,12 @@ class LossyWay:
         self.lost = threading.Event()
 
     def lose_commit_of(self, text: str) -> None:
-        """Loses the answer to the next COMMIT on a connection that has sent this text."""
+        """Loses the response to the next COMMIT on a connection that has sent this text."""
         self._wanted = text.encode()
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Listens in a thread of its own."""
+        """Listen in a thread of its own."""
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="lossy-way")
         thread.start()

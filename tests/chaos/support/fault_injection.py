@@ -57,7 +57,7 @@ class Inflictor:
     """
 
     def __init__(self, platform: Platform, jobs: "JobServiceAsyncStub", load: Load) -> None:
-        """Takes the platform, a client of the jobs service for completions that come late, and who submits jobs."""
+        """Take the platform, a client of the jobs service for completions that come late, and who submits jobs."""
         self.done: Counter[str] = Counter()
         self.late_completions: Counter[str] = Counter()
         self.complaints: list[str] = []
@@ -226,7 +226,7 @@ class Inflictor:
             link.heal()
 
     async def _complete_late(self, fault: Fault) -> None:
-        """Reports results under leases that have ended meanwhile, as a frozen runner does that comes back."""
+        """Report results under leases that have ended meanwhile, as a frozen runner does that comes back."""
         member = self._platform.members[fault.target]
         async with member.turn:
             member.freeze()
@@ -248,10 +248,12 @@ class Inflictor:
         for _ in range(_LATE_TRIES):
             request = job_service_pb2.CompleteJobsRequest(completions=left)
             try:
-                answer = await self._jobs.CompleteJobs(request, timeout=_CALL_SECONDS)
+                response = await self._jobs.CompleteJobs(request, timeout=_CALL_SECONDS)
             except grpc.RpcError:
                 continue
-            left = [one for one, result in zip(left, answer.results, strict=True) if not self._is_decided(one, result)]
+            left = [
+                one for one, result in zip(left, response.results, strict=True) if not self._is_decided(one, result)
+            ]
             if not left:
                 return
             await asyncio.sleep(PAUSE_SECONDS)

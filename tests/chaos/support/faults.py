@@ -89,7 +89,7 @@ class Fault:
 
 
 def schedule(seed: int, *, for_seconds: float, every_seconds: float, quiet_seconds: float = 2.0) -> list[Fault]:
-    """Deals faults from a shuffled deck of all sorts, again and again: in a short run too there is something of each.
+    """Deals faults from a shuffled deck of all sorts, repeatedly: in a short run too there is something of each.
 
     Args:
         seed: Where chance comes from.

@@ -23,7 +23,7 @@ class Figures:
         rescues: How often a job lost its runner.
         requeues: How many IDs the reconciler pushed again.
         replays: Repeated calls that found their work done: submissions, and charges of runners.
-        late_completions: What completions under leases that had passed were answered.
+        late_completions: What completions under leases that had passed were returned.
         repeated: Executions beyond what the handlers ask for, by reason.
         failures: How often calls of the load failed, by what they said.
         longest_seconds: The longest time from acceptance (or run_at) to the end of a job.
@@ -73,7 +73,7 @@ class Figures:
 
 
 def figures(evidence: Evidence, load: Load, inflictor: Inflictor, platform: Platform) -> Figures:
-    """Counts."""
+    """Count."""
     rows = evidence.books.jobs
     repeated: Counter[str] = Counter()
     for job_id, submission in evidence.submissions.items():

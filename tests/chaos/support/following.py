@@ -26,7 +26,7 @@ from tests.chaos.support.money import Money
 from tests.chaos.support.oracle import INSUFFICIENT_FUNDS
 from tests.chaos.support.submissions import Submission
 
-# How often somebody looks whether a job has ended, or whether there is money now.
+# How often to check whether a job has ended, or whether money is available now.
 LATER_SECONDS = 1.0
 
 _BATCH = 1000
@@ -38,7 +38,7 @@ class Followers:
     """Those who care for jobs after their submission.
 
     Attributes:
-        complaints: Answers that should not have been given.
+        complaints: Responses that should not have been given.
     """
 
     def __init__(self, clients: Innosystem, calls: Calls, money: Money) -> None:
@@ -48,11 +48,11 @@ class Followers:
         self.complaints: list[str] = []
 
     async def take_back(self, submission: Submission, after_seconds: float) -> None:
-        """Cancels a job after some time, and has it run again if it is one of those."""
+        """Cancel a job after some time, and has it run again if it is one of those."""
         await asyncio.sleep(after_seconds)
         request = CancelJobRequest(job_id=submission.job_id, reason="chaos")
         try:
-            await self._calls.until_answered(lambda: self._clients.jobs.CancelJob(request, timeout=CALL_SECONDS))
+            await self._calls.until_returned(lambda: self._clients.jobs.CancelJob(request, timeout=CALL_SECONDS))
             submission.cancellation = "cancelled"
             if submission.run_again:
                 await self.run_again(submission)
@@ -67,19 +67,19 @@ class Followers:
         waiting = JobFilter(filter=f'customer_id = "{customer_id}" AND status = PENDING', limit=_BATCH)
         while True:
             request = BatchCancelJobsRequest(filter=waiting, reason="chaos")
-            answer = await self._calls.until_answered(
+            response = await self._calls.until_returned(
                 partial(self._clients.jobs.BatchCancelJobs, request, timeout=CALL_SECONDS)
             )
-            if not answer.next_page_token:
+            if not response.next_page_token:
                 return
-            waiting.page_token = answer.next_page_token
+            waiting.page_token = response.next_page_token
 
     async def run_again(self, submission: Submission) -> None:
         """Has a job run again once it has ended without success."""
         request = GetJobRequest(job_id=submission.job_id)
         while True:
             job = (
-                await self._calls.until_answered(lambda: self._clients.jobs.GetJob(request, timeout=CALL_SECONDS))
+                await self._calls.until_returned(lambda: self._clients.jobs.GetJob(request, timeout=CALL_SECONDS))
             ).job
             if job.status == JOB_STATUS_SUCCEEDED:
                 submission.retried = "too late"
@@ -92,14 +92,14 @@ class Followers:
             await asyncio.sleep(LATER_SECONDS)
 
     async def _retried(self, submission: Submission) -> bool:
-        """Asks once; answers whether that was the last word."""
+        """Asks once; returns whether that was the last word."""
         submission.retries += 1
         try:
             request = RetryJobRequest(job_id=submission.job_id, retry_count=submission.retry_count)
             await self._clients.jobs.RetryJob(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
             failure = read(error)
-            # Its hold is still to be released, or an earlier call that was not answered has it run already.
+            # Its hold is still to be released, or an earlier call that got no response has it run already.
             if not self._calls.is_answer(failure) or failure.reason == "JOB_NOT_RETRYABLE":
                 return False
             if self._money.comes_again(submission, failure):

@@ -16,7 +16,7 @@ from tests.chaos.support.notes import BEGUN, KILLS, RAISED, RETURNED, STOPPED, n
 
 @contextmanager
 def noted(job: JobContext) -> Iterator[None]:
-    """Notes one execution."""
+    """Note one execution."""
     note(BEGUN, job.job_id, job.attempt)
     try:
         yield
@@ -29,16 +29,16 @@ def noted(job: JobContext) -> Iterator[None]:
     note(RETURNED, job.job_id, job.attempt)
 
 
-@handler("chaos.answers")
-async def answers(value: Any, job: JobContext) -> Any:
-    """Answers at once."""
+@handler("chaos.returns")
+async def returns(value: Any, job: JobContext) -> Any:
+    """Return immediately."""
     with noted(job):
         return expected_output(value)
 
 
 @handler("chaos.takes")
 async def takes(value: Any, job: JobContext) -> Any:
-    """Answers after some time, in a coroutine."""
+    """Return after some time, in a coroutine."""
     with noted(job):
         await asyncio.sleep(value["seconds"])
         return expected_output(value)
@@ -46,7 +46,7 @@ async def takes(value: Any, job: JobContext) -> Any:
 
 @handler("chaos.thread")
 def in_thread(value: Any, job: JobContext) -> Any:
-    """Answers after some time, in a thread."""
+    """Return after some time, in a thread."""
     with noted(job):
         time.sleep(value["seconds"])
         return expected_output(value)
@@ -54,7 +54,7 @@ def in_thread(value: Any, job: JobContext) -> Any:
 
 @handler("chaos.process", process=True)
 def in_process(value: Any, job: JobContext) -> Any:
-    """Answers after some time, in a process."""
+    """Return after some time, in a process."""
     with noted(job):
         time.sleep(value["seconds"])
         return expected_output(value)
@@ -103,7 +103,7 @@ async def snoozes(value: Any, job: JobContext) -> Any:
 
 @handler("chaos.waits")
 async def waits(value: Any, job: JobContext) -> Any:
-    """Answers when there is a file."""
+    """Return when there is a file."""
     with noted(job):
         while not Path(value["until"]).exists():  # noqa: ASYNC110, ASYNC240 - a file can only be looked for, and that takes no time
             await asyncio.sleep(0.02)

@@ -37,9 +37,9 @@ class Kind:
         error_types: What the error of a job that did not succeed may be called.
         runs: How often the handler is called when nothing goes wrong, at most.
         seconds: The shortest and the longest time that a handler takes for it; part of the input.
-        waits_seconds: The shortest and the longest time until its run_at; None for a job to be run at once.
+        waits_seconds: The shortest and the longest time until its run_at; None for a job to be run immediately.
         expires_seconds: When it expires; None for the default.
-        cancelled: Whether somebody takes it back at some moment.
+        cancelled: Whether someone takes it back at some moment.
         queue: Where it waits.
     """
 
@@ -66,8 +66,8 @@ class Kind:
 
 
 _ALL = (
-    Kind(name=QUICK, handler="chaos.answers", weight=16),
-    Kind(name=FREE, handler="chaos.answers", cost_cents=0, weight=4),
+    Kind(name=QUICK, handler="chaos.returns", weight=16),
+    Kind(name=FREE, handler="chaos.returns", cost_cents=0, weight=4),
     # Longer than a lease of the runners: it lives by renewals.
     Kind(name="slow", handler="chaos.takes", cost_cents=7, seconds=(0.5, 6), weight=4),
     Kind(name="thread", handler="chaos.thread", processor_type=PROCESSOR_TYPE_SYNC, seconds=(0, 3)),
@@ -83,15 +83,15 @@ _ALL = (
          error_types=frozenset({"TIMEOUT"}), weight=1),
     Kind(name="too-long-process", handler="chaos.process", processor_type=PROCESSOR_TYPE_SYNC, seconds=(30, 30),
          timeout_seconds=1, ends=frozenset({FAILED}), error_types=frozenset({"TIMEOUT"}), weight=1),
-    # A thread can't be stopped: its timeout is reported when it ends, and after a freeze both may be found at once.
+    # A thread can't be stopped: its timeout is reported when it ends, and after a freeze both may be found together.
     Kind(name="too-long-thread", handler="chaos.thread", processor_type=PROCESSOR_TYPE_SYNC, seconds=(3, 3),
          timeout_seconds=1, ends=frozenset({FAILED, SUCCEEDED}), error_types=frozenset({"TIMEOUT"}), weight=1),
-    Kind(name="scheduled", handler="chaos.answers", waits_seconds=(1, 6)),
-    Kind(name="expires", handler="chaos.answers", expires_seconds=8, queue=NOBODYS_QUEUE, ends=frozenset({CANCELLED}),
+    Kind(name="scheduled", handler="chaos.returns", waits_seconds=(1, 6)),
+    Kind(name="expires", handler="chaos.returns", expires_seconds=8, queue=NOBODYS_QUEUE, ends=frozenset({CANCELLED}),
          error_types=frozenset({"EXPIRED"}), runs=0, weight=1),
     Kind(name="taken-back", handler="chaos.takes", seconds=(0, 4), cancelled=True,
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=3),
-    Kind(name="taken-back-scheduled", handler="chaos.answers", waits_seconds=(1, 4), cancelled=True,
+    Kind(name="taken-back-scheduled", handler="chaos.returns", waits_seconds=(1, 4), cancelled=True,
          ends=frozenset({SUCCEEDED, CANCELLED}), error_types=frozenset({"CANCELLED"}), weight=1),
     # These two come by faults. What dies in a process that others have used runs once more before it counts as a death.
     Kind(name=POISON, handler="chaos.kills", ends=frozenset({FAILED}), weight=0, runs=2 * (DEATHS_MAX + 1),
@@ -105,5 +105,5 @@ KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
 
 
 def expected_output(inputs: Mapping[str, Any]) -> Any:
-    """What every handler answers when it succeeds."""
+    """What every handler returns when it succeeds."""
     return {"n": inputs["n"]}

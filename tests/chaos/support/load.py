@@ -1,4 +1,4 @@
-"""Those who submit jobs: each call is repeated, the same, until it is answered."""
+"""Those who submit jobs: each call is repeated, the same, until it gets a response."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ from tests.chaos.support.money import Money
 from tests.chaos.support.submissions import Generator, Submission, job_type
 
 JOBS_PER_SECOND = 12.0
-"""Of all kinds. More than these are quick ones: how many handlers can sleep at once says nothing about the platform."""
+"""Of all kinds. More are quick ones: how many handlers can sleep concurrently says nothing of the platform."""
 
 _TICK_SECONDS = 0.5
 _TOP_UP_SECONDS = 4.0
@@ -56,7 +56,7 @@ class Load:
 
     @property
     def complaints(self) -> list[str]:
-        """Answers that should not have been given, and what went wrong with the load itself."""
+        """Responses that should not have been given, and what went wrong with the load itself."""
         return [*self._broken, *self._followers.complaints]
 
     @property
@@ -71,18 +71,18 @@ class Load:
 
     @property
     def may_be_refused(self) -> frozenset[str]:
-        """The customers who may be told that there is no money, and stay with that."""
+        """The customers who may learn that there is no money, and stay with that."""
         return self._money.may_be_refused
 
     async def prepare(self) -> None:
-        """Makes customers, wallets and job types, before anything goes wrong."""
+        """Create customers, wallets and job types, before anything goes wrong."""
         await self._money.prepare()
         for kind in KINDS.values():
             await self._clients.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type(kind)))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Submits jobs as long as the block runs. What is not answered then is repeated until `finish`."""
+        """Submit jobs as long as the block runs. What gets no response then is repeated until `finish`."""
         submitting, paying = asyncio.create_task(self._submit()), asyncio.create_task(self._pay_in())
         try:
             yield
@@ -110,12 +110,12 @@ class Load:
         return submission
 
     def repeat(self, submission: Submission) -> None:
-        """Go on submitting a job whose first call had no answer."""
+        """Keep submitting a job whose first call had no response."""
         submission.tries += 1
         self._spawn(self._create(submission))
 
     def repeat_credit(self, request: CreditRequest) -> None:
-        """Go on paying in until that is answered."""
+        """Keep paying in until that gets a response."""
         self._spawn(self._money.pay(request))
 
     async def submit_flood(self, count: int) -> None:
@@ -136,13 +136,13 @@ class Load:
         await asyncio.wait([self._spawn(self._followers.cancel_all(self._money.flooding))])
 
     async def finish(self) -> None:
-        """Waits until all calls are answered, and pays in what is missing for that."""
+        """Wait until all calls are returned, and pay in what is missing for that."""
         while self._tasks:
             await self._money.top_up()
             await asyncio.wait(self._tasks, timeout=LATER_SECONDS)
 
     def give_up(self) -> None:
-        """Stops repeating."""
+        """Stop repeating."""
         for task in self._tasks:
             task.cancel()
 
@@ -181,14 +181,14 @@ class Load:
         while True:
             submission.tries += 1
             try:
-                answer = await self._clients.jobs.CreateJob(submission.request, timeout=CALL_SECONDS)
+                response = await self._clients.jobs.CreateJob(submission.request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
                 failure = read(error)
                 if self._refused(submission, failure):
                     return
                 await self._pause(failure, submission)
             else:
-                self._accepted(submission, replayed=answer.replayed)
+                self._accepted(submission, replayed=response.replayed)
                 return
 
     async def _create_batch(self, submissions: Sequence[Submission]) -> None:
@@ -198,7 +198,7 @@ class Load:
                 submission.tries += 1
             request = BatchCreateJobsRequest(requests=[submission.request for submission in left])
             try:
-                answer = await self._clients.jobs.BatchCreateJobs(request, timeout=CALL_SECONDS)
+                response = await self._clients.jobs.BatchCreateJobs(request, timeout=CALL_SECONDS)
             except grpc.aio.AioRpcError as error:
                 failure = read(error)
                 left = [submission for submission in left if not self._refused(submission, failure)]
@@ -206,7 +206,7 @@ class Load:
                 continue
             again: list[Submission] = []
             failures: list[InnosystemError] = []
-            for submission, result in zip(left, answer.results, strict=True):
+            for submission, result in zip(left, response.results, strict=True):
                 if result.HasField("response"):
                     self._accepted(submission, replayed=result.response.replayed)
                 elif not self._refused(submission, failure := error_from_status(result.error)):
@@ -224,7 +224,7 @@ class Load:
         return True
 
     async def _pause(self, failure: InnosystemError, *submissions: Submission) -> None:
-        """Waits before the next try: for money longer than for a server."""
+        """Wait before the next try: for money longer than for a server."""
         short = any(self._money.is_waited_for(one) for one in submissions)
         await asyncio.sleep(LATER_SECONDS if short else pause_seconds(failure))
 

@@ -31,7 +31,7 @@ class Member:
         folder: Path,
         killed: Callable[[], Set[int]] = frozenset,
     ) -> None:
-        """Describes it.
+        """Describe it.
 
         Args:
             name: Such as `jobs-1`.
@@ -60,14 +60,14 @@ class Member:
         return self.history[-1]
 
     def start(self) -> None:
-        """Starts a process."""
+        """Start a process."""
         self._frozen = False
         self.history.append(
             Process(self._module, *self._arguments, environment=self._environment(), folder=self._folder)
         )
 
     async def started(self, event: str) -> dict[str, Any]:
-        """Waits until it says that it has started; answers what it says."""
+        """Wait until it says that it has started; return what it says."""
         return await asyncio.to_thread(self.process.logged, event)
 
     def freeze(self) -> None:
@@ -77,33 +77,33 @@ class Member:
             self.process.send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Lets it go on."""
+        """Lets it continue."""
         if self._frozen and self.process.running:
             self.process.send(signal.SIGCONT)
         self._frozen = False
 
     async def kill(self) -> None:
-        """Ends it as the kernel does."""
+        """End it as the kernel does."""
         await asyncio.to_thread(self.process.kill)
 
     async def roll(self) -> None:
         """Tells it to stop, and starts another."""
         self.thaw()
-        # Whoever is told before it has begun to listen to signals ends by the signal.
+        # A process that gets the signal before it listens for signals is ended by it.
         begun = self.process.lines(LISTENS) or self.process.lines(READY)
         may_end_with = self._may_end_with if begun else (*self._may_end_with, -signal.SIGTERM)
         try:
             status = await asyncio.to_thread(self.process.stop)
         except TimeoutExpired:
-            self.complaints.append(f"{self.name} did not stop when it was told to")
+            self.complaints.append(f"{self.name} did not stop when it was asked to")
             await self.kill()
         else:
             if status not in may_end_with:
-                self.complaints.append(f"{self.name} was told to stop and ended with {status}")
+                self.complaints.append(f"{self.name} was asked to stop and ended with {status}")
         self.start()
 
     def look(self) -> None:
-        """Starts it again if it has ended by itself, and complains."""
+        """Start it again if it has ended by itself, and complains."""
         if self.turn.locked() or self.process.running:
             return
         status = self.process.wait()

@@ -38,7 +38,7 @@ class Money:
         self._missing_cents: dict[str, int] = {}
 
     async def prepare(self) -> None:
-        """Makes customers and wallets."""
+        """Create customers and wallets."""
         others = {"flooding": self.flooding, "neighbour": self.neighbour}
         for name, customer_id in {**self.customers, **others}.items():
             customer = CreateCustomerRequest(customer_id=customer_id, name=name, email=f"{customer_id}@example.com")
@@ -49,7 +49,7 @@ class Money:
 
     @property
     def may_be_refused(self) -> frozenset[str]:
-        """The customer who may be told that there is no money, and stays with that."""
+        """The customer who may learn that there is no money, and stays with that."""
         return frozenset({self.customers[DRY]})
 
     def comes_again(self, submission: Submission, failure: InnosystemError) -> bool:
@@ -71,7 +71,7 @@ class Money:
         self._missing_cents.pop(submission.job_id, None)
 
     async def top_up(self) -> None:
-        """Pays for what is missing just now, so that there is too little again and again."""
+        """Pays for what is missing just now, so that there is repeatedly too little."""
         if missing := sum(self._missing_cents.values()):
             self._missing_cents.clear()
             await self._credit(self.customers[TOPPED_UP], missing)
@@ -83,10 +83,10 @@ class Money:
         await self.pay(request)
 
     async def pay(self, request: CreditRequest) -> None:
-        """Pay in until that is answered. What may have arrived already is counted once, by its key."""
+        """Pay in until that gets a response. What may have arrived already is counted once, by its key."""
         self.credited_cents[request.customer_id] += request.amount_cents
         credit = asyncio.ensure_future(
-            self._calls.until_answered(lambda: self._clients.wallets.Credit(request, timeout=CALL_SECONDS))
+            self._calls.until_returned(lambda: self._clients.wallets.Credit(request, timeout=CALL_SECONDS))
         )
         # Begun is begun: money that may have arrived is not given up on.
         await asyncio.shield(credit)

@@ -1,4 +1,4 @@
-"""One thing is bad, and what has nothing to do with it goes on as before: the oracle of neighbours.
+"""One thing is bad, and what has nothing to do with it continues as before: the oracle of neighbours.
 
 While everything else is well, a customer of its own submits, reads, pays and has jobs picked up, in a steady rhythm.
 First that is measured with nothing wrong; then again under one trouble after the other. None of the calls that have
@@ -201,7 +201,7 @@ async def neighbours(
     Args:
         platform: Everything runs, and nothing is wrong.
         load: The jobs beside.
-        say: Is told the figures.
+        say: Called with the figures.
         seconds: How long each is measured.
         patience: What limits are multiplied by where others use the same machine.
         troubles: Which.

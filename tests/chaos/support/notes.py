@@ -17,7 +17,7 @@ KILLS = "kills"
 
 
 def note(what: str, job_id: str, attempt: int) -> None:
-    """Appends one line. One write of few bytes to a file opened for appending is never torn or mixed up."""
+    """Append one line. One write of few bytes to a file opened for appending is never torn or mixed up."""
     line = json.dumps({"what": what, "job": job_id, "attempt": attempt, "pid": os.getpid(), "at": time.time()})
     file = os.open(os.environ[PLACE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
@@ -42,7 +42,7 @@ class Notes:
 
     @classmethod
     def read(cls, path: Path) -> "Notes":
-        """Reads it; a file that is not there yet has no lines."""
+        """Read it; a file that is not there yet has no lines."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         killed: set[int] = set()
         begun_at: dict[str, float] = {}

@@ -86,12 +86,12 @@ def _may_be_refused(evidence: Evidence, submission: Submission) -> bool:
     if _came_too_late(submission):
         return not stored
     short = submission.refused.startswith(INSUFFICIENT_FUNDS) and submission.kind.cost_cents > 0
-    # An earlier try that was not answered may have been slower, and have found money that was free again by then.
+    # An earlier try that got no response may have been slower, and have found money that was free again by then.
     return short and submission.customer_id in evidence.may_be_refused and (not stored or submission.tries > 1)
 
 
 def _came_too_late(submission: Submission) -> bool:
-    """It could not be submitted before its time was over: that is an answer."""
+    """It could not be submitted before its time was over: that is a response."""
     return submission.kind.expires_seconds is not None and "expires_at" in submission.refused
 
 
@@ -158,7 +158,7 @@ def _about_charge(evidence: Evidence, submission: Submission, made: list[Transac
     if deduction.transaction_id != job.transaction_id:
         yield f"names the transaction {job.transaction_id}, and was charged by {deduction.transaction_id}"
     if wallet is None or deduction.wallet_id != wallet.wallet_id:
-        yield "was charged to the wallet of somebody else"
+        yield "was charged to another customer's wallet"
 
 
 def _about_holds(evidence: Evidence) -> Iterator[str]:

@@ -101,7 +101,7 @@ class Platform:
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, *, window: int = WINDOW) -> AsyncIterator["Platform"]:
-        """Starts everything, and ends it after the block. The folder stays.
+        """Start everything, and end it after the block. The folder stays.
 
         Args:
             folder: Where everything works and logs.
@@ -153,14 +153,14 @@ class Platform:
         return "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
 
     async def watch(self) -> None:
-        """Starts again what ends by itself, and remembers that it did, until it is cancelled."""
+        """Start again what ends by itself, and remembers that it did, until it is cancelled."""
         while True:
             for member in self.members.values():
                 member.look()
             await asyncio.sleep(_WATCH_SECONDS)
 
     def orphans(self) -> list[str]:
-        """Processes of runners that are gone, and that should have gone with them."""
+        """Process of runners that are gone, and that should have gone with them."""
         members = {member.process.pid for member in self.members.values()}
         folders = {str(self._member_folder(runner.name)) for runner in self.runners}
         found = psutil.process_iter(["pid", "ppid", "cwd", "cmdline"])

@@ -1,4 +1,4 @@
-"""A TCP proxy between two processes that can be told to misbehave: late, dead, deaf, or broken off."""
+"""A TCP proxy between two processes that misbehaves on command: late, dead, deaf, or broken off."""
 
 import asyncio
 import socket
@@ -22,16 +22,16 @@ class Flow(Enum):
 
     PASSES = "passes"
     STANDS = "stands"
-    """Nothing passes, either way, and nobody is told. What stands goes on, late, when the link is healed."""
+    """Nothing passes, either way, and nobody is notified. What stands continues, late, when the link is healed."""
     SWALLOWS_REPLIES = "swallows replies"
-    """What the client sends arrives; what the server answers is thrown away."""
+    """What the client sends arrives; what the server returns is thrown away."""
 
 
 class Link:
     """One way to one server: listens on a port of its own and hands connections on."""
 
     def __init__(self, name: str, upstream: Callable[[], Upstream]) -> None:
-        """Describes it; nothing is opened before `start`.
+        """Describe it; nothing is opened before `start`.
 
         Args:
             name: In reports.
@@ -50,12 +50,12 @@ class Link:
         self.bytes_swallowed = 0
 
     async def start(self) -> None:
-        """Listens."""
+        """Listen."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Stops listening, and breaks off what is open."""
+        """Stop listening, and breaks off what is open."""
         if self._server is not None:
             self._server.close()
         self.reset()
@@ -76,17 +76,17 @@ class Link:
         self._flows.clear()
 
     def swallow_replies(self) -> None:
-        """Throws away what the server answers."""
+        """Throws away what the server returns."""
         self._flow = Flow.SWALLOWS_REPLIES
 
     def heal(self) -> None:
-        """Lets everything pass at once again."""
+        """Lets everything pass again without delay."""
         self._flow = Flow.PASSES
         self._delay_seconds = 0.0
         self._flows.set()
 
     def reset(self) -> None:
-        """Breaks off every open connection, on both sides."""
+        """Break off every open connection, on both sides."""
         for connection in self._connections:
             connection.cancel()
 
@@ -98,7 +98,7 @@ class Link:
         try:
             await self._connect(reader, writer)
         except (OSError, asyncio.CancelledError):
-            # Whoever ended it: the client finds its connection broken.
+            # Whichever side ended it, the client finds its connection broken.
             _break_off(writer)
         finally:
             self._connections.discard(task)

@@ -1,4 +1,4 @@
-"""Faults that hit one row: somebody holds its lock, or a later release has written it."""
+"""Faults that hit one row: someone holds its lock, or a later release has written it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ def connect(url: str) -> psycopg.Connection:
 
 @asynccontextmanager
 async def locked_row(url: str, database: str, *, spared: str = _NOBODY) -> AsyncIterator[None]:
-    """Hold the lock of one row, as a transaction does that somebody has left open.
+    """Hold the lock of one row, as a transaction does that someone has left open.
 
     Args:
         url: The database.

@@ -68,13 +68,13 @@ async def run(
     neighbours_patience: float = 1,
     troubles: Sequence[Trouble] = TROUBLES,
 ) -> Result:
-    """Runs the platform under load and faults, and judges it.
+    """Run the platform under load and faults, and judges it.
 
     Args:
         folder: Where everything works and logs; it stays.
         seed: Decides on jobs and faults.
         for_seconds: How long there are faults.
-        say: Is told what happens.
+        say: Called with what happens.
         jobs_per_second: How many jobs are submitted.
         fault_every_seconds: The mean time between two faults.
         neighbours_seconds: How long neighbours are measured under each trouble before; 0 for not at all.
@@ -128,7 +128,7 @@ def _clients(platform: Platform) -> Innosystem:
 async def _inflict(
     inflictor: Inflictor, faults: Sequence[Fault], say: Callable[[str], None], for_seconds: float
 ) -> list[str]:
-    """Has each fault begin at its time, whether those before it are over or not; answers what went wrong with that."""
+    """Has each fault begin at its time, whether those before it are over or not; returns what went wrong with that."""
     began = time.monotonic()
     running: list[asyncio.Task[None]] = []
     for fault in faults:
@@ -141,7 +141,7 @@ async def _inflict(
 
 
 async def _rest(platform: Platform, load: Load) -> tuple[float | None, list[str]]:
-    """Waits until nothing moves any more; answers how long that took, or what moves still."""
+    """Wait until nothing moves any more; return how long that took, or what moves still."""
     began = time.monotonic()
     finishing = asyncio.create_task(load.finish())
     left = ["the load is not done"]
@@ -163,7 +163,7 @@ def _books(platform: Platform) -> Books:
 
 
 def _judge(platform: Platform, load: Load, inflictor: Inflictor) -> Result:
-    """Reads everything once more, and compares."""
+    """Read everything once more, and compare."""
     evidence = Evidence(
         books=_books(platform),
         submissions=load.submissions,
@@ -186,7 +186,7 @@ def _judge(platform: Platform, load: Load, inflictor: Inflictor) -> Result:
 
 
 def _handed_back(platform: Platform) -> Counter[str]:
-    """What runners handed back when they were told to stop, also when they could not tell whether it arrived."""
+    """What runners handed back when they were asked to stop, also when they could not tell whether it arrived."""
     counts: Counter[str] = Counter()
     for process in [process for runner in platform.runners for process in runner.history]:
         # Those whose handlers it stopped, and those that were claimed after that.

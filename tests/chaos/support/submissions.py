@@ -13,7 +13,7 @@ from tests.chaos.support.kinds import KINDS, Kind
 
 _PRIORITIES = (job_type_pb2.PRIORITY_HIGH, job_type_pb2.PRIORITY_MEDIUM, job_type_pb2.PRIORITY_LOW)
 
-# The share of jobs that somebody watches, and of those that end without success that somebody has run again.
+# The share of jobs that someone watches, and of those that end without success that someone has run again.
 _WATCHED = 0.1
 _RUN_AGAIN = 0.3
 
@@ -25,18 +25,18 @@ class Submission:
     Attributes:
         request: What is sent, each time the same.
         cancel_after_seconds: When it is taken back, from its acceptance; None if it is not.
-        accepted: Whether an answer said that it is stored.
-        refused: What another answer said, if it was refused for good.
+        accepted: Whether an response said that it is stored.
+        refused: What another response said, if it was refused for good.
         tries: How often it was sent.
-        replayed: Whether the answer said that an earlier try had stored it.
-        cancellation: `cancelled` or `too late`, as CancelJob answered; empty while there was no answer.
-        watched: Whether somebody watches it to its end.
-        seen: The last status that the watcher was told when the stream ended; empty before.
-        run_again: Whether somebody has it run again when it has ended without success. Nobody watches it then: its
+        replayed: Whether the response said that an earlier try had stored it.
+        cancellation: `cancelled` or `too late`, as CancelJob returned; empty while no response came.
+        watched: Whether someone watches it to its end.
+        seen: The last status that the watcher received before the stream ended; empty before.
+        run_again: Whether someone has it run again when it has ended without success. Nobody watches it then: its
             first end is not its last.
         retries: How often RetryJob was called for it.
         retry_count: How often it had been run again as far as its callers knew when they first called RetryJob.
-        retried: `again`, `too late` or `short of funds`, as RetryJob answered; empty while there was no answer.
+        retried: `again`, `too late` or `short of funds`, as RetryJob returned; empty while no response came.
         short: How often it was refused because money was missing, for the submission or for running it again.
     """
 
@@ -76,7 +76,7 @@ class Generator:
     _count: int = field(default=0, init=False)
 
     def next(self, *, kind: str = "", customer_id: str = "") -> Submission:
-        """Makes one, of a kind and a customer by chance if none is named."""
+        """Create one, of a kind and a customer by chance if none is named."""
         return self._of(KINDS[kind] if kind else self._any_kind(), customer_id or self.random.choice(self.customers))
 
     def _any_kind(self) -> Kind:

@@ -132,7 +132,11 @@ TROUBLES = (
         _of(_read_only, "wallets"),
         frozenset({"read", "submit free", "pickup free"}),
     ),
-    Trouble("the wallets service is away", _of(_stopped, "wallets"), frozenset({"read", "submit free", "pickup free"})),
+    Trouble(
+        "the wallets service is unavailable",
+        _of(_stopped, "wallets"),
+        frozenset({"read", "submit free", "pickup free"}),
+    ),
     Trouble("the other replica of the jobs service is frozen", _of(_frozen, "jobs"), _CALLS),
     Trouble(
         "the other replica of the wallets service is frozen",

@@ -15,7 +15,7 @@ _ATTENTION = frozenset({"declined", "blocked"})
 
 
 def verify(database_urls: Mapping[str, str]) -> list[str]:
-    """Checks the books; answers what is wrong, and of paid work that there is none left unpaid.
+    """Check the books; return what is wrong, and of paid work that there is none left unpaid.
 
     Args:
         database_urls: The databases, by service.

@@ -21,7 +21,7 @@ DEFAULT = ListKey("default", Priority.MEDIUM)
 
 
 async def stored(begin: BeginJobs, count: int = 1, *, withheld: bool = False, **values: Any) -> list[NewJob]:
-    """Stores jobs of one new job type."""
+    """Store jobs of one new job type."""
     async with begin() as work:
         job_type = await work.job_types.create(new_job_type())
         new = [new_job(job_type.id, **values) for _ in range(count)]
@@ -38,7 +38,7 @@ def claim(
 
 
 async def complete(work: JobsWork, job_id: UUID, completion: Completion, settle_after: timedelta = MINUTE) -> None:
-    """Records a completion the way the use case does."""
+    """Record a completion the way the use case does."""
     [job] = all_understood((await work.jobs.lock_many([job_id])).values())
     await work.jobs.apply([ending(job, completion, settle_after=settle_after)])
 
@@ -53,7 +53,7 @@ async def running(begin: BeginJobs, count: int = 1, lease: timedelta = MINUTE, *
 
 
 async def succeeded(begin: BeginJobs, settle_after: timedelta = MINUTE, **values: Any) -> Job:
-    """Takes a job to its success."""
+    """Take a job to its success."""
     [job], lease_id = await running(begin, **values)
     async with begin() as work:
         await complete(
@@ -64,7 +64,7 @@ async def succeeded(begin: BeginJobs, settle_after: timedelta = MINUTE, **values
 
 
 async def settled(begin: BeginJobs, job_id: UUID, status: BillingStatus, settle_after: timedelta = MINUTE) -> None:
-    """Records what became of a charge."""
+    """Record what became of a charge."""
     change = BillingChange(
         job_id=job_id,
         billing_status=status,
@@ -77,7 +77,7 @@ async def settled(begin: BeginJobs, job_id: UUID, status: BillingStatus, settle_
 
 
 async def read(begin: BeginJobs, job_id: UUID) -> Job:
-    """Reads a job that is there."""
+    """Read a job that is there."""
     async with begin() as work:
         job = await work.jobs.get(job_id)
     assert job is not None
@@ -85,7 +85,7 @@ async def read(begin: BeginJobs, job_id: UUID) -> Job:
 
 
 async def taken(work: JobsWork, limit: int, key: ListKey = DEFAULT, excluded: Collection[UUID] = ()) -> list[Waiting]:
-    """Takes withheld jobs until there are none, as the dispatcher does."""
+    """Take withheld jobs until there are none, as the dispatcher does."""
     found: list[Waiting] = []
     first: Lane | None = None
     while (turns := await work.jobs.take_withheld(key, limit, first=first, excluded=excluded)).lanes:

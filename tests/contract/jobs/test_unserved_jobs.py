@@ -17,7 +17,7 @@ OTHERS = frozenset({"other"})
 
 
 async def submitted(begin: BeginJobs, handler: str, count: int = 1, **values: Any) -> list[NewJob]:
-    """Stores jobs of a new type with this handler."""
+    """Store jobs of a new type with this handler."""
     async with begin() as work:
         kind = await work.job_types.create(new_job_type(processing_logic_id=handler))
         new = [new_job(kind.id, **values) for _ in range(count)]

@@ -16,7 +16,7 @@ from tests.support.work import Begin
 
 @pytest.fixture(params=["memory", "postgresql"])
 def open_database(request: pytest.FixtureRequest) -> Callable[[str], Awaitable[Database]] | None:
-    """Opens the database in a transaction that is rolled back; None for the tests in memory."""
+    """Open the database in a transaction that is rolled back; None for the tests in memory."""
     if request.param == "memory":
         return None
     opened: Callable[[str], Awaitable[Database]] = request.getfixturevalue("rolled_back")

@@ -1,4 +1,4 @@
-"""Whatever is asked in whatever order: the use cases on both repositories answer as a model of twenty lines does."""
+"""Whatever is asked in whatever order: the use cases on both repositories response as a model of twenty lines does."""
 
 from typing import Any
 from uuid import UUID

@@ -106,7 +106,7 @@ async def test_who_comes_while_another_wallet_is_being_charged_waits_and_is_told
 
 
 async def is_waited_for(connection: AsyncConnection) -> bool:
-    """Whether somebody waits for the end of the transaction that is open."""
+    """Whether someone waits for the end of the transaction that is open."""
     mine = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = CAST(pg_current_xact_id() AS xid)"
     return bool((await connection.execute(text(mine))).scalar_one())
 

@@ -1,4 +1,4 @@
-"""Many writers at once on real PostgreSQL, over the pools that two processes would have."""
+"""Many writers at the same time on real PostgreSQL, over the pools that two processes would have."""
 
 import asyncio
 import random

@@ -115,11 +115,11 @@ async def test_charges_and_write_offs_of_one_job_at_once_make_one_deduction(data
             service.write_off(write_off(wallet, 30, placed.job_id, placed.hold_id)) for service in (first, second) * 4
         ]
         charging = [service.deduct(charge(placed, 30)) for service in (first, second) * 4]
-        answers = await asyncio.gather(*writing, *charging, return_exceptions=True)
-        done = [one for one in answers if isinstance(one, Accepted)]
+        responses = await asyncio.gather(*writing, *charging, return_exceptions=True)
+        done = [one for one in responses if isinstance(one, Accepted)]
         assert sum(not one.replayed for one in done) == 1
         assert len({one.transaction.id for one in done}) == 1
-        refused = {type(one) for one in answers if not isinstance(one, Accepted)}
+        refused = {type(one) for one in responses if not isinstance(one, Accepted)}
         assert refused <= {AlreadyCharged, InsufficientFunds}
         paid_cents = 0 if any(isinstance(one, WrittenOff) for one in done) else 30
         stored = await first.get(wallet.id)

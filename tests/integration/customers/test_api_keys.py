@@ -104,9 +104,9 @@ def test_rotations_under_one_id_at_the_same_moment_make_one_key(stub: CustomerSe
     customer = created(stub)
     asked = rotation(customer)
     with ThreadPoolExecutor(CALLERS) as pool:
-        answers = list(pool.map(stub.RotateApiKey, [asked] * CALLERS))
-    assert len({one.api_key for one in answers} - {""}) == 1
-    assert sum(not one.replayed for one in answers) == 1
+        responses = list(pool.map(stub.RotateApiKey, [asked] * CALLERS))
+    assert len({one.api_key for one in responses} - {""}) == 1
+    assert sum(not one.replayed for one in responses) == 1
     assert len(keys(stub, customer)) == 2
 
 

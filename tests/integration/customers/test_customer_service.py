@@ -1,4 +1,4 @@
-"""CustomerService over gRPC on PostgreSQL: what it answers, and what it refuses."""
+"""CustomerService over gRPC on PostgreSQL: what it responses, and what it refuses."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

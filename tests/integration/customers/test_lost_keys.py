@@ -1,4 +1,4 @@
-"""An API key is shown once: what clients do when the answer that shows it is lost."""
+"""An API key is shown once: what clients do when the response that shows it is lost."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ SHOWING_KEYS = ("CreateCustomer", "RotateApiKey")
 
 
 class LosingAnswers:
-    """CustomerService whose answers with keys are lost after the work was done, as often as it is told."""
+    """CustomerService whose responses with keys are lost after the work was done, as often as it is asked."""
 
     def __init__(self, servicer: CustomerServicer) -> None:
         self._servicer = servicer
@@ -32,11 +32,11 @@ class LosingAnswers:
             return method
 
         async def losing(request: Any, context: Any) -> Any:
-            answer = await method(request, context)
-            if self.to_lose and answer.api_key:
+            response = await method(request, context)
+            if self.to_lose and response.api_key:
                 self.to_lose -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection was reset")
-            return answer
+            return response
 
         return losing
 
@@ -52,7 +52,7 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def call(loop_thread: LoopThread, grpc_stub: CustomerServiceStub, grpc_addr: str) -> Call:
-    """Calls a function of the SDK with a stub on a channel of the SDK, which repeats what is safe to repeat."""
+    """Call a function of the SDK with a stub on a channel of the SDK, which repeats what is safe to repeat."""
 
     async def called(function: Callable[..., Any], request: Any) -> Any:
         async with connect(grpc_addr) as channel:
@@ -75,12 +75,12 @@ def test_who_creates_a_customer_comes_away_with_its_key(
 ) -> None:
     grpc_servicer.to_lose = lost
 
-    answer = call(create_customer, new_customer())
+    response = call(create_customer, new_customer())
 
     assert grpc_servicer.to_lose == 0
-    assert owner(grpc_stub, answer.api_key) == answer.customer.id
-    assert answer.api_key.startswith(answer.customer.api_key_prefix)
-    keys = grpc_stub.ListApiKeys(pb.ListApiKeysRequest(customer_id=answer.customer.id)).api_keys
+    assert owner(grpc_stub, response.api_key) == response.customer.id
+    assert response.api_key.startswith(response.customer.api_key_prefix)
+    keys = grpc_stub.ListApiKeys(pb.ListApiKeysRequest(customer_id=response.customer.id)).api_keys
     assert [one.HasField("expires_at") for one in keys] == [False] + [True] * lost
 
 
@@ -101,11 +101,11 @@ def test_who_rotates_a_key_comes_away_with_the_new_one_and_the_lost_one_is_revok
     grpc_servicer.to_lose = 1
     asked = pb.RotateApiKeyRequest(customer_id=first.customer.id, overlap=Duration(seconds=3600))
 
-    answer = call(rotate_api_key, asked)
+    response = call(rotate_api_key, asked)
 
-    assert owner(grpc_stub, answer.api_key) == owner(grpc_stub, first.api_key) == first.customer.id
+    assert owner(grpc_stub, response.api_key) == owner(grpc_stub, first.api_key) == first.customer.id
     present, lost, before = grpc_stub.ListApiKeys(pb.ListApiKeysRequest(customer_id=first.customer.id)).api_keys
-    assert present.id == answer.key.id
+    assert present.id == response.key.id
     assert lost.expires_at.seconds < before.expires_at.seconds
 
 

@@ -19,7 +19,7 @@ DATABASE = "observed"
 
 @pytest.fixture
 async def connect(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[..., Database]]:
-    """Makes pools on a database, and closes them."""
+    """Create pools on a database, and closes them."""
     url = SecretStr(fresh_database("customers"))
     opened: list[Database] = []
 

@@ -181,7 +181,7 @@ class Recorded:
         self._statements[self._name].append((statement, parameters))
 
     async def call(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Does something in a transaction that is rolled back, and records its statements under a name."""
+        """Do something in a transaction that is rolled back, and records its statements under a name."""
         self._name = name
         self._statements.setdefault(name, [])
         async with self.transactions.begin() as transaction:
@@ -189,7 +189,7 @@ class Recorded:
             return await work()
 
     def execute(self, statement: LiteralString) -> None:
-        """Executes a statement that is not recorded, and commits."""
+        """Execute a statement that is not recorded, and commit."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(statement)
 
@@ -242,7 +242,7 @@ def _parts(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 async def record(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[[str, str], Recorded]]:
-    """Fills a service's database and records what is asked of it."""
+    """Fill a service's database and records what is asked of it."""
     opened: list[Database] = []
 
     def make(service: str, rows: str) -> Recorded:
@@ -260,7 +260,7 @@ async def record(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable
 
 
 async def read_audit_log(recorded: Recorded) -> None:
-    """Lists what was changed, and what was changed in one row."""
+    """List what was changed, and what was changed in one row."""
     log = SqlAuditLog(recorded.transactions)
     page = await recorded.call("changes", lambda: log.list_page(ListQuery(AUDIT_LOG.default_ordering)))
     of_one = AUDIT_LOG.by_name["entity_id"].is_(page.items[0].entity_id)
@@ -268,15 +268,15 @@ async def read_audit_log(recorded: Recorded) -> None:
 
 
 async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
-    """Does all that the housekeeping does; answers some jobs that wait."""
+    """Do all that the housekeeping does; return some jobs that wait."""
     jobs = work.jobs
     key = ListKey("default", Priority.LOW)
-    assert len(await recorded.call("handed over lists", jobs.dispatched_lists)) == 3
+    assert len(await recorded.call("dispatched lists", jobs.dispatched_lists)) == 3
     assert len(await recorded.call("withheld lists", jobs.withheld_lists)) == 3
     assert len((await recorded.call("take withheld", lambda: jobs.take_withheld(key, 50))).jobs) == 50
-    waiting: list[UUID] = await recorded.call("handed over", lambda: jobs.dispatched(key, MINUTE, 10))
+    waiting: list[UUID] = await recorded.call("dispatched", lambda: jobs.dispatched(key, MINUTE, 10))
     assert len(waiting) == 10
-    await recorded.call("still handed over", lambda: jobs.still_dispatched(waiting))
+    await recorded.call("still dispatched", lambda: jobs.still_dispatched(waiting))
     assert len(await recorded.call("release", lambda: jobs.release_scheduled(10))) == 10
     await recorded.call("next scheduled", jobs.next_scheduled)
     lost = await recorded.call("lost", lambda: jobs.lock_lost(5))
@@ -349,10 +349,10 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
             "ix_jobs_created_at",
             "pk_jobs",
         },
-        "handed over lists": {"ix_jobs_active"},
+        "dispatched lists": {"ix_jobs_active"},
         "withheld lists": {"ix_jobs_lanes"},
         "take withheld": {"ix_jobs_lanes", "pk_jobs"},
-        "handed over": {"ix_jobs_active"},
+        "dispatched": {"ix_jobs_active"},
         "release": {"ix_jobs_scheduled", "pk_jobs"},
         "next scheduled": {"ix_jobs_scheduled"},
         "lost": {"ix_jobs_active", "pk_jobs"},
@@ -376,7 +376,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     assert "pk_jobs" in used["claim"]
     # Jobs that run or are in a list are few: where only those are meant, they may be looked through as well.
     assert used["begun"] <= {"ix_jobs_active", "all of lost_runs"}
-    assert used["rescue"] | used["renew"] | used["still handed over"] <= {"ix_jobs_active", "pk_jobs"}
+    assert used["rescue"] | used["renew"] | used["still dispatched"] <= {"ix_jobs_active", "pk_jobs"}
     assert not [name for name, indexes in used.items() if "all of jobs" in indexes]
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
 

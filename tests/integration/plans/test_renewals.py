@@ -48,7 +48,7 @@ async def opened() -> AsyncIterator[Callable[[str], JobsWork]]:
 
 
 async def run(work: JobsWork, count: int, per_lease: int) -> tuple[list[UUID], list[UUID]]:
-    """Has many jobs run, some of them under each lease; answers jobs and leases."""
+    """Has many jobs run, some of them under each lease; returns jobs and leases."""
     async with work.transactions.begin():
         job_type = await work.job_types.create(new_job_type())
     jobs = [new_job(job_type.id) for _ in range(count)]
@@ -65,7 +65,7 @@ async def run(work: JobsWork, count: int, per_lease: int) -> tuple[list[UUID], l
 
 
 async def renewed(work: JobsWork, ids: Sequence[UUID], leases: Sequence[UUID]) -> float:
-    """Renews all, and answers how many seconds it took."""
+    """Renews all, and returns how many seconds it took."""
     began = time.monotonic()
     async with work.transactions.begin():
         assert len((await work.jobs.renew(Renewal(leases, ids, MINUTE))).job_ids) == len(ids)

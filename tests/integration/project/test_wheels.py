@@ -65,14 +65,14 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def build(project: Path, out: Path) -> Path:
-    """Builds a wheel, from the source distribution as it is for a release."""
+    """Build a wheel, from the source distribution as it is for a release."""
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, project)
     (built,) = out.glob("*.whl")
     return built
 
 
 def environment(folder: Path, *wheels: Path) -> Path:
-    """Makes an environment that holds the wheels, what they depend on, and nothing else; answers its Python."""
+    """Create an environment that holds the wheels, what they depend on, and nothing else; return its Python."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     run(python, "-m", "pip", "install", "--quiet", *wheels)

@@ -100,7 +100,7 @@ def ignores_signals_in_thread(input):
 
 @contextmanager
 def killing() -> Iterator[list[int]]:
-    """Processes to kill: they keep the pipe of the runner's log open, which the test reads."""
+    """Process to kill: they keep the pipe of the runner's log open, which the test reads."""
     strays: list[int] = []
     try:
         yield strays

@@ -1,4 +1,4 @@
-"""Whatever is asked in whatever order, WalletService on PostgreSQL answers as the model does."""
+"""Whatever is asked in whatever order, WalletService on PostgreSQL returns as the model does."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -76,7 +76,7 @@ def done(response: Any) -> str:
     return "replayed" if response.replayed else "done"
 
 
-def answered(method: Callable[[Any], Any], request: Any, expected: Outcome) -> Outcome:
+def outcome(method: Callable[[Any], Any], request: Any, expected: Outcome) -> Outcome:
     """What the service makes of a request."""
     try:
         return done(method(request))
@@ -95,7 +95,7 @@ LIKELY = st.integers(0, 9 * JOBS - 1)
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Asks the service and the model, and compares the answers and what is there afterwards."""
+    """Asks the service and the model, and compares the responses and what is there afterwards."""
 
     stub: WalletServiceStub
 
@@ -109,15 +109,15 @@ class LedgerMachine(RuleBasedStateMachine):
             self.credit_wallet(wallet, 0, 7)
 
     def ask(self, method: Callable[[Any], Any], request: Any, expected: Outcome) -> None:
-        assert answered(method, request, expected) == expected
+        assert outcome(method, request, expected) == expected
 
     def compare(self, results: Sequence[Any], expected: list[Outcome]) -> None:
-        answers: list[Outcome] = []
+        responses: list[Outcome] = []
         for result, wanted in zip(results, expected, strict=True):
             error: Status = result.error
             is_done = result.WhichOneof("result") == "response"
-            answers.append(done(result.response) if is_done else refusal_of(error_from_status(error), wanted))
-        assert answers == expected
+            responses.append(done(result.response) if is_done else refusal_of(error_from_status(error), wanted))
+        assert responses == expected
 
     @rule(wallet=OWNERS, job=JOB, cents=CENTS)
     def credit(self, wallet: int, job: int, cents: int) -> None:

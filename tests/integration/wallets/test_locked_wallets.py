@@ -1,4 +1,4 @@
-"""A wallet whose row somebody else keeps locked, and the wallets beside it."""
+"""A wallet whose row another session keeps locked, and the wallets beside it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -57,7 +57,7 @@ def hold(owner: Owner) -> PlaceHold:
 
 @contextmanager
 def locked(url: str, *wallets: UUID) -> Iterator[None]:
-    """Keeps rows locked, as a session does that somebody left open."""
+    """Keep rows locked, as a session does that someone left open."""
     with psycopg.connect(url) as other:
         found = other.execute("SELECT FROM wallets WHERE id = ANY(%s) FOR UPDATE", [list(wallets)])
         assert found.rowcount == len(wallets)
@@ -72,9 +72,9 @@ class Times:
 
     async def of(self, call: Awaitable[object]) -> None:
         began_at = monotonic()
-        answered = await call
+        returned = await call
         self.seconds.append(monotonic() - began_at)
-        refused = [one for one in answered if isinstance(one, DomainError)] if isinstance(answered, list) else []
+        refused = [one for one in returned if isinstance(one, DomainError)] if isinstance(returned, list) else []
         assert not refused
 
     @property
@@ -93,7 +93,7 @@ async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_
     refused: list[object] = []
 
     async def trouble() -> None:
-        """Whatever can be asked of the locked wallet, again and again, alone and beside others."""
+        """Whatever can be asked of the locked wallet, repeatedly, alone and beside others."""
         refund = Refund(transaction_id=uuid7(), amount_cents=1, charge=spent.transaction.id, idempotency_key="back")
         for _ in range(2):
             calls = [

@@ -66,7 +66,7 @@ async def test_a_balance_is_not_told_while_a_transaction_of_that_time_is_not_com
     with psycopg.connect(url) as writing, psycopg.connect(url, autocommit=True) as watching:
         [(written_at,)] = writing.execute(_CREDIT, {"id": uuid7(), "wallet_id": wallet.id}).fetchall()
         telling = asyncio.create_task(balance(service, wallet, written_at + timedelta(microseconds=1)))
-        # It has asked for the lock, or has answered without it, which is told below.
+        # It has asked for the lock, or has returned without it, which is notified below.
         await asyncio.to_thread(
             wait_until, lambda: telling.done() or watching.execute(_WAITING).fetchall()[0][0] > 0, limit_seconds=30
         )

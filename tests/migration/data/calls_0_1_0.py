@@ -136,7 +136,7 @@ class Platform:
         return (await self.client.jobs.GetJob(jobs.GetJobRequest(job_id=job_id))).job
 
     async def until(self, job_id: str, **wanted: str) -> None:
-        """Waits for what the services do by themselves."""
+        """Wait for what the services do by themselves."""
         enums = {name: Job.DESCRIPTOR.fields_by_name[name].enum_type.values_by_name for name in wanted}
         numbers = {name: enums[name][f"{_PREFIXES[name]}_{value}"].number for name, value in wanted.items()}
         async with asyncio.timeout(60):

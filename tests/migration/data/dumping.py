@@ -33,7 +33,7 @@ def dumped(url: str) -> str:
 
 
 def moved(sql: str) -> str:
-    """Moves all times by as much as lies between the dump and its moment."""
+    """Move all times by as much as lies between the dump and its moment."""
     back = MOMENT - datetime.now(UTC).replace(microsecond=0)
 
     shifted = partial(_shifted, back)

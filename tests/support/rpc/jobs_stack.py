@@ -50,7 +50,7 @@ class Lists:
     prefix: str
 
     def holding(self, name: str, job_ids: list[str]) -> list[str]:
-        """Waits until a list holds as many IDs as given, and answers it, the first to be popped first."""
+        """Wait until a list holds as many IDs as given, and return it, the first to be popped first."""
         wait_until(lambda: self.client.llen(self.prefix + name) == len(job_ids), limit_seconds=10)
         found: list[str] = self.client.lrange(self.prefix + name, 0, -1)  # type: ignore[assignment] # a blocking client
         return found[::-1]
@@ -73,7 +73,7 @@ class World:
     audit: Callable[[], bool]
 
     def customer(self, cents: int = 100_000) -> str:
-        """Makes an active customer with wallets in two currencies, and credits them."""
+        """Create an active customer with wallets in two currencies, and credits them."""
         customer_id = str(uuid4())
         self.customers.CreateCustomer(
             customer_service_pb2.CreateCustomerRequest(
@@ -89,30 +89,30 @@ class World:
         return customer_id
 
     def credit(self, customer_id: str, cents: int, currency: str = "EUR") -> str:
-        """Pays money in; answers the ID of the transaction."""
+        """Pays money in; returns the ID of the transaction."""
         request = wallets_pb.CreditRequest(
             customer_id=customer_id, currency=currency, amount_cents=cents, idempotency_key=str(uuid4())
         )
         return self.wallets.Credit(request).transaction.id
 
     def wallet(self, customer_id: str, currency: str = "EUR") -> wallet_pb2.Wallet:
-        """Reads a wallet."""
+        """Read a wallet."""
         owner = wallets_pb.WalletOwner(customer_id=customer_id, currency=currency)
         return self.wallets.GetWallet(wallets_pb.GetWalletRequest(owner=owner)).wallet
 
     def hold(self, hold_id: str) -> wallet_pb2.Hold:
-        """Reads a hold."""
+        """Read a hold."""
         return self.wallets.GetHold(wallets_pb.GetHoldRequest(hold_id=hold_id)).hold
 
     def released(self, job_id: str) -> job_pb2.Job:
-        """Has the hold of a job that ended without success released, and answers the job."""
+        """Has the hold of a job that ended without success released, and returns the job."""
         self.settle()
         job = self.get(job_id)
         assert job.billing_status in (job_pb2.BILLING_STATUS_RELEASED, job_pb2.BILLING_STATUS_NOT_BILLABLE)
         return job
 
     def job_type(self, **values: Any) -> job_type_pb2.JobType:
-        """Makes a job type that costs 5 cents."""
+        """Create a job type that costs 5 cents."""
         request = job_type_service_pb2.CreateJobTypeRequest(job_type=new_job_type(**values))
         return self.job_types.CreateJobType(request).job_type
 
@@ -126,29 +126,29 @@ class World:
         return request
 
     def job(self, **values: Any) -> job_pb2.Job:
-        """Submits a job."""
+        """Submit a job."""
         return self.jobs.CreateJob(self.request(**values)).job
 
     def get(self, job_id: str, view: job_pb2.JobView.ValueType = job_pb2.JOB_VIEW_FULL) -> job_pb2.Job:
-        """Reads a job."""
+        """Read a job."""
         return self.jobs.GetJob(pb.GetJobRequest(job_id=job_id, view=view)).job
 
     def claim(self, *job_ids: str, lease_id: str) -> pb.ClaimJobsResponse:
-        """Takes jobs as a runner."""
+        """Take jobs as a runner."""
         return self.jobs.ClaimJobs(pb.ClaimJobsRequest(job_ids=job_ids, runner_id=str(uuid4()), lease_id=lease_id))
 
     def running(self, **values: Any) -> tuple[job_pb2.Job, str]:
-        """Submits a job and claims it; answers it and its lease."""
+        """Submit a job and claim it; return it and its lease."""
         job, lease_id = self.job(**values), str(uuid4())
         [claimed] = self.claim(job.id, lease_id=lease_id).jobs
         return claimed.job, lease_id
 
     def complete(self, *completions: pb.JobCompletion) -> list[pb.JobCompletionResult]:
-        """Reports results."""
+        """Report results."""
         return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
 
     def succeeded(self, **values: Any) -> job_pb2.Job:
-        """Takes a job to its success."""
+        """Take a job to its success."""
         job, lease_id = self.running(**values)
         [result] = self.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
         assert result.HasField("recorded"), result

@@ -1,4 +1,4 @@
-"""What WalletService has to answer, without a database: the reference that the real one is compared with."""
+"""What WalletService has to response, without a database: the reference that the real one is compared with."""
 
 from dataclasses import dataclass, field
 
@@ -117,7 +117,7 @@ class Model:
         return next(wallets, Refusal("TRANSACTION_NOT_FOUND"))
 
     def refund(self, wallet: int, job: int, cents: int, key: str, names_it: str) -> Outcome:
-        """Gives a charge back; 0 is all that is left."""
+        """Give a charge back; 0 is all that is left."""
         charge = self.charged[wallet, job]
         if (known := self.keys.get((wallet, key))) is not None:
             differences = {"amount_cents": known[1] != cents, names_it: known[0] != job}

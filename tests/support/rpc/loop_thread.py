@@ -28,11 +28,11 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for a coroutine."""
+        """Wait for a coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LIMIT_SECONDS)
 
     def start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Starts a coroutine that goes on until `cancel`."""
+        """Start a coroutine that continues until `cancel`."""
 
         async def create() -> asyncio.Task[None]:
             return asyncio.create_task(work)
@@ -40,10 +40,10 @@ class LoopThread:
         return self.run(create())
 
     def cancel(self, task: "asyncio.Task[None]") -> None:
-        """Cancels what `start` began, and waits for its end."""
+        """Cancel what `start` began, and wait for its end."""
 
         async def end() -> None:
-            # Again and again: see `services.kit.rpc.serving.server`.
+            # Repeatedly: see `services.kit.rpc.serving.server`.
             while not task.done():
                 task.cancel()
                 await asyncio.wait([task], timeout=1)
@@ -51,7 +51,7 @@ class LoopThread:
         self.run(end())
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_LIMIT_SECONDS)
         self._loop.close()
@@ -71,19 +71,19 @@ class AioServer:
         """Left out: the same handlers come by name as well."""
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
-        """Notes the handlers of a service."""
+        """Note the handlers of a service."""
         self._methods[service] = handlers
 
     def add_insecure_port(self, address: str) -> None:
-        """Notes where to listen."""
+        """Note where to listen."""
         self._address = address
 
     def start(self) -> None:
-        """Builds the server as a service's process does, with all its layers, and starts it."""
+        """Build the server as a service's process does, with all its layers, and start it."""
         self._loop.run(self._start())
 
     def stop(self, grace: float | None = None) -> None:
-        """Stops it; calls in flight have the grace to end."""
+        """Stop it; calls in flight have the grace to end."""
         if self._server is not None:
             self._loop.run(self._server.stop(grace))
             self._server = None

@@ -14,12 +14,12 @@ Meanwhile = Callable[[], None]
 
 
 class LosingProxy(grpc.GenericRpcHandler):
-    """Hands every call on to the server of its service as it comes, and the answers back but for the first.
+    """Forward every call to the server of its service, and all responses but the first.
 
     Args:
         upstreams: The channels of the servers, by the full names of their services.
-        meanwhile: Is called after the server has answered the first call and before its caller is told that there is no
-            answer: what the platform does until the call is repeated.
+        meanwhile: Called after the server has responded to the first call, and before its caller learns that the
+            response is lost: what the platform does until the call is repeated.
     """
 
     def __init__(self, upstreams: Mapping[str, grpc.Channel], meanwhile: Meanwhile) -> None:
@@ -29,21 +29,21 @@ class LosingProxy(grpc.GenericRpcHandler):
         self.refusals: list[grpc.RpcError] = []
 
     def service(self, handler_call_details: Any) -> Any:
-        """Handle any method; a unary one is a stream of one answer."""
+        """Handle any method; a unary one is a stream of one response."""
         method = handler_call_details.method
         upstream: Any = self._upstreams[method.split("/")[1]].unary_stream(method)
 
         def call(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
             self.requests.append(request)
             try:
-                answers = list(upstream(request, timeout=_UPSTREAM_SECONDS))
+                responses = list(upstream(request, timeout=_UPSTREAM_SECONDS))
             except grpc.RpcError as error:
                 self.refusals.append(error)
                 context.abort(error.code(), error.details() or "")
             if len(self.requests) == 1:
                 self._meanwhile()
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
-            yield from answers
+            yield from responses
 
         return grpc.unary_stream_rpc_method_handler(call)
 

@@ -25,7 +25,7 @@ _AGE = "UPDATE holds SET created_at = created_at - interval '1 day'"
 
 
 def copied(tables: MetaData, source_url: str, copy_url: str) -> None:
-    """Copies all rows of a database to an empty one with the same tables, and takes that one's guards away."""
+    """Copy all rows of a database to an empty one with the same tables, and take that one's guards away."""
     with psycopg.connect(source_url) as source, psycopg.connect(copy_url, autocommit=True) as copy:
         copy.execute("SET session_replication_role = replica")
         for table in tables.sorted_tables:

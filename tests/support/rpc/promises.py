@@ -1,4 +1,4 @@
-"""Look at every answer that a test gets: each error is one that the contract promises, told as it promises."""
+"""Look at every response that a test gets: each error is one that the contract promises, told as it promises."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -39,10 +39,10 @@ class _Looking(grpc.UnaryUnaryClientInterceptor):
     def _look(self, method: str, request: Message, call: Any) -> None:
         failure = call.exception()
         if failure is None:
-            answer = call.result()
-            for index, status in _items(answer):
+            response = call.result()
+            for index, status in _items(response):
                 error = error_from_status(status)
-                _check(method, request, error, complete=answer.ByteSize() < _LARGE_BYTES)
+                _check(method, request, error, complete=response.ByteSize() < _LARGE_BYTES)
                 assert all(f"[{index}]" in one.field for one in error.violations if not one.type), (
                     method,
                     index,
@@ -52,16 +52,16 @@ class _Looking(grpc.UnaryUnaryClientInterceptor):
             _check(method, request, found, complete=True)
 
 
-def _items(answer: Message) -> Iterator[tuple[int, Status]]:
+def _items(response: Message) -> Iterator[tuple[int, Status]]:
     """The errors of the items of a batch."""
-    for index, result in enumerate(getattr(answer, "results", ())):
+    for index, result in enumerate(getattr(response, "results", ())):
         if "error" in result.DESCRIPTOR.fields_by_name and result.HasField("error"):
             yield index, result.error
 
 
 def _check(method: str, request: Any, error: InnosystemError, *, complete: bool) -> None:
     if not error.reason:
-        # What nobody foresaw, of which callers are told nothing.
+        # What nobody foresaw, of which callers are notified nothing.
         return
     told = f"{method}: {error}"
     assert error.reason in reasons_of(method), f"the comment of {method} does not name {error.reason}"

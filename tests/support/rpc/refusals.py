@@ -42,7 +42,7 @@ class Stored:
         self._url = url
 
     def execute(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Does what no RPC does, such as spoiling a row; answers the rows, if there are any."""
+        """Do what no RPC does, such as spoiling a row; return the rows, if there are any."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
@@ -59,7 +59,7 @@ class Stored:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Looks that nothing is written in the block."""
+        """Check that nothing is written in the block."""
         before = self.rows()
         yield
         assert self.rows() == before
@@ -94,7 +94,7 @@ class Refused:
         self.stored = stored
 
     def __call__(self, method: Callable[[Any], Any], request: Any, reason: str) -> InnosystemError:
-        """Calls a method; answers the error, which has to be for this reason."""
+        """Call a method; return the error, which has to be for this reason."""
         with self.stored.unchanged(), pytest.raises(grpc.RpcError) as caught:
             method(request)
         error = error_from(caught.value)
@@ -105,7 +105,7 @@ class Refused:
         return error
 
     def field(self, method: Callable[[Any], Any], request: Any, *names: str) -> InnosystemError:
-        """Calls a method with fields that are at fault, which have to be named."""
+        """Call a method with fields that are at fault, which have to be named."""
         error = self(method, request, "INVALID_FIELD")
         assert fields(error) == list(names)
         assert all(violation.description for violation in error.violations)

@@ -1,4 +1,4 @@
-"""A call of each method that may be sent again when no answer came, by the method's name, and what it needs before."""
+"""A call of each method that may be repeated when no response came, by the method's name, and what it needs before."""
 
 from collections.abc import Callable
 from typing import Any, Final

@@ -209,7 +209,7 @@ def _wrong_arguments(words: list[str]) -> Iterator[str]:
 
 
 def capitals(page: Document) -> Iterator[str]:
-    """Settings, error reasons and values of enums."""
+    """Setting, error reasons and values of enums."""
     text = re.sub(r"https?://\S+", "", page.prose) + "".join(
         body for language, body in page.blocks if language == "yaml"
     )

@@ -19,7 +19,7 @@ HELD = [ActiveHolds("EUR", 2, 30, 4.0)]
 
 
 class Pages:
-    """Answers two pages, and then fails if it is told to."""
+    """Returns two pages, and then fails if it is asked to."""
 
     def __init__(self) -> None:
         self.asked: list[Position] = []
@@ -48,7 +48,7 @@ class Holds:
 
 
 async def walked(monkeypatch: pytest.MonkeyPatch, pages: Pages) -> tuple[BooksMonitor, list[float]]:
-    """Lets a walk pass; answers what it leaves and how long the pauses were."""
+    """Lets a walk pass; returns what it leaves and how long the pauses were."""
     seconds = iter(range(10_000))
     monkeypatch.setattr(module, "monotonic", lambda: float(next(seconds)))
     monitor = BooksMonitor(MemoryTransactions(), pages, Holds(), timedelta(seconds=300))  # type: ignore[arg-type] # looks like one
@@ -95,6 +95,6 @@ async def test_a_walk_that_fails_with_whatever_leaves_no_figures_and_is_followed
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for what others do."""
+    """Wait for what others do."""
     while not condition():  # noqa: ASYNC110 - there is no event of it
         await asyncio.sleep(0.01)

@@ -33,7 +33,7 @@ class Source:
         self.cancelled = 0
 
     async def load_many(self, keys: Sequence[str]) -> Mapping[str, int]:
-        """Reads now, and returns when the gate is open."""
+        """Read now, and return when the gate is open."""
         self.loads.append(tuple(keys))
         read = {key: self.values[key] for key in keys if key in self.values}
         try:
@@ -46,7 +46,7 @@ class Source:
         return read
 
     async def load(self, key: str) -> int | None:
-        """Reads one."""
+        """Read one."""
         return (await self.load_many([key])).get(key)
 
 
