@@ -281,6 +281,13 @@ def test_a_refund_by_job_and_one_by_transaction_are_the_same_request() -> None:
     assert again.replayed
 
 
+def test_a_refund_names_its_charge_by_job_or_by_transaction() -> None:
+    charges = [decision.transaction for decision in decided([wallet(100)], charge(45, None), charge(5, None, uuid4()))]  # type: ignore[union-attr] # both are accepted
+    assert [refund(1).names(one) for one in charges] == [True, False]
+    by_id = Refund(transaction_id=uuid4(), charge=charges[1].id, amount_cents=1, idempotency_key="back")
+    assert [by_id.names(one) for one in charges] == [False, True]
+
+
 def test_what_was_never_charged_is_not_refunded() -> None:
     [refused] = decided([wallet(100)], refund(1))
     assert isinstance(refused, TransactionNotFound)
