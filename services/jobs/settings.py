@@ -5,7 +5,7 @@ from datetime import timedelta
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings
 
-from services.jobs.rules.deaths import DeathRules
+from services.jobs.rules.transitions.deaths import DeathRules
 from services.kit.settings import ENVIRONMENT, ServerSettings
 
 

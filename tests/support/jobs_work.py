@@ -8,12 +8,12 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import Charged, Declined, Deduction, Released
 from services.jobs.rules.entities import Backlog, Charge, ListKey, NewJob, Release, Waiting
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds
 from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation
 from services.jobs.rules.job_types import JobType
-from services.jobs.rules.leasing import Claim, Claimed
+from services.jobs.rules.transitions.completion import Charged, Declined, Deduction, Released
+from services.jobs.rules.transitions.leasing import Claim, Claimed
 from services.jobs.store.hold_audit_memory import MemoryAuditProgress
 from services.jobs.store.hold_audit_sql import SqlAuditProgress
 from services.jobs.store.job_types_memory import MemoryJobTypeRepository

@@ -3,8 +3,8 @@
 from typing import Any
 
 from services.jobs.metrics import JOBS
-from services.jobs.rules.control import EXPIRED, removal
 from services.jobs.rules.entities import JobStatus
+from services.jobs.rules.transitions.control import EXPIRED, removal
 from services.jobs.usecases.ports import Changes, JobRepository
 from services.kit.batching.dividing import Batch, Batches
 from services.kit.data.transactions.ambient import Transactions

@@ -16,10 +16,10 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS, UNRELEASED
-from services.jobs.rules.completion import BillingChange
 from services.jobs.rules.entities import HOLD_IN_USE, BillingStatus, Release
 from services.jobs.rules.errors import HoldNotActive
 from services.jobs.rules.holds import Hold, HoldState
+from services.jobs.rules.transitions.completion import BillingChange
 from services.jobs.usecases.ports import AuditProgress, JobRepository, Wallets
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions

@@ -12,9 +12,9 @@ from uuid import UUID
 import structlog
 
 from services.jobs.metrics import JOBS
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Job, Waiting
-from services.jobs.rules.rescue import Rescue, rescued, short_losses
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.rescue import Rescue, rescued, short_losses
 from services.jobs.usecases.ports import Changes, JobRepository, Queue
 from services.kit.batching.dividing import Batch, Batches
 from services.kit.data.transactions.ambient import Transactions

@@ -10,9 +10,9 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS
-from services.jobs.rules.completion import Charged, Declined, Released, Settlement
 from services.jobs.rules.entities import Charge, Due, Release
 from services.jobs.rules.errors import HoldNotActive
+from services.jobs.rules.transitions.completion import Charged, Declined, Released, Settlement
 from services.jobs.usecases.ports import JobRepository, Wallets
 from services.jobs.usecases.run import RunService
 from services.kit.batching.dividing import divided

@@ -19,7 +19,7 @@ from services.jobs.metrics import JOBS, UNSERVED
 from services.jobs.rules.backlogs import BacklogState, Note, is_over, next_feeding
 from services.jobs.rules.entities import Backlog, Lane, ListKey, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim, Claimed
+from services.jobs.rules.transitions.leasing import Claim, Claimed
 from services.jobs.usecases.ports import JobRepository, Queue, UnservedRepository
 from services.kit.data.transactions.ambient import Transactions
 

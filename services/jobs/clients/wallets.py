@@ -12,10 +12,10 @@ from typing_extensions import override
 from innosystem.client import REFUSAL_CODES, InnosystemError, error_from, error_from_status
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
-from services.jobs.rules.completion import Charged, Declined, Deduction, Released
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.jobs.rules.transitions.completion import Charged, Declined, Deduction, Released
 from services.jobs.usecases.ports import Wallets, WriteOffWallets
 from services.kit.batching.bisection import bisected
 from services.kit.clocks import Skew

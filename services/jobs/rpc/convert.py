@@ -6,13 +6,13 @@ from uuid import UUID
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from services.jobs.rules.changes import Failure
-from services.jobs.rules.completion import Charged, Completion, Declined, Settlement, Snooze
 from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.submission import Submission
+from services.jobs.rules.transitions.changes import Failure
+from services.jobs.rules.transitions.completion import Charged, Completion, Declined, Settlement, Snooze
 from services.jobs.usecases.run import Kept, Recorded, Return
 from services.jobs.usecases.submit import Submitted
 from services.kit.errors import DomainError

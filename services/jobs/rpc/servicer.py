@@ -15,8 +15,8 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs.rpc import convert
 from services.jobs.rules.entities import Job
-from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.resources import JOBS
+from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService

@@ -11,9 +11,6 @@ from typing_extensions import override
 
 from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
-from services.jobs.rules.changes import Change, applied
-from services.jobs.rules.completion import BillingChange
-from services.jobs.rules.control import Retry
 from services.jobs.rules.entities import (
     BILLING_IS_OVER,
     SETTLERS,
@@ -29,8 +26,20 @@ from services.jobs.rules.entities import (
     Unsettled,
 )
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types, started
 from services.jobs.rules.statistics import queue_stats
+from services.jobs.rules.transitions.changes import Change, applied
+from services.jobs.rules.transitions.completion import BillingChange
+from services.jobs.rules.transitions.control import Retry
+from services.jobs.rules.transitions.leasing import (
+    Claim,
+    Claimed,
+    Renewal,
+    Renewed,
+    choose,
+    claimed_job,
+    foreign_types,
+    started,
+)
 from services.jobs.store.queue_memory import MemoryQueue, Row, bare, whole
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.kit.data.audit.memory import MemoryAuditLog

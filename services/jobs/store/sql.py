@@ -13,7 +13,6 @@ from typing_extensions import override
 
 from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
-from services.jobs.rules.changes import Change
 from services.jobs.rules.entities import (
     Backlog,
     BillingStatus,
@@ -33,9 +32,19 @@ from services.jobs.rules.entities import (
 )
 from services.jobs.rules.indexed_lists import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.rules.job_types import JobType, Priority
-from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed, choose, claimed_job, foreign_types, started
 from services.jobs.rules.resources import JOBS
 from services.jobs.rules.statistics import queue_stats
+from services.jobs.rules.transitions.changes import Change
+from services.jobs.rules.transitions.leasing import (
+    Claim,
+    Claimed,
+    Renewal,
+    Renewed,
+    choose,
+    claimed_job,
+    foreign_types,
+    started,
+)
 from services.jobs.store import stored_values
 from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.statements import housekeeping, queue, statistics, submit, transitions

@@ -89,7 +89,7 @@ jobs = Table(
     Column("max_attempts", Integer, nullable=False),
     Column("rescue_count", Integer, nullable=False, server_default=text("0")),
     Column("snooze_count", Integer, nullable=False, server_default=text("0")),
-    # The rescues, and the deaths of its own process, that count against the job (rules/rescue.py).
+    # The rescues, and the deaths of its own process, that count against the job (rules/transitions/rescue.py).
     Column("deaths", Integer, nullable=False, server_default=text("0")),
     # The rescues of runs that had just begun. From the second on the job runs alone.
     Column("early_losses", Integer, nullable=False, server_default=text("0")),

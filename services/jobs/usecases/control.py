@@ -6,11 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.changes import Change
-from services.jobs.rules.control import cancellation, hold_for_retry, retried
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
+from services.jobs.rules.transitions.changes import Change
+from services.jobs.rules.transitions.control import cancellation, hold_for_retry, retried
 from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
 from services.jobs.usecases.reservations import Reservations
 from services.kit.data.corrupt import understood_by_key

@@ -6,8 +6,6 @@ from typing import Protocol
 from uuid import UUID
 
 from services.jobs.rules.backlogs import BacklogState, Count, Note
-from services.jobs.rules.changes import Change
-from services.jobs.rules.completion import Deduction, Released
 from services.jobs.rules.entities import (
     Backlog,
     BillingStatus,
@@ -26,8 +24,10 @@ from services.jobs.rules.entities import (
 )
 from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.jobs.rules.job_types import JobType, NewJobType
-from services.jobs.rules.leasing import Claim, Claimed, Renewal, Renewed
 from services.jobs.rules.schemas.verdict import Verdict
+from services.jobs.rules.transitions.changes import Change
+from services.jobs.rules.transitions.completion import Deduction, Released
+from services.jobs.rules.transitions.leasing import Claim, Claimed, Renewal, Renewed
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
 

@@ -13,8 +13,11 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.changes import Failure, applied
-from services.jobs.rules.completion import (
+from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
+from services.jobs.rules.errors import JobNotFound, LeaseLost
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.transitions.changes import Failure, applied
+from services.jobs.rules.transitions.completion import (
     BillingChange,
     Charged,
     Completion,
@@ -28,11 +31,8 @@ from services.jobs.rules.completion import (
     is_repeated,
     settled,
 )
-from services.jobs.rules.deaths import DeathRules
-from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
-from services.jobs.rules.errors import JobNotFound, LeaseLost
-from services.jobs.rules.job_types import JobType
-from services.jobs.rules.leasing import Claim, Claimed, Renewal
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.leasing import Claim, Claimed, Renewal
 from services.jobs.usecases.ports import Changes, JobRepository, JobTypes, Queue, Unserved
 from services.kit.batching.coalescing import Coalescer
 from services.kit.data.corrupt import understood_by_key

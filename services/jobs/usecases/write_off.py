@@ -6,9 +6,9 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
-from services.jobs.rules.completion import Charged, Declined
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
+from services.jobs.rules.transitions.completion import Charged, Declined
 from services.jobs.usecases.ports import JobRepository, WriteOffWallets
 from services.jobs.usecases.run import RunService
 from services.kit.batching.parts import single_result

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, Job, Lane, ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import BillingChange, Completion, ending
+from services.jobs.rules.transitions.leasing import Claim
 from services.kit.data.corrupt import all_understood
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import BeginJobs, JobsWork

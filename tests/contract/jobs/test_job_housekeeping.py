@@ -8,15 +8,15 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.changes import Failure, next_try
-from services.jobs.rules.completion import Completion, Snooze, ending, given_back
-from services.jobs.rules.control import EXPIRED, Removal, Retry
 from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled, Waiting
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER, Priority
-from services.jobs.rules.leasing import Renewal
-from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Failure, next_try
+from services.jobs.rules.transitions.completion import Completion, Snooze, ending, given_back
+from services.jobs.rules.transitions.control import EXPIRED, Removal, Retry
+from services.jobs.rules.transitions.leasing import Renewal
+from services.jobs.rules.transitions.rescue import Rescue
 from services.kit.data.corrupt import understood
 from tests.contract.jobs.lives import DEFAULT, RUNNER, claim, complete, read, running, settled, stored, succeeded
 from tests.support.jobs_examples import LATER, MINUTE, NOW, new_job

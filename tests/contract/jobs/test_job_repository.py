@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.changes import Failure
-from services.jobs.rules.completion import BillingChange, Completion
 from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import CREATED_AT, JOBS, STATUS
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Failure
+from services.jobs.rules.transitions.completion import BillingChange, Completion
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery

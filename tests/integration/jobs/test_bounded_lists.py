@@ -9,11 +9,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from services.jobs.rules.control import removal
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import JOBS, STATUS
+from services.jobs.rules.transitions.control import removal
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.queries import QueryService
 from services.kit.data.corrupt import understood

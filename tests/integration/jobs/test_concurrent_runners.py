@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.clients.caches import CachedJobTypes
 from services.jobs.clients.schema_checks import IsolatedSchemaChecks
-from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import Job
-from services.jobs.rules.leasing import Claim, Claimed
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.submission import Submission
+from services.jobs.rules.transitions.completion import Completion, ending
+from services.jobs.rules.transitions.leasing import Claim, Claimed
 from services.jobs.usecases.submit import SubmitService, Submitted
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database

@@ -27,8 +27,8 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import (
 )
 from services.jobs.clients.customers import GrpcCustomers
 from services.jobs.clients.wallets import GrpcWallets
-from services.jobs.rules.completion import Released
 from services.jobs.rules.entities import Release
+from services.jobs.rules.transitions.completion import Released
 
 CALLS = 8
 

@@ -10,11 +10,11 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.rescuer import Rescuer
-from services.jobs.rules.changes import Failure
-from services.jobs.rules.completion import Charged, Completion
-from services.jobs.rules.deaths import DeathRules
-from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Failure
+from services.jobs.rules.transitions.completion import Charged, Completion
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.run import Return, RunService
 from services.kit.data.engine.database import Database

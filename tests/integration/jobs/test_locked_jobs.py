@@ -13,11 +13,11 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.rescuer import Rescuer
-from services.jobs.rules.completion import Charged, Completion
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
-from services.jobs.rules.leasing import Claim, Renewal
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import Charged, Completion
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.run import LeaseEnd, Recorded, Return, RunService
 from services.kit.data.corrupt import understood_by_key

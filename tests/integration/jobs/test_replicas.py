@@ -14,11 +14,11 @@ from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.reconciler import Reconciler
-from services.jobs.rules.completion import BillingChange, Completion, ending
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import BillingChange, Completion, ending
+from services.jobs.rules.transitions.leasing import Claim
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions

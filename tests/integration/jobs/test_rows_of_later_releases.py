@@ -16,12 +16,12 @@ from services.jobs.background.gauges import Gauges
 from services.jobs.background.rescuer import Rescuer
 from services.jobs.background.retention import Retention
 from services.jobs.background.settler import Settler
-from services.jobs.rules.completion import Charged, Completion
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.resources import JOBS
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import Charged, Completion
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import Recorded, Return, RunService

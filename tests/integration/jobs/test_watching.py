@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.clients.job_changes import JobChanges
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
-from services.jobs.rules.leasing import Claim
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.watch import Watching
 from services.kit.background import together

@@ -18,15 +18,15 @@ from uuid_utils.compat import uuid7
 
 from services.customers.rules.resources import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.jobs.rules.completion import BillingChange, Completion, ending, given_back
-from services.jobs.rules.control import Retry, removal
 from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim, Renewal
-from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.resources import JOBS
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import BillingChange, Completion, ending, given_back
+from services.jobs.rules.transitions.control import Retry, removal
+from services.jobs.rules.transitions.leasing import Claim, Renewal
+from services.jobs.rules.transitions.rescue import Rescue
 from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.leasing import Claim, Renewal
+from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings

@@ -6,12 +6,20 @@ from uuid import uuid4
 
 import pytest
 
-from services.jobs.rules.changes import NOW, Change, Failure, applied
-from services.jobs.rules.completion import BillingChange, Completion, Ending, GiveBack, Snooze, ending, given_back
-from services.jobs.rules.control import Removal, Retry, removal
 from services.jobs.rules.entities import BillingStatus, Job, JobError, JobStatus
-from services.jobs.rules.rescue import Rescue
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import NOW, Change, Failure, applied
+from services.jobs.rules.transitions.completion import (
+    BillingChange,
+    Completion,
+    Ending,
+    GiveBack,
+    Snooze,
+    ending,
+    given_back,
+)
+from services.jobs.rules.transitions.control import Removal, Retry, removal
+from services.jobs.rules.transitions.rescue import Rescue
 from services.jobs.store.statements.transitions import STATEMENTS
 from services.jobs.store.tables import jobs
 from tests.support import jobs_examples

@@ -4,8 +4,11 @@ from uuid import UUID
 
 import pytest
 
-from services.jobs.rules.changes import Failure, applied
-from services.jobs.rules.completion import (
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
+from services.jobs.rules.job_types import NewJobType, Priority
+from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Failure, applied
+from services.jobs.rules.transitions.completion import (
     SNOOZES_MAX,
     Charged,
     Completion,
@@ -19,9 +22,6 @@ from services.jobs.rules.completion import (
     is_repeated,
     settled,
 )
-from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
-from services.jobs.rules.job_types import NewJobType, Priority
-from services.jobs.rules.schemas.payloads import Payload
 from tests.support.jobs_examples import new_job_type
 
 JOB, LEASE, OTHER, TRANSACTION = (UUID(int=number) for number in range(1, 5))

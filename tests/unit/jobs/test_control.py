@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.jobs.rules.control import Retry, cancellation, hold_for_retry, removal, retried
 from services.jobs.rules.entities import FINAL, BillingStatus, JobStatus, is_at_rest
 from services.jobs.rules.errors import InsufficientFunds, JobNotCancellable, JobNotRetryable
 from services.jobs.rules.holds import Reserved
+from services.jobs.rules.transitions.control import Retry, cancellation, hold_for_retry, removal, retried
 from services.kit.errors import ConcurrentUpdate
 from tests.support.jobs_examples import stored_job
 

@@ -3,8 +3,8 @@
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.entities import Job, JobStatus
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.resources import STATUS
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.control import ControlService
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type

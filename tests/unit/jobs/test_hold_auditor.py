@@ -9,9 +9,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.hold_auditor import HoldAuditor
-from services.jobs.rules.completion import BillingChange
 from services.jobs.rules.entities import HOLD_IN_USE, BillingStatus
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.jobs.rules.transitions.completion import BillingChange
 from services.kit.data.corrupt import understood
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DataCorrupt

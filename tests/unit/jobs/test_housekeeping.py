@@ -17,12 +17,12 @@ from services.jobs.background.expiry import Expiry
 from services.jobs.background.rescuer import Rescuer
 from services.jobs.background.retention import Retention
 from services.jobs.background.settler import Settler
-from services.jobs.rules.changes import Change, Failure
-from services.jobs.rules.completion import Completion, Deduction, Settlement
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Charge, Job, JobStatus
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Change, Failure
+from services.jobs.rules.transitions.completion import Completion, Deduction, Settlement
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions

@@ -3,8 +3,8 @@ from datetime import datetime
 from uuid import UUID
 
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, JobError, JobStatus
-from services.jobs.rules.leasing import Choice, Claim
-from services.jobs.rules.leasing import choose as choose_at
+from services.jobs.rules.transitions.leasing import Choice, Claim
+from services.jobs.rules.transitions.leasing import choose as choose_at
 from tests.support.jobs_examples import LATER, MINUTE, NOW, stored_job
 
 A, B, C, LEASE, OTHER, RUNNER = (UUID(int=number) for number in range(1, 7))

@@ -11,7 +11,7 @@ from services.jobs.background import reconciler as module
 from services.jobs.background.reconciler import Reconciler
 from services.jobs.rules.entities import ListKey, NewJob, Waiting
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.leasing import Claim
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.ports import QueueUnavailable
 from services.kit.data.errors import TooCostly
 from services.kit.data.transactions.memory import MemoryTransactions

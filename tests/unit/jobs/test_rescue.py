@@ -13,12 +13,12 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules import deaths as deaths_module
-from services.jobs.rules.changes import Failure
-from services.jobs.rules.completion import Completion, Ending, ending
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
-from services.jobs.rules.rescue import Rescue, is_suspect, rescued, short_losses
+from services.jobs.rules.transitions import deaths as deaths_module
+from services.jobs.rules.transitions.changes import Failure
+from services.jobs.rules.transitions.completion import Completion, Ending, ending
+from services.jobs.rules.transitions.deaths import DeathRules
+from services.jobs.rules.transitions.rescue import Rescue, is_suspect, rescued, short_losses
 from tests.support.jobs_examples import NOW, stored_job
 
 RULES = DeathRules()

@@ -6,16 +6,25 @@ from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.changes import Change, Failure, applied
-from services.jobs.rules.completion import Charged, Completion, Declined, Released, Snooze, ending, given_back, settled
-from services.jobs.rules.control import cancellation, retried
-from services.jobs.rules.deaths import PROCESS_DIED, DeathRules
 from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus, billing_at_admission
 from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
 from services.jobs.rules.holds import Reserved
-from services.jobs.rules.leasing import Claim, started
-from services.jobs.rules.rescue import rescued
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import Change, Failure, applied
+from services.jobs.rules.transitions.completion import (
+    Charged,
+    Completion,
+    Declined,
+    Released,
+    Snooze,
+    ending,
+    given_back,
+    settled,
+)
+from services.jobs.rules.transitions.control import cancellation, retried
+from services.jobs.rules.transitions.deaths import PROCESS_DIED, DeathRules
+from services.jobs.rules.transitions.leasing import Claim, started
+from services.jobs.rules.transitions.rescue import rescued
 from tests.support.documents import arrows
 from tests.support.jobs_examples import NOW, stored_job
 

@@ -14,7 +14,7 @@ from services.jobs.background import unserved as module
 from services.jobs.background.unserved import UnservedJobs
 from services.jobs.rules.backlogs import CALM, SEEN, BacklogState, Feeding, is_over, next_feeding
 from services.jobs.rules.entities import Backlog, JobStatus, NewJob
-from services.jobs.rules.leasing import Claim
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.kit.data.corrupt import understood
 from services.kit.data.errors import TooCostly

@@ -21,12 +21,12 @@ from innosystem.wallets.v1.wallet_service_pb2 import (
     DeductResponse,
 )
 from services.jobs.clients.wallets import GrpcWallets
-from services.jobs.rules.completion import Charged, Declined, Released, Settlement
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive as Captured
 from services.jobs.rules.errors import InsufficientFunds as NoFunds
 from services.jobs.rules.errors import NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.jobs.rules.transitions.completion import Charged, Declined, Released, Settlement
 from services.kit.clocks import Skew
 from services.kit.data.errors import Conflict, ConnectionFailed
 from services.kit.errors import DependencyUnavailable, DomainError, IdempotencyKeyReused

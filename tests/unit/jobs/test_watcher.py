@@ -11,7 +11,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.rules.entities import Job, JobStatus
-from services.jobs.rules.leasing import Claim
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.watch import Watching, _Watcher
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable, DataCorrupt

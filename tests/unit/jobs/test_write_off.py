@@ -7,9 +7,9 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from services.jobs.background.settler import Settler
-from services.jobs.rules.completion import Charged, Declined, Deduction
 from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
+from services.jobs.rules.transitions.completion import Charged, Declined, Deduction
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError

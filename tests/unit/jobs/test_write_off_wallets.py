@@ -10,8 +10,8 @@ from google.rpc.status_pb2 import Status
 from innosystem.wallets.v1.wallet_pb2 import Transaction
 from innosystem.wallets.v1.wallet_service_pb2 import WriteOffRequest, WriteOffResponse
 from services.jobs.clients.wallets import GrpcWallets
-from services.jobs.rules.completion import Charged, Declined
 from services.jobs.rules.entities import Charge
+from services.jobs.rules.transitions.completion import Charged, Declined
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable, RowLocked
 from services.kit.rpc.status import to_status

@@ -26,16 +26,6 @@ LAYERS = {
 # These hold the layers together, and are imported by none of them.
 LOOSE = ("__main__", "settings")
 MODULES = modules()
-# Rules that are still broken; each leaves this list with its mending.
-PENDING = {
-    "test_no_folder_of_the_services_is_a_list_of_names",
-}
-
-
-@pytest.fixture(autouse=True)
-def _pending(request: pytest.FixtureRequest) -> None:
-    if request.node.name in PENDING:
-        request.applymarker(pytest.mark.xfail(reason="still to be mended"))
 
 
 def begins_with(module: str, packages: tuple[str, ...]) -> bool:

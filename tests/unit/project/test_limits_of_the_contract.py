@@ -5,10 +5,10 @@ import re
 import pytest
 
 from services.jobs.rpc import convert
-from services.jobs.rules.completion import SNOOZES_MAX
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.schemas.schema import WEIGHT_MAX
 from services.jobs.rules.submission import HORIZON
+from services.jobs.rules.transitions.completion import SNOOZES_MAX
 from services.kit.data.repositories.search import ROWS_READ_MAX
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX
 from services.kit.query.order import ORDER_BY_LENGTH_MAX

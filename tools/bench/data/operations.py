@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.resources import CUSTOMERS
 from services.customers.usecases.ports import CustomerRepository
-from services.jobs.rules.completion import Completion, ending
 from services.jobs.rules.entities import BillingStatus, NewJob
 from services.jobs.rules.job_types import NewJobType, Priority, ProcessorType
-from services.jobs.rules.leasing import Claim
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.completion import Completion, ending
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.ports import JobRepository, JobTypeRepository
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.transactions.ambient import Transactions

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from services.jobs.rules.entities import Job, JobStatus
-from services.jobs.rules.leasing import Claim
+from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.store.tables import job_types, jobs, lost_runs, queues
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.prepared import Prepared

@@ -24,11 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from services.jobs.rules.changes import Change
-from services.jobs.rules.completion import BillingChange, Ending, GiveBack
-from services.jobs.rules.control import Removal, Retry
 from services.jobs.rules.entities import JobStatus
-from services.jobs.rules.rescue import Rescue
+from services.jobs.rules.transitions.changes import Change
+from services.jobs.rules.transitions.completion import BillingChange, Ending, GiveBack
+from services.jobs.rules.transitions.control import Removal, Retry
+from services.jobs.rules.transitions.rescue import Rescue
 from services.jobs.store.tables import job_types, jobs
 from services.kit.data.array_parameters import unnest
 from services.kit.data.engine.prepared import Prepared

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.jobs.rules.changes import J
-from services.jobs.rules.completion import holds_lease
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Backlog, ClaimedJob, Job, JobStatus
 from services.jobs.rules.job_types import JobType
-from services.jobs.rules.rescue import is_suspect
+from services.jobs.rules.transitions.changes import J
+from services.jobs.rules.transitions.completion import holds_lease
+from services.jobs.rules.transitions.rescue import is_suspect
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
 

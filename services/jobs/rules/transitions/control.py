@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from services.jobs.rules.changes import NOW, RUN_IS_OVER, Change, Failure, next_try
-from services.jobs.rules.completion import released
 from services.jobs.rules.entities import FINAL, BillingStatus, Job, JobStatus
 from services.jobs.rules.errors import JobNotCancellable, JobNotRetryable
 from services.jobs.rules.holds import Reservation, Reserved
+from services.jobs.rules.transitions.changes import NOW, RUN_IS_OVER, Change, Failure, next_try
+from services.jobs.rules.transitions.completion import released
 from services.kit.errors import ConcurrentUpdate, DomainError, InvalidField
 
 CANCELLED = "CANCELLED"

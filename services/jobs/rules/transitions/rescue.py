@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from services.jobs.rules.changes import Requeueing, requeued
-from services.jobs.rules.control import RUNNER_LOST, Removal, removal
-from services.jobs.rules.deaths import DeathRules
 from services.jobs.rules.entities import Job, JobStatus
+from services.jobs.rules.transitions.changes import Requeueing, requeued
+from services.jobs.rules.transitions.control import RUNNER_LOST, Removal, removal
+from services.jobs.rules.transitions.deaths import DeathRules
 
 # Rescued this often soon after its start, a job is not merely unlucky with its neighbours.
 _MANY = 50

@@ -1,6 +1,6 @@
 """How a run ends and how its charge is settled: pure decisions on a locked job.
 
-The repositories write the changes that they return (`services.jobs.rules.changes`).
+The repositories write the changes that they return (`services.jobs.rules.transitions.changes`).
 """
 
 import random
@@ -11,11 +11,11 @@ from hashlib import blake2b
 from typing import Any, assert_never
 from uuid import UUID
 
-from services.jobs.rules.changes import NOW, RUN_IS_OVER, Change, Failure, Requeueing, next_try, requeued
-from services.jobs.rules.deaths import PROCESS_DIED, DeathRules
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus
 from services.jobs.rules.job_types import NewJobType
 from services.jobs.rules.schemas.payloads import Payload
+from services.jobs.rules.transitions.changes import NOW, RUN_IS_OVER, Change, Failure, Requeueing, next_try, requeued
+from services.jobs.rules.transitions.deaths import PROCESS_DIED, DeathRules
 from services.kit.fast_dataclasses import made
 
 SNOOZES_MAX = 100
