@@ -1,1 +1,1 @@
-"""What every service is built from. It knows no business noun."""
+"""The toolkit of every service. It is independent of customers, wallets and jobs."""

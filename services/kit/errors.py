@@ -25,8 +25,8 @@ class FieldViolation:
     description: str
 
 
-#: `field(metadata=UNTOLD)` keeps an attribute of an error that only its subject needs out of the metadata for callers.
-UNTOLD: Final = MappingProxyType({"told": False})
+#: `field(metadata=HIDDEN)` keeps an attribute of an error that only its subject needs out of the metadata for callers.
+HIDDEN: Final = MappingProxyType({"hidden": True})
 
 
 @dataclass(eq=False)
@@ -46,7 +46,7 @@ class DomainError(Exception):
     @property
     def metadata(self) -> dict[str, str]:
         """The values of the attributes as text, under their names; None values are left out."""
-        return {name: _text(value) for name, value, told in self._attributes() if told and value is not None}
+        return {name: _text(value) for name, value, hidden in self._attributes() if not hidden and value is not None}
 
     @property
     def subject(self) -> str:
@@ -71,7 +71,7 @@ class DomainError(Exception):
         return self.message
 
     def _attributes(self) -> list[tuple[str, Any, bool]]:
-        return [(one.name, getattr(self, one.name), one.metadata.get("told", True)) for one in fields(self)]
+        return [(one.name, getattr(self, one.name), one.metadata.get("hidden", False)) for one in fields(self)]
 
 
 class FieldError(DomainError):
@@ -232,7 +232,7 @@ class DependencyUnavailable(DomainError):
 
     reason = "DEPENDENCY_UNAVAILABLE"
     dependency: str
-    retry_seconds: float = field(default=0.5, metadata={"told": False})
+    retry_seconds: float = field(default=0.5, metadata=HIDDEN)
 
     @property
     def retry_after_seconds(self) -> float | None:  # type: ignore[override] # only here it depends on the case

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import UNTOLD, DomainError, FieldError
+from services.kit.errors import HIDDEN, DomainError, FieldError
 
 
 @dataclass(eq=False)
@@ -76,7 +76,7 @@ class InsufficientFunds(DomainError):
     available_cents: int
     required_cents: int
     currency: str
-    customer_id: UUID = field(metadata=UNTOLD)
+    customer_id: UUID = field(metadata=HIDDEN)
 
     @property
     def message(self) -> str:
@@ -113,7 +113,7 @@ class PriceAboveMaximum(DomainError):
     price_cents: int
     max_cost_cents: int
     currency: str
-    job_type: str = field(metadata=UNTOLD)
+    job_type: str = field(metadata=HIDDEN)
 
     @property
     def message(self) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import UNTOLD, DomainError
+from services.kit.errors import HIDDEN, DomainError
 
 
 @dataclass(eq=False)
@@ -125,7 +125,7 @@ class InsufficientFunds(DomainError):
     available_cents: int
     required_cents: int
     currency: str
-    wallet_id: UUID = field(metadata=UNTOLD)
+    wallet_id: UUID = field(metadata=HIDDEN)
 
     @property
     def message(self) -> str:
@@ -143,4 +143,4 @@ class BalanceOverflow(DomainError):
     current_balance_cents: int
     amount_cents: int
     balance_cents_max: int
-    wallet_id: UUID = field(metadata=UNTOLD)
+    wallet_id: UUID = field(metadata=HIDDEN)
