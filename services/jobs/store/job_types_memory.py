@@ -5,13 +5,11 @@ from uuid import UUID
 
 from typing_extensions import override
 
+from services.jobs.rules import constraints
 from services.jobs.rules.entities import Job
 from services.jobs.rules.job_types import JobType, NewJobType
 from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.usecases.ports import (
-    JOB_TYPE_ID_CONSTRAINT,
-    JOB_TYPE_IN_USE_CONSTRAINT,
-    JOB_TYPE_NAME_CONSTRAINT,
     JobTypeRepository,
 )
 from services.kit.data.errors import StillReferenced
@@ -27,8 +25,8 @@ class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType], JobTypeRepo
     resource = JOB_TYPES
     audited = True
     unique = (
-        Unique(JOB_TYPE_ID_CONSTRAINT, lambda job_type: job_type.id),
-        Unique(JOB_TYPE_NAME_CONSTRAINT, lambda job_type: job_type.name),
+        Unique(constraints.JOB_TYPE_ID, lambda job_type: job_type.id),
+        Unique(constraints.JOB_TYPE_NAME, lambda job_type: job_type.name),
     )
 
     @override
@@ -49,5 +47,5 @@ class MemoryJobTypeRepository(MemoryRepository[JobType, NewJobType], JobTypeRepo
     async def delete(self, entity_id: UUID) -> bool:
         jobs: dict[UUID, Job] = self._transactions.resource.tables.get("jobs", {})
         if any(job.job_type_id == entity_id for job in jobs.values()):
-            raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
+            raise StillReferenced(constraints.JOB_TYPE_IN_USE)
         return await super().delete(entity_id)

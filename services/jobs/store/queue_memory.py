@@ -9,10 +9,11 @@ from uuid import UUID
 
 from typing_extensions import override
 
+from services.jobs.rules import constraints
 from services.jobs.rules.entities import Job, JobStatus, Lane, ListKey, NewJob, Turns, Waiting, is_dispatched
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.resources import JOBS
-from services.jobs.usecases.ports import JOB_TYPE_IN_USE_CONSTRAINT, JobRepository
+from services.jobs.usecases.ports import JobRepository
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 from services.kit.fast_dataclasses import made
@@ -66,7 +67,7 @@ class MemoryQueue(MemoryRepository[Job, NewJob], JobRepository):
         receipts = self._transactions.resource.tables.get("receipts", {})
         fresh = [new for new in jobs if new.id not in self._jobs and new.id not in receipts]
         if any(new.job_type_id not in self._types for new in fresh):
-            raise StillReferenced(JOB_TYPE_IN_USE_CONSTRAINT)
+            raise StillReferenced(constraints.JOB_TYPE_IN_USE)
         for new in fresh:
             values = {field.name: getattr(new, field.name) for field in fields(new)}
             dispatched_at = now if is_dispatched(new, withheld) else None

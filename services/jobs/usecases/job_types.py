@@ -5,10 +5,11 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
+from services.jobs.rules import constraints
 from services.jobs.rules.errors import JobTypeInUse, JobTypeNameTaken, JobTypeNotFound
 from services.jobs.rules.job_types import RUNNABLE, JobType, NewJobType
 from services.jobs.rules.schemas.schema import InvalidSchema
-from services.jobs.usecases.ports import JOB_TYPE_NAME_CONSTRAINT, JobTypeCache, JobTypeRepository, Queue, SchemaChecks
+from services.jobs.usecases.ports import JobTypeCache, JobTypeRepository, Queue, SchemaChecks
 from services.kit.currencies import check_currency
 from services.kit.data.errors import AlreadyExists, StillReferenced
 from services.kit.data.transactions.ambient import Transactions
@@ -218,4 +219,4 @@ def parameters(new: NewJobType) -> dict[str, object]:
 
 
 def _name_taken(error: AlreadyExists, name: str) -> Exception:
-    return JobTypeNameTaken(name).within("job_type") if error.constraint == JOB_TYPE_NAME_CONSTRAINT else error
+    return JobTypeNameTaken(name).within("job_type") if error.constraint == constraints.JOB_TYPE_NAME else error

@@ -247,11 +247,6 @@ class QueueLists(Protocol):
         """
 
 
-JOB_TYPE_ID_CONSTRAINT = "pk_job_types"
-JOB_TYPE_NAME_CONSTRAINT = "uq_job_types_name"
-JOB_TYPE_IN_USE_CONSTRAINT = "fk_jobs_job_type_id_job_types"
-
-
 class JobTypeRepository(Protocol):
     """Stored job types."""
 
@@ -276,14 +271,14 @@ class JobTypeRepository(Protocol):
         """Store a job type.
 
         Raises:
-            AlreadyExists: With `JOB_TYPE_ID_CONSTRAINT` or `JOB_TYPE_NAME_CONSTRAINT`.
+            AlreadyExists: With `constraints.JOB_TYPE_ID` or `constraints.JOB_TYPE_NAME`.
         """
 
     async def update(self, job_type: JobType) -> JobType:
         """Store a changed job type and return it with its new version.
 
         Raises:
-            AlreadyExists: With `JOB_TYPE_NAME_CONSTRAINT`.
+            AlreadyExists: With `constraints.JOB_TYPE_NAME`.
             Conflict: If the stored version is not the job type's.
         """
 
@@ -291,7 +286,7 @@ class JobTypeRepository(Protocol):
         """Remove a job type; return False if it did not exist.
 
         Raises:
-            StillReferenced: With `JOB_TYPE_IN_USE_CONSTRAINT`.
+            StillReferenced: With `constraints.JOB_TYPE_IN_USE`.
         """
 
 

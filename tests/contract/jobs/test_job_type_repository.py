@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.jobs.rules import constraints
 from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
 from services.jobs.rules.resources import JOB_TYPES
-from services.jobs.usecases.ports import JOB_TYPE_ID_CONSTRAINT, JOB_TYPE_NAME_CONSTRAINT
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.query.page import ListQuery
 from tests.support.jobs_examples import new_job_type
@@ -43,8 +43,8 @@ async def test_a_stored_job_type_is_read_back_as_it_was(begin: BeginJobs) -> Non
 async def test_ids_and_names_are_used_once(begin: BeginJobs) -> None:
     job_type = await stored(begin, new_job_type())
     for twin, constraint in [
-        (new_job_type(id=job_type.id), JOB_TYPE_ID_CONSTRAINT),
-        (new_job_type(name=job_type.name), JOB_TYPE_NAME_CONSTRAINT),
+        (new_job_type(id=job_type.id), constraints.JOB_TYPE_ID),
+        (new_job_type(name=job_type.name), constraints.JOB_TYPE_NAME),
     ]:
         async with begin() as work:
             with pytest.raises(AlreadyExists) as caught:
@@ -80,7 +80,7 @@ async def test_a_job_type_can_not_take_the_name_of_another(begin: BeginJobs) -> 
     async with begin() as work:
         with pytest.raises(AlreadyExists) as caught:
             await work.job_types.update(replace(second, name=first.name))
-    assert caught.value.constraint == JOB_TYPE_NAME_CONSTRAINT
+    assert caught.value.constraint == constraints.JOB_TYPE_NAME
 
 
 async def test_a_job_type_is_deleted_once(begin: BeginJobs) -> None:
