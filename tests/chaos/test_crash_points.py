@@ -13,8 +13,8 @@ import pytest
 from services import SERVICES
 from tests.chaos.support.arena import Arena, expect_death
 from tests.e2e.load import Load
-from tests.e2e.processes import eventually
 from tests.e2e.stack import refusal
+from tests.support.until import until_sync
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ def test_a_runner_that_was_frozen_longer_than_its_lease_is_told_that_it_lost_the
     frozen.send(signal.SIGCONT)
 
     # It finds out by the renewal or by the response to its result, whichever is first.
-    eventually(lambda: frozen.lines("lease_lost", job_id=job_id) + frozen.lines("result_refused", job_id=job_id))
+    until_sync(lambda: frozen.lines("lease_lost", job_id=job_id) + frozen.lines("result_refused", job_id=job_id))
     assert not frozen.lines("job_charged", job_id=job_id)
     assert arena.row(job_id) == done
     arena.expect_success(job_id)
@@ -240,7 +240,7 @@ def test_a_charge_that_was_made_and_not_recorded_is_recorded_by_the_settler(aren
 
 def test_all_jobs_that_waited_when_redis_was_emptied_are_run(arena: Arena) -> None:
     submitted = arena.submit_many(200)
-    eventually(lambda: set(arena.waiting_ids()) == set(submitted))
+    until_sync(lambda: set(arena.waiting_ids()) == set(submitted))
 
     arena.empty_redis()
     assert arena.waiting_ids() == []
@@ -257,12 +257,12 @@ def test_when_postgresql_is_restarted_under_load_every_job_that_was_accepted_is_
     arena.runner(lease_seconds=LONG_LEASE_SECONDS)
 
     with Load(arena.submissions()) as load:
-        eventually(lambda: len(load.returned) > 50)
+        until_sync(lambda: len(load.returned) > 50)
         arena.postgres.stop(mode="immediate")
-        eventually(lambda: load.errors)
+        until_sync(lambda: load.errors)
         arena.postgres.start()
         before = len(load.returned)
-        eventually(lambda: len(load.returned) > before + 50)
+        until_sync(lambda: len(load.returned) > before + 50)
 
     assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
     arena.expect_success(*load.returned)
@@ -278,11 +278,11 @@ def test_a_service_that_is_rolled_under_load_costs_nothing(arena: Arena, service
     runner = arena.runner(lease_seconds=LONG_LEASE_SECONDS)
 
     with Load(arena.submissions()) as load:
-        eventually(lambda: len(load.returned) > 50)
+        until_sync(lambda: len(load.returned) > 50)
         assert arena.stack.processes[service].stop() == 0
         arena.start(service)
         before = len(load.returned)
-        eventually(lambda: len(load.returned) > before + 50)
+        until_sync(lambda: len(load.returned) > before + 50)
 
     assert load.codes <= {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}
     arena.expect_success(*load.returned)

@@ -23,8 +23,8 @@ from tests.chaos.support.arena import COST_CENTS, Arena, expect_death
 from tests.chaos.support.books import HoldRow
 from tests.chaos.support.commits import LossyWay
 from tests.conftest import service_role
-from tests.e2e.processes import eventually
 from tests.e2e.stack import refusal
+from tests.support.until import until_sync
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,7 @@ def test_a_hold_auditor_that_dies_after_a_release_is_followed_by_another(arena: 
     until = _audited_until(arena)
 
     arena.start("jobs", **_SOON)
-    eventually(lambda: _audited_until(arena) > until)
+    until_sync(lambda: _audited_until(arena) > until)
     assert arena.holds(job_id) == [released]
 
 
@@ -245,7 +245,7 @@ def test_money_that_was_reserved_without_an_answer_is_the_submissions_when_it_is
     assert hold.state == "ACTIVE"
 
     arena.start("wallets")
-    eventually(lambda: refusal(lambda: arena.stack.submit(request)) is None)
+    until_sync(lambda: refusal(lambda: arena.stack.submit(request)) is None)
     _expect_success_with(arena, hold)
 
 

@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support.until import until_sync
 
 #: Where `make test-dialects` puts a server if there is none.
 INSTALLED = Path(__file__).resolve().parents[2] / ".innosystem" / "mariadb"
@@ -16,7 +17,6 @@ _NAMES = ("mariadbd", "mysqld")
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/opt/homebrew/opt/mariadb/bin")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
-_ASK_AGAIN_SECONDS = 0.05
 
 
 def find() -> Path | None:
@@ -98,11 +98,14 @@ def _command(program: Path, data: Path) -> list[str]:
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while b"ready for connections" not in log.read_bytes():
-        if server.poll() is not None or time.monotonic() > until:
-            raise RuntimeError(f"MariaDB does not start:\n{log.read_text(errors='replace')[-3000:]}")
-        time.sleep(_ASK_AGAIN_SECONDS)
+    def end_of_log() -> str:
+        return log.read_text(errors="replace")[-3000:]
+
+    def is_ready() -> bool:
+        assert server.poll() is None, f"MariaDB does not start:\n{end_of_log()}"
+        return b"ready for connections" in log.read_bytes()
+
+    until_sync(is_ready, _START_SECONDS, context=end_of_log)
 
 
 def _version(program: Path) -> str:

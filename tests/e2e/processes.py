@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from tests.support.until import until_sync
 
 T = TypeVar("T")
 
@@ -17,15 +19,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_", "LOG_")
-
-
-def eventually(look: Callable[[], T], *, limit_seconds: float = LIMIT_SECONDS) -> T:
-    """Check repeatedly until something true is found, and return it; fail after the limit."""
-    until = time.monotonic() + limit_seconds
-    while not (found := look()):
-        assert time.monotonic() < until, f"not within {limit_seconds:g} s: {found!r}"
-        time.sleep(_POLL_SECONDS)
-    return found
 
 
 class Process:
@@ -90,7 +83,7 @@ class Process:
             assert found or not ended, f"{self._name} ended: {self.output[-2000:]}{self.errors[-2000:]}"
             return found
 
-        return eventually(look)[0]
+        return until_sync(look)[0]
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

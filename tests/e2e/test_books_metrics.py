@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services import SERVICES
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack
+from tests.support.until import until_sync
 
 METRICS = {"WALLETS_METRICS_LISTEN_ADDRESS": "127.0.0.1:0"}
 
@@ -48,7 +48,7 @@ def test_the_endpoint_tells_what_is_held_and_when_the_books_do_not_add_up(stack:
     )
     stack.wallets.PlaceHold(hold)
 
-    eventually(lambda: read(stack).get("held_cents:EUR") == 60)
+    until_sync(lambda: read(stack).get("held_cents:EUR") == 60)
     clean = read(stack)
 
     assert (clean["balance_cents:EUR"], clean["active_holds:EUR"]) == (100, 1)
@@ -59,7 +59,7 @@ def test_the_endpoint_tells_what_is_held_and_when_the_books_do_not_add_up(stack:
         connection.execute(
             "UPDATE wallets SET current_balance_cents = 105, pending_charges_cents = 62, last_sequence = 3"
         )
-    eventually(lambda: read(stack).get("ledger_imbalance_cents"))
+    until_sync(lambda: read(stack).get("ledger_imbalance_cents"))
     assert [read(stack)[name] for name in faults] == [5, 2, 1]
     stack.processes["wallets"].logged("books_unbalanced", offenders=3)
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from innosystem.customers.v1.customer_service_pb2 import DeleteCustomerRequest
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack, new_job, refusal
+from tests.support.until import until_sync
 
 # A message takes milliseconds; this machine may have much else to do.
 TOLD_WITHIN_SECONDS = 1.0
@@ -30,7 +30,7 @@ def test_the_jobs_service_is_told_of_a_deactivation(stack: Stack) -> None:
     stack.start("customers", "wallets")
     stack.start("jobs", JOBS_CACHE_TTL_SECONDS="600")
     submit = deactivated(stack)
-    assert eventually(submit, limit_seconds=TOLD_WITHIN_SECONDS) == "CUSTOMER_INACTIVE"
+    assert until_sync(submit, limit_seconds=TOLD_WITHIN_SECONDS) == "CUSTOMER_INACTIVE"
     assert submit() == "CUSTOMER_INACTIVE"
 
 
@@ -40,5 +40,5 @@ def test_a_deactivation_that_nobody_is_told_of_counts_when_what_is_remembered_en
     stack.start("wallets")
     stack.start("jobs", JOBS_CACHE_TTL_SECONDS=str(REMEMBERED_SECONDS))
     submit = deactivated(stack)
-    assert eventually(submit, limit_seconds=REMEMBERED_SECONDS + TOLD_WITHIN_SECONDS) == "CUSTOMER_INACTIVE"
+    assert until_sync(submit, limit_seconds=REMEMBERED_SECONDS + TOLD_WITHIN_SECONDS) == "CUSTOMER_INACTIVE"
     assert stack.processes["customers"].stop() == 0

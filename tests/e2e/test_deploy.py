@@ -42,8 +42,8 @@ from tests.e2e.deployment import (
     exec_form,
     is_ours,
 )
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
-from tools.local.embedded.processes import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -101,7 +101,7 @@ def _await(container: Container, condition: str) -> None:
         assert container.ended(START_SECONDS) == 0, container.log.read_text()
     else:
         assert condition == "service_healthy"
-        assert wait_until(container.serves, limit_seconds=START_SECONDS), container.log.read_text()
+        until_sync(container.serves, limit_seconds=START_SECONDS, context=container.log.read_text)
 
 
 class Client:
@@ -161,7 +161,7 @@ def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_en
 
     containers, network = stack
     for name in SERVICES:
-        assert wait_until(containers[name].serves, limit_seconds=START_SECONDS), containers[name].log.read_text()
+        until_sync(containers[name].serves, limit_seconds=START_SECONDS, context=containers[name].log.read_text)
     with ExitStack() as opened:
         channels = {
             address.partition(":")[0]: opened.enter_context(grpc.insecure_channel(local))
@@ -169,10 +169,11 @@ def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_en
         }
         client = Client(channels)
         job_id = client.submit("def double(x):\n    return x if x < 0 else 2 * x\n")
-        charged = wait_until(
-            lambda: client.job(job_id).billing_status == BILLING_STATUS_CHARGED, limit_seconds=START_SECONDS
+        until_sync(
+            lambda: client.job(job_id).billing_status == BILLING_STATUS_CHARGED,
+            limit_seconds=START_SECONDS,
+            context=containers["runner"].log.read_text,
         )
-        assert charged, containers["runner"].log.read_text()
         job = client.job(job_id)
         assert job.status == JOB_STATUS_SUCCEEDED
         assert json.loads(job.output_json)["most_complex"] == {"name": "double", "complexity": 2}

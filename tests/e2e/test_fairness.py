@@ -9,8 +9,8 @@ import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
 from services import SERVICES
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack, new_job
+from tests.support.until import until_sync
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 MANY = 100_000
@@ -64,11 +64,11 @@ def test_ten_jobs_do_not_wait_for_the_hundred_thousand_of_somebody_who_came_firs
     with psycopg.connect(busy.database_urls["jobs"]) as connection:
         connection.execute(WITHHELD, {"customer_id": many, "jobs": MANY, "job_type": job_type})
     busy.start_runner(HANDLERS)
-    eventually(lambda: begun(busy, many, 2000), limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: begun(busy, many, 2000), limit_seconds=LIMIT_SECONDS)
     for _ in range(10):
         busy.submit(new_job(few, job_type, '{"n": 1}'))
     submitted_at = time.monotonic()
-    eventually(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
     between = jobs_between(busy, few)
     print(f"{between} jobs of the other between, {time.monotonic() - submitted_at:.2f} s")
     assert between < 4000
@@ -81,7 +81,7 @@ def test_ten_jobs_do_not_wait_for_the_jobs_of_somebody_who_comes_after(busy: Sta
         busy.submit(new_job(few, job_type, '{"n": 1}'))
     submit_many(busy, many, job_type, 3000)
     busy.start_runner(HANDLERS)
-    eventually(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
     assert jobs_between(busy, few) < 100
 
 
@@ -102,15 +102,15 @@ def test_ten_jobs_do_not_wait_for_slow_ones_that_a_list_was_filled_with_while_it
     first, many, few = busy.customer(), busy.customer(), busy.customer()
     submit_many(busy, first, fast, 2000)
     busy.start_runner(HANDLERS, RUNNER_CONCURRENCY="8")
-    eventually(lambda: begun(busy, first, 2000), limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: begun(busy, first, 2000), limit_seconds=LIMIT_SECONDS)
     folder = json.dumps(str(tmp_path))
     requests = [new_job(many, slow, f'{{"folder": {folder}, "n": {n}}}') for n in range(1000)]
     busy.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=60)
-    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 8, limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: len(list(tmp_path.glob("begun-*"))) == 8, limit_seconds=LIMIT_SECONDS)
     for _ in range(10):
         busy.submit(new_job(few, fast, '{"n": 1}'))
     # None of them ends, so no more than a few of the others are to be in the list.
-    eventually(lambda: in_the_list(busy, many) <= 32, limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: in_the_list(busy, many) <= 32, limit_seconds=LIMIT_SECONDS)
     (tmp_path / "go").touch()
-    eventually(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: begun(busy, few, 10), limit_seconds=LIMIT_SECONDS)
     assert jobs_between(busy, few) < 500

@@ -22,8 +22,9 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services import SERVICES
 from tests.e2e.conftest import Servers
 from tests.e2e.load import Load
-from tests.e2e.processes import Process, eventually
+from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_credit, new_customer, new_job, refusal
+from tests.support.until import until_sync
 
 NAMES = {
     "customers": "innosystem.customers.v1.CustomerService",
@@ -55,8 +56,8 @@ def expect_unavailable(error: InnosystemError | None) -> None:
 def expect_recovery(stack: Stack, service: str, pid: int) -> None:
     """Wait until a service serves again, and look that it is the same process."""
     for name in ("", NAMES[service]):
-        eventually(lambda name=name: stack.health(service, name) == "SERVING")  # type: ignore[misc] # bound immediately
-    eventually(lambda: refusal(reading(stack, service)) is None)
+        until_sync(lambda name=name: stack.health(service, name) == "SERVING")  # type: ignore[misc] # bound immediately
+    until_sync(lambda: refusal(reading(stack, service)) is None)
     assert stack.processes[service].running
     assert stack.processes[service].pid == pid
 
@@ -87,13 +88,13 @@ def test_a_service_whose_database_is_down_at_its_start_waits_for_it(
 def test_a_service_survives_the_crash_of_its_database(own_stack: Stack, servers: Servers, service: str) -> None:
     own_stack.start(service)
     process = own_stack.processes[service]
-    eventually(lambda: own_stack.health(service) == "SERVING")
+    until_sync(lambda: own_stack.health(service) == "SERVING")
 
     with Load(lambda: ("", reading(own_stack, service))) as load:
-        eventually(lambda: len(load.outcomes) > 50)
+        until_sync(lambda: len(load.outcomes) > 50)
         servers.postgres.stop(mode="immediate")
-        eventually(lambda: load.errors)
-        eventually(lambda: own_stack.health(service) == "NOT_SERVING")
+        until_sync(lambda: load.errors)
+        until_sync(lambda: own_stack.health(service) == "NOT_SERVING")
         expect_unavailable(refusal(reading(own_stack, service)))
         servers.postgres.start()
         expect_recovery(own_stack, service, process.pid)
@@ -125,11 +126,11 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     own_stack.processes["jobs"].logged("background_work_failing", loop="pushing")
     assert own_stack.health("jobs", NAMES["jobs"]) == "SERVING"
     stats = job_service_pb2.GetQueueStatsRequest(queues=["default"])
-    eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 0, 0])
+    until_sync(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 0, 0])
     servers.redis.start()
     with redis.Redis.from_url(servers.redis.url, decode_responses=True) as client:
-        eventually(lambda: waiting(client, own_stack) == set(submitted))
-    eventually(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 5, 0])
+        until_sync(lambda: waiting(client, own_stack) == set(submitted))
+    until_sync(lambda: [one.dispatched for one in own_stack.jobs.GetQueueStats(stats).queues] == [0, 5, 0])
     own_stack.processes["jobs"].logged("background_work_recovered", loop="pushing")
 
 
@@ -138,12 +139,12 @@ def test_a_restarted_jobs_service_pushes_again_what_redis_has_lost(stack: Stack)
     customer_id, job_type = stack.paying_customer(), stack.job_type("echo")
     submitted = {stack.submit(new_job(customer_id, job_type)).id for _ in range(5)}
     with redis.Redis.from_url(stack.redis_url, decode_responses=True) as client:
-        eventually(lambda: waiting(client, stack) == submitted)
+        until_sync(lambda: waiting(client, stack) == submitted)
         client.delete(f"{stack.key_prefix}jobs:p1:pending")
 
         stack.restart("jobs")
 
-        eventually(lambda: waiting(client, stack) == submitted)
+        until_sync(lambda: waiting(client, stack) == submitted)
 
 
 Call = tuple[str, Callable[[], object]]
@@ -199,9 +200,9 @@ def test_a_service_told_to_stop_under_load_ends_cleanly_and_loses_no_call(
     process = stack.processes[service]
 
     with Load(calls(stack)) as load:
-        eventually(lambda: len(load.returned) > 100)
+        until_sync(lambda: len(load.returned) > 100)
         assert process.stop() == 0
-        eventually(lambda: load.errors)
+        until_sync(lambda: load.errors)
 
     # Each call was returned, or refused so that the caller knows to send it again elsewhere.
     assert load.codes == {grpc.StatusCode.UNAVAILABLE}, {str(error) for error in load.errors}

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.chaos.support.proxy import Link
 from tests.conftest import as_service
 from tests.e2e.processes import LIMIT_SECONDS, Process
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceAsyncStub
@@ -198,14 +199,6 @@ async def test_of_identical_charges_at_once_on_two_processes_exactly_one_is_fres
     await expect_clean_books(stubs[1], wallet_count)
 
 
-async def within_limit(look: Callable[[], Awaitable[T]]) -> T:
-    """Check repeatedly until something true is found."""
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while not (found := await look()):  # noqa: ASYNC110 - what it waits for is in another process
-            await asyncio.sleep(0.02)
-    return found
-
-
 @pytest.mark.slow
 async def test_a_charge_whose_answer_is_lost_is_repeated_by_the_client_and_made_once(
     addresses: list[str], stubs: Stubs
@@ -227,7 +220,7 @@ async def test_a_charge_whose_answer_is_lost_is_repeated_by_the_client_and_made_
         await client.GetWallet(request)
         link.swallow_replies()
         call = asyncio.ensure_future(client.Deduct(charge(wallet, 7, str(uuid4()))))
-        await within_limit(charged)
+        await until(charged)
         assert not call.done()
         link.heal()
         link.reset()

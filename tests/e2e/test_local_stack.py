@@ -17,7 +17,8 @@ from redis import Redis
 
 from services import SERVICES
 from tests.conftest import PostgresServer, migrations
-from tests.e2e.processes import PROJECT, eventually
+from tests.e2e.processes import PROJECT
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -154,11 +155,11 @@ def test_the_databases_of_a_demo_that_was_killed_are_removed_by_the_next(
             return {name for (name,) in found}
 
     demo = command("demo", "--jobs", "30", cwd=tmp_path, **settings)
-    eventually(lambda: len(left()) == len(SERVICES))
+    until_sync(lambda: len(left()) == len(SERVICES))
     killed = left()
     demo.kill()
     ended(demo)
-    eventually(lambda: sessions_of(postgres, killed) == 0)
+    until_sync(lambda: sessions_of(postgres, killed) == 0)
 
     demo = command("demo", "--jobs", "30", cwd=tmp_path, **settings)
     printed, said = demo.communicate(timeout=280)
@@ -176,7 +177,7 @@ def sessions_of(postgres: PostgresServer, databases: set[str]) -> int:
 
 def test_ctrl_c_while_postgresql_starts_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
     stack = command("up", "--folder", folder, *FREE_PORTS, cwd=tmp_path)
-    eventually((folder / "postgres").exists)
+    until_sync((folder / "postgres").exists)
     os.killpg(stack.pid, signal.SIGINT)
     assert ended(stack) == 0
     assert not EmbeddedPostgres(folder).running
@@ -231,7 +232,7 @@ def test_a_killed_stack_leaves_no_service_behind(folder: Path, tmp_path: Path) -
     stack, _ = started(folder, tmp_path)
     stack.kill()
     ended(stack)
-    eventually(lambda: not children(folder))
+    until_sync(lambda: not children(folder))
 
 
 def test_the_demo_checks_its_books_and_writes_its_figures_whatever_other_runners_serve(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import psycopg
 
 from tests.conftest import migrations, service_role
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack
+from tests.support.until import until_sync
 
 
 def test_a_service_that_lacks_a_right_says_so_and_serves_as_soon_as_it_is_granted(stack: Stack) -> None:
@@ -18,5 +18,5 @@ def test_a_service_that_lacks_a_right_says_so_and_serves_as_soon_as_it_is_grante
     assert f"role {service_role('customers')} may not INSERT on api_keys in the database" in told["error"]
     assert stack.health("customers") == "NOT_SERVING"
     migrations("customers", url).up()
-    eventually(lambda: stack.health("customers") == "SERVING")
+    until_sync(lambda: stack.health("customers") == "SERVING")
     assert stack.customer()

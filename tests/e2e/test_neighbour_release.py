@@ -22,9 +22,10 @@ from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_pb2 import BillingStatus, JobStatus
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services import SERVICES
-from tests.e2e.processes import PROJECT, eventually
+from tests.e2e.processes import PROJECT
 from tests.e2e.stack import Stack, new_job, refusal
 from tests.e2e.verifying import verified
+from tests.support.until import until_sync
 
 BEFORE = "7b9354e"
 """0.1.0."""
@@ -66,7 +67,7 @@ def stacks(
         stack.close()
 
 
-def until(stack: Stack, job_id: str, status: str, billing_status: str) -> None:
+def until_job_is(stack: Stack, job_id: str, status: str, billing_status: str) -> None:
     """Wait until a job has come so far."""
 
     def come() -> bool:
@@ -74,7 +75,7 @@ def until(stack: Stack, job_id: str, status: str, billing_status: str) -> None:
         is_now = JobStatus.Name(job.status), BillingStatus.Name(job.billing_status)
         return is_now == (f"JOB_STATUS_{status}", f"BILLING_STATUS_{billing_status}")
 
-    eventually(come)
+    until_sync(come)
 
 
 def start(stack: Stack, before: Mapping[str, str], *names: str) -> None:
@@ -104,17 +105,17 @@ def pay_and_run(stack: Stack) -> None:
     ada = stack.paying_customer()
     double, fails = stack.job_type("e2e.double"), stack.job_type("e2e.fails")
     done = stack.submit(new_job(ada, double, '{"n": 21}')).id
-    until(stack, done, "SUCCEEDED", "CHARGED")
+    until_job_is(stack, done, "SUCCEEDED", "CHARGED")
     broken = stack.submit(new_job(ada, fails, "{}"))
-    until(stack, broken.id, "FAILED", "RELEASED")
+    until_job_is(stack, broken.id, "FAILED", "RELEASED")
     again = stack.jobs.RetryJob(job_service_pb2.RetryJobRequest(job_id=broken.id), timeout=10).job
     assert again.hold_id != broken.hold_id
-    until(stack, broken.id, "FAILED", "RELEASED")
+    until_job_is(stack, broken.id, "FAILED", "RELEASED")
     later = new_job(ada, double, '{"n": 1}')
     later.run_at.GetCurrentTime()
     later.run_at.seconds += 3600
     stack.jobs.CancelJob(job_service_pb2.CancelJobRequest(job_id=stack.submit(later).id), timeout=10)
-    until(stack, later.job_id, "CANCELLED", "RELEASED")
+    until_job_is(stack, later.job_id, "CANCELLED", "RELEASED")
     stack.wallets.Refund(wallets.RefundRequest(job_id=done, idempotency_key="never worked"), timeout=10)
 
 
@@ -129,9 +130,9 @@ def operate(stack: Stack) -> None:
     fee = wallets.DeductRequest(customer_id=ada, currency="EUR", amount_cents=PRICE, idempotency_key="fee")
     stack.wallets.Deduct(fee, timeout=10)
     stack.jobs.ResumeQueue(job_service_pb2.ResumeQueueRequest(queue="default"), timeout=10)
-    until(stack, unpaid.id, "SUCCEEDED", "DECLINED")
+    until_job_is(stack, unpaid.id, "SUCCEEDED", "DECLINED")
     stack.jobs.WriteOffJob(job_service_pb2.WriteOffJobRequest(job_id=unpaid.id, reason="a courtesy"), timeout=10)
-    until(stack, unpaid.id, "SUCCEEDED", "CHARGED")
+    until_job_is(stack, unpaid.id, "SUCCEEDED", "CHARGED")
     stack.wallets.ReleaseHold(wallets.ReleaseHoldRequest(hold_id=str(uuid4())), timeout=10)
     first = rotated(stack, ada, 3600)
     second = rotated(stack, ada, 3600)
@@ -181,7 +182,7 @@ def test_replicas_of_both_releases_work_side_by_side(
 
     submitted = [(stack, job) for stack in (old, new) for job in jobs_of(stack)]
     for stack, job_id in submitted:
-        until(stack, job_id, "SUCCEEDED", "CHARGED")
+        until_job_is(stack, job_id, "SUCCEEDED", "CHARGED")
     status, told = verified(urls, tmp_path)
     assert status == 0, told
 

@@ -71,7 +71,7 @@ def test_while_the_wallets_service_hangs_free_jobs_and_repeated_calls_are_answer
     try:
         with ThreadPoolExecutor(THREADS) as pool:
             waiting = [pool.submit(refusal, partial(submit, stack, new_job(customer, paid), 3.0)) for _ in range(6)]
-            # They have got as far as they get.
+            # Calls that wait for a frozen process show nothing to poll for.
             time.sleep(0.5)
             free_seconds = [took(partial(submit, stack, new_job(customer, free))) for _ in range(5)]
             replay_seconds = [took(partial(submit, stack, stored)) for _ in range(5)]

@@ -12,8 +12,9 @@ import pytest
 from innosystem.jobs.v1 import job_service_pb2
 from services import SERVICES
 from tests.chaos.support.verifying import verify
-from tests.e2e.processes import Process, eventually
+from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_job
+from tests.support.until import until_sync
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 INNOCENTS = 7
@@ -77,9 +78,9 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
         runners.look()
         return rows(running, "status")[killer.job_id] == ("FAILED",)
 
-    eventually(failed, limit_seconds=90)
+    until_sync(failed, limit_seconds=90)
     (folder / "go").touch()
-    eventually(lambda: {status for status, *_ in rows(running, "status").values()} == {"SUCCEEDED", "FAILED"})
+    until_sync(lambda: {status for status, *_ in rows(running, "status").values()} == {"SUCCEEDED", "FAILED"})
 
     # Beside the killer an innocent may have been the only other one that was just begun, once.
     after = rows(running, "status, attempt, deaths <= 1, rescue_count > 0, error->>'type'")
@@ -108,7 +109,7 @@ def test_eight_that_kill_take_two_runners_each_at_most_while_their_neighbours_cr
         runners.look()
         return {status for status, *_ in rows(running, "status").values()} == {"SUCCEEDED", "FAILED"}
 
-    eventually(ended, limit_seconds=180)
+    until_sync(ended, limit_seconds=180)
 
     after = rows(running, "status, attempt, error->>'type'")
     assert {after[one.job_id] for one in innocents} == {("SUCCEEDED", 1, None)}

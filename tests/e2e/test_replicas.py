@@ -18,9 +18,9 @@ from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
 from services import SERVICES
 from tests.chaos.support.verifying import verify
-from tests.e2e.processes import eventually
 from tests.e2e.replicas import Replicas, replicas
 from tests.e2e.submitters import Accepted, in_batches, one_by_one
+from tests.support.until import until_sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -110,7 +110,7 @@ def outcomes(platform: Replicas) -> Counter[tuple[str, str]]:
 
 def until_settled(platform: Replicas, jobs: int) -> None:
     """Wait until all jobs are run and charged; fail with what they are."""
-    eventually(lambda: outcomes(platform)["SUCCEEDED", "CHARGED"] >= jobs, limit_seconds=SETTLED_SECONDS_MAX)
+    until_sync(lambda: outcomes(platform)["SUCCEEDED", "CHARGED"] >= jobs, limit_seconds=SETTLED_SECONDS_MAX)
     assert outcomes(platform) == {("SUCCEEDED", "CHARGED"): jobs}
 
 

@@ -12,8 +12,9 @@ from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
 from services import SERVICES
-from tests.e2e.processes import Process, eventually
+from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_credit, new_job
+from tests.support.until import until_sync
 
 HANDLERS = "tests.e2e.handlers_for_tests"
 SUCCEEDED, FAILED, RUNNING = (job_pb2.JOB_STATUS_SUCCEEDED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_RUNNING)
@@ -70,7 +71,7 @@ def settled(stack: Stack, job_id: str) -> job_pb2.Job:
         job_pb2.BILLING_STATUS_CHARGE_DUE,
         job_pb2.BILLING_STATUS_RELEASE_DUE,
     )
-    return eventually(lambda: job if (job := stack.job(job_id)).billing_status not in moving else None) or job_pb2.Job()
+    return until_sync(lambda: job if (job := stack.job(job_id)).billing_status not in moving else None) or job_pb2.Job()
 
 
 def statement(stack: Stack, wallet: wallet_pb2.Wallet) -> list[wallet_pb2.Transaction]:
@@ -178,7 +179,7 @@ def test_a_job_from_before_there_were_holds_that_can_not_be_paid_is_declined_vis
     declined = job_service_pb2.ListJobsRequest(filter=f'billing_status = DECLINED AND customer_id = "{customer_id}"')
     assert [one.id for one in running.jobs.ListJobs(declined, timeout=15).jobs] == [job_id]
     running.wallets.Credit(new_credit(wallet, 4), timeout=15)
-    eventually(lambda: running.job(job_id).billing_status == CHARGED, limit_seconds=60)
+    until_sync(lambda: running.job(job_id).billing_status == CHARGED, limit_seconds=60)
     assert balance(running, wallet) == 0
     assert runner.stop() == 0
 
@@ -216,7 +217,7 @@ def test_a_runner_told_to_stop_finishes_what_it_runs_and_leaves_the_rest_waiting
     first = running.start_runner(HANDLERS, RUNNER_CONCURRENCY="4")
     requests = [new_job(customer_id, job_type, f'{{"n": {n}, "folder": "{tmp_path}"}}') for n in range(20)]
     running.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=15)
-    eventually(lambda: len(list(tmp_path.glob("begun-*"))) == 4)
+    until_sync(lambda: len(list(tmp_path.glob("begun-*"))) == 4)
 
     first.send(signal.SIGTERM)
     first.logged("draining")

@@ -10,8 +10,8 @@ import pytest
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
 from services import SERVICES
 from tests.chaos.support.verifying import verify
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack, new_job
+from tests.support.until import until_sync
 
 BOTH = "tests.e2e.handlers_for_tests"
 OLD = "tests.e2e.old_handlers"
@@ -48,11 +48,11 @@ def test_in_a_rolling_upgrade_the_new_jobs_wait_for_the_new_runner_and_none_fail
     for requests in (new, old):
         running.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=15)
 
-    eventually(lambda: all(running.job(one.job_id).status == job_pb2.JOB_STATUS_SUCCEEDED for one in old) or None)
-    eventually(lambda: unserved(running) == {"e2e.double": JOBS} or None)
+    until_sync(lambda: all(running.job(one.job_id).status == job_pb2.JOB_STATUS_SUCCEEDED for one in old) or None)
+    until_sync(lambda: unserved(running) == {"e2e.double": JOBS} or None)
     assert sorted(statuses(running)) == [("PENDING", 0, JOBS), ("SUCCEEDED", 1, 5)]
     assert verify(running.database_urls) == []
 
     running.start_runner(BOTH)
-    eventually(lambda: statuses(running) == [("SUCCEEDED", 1, JOBS + 5)] or None, limit_seconds=60)
+    until_sync(lambda: statuses(running) == [("SUCCEEDED", 1, JOBS + 5)] or None, limit_seconds=60)
     assert unserved(running) == {}

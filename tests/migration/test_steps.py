@@ -1,8 +1,5 @@
 """Locks, retries, batches, and steps outside of transactions, on real PostgreSQL (D8)."""
 
-import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 from services.kit.migrations.locking import Limits, MigrationsBusy
 from services.kit.settings import DatabaseSettings
 from tests.migration.trees import FILL, TABLE, Tree
+from tests.support.until import until_sync
 
 LIMIT_SECONDS = 30
 QUICK = Limits(lock_timeout_seconds=0.1, attempts=2, retry_seconds=0.05, turn_seconds=0.3)
@@ -25,13 +23,6 @@ def ask(url: str, query: str) -> Any:
         row = connection.execute(query).fetchone()
     assert row
     return row[0]
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.02)
 
 
 def test_an_alter_that_gets_no_lock_gives_up_and_is_tried_again_until_it_does(tree: Tree, empty_database: str) -> None:
@@ -46,7 +37,7 @@ def test_an_alter_that_gets_no_lock_gives_up_and_is_tried_again_until_it_does(tr
 
         going = pool.submit(tree.on(empty_database, PATIENT).up)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
-        eventually(lambda: ask(empty_database, waiting) == 1)
+        until_sync(lambda: ask(empty_database, waiting) == 1)
         # Between the attempts, the traffic continues.
         assert ask(empty_database, "SELECT count(*) FROM things") == 0
         reader.rollback()
@@ -99,7 +90,7 @@ def test_batches_that_are_interrupted_keep_what_is_done_and_go_on_from_there(tre
         blocker.execute("SELECT FROM things WHERE id = 1050 FOR UPDATE")
         going = pool.submit(tree.on(empty_database, Limits(lock_timeout_seconds=LIMIT_SECONDS)).up)
         # The batch with the locked row waits; those before it are visible to others, so they are committed.
-        eventually(lambda: ask(empty_database, FILLED) == 1000)
+        until_sync(lambda: ask(empty_database, FILLED) == 1000)
         killed = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
         name = psycopg.conninfo.conninfo_to_dict(empty_database)["dbname"]
         blocker.execute(killed, ("innosystem-migrate-things", name))

@@ -15,9 +15,9 @@ from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.wallets.v1 import wallet_service_pb2
 from services import SERVICES
 from tests.conftest import PostgresServer, migrations
-from tests.e2e.processes import eventually
 from tests.e2e.stack import Stack
 from tests.e2e.verifying import verified
+from tests.support.until import until_sync
 
 DATA = Path(__file__).parent / "data"
 VERSIONS = "alembic_version"
@@ -129,11 +129,11 @@ def test_the_services_of_now_work_on_with_what_0_1_0_has_left(
             )
         )
         # No chore touches a charge that is blocked: a hand had made it, in a way that 0.1.0 did not know again.
-        eventually(lambda: left_over(databases["jobs"]).keys() == {BY_HAND}, limit_seconds=60)
+        until_sync(lambda: left_over(databases["jobs"]).keys() == {BY_HAND}, limit_seconds=60)
         _, told = verified(databases, tmp_path, "--repair", "--yes", **KEPT, WALLETS_ADDRESS=stack.addresses["wallets"])
         assert f"repaired: job {BY_HAND}" in told
-        eventually(lambda: left_over(databases["jobs"]) == {}, limit_seconds=60)
-        eventually(lambda: active_holds(databases["wallets"]) == 0, limit_seconds=60)
+        until_sync(lambda: left_over(databases["jobs"]) == {}, limit_seconds=60)
+        until_sync(lambda: active_holds(databases["wallets"]) == 0, limit_seconds=60)
     finally:
         stack.close()
     status, told = verified(databases, tmp_path, **KEPT)

@@ -1,8 +1,7 @@
 """Lists of job IDs in memory, which can be unavailable, and tell when something happened to them."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from services.jobs.rules.entities import ListKey, Waiting
@@ -31,7 +30,6 @@ class ListsForTests:
         self.attempts = 0
         self.refusals = 0
         self.longest = 0
-        self.happened = asyncio.Event()
 
     async def push(self, jobs: Sequence[Waiting], *, first: bool = False) -> Mapping[ListKey, int]:
         self.attempts += 1
@@ -63,7 +61,6 @@ class ListsForTests:
 
     async def take_back(self, key: ListKey, count: int) -> list[UUID]:
         self._check()
-        self.happened.set()
         kept = max(len(self.held[key]) - count, 0)
         self.held[key], found = self.held[key][:kept], self.held[key][kept:]
         return found
@@ -73,19 +70,11 @@ class ListsForTests:
         found, self.held[key] = self.held[key][:count], self.held[key][count:]
         return found
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something that is pushed makes a condition true."""
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not condition():
-                self.happened.clear()
-                await self.happened.wait()
-
     def _refuses(self, key: ListKey) -> bool:
         self.refusals += key in self.broken
         return key in self.broken
 
     def _check(self) -> None:
-        self.happened.set()
         if not self.available:
             self.refusals += 1
             raise QueueUnavailable("away")

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.support.until import until_sync
 from tools.local.embedded.system_user import server_user
 
 #: Where `scripts/get_pgbouncer.py` puts it.
@@ -23,7 +23,6 @@ VERSION_MIN = (1, 21)
 _PORT = 6432
 _START_SECONDS = 20
 _STOP_SECONDS = 10
-_ASK_AGAIN_SECONDS = 0.02
 
 
 def find() -> Sequence[str] | None:
@@ -88,16 +87,18 @@ def running(command: Sequence[str], postgres_folder: str, mode: str, **settings:
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", folder: Path, log: Path) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while server.poll() is None and time.monotonic() < until:
+    def end_of_log() -> str:
+        return log.read_text(errors="replace")[-3000:] if log.exists() else ""
+
+    def is_ready() -> bool:
+        assert server.poll() is None, f"PgBouncer does not start:\n{end_of_log()}"
         try:
             psycopg.connect(host=str(folder), port=_PORT, user="postgres", dbname="postgres").close()
         except psycopg.OperationalError:
-            time.sleep(_ASK_AGAIN_SECONDS)
-        else:
-            return
-    told = log.read_text(errors="replace")[-3000:] if log.exists() else ""
-    raise RuntimeError(f"PgBouncer does not start:\n{told}")
+            return False
+        return True
+
+    until_sync(is_ready, _START_SECONDS, context=end_of_log)
 
 
 def _installed() -> Sequence[str]:

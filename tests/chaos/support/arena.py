@@ -19,8 +19,9 @@ from services import SERVICES
 from tests.chaos.support.books import Books, HoldRow, read_books, read_holds, read_lists
 from tests.chaos.support.notes import PLACE, Notes
 from tests.chaos.support.oracle import unfinished
-from tests.e2e.processes import Process, eventually
+from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_job
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 HANDLERS = "tests.chaos.support.handlers"
@@ -79,7 +80,7 @@ class Arena:
         if crash_at:
             settings[_CRASH_AT] = crash_at
         self.stack.start(service, **settings)
-        eventually(lambda: self._serves(service))
+        until_sync(lambda: self._serves(service))
         return self.stack.processes[service]
 
     def arm(self, service: str, point: str, **changed: str) -> Process:
@@ -163,7 +164,7 @@ class Arena:
 
     def until(self, job_id: str, status: str, billing_status: str = "HELD") -> dict[str, Any]:
         """Wait until a job is in a state; return its row."""
-        eventually(lambda: self.state(job_id) == (status, billing_status))
+        until_sync(lambda: self.state(job_id) == (status, billing_status))
         return self.row(job_id)
 
     def deductions(self, job_id: str) -> list[tuple[str, int]]:
@@ -180,7 +181,7 @@ class Arena:
 
     def until_released(self, job_id: str) -> HoldRow:
         """Wait until the one hold of a job is released; return it."""
-        eventually(lambda: [hold.state for hold in self.holds(job_id)] == ["RELEASED"])
+        until_sync(lambda: [hold.state for hold in self.holds(job_id)] == ["RELEASED"])
         return self.holds(job_id)[0]
 
     def waiting_ids(self) -> list[str]:
@@ -210,7 +211,7 @@ class Arena:
 
     def expect_rest(self, job_ids: Iterable[str]) -> None:
         """Wait until nothing moves any more, and look that those of the jobs that exist were charged once."""
-        books = eventually(lambda: None if unfinished(found := self._books()) else found, limit_seconds=60)
+        books = until_sync(lambda: None if unfinished(found := self._books()) else found, limit_seconds=60)
         assert books is not None
         stored = books.jobs.keys() & set(job_ids)
         assert {books.jobs[job_id].billing_status for job_id in stored} == {"CHARGED"}
@@ -223,7 +224,7 @@ class Arena:
 
     def until_begun(self, job_id: str, times: int = 1) -> None:
         """Wait until a handler runs for a job."""
-        eventually(lambda: self.executions(job_id) == times)
+        until_sync(lambda: self.executions(job_id) == times)
 
     def expect_success(self, *job_ids: str, held: bool = True) -> None:
         """Wait for rest, and look that each job succeeded in its one attempt and was charged once.
@@ -244,10 +245,10 @@ class Arena:
                 "CAPTURED" if held else "RELEASED",
             )
             assert {hold.state for hold in earlier} <= {"RELEASED"}
-        eventually(lambda: not set(job_ids) & set(self.waiting_ids()))
+        until_sync(lambda: not set(job_ids) & set(self.waiting_ids()))
 
 
 def expect_death(process: Process) -> None:
     """Wait until a process has died by SIGKILL."""
-    eventually(lambda: not process.running)
+    until_sync(lambda: not process.running)
     assert process.wait() == -signal.SIGKILL

@@ -22,7 +22,7 @@ from tests.chaos.support.kinds import POISON
 from tests.chaos.support.load import Load
 from tests.chaos.support.platform import Platform
 from tests.chaos.support.row_faults import locked_row, with_later_value
-from tests.e2e.processes import eventually
+from tests.support.until import until_sync
 
 if TYPE_CHECKING:
     # The type of a stub over an aio channel exists for type checkers only.
@@ -188,7 +188,7 @@ class Inflictor:
         server = self._platform.redis
         if (pid := server.pid) is not None:
             os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not server.running)
+        until_sync(lambda: not server.running)
         shutil.rmtree(self._platform.redis_data)
 
     async def _empty_redis(self, _: Fault) -> None:

@@ -26,6 +26,7 @@ from services.kit.redis.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from tests.support.jobs_examples import NOW, new_job_type
 from tests.support.jobs_work import QueueForTests, WalletsForTests, sql_work
+from tests.support.until import until
 
 LIMIT_SECONDS = 30
 HOURS = 3600.0
@@ -99,9 +100,7 @@ async def connect(redis_url: str) -> AsyncIterator[Callable[[Process], Awaitable
             invalidations = Invalidations(client, prefix)
             invalidations.join(process.types.cache)
             tasks.append(asyncio.create_task(invalidations.run()))
-            async with asyncio.timeout(LIMIT_SECONDS):
-                while not invalidations.subscribed:  # noqa: ASYNC110 - a property of the product, which has no event
-                    await asyncio.sleep(0.01)
+            await until(lambda: invalidations.subscribed)
 
         yield join
         for task in tasks:

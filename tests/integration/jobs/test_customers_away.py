@@ -6,7 +6,7 @@ from innosystem.client import error_from
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from tests.support.rpc.jobs_stack import CustomersServer, World
 from tests.support.rpc.refusals import Refused, Stored, details
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 
 def test_while_the_customers_service_is_away_only_known_jobs_are_answered(
@@ -41,5 +41,5 @@ def test_while_the_customers_service_is_away_only_known_jobs_are_answered(
             assert refusal.reason == "DEPENDENCY_UNAVAILABLE"
         return bool(taken)
 
-    assert wait_until(is_taken, limit_seconds=10)
+    until_sync(is_taken, limit_seconds=10)
     assert not taken[0].replayed

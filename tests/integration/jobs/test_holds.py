@@ -16,7 +16,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from services.jobs.rules.holds import Reservation
 from tests.support.rpc.jobs_stack import WalletsServer, World
 from tests.support.rpc.refusals import Refused, Stored, details, reason_of
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 ACTIVE, CAPTURED, RELEASED = (
     wallet_pb2.HOLD_STATE_ACTIVE,
@@ -210,7 +210,7 @@ def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged
     assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGED
 
     # One round goes through the older holds to their end, page by page, and the next begins anew.
-    wait_until(
+    until_sync(
         lambda: world.audit() or world.get(job.id).billing_status == job_pb2.BILLING_STATUS_CHARGE_DUE, limit_seconds=10
     )
     world.settle()
@@ -314,9 +314,7 @@ def test_a_failed_job_is_not_retried_without_a_wallet_or_the_wallets_service(
     # What no call does: it takes a hand, or a copy of an earlier day.
     rename = "UPDATE wallets SET currency = %s WHERE customer_id = %s AND currency = 'EUR'"
     Stored(wallets_server.url).execute(rename, "GBP", job.customer_id)
-    assert wait_until(
-        lambda: reason_of(lambda: world.jobs.RetryJob(request)) == "NO_WALLET_IN_CURRENCY", limit_seconds=10
-    )
+    until_sync(lambda: reason_of(lambda: world.jobs.RetryJob(request)) == "NO_WALLET_IN_CURRENCY", limit_seconds=10)
     assert world.get(job.id) == job
 
 

@@ -13,7 +13,7 @@ from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from tests.integration.jobs.test_job_submission import at
 from tests.support.rpc.jobs_stack import Lists, World
 from tests.support.rpc.refusals import Refused, Stored, details, fields
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 LIMIT_SECONDS = 10
 CANCELLED, FAILED, PENDING = job_pb2.JOB_STATUS_CANCELLED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_PENDING
@@ -96,7 +96,7 @@ def test_what_is_not_there_or_can_not_be_is_refused(world: World, refused: Refus
 def test_a_failed_job_is_run_again_with_all_its_attempts_at_the_frozen_price(world: World, lists: Lists) -> None:
     job_type = world.job_type(queue="retried", standard_cost_cents=7)
     job = failed(world, job_type=job_type.name)
-    wait_until(lambda: lists.client.delete(f"{lists.prefix}jobs:retried:p1:pending") == 1, limit_seconds=LIMIT_SECONDS)
+    until_sync(lambda: lists.client.delete(f"{lists.prefix}jobs:retried:p1:pending") == 1, limit_seconds=LIMIT_SECONDS)
     world.job_types.UpdateJobType(
         types_pb.UpdateJobTypeRequest(
             job_type=job_type_pb2.JobType(id=job_type.id, standard_cost_cents=9),

@@ -11,7 +11,7 @@ from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from tests.support.rpc.jobs_stack import Lists, World
 from tests.support.rpc.refusals import Refused, Stored, details, fields
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 PENDING, SCHEDULED = job_pb2.JOB_STATUS_PENDING, job_pb2.JOB_STATUS_SCHEDULED
 
@@ -279,4 +279,4 @@ def test_watchers_that_go_away_leave_nothing_behind(world: World, grpc_servicer:
     for stream in streams:
         stream.cancel()
     watching = grpc_servicer[0].servicer._watching
-    wait_until(lambda: not watching._watchers, limit_seconds=10)
+    until_sync(lambda: not watching._watchers, limit_seconds=10)

@@ -26,6 +26,7 @@ from services.kit.settings import DatabaseSettings
 from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
 from tests.support.jobs_lists import ListsForTests
 from tests.support.jobs_work import JobsWork, sql_work
+from tests.support.until import until
 
 LIMIT_SECONDS = 15
 MEDIUM = ListKey("default", Priority.MEDIUM)
@@ -114,6 +115,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.support.jobs_lists import ListsForTests
 from tests.support.jobs_work import sql_work
+from tests.support.until import until
 
 async def main():
     settings = DatabaseSettings(url=SecretStr(sys.argv[1]), idle_in_transaction_timeout_seconds=float(sys.argv[2]))
@@ -143,10 +145,12 @@ async def test_a_replica_that_is_frozen_in_its_turn_loses_it_when_its_transactio
         reconciling = reconciler(other, lists)
         await reconciling.round()
         assert lists.pushed == []
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not lists.pushed:
-                await reconciling.round()
-                await asyncio.sleep(0.1)
+
+        async def pushed() -> bool:
+            await reconciling.round()
+            return bool(lists.pushed)
+
+        await until(pushed)
     finally:
         process.kill()
         await process.communicate()

@@ -1,7 +1,7 @@
 """Watchers of jobs in two processes, on real PostgreSQL and Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
@@ -26,6 +26,7 @@ from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
+from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
 
 LIMIT_SECONDS = 15
@@ -108,7 +109,7 @@ class Processes:
         self._started += 1
         task = asyncio.create_task(together(process.watching.run(), process.changes.run()))
         self._opened.push_async_callback(_ended, task)
-        await eventually(lambda: process.changes.subscribed)
+        await until(lambda: process.changes.subscribed)
         return process
 
 
@@ -118,13 +119,6 @@ async def _ended(task: asyncio.Task[None]) -> None:
         task.cancel()
         await asyncio.wait([task], timeout=0.5)
     assert task.cancelled(), task.exception()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, with a limit."""
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - it is what others do that is waited for
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -205,7 +199,7 @@ async def test_what_happened_while_redis_was_away_is_told_when_it_is_back(
     there = Stream(other, job_id)
     await there.next()
     server.stop()
-    await eventually(lambda: not other.changes.subscribed)
+    await until(lambda: not other.changes.subscribed)
     await one.cancel(job_id)
     server.start()
     assert (await there.next()).status is JobStatus.CANCELLED

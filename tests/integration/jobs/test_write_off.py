@@ -14,7 +14,7 @@ from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from tests.support.rpc.jobs_stack import WalletsServer, World
 from tests.support.rpc.refusals import Refused, Stored
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 Unpaid = Callable[[], job_pb2.Job]
 
@@ -159,4 +159,4 @@ def test_while_the_wallets_service_is_away_nothing_is_written_off(
             return False
         return done.billing_status == job_pb2.BILLING_STATUS_CHARGED
 
-    assert wait_until(is_written_off, limit_seconds=10)
+    until_sync(is_written_off, limit_seconds=10)

@@ -26,6 +26,7 @@ from services.kit.data.errors import (
 from services.kit.data.transactions.ambient import Propagation, Transaction
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
+from tests.support.until import until
 
 TABLES = """
 CREATE TABLE notes (
@@ -67,10 +68,10 @@ async def connect(fresh_database: Callable[[str], str]) -> AsyncIterator[Open]:
 async def is_whole(database: Database, url: str) -> None:
     """Fails if a connection is in use, a transaction is open, or fewer connections than before can be had."""
     pool: Any = database._engine.pool
-    await until(lambda: pool.checkedout() == 0, "a connection was not given back")
+    await until(lambda: pool.checkedout() == 0, WAIT_SECONDS)
     with psycopg.connect(url, autocommit=True) as server:
         busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaky' AND state <> 'idle'"
-        await until(lambda: server.execute(busy).fetchone() == (0,), "a transaction is open on the server")
+        await until(lambda: server.execute(busy).fetchone() == (0,), WAIT_SECONDS)
     await use_all(database)
 
 
@@ -84,14 +85,6 @@ async def use_all(database: Database) -> None:
             await asyncio.wait_for(together.wait(), WAIT_SECONDS)
 
     await asyncio.gather(*(use() for _ in range(SIZE)))
-
-
-async def until(condition: Callable[[], bool], problem: str) -> None:
-    loop = asyncio.get_running_loop()
-    limit = loop.time() + WAIT_SECONDS
-    while not condition():
-        assert loop.time() < limit, problem
-        await asyncio.sleep(0.001)
 
 
 # Errors and timeouts.

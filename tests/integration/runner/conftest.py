@@ -17,7 +17,8 @@ from innosystem.runner import Registry
 from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings
 from innosystem.wallets.v1 import wallet_service_pb2_grpc
-from tests.integration.runner.fakes import FakeJobs, FakeWallets, StoredJob, until
+from tests.integration.runner.fakes import FakeJobs, FakeWallets, StoredJob
+from tests.support.until import until
 
 
 @dataclass
@@ -48,15 +49,18 @@ class World:
         return sum([await self.redis.llen(self.key(priority)) for priority in range(3)])
 
     async def has_waiting(self, count: int) -> None:
-        async with asyncio.timeout(30):
-            while await self.waiting() != count:  # noqa: ASYNC110 - Redis sets no event
-                await asyncio.sleep(0.005)
+        async def holds() -> bool:
+            return await self.waiting() == count
+
+        await until(holds)
 
     async def drop_connections_of_runners(self) -> None:
         """Make Redis close the connections while a runner waits for an ID."""
-        async with asyncio.timeout(30):
-            while not any(client["cmd"] == "brpop" for client in await self._runners()):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+
+        async def runner_waits() -> bool:
+            return any(client["cmd"] == "brpop" for client in await self._runners())
+
+        await until(runner_waits)
         for client in await self._runners():
             await self.redis.client_kill_filter(_id=client["id"])
 

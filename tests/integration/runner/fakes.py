@@ -310,10 +310,3 @@ class FakeWallets(wallet_service_pb2_grpc.WalletServiceServicer):
             self.replies_to_lose -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the reply was lost")
         return response
-
-
-async def until(condition: Callable[[], bool], limit_seconds: float = 30.0) -> None:
-    """Poll until a condition holds, with a time limit."""
-    async with asyncio.timeout(limit_seconds):
-        while not condition():  # noqa: ASYNC110 - files and processes set no event
-            await asyncio.sleep(0.005)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
+from tests.support.until import until
 
 
 class Program:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import running_program
+from tests.support.until import until
 
 HANDLERS = """
 import multiprocessing, os, signal, subprocess, sys, time

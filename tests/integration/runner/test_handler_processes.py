@@ -10,8 +10,8 @@ import pytest
 from innosystem.runner import handler_process
 from innosystem.runner.cpus import available_cpus
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import gone, running_program
+from tests.support.until import until
 
 HANDLERS = """
 import ctypes, os, pathlib, signal, subprocess, sys, time

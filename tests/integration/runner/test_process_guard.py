@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from innosystem.runner.process_guard import ProcessGuard
-from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import gone
+from tests.support.until import until
 
 # More than the capacity of a pipe.
 MANY = 20_000

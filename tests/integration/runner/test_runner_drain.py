@@ -14,7 +14,8 @@ from structlog.typing import EventDict
 from innosystem.runner import JobContext
 from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import StoredJob, until
+from tests.integration.runner.fakes import StoredJob
+from tests.support.until import until
 
 DAY_SECONDS = 24 * 3600.0
 

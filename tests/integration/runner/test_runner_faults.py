@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import StoredJob, until
+from tests.integration.runner.fakes import StoredJob
 from tests.integration.runner.programs import gone
 from tests.integration.runner.test_runner_process import program
+from tests.support.until import until
 
 DEAF = """
 import asyncio

@@ -20,7 +20,8 @@ from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.queue import PoppedId
 from innosystem.runner.stop_signal import StopReason
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import StoredJob, status, until
+from tests.integration.runner.fakes import StoredJob, status
+from tests.support.until import until
 
 AWAY = status(code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE")
 

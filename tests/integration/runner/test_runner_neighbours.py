@@ -10,7 +10,8 @@ from grpc import aio
 
 from innosystem.jobs.v1 import job_service_pb2_grpc
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import FakeJobs, until
+from tests.integration.runner.fakes import FakeJobs
+from tests.support.until import until
 
 
 class Hanging(FakeJobs):

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
+from tests.support.until import until
 
 HANDLERS = """
 import logging, sys

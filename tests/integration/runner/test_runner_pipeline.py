@@ -13,7 +13,8 @@ from innosystem.jobs.v1 import job_type_pb2
 from innosystem.runner import JobError, runs
 from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import status, until
+from tests.integration.runner.fakes import status
+from tests.support.until import until
 
 
 async def echo(input: Any) -> Any:

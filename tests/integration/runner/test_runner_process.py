@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
 from tests.integration.runner.programs import Program, gone, running_program
+from tests.support.until import until
 
 HANDLERS = """
 import logging, os, sys, time

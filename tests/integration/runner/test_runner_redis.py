@@ -13,8 +13,8 @@ from structlog.typing import EventDict
 
 from innosystem.runner.queue import JobQueue
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
 from tests.integration.runner.test_runner_pipeline import changes, echo
+from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
 
 

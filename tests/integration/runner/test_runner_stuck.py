@@ -8,7 +8,7 @@ import pytest
 
 from innosystem.runner.runner import Runner
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import until
+from tests.support.until import until
 
 
 async def echo(input: Any) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.integration.runner.conftest import World
-from tests.integration.runner.fakes import StoredJob, until
+from tests.integration.runner.fakes import StoredJob
 from tests.integration.runner.programs import Program, running_program
+from tests.support.until import until
 
 HANDLERS = """
 import asyncio, contextvars, ctypes, locale, logging, os, signal, socket, sys, tempfile, threading, time, uvloop

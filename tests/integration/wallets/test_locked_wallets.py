@@ -19,6 +19,7 @@ from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.ledger import Held
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
+from tests.support.until import until
 from tests.support.wallets_work import sql_work
 
 OTHERS = 1000
@@ -149,9 +150,7 @@ async def test_a_call_for_a_wallet_that_is_locked_for_a_moment_waits_and_is_serv
     with locked(url, wallet.id):
         call = asyncio.create_task(service.deduct(charge(wallet.owner)))
         # It has been found locked, and is tried again.
-        async with asyncio.timeout(10):
-            while not service._apply.knows_locked:  # noqa: ASYNC110 - nobody tells when it is found
-                await asyncio.sleep(0.01)
+        await until(lambda: service._apply.knows_locked)
     assert (await call).wallet.current_balance_cents == 999
 
 

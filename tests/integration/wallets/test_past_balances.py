@@ -15,8 +15,8 @@ from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.requests import Credit
 from services.wallets.usecases.wallets import WalletsService
+from tests.support.until import until_sync
 from tests.support.wallets_work import sql_work
-from tools.local.embedded.processes import wait_until
 
 _WRITERS = 8
 _CREDITS = 25
@@ -68,7 +68,7 @@ async def test_a_balance_is_not_told_while_a_transaction_of_that_time_is_not_com
         telling = asyncio.create_task(balance(service, wallet, written_at + timedelta(microseconds=1)))
         # It has asked for the lock, or has returned without it, which is notified below.
         await asyncio.to_thread(
-            wait_until, lambda: telling.done() or watching.execute(_WAITING).fetchall()[0][0] > 0, limit_seconds=30
+            until_sync, lambda: telling.done() or watching.execute(_WAITING).fetchall()[0][0] > 0, limit_seconds=30
         )
         writing.commit()
     told = await telling

@@ -17,7 +17,7 @@ from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.support.rpc.loop_thread import AioServer
-from tools.local.embedded.processes import wait_until
+from tests.support.until import until_sync
 
 CURRENCIES = ("EUR", "USD")
 
@@ -51,7 +51,11 @@ class Lists:
 
     def holding(self, name: str, job_ids: list[str]) -> list[str]:
         """Wait until a list holds as many IDs as given, and return it, the first to be popped first."""
-        wait_until(lambda: self.client.llen(self.prefix + name) == len(job_ids), limit_seconds=10)
+        until_sync(
+            lambda: self.client.llen(self.prefix + name) == len(job_ids),
+            limit_seconds=10,
+            context=lambda: self.client.lrange(self.prefix + name, 0, -1),
+        )
         found: list[str] = self.client.lrange(self.prefix + name, 0, -1)  # type: ignore[assignment] # a blocking client
         return found[::-1]
 

@@ -1,7 +1,7 @@
 """The way of IDs from the database to the lists, with lists that fail on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,8 +21,9 @@ from services.kit.data.errors import ConnectionFailed
 from services.kit.data.transactions.ambient import Definition, Opened
 from services.kit.data.transactions.memory import MemoryStore, MemoryTransactions
 from tests.support.jobs_examples import NOW, new_job, new_job_type
-from tests.support.jobs_lists import LIMIT_SECONDS, ListsForTests
+from tests.support.jobs_lists import ListsForTests
 from tests.support.jobs_work import ChangesForTests, memory_work
+from tests.support.until import until
 
 MEDIUM = ListKey("default", Priority.MEDIUM)
 
@@ -97,16 +98,6 @@ class World:
             await self.work.pauses.set_queue("default", paused=paused)
         self.dispatcher.wake()
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition of the lists holds."""
-        await self.lists.until(condition)
-
-    async def eventually(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition of the dispatcher holds."""
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not condition():  # noqa: ASYNC110 - a property of the product, which has no event
-                await asyncio.sleep(0.005)
-
     async def withheld(self) -> set[UUID]:
         """Return the withheld jobs."""
         async with self.transactions.begin() as transaction:
@@ -149,7 +140,7 @@ async def test_what_is_noted_is_pushed_in_its_order(world: World) -> None:
     async with world.running():
         jobs = await world.stored(5)
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: len(world.lists.pushed) >= 5)
+        await until(lambda: len(world.lists.pushed) >= 5)
     assert world.lists.pushed == [job.id for job in jobs]
 
 
@@ -157,7 +148,7 @@ async def test_all_that_is_withheld_is_handed_over_at_the_start(world: World, mo
     monkeypatch.setattr(feeding, "_BATCH", 2)
     jobs = await world.stored(5, withheld=True)
     async with world.running():
-        await world.until(lambda: len(world.lists.pushed) >= 5)
+        await until(lambda: len(world.lists.pushed) >= 5)
     assert set(world.lists.pushed) == {job.id for job in jobs}
 
 
@@ -166,9 +157,9 @@ async def test_what_the_queue_does_not_take_is_marked_and_pushed_when_it_is_back
         world.lists.available = False
         jobs = await world.stored(3)
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.refusals >= 2)
+        await until(lambda: world.lists.refusals >= 2)
         world.lists.available = True
-        await world.until(lambda: len(world.lists.pushed) >= 3)
+        await until(lambda: len(world.lists.pushed) >= 3)
     assert set(world.lists.pushed) == {job.id for job in jobs}
     assert await world.withheld() == set()
 
@@ -178,7 +169,7 @@ async def test_while_the_queue_is_away_jobs_are_marked_in_the_database(world: Wo
     async with world.running():
         jobs = await world.stored(2)
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.refusals >= 3)
+        await until(lambda: world.lists.refusals >= 3)
     # Either all are marked, or the dispatcher was just about to push them.
     world.lists.available = True
     await world.dispatcher.flush()
@@ -190,15 +181,15 @@ async def test_nothing_is_lost_while_queue_and_database_are_away(world: World) -
         jobs = await world.stored(3)
         world.lists.available = world.transactions.available = False
         world.dispatcher.put(waiting(jobs))
-        await world.until(lambda: world.lists.refusals >= 2)
+        await until(lambda: world.lists.refusals >= 2)
         world.lists.available = world.transactions.available = True
-        await world.until(lambda: {job.id for job in jobs} <= set(world.lists.pushed))
+        await until(lambda: {job.id for job in jobs} <= set(world.lists.pushed))
 
 
 async def test_an_idle_dispatcher_does_nothing(world: World) -> None:
     async with world.running():
         world.dispatcher.put(waiting(await world.stored()))
-        await world.until(lambda: world.lists.pushed != [])
+        await until(lambda: world.lists.pushed != [])
         attempts = world.lists.attempts
         for _ in range(100):
             await asyncio.sleep(0)
@@ -231,9 +222,9 @@ async def test_a_list_is_fed_up_to_its_window_and_on_when_there_is_room(world: W
     jobs = {job.id for job in await world.stored(25, withheld=True)}
     seen: set[UUID] = set()
     async with world.running():
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 10)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 10)
         while seen != jobs:
-            await world.until(lambda: bool(world.lists.held[MEDIUM]))
+            await until(lambda: bool(world.lists.held[MEDIUM]))
             seen.update(world.lists.taken(MEDIUM, 4))
     assert world.lists.longest == 10
     assert len(world.lists.pushed) == 25
@@ -243,14 +234,13 @@ async def test_a_list_is_not_fed_one_by_one(world: World) -> None:
     world = World(window=100)
     await world.stored(200, withheld=True)
     async with world.running():
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 100)
         attempts = world.lists.attempts
         world.lists.taken(MEDIUM, 49)
-        for _ in range(5):
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # that nothing is pushed sets no event
         assert world.lists.attempts == attempts
         world.lists.taken(MEDIUM, 1)
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 100)
     assert world.lists.attempts == attempts + 1
 
 
@@ -259,7 +249,7 @@ async def test_jobs_are_withheld_when_their_list_is_full(world: World) -> None:
     job_type = await world.job_type()
     async with world.running():
         await world.submit(3, job_type)
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 3)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 3)
         assert world.withholds(MEDIUM, job_type)
         assert not world.withholds(ListKey("default", Priority.HIGH), job_type)
 
@@ -271,11 +261,11 @@ async def test_newer_jobs_do_not_overtake_those_that_are_still_to_be_handed_over
     older = [job.id for job in await world.stored(12, withheld=True, job_type_id=job_type.id, customer_id=customer_id)]
     seen: list[UUID] = []
     async with world.running():
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 5)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 5)
         seen += world.lists.taken(MEDIUM, 5)
         newer = await world.submit(2, job_type)
         while len(seen) < 14:
-            await world.until(lambda: bool(world.lists.held[MEDIUM]))
+            await until(lambda: bool(world.lists.held[MEDIUM]))
             seen += world.lists.taken(MEDIUM)
     assert [one for one in seen if one in older] == older
     assert set(seen[5:]) == {*older[5:], *newer}
@@ -287,9 +277,9 @@ async def test_room_in_a_list_belongs_to_those_that_are_still_to_be_handed_over(
     job_type = await world.job_type()
     await world.stored(105, withheld=True)
     async with world.running():
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 100)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 100)
         world.lists.taken(MEDIUM, 5)
-        await world.eventually(lambda: world.dispatcher._feeds[MEDIUM].window._length == 95)
+        await until(lambda: world.dispatcher._feeds[MEDIUM].window._length == 95)
         assert world.withholds(MEDIUM, job_type)
 
 
@@ -297,11 +287,11 @@ async def test_when_a_list_has_caught_up_jobs_are_handed_over_at_once_again_with
     job_type = await world.job_type()
     await world.stored(5, withheld=True, job_type_id=job_type.id)
     async with world.running():
-        await world.until(lambda: len(world.lists.pushed) == 5)
+        await until(lambda: len(world.lists.pushed) == 5)
         # Submissions never stop for as long as it takes to look again.
         for count in range(6, 60):
             await world.submit(1, job_type)
-            await world.until(lambda count=count: len(world.lists.pushed) == count)  # type: ignore[misc] # bound now
+            await until(lambda count=count: len(world.lists.pushed) == count)  # type: ignore[misc] # bound now
             if not world.withholds(MEDIUM, job_type):
                 break
         assert not world.withholds(MEDIUM, job_type)
@@ -311,13 +301,13 @@ async def test_jobs_of_a_paused_type_are_withheld_and_those_of_others_are_not(wo
     paused, other = await world.job_type(), await world.job_type()
     async with world.running():
         paused = await world.paused(paused, paused=True)
-        await world.eventually(lambda: world.withholds(MEDIUM, replace(paused, paused=False)))
+        await until(lambda: world.withholds(MEDIUM, replace(paused, paused=False)))
         withheld = await world.submit(2, paused)
         submitted = await world.submit(2, other)
-        await world.until(lambda: len(world.lists.pushed) == 2)
+        await until(lambda: len(world.lists.pushed) == 2)
         assert world.lists.pushed == submitted
         await world.paused(paused, paused=False)
-        await world.until(lambda: len(world.lists.pushed) == 4)
+        await until(lambda: len(world.lists.pushed) == 4)
     assert set(world.lists.pushed[2:]) == set(withheld)
 
 
@@ -328,10 +318,10 @@ async def test_jobs_that_runners_have_refused_are_left_to_be_fed_apart_and_those
     async with world.transactions.begin():
         await world.work.unserved.note([Note(Backlog("default", refused.id), refused=1)])
     async with world.running():
-        await world.eventually(lambda: world.withholds(MEDIUM, refused))
+        await until(lambda: world.withholds(MEDIUM, refused))
         withheld = await world.submit(2, refused)
         pushed = await world.submit(2, other)
-        await world.until(lambda: len(world.lists.pushed) == 2)
+        await until(lambda: len(world.lists.pushed) == 2)
     assert await world.withheld() == set(withheld)
     assert world.lists.pushed == pushed
 
@@ -340,14 +330,14 @@ async def test_jobs_of_a_paused_queue_are_withheld_until_it_is_resumed(world: Wo
     job_type = await world.job_type()
     async with world.running():
         await world.paused_queue(paused=True)
-        await world.eventually(lambda: world.withholds(MEDIUM, job_type))
+        await until(lambda: world.withholds(MEDIUM, job_type))
         withheld = await world.submit(3, job_type)
         other = await world.stored(1, queue="mail")
         world.dispatcher.put(waiting(other))
-        await world.until(lambda: bool(world.lists.pushed))
+        await until(lambda: bool(world.lists.pushed))
         assert world.lists.pushed == [other[0].id]
         await world.paused_queue(paused=False)
-        await world.until(lambda: len(world.lists.pushed) == 4)
+        await until(lambda: len(world.lists.pushed) == 4)
     assert set(world.lists.pushed[1:]) == set(withheld)
 
 
@@ -356,12 +346,12 @@ async def test_a_job_for_later_is_handed_over_when_its_time_has_come_and_not_bef
     [before] = await world.stored(1, withheld=True)
     async with world.running():
         # By then it has looked, and looks again only when it is woken.
-        await world.eventually(lambda: world.lists.pushed == [before.id])
-        await world.eventually(lambda: not world.withholds(MEDIUM, job_type))
+        await until(lambda: world.lists.pushed == [before.id])
+        await until(lambda: not world.withholds(MEDIUM, job_type))
         run_at = datetime.now(UTC) + timedelta(seconds=0.3)
         [job] = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
         world.dispatcher.expect(timedelta(seconds=0.3))
-        await world.until(lambda: len(world.lists.pushed) == 2)
+        await until(lambda: len(world.lists.pushed) == 2)
         assert datetime.now(UTC) >= run_at
     assert world.lists.pushed[1] == job.id
 
@@ -371,7 +361,7 @@ async def test_a_job_for_later_that_was_stored_before_the_start_is_handed_over_i
     due = await world.stored(1, status=JobStatus.SCHEDULED, run_at=NOW)
     later = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
     async with world.running():
-        await world.until(lambda: len(world.lists.pushed) == 2)
+        await until(lambda: len(world.lists.pushed) == 2)
         assert datetime.now(UTC) >= run_at
     assert world.lists.pushed == [due[0].id, later[0].id]
 
@@ -384,7 +374,7 @@ async def test_what_other_processes_have_left_is_found_without_being_told(
     async with world.running():
         await asyncio.sleep(0.05)
         [job] = await world.stored(1, withheld=True)
-        await world.until(lambda: bool(world.lists.pushed))
+        await until(lambda: bool(world.lists.pushed))
     assert world.lists.pushed == [job.id]
 
 
@@ -393,9 +383,9 @@ async def test_what_was_taken_and_the_queue_did_not_take_is_withheld_again(world
     jobs = {job.id for job in await world.stored(3, withheld=True)}
     world.lists.lengths = lengths_anyway  # type: ignore[method-assign] # the push alone fails
     async with world.running():
-        await world.until(lambda: world.lists.refusals >= 2)
+        await until(lambda: world.lists.refusals >= 2)
         world.lists.available = True
-        await world.until(lambda: len(world.lists.pushed) == 3)
+        await until(lambda: len(world.lists.pushed) == 3)
     assert set(world.lists.pushed) == jobs
     assert await world.withheld() == set()
 
@@ -408,5 +398,5 @@ async def lengths_anyway(keys: Sequence[ListKey]) -> dict[ListKey, int]:
 async def test_watchers_are_told_of_jobs_whose_time_has_come(world: World) -> None:
     [job] = await world.stored(status=JobStatus.SCHEDULED, run_at=NOW)
     async with world.running():
-        await world.until(lambda: world.lists.pushed == [job.id])
+        await until(lambda: world.lists.pushed == [job.id])
     assert job.id in world.changes.job_ids

@@ -14,6 +14,7 @@ from services.jobs.background import feeding, window
 from services.jobs.rules.entities import JobStatus, ListKey
 from services.jobs.rules.job_types import Priority
 from tests.support.jobs_examples import NOW
+from tests.support.until import until
 from tests.unit.jobs.test_dispatcher import MEDIUM, World, waiting, world
 
 __all__ = ["world"]
@@ -26,10 +27,10 @@ async def test_a_list_that_can_not_be_used_keeps_no_other_from_being_fed(world: 
     await world.stored(3, withheld=True)
     mail = {job.id for job in await world.stored(3, withheld=True, queue="mail")}
     async with world.running():
-        await world.until(lambda: len(world.lists.held[MAIL]) == 3)
+        await until(lambda: len(world.lists.held[MAIL]) == 3)
         assert set(world.lists.pushed) == mail
         world.lists.broken = set()
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 3)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 3)
 
 
 async def test_what_a_list_refuses_is_withheld_and_the_rest_of_the_batch_is_pushed(world: World) -> None:
@@ -37,11 +38,11 @@ async def test_what_a_list_refuses_is_withheld_and_the_rest_of_the_batch_is_push
     jobs, mail = await world.stored(2), await world.stored(2, queue="mail")
     async with world.running():
         world.dispatcher.put(waiting([jobs[0], mail[0], jobs[1], mail[1]]))
-        await world.until(lambda: world.lists.refusals >= 2)
+        await until(lambda: world.lists.refusals >= 2)
         assert world.lists.pushed == [job.id for job in mail]
-        await world.eventually(lambda: world.withholds(MEDIUM, world.types[jobs[0].job_type_id]))
+        await until(lambda: world.withholds(MEDIUM, world.types[jobs[0].job_type_id]))
         world.lists.broken = set()
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 2)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 2)
     assert await world.withheld() == set()
 
 
@@ -59,7 +60,7 @@ async def test_scheduled_jobs_are_released_while_a_feed_hangs(world: World) -> N
         await hangs.wait()
         [job] = await world.stored(1, status=JobStatus.SCHEDULED, run_at=NOW)
         world.dispatcher.expect(timedelta(0))
-        await world.eventually(lambda: job.id in world.changes.job_ids)
+        await until(lambda: job.id in world.changes.job_ids)
 
 
 async def test_what_is_expected_during_a_look_at_scheduled_jobs_is_not_forgotten(world: World) -> None:
@@ -78,7 +79,7 @@ async def test_what_is_expected_during_a_look_at_scheduled_jobs_is_not_forgotten
     run_at = datetime.now(UTC) + timedelta(seconds=0.2)
     [job] = await world.stored(1, status=JobStatus.SCHEDULED, run_at=run_at)
     async with world.running():
-        await world.until(lambda: world.lists.pushed == [job.id])
+        await until(lambda: world.lists.pushed == [job.id])
 
 
 async def test_an_error_that_nobody_foresaw_ends_neither_a_feed_nor_the_others(world: World) -> None:
@@ -95,7 +96,7 @@ async def test_an_error_that_nobody_foresaw_ends_neither_a_feed_nor_the_others(w
     await world.stored(1, withheld=True)
     await world.stored(1, withheld=True, queue="mail")
     async with world.running():
-        await world.until(lambda: len(world.lists.pushed) == 2)
+        await until(lambda: len(world.lists.pushed) == 2)
     assert asked.count(MEDIUM) >= 3
 
 
@@ -126,12 +127,12 @@ async def test_jobs_that_wait_although_there_is_room_are_shown_and_logged_once(
 
     with structlog.testing.capture_logs() as lines:
         async with world.running():
-            await world.eventually(lambda: MEDIUM in world.dispatcher._feeds)
+            await until(lambda: MEDIUM in world.dispatcher._feeds)
             feed = world.dispatcher._feeds[MEDIUM]
-            await world.eventually(lambda: shown() > 0.05)
+            await until(lambda: shown() > 0.05)
             feed.report()
             world.lists.broken = set()
-            await world.eventually(lambda: shown() == 0)
+            await until(lambda: shown() == 0)
     told = [line["event"] for line in lines if line.get("queue") == "default"]
     assert told == ["feed_stalled", "feed_resumed"]
 
@@ -144,12 +145,12 @@ async def test_a_list_that_holds_too_much_is_taken_back_from_and_fed_in_turns(
     many, few = UUID(int=1), UUID(int=2)
     async with world.running():
         await world.submit(1000, job_type, customer_id=many)
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 1000)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 1000)
         # It turned out to be slow.
         world.dispatcher._feeds[MEDIUM].window._rate = 1.0
         await world.submit(40, job_type, customer_id=many)
-        await world.until(lambda: len(world.lists.held[MEDIUM]) == 16)
+        await until(lambda: len(world.lists.held[MEDIUM]) == 16)
         late = await world.submit(2, job_type, customer_id=few)
         world.lists.taken(MEDIUM, 8)
-        await world.until(lambda: set(late) <= set(world.lists.held[MEDIUM]))
+        await until(lambda: set(late) <= set(world.lists.held[MEDIUM]))
         assert len(world.lists.held[MEDIUM]) <= 16

@@ -38,6 +38,7 @@ from tests.support.jobs_work import (
     memory_work,
     nobody,
 )
+from tests.support.until import until
 
 AGO = -timedelta(seconds=1)
 DEATHS = DeathRules(deaths_max=2)
@@ -198,9 +199,7 @@ async def test_jobs_of_one_runner_are_not_handed_over_beside_one_another(world: 
     await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000))
     await world.rescuer.round()
     assert world.queue.first == []
-    async with asyncio.timeout(10):
-        while len(world.queue.first) < 8:  # noqa: ASYNC110 - timers set no event
-            await asyncio.sleep(0.01)
+    await until(lambda: len(world.queue.first) >= 8)
     assert sorted(one.id for one in world.queue.first) == sorted(job_ids)
 
 

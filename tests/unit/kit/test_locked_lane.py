@@ -12,6 +12,7 @@ from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.data.errors import LockTimedOut, UnexpectedRollback
 from services.kit.errors import DomainError, Overloaded, RowLocked
+from tests.support.until import until
 
 TIMES = LockTimes(patient_seconds=0.1, impatient_seconds=0.02, known_seconds=0.2, pause_seconds=0.005)
 
@@ -77,9 +78,7 @@ async def test_an_item_is_served_as_soon_as_it_is_not_locked_any_more() -> None:
         await asyncio.sleep(0)
     rows.locked.clear()
     assert await call == [4]
-    async with asyncio.timeout(10):
-        while coalescer.knows_locked:  # noqa: ASYNC110 - nobody tells when the lane is empty
-            await asyncio.sleep(0.01)
+    await until(lambda: not coalescer.knows_locked)
 
 
 async def test_a_row_that_is_never_found_free_by_looking_is_waited_for_in_line() -> None:

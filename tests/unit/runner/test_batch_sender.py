@@ -12,6 +12,7 @@ from grpc import StatusCode
 from innosystem.runner import batch_sender
 from innosystem.runner.batch_sender import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, BatchSender
 from innosystem.runner.service_client import HeldUp, Refused, Unreachable
+from tests.support.until import until
 
 LIMIT_SECONDS = 10
 
@@ -68,11 +69,6 @@ async def running(sender: BatchSender[int]) -> AsyncIterator[None]:
             yield
     finally:
         task.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - the sender sets no event
-        await asyncio.sleep(0)
 
 
 class Clock:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from innosystem.runner.poll_watchdog import NotPolling, PollWatchdog
+from tests.support.until import until
 
 LIMIT_SECONDS = 10
 
@@ -58,8 +59,7 @@ async def test_a_runner_without_room_is_not_reported_until_it_has_room_again() -
     async with asyncio.timeout(LIMIT_SECONDS):
         with running(watchdog(has_room=has_room)) as task:
             # A tick is a quarter of the limit: these are three times as long.
-            while asked < 12:  # noqa: ASYNC110 - the watchdog sets no event
-                await asyncio.sleep(0.01)
+            await until(lambda: asked >= 12)
             assert not task.done()
             room = True
             with pytest.raises(NotPolling):
@@ -92,20 +92,18 @@ async def test_the_health_file_is_touched_at_most_once_a_second(tmp_path: Path) 
     os.utime(health_file, (1, 1))
     began = time.monotonic()
 
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while health_file.stat().st_mtime == 1:
-            watched.polled()
-            await asyncio.sleep(0.01)
+    def touched() -> bool:
+        watched.polled()
+        return health_file.stat().st_mtime != 1
 
+    await until(touched)
     assert time.monotonic() - began > 0.9
 
 
 async def test_a_full_runner_sets_the_time_of_the_health_file_as_well(tmp_path: Path) -> None:
     health_file = tmp_path / "polled"
-    async with asyncio.timeout(LIMIT_SECONDS):
-        with running(watchdog(has_room=lambda: False, health_file=health_file)):
-            while not health_file.exists():  # noqa: ASYNC110 - a file sets no event
-                await asyncio.sleep(0.01)
+    with running(watchdog(has_room=lambda: False, health_file=health_file)):
+        await until(health_file.exists)
 
 
 async def test_a_health_file_that_can_not_be_touched_is_logged_once_and_does_no_harm(

@@ -2,23 +2,16 @@
 
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from innosystem.shared.log_lines import WAITING_BYTES_MAX, LogLines
 from innosystem.shared.log_writers import plain
+from tests.support.until import until_sync
 
 LIMIT_SECONDS = 30
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class Pipe:
@@ -55,7 +48,7 @@ def test_lines_come_in_order_and_are_all_there_after_a_flush(pipe: Pipe) -> None
         pipe.lines.write(line)
     pipe.lines.flush(LIMIT_SECONDS)
 
-    until(lambda: bytes(pipe.read) == expected)
+    until_sync(lambda: bytes(pipe.read) == expected)
     assert (pipe.lost, pipe.recovered) == ([], [])
 
 
@@ -67,9 +60,9 @@ def test_a_reader_that_stops_reading_blocks_no_writer_and_learns_what_it_missed(
     assert sum(pipe.lost) > 0
 
     pipe.read_all()
-    until(lambda: bool(pipe.recovered))
+    until_sync(lambda: bool(pipe.recovered))
     lost = sum(pipe.lost)
-    until(lambda: len(pipe.read) == (written - lost) * len(line))
+    until_sync(lambda: len(pipe.read) == (written - lost) * len(line))
     assert sum(pipe.recovered) == lost
 
 
@@ -126,7 +119,7 @@ def test_the_child_of_a_fork_writes_by_itself(pipe: Pipe) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     pipe.read_all()
 
-    until(lambda: bytes(pipe.read) == b"of the child\n")
+    until_sync(lambda: bytes(pipe.read) == b"of the child\n")
 
 
 def test_anything_can_be_described() -> None:

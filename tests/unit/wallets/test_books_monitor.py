@@ -1,7 +1,6 @@
 """The slow check of all books behind the metrics: what it adds up, how it paces itself, and what a failure leaves."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,6 +12,7 @@ from services.kit.data.transactions.memory import MemoryTransactions
 from services.wallets.background import books_monitor as module
 from services.wallets.background.books_monitor import BooksMonitor
 from services.wallets.rules.books import START, ActiveHolds, Findings, Offender, Position, Problem, TrialBalance
+from tests.support.until import until
 
 NEXT = Position(uuid4(), 7)
 HELD = [ActiveHolds("EUR", 2, 30, 4.0)]
@@ -92,9 +92,3 @@ async def test_a_walk_that_fails_with_whatever_leaves_no_figures_and_is_followed
         pages.error = None
         await until(lambda: monitor.last is not None)
     await end([running])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what others do."""
-    while not condition():  # noqa: ASYNC110 - there is no event of it
-        await asyncio.sleep(0.01)

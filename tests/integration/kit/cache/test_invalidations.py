@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,6 +17,7 @@ from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.strategy import Strategy
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
+from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
 
 LIMIT_SECONDS = 15
@@ -56,13 +57,6 @@ class Process:
         return self.cache.statistics().size
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Waits for a condition, with a limit."""
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - it is what others do that is waited for
-            await asyncio.sleep(0.01)
-
-
 class Processes:
     """Processes that share a database and talk through the Redis at an address."""
 
@@ -80,7 +74,7 @@ class Processes:
         task = asyncio.create_task(process.invalidations.run())
         self._opened.push_async_callback(_ended, task)
         if subscribed:
-            await eventually(lambda: process.invalidations.subscribed)
+            await until(lambda: process.invalidations.subscribed)
         return process
 
 
@@ -112,10 +106,10 @@ async def test_a_change_reaches_the_other_processes(processes: Processes) -> Non
 
     one.write(ID, 2)
 
-    await eventually(lambda: other.size == 1)
+    await until(lambda: other.size == 1)
     assert (await one.read(ID), await other.read(ID)) == (2, 2)
     one.cache.clear()
-    await eventually(lambda: other.size == 0)
+    await until(lambda: other.size == 0)
 
 
 async def test_a_message_to_oneself_and_one_about_an_unknown_cache_drop_nothing(processes: Processes) -> None:
@@ -125,13 +119,13 @@ async def test_a_message_to_oneself_and_one_about_an_unknown_cache_drop_nothing(
         await other.read(key)
     one.invalidations.put("unknown", [ID])
     one.invalidations.put("types", [ID, "name"])
-    await eventually(lambda: other.size == 0)
+    await until(lambda: other.size == 0)
     assert one.size == 2
 
     # All get messages in the same order: when this one is there, its own was.
     other.write("name", 2)
 
-    await eventually(lambda: one.size == 1)
+    await until(lambda: one.size == 1)
     assert await one.read(ID) == 1
 
 
@@ -146,7 +140,7 @@ async def test_prefixes_keep_platforms_apart(processes: Processes) -> None:
 
     one.write(ID, 2)
 
-    await eventually(lambda: other.size == 0)
+    await until(lambda: other.size == 0)
     assert stranger.size == 1
 
 
@@ -156,7 +150,7 @@ async def test_a_message_that_is_not_understood_empties_everything(processes: Pr
 
     await one.invalidations._client.publish(one.invalidations._channel, b"\xff")
 
-    await eventually(lambda: one.size == 0)
+    await until(lambda: one.size == 0)
 
 
 async def test_a_lost_message_is_made_up_for_by_the_time_limit(processes: Processes) -> None:
@@ -183,17 +177,17 @@ async def test_a_killed_redis_delays_no_caller_and_all_entries_are_dropped_when_
     pid = server.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not (one.invalidations.subscribed or other.invalidations.subscribed or server.running))
+    await until(lambda: not (one.invalidations.subscribed or other.invalidations.subscribed or server.running))
 
     one.write(ID, 2)
     assert await one.read(ID) == 2
     assert await other.read(ID) == 1
     server.start()
 
-    await eventually(lambda: one.invalidations.subscribed and other.invalidations.subscribed)
+    await until(lambda: one.invalidations.subscribed and other.invalidations.subscribed)
     assert (await one.read(ID), await other.read(ID)) == (2, 2)
     one.write(ID, 3)
-    await eventually(lambda: other.size == 0)
+    await until(lambda: other.size == 0)
 
 
 @pytest.mark.parametrize("keys", [2, 30])
@@ -211,7 +205,7 @@ async def test_what_happened_before_redis_was_there_is_sent_then_and_too_much_of
     server.start()
     opened.callback(server.stop)
 
-    await eventually(lambda: early.invalidations.subscribed and not early.invalidations._pending)
+    await until(lambda: early.invalidations.subscribed and not early.invalidations._pending)
 
 
 async def test_a_connection_that_has_gone_silent_is_given_up(opened: AsyncExitStack, tmp_path: Path) -> None:
@@ -226,11 +220,11 @@ async def test_a_connection_that_has_gone_silent_is_given_up(opened: AsyncExitSt
         assert await other.read(ID) == 1
         silent.set()
         one.write(ID, 2)
-        await eventually(lambda: not other.invalidations.subscribed)
+        await until(lambda: not other.invalidations.subscribed)
         assert await other.read(ID) == 1
         silent.clear()
 
-        await eventually(lambda: other.invalidations.subscribed)
+        await until(lambda: other.invalidations.subscribed)
         assert await other.read(ID) == 2
 
 

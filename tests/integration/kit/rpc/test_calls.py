@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from tests.integration.kit.rpc.serving import (
     running,
     settings,
 )
+from tests.support.until import until
 
 Lines = list[Any]
 
@@ -51,12 +52,6 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 with grpc.insecure_channel("{address}") as channel:
     CustomerServiceStub(channel).GetCustomer(GetCustomerRequest(customer_id="{id}"), timeout=2)
 """
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT_SECONDS):
-        while not holds():  # noqa: ASYNC110 - what it waits for happens in gRPC
-            await asyncio.sleep(0.005)
 
 
 async def refusal(server: Running, **how: Any) -> grpc.aio.AioRpcError:

@@ -47,10 +47,10 @@ def process(folder: Path, **values: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def until_serving(started: subprocess.Popen[str]) -> dict[str, Any]:
-    return until(started, "serving")
+    return until_logged(started, "serving")
 
 
-def until(started: subprocess.Popen[str], event: str) -> dict[str, Any]:
+def until_logged(started: subprocess.Popen[str], event: str) -> dict[str, Any]:
     assert started.stdout is not None
     for text in started.stdout:
         line: dict[str, Any] = json.loads(text)
@@ -86,7 +86,7 @@ def test_a_process_serves_without_its_database_and_ends_well_when_stopped(
     values = {"CUSTOMERS_DATABASE_URL": _NO_DATABASE, "CUSTOMERS_LISTEN_ADDRESS": "127.0.0.1:0"}
     with process(tmp_path, **values) as started:
         serving = until_serving(started)
-        missing = until(started, "dependency_down")
+        missing = until_logged(started, "dependency_down")
         with grpc.insecure_channel(serving["address"]) as channel, pytest.raises(grpc.RpcError) as caught:
             CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=ID), timeout=LIMIT_SECONDS)
         started.send_signal(number)

@@ -14,8 +14,9 @@ import pytest
 from innosystem.client import connect
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from tests.e2e.processes import LIMIT_SECONDS, Process, eventually
+from tests.e2e.processes import LIMIT_SECONDS, Process
 from tests.integration.kit.rpc.serving import ID
+from tests.support.until import until_sync
 
 # Nothing listens on port 1, so calls fail because the database is unavailable, which is enough here.
 _NO_DATABASE = "postgresql://ada:hunter2@127.0.0.1:1/customers"
@@ -42,7 +43,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for one in started:
         pids = [line["pid"] for line in one.lines("process_serving")]
         one.kill()
-        eventually(lambda pids=pids: not any(map(alive, pids)))  # type: ignore[misc] # bound in the loop
+        until_sync(lambda pids=pids: not any(map(alive, pids)))  # type: ignore[misc] # bound in the loop
 
 
 def alive(pid: int) -> bool:
@@ -80,7 +81,7 @@ def until_served(supervisor: Process, address: str, numbers: set[int]) -> None:
         assert call(address) == grpc.StatusCode.UNAVAILABLE
         return numbers_serving(supervisor) >= numbers
 
-    eventually(look)
+    until_sync(look)
 
 
 def test_two_processes_serve_on_one_port_and_both_drain_when_the_supervisor_is_stopped(start: Start) -> None:
@@ -146,7 +147,7 @@ def test_a_killed_process_is_restarted_while_the_other_one_serves(start: Start) 
 
     assert (ended["process"], ended["status"]) == (1, -signal.SIGKILL)
     assert call(address) == grpc.StatusCode.UNAVAILABLE
-    eventually(lambda: pid_of(supervisor, 1) != first)
+    until_sync(lambda: pid_of(supervisor, 1) != first)
     assert pid_of(supervisor, 2) == second
     before = len(supervisor.lines("call", process=1))
 
@@ -154,7 +155,7 @@ def test_a_killed_process_is_restarted_while_the_other_one_serves(start: Start) 
         assert call(address) == grpc.StatusCode.UNAVAILABLE
         return len(supervisor.lines("call", process=1)) > before
 
-    eventually(has_answered_again)
+    until_sync(has_answered_again)
     assert len(supervisor.lines("serving")) == 1
     assert supervisor.stop() == 0
 
@@ -195,7 +196,7 @@ def test_processes_drain_when_their_supervisor_is_killed(start: Start) -> None:
     supervisor.send(signal.SIGKILL)
 
     assert supervisor.wait() == -signal.SIGKILL
-    eventually(lambda: not any(map(alive, pids)))
+    until_sync(lambda: not any(map(alive, pids)))
     assert sorted(line["process"] for line in supervisor.lines("stopped")) == [1, 2]
 
 

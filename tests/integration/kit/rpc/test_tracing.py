@@ -1,6 +1,5 @@
 """Spans of calls and transactions, for services that run under OpenTelemetry (D4, C6)."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import EtagMismatch
-from tests.integration.kit.rpc.serving import LIMIT_SECONDS, Context, Gate, running
+from tests.integration.kit.rpc.serving import Context, Gate, running
+from tests.support.until import until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -75,8 +75,6 @@ async def test_a_call_that_its_deadline_ended_is_a_span_that_says_so(
     async with running(tmp_path, Gate()) as server:
         with pytest.raises(grpc.aio.AioRpcError):
             await server.get(timeout=0.05)
-        async with asyncio.timeout(LIMIT_SECONDS):
-            while not spans.get_finished_spans():  # noqa: ASYNC110 - what it waits for happens in gRPC
-                await asyncio.sleep(0.005)
+        await until(spans.get_finished_spans)
     [call] = spans.get_finished_spans()
     assert call.status.description == "DEADLINE_EXCEEDED"

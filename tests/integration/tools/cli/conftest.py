@@ -15,8 +15,8 @@ import pytest
 from innosystem.client import new_id
 from services import SERVICES
 from tests.conftest import as_service
+from tests.support.until import until_sync
 from tools.cli.__main__ import main
-from tools.local.embedded.processes import wait_until
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
@@ -43,7 +43,7 @@ class Processes:
             found.extend(line for line in map(json.loads, lines) if line.get("event") == event)
             return bool(found)
 
-        assert wait_until(ready, limit_seconds=_START_SECONDS), path.read_text(encoding="utf-8")
+        until_sync(ready, limit_seconds=_START_SECONDS, context=lambda: path.read_text(encoding="utf-8"))
         return str(found[0].get("address", ""))
 
     def _start(self, module: list[str], environment: Mapping[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -17,8 +17,8 @@ import pytest
 
 from services import SERVICES
 from tests.integration.tools.cli.conftest import Run
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres
-from tools.local.embedded.processes import wait_until
 
 Jsonl = Callable[[list[str]], str]
 ADA = "01990000-0000-7000-8000-000000000201"
@@ -94,7 +94,7 @@ def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosyste
 
     price = int(job["cost_cents"])
     assert price > 0
-    assert wait_until(lambda: charged() == 20 * price, limit_seconds=30), charged()
+    until_sync(lambda: charged() == 20 * price, context=charged)
 
 
 @pytest.mark.usefixtures("seeded")
@@ -270,7 +270,7 @@ def write(process: subprocess.Popen[str], text: str) -> None:
     process.stdin.write(text)
     process.stdin.flush()
     pipe = process.stdin.fileno()
-    assert wait_until(lambda: fcntl.ioctl(pipe, termios.FIONREAD, b"0000") == bytes(4), limit_seconds=30)
+    until_sync(lambda: fcntl.ioctl(pipe, termios.FIONREAD, b"0000") == bytes(4), limit_seconds=30)
 
 
 @pytest.mark.usefixtures("seeded")
@@ -326,7 +326,7 @@ def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is
     lines = [json.dumps({"input": n}) for n in range(600)]
     with submitting(platform_environment, tmp_path, job_type=unserved) as process:
         write(process, "\n".join(lines[:450]) + "\n")
-        assert wait_until(lambda: bool(jobs()), limit_seconds=60)
+        until_sync(lambda: bool(jobs()), limit_seconds=60)
         process.kill()
         process.wait(60)
     again = found("submit", jsonl(lines), "--customer-id", ADA, "--job-type", unserved)
@@ -343,7 +343,7 @@ def test_an_interrupted_wait_prints_what_was_submitted_and_how_to_continue(
 ) -> None:
     file, of_queue = jsonl(['{"input": 1}', "oops"]), f'queue = "{unserved}"'
     with submitting(platform_environment, tmp_path, "--wait", "--json", job_type=unserved, file=file) as process:
-        assert wait_until(lambda: bool(found("jobs", "list", "--filter", of_queue)), limit_seconds=60)
+        until_sync(lambda: bool(found("jobs", "list", "--filter", of_queue)), limit_seconds=60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130

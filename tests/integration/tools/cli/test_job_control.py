@@ -13,8 +13,8 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from tests.e2e.processes import eventually
 from tests.integration.tools.cli.conftest import Run
+from tests.support.until import until_sync
 from tests.unit.tools.cli.test_confirmation import Terminal
 
 ADA = "01990000-0000-7000-8000-000000000201"
@@ -72,7 +72,7 @@ def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
     assert {job["status"] for job in cancelled["jobs"]} == {"JOB_STATUS_CANCELLED"}
     assert {job["error"]["message"] for job in cancelled["jobs"]} == {"a mistake"}
     # Their holds are released in a moment.
-    eventually(lambda: found("jobs", "list", "--filter", f'labels.of = "{job_type}" AND billing_status = RELEASED'))
+    until_sync(lambda: found("jobs", "list", "--filter", f'labels.of = "{job_type}" AND billing_status = RELEASED'))
     again = found("jobs", "retry", "--filter", f'labels.of = "{job_type}"', "--yes")
     assert sorted(job["id"] for job in again["jobs"]) == sorted(waiting)
     assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}

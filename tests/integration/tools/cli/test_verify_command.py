@@ -13,8 +13,8 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from tests.integration.tools.cli.conftest import Run
+from tests.support.until import until_sync
 from tools.cli.connect import user_at_host
-from tools.local.embedded.processes import wait_until
 
 ADA = UUID("01990000-0000-7000-8000-000000000201")
 JOBS = 1000
@@ -151,8 +151,8 @@ def test_damage_is_named_repaired_and_charged_by_the_settler(
         query = "SELECT -amount_cents FROM wallet_transactions WHERE job_id = %s"
         return wallets_database.execute(query, (uncharged,)).fetchall() == [(2,)]
 
-    assert wait_until(charged, limit_seconds=60)
-    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+    until_sync(charged, limit_seconds=60)
+    until_sync(lambda: verify().returncode == 0, limit_seconds=60)
 
 
 @pytest.mark.parametrize("said", [[], ["--dry-run"], ["--dry-run", "--yes"]])
@@ -173,7 +173,7 @@ def test_nothing_is_repaired_before_that_is_agreed_to(
     query = "SELECT billing_status FROM jobs WHERE id = %s"
     assert jobs_database.execute(query, (uncharged,)).fetchall() == [("CHARGED",)]
     assert verify("--repair", "--yes").returncode == 1
-    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+    until_sync(lambda: verify().returncode == 0, limit_seconds=60)
 
 
 def test_what_is_agreed_to_at_a_terminal_is_repaired(
@@ -194,7 +194,7 @@ def test_what_is_agreed_to_at_a_terminal_is_repaired(
     os.close(theirs)
     assert "Continue? Type yes: " in done.stderr
     assert f"repaired: job {uncharged}: CHARGE_DUE again" in done.stdout
-    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+    until_sync(lambda: verify().returncode == 0, limit_seconds=60)
 
 
 def test_the_audit_trail_says_who_repaired_what(verify: Run, innosystem: Run, uncharged: str, orphan: str) -> None:
@@ -208,7 +208,7 @@ def test_the_audit_trail_says_who_repaired_what(verify: Run, innosystem: Run, un
     [entry] = json.loads(found.stdout)
     assert entry["method"].endswith("/ReleaseHold")
     assert (entry["before"]["state"], entry["after"]["state"]) == ("ACTIVE", "RELEASED")
-    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+    until_sync(lambda: verify().returncode == 0, limit_seconds=60)
 
 
 def test_offenders_are_in_the_json_with_what_was_done(verify: Run, uncharged: str) -> None:
@@ -219,7 +219,7 @@ def test_offenders_are_in_the_json_with_what_was_done(verify: Run, uncharged: st
     [offender] = report["offenders"]
     assert (offender["kind"], offender["id"], offender["repairable"]) == ("missing_charges", uncharged, True)
     assert report["repairs"][0]["done"] is True
-    assert wait_until(lambda: verify().returncode == 0, limit_seconds=60)
+    until_sync(lambda: verify().returncode == 0, limit_seconds=60)
 
 
 def test_a_hold_stays_where_the_wallets_service_cannot_be_reached(

@@ -13,8 +13,9 @@ import pytest
 import redis
 import sqlalchemy
 
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis, EmbeddedServerError
-from tools.local.embedded.processes import command_line, wait_until
+from tools.local.embedded.processes import command_line
 from tools.local.embedded.sockets import make_private
 from tools.local.embedded.system_user import SystemUser, grant_access
 
@@ -142,7 +143,7 @@ def test_committed_rows_survive_a_killed_postmaster(postgres: EmbeddedPostgres) 
     # A connection is open, so there is a backend that has to notice first.
     with psycopg.connect(postgres.url("postgres")):
         os.kill(before, signal.SIGKILL)
-        assert wait_until(lambda: not postgres.running, limit_seconds=5)
+        until_sync(lambda: not postgres.running, limit_seconds=5)
         postgres.start()
 
     assert postgres.pid not in {before, None}
@@ -306,7 +307,7 @@ def test_redis_starts_again_after_it_was_killed(redis_server: EmbeddedRedis) -> 
     before = redis_server.pid
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    assert wait_until(lambda: not redis_server.running, limit_seconds=5)
+    until_sync(lambda: not redis_server.running, limit_seconds=5)
 
     redis_server.start()
 

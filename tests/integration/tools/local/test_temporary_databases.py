@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from tests.conftest import PostgresServer
-from tests.e2e.processes import eventually
+from tests.support.until import until_sync
 from tools.local.environment import DatabaseServer
 from tools.local.temporary_databases import temporary_database
 
@@ -84,7 +84,7 @@ def test_what_a_killed_command_has_left_is_removed_by_the_next_also_through_anot
     killed, left = another_command(server)
     with killed:
         killed.kill()
-    eventually(lambda: sessions(server) == 0)
+    until_sync(lambda: sessions(server) == 0)
     with ExitStack() as opened:
         temporary_database(DatabaseServer(VARIABLE, postgres.url("postgres")), "bench_jobs", opened)
         assert left not in there_are(server)
