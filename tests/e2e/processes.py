@@ -17,7 +17,6 @@ T = TypeVar("T")
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 30.0
-_POLL_SECONDS = 0.02
 _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_", "LOG_")
 
 
