@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -176,6 +177,15 @@ def shared_database(fresh_database: Callable[[str], str]) -> Callable[[str], str
         return urls[service]
 
     return shared
+
+
+@pytest.fixture
+def empty_database(postgres: PostgresServer) -> Iterator[str]:
+    """Return the address of a database with nothing in it."""
+    name = f"empty_{uuid4().hex}"
+    postgres.create_database(name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
 
 
 OpenDatabase = Callable[[str], Awaitable[Database]]

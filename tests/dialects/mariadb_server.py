@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.servers import stopping
 from tests.support.until import until_sync
 
 #: Where `make test-dialects` puts a server if there is none.
@@ -47,16 +48,9 @@ def running(program: Path) -> Iterator[str]:
                 stderr=subprocess.STDOUT,
                 env=_environment(program),
             )
-        try:
+        with stopping(server, _STOP_SECONDS):
             _wait_until_ready(server, log)
             yield f"mariadb://root@localhost/?unix_socket={socket}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
 
 
 def _make_system_tables(program: Path, data: Path) -> None:

@@ -4,7 +4,8 @@ A module says what it serves by the fixtures `grpc_add_to_server`, `grpc_service
 blocking stubs that talk to the server a service's process runs, with all its layers, over a unix socket.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import grpc
 import pytest
@@ -64,3 +65,10 @@ def stored(database_url: str) -> Stored:
 def refused(stored: Stored) -> Refused:
     """Call what has to be refused."""
     return Refused(stored)
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[AsyncExitStack]:
+    """End what a test has started."""
+    async with AsyncExitStack() as stack:
+        yield stack

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.support.servers import stopping
 from tests.support.until import until_sync
 from tools.local.embedded.system_user import server_user
 
@@ -74,16 +75,9 @@ def running(command: Sequence[str], postgres_folder: str, mode: str, **settings:
                 account.own(path)
             started = account.command(started)
         server = subprocess.Popen(started, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        try:
+        with stopping(server, _STOP_SECONDS):
             _wait_until_ready(server, folder, log)
             yield f"host={quote(str(folder), safe='')}&port={_PORT}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", folder: Path, log: Path) -> None:

@@ -15,6 +15,23 @@ from tools.verify.verification import PlatformBooks
 
 OWNER, STRANGER = UUID(int=1 << 64), UUID(int=2 << 64)
 OLD = datetime(2026, 1, 1, tzinfo=UTC)
+# docs/verify.md promises these keys of the report in JSON.
+PROMISED_KEYS = (
+    "wallets",
+    "transactions",
+    "jobs_checked",
+    "ledger_imbalance_cents",
+    "pending_imbalance_cents",
+    "sequence_gaps",
+    "missing_charges",
+    "double_charges",
+    "charges_without_job",
+    "orphan_holds",
+    "unsettled_overdue",
+    "declined",
+    "blocked",
+    "ok",
+)
 
 
 def job_id(number: int) -> UUID:

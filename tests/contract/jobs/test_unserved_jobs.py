@@ -1,8 +1,10 @@
 """What every repository promises about jobs that the claiming runner has no handler for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
@@ -121,14 +123,19 @@ async def test_a_backlog_that_is_dropped_is_forgotten(begin: BeginJobs) -> None:
         assert await work.pauses.unserved() == {backlog_of(other)}
 
 
-async def test_the_jobs_of_one_type_are_taken_alone_up_to_a_limit_and_in_turns(begin: BeginJobs) -> None:
-    mine = sorted(uuid7() for _ in range(2))
+async def withheld_of_three_types(begin: BeginJobs, customer_ids: Sequence[UUID]) -> tuple[UUID, list[NewJob]]:
+    """Withhold three jobs of each customer and type; return the type in the middle and all jobs."""
     async with begin() as work:
         kinds = [await work.job_types.create(new_job_type()) for _ in range(3)]
-        jobs = [new_job(kind.id, customer_id=one) for kind in kinds for one in mine for _ in range(3)]
+        jobs = [new_job(kind.id, customer_id=one) for kind in kinds for one in customer_ids for _ in range(3)]
         await work.jobs.create_many(jobs, {job.id for job in jobs})
         await work.commit()
-    wanted = sorted(kind.id for kind in kinds)[1]
+    return sorted(kind.id for kind in kinds)[1], jobs
+
+
+async def test_the_jobs_of_one_type_are_taken_alone_up_to_a_limit_and_in_turns(begin: BeginJobs) -> None:
+    mine = sorted(uuid7() for _ in range(2))
+    wanted, jobs = await withheld_of_three_types(begin, mine)
     async with begin() as work:
         four = await work.jobs.take_withheld(DEFAULT, 4, only=wanted)
         rest = await work.jobs.take_withheld(DEFAULT, 10, only=wanted)
@@ -142,12 +149,7 @@ async def test_the_jobs_of_one_type_are_taken_alone_up_to_a_limit_and_in_turns(b
 
 async def test_the_turns_of_one_type_go_on_where_they_ended(begin: BeginJobs) -> None:
     mine = sorted(uuid7() for _ in range(5))
-    async with begin() as work:
-        kinds = [await work.job_types.create(new_job_type()) for _ in range(3)]
-        jobs = [new_job(kind.id, customer_id=one) for kind in kinds for one in mine for _ in range(3)]
-        await work.jobs.create_many(jobs, {job.id for job in jobs})
-        await work.commit()
-    wanted = sorted(kind.id for kind in kinds)[1]
+    wanted, jobs = await withheld_of_three_types(begin, mine)
     async with begin() as work:
         three = await work.jobs.take_withheld(DEFAULT, 3, only=wanted)
         two = await work.jobs.take_withheld(DEFAULT, 3, first=three.following, only=wanted)

@@ -14,7 +14,6 @@ from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import JOBS, STATUS
 from services.jobs.rules.transitions.control import removal
-from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.queries import QueryService
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
@@ -27,12 +26,11 @@ from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery, Page
 from tests.conftest import OpenDatabase
 from tests.support.jobs_examples import new_job, new_job_type
+from tests.support.jobs_usecases import control_service
 from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,
-    WalletsForTests,
-    nobody,
     sql_work,
 )
 
@@ -178,15 +176,7 @@ def listed(work: JobsWork) -> List:
 
 def matching(work: JobsWork) -> List:
     """As jobs are found that a filter names to be changed."""
-    return ControlService(
-        work.transactions,
-        work.jobs,
-        work.pauses,
-        reservations=WalletsForTests().reservations(),
-        queue=QueueForTests(),
-        changes=ChangesForTests(),
-        wake_settler=nobody,
-    ).matching
+    return control_service(work, QueueForTests(), ChangesForTests()).matching
 
 
 @pytest.mark.parametrize("use_case", [listed, matching])

@@ -15,19 +15,15 @@ from services.jobs.rules.transitions.changes import Failure
 from services.jobs.rules.transitions.completion import Charged, Completion
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim, Renewal
-from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.run import Return, RunService
+from services.jobs.usecases.run import Return
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_usecases import control_service, run_service
 from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,
-    TypesForTests,
-    UnservedForTests,
-    WalletsForTests,
-    nobody,
     sql_work,
 )
 
@@ -43,25 +39,8 @@ class Process:
     def __init__(self, database: Database) -> None:
         self.work: JobsWork = sql_work(SqlTransactions(database))
         transactions, jobs, changes = self.work.transactions, self.work.jobs, ChangesForTests()
-        self._runs = RunService(
-            transactions,
-            jobs,
-            job_types=TypesForTests(),
-            queue=QueueForTests(),
-            changes=changes,
-            unserved=UnservedForTests(),
-            wake_settler=nobody,
-            settle_after=timedelta(0),
-        )
-        self._control = ControlService(
-            transactions,
-            jobs,
-            self.work.pauses,
-            reservations=WalletsForTests().reservations(),
-            queue=QueueForTests(),
-            changes=changes,
-            wake_settler=nobody,
-        )
+        self._runs = run_service(self.work, QueueForTests(), changes)
+        self._control = control_service(self.work, QueueForTests(), changes)
         self._rescuer = Rescuer(
             transactions,
             jobs,

@@ -18,22 +18,18 @@ from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.completion import Charged, Completion
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim, Renewal
-from services.jobs.usecases.control import ControlService
-from services.jobs.usecases.run import LeaseEnd, Recorded, Return, RunService
+from services.jobs.usecases.run import LeaseEnd, Recorded, Return
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import RowLocked
 from services.kit.settings import DatabaseSettings
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
+from tests.support.jobs_usecases import control_service, run_service
 from tests.support.jobs_work import (
     ChangesForTests,
     JobsWork,
     QueueForTests,
-    TypesForTests,
-    UnservedForTests,
-    WalletsForTests,
-    nobody,
     sql_work,
 )
 
@@ -49,25 +45,8 @@ class World:
     def __init__(self, database: Database) -> None:
         self.work: JobsWork = sql_work(SqlTransactions(database))
         transactions, jobs, changes, queue = self.work.transactions, self.work.jobs, ChangesForTests(), QueueForTests()
-        self.runs = RunService(
-            transactions,
-            jobs,
-            job_types=TypesForTests(),
-            queue=queue,
-            changes=changes,
-            unserved=UnservedForTests(),
-            wake_settler=nobody,
-            settle_after=timedelta(0),
-        )
-        self.control = ControlService(
-            transactions,
-            jobs,
-            self.work.pauses,
-            reservations=WalletsForTests().reservations(),
-            queue=queue,
-            changes=changes,
-            wake_settler=nobody,
-        )
+        self.runs = run_service(self.work, queue, changes)
+        self.control = control_service(self.work, queue, changes)
         self.rescuer = Rescuer(
             transactions,
             jobs,

@@ -22,22 +22,19 @@ from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.completion import Charged, Completion
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim
-from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.queries import QueryService
-from services.jobs.usecases.run import Recorded, Return, RunService
+from services.jobs.usecases.run import Recorded, Return
 from services.kit.data import corrupt
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.query.page import ListQuery
 from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.support.jobs_usecases import control_service, run_service
 from tests.support.jobs_work import (
     ChangesForTests,
     QueueForTests,
-    TypesForTests,
-    UnservedForTests,
     WalletsForTests,
-    nobody,
     sql_work,
 )
 
@@ -61,18 +58,8 @@ class World:
         self.transactions = SqlTransactions(database)
         self.work = sql_work(self.transactions)
         self.changes, self.queue, self.wallets = ChangesForTests(), QueueForTests(), WalletsForTests()
-        common: Any = {"queue": self.queue, "changes": self.changes, "wake_settler": nobody}
-        self.runs = RunService(
-            self.transactions,
-            self.work.jobs,
-            job_types=TypesForTests(),
-            unserved=UnservedForTests(),
-            settle_after=AGO,
-            **common,
-        )
-        self.control = ControlService(
-            self.transactions, self.work.jobs, self.work.pauses, reservations=self.wallets.reservations(), **common
-        )
+        self.runs = run_service(self.work, self.queue, self.changes, AGO)
+        self.control = control_service(self.work, self.queue, self.changes, self.wallets)
         self.rescuer = Rescuer(
             self.transactions,
             self.work.jobs,

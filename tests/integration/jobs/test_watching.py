@@ -1,7 +1,6 @@
 """Watchers of jobs in two processes, on real PostgreSQL and Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +15,6 @@ from services.jobs.clients.job_changes import JobChanges
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.transitions.leasing import Claim
-from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.watch import Watching
 from services.kit.background import together
 from services.kit.data.engine.database import Database
@@ -25,7 +23,9 @@ from services.kit.errors import DataCorrupt, Draining
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
-from tests.support.jobs_work import QueueForTests, WalletsForTests, nobody, sql_work
+from tests.support.jobs_usecases import control_service
+from tests.support.jobs_work import QueueForTests, sql_work
+from tests.support.tasks import cancelled
 from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
 
@@ -41,15 +41,7 @@ class Process:
         self.work = sql_work(SqlTransactions(database))
         self.watching = Watching(self.work.transactions, self.work.jobs, compare_seconds=compare_seconds)
         self.changes = JobChanges(self.watching, client, prefix, poll_seconds=compare_seconds)
-        self._control = ControlService(
-            self.work.transactions,
-            self.work.jobs,
-            self.work.pauses,
-            reservations=WalletsForTests().reservations(),
-            queue=QueueForTests(),
-            changes=self.changes,
-            wake_settler=nobody,
-        )
+        self._control = control_service(self.work, QueueForTests(), self.changes)
 
     async def stored(self) -> UUID:
         async with self.work.transactions.begin():
@@ -85,13 +77,6 @@ class Stream:
             return [state async for state in self._states] == []
 
 
-@pytest.fixture
-async def opened() -> AsyncIterator[AsyncExitStack]:
-    """End what a test has started."""
-    async with AsyncExitStack() as stack:
-        yield stack
-
-
 class Processes:
     """Processes on two pools that talk through the Redis at an address."""
 
@@ -108,17 +93,9 @@ class Processes:
         process = Process(self._databases[self._started % 2], client, self._prefix, compare_seconds)
         self._started += 1
         task = asyncio.create_task(together(process.watching.run(), process.changes.run()))
-        self._opened.push_async_callback(_ended, task)
+        self._opened.push_async_callback(cancelled, task)
         await until(lambda: process.changes.subscribed)
         return process
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    while not task.done():
-        # Python 3.11's wait_for, which redis-py uses, may swallow one.
-        task.cancel()
-        await asyncio.wait([task], timeout=0.5)
-    assert task.cancelled(), task.exception()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -58,14 +57,6 @@ def through(request: pytest.FixtureRequest, postgres: PostgresServer) -> Iterato
 @pytest.fixture
 def direct(fresh_database: Callable[[str], str]) -> str:
     return fresh_database("customers")
-
-
-@pytest.fixture
-def empty(postgres: PostgresServer) -> Iterator[str]:
-    name = f"empty_{uuid4().hex}"
-    postgres.create_database(name)
-    yield postgres.url(name)
-    postgres.drop_database(name)
 
 
 @pytest.fixture
@@ -170,14 +161,14 @@ INDEX = (
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_migrations_go_from_nothing_to_the_head_and_back_and_leave_nothing_in_a_session(
-    through: Callable[[str], str], empty: str, service: str
+    through: Callable[[str], str], empty_database: str, service: str
 ) -> None:
-    pooled = replace(migrations(service, through(empty)), pooled=True)
+    pooled = replace(migrations(service, through(empty_database)), pooled=True)
     pooled.up()
     assert pooled.pending() == pooled.differences() == []
     pooled.down("-1")
     assert len(pooled.pending()) == 1
-    with psycopg.connect(through(empty), autocommit=True) as other:
+    with psycopg.connect(through(empty_database), autocommit=True) as other:
         ask = "SELECT current_setting('statement_timeout'), current_setting('lock_timeout')"
         assert other.execute(ask).fetchone() == ("0", "0")
         locks = (
@@ -189,17 +180,20 @@ def test_migrations_go_from_nothing_to_the_head_and_back_and_leave_nothing_in_a_
 
 
 def test_migrators_through_a_pooler_and_beside_it_take_turns(
-    through: Callable[[str], str], empty: str, tree: Tree
+    through: Callable[[str], str], empty_database: str, tree: Tree
 ) -> None:
     tree.add(TABLE, FILL)
     tree.add(*INDEX)
     tree.add("in_batches('things', change=\"name = 'thing ' || id\", where='name IS NULL', rows=100)")
     with ThreadPoolExecutor(6) as pool:
-        migrators = [tree.on(through(empty), pooled=True) if number % 3 else tree.on(empty) for number in range(6)]
+        migrators = [
+            tree.on(through(empty_database), pooled=True) if number % 3 else tree.on(empty_database)
+            for number in range(6)
+        ]
         for done in [pool.submit(each.up) for each in migrators]:
             done.result(60)
-    assert tree.on(empty).current() == "r3"
-    with psycopg.connect(empty) as other:
+    assert tree.on(empty_database).current() == "r3"
+    with psycopg.connect(empty_database) as other:
         assert other.execute("SELECT count(name), count(DISTINCT xmin::text) FROM things").fetchone() == (2500, 25)
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_things_name'::regclass"
         assert other.execute(valid).fetchone() == (True,)
@@ -207,60 +201,65 @@ def test_migrators_through_a_pooler_and_beside_it_take_turns(
 
 @pytest.mark.parametrize("change", [COLUMN, "in_batches('things', change=\"name = 'x'\", where='name IS NULL')"])
 def test_a_migration_waits_for_locks_no_longer_than_its_limit(
-    through: Callable[[str], str], empty: str, tree: Tree, change: str
+    through: Callable[[str], str], empty_database: str, tree: Tree, change: str
 ) -> None:
     tree.add(TABLE, "op.execute('INSERT INTO things VALUES (1)')")
-    tree.on(through(empty), pooled=True).up()
+    tree.on(through(empty_database), pooled=True).up()
     tree.add(change)
-    with psycopg.connect(empty) as other:
+    with psycopg.connect(empty_database) as other:
         other.execute("SELECT FROM things FOR UPDATE")
         with pytest.raises(OperationalError, match="lock timeout"):
-            tree.on(through(empty), QUICK, pooled=True).up()
-    tree.on(through(empty), QUICK, pooled=True).up()
-    assert tree.on(empty).current() == "r2"
+            tree.on(through(empty_database), QUICK, pooled=True).up()
+    tree.on(through(empty_database), QUICK, pooled=True).up()
+    assert tree.on(empty_database).current() == "r2"
 
 
 def test_the_turn_of_a_migrator_that_dies_ends_with_its_lease(
-    through: Callable[[str], str], empty: str, tree: Tree
+    through: Callable[[str], str], empty_database: str, tree: Tree
 ) -> None:
     tree.add(TABLE)
     tree.add(*INDEX)
-    with tree.frozen(through(empty)):
+    with tree.frozen(through(empty_database)):
         pass
     with pytest.raises(MigrationsBusy):
-        tree.on(through(empty), QUICK, pooled=True).up()
-    expire_turn(empty)
-    tree.on(through(empty), QUICK, pooled=True).up()
-    assert tree.on(empty).current() == "r2"
+        tree.on(through(empty_database), QUICK, pooled=True).up()
+    expire_turn(empty_database)
+    tree.on(through(empty_database), QUICK, pooled=True).up()
+    assert tree.on(empty_database).current() == "r2"
 
 
 def test_the_turn_of_a_migrator_that_dies_in_a_transaction_comes_back_as_well(
-    through: Callable[[str], str], empty: str, tree: Tree
+    through: Callable[[str], str], empty_database: str, tree: Tree
 ) -> None:
     tree.add(TABLE)
     tree.add(COLUMN, FREEZE)
-    with tree.frozen(through(empty)):
-        expire_turn(empty)
+    with tree.frozen(through(empty_database)):
+        expire_turn(empty_database)
         with pytest.raises(MigrationsBusy):
-            tree.on(through(empty), QUICK, pooled=True).up()
-    tree.on(through(empty), pooled=True).up()
-    assert tree.on(empty).current() == "r2"
+            tree.on(through(empty_database), QUICK, pooled=True).up()
+    tree.on(through(empty_database), pooled=True).up()
+    assert tree.on(empty_database).current() == "r2"
 
 
-def test_one_session_is_too_few_for_a_migration_which_says_so(postgres: PostgresServer, empty: str, tree: Tree) -> None:
+def test_one_session_is_too_few_for_a_migration_which_says_so(
+    postgres: PostgresServer, empty_database: str, tree: Tree
+) -> None:
     tree.add(TABLE)
     with pooler(postgres, "session", default_pool_size=1) as through:
-        one = replace(tree.on(through(empty), pooled=True), connect_timeout_seconds=2)
+        one = replace(tree.on(through(empty_database), pooled=True), connect_timeout_seconds=2)
         with pytest.raises(OperationalError, match="timeout"):
             one.up()
-    tree.on(empty).up()
-    assert tree.on(empty).current() == "r1"
+    tree.on(empty_database).up()
+    assert tree.on(empty_database).current() == "r1"
 
 
 def test_the_command_and_the_start_of_a_service_migrate_through_a_pooler(
-    through: Callable[[str], str], empty: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    through: Callable[[str], str],
+    empty_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("CUSTOMERS_DATABASE_URL", through(empty))
+    monkeypatch.setenv("CUSTOMERS_DATABASE_URL", through(empty_database))
     assert main(["migrate", "up", "customers"]) == 1
     assert "unsupported startup parameter" in capsys.readouterr().err
 
@@ -272,7 +271,7 @@ def test_the_command_and_the_start_of_a_service_migrate_through_a_pooler(
     assert main(["migrate", "up", "customers", "--to", "+1"]) == 0
 
     async def start() -> None:
-        settings = DatabaseSettings(url=SecretStr(through(empty)), pooled=True, schema_check="migrate")
+        settings = DatabaseSettings(url=SecretStr(through(empty_database)), pooled=True, schema_check="migrate")
         database = Database.connect(settings, application_name="test")
         try:
             await SchemaGate.of("customers", settings, customers, database).check()

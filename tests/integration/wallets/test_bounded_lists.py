@@ -1,42 +1,24 @@
 """Pages of holds, of which each looks at a bounded number, while ended ones are deleted."""
 
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.kit.data.engine.database import Database
 from services.kit.data.repositories import search
 from services.kit.data.repositories.search import Search
-from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.order import parse_order_by
 from services.kit.query.page import ListQuery
-from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet
 from services.wallets.rules.requests import Credit, PlaceHold
 from services.wallets.rules.resources import HOLDS
 from services.wallets.usecases.wallets import WalletsService
-from tests.support.wallets_work import sql_work
 
 COUNT = 30
-
-
-@pytest.fixture
-def url(fresh_database: Callable[[str], str]) -> str:
-    return fresh_database("wallets")
-
-
-@pytest.fixture
-async def service(url: str) -> AsyncIterator[WalletsService]:
-    database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="test")
-    yield sql_work(SqlTransactions(database)).service
-    await database.close()
 
 
 async def test_what_is_deleted_while_a_page_is_made_hides_no_other_hold(

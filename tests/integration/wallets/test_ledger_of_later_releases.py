@@ -1,36 +1,16 @@
 """The ledger beside rows that a later release wrote: on PostgreSQL, without the CHECKs that it has changed."""
 
-from collections.abc import AsyncIterator, Callable
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.kit.data.engine.database import Database
-from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
-from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.ledger import Accepted, Held
 from services.wallets.rules.requests import Credit, Deduct, JobCharge, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
-from tests.support.wallets_work import sql_work
-
-
-@pytest.fixture
-def wallets_url(fresh_database: Callable[[str], str]) -> str:
-    """A database that the test has for itself."""
-    return fresh_database("wallets")
-
-
-@pytest.fixture
-async def service(wallets_url: str) -> AsyncIterator[WalletsService]:
-    settings = DatabaseSettings(url=SecretStr(wallets_url))
-    database = Database.connect(settings, application_name="test")
-    yield sql_work(SqlTransactions(database)).service
-    await database.close()
 
 
 async def paid_in(service: WalletsService) -> Owner:
@@ -47,11 +27,11 @@ def charge(owner: Owner, job_id: UUID, hold_id: UUID) -> Deduct:
     )
 
 
-async def test_a_hold_in_an_unknown_state_is_nobody_elses_trouble(service: WalletsService, wallets_url: str) -> None:
+async def test_a_hold_in_an_unknown_state_is_nobody_elses_trouble(service: WalletsService, url: str) -> None:
     owner = await paid_in(service)
     held = [PlaceHold(hold_id=uuid7(), job_id=uuid7(), owner=owner, amount_cents=5) for _ in range(6)]
     assert [type(one) for one in await service.place_holds(held)] == [Held] * 6
-    with psycopg.connect(wallets_url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER TABLE holds DROP CONSTRAINT ck_holds_state_is_known")
         connection.execute("ALTER TABLE holds DROP CONSTRAINT ck_holds_resolved_unless_active")
         for at in (1, 4):
@@ -64,14 +44,14 @@ async def test_a_hold_in_an_unknown_state_is_nobody_elses_trouble(service: Walle
 
 
 async def test_a_transaction_of_an_unknown_kind_is_in_the_way_of_its_own_key_alone(
-    service: WalletsService, wallets_url: str
+    service: WalletsService, url: str
 ) -> None:
     owner = await paid_in(service)
     jobs = [uuid7() for _ in range(3)]
     requests = [charge(owner, job_id, uuid7()) for job_id in jobs]
     _, charged, _ = await service.deduct_many(requests)
     assert isinstance(charged, Accepted)
-    with psycopg.connect(wallets_url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         names = connection.execute(
             "SELECT conname FROM pg_constraint WHERE conrelid = 'wallet_transactions'::regclass AND contype = 'c'"
         ).fetchall()

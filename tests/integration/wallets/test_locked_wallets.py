@@ -1,40 +1,22 @@
 """A wallet whose row another session keeps locked, and the wallets beside it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from uuid import UUID
 
 import psycopg
-import pytest
-from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
-from services.kit.data.engine.database import Database
-from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DomainError, RowLocked
-from services.kit.settings import DatabaseSettings
 from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.ledger import Held
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold
 from services.wallets.usecases.wallets import WalletsService
 from tests.support.until import until
-from tests.support.wallets_work import sql_work
 
 OTHERS = 1000
-
-
-@pytest.fixture
-def url(fresh_database: Callable[[str], str]) -> str:
-    return fresh_database("wallets")
-
-
-@pytest.fixture
-async def service(url: str) -> AsyncIterator[WalletsService]:
-    database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="test")
-    yield sql_work(SqlTransactions(database)).service
-    await database.close()
 
 
 async def funded(service: WalletsService) -> Wallet:

@@ -1,11 +1,9 @@
 """A balance of the past, once told, is the same for ever: also while others write to the wallet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 import psycopg
-import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
@@ -32,18 +30,6 @@ SELECT %(id)s, id, last_sequence, 'CREDIT', 'FUNDING', 500, current_balance_cent
 RETURNING created_at
 """
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-@pytest.fixture
-def url(fresh_database: Callable[[str], str]) -> str:
-    return fresh_database("wallets")
-
-
-@pytest.fixture
-async def service(url: str) -> AsyncIterator[WalletsService]:
-    database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="test")
-    yield sql_work(SqlTransactions(database)).service
-    await database.close()
 
 
 async def funded(service: WalletsService) -> Wallet:

@@ -5,26 +5,17 @@ from uuid_utils.compat import uuid7
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.resources import STATUS
 from services.jobs.rules.transitions.leasing import Claim
-from services.jobs.usecases.control import ControlService
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
-from tests.support.jobs_work import ChangesForTests, QueueForTests, WalletsForTests, memory_work, nobody
+from tests.support.jobs_usecases import control_service
+from tests.support.jobs_work import ChangesForTests, QueueForTests, memory_work
 
 
 async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() -> None:
     transactions = MemoryTransactions()
     work = memory_work(transactions)
     changes = ChangesForTests()
-    reservations = WalletsForTests().reservations()
-    control = ControlService(
-        transactions,
-        work.jobs,
-        work.pauses,
-        reservations=reservations,
-        queue=QueueForTests(),
-        changes=changes,
-        wake_settler=nobody,
-    )
+    control = control_service(work, QueueForTests(), changes)
     async with transactions.begin():
         job_type = await work.job_types.create(new_job_type())
         waiting, running = new_job(job_type.id), new_job(job_type.id)

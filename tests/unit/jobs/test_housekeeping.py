@@ -23,20 +23,17 @@ from services.jobs.rules.transitions.changes import Change, Failure
 from services.jobs.rules.transitions.completion import Completion, Deduction, Settlement
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim
-from services.jobs.usecases.run import RunService
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError, RowLocked
 from tests.support.jobs_examples import MINUTE, NOW, new_job, new_job_type
+from tests.support.jobs_usecases import run_service
 from tests.support.jobs_work import (
     TRANSACTION,
     ChangesForTests,
     QueueForTests,
-    TypesForTests,
-    UnservedForTests,
     WalletsForTests,
     memory_work,
-    nobody,
 )
 from tests.support.until import until
 
@@ -65,16 +62,7 @@ class World:
         self.transactions = MemoryTransactions()
         self.work = memory_work(self.transactions)
         self.queue, self.changes, self.wallets = QueueForTests(), ChangesForTests(), WalletsForTests()
-        self.runs = RunService(
-            self.transactions,
-            self.work.jobs,
-            job_types=TypesForTests(),
-            queue=self.queue,
-            changes=self.changes,
-            unserved=UnservedForTests(),
-            wake_settler=nobody,
-            settle_after=settle_after,
-        )
+        self.runs = run_service(self.work, self.queue, self.changes, settle_after)
         self.rescuer = self.new_rescuer(grace=timedelta(0))
         self.expiry = Expiry(self.transactions, self.work.jobs, self.changes)
         self.settler = Settler(self.transactions, self.work.jobs, self.runs, self.wallets, settle_after=settle_after)

@@ -38,6 +38,25 @@ class Rounds:
         return end
 
 
+class Deaf:
+    """Work that swallows its first cancellations."""
+
+    def __init__(self, swallowed_max: int) -> None:
+        self.cancellations = 0
+        self.task: asyncio.Task[None] | None = None
+        self._swallowed_max = swallowed_max
+
+    async def __call__(self) -> None:
+        self.task = asyncio.current_task()
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancellations += 1
+                if self.cancellations > self._swallowed_max:
+                    raise
+
+
 async def ran(loop: Loop) -> None:
     """Has a loop run until its rounds cancel it."""
     task = asyncio.create_task(loop.run())
@@ -184,86 +203,53 @@ async def test_a_round_that_lasts_says_by_itself_that_all_is_well_again(monkeypa
 
 
 async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
-    swallowed = 0
-
-    async def deaf_once() -> None:
-        nonlocal swallowed
-        while True:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed > 1:
-                    raise
+    deaf = Deaf(1)
 
     async def broken() -> None:
         raise ValueError
 
-    tasks = [asyncio.create_task(work) for work in (deaf_once(), broken(), asyncio.sleep(0))]
+    tasks = [asyncio.create_task(work) for work in (deaf(), broken(), asyncio.sleep(0))]
     await asyncio.sleep(0)
 
     async with asyncio.timeout(10):
         await end(tasks)
 
-    assert swallowed == 2
+    assert deaf.cancellations == 2
     assert all(task.done() for task in tasks)
 
 
 async def test_a_part_that_swallows_a_cancellation_does_not_keep_the_others_together_for_ever() -> None:
-    swallowed = 0
-
-    async def deaf_once() -> None:
-        nonlocal swallowed
-        while True:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed > 1:
-                    raise
+    deaf = Deaf(1)
 
     async def lasting() -> None:
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(together(deaf_once(), lasting()))
+    task = asyncio.create_task(together(deaf(), lasting()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
     async with asyncio.timeout(10):
         await end([task])
 
-    assert swallowed == 2
+    assert deaf.cancellations == 2
 
 
 async def test_when_parts_have_ended_together_none_of_them_is_left() -> None:
-    swallowed = 0
-    parts: list[asyncio.Task[None] | None] = []
-
-    async def deaf_twice() -> None:
-        nonlocal swallowed
-        parts.append(asyncio.current_task())
-        while True:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed > 2:
-                    raise
+    deaf = Deaf(2)
 
     async def obedient() -> None:
         await asyncio.Event().wait()
 
     # The other tasks must not be taken for the one that ends immediately.
-    task = asyncio.create_task(together(deaf_twice(), obedient()))
+    task = asyncio.create_task(together(deaf(), obedient()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
     async with asyncio.timeout(10):
         await end([task])
 
-    [part] = parts
-    assert part is not None
-    assert part.done()
+    assert deaf.task is not None
+    assert deaf.task.done()
 
 
 async def test_the_failure_of_one_part_ends_all() -> None:

@@ -17,6 +17,7 @@ from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.strategy import Strategy
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import RedisSettings
+from tests.support.tasks import cancelled
 from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
 
@@ -72,25 +73,10 @@ class Processes:
         client = await self._opened.enter_async_context(redis_client(settings))
         process = Process(client, self.database, self.prefix, pending_max)
         task = asyncio.create_task(process.invalidations.run())
-        self._opened.push_async_callback(_ended, task)
+        self._opened.push_async_callback(cancelled, task)
         if subscribed:
             await until(lambda: process.invalidations.subscribed)
         return process
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    while not task.done():
-        # Python 3.11's wait_for, which redis-py uses, may swallow one.
-        task.cancel()
-        await asyncio.wait([task], timeout=0.5)
-    assert task.cancelled(), task.exception()
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[AsyncExitStack]:
-    """Ends what a test has started."""
-    async with AsyncExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

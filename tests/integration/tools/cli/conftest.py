@@ -89,6 +89,7 @@ class Done:
 
 
 Run = Callable[..., Done]
+Found = Callable[..., Any]
 
 
 @pytest.fixture
@@ -106,5 +107,17 @@ def innosystem(
     def run(*arguments: str) -> Done:
         status = main(arguments)
         return Done(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def found(innosystem: Run) -> Found:
+    """Run a command that must succeed, and read the JSON it prints."""
+
+    def run(*arguments: str) -> Any:
+        done = innosystem(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     return run

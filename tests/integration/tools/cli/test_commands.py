@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from services import SERVICES
-from tests.integration.tools.cli.conftest import Run
+from tests.integration.tools.cli.conftest import Found, Run
 from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres
 
@@ -25,24 +25,12 @@ ADA = "01990000-0000-7000-8000-000000000201"
 
 
 @pytest.fixture
-def found(innosystem: Run) -> Callable[..., Any]:
-    """Run a command that must succeed, and read the JSON it prints."""
-
-    def run(*arguments: str) -> Any:
-        done = innosystem(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
-
-
-@pytest.fixture
-def seeded(found: Callable[..., Any]) -> Any:
+def seeded(found: Found) -> Any:
     """The examples after seeding."""
     return found("seed")
 
 
-def test_seeding_again_finds_what_the_first_time_made(found: Callable[..., Any], innosystem: Run) -> None:
+def test_seeding_again_finds_what_the_first_time_made(found: Found, innosystem: Run) -> None:
     first = found("seed")
     again = found("seed")
     assert again["made"] == []
@@ -68,7 +56,7 @@ def jsonl(tmp_path: Path) -> Callable[[list[str]], str]:
 
 
 @pytest.mark.usefixtures("seeded")
-def test_submitted_jobs_run_and_are_charged(found: Callable[..., Any], innosystem: Run, jsonl: Jsonl) -> None:
+def test_submitted_jobs_run_and_are_charged(found: Found, innosystem: Run, jsonl: Jsonl) -> None:
     before = found("wallets", "show", "--customer-id", ADA)["wallet"]
     lines = [{"input": {"path": f"{n}.py", "source": "def f(): pass\n"}, "labels": {"n": str(n)}} for n in range(20)]
     file = jsonl([json.dumps(line) for line in lines])
@@ -129,7 +117,7 @@ def test_what_is_refused_is_named_by_line_and_the_rest_is_accepted(innosystem: R
 
 
 @pytest.mark.usefixtures("seeded")
-def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Callable[..., Any], jsonl: Jsonl) -> None:
+def test_many_jobs_are_submitted_once_however_often_the_file_is(found: Found, jsonl: Jsonl) -> None:
     big = 123456789012345678901234567890
     lines = [
         f'{{"job_id": "{uuid4()}", "priority": "LOW", "input": {{"n": {big}, "price": 1.10}}}}' for _ in range(1001)
@@ -158,7 +146,7 @@ def test_jobs_that_fail_are_waited_for_and_told(innosystem: Run, jsonl: Jsonl) -
     assert done.stderr.endswith(f" (job {job_id})\n")
 
 
-def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innosystem: Run) -> None:
+def test_a_customer_is_created_shown_and_listed(found: Found, innosystem: Run) -> None:
     made = found("customers", "create", "--name", "Ö [b]", "--email", f"{uuid4()}@example.com")
     customer = made["customer"]
     assert made["api_key"]
@@ -170,7 +158,7 @@ def test_a_customer_is_created_shown_and_listed(found: Callable[..., Any], innos
     assert "API key, shown only this once: " in shown.stdout
 
 
-def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Callable[..., Any], innosystem: Run) -> None:
+def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Found, innosystem: Run) -> None:
     new = ("--name", "Ada", "--email", f"{uuid4()}@example.com", "--customer-id", str(uuid4()))
     customer_id = found("customers", "create", *new)["customer"]["id"]
     again = innosystem("customers", "create", *new)
@@ -189,7 +177,7 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Callable[.
     assert "API key, shown only this once: inno_" in shown.stdout
 
 
-def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosystem: Run) -> None:
+def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) -> None:
     owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
     wallet = found("wallets", "create", *owner)
     first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
@@ -207,7 +195,7 @@ def test_a_wallet_is_created_and_credited_once(found: Callable[..., Any], innosy
     assert found("wallets", "list", "--filter", f'id = "{wallet["id"]}"') == [shown["wallet"]]
 
 
-def test_a_job_type_is_created_shown_and_listed(found: Callable[..., Any], innosystem: Run) -> None:
+def test_a_job_type_is_created_shown_and_listed(found: Found, innosystem: Run) -> None:
     name = f"type-{uuid4()}"
     made = found("job-types", "create", "--name", name, "--processor-type", "ASYNC", "--standard-cost-cents", "0")
     assert made["enabled"] is True
@@ -216,7 +204,7 @@ def test_a_job_type_is_created_shown_and_listed(found: Callable[..., Any], innos
 
 
 @pytest.mark.usefixtures("seeded")
-def test_the_queue_is_counted(found: Callable[..., Any], innosystem: Run, jsonl: Jsonl) -> None:
+def test_the_queue_is_counted(found: Found, innosystem: Run, jsonl: Jsonl) -> None:
     queue = f"q-{uuid4()}"
     free = ("--processor-type", "ASYNC", "--standard-cost-cents", "0")
     found("job-types", "create", "--name", queue, *free, "--queue", queue)
@@ -313,7 +301,7 @@ def unserved(innosystem: Run, seeded: Any) -> str:
 
 
 def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is_there_twice(
-    platform_environment: dict[str, str], tmp_path: Path, found: Callable[..., Any], jsonl: Jsonl, unserved: str
+    platform_environment: dict[str, str], tmp_path: Path, found: Found, jsonl: Jsonl, unserved: str
 ) -> None:
     def jobs() -> list[Any]:
         listed: list[Any] = found("jobs", "list", "--filter", f'queue = "{unserved}"', "--limit", "2000")
@@ -339,7 +327,7 @@ def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is
 
 
 def test_an_interrupted_wait_prints_what_was_submitted_and_how_to_continue(
-    platform_environment: dict[str, str], tmp_path: Path, found: Callable[..., Any], jsonl: Jsonl, unserved: str
+    platform_environment: dict[str, str], tmp_path: Path, found: Found, jsonl: Jsonl, unserved: str
 ) -> None:
     file, of_queue = jsonl(['{"input": 1}', "oops"]), f'queue = "{unserved}"'
     with submitting(platform_environment, tmp_path, "--wait", "--json", job_type=unserved, file=file) as process:
@@ -364,7 +352,7 @@ def test_waiting_has_a_limit(innosystem: Run, jsonl: Jsonl, unserved: str) -> No
 
 
 def test_migrations_go_up_and_down_and_are_checked(
-    innosystem: Run, found: Callable[..., Any], postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    innosystem: Run, found: Found, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     postgres.create_database(name := f"cli_{uuid4().hex}")
     monkeypatch.delenv("WALLETS_DATABASE_OWNER_URL")
@@ -390,7 +378,7 @@ def test_migrations_go_up_and_down_and_are_checked(
         postgres.drop_database(name)
 
 
-def test_all_services_are_migrated_when_none_is_named(found: Callable[..., Any], innosystem: Run) -> None:
+def test_all_services_are_migrated_when_none_is_named(found: Found, innosystem: Run) -> None:
     assert [each["service"] for each in found("migrate", "current")] == list(SERVICES)
     assert found("migrate", "check") == []
     assert innosystem("migrate", "check").stdout.startswith("Nothing is pending")

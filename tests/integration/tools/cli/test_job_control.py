@@ -1,9 +1,7 @@
 """Commands that take jobs back, run them again, watch them, and pause and resume, against real services."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
@@ -13,23 +11,11 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from tests.integration.tools.cli.conftest import Run
+from tests.integration.tools.cli.conftest import Found, Run
 from tests.support.until import until_sync
 from tests.unit.tools.cli.test_confirmation import Terminal
 
 ADA = "01990000-0000-7000-8000-000000000201"
-
-
-@pytest.fixture
-def found(innosystem: Run) -> Callable[..., Any]:
-    """Runs a command that must succeed and reads the JSON it prints."""
-
-    def run(*arguments: str) -> Any:
-        done = innosystem(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.fixture
@@ -65,9 +51,7 @@ def waiting(innosystem: Run, job_type: str, tmp_path: Path) -> list[str]:
     return ids
 
 
-def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
-    found: Callable[..., Any], waiting: list[str], job_type: str
-) -> None:
+def test_jobs_are_cancelled_by_id_and_run_again_by_filter(found: Found, waiting: list[str], job_type: str) -> None:
     cancelled = found("jobs", "cancel", *waiting, "--reason", "a mistake")
     assert {job["status"] for job in cancelled["jobs"]} == {"JOB_STATUS_CANCELLED"}
     assert {job["error"]["message"] for job in cancelled["jobs"]} == {"a mistake"}
@@ -78,13 +62,13 @@ def test_jobs_are_cancelled_by_id_and_run_again_by_filter(
     assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}
 
 
-def test_a_filter_changes_no_more_than_the_limit(found: Callable[..., Any], waiting: list[str], job_type: str) -> None:
+def test_a_filter_changes_no_more_than_the_limit(found: Found, waiting: list[str], job_type: str) -> None:
     cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
     assert len(cancelled["jobs"]) == 1
 
 
 def test_what_a_filter_changes_is_told_and_agreed_to_before(
-    innosystem: Run, found: Callable[..., Any], waiting: list[str], job_type: str, monkeypatch: pytest.MonkeyPatch
+    innosystem: Run, found: Found, waiting: list[str], job_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_type = ("--filter", f'labels.of = "{job_type}"')
     plan = "To be cancelled: 2 jobs of 1 customer (2 PENDING).\n0.02 EUR that is reserved for them is free again.\n"
@@ -115,16 +99,14 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "  \n "])
-def test_a_blank_filter_changes_no_job(
-    innosystem: Run, found: Callable[..., Any], waiting: list[str], blank: str
-) -> None:
+def test_a_blank_filter_changes_no_job(innosystem: Run, found: Found, waiting: list[str], blank: str) -> None:
     done = innosystem("jobs", "cancel", "--filter", blank, "--yes")
     assert done.returncode == 1
     assert "use --all for that" in done.stderr
     assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_PENDING"}
 
 
-def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Callable[..., Any], waiting: list[str]) -> None:
+def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Found, waiting: list[str]) -> None:
     told = innosystem("jobs", "cancel", "--all")
     assert told.returncode == 1
     assert "To be cancelled: " in told.stderr
@@ -149,7 +131,7 @@ def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> Non
 
 
 def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
-    innosystem: Run, found: Callable[..., Any], waiting: list[str]
+    innosystem: Run, found: Found, waiting: list[str]
 ) -> None:
     found("jobs", "cancel", *waiting)
     done = innosystem("jobs", "watch", waiting[0])
@@ -159,14 +141,14 @@ def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
 
 
 @pytest.mark.usefixtures("job_type")
-def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Callable[..., Any]) -> None:
+def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Found) -> None:
     assert innosystem("queue", "pause", "nobody").stdout == "nobody is paused.\n"
     assert {one["paused"] for one in found("queue", "nobody")} == {True}
     assert innosystem("queue", "resume", "nobody").returncode == 0
     assert {one["paused"] for one in found("queue", "nobody")} == {False}
 
 
-def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Callable[..., Any]) -> None:
+def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Found) -> None:
     done = innosystem("queue", "pause", "defalt")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no job and no job type uses the queue 'defalt': is it misspelt?" in done.stderr
@@ -175,9 +157,7 @@ def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, fo
     assert innosystem("queue", "resume", "defalt").returncode == 0
 
 
-def test_a_job_type_is_paused_and_resumed_by_its_name(
-    innosystem: Run, found: Callable[..., Any], job_type: str
-) -> None:
+def test_a_job_type_is_paused_and_resumed_by_its_name(innosystem: Run, found: Found, job_type: str) -> None:
     assert innosystem("job-types", "pause", job_type).stdout == f"{job_type} is paused.\n"
     assert found("job-types", "show", job_type)["paused"] is True
     assert innosystem("job-types", "resume", job_type).returncode == 0
@@ -185,7 +165,7 @@ def test_a_job_type_is_paused_and_resumed_by_its_name(
 
 
 def test_a_declined_job_is_found_and_written_off(
-    found: Callable[..., Any], innosystem: Run, platform_environment: dict[str, str], waiting: list[str]
+    found: Found, innosystem: Run, platform_environment: dict[str, str], waiting: list[str]
 ) -> None:
     job_id = waiting[0]
     _decline(platform_environment, job_id)

@@ -1,7 +1,6 @@
 """`innosystem wallets holds`, `refund` and `verify` on a running stack."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -11,21 +10,7 @@ import pytest
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from tests.integration.tools.cli.conftest import Run
-
-Found = Callable[..., Any]
-
-
-@pytest.fixture
-def found(innosystem: Run) -> Found:
-    """Runs a command that must succeed and reads the JSON it prints."""
-
-    def run(*arguments: str) -> Any:
-        done = innosystem(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+from tests.integration.tools.cli.conftest import Found, Run
 
 
 @pytest.fixture
