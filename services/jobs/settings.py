@@ -59,10 +59,10 @@ class HousekeepingSettings(BaseSettings):
             job.
         rescue_grace_seconds: The time after the start or an outage in which no job is rescued: runners renew their
             leases first.
-        rescues_max: How often a job may be suspected of having ended its runner, or end its own process; the next time
-            it is FAILED.
+        rescues_max: How many deaths, of a runner or of its own process, may count against a job. With one more it is
+            FAILED.
         rescue_short_seconds: A run of at least this length is above suspicion when its runner is lost.
-        rescue_wait_seconds: The wait of a suspected job from the second time on; it doubles each time.
+        rescue_wait_seconds: The wait of a suspected job from its second loss on; it doubles each time.
         rescue_wait_max_seconds: The longest such wait.
         unserved_wait_seconds: The longest wait between two tries of jobs for which runners lack the handler.
         retention_days: How long jobs are kept after they are final and settled.

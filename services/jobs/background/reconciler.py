@@ -125,7 +125,8 @@ class Reconciler:
         lost = [job_id for job_id, since in missing.items() if now - since >= self._apart][:_PUSHED_MAX]
         if lost:
             await self._push_again(key, lost)
-        self._missing[key] = {job_id: since for job_id, since in missing.items() if job_id not in set(lost)}
+        pushed = set(lost)
+        self._missing[key] = {job_id: since for job_id, since in missing.items() if job_id not in pushed}
         if strangers:
             await self._lists.remove(key, list(strangers)[:_REMOVED_MAX])
             JOBS.labels("reconciler", "removed").inc(min(len(strangers), _REMOVED_MAX))

@@ -15,7 +15,8 @@ class DeathRules:
     Attributes:
         deaths_max: How many deaths may count against a job; with the next it is FAILED.
         short: A run of at least this length is above suspicion when its runner is lost.
-        wait: How long a job waits after its second death; it doubles with each further one.
+        wait: How long a job waits after the second loss of its runner, or the first death of its process; it doubles
+            with each further one.
         wait_max: The longest wait. It exceeds `short`, so that a job that kills its runner meets the jobs that it
             took down before only when those are above suspicion, or done.
     """

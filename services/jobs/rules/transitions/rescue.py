@@ -44,7 +44,7 @@ class Rescue(Requeueing):
 
 
 def was_short(job: Job, rules: DeathRules) -> bool:
-    """Return whether a lost run was short. It ended before its lease did."""
+    """Return whether a lost run was short, measured to the end of its lease: its true end is unknown."""
     if job.started_at is None or job.lease_expires_at is None:
         return False
     return job.lease_expires_at - job.started_at < rules.short
@@ -65,7 +65,7 @@ def rescued(lost: Sequence[Job], begun: Mapping[UUID, int], rules: DeathRules) -
 
     Args:
         lost: RUNNING jobs whose lease has ended, locked.
-        begun: How many jobs that had just begun each of their runners had, found now or before.
+        begun: By runner, how many of its jobs had just begun when it was lost, counted in this and earlier rounds.
         rules: The limits and waits.
 
     Returns:
