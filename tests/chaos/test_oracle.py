@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2
-from tests.chaos.support.books import Books, HoldRow, JobRow, TransactionRow, WalletRow
+from tests.chaos.support.books import BooksSnapshot, HoldRow, JobRow, TransactionRow, WalletRow
 from tests.chaos.support.kinds import KINDS
 from tests.chaos.support.notes import BEGUN, RETURNED, Notes
 from tests.chaos.support.oracle import Evidence, complaints, repeats, unfinished
@@ -81,7 +81,9 @@ class Case:
     @property
     def evidence(self) -> Evidence:
         return Evidence(
-            books=Books(self.jobs, self.wallets, tuple(self.transactions), self.lists, tuple(self.holds.values())),
+            books=BooksSnapshot(
+                self.jobs, self.wallets, tuple(self.transactions), self.lists, tuple(self.holds.values())
+            ),
             submissions=self.submissions,
             credited_cents=self.credited,
             notes=Notes(self.counts),

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from services import SERVICES
-from tests.chaos.support.books import Books, HoldRow, read_books, read_holds, read_lists
+from tests.chaos.support.books import BooksSnapshot, HoldRow, read_books, read_holds, read_lists
 from tests.chaos.support.notes import PLACE, Notes
 from tests.chaos.support.oracle import unfinished
 from tests.e2e.processes import Process
@@ -217,7 +217,7 @@ class Arena:
         assert {books.jobs[job_id].billing_status for job_id in stored} == {"CHARGED"}
         assert sorted(line.job_id for line in books.transactions if line.job_id in stored) == sorted(stored)
 
-    def _books(self) -> Books:
+    def _books(self) -> BooksSnapshot:
         books = read_books(self.stack.database_urls, self.redis.url)
         # What was reserved for submissions that were never stored is the hold auditor's, and that takes ten minutes.
         return replace(books, holds=tuple(hold for hold in books.holds if hold.job_id in books.jobs))

@@ -95,7 +95,7 @@ class HoldRow:
 
 
 @dataclass(frozen=True)
-class Books:
+class BooksSnapshot:
     """All of it, read one after the other: only at rest does it fit together."""
 
     jobs: Mapping[str, JobRow]
@@ -105,7 +105,7 @@ class Books:
     holds: tuple[HoldRow, ...] = ()
 
 
-def read_books(database_urls: Mapping[str, str], redis_url: str) -> Books:
+def read_books(database_urls: Mapping[str, str], redis_url: str) -> BooksSnapshot:
     """Read everything."""
     with psycopg.connect(database_urls["jobs"]) as connection:
         jobs = connection.cursor(row_factory=class_row(JobRow)).execute(_JOBS).fetchall()
@@ -113,7 +113,7 @@ def read_books(database_urls: Mapping[str, str], redis_url: str) -> Books:
         wallets = connection.cursor(row_factory=class_row(WalletRow)).execute(_WALLETS).fetchall()
         transactions = connection.cursor(row_factory=class_row(TransactionRow)).execute(_TRANSACTIONS).fetchall()
     holds = read_holds(database_urls["wallets"])
-    return Books(
+    return BooksSnapshot(
         jobs={job.job_id: job for job in jobs},
         wallets={wallet.customer_id: wallet for wallet in wallets},
         transactions=tuple(transactions),

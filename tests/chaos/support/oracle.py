@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from tests.chaos.support.books import Books, HoldRow, JobRow, TransactionRow
+from tests.chaos.support.books import BooksSnapshot, HoldRow, JobRow, TransactionRow
 from tests.chaos.support.kinds import CANCELLED, FAILED, SUCCEEDED, expected_output
 from tests.chaos.support.notes import Notes
 from tests.chaos.support.submissions import Submission
@@ -27,7 +27,7 @@ class Evidence:
         handed_back: How often runners said that they hand a job back, by job ID.
     """
 
-    books: Books
+    books: BooksSnapshot
     submissions: Mapping[str, Submission]
     credited_cents: Mapping[str, int]
     notes: Notes
@@ -48,7 +48,7 @@ def complaints(evidence: Evidence) -> list[str]:
     ]
 
 
-def unfinished(books: Books) -> list[str]:
+def unfinished(books: BooksSnapshot) -> list[str]:
     """What is still to happen by itself, with the jobs' IDs; nothing when the system is at rest."""
     open_ends = [f"{job.job_id} is {job.status}/{job.billing_status}" for job in books.jobs.values() if _moves(job)]
     held = [f"the hold {hold.hold_id} of {hold.job_id} is ACTIVE" for hold in books.holds if hold.state == ACTIVE]

@@ -14,7 +14,7 @@ import redis
 
 from innosystem.client import Innosystem, connect
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
-from tests.chaos.support.books import Books, read_books
+from tests.chaos.support.books import BooksSnapshot, read_books
 from tests.chaos.support.fault_injection import Inflictor
 from tests.chaos.support.faults import Fault, schedule
 from tests.chaos.support.figures import Figures, figures
@@ -158,7 +158,7 @@ async def _rest(platform: Platform, load: Load) -> tuple[float | None, list[str]
     return None, left or ["the load is not done"]
 
 
-def _books(platform: Platform) -> Books:
+def _books(platform: Platform) -> BooksSnapshot:
     return read_books(platform.database_urls, platform.redis.url)
 
 

@@ -22,7 +22,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub, add
 from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.kit.data.engine.database import Database
 from services.kit.settings import DatabaseSettings
-from tests.support.rpc.jobs_stack import CustomersServer, Lists, WalletsServer, World
+from tests.support.rpc.jobs_stack import CustomersServer, JobsStack, Lists, WalletsServer
 from tests.support.rpc.loop_thread import AioServer, LoopThread
 from tests.support.rpc.promises import promised
 from tests.support.rpc.servers import (
@@ -131,11 +131,11 @@ def world(
     grpc_servicer: Servicers,
     loop_thread: LoopThread,
     neighbours: Neighbours,
-) -> World:
+) -> JobsStack:
     """Return the stubs, with a customer, a wallet and a job type to submit jobs with."""
     parts, _ = grpc_servicer
     customers, wallets = neighbours
-    return World(
+    return JobsStack(
         grpc_stub,
         JobTypeServiceStub(grpc_channel),
         customers.stub,

@@ -9,7 +9,7 @@ import pytest
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
-from tests.support.rpc.jobs_stack import World, new_job_type
+from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.refusals import details
 
 WIDE = "\U0001d11e"
@@ -17,7 +17,7 @@ LARGE_LABELS = {f"{WIDE * 50}{number}": WIDE * 255 for number in range(32)}
 MEBIBYTE = 1024 * 1024
 
 
-def large_jobs(world: World, count: int) -> list[pb.CreateJobRequest]:
+def large_jobs(world: JobsStack, count: int) -> list[pb.CreateJobRequest]:
     """Jobs with as much in their labels as is allowed; their type has a queue of its own."""
     first = world.request(
         labels=LARGE_LABELS, job_type=world.job_type(queue=f"fit-{uuid4()}", standard_cost_cents=0).name
@@ -35,7 +35,7 @@ def in_pieces(requests: Sequence[Any], size: int = 250) -> list[Sequence[Any]]:
     return [requests[at : at + size] for at in range(0, len(requests), size)]
 
 
-def test_a_batch_of_large_jobs_is_created_and_answered(world: World) -> None:
+def test_a_batch_of_large_jobs_is_created_and_answered(world: JobsStack) -> None:
     requests = large_jobs(world, 250)
 
     results = world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=requests)).results
@@ -49,7 +49,7 @@ def test_a_batch_of_large_jobs_is_created_and_answered(world: World) -> None:
     assert not any(one.response.job.labels for one in narrow)
 
 
-def test_a_thousand_large_jobs_are_cancelled_and_run_again_and_answered(world: World) -> None:
+def test_a_thousand_large_jobs_are_cancelled_and_run_again_and_answered(world: JobsStack) -> None:
     requests = large_jobs(world, 1000)
     for part in in_pieces(requests):
         world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=part))
@@ -72,7 +72,7 @@ def test_a_thousand_large_jobs_are_cancelled_and_run_again_and_answered(world: W
     assert sorted(found) == sorted(ids.job_ids)
 
 
-def test_a_thousand_refusals_with_all_there_is_to_say_fit(world: World) -> None:
+def test_a_thousand_refusals_with_all_there_is_to_say_fit(world: JobsStack) -> None:
     bad = pb.CreateJobRequest(
         job_id="x", customer_id="x", job_type="t" * 101, max_cost_cents=-1,
         labels={f"{WIDE * 300}{number}": WIDE * 300 for number in range(3)},
@@ -85,7 +85,7 @@ def test_a_thousand_refusals_with_all_there_is_to_say_fit(world: World) -> None:
 
 @pytest.mark.parametrize("view", [job_pb2.JOB_VIEW_UNSPECIFIED, job_pb2.JOB_VIEW_BASIC, job_pb2.JOB_VIEW_NARROW])
 def test_a_caller_gets_what_it_asked_for_and_never_a_field_less(
-    world: World, view: "job_pb2.JobView.ValueType"
+    world: JobsStack, view: "job_pb2.JobView.ValueType"
 ) -> None:
     request = world.request(labels={"a": "b"})
     [created] = world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=[request], view=view)).results
@@ -106,7 +106,7 @@ def test_a_caller_gets_what_it_asked_for_and_never_a_field_less(
     assert {created.view, cancelled.view, retried.view} == {view if is_narrow else job_pb2.JOB_VIEW_UNSPECIFIED}
 
 
-def test_a_job_with_the_largest_input_and_output_is_answered_whole(world: World) -> None:
+def test_a_job_with_the_largest_input_and_output_is_answered_whole(world: JobsStack) -> None:
     largest = '"' + "x" * (MEBIBYTE - 2) + '"'
     job, lease_id = world.running(input_json=largest, labels=LARGE_LABELS)
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json=largest))
@@ -117,7 +117,7 @@ def test_a_job_with_the_largest_input_and_output_is_answered_whole(world: World)
     assert listed == found
 
 
-def test_many_large_job_types_are_listed_page_by_page(world: World) -> None:
+def test_many_large_job_types_are_listed_page_by_page(world: JobsStack) -> None:
     schema = '{"description": "' + "x" * 65_000 + '"}'
     made = [
         world.job_types.CreateJobType(
@@ -139,7 +139,7 @@ def test_many_large_job_types_are_listed_page_by_page(world: World) -> None:
     assert {one.input_schema_json for one in found} == {schema}
 
 
-def test_all_small_job_types_are_on_one_page(world: World) -> None:
+def test_all_small_job_types_are_on_one_page(world: JobsStack) -> None:
     made = [world.job_type(queue="small-types").name for _ in range(60)]
     page = world.job_types.ListJobTypes(types_pb.ListJobTypesRequest(filter='queue = "small-types"', page_size=100))
     assert [one.name for one in page.job_types] == sorted(made)

@@ -4,13 +4,13 @@ import grpc
 
 from innosystem.client import error_from
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.support.rpc.jobs_stack import CustomersServer, World
+from tests.support.rpc.jobs_stack import CustomersServer, JobsStack
 from tests.support.rpc.refusals import Refused, Stored, details
 from tests.support.until import until_sync
 
 
 def test_while_the_customers_service_is_away_only_known_jobs_are_answered(
-    world: World, refused: Refused, stored: Stored, customers_server: CustomersServer
+    world: JobsStack, refused: Refused, stored: Stored, customers_server: CustomersServer
 ) -> None:
     known, fresh, malformed = world.request(), world.request(), world.request(input_json="{")
     world.jobs.CreateJob(known)

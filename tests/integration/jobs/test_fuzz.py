@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 
 SERVICES = {
     "customers": "innosystem.customers.v1.CustomerService",
@@ -169,7 +169,7 @@ def known() -> dict[str, str]:
 
 @pytest.mark.parametrize(("stub", "method", "request_name"), METHODS, ids=[f"{one[0]}.{one[1]}" for one in METHODS])
 def test_nothing_that_a_caller_sends_is_an_accident(
-    world: World, known: dict[str, str], stub: str, method: str, request_name: str
+    world: JobsStack, known: dict[str, str], stub: str, method: str, request_name: str
 ) -> None:
     if not known:
         world.job_type(name="fuzz", queue="fuzz", input_schema_json=SCHEMA)

@@ -14,7 +14,7 @@ from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from services.jobs.rules.holds import Reservation
-from tests.support.rpc.jobs_stack import WalletsServer, World
+from tests.support.rpc.jobs_stack import JobsStack, WalletsServer
 from tests.support.rpc.refusals import Refused, Stored, details, reason_of
 from tests.support.until import until_sync
 
@@ -26,7 +26,7 @@ ACTIVE, CAPTURED, RELEASED = (
 FAILED = job_pb2.JobError(type="E", message="no")
 
 
-def left_behind(world: World, request: pb.CreateJobRequest, cents: int = 5) -> str:
+def left_behind(world: JobsStack, request: pb.CreateJobRequest, cents: int = 5) -> str:
     """Places the hold of a submission whose job is never stored."""
     wanted = Reservation(
         job_id=UUID(request.job_id), customer_id=UUID(request.customer_id), currency="EUR", amount_cents=cents
@@ -43,13 +43,13 @@ def left_behind(world: World, request: pb.CreateJobRequest, cents: int = 5) -> s
     return str(wanted.hold_id)
 
 
-def update(world: World, job_type: job_type_pb2.JobType, **values: Any) -> None:
+def update(world: JobsStack, job_type: job_type_pb2.JobType, **values: Any) -> None:
     changed = job_type_pb2.JobType(id=job_type.id, **values)
     mask = {"paths": list(values)}
     world.job_types.UpdateJobType(types_pb.UpdateJobTypeRequest(job_type=changed, update_mask=mask))  # type: ignore[arg-type] # protobuf takes it
 
 
-def charge(world: World, job: job_pb2.Job) -> wallets_pb.DeductResponse:
+def charge(world: JobsStack, job: job_pb2.Job) -> wallets_pb.DeductResponse:
     return world.wallets.Deduct(
         wallets_pb.DeductRequest(
             customer_id=job.customer_id,
@@ -62,17 +62,17 @@ def charge(world: World, job: job_pb2.Job) -> wallets_pb.DeductResponse:
     )
 
 
-def pending(world: World, customer_id: str) -> int:
+def pending(world: JobsStack, customer_id: str) -> int:
     return world.wallet(customer_id).pending_charges_cents
 
 
-def failed(world: World, **values: Any) -> job_pb2.Job:
+def failed(world: JobsStack, **values: Any) -> job_pb2.Job:
     job, lease_id = world.running(**values)
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=FAILED))
     return world.released(job.id)
 
 
-def test_an_accepted_job_has_its_price_reserved_and_its_charge_takes_it(world: World) -> None:
+def test_an_accepted_job_has_its_price_reserved_and_its_charge_takes_it(world: JobsStack) -> None:
     customer_id = world.customer(cents=12)
     job = world.succeeded(customer_id=customer_id)
     hold = world.hold(job.hold_id)
@@ -86,7 +86,7 @@ def test_an_accepted_job_has_its_price_reserved_and_its_charge_takes_it(world: W
     assert (wallet.current_balance_cents, wallet.pending_charges_cents) == (7, 0)
 
 
-def test_a_job_that_can_not_be_paid_is_refused_and_nothing_is_stored(world: World, refused: Refused) -> None:
+def test_a_job_that_can_not_be_paid_is_refused_and_nothing_is_stored(world: JobsStack, refused: Refused) -> None:
     request = world.request(customer_id=world.customer(cents=4))
     error = refused(world.jobs.CreateJob, request, "INSUFFICIENT_FUNDS")
     assert error.metadata == {"available_cents": "4", "required_cents": "5", "currency": "EUR"}
@@ -94,7 +94,9 @@ def test_a_job_that_can_not_be_paid_is_refused_and_nothing_is_stored(world: Worl
     assert pending(world, request.customer_id) == 0
 
 
-def test_a_refused_submission_is_accepted_under_the_same_id_when_there_is_money(world: World, refused: Refused) -> None:
+def test_a_refused_submission_is_accepted_under_the_same_id_when_there_is_money(
+    world: JobsStack, refused: Refused
+) -> None:
     request = world.request(customer_id=world.customer(cents=0))
     refused(world.jobs.CreateJob, request, "INSUFFICIENT_FUNDS")
     world.credit(request.customer_id, 5)
@@ -102,14 +104,16 @@ def test_a_refused_submission_is_accepted_under_the_same_id_when_there_is_money(
     assert (response.replayed, response.job.billing_status) == (False, job_pb2.BILLING_STATUS_HELD)
 
 
-def test_a_customer_without_a_wallet_in_the_currency_is_told_which_one_to_make(world: World, refused: Refused) -> None:
+def test_a_customer_without_a_wallet_in_the_currency_is_told_which_one_to_make(
+    world: JobsStack, refused: Refused
+) -> None:
     job_type = world.job_type(currency="CHF")
     request = world.request(job_type=job_type.name)
     error = refused(world.jobs.CreateJob, request, "NO_WALLET_IN_CURRENCY")
     assert error.metadata == {"customer_id": request.customer_id, "currency": "CHF"}
 
 
-def test_a_free_job_needs_no_wallet_and_no_wallets_service(world: World, wallets_server: WalletsServer) -> None:
+def test_a_free_job_needs_no_wallet_and_no_wallets_service(world: JobsStack, wallets_server: WalletsServer) -> None:
     request = world.request(job_type=world.job_type(standard_cost_cents=0).name)
     wallets_server.server.stop()
     try:
@@ -119,7 +123,7 @@ def test_a_free_job_needs_no_wallet_and_no_wallets_service(world: World, wallets
     assert (job.billing_status, job.hold_id) == (job_pb2.BILLING_STATUS_NOT_BILLABLE, "")
 
 
-def test_in_a_batch_money_is_reserved_in_order_as_far_as_it_goes(world: World) -> None:
+def test_in_a_batch_money_is_reserved_in_order_as_far_as_it_goes(world: JobsStack) -> None:
     named = {"customer_id": world.customer(cents=11), "job_type": world.job_type().name}
     requests = [world.request(**named) for _ in range(3)]
     results = world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=[*requests, requests[0]])).results
@@ -130,7 +134,7 @@ def test_in_a_batch_money_is_reserved_in_order_as_far_as_it_goes(world: World) -
 
 
 def test_while_the_wallets_service_is_away_priced_jobs_are_refused_and_known_ones_answered(
-    world: World, refused: Refused, stored: Stored, wallets_server: WalletsServer
+    world: JobsStack, refused: Refused, stored: Stored, wallets_server: WalletsServer
 ) -> None:
     known, fresh = world.request(), world.request()
     world.jobs.CreateJob(known)
@@ -146,7 +150,7 @@ def test_while_the_wallets_service_is_away_priced_jobs_are_refused_and_known_one
 
 
 def test_a_repeated_submission_goes_on_with_the_hold_that_a_crash_left_although_the_wallet_is_empty_now(
-    world: World,
+    world: JobsStack,
 ) -> None:
     request = world.request(customer_id=world.customer(cents=5))
     hold_id = left_behind(world, request)
@@ -156,7 +160,9 @@ def test_a_repeated_submission_goes_on_with_the_hold_that_a_crash_left_although_
 
 
 @pytest.mark.parametrize("price", [3, 50])
-def test_a_repeated_submission_costs_what_was_reserved_although_the_price_has_changed(world: World, price: int) -> None:
+def test_a_repeated_submission_costs_what_was_reserved_although_the_price_has_changed(
+    world: JobsStack, price: int
+) -> None:
     job_type = world.job_type()
     request = world.request(customer_id=world.customer(cents=5), job_type=job_type.name)
     hold_id = left_behind(world, request)
@@ -171,7 +177,7 @@ def test_a_repeated_submission_costs_what_was_reserved_although_the_price_has_ch
 
 
 def test_a_repeated_submission_does_not_cost_more_than_its_caller_agrees_to_although_more_was_reserved(
-    world: World,
+    world: JobsStack,
 ) -> None:
     job_type = world.job_type()
     request = world.request(job_type=job_type.name, max_cost_cents=5)
@@ -188,7 +194,9 @@ def test_a_repeated_submission_does_not_cost_more_than_its_caller_agrees_to_alth
     assert pending(world, request.customer_id) == 2
 
 
-def test_a_job_that_was_charged_without_its_hold_is_settled_all_the_same_and_its_money_is_free(world: World) -> None:
+def test_a_job_that_was_charged_without_its_hold_is_settled_all_the_same_and_its_money_is_free(
+    world: JobsStack,
+) -> None:
     job = world.succeeded(customer_id=world.customer(cents=12))
     deduction = wallets_pb.DeductRequest(
         customer_id=job.customer_id, currency="EUR", amount_cents=5, idempotency_key=f"job:{job.id}", job_id=job.id
@@ -201,7 +209,7 @@ def test_a_job_that_was_charged_without_its_hold_is_settled_all_the_same_and_its
     assert world.hold(job.hold_id).state == RELEASED
 
 
-def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged_all_the_same(world: World) -> None:
+def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged_all_the_same(world: JobsStack) -> None:
     job = world.succeeded(customer_id=world.customer(cents=9))
     # The hold has been looked at, as it is where a job waits for long.
     world.audit()
@@ -224,7 +232,7 @@ def test_a_job_that_is_settled_with_a_transaction_that_does_not_exist_is_charged
 
 
 def test_a_repeated_submission_of_a_type_that_is_disabled_by_now_is_refused_and_the_hold_freed_later(
-    world: World, refused: Refused
+    world: JobsStack, refused: Refused
 ) -> None:
     job_type = world.job_type()
     request = world.request(job_type=job_type.name)
@@ -236,7 +244,7 @@ def test_a_repeated_submission_of_a_type_that_is_disabled_by_now_is_refused_and_
     assert world.hold(hold_id).state == RELEASED
 
 
-def test_the_hold_of_a_submission_that_nobody_repeats_is_released_and_those_of_jobs_stay(world: World) -> None:
+def test_the_hold_of_a_submission_that_nobody_repeats_is_released_and_those_of_jobs_stay(world: JobsStack) -> None:
     named = {"customer_id": world.customer(), "job_type": world.job_type().name}
     alive, (running, _) = world.job(**named), world.running(**named)
     orphan = left_behind(world, world.request(**named))
@@ -246,7 +254,7 @@ def test_the_hold_of_a_submission_that_nobody_repeats_is_released_and_those_of_j
     assert pending(world, named["customer_id"]) == 10
 
 
-def test_a_submission_that_is_repeated_after_its_hold_was_released_gets_another_one(world: World) -> None:
+def test_a_submission_that_is_repeated_after_its_hold_was_released_gets_another_one(world: JobsStack) -> None:
     request = world.request()
     first = left_behind(world, request)
     world.audit()
@@ -256,7 +264,7 @@ def test_a_submission_that_is_repeated_after_its_hold_was_released_gets_another_
     assert pending(world, request.customer_id) == 5
 
 
-def test_an_id_that_was_reserved_for_somebody_else_is_refused(world: World, refused: Refused) -> None:
+def test_an_id_that_was_reserved_for_somebody_else_is_refused(world: JobsStack, refused: Refused) -> None:
     request = world.request()
     left_behind(world, request)
     request.customer_id = world.customer()
@@ -265,7 +273,7 @@ def test_an_id_that_was_reserved_for_somebody_else_is_refused(world: World, refu
 
 
 def test_the_id_of_a_job_that_was_charged_and_deleted_is_refused(
-    world: World, refused: Refused, stored: Stored
+    world: JobsStack, refused: Refused, stored: Stored
 ) -> None:
     request = world.request()
     job = world.succeeded(**{name: getattr(request, name) for name in ("job_id", "customer_id", "job_type")})
@@ -275,7 +283,7 @@ def test_the_id_of_a_job_that_was_charged_and_deleted_is_refused(
     assert error.metadata == {"fields": "job_id"}
 
 
-def test_a_failed_job_gives_its_money_back_and_takes_it_again_to_be_retried(world: World) -> None:
+def test_a_failed_job_gives_its_money_back_and_takes_it_again_to_be_retried(world: JobsStack) -> None:
     customer_id = world.customer(cents=5)
     job = failed(world, customer_id=customer_id)
     assert (world.hold(job.hold_id).state, pending(world, customer_id)) == (RELEASED, 0)
@@ -288,7 +296,7 @@ def test_a_failed_job_gives_its_money_back_and_takes_it_again_to_be_retried(worl
     assert world.jobs.RetryJob(pb.RetryJobRequest(job_id=job.id)).job == again
 
 
-def test_a_failed_job_without_money_is_not_retried(world: World, refused: Refused) -> None:
+def test_a_failed_job_without_money_is_not_retried(world: JobsStack, refused: Refused) -> None:
     customer_id = world.customer(cents=5)
     job = failed(world, customer_id=customer_id)
     other = world.job(customer_id=customer_id)
@@ -301,7 +309,7 @@ def test_a_failed_job_without_money_is_not_retried(world: World, refused: Refuse
 
 
 def test_a_failed_job_is_not_retried_without_a_wallet_or_the_wallets_service(
-    world: World, refused: Refused, wallets_server: WalletsServer
+    world: JobsStack, refused: Refused, wallets_server: WalletsServer
 ) -> None:
     request = pb.RetryJobRequest(job_id=(job := failed(world)).id)
     wallets_server.server.stop()
@@ -318,7 +326,9 @@ def test_a_failed_job_is_not_retried_without_a_wallet_or_the_wallets_service(
     assert world.get(job.id) == job
 
 
-def test_a_job_whose_hold_is_still_to_be_released_says_when_it_can_be_retried(world: World, refused: Refused) -> None:
+def test_a_job_whose_hold_is_still_to_be_released_says_when_it_can_be_retried(
+    world: JobsStack, refused: Refused
+) -> None:
     job, lease_id = world.running()
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=FAILED))
     error = refused(world.jobs.RetryJob, pb.RetryJobRequest(job_id=job.id), "JOB_NOT_RETRYABLE")
@@ -326,7 +336,7 @@ def test_a_job_whose_hold_is_still_to_be_released_says_when_it_can_be_retried(wo
     assert error.retry_after_seconds == 2
 
 
-def test_a_hold_that_a_crash_left_in_a_retry_is_used_by_the_next_retry_or_released(world: World) -> None:
+def test_a_hold_that_a_crash_left_in_a_retry_is_used_by_the_next_retry_or_released(world: JobsStack) -> None:
     job = failed(world)
     wanted = Reservation(
         job_id=UUID(job.id), customer_id=UUID(job.customer_id), currency="EUR", amount_cents=5, generation=1
@@ -346,7 +356,7 @@ def test_a_hold_that_a_crash_left_in_a_retry_is_used_by_the_next_retry_or_releas
     assert world.hold(str(wanted.hold_id)).state == ACTIVE
 
 
-def test_a_retry_does_not_use_a_hold_of_another_amount(world: World) -> None:
+def test_a_retry_does_not_use_a_hold_of_another_amount(world: JobsStack) -> None:
     job = failed(world)
     place = wallets_pb.PlaceHoldRequest(
         hold_id=str(uuid5(UUID(job.id), "hold:1")),
@@ -361,7 +371,7 @@ def test_a_retry_does_not_use_a_hold_of_another_amount(world: World) -> None:
 
 
 def test_a_job_from_before_there_were_holds_is_charged_failed_and_retried_all_the_same(
-    world: World, stored: Stored
+    world: JobsStack, stored: Stored
 ) -> None:
     named = {"customer_id": world.customer(cents=20), "job_type": world.job_type().name}
     jobs = [world.job(**named) for _ in range(2)]
@@ -383,7 +393,7 @@ def test_a_job_from_before_there_were_holds_is_charged_failed_and_retried_all_th
     assert (again.billing_status, pending(world, named["customer_id"])) == (job_pb2.BILLING_STATUS_HELD, 5)
 
 
-def test_a_cancelled_job_gives_its_money_back(world: World) -> None:
+def test_a_cancelled_job_gives_its_money_back(world: JobsStack) -> None:
     job = world.job()
     world.jobs.CancelJob(pb.CancelJobRequest(job_id=job.id))
     assert world.get(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASE_DUE

@@ -11,7 +11,7 @@ from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import job_type_service_pb2 as types_pb
 from tests.integration.jobs.test_job_submission import at
-from tests.support.rpc.jobs_stack import Lists, World
+from tests.support.rpc.jobs_stack import JobsStack, Lists
 from tests.support.rpc.refusals import Refused, Stored, details, fields
 from tests.support.until import until_sync
 
@@ -19,26 +19,26 @@ LIMIT_SECONDS = 10
 CANCELLED, FAILED, PENDING = job_pb2.JOB_STATUS_CANCELLED, job_pb2.JOB_STATUS_FAILED, job_pb2.JOB_STATUS_PENDING
 
 
-def cancel(world: World, job_id: str, reason: str = "") -> job_pb2.Job:
+def cancel(world: JobsStack, job_id: str, reason: str = "") -> job_pb2.Job:
     return world.jobs.CancelJob(pb.CancelJobRequest(job_id=job_id, reason=reason)).job
 
 
-def retry(world: World, job_id: str) -> job_pb2.Job:
+def retry(world: JobsStack, job_id: str) -> job_pb2.Job:
     return world.jobs.RetryJob(pb.RetryJobRequest(job_id=job_id)).job
 
 
-def failed(world: World, **values: Any) -> job_pb2.Job:
+def failed(world: JobsStack, **values: Any) -> job_pb2.Job:
     job, lease_id = world.running(**values)
     error = job_pb2.JobError(type="E", message="no")
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=error))
     return world.released(job.id)
 
 
-def stats(world: World, queue: str) -> list[pb.QueueStats]:
+def stats(world: JobsStack, queue: str) -> list[pb.QueueStats]:
     return list(world.jobs.GetQueueStats(pb.GetQueueStatsRequest(queues=[queue])).queues)
 
 
-def test_a_waiting_job_is_cancelled_at_once_and_again_it_is_the_same(world: World, stored: Stored) -> None:
+def test_a_waiting_job_is_cancelled_at_once_and_again_it_is_the_same(world: JobsStack, stored: Stored) -> None:
     job = world.job()
 
     cancelled = cancel(world, job.id, "not needed")
@@ -51,12 +51,12 @@ def test_a_waiting_job_is_cancelled_at_once_and_again_it_is_the_same(world: Worl
     assert not world.claim(job.id, lease_id=str(uuid4())).jobs
 
 
-def test_a_job_cancelled_without_a_reason_says_by_what(world: World) -> None:
+def test_a_job_cancelled_without_a_reason_says_by_what(world: JobsStack) -> None:
     assert cancel(world, world.job().id).error.message == "cancelled by request"
 
 
 def test_the_result_of_a_job_cancelled_while_it_ran_is_refused_and_nothing_is_charged(
-    world: World, stored: Stored
+    world: JobsStack, stored: Stored
 ) -> None:
     job, lease_id = world.running()
 
@@ -72,14 +72,14 @@ def test_the_result_of_a_job_cancelled_while_it_ran_is_refused_and_nothing_is_ch
     assert world.wallet(job.customer_id).pending_charges_cents == 0
 
 
-@pytest.mark.parametrize("end", [World.succeeded, failed])
-def test_a_job_that_is_over_can_not_be_cancelled(world: World, refused: Refused, end: Any) -> None:
+@pytest.mark.parametrize("end", [JobsStack.succeeded, failed])
+def test_a_job_that_is_over_can_not_be_cancelled(world: JobsStack, refused: Refused, end: Any) -> None:
     job = end(world)
     error = refused(world.jobs.CancelJob, pb.CancelJobRequest(job_id=job.id), "JOB_NOT_CANCELLABLE")
     assert error.metadata == {"job_id": job.id, "status": job_pb2.JobStatus.Name(job.status)[11:]}
 
 
-def test_what_is_not_there_or_can_not_be_is_refused(world: World, refused: Refused) -> None:
+def test_what_is_not_there_or_can_not_be_is_refused(world: JobsStack, refused: Refused) -> None:
     unknown = str(uuid4())
     refused(world.jobs.CancelJob, pb.CancelJobRequest(job_id=unknown), "JOB_NOT_FOUND")
     refused(world.jobs.RetryJob, pb.RetryJobRequest(job_id=unknown), "JOB_NOT_FOUND")
@@ -93,7 +93,7 @@ def test_what_is_not_there_or_can_not_be_is_refused(world: World, refused: Refus
     refused(world.job_types.ResumeJobType, types_pb.ResumeJobTypeRequest(job_type_id=unknown), "JOB_TYPE_NOT_FOUND")
 
 
-def test_a_failed_job_is_run_again_with_all_its_attempts_at_the_frozen_price(world: World, lists: Lists) -> None:
+def test_a_failed_job_is_run_again_with_all_its_attempts_at_the_frozen_price(world: JobsStack, lists: Lists) -> None:
     job_type = world.job_type(queue="retried", standard_cost_cents=7)
     job = failed(world, job_type=job_type.name)
     until_sync(lambda: lists.client.delete(f"{lists.prefix}jobs:retried:p1:pending") == 1, limit_seconds=LIMIT_SECONDS)
@@ -117,7 +117,9 @@ def test_a_failed_job_is_run_again_with_all_its_attempts_at_the_frozen_price(wor
     assert result.recorded.charge.amount_cents == 7
 
 
-def test_a_job_that_is_not_over_is_answered_as_it_is_when_it_is_to_be_run_again(world: World, stored: Stored) -> None:
+def test_a_job_that_is_not_over_is_answered_as_it_is_when_it_is_to_be_run_again(
+    world: JobsStack, stored: Stored
+) -> None:
     [waiting, (at_work, _)] = world.job(), world.running()
     with stored.unchanged():
         assert retry(world, waiting.id).status == PENDING
@@ -125,7 +127,7 @@ def test_a_job_that_is_not_over_is_answered_as_it_is_when_it_is_to_be_run_again(
 
 
 def test_a_job_that_was_run_again_since_its_retry_count_was_read_is_answered_as_it_is(
-    world: World, stored: Stored
+    world: JobsStack, stored: Stored
 ) -> None:
     job = failed(world)
     assert job.retry_count == 0
@@ -143,18 +145,18 @@ def test_a_job_that_was_run_again_since_its_retry_count_was_read_is_answered_as_
     assert world.jobs.RetryJob(asked).job.status == PENDING
 
 
-def test_a_retry_count_that_the_job_has_not_reached_is_refused(world: World, refused: Refused) -> None:
+def test_a_retry_count_that_the_job_has_not_reached_is_refused(world: JobsStack, refused: Refused) -> None:
     job = failed(world)
     refused.field(world.jobs.RetryJob, pb.RetryJobRequest(job_id=job.id, retry_count=1), "retry_count")
 
 
-def test_a_job_that_succeeded_is_not_run_again(world: World, refused: Refused) -> None:
+def test_a_job_that_succeeded_is_not_run_again(world: JobsStack, refused: Refused) -> None:
     job = world.succeeded()
     error = refused(world.jobs.RetryJob, pb.RetryJobRequest(job_id=job.id), "JOB_NOT_RETRYABLE")
     assert error.metadata == {"job_id": job.id, "status": "SUCCEEDED", "billing_status": "CHARGE_DUE"}
 
 
-def test_a_batch_by_ids_gives_each_job_its_own_answer(world: World) -> None:
+def test_a_batch_by_ids_gives_each_job_its_own_answer(world: JobsStack) -> None:
     waiting, done, unknown = world.job(), world.succeeded(), str(uuid4())
     ids = pb.JobIds(job_ids=[waiting.id, done.id, unknown, waiting.id])
 
@@ -172,7 +174,7 @@ def test_a_batch_by_ids_gives_each_job_its_own_answer(world: World) -> None:
         details(results[2].error, "JOB_NOT_FOUND")
 
 
-def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_there_are_none(world: World) -> None:
+def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_there_are_none(world: JobsStack) -> None:
     queue = world.job_type(queue="filtered").name
     jobs = [world.job(job_type=queue, labels={"team": "blue"}).id for _ in range(3)]
     done = world.succeeded(job_type=queue, labels={"team": "blue"})
@@ -191,7 +193,7 @@ def test_a_batch_by_filter_takes_the_oldest_that_match_up_to_its_limit_until_the
     assert world.get(done.id).status == job_pb2.JOB_STATUS_SUCCEEDED
 
 
-def test_a_batch_of_jobs_that_ended_before_a_time_runs_none_again_that_has_failed_since(world: World) -> None:
+def test_a_batch_of_jobs_that_ended_before_a_time_runs_none_again_that_has_failed_since(world: JobsStack) -> None:
     job_type = world.job_type(queue="dead")
     job = failed(world, job_type=job_type.name)
     [until] = [world.get(failed(world, job_type=job_type.name).id).completed_at.ToDatetime(UTC)]
@@ -206,7 +208,7 @@ def test_a_batch_of_jobs_that_ended_before_a_time_runs_none_again_that_has_faile
     assert world.get(job.id).status == FAILED
 
 
-def test_an_id_that_is_none_fails_alone(world: World) -> None:
+def test_an_id_that_is_none_fails_alone(world: JobsStack) -> None:
     job = world.job()
     ids = pb.JobIds(job_ids=["nonsense", job.id, "x" * 100_000])
     cancelled = world.jobs.BatchCancelJobs(pb.BatchCancelJobsRequest(ids=ids)).results
@@ -218,7 +220,7 @@ def test_an_id_that_is_none_fails_alone(world: World) -> None:
         assert fields(details(results[2].error, "INVALID_FIELD")) == ["ids.job_ids[2]"]
 
 
-def test_a_filter_leads_past_the_jobs_that_can_not_be_changed(world: World) -> None:
+def test_a_filter_leads_past_the_jobs_that_can_not_be_changed(world: JobsStack) -> None:
     queue = world.job_type(queue="past", standard_cost_cents=100)
     poor, rich = world.customer(cents=100), world.customer()
     refused_ones = []
@@ -253,7 +255,7 @@ def test_a_filter_leads_past_the_jobs_that_can_not_be_changed(world: World) -> N
         world.jobs.BatchRetryJobs(request)
 
 
-def test_batches_that_say_too_little_or_too_much_are_refused(world: World, refused: Refused) -> None:
+def test_batches_that_say_too_little_or_too_much_are_refused(world: JobsStack, refused: Refused) -> None:
     for method, request in (
         (world.jobs.BatchCancelJobs, pb.BatchCancelJobsRequest),
         (world.jobs.BatchRetryJobs, pb.BatchRetryJobsRequest),
@@ -269,7 +271,7 @@ def test_batches_that_say_too_little_or_too_much_are_refused(world: World, refus
         refused.field(method, request(filter=pb.JobFilter(filter='queue = "a"'), view=job_pb2.JOB_VIEW_FULL), "view")
 
 
-def test_all_jobs_of_all_customers_are_named_by_saying_so(world: World) -> None:
+def test_all_jobs_of_all_customers_are_named_by_saying_so(world: JobsStack) -> None:
     free = world.job_type(standard_cost_cents=0).name
     made = {world.job(job_type=free).id, world.job(job_type=free).id}
     wanted = pb.JobFilter(all=True, limit=1)
@@ -287,7 +289,7 @@ def test_all_jobs_of_all_customers_are_named_by_saying_so(world: World) -> None:
         assert made <= found
 
 
-def test_a_paused_queue_withholds_its_jobs_until_it_is_resumed(world: World, lists: Lists, stored: Stored) -> None:
+def test_a_paused_queue_withholds_its_jobs_until_it_is_resumed(world: JobsStack, lists: Lists, stored: Stored) -> None:
     named = {"job_type": world.job_type(queue="paused").name, "customer_id": world.customer()}
     before = world.job(**named)
     lists.holding("jobs:paused:p1:pending", [before.id])
@@ -315,7 +317,7 @@ def test_a_paused_queue_withholds_its_jobs_until_it_is_resumed(world: World, lis
     assert len(world.claim(before.id, after.id, lease_id=str(uuid4())).jobs) == 2
 
 
-def test_a_paused_queue_is_shown_although_it_has_no_jobs(world: World) -> None:
+def test_a_paused_queue_is_shown_although_it_has_no_jobs(world: JobsStack) -> None:
     world.jobs.PauseQueue(pb.PauseQueueRequest(queue="no-jobs"))
     every = {one.queue: one.paused for one in world.jobs.GetQueueStats(pb.GetQueueStatsRequest()).queues}
     assert every["no-jobs"] is True
@@ -324,7 +326,7 @@ def test_a_paused_queue_is_shown_although_it_has_no_jobs(world: World) -> None:
     assert "no-jobs" not in every
 
 
-def test_a_paused_job_type_withholds_its_jobs_and_no_others_until_it_is_resumed(world: World, lists: Lists) -> None:
+def test_a_paused_job_type_withholds_its_jobs_and_no_others_until_it_is_resumed(world: JobsStack, lists: Lists) -> None:
     paused, other = world.job_type(queue="types"), world.job_type(queue="types")
     world.job_types.PauseJobType(types_pb.PauseJobTypeRequest(job_type_id=paused.id))
     again = world.job_types.PauseJobType(types_pb.PauseJobTypeRequest(job_type_id=paused.id)).job_type
@@ -342,7 +344,7 @@ def test_a_paused_job_type_withholds_its_jobs_and_no_others_until_it_is_resumed(
     assert len(world.claim(withheld.id, lease_id=str(uuid4())).jobs) == 1
 
 
-def test_a_job_for_later_is_scheduled_and_handed_over_when_its_time_has_come(world: World, lists: Lists) -> None:
+def test_a_job_for_later_is_scheduled_and_handed_over_when_its_time_has_come(world: JobsStack, lists: Lists) -> None:
     job_type = world.job_type(queue="later")
     run_at = datetime.now(UTC) + timedelta(seconds=1.5)
     job = world.job(job_type=job_type.name, run_at=at(run_at))
@@ -360,12 +362,12 @@ def test_a_job_for_later_is_scheduled_and_handed_over_when_its_time_has_come(wor
     assert cancel(world, much_later.id).status == CANCELLED
 
 
-def test_a_job_for_a_time_that_has_passed_waits_at_once(world: World) -> None:
+def test_a_job_for_a_time_that_has_passed_waits_at_once(world: JobsStack) -> None:
     assert world.job(run_at=at(datetime.now(UTC) - timedelta(days=1))).status == PENDING
 
 
 def test_a_job_may_be_scheduled_within_ninety_days_and_has_to_be_so_before_it_expires(
-    world: World, refused: Refused
+    world: JobsStack, refused: Refused
 ) -> None:
     now = datetime.now(UTC)
     assert world.job(run_at=at(now + timedelta(days=89))).status == job_pb2.JOB_STATUS_SCHEDULED

@@ -9,20 +9,20 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.support.rpc.jobs_stack import Lists, World
+from tests.support.rpc.jobs_stack import JobsStack, Lists
 from tests.support.rpc.refusals import Refused, Stored, details, fields
 from tests.support.until import until_sync
 
 PENDING, SCHEDULED = job_pb2.JOB_STATUS_PENDING, job_pb2.JOB_STATUS_SCHEDULED
 
 
-def renew(world: World, lease_ids: list[str], job_ids: list[str], **values: Any) -> pb.RenewLeasesResponse:
+def renew(world: JobsStack, lease_ids: list[str], job_ids: list[str], **values: Any) -> pb.RenewLeasesResponse:
     return world.jobs.RenewLeases(
         pb.RenewLeasesRequest(runner_id=str(uuid4()), lease_ids=lease_ids, job_ids=job_ids, **values)
     )
 
 
-def give_back(world: World, *returns: pb.JobReturn) -> list[pb.JobReturnResult]:
+def give_back(world: JobsStack, *returns: pb.JobReturn) -> list[pb.JobReturnResult]:
     return list(world.jobs.ReturnJobs(pb.ReturnJobsRequest(returns=returns)).results)
 
 
@@ -36,7 +36,9 @@ def wait_of(job: job_pb2.Job) -> timedelta:
     return job.run_at.ToDatetime(UTC) - job.error.at.ToDatetime(UTC)
 
 
-def test_leases_are_renewed_and_the_jobs_that_are_not_are_named_with_the_reason(world: World, stored: Stored) -> None:
+def test_leases_are_renewed_and_the_jobs_that_are_not_are_named_with_the_reason(
+    world: JobsStack, stored: Stored
+) -> None:
     (kept, lease), (cancelled, other_lease), (ended, ended_lease) = [world.running() for _ in range(3)]
     strange, _ = world.running()
     world.jobs.CancelJob(pb.CancelJobRequest(job_id=cancelled.id))
@@ -59,7 +61,7 @@ def test_leases_are_renewed_and_the_jobs_that_are_not_are_named_with_the_reason(
     assert world.get(kept.id).etag == before.etag
 
 
-def test_a_renewal_of_nothing_has_no_end(world: World) -> None:
+def test_a_renewal_of_nothing_has_no_end(world: JobsStack) -> None:
     response = renew(world, [str(uuid4())], [str(uuid4())])
     assert not response.HasField("lease_expires_at")
 
@@ -75,13 +77,13 @@ def test_a_renewal_of_nothing_has_no_end(world: World) -> None:
     ],
 )
 def test_a_renewal_with_a_bad_field_is_refused(
-    world: World, refused: Refused, values: dict[str, Any], field: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], field: str
 ) -> None:
     good = {"runner_id": str(uuid4()), "lease_ids": [str(uuid4())], "job_ids": [str(uuid4())]}
     refused.field(world.jobs.RenewLeases, pb.RenewLeasesRequest(**{**good, **values}), field)
 
 
-def test_what_is_no_id_is_not_renewed_and_the_others_are(world: World) -> None:
+def test_what_is_no_id_is_not_renewed_and_the_others_are(world: JobsStack) -> None:
     job, lease_id = world.running()
     response = renew(world, [lease_id, "nonsense"], [job.id, "nonsense", "x" * 100, "nonsense"])
     assert [(one.job_id, one.reason) for one in response.not_renewed] == [
@@ -92,7 +94,7 @@ def test_what_is_no_id_is_not_renewed_and_the_others_are(world: World) -> None:
 
 
 def test_a_returned_job_waits_again_at_the_head_of_its_queue_and_no_attempt_is_used_up(
-    world: World, lists: Lists
+    world: JobsStack, lists: Lists
 ) -> None:
     named = {"job_type": world.job_type(queue="returned").name, "customer_id": world.customer()}
     name = "jobs:returned:p1:pending"
@@ -112,7 +114,7 @@ def test_a_returned_job_waits_again_at_the_head_of_its_queue_and_no_attempt_is_u
     assert (job.status, job.attempt, job.rescue_count) == (PENDING, 0, 0)
 
 
-def test_a_job_handed_back_for_a_while_is_taken_by_nobody_until_that_is_over(world: World) -> None:
+def test_a_job_handed_back_for_a_while_is_taken_by_nobody_until_that_is_over(world: JobsStack) -> None:
     job, lease_id = world.running()
     returned = pb.JobReturn(job_id=job.id, lease_id=lease_id, wait=Duration(seconds=60))
     assert [one.status for one in give_back(world, returned, returned)] == [SCHEDULED, SCHEDULED]
@@ -122,7 +124,7 @@ def test_a_job_handed_back_for_a_while_is_taken_by_nobody_until_that_is_over(wor
     assert timedelta(0) < waits.run_at.ToDatetime(UTC) - job.queued_at.ToDatetime(UTC) < timedelta(seconds=90)
 
 
-def test_the_same_return_again_is_answered_and_any_other_is_refused(world: World, stored: Stored) -> None:
+def test_the_same_return_again_is_answered_and_any_other_is_refused(world: JobsStack, stored: Stored) -> None:
     (job, lease_id), unknown = world.running(), str(uuid4())
     returned = pb.JobReturn(job_id=job.id, lease_id=lease_id)
     assert [one.status for one in give_back(world, returned, returned)] == [PENDING, PENDING]
@@ -146,7 +148,7 @@ def test_the_same_return_again_is_answered_and_any_other_is_refused(world: World
     details(late.error, "LEASE_LOST")
 
 
-def test_a_completed_job_can_not_be_returned(world: World, stored: Stored) -> None:
+def test_a_completed_job_can_not_be_returned(world: JobsStack, stored: Stored) -> None:
     job, lease_id = world.running()
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
     with stored.unchanged():
@@ -155,7 +157,7 @@ def test_a_completed_job_can_not_be_returned(world: World, stored: Stored) -> No
 
 
 def test_a_retryable_failure_with_attempts_left_is_scheduled_by_the_job_types_backoff(
-    world: World, stored: Stored
+    world: JobsStack, stored: Stored
 ) -> None:
     policy = job_type_pb2.RetryPolicy(
         initial_backoff=Duration(seconds=100), max_backoff=Duration(seconds=1000), multiplier=3
@@ -176,13 +178,15 @@ def test_a_retryable_failure_with_attempts_left_is_scheduled_by_the_job_types_ba
     details(other.error, "LEASE_LOST")
 
 
-def test_a_runner_may_say_how_long_the_next_attempt_waits(world: World) -> None:
+def test_a_runner_may_say_how_long_the_next_attempt_waits(world: JobsStack) -> None:
     job, lease_id = world.running(job_type=world.job_type(max_attempts=2).name)
     world.complete(failure(job, lease_id, retry_after=Duration(seconds=12345)))
     assert wait_of(world.get(job.id)) == timedelta(seconds=12345)
 
 
-def test_an_attempt_after_a_backoff_runs_by_itself_and_the_last_that_fails_is_final(world: World, lists: Lists) -> None:
+def test_an_attempt_after_a_backoff_runs_by_itself_and_the_last_that_fails_is_final(
+    world: JobsStack, lists: Lists
+) -> None:
     job, lease_id = world.running(job_type=world.job_type(max_attempts=2, queue="again").name)
     lists.client.delete(f"{lists.prefix}jobs:again:p1:pending")
     world.complete(failure(job, lease_id, retry_after=Duration(seconds=0)))
@@ -197,13 +201,13 @@ def test_an_attempt_after_a_backoff_runs_by_itself_and_the_last_that_fails_is_fi
     assert world.released(job.id).billing_status == job_pb2.BILLING_STATUS_RELEASED
 
 
-def test_a_failure_that_is_not_to_be_tried_again_is_final(world: World) -> None:
+def test_a_failure_that_is_not_to_be_tried_again_is_final(world: JobsStack) -> None:
     job, lease_id = world.running(job_type=world.job_type(max_attempts=5).name)
     [result] = world.complete(failure(job, lease_id, retryable=False))
     assert result.recorded.status == job_pb2.JOB_STATUS_FAILED
 
 
-def test_a_snoozed_job_runs_again_without_using_up_its_only_attempt(world: World, lists: Lists) -> None:
+def test_a_snoozed_job_runs_again_without_using_up_its_only_attempt(world: JobsStack, lists: Lists) -> None:
     job, lease_id = world.running(job_type=world.job_type(queue="snoozed").name)
     lists.client.delete(f"{lists.prefix}jobs:snoozed:p1:pending")
     snooze = pb.JobCompletion(job_id=job.id, lease_id=lease_id, snooze=Duration(nanos=500_000_000))
@@ -217,7 +221,7 @@ def test_a_snoozed_job_runs_again_without_using_up_its_only_attempt(world: World
     assert claimed.job.attempt == 1
 
 
-def test_a_job_snoozed_too_often_has_failed(world: World, stored: Stored) -> None:
+def test_a_job_snoozed_too_often_has_failed(world: JobsStack, stored: Stored) -> None:
     job, lease_id = world.running()
     stored.execute("UPDATE jobs SET snooze_count = 100 WHERE id = %s", job.id)
     [result] = world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, snooze=Duration(seconds=1)))
@@ -225,7 +229,7 @@ def test_a_job_snoozed_too_often_has_failed(world: World, stored: Stored) -> Non
     assert world.get(job.id).error.type == "SNOOZED_TOO_OFTEN"
 
 
-def test_waits_of_more_than_a_day_are_refused_by_name(world: World, stored: Stored) -> None:
+def test_waits_of_more_than_a_day_are_refused_by_name(world: JobsStack, stored: Stored) -> None:
     job, lease_id = world.running(job_type=world.job_type(max_attempts=2).name)
     too_long = Duration(seconds=86401)
     with stored.unchanged():
@@ -238,7 +242,7 @@ def test_waits_of_more_than_a_day_are_refused_by_name(world: World, stored: Stor
     assert named == [["completions[0].snooze"], ["completions[1].retry_after"], ["completions[2].retry_after"]]
 
 
-def test_what_happens_to_a_job_is_watched_until_it_is_settled(world: World) -> None:
+def test_what_happens_to_a_job_is_watched_until_it_is_settled(world: JobsStack) -> None:
     job = world.job()
     stream = world.jobs.WatchJob(pb.WatchJobRequest(job_id=job.id), timeout=30)
     seen = [next(stream).job.status]
@@ -256,7 +260,7 @@ def test_what_happens_to_a_job_is_watched_until_it_is_settled(world: World) -> N
 
 
 def test_a_job_that_is_over_is_answered_once_and_one_that_is_not_there_is_not_found(
-    world: World, refused: Refused
+    world: JobsStack, refused: Refused
 ) -> None:
     job = world.job()
     world.jobs.CancelJob(pb.CancelJobRequest(job_id=job.id))
@@ -271,7 +275,7 @@ def test_a_job_that_is_over_is_answered_once_and_one_that_is_not_there_is_not_fo
     refused.field(watch, pb.WatchJobRequest(job_id="nonsense"), "job_id")
 
 
-def test_watchers_that_go_away_leave_nothing_behind(world: World, grpc_servicer: Any) -> None:
+def test_watchers_that_go_away_leave_nothing_behind(world: JobsStack, grpc_servicer: Any) -> None:
     job = world.job()
     streams = [world.jobs.WatchJob(pb.WatchJobRequest(job_id=job.id), timeout=30) for _ in range(20)]
     for stream in streams:

@@ -7,17 +7,17 @@ import pytest
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.refusals import Refused
 
 MEBIBYTE = 1024 * 1024
 
 
-def listed(world: World, **values: object) -> list[str]:
+def listed(world: JobsStack, **values: object) -> list[str]:
     return [job.id for job in world.jobs.ListJobs(pb.ListJobsRequest(**values)).jobs]  # type: ignore[arg-type] # any field
 
 
-def walk(world: World, asked: pb.ListJobsRequest) -> list[pb.ListJobsResponse]:
+def walk(world: JobsStack, asked: pb.ListJobsRequest) -> list[pb.ListJobsResponse]:
     pages = [world.jobs.ListJobs(asked)]
     while pages[-1].next_page_token:
         asked.page_token = pages[-1].next_page_token
@@ -30,7 +30,7 @@ def of(customer_id: str, more: str = "") -> str:
     return f'customer_id = "{customer_id}"' + (f" AND {more}" if more else "")
 
 
-def test_a_walk_through_the_pages_finds_each_job_once_whatever_is_submitted_meanwhile(world: World) -> None:
+def test_a_walk_through_the_pages_finds_each_job_once_whatever_is_submitted_meanwhile(world: JobsStack) -> None:
     customer_id = world.customer()
     named = {"customer_id": customer_id, "job_type": world.job_type().name}
     made = [world.job(**named).id for _ in range(7)]
@@ -47,7 +47,7 @@ def test_a_walk_through_the_pages_finds_each_job_once_whatever_is_submitted_mean
     assert not asked.page_token
 
 
-def test_a_page_has_fifty_jobs_unless_told_otherwise(world: World) -> None:
+def test_a_page_has_fifty_jobs_unless_told_otherwise(world: JobsStack) -> None:
     one = world.request()
     requests = []
     for _ in range(60):
@@ -61,7 +61,7 @@ def test_a_page_has_fifty_jobs_unless_told_otherwise(world: World) -> None:
     assert len(listed(world, filter=of(one.customer_id), page_size=5000)) == 60
 
 
-def test_filters_choose_by_status_priority_labels_and_type(world: World) -> None:
+def test_filters_choose_by_status_priority_labels_and_type(world: JobsStack) -> None:
     customer_id = world.customer()
     job_type = world.job_type()
     named = {"customer_id": customer_id, "job_type_id": job_type.id}
@@ -81,7 +81,7 @@ def test_filters_choose_by_status_priority_labels_and_type(world: World) -> None
     assert chosen("status = PENDING OR status = SUCCEEDED") == [done.id, waiting.id]
 
 
-def test_jobs_are_ordered_by_priority_when_asked(world: World) -> None:
+def test_jobs_are_ordered_by_priority_when_asked(world: JobsStack) -> None:
     customer_id = world.customer()
     named = {"customer_id": customer_id, "job_type": world.job_type().name}
     medium, low, high = (world.job(**named, priority=priority).id for priority in (2, 3, 1))
@@ -91,7 +91,7 @@ def test_jobs_are_ordered_by_priority_when_asked(world: World) -> None:
     assert listed(world, filter=of(customer_id), order_by="created_at") == [medium, low, high]
 
 
-def test_a_list_has_no_payloads_unless_they_are_asked_for(world: World) -> None:
+def test_a_list_has_no_payloads_unless_they_are_asked_for(world: JobsStack) -> None:
     job = world.succeeded(input_json="[1]")
     text = of(job.customer_id)
 
@@ -104,7 +104,7 @@ def test_a_list_has_no_payloads_unless_they_are_asked_for(world: World) -> None:
     assert payloads(job_pb2.JOB_VIEW_FULL) == ("[1]", "1")
 
 
-def test_a_page_of_large_jobs_is_shorter_and_none_is_left_out(world: World) -> None:
+def test_a_page_of_large_jobs_is_shorter_and_none_is_left_out(world: JobsStack) -> None:
     large = '"' + "x" * (MEBIBYTE - 100) + '"'
     customer_id = world.customer()
     named = {"customer_id": customer_id, "job_type": world.job_type().name}
@@ -117,7 +117,7 @@ def test_a_page_of_large_jobs_is_shorter_and_none_is_left_out(world: World) -> N
     assert [len(page.jobs) for page in pages] == [3, 3, 3, 1]
 
 
-def test_a_page_of_jobs_with_much_to_tell_is_shorter_and_none_is_left_out(world: World) -> None:
+def test_a_page_of_jobs_with_much_to_tell_is_shorter_and_none_is_left_out(world: JobsStack) -> None:
     one = world.request(labels={f"{number}": "\U0001d11e" * 255 for number in range(32)})
     requests = []
     for _ in range(300):
@@ -153,13 +153,13 @@ def test_a_page_of_jobs_with_much_to_tell_is_shorter_and_none_is_left_out(world:
     ],
 )
 def test_lists_with_bad_parameters_are_refused(
-    world: World, refused: Refused, values: dict[str, Any], reason: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     refused(world.jobs.ListJobs, pb.ListJobsRequest(**values), reason)
     refused.field(world.jobs.ListJobs, pb.ListJobsRequest(page_size=-1), "page_size")
 
 
-def test_a_page_token_is_bound_to_filter_order_and_view(world: World, refused: Refused) -> None:
+def test_a_page_token_is_bound_to_filter_order_and_view(world: JobsStack, refused: Refused) -> None:
     customer_id = world.customer()
     for _ in range(2):
         world.job(customer_id=customer_id)

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from tests.integration.jobs.test_job_submission import BAD_JSON, MEBIBYTE
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.refusals import Refused, Stored, details, fields
 
 
@@ -29,16 +29,16 @@ def declined(job: job_pb2.Job, reason: str = "INSUFFICIENT_FUNDS") -> pb.JobSett
     return pb.JobSettlement(job_id=job.id, declined=pb.ChargeDeclined(reason=reason))
 
 
-def settle(world: World, *settlements: pb.JobSettlement) -> list[pb.JobSettlementResult]:
+def settle(world: JobsStack, *settlements: pb.JobSettlement) -> list[pb.JobSettlementResult]:
     return list(world.jobs.SettleJobs(pb.SettleJobsRequest(settlements=settlements)).results)
 
 
-def statuses(world: World, *settlements: pb.JobSettlement) -> list[str]:
+def statuses(world: JobsStack, *settlements: pb.JobSettlement) -> list[str]:
     names = [job_pb2.BillingStatus.Name(one.billing_status) for one in settle(world, *settlements)]
     return [name.removeprefix("BILLING_STATUS_") for name in names]
 
 
-def test_a_claimed_job_runs_and_comes_with_all_it_takes(world: World) -> None:
+def test_a_claimed_job_runs_and_comes_with_all_it_takes(world: JobsStack) -> None:
     job_type = world.job_type(processing_logic_id="my.handler", timeout=Duration(seconds=9))
     job = world.job(job_type=job_type.name, input_json='{"n": 1}')
 
@@ -52,7 +52,7 @@ def test_a_claimed_job_runs_and_comes_with_all_it_takes(world: World) -> None:
     assert world.get(job.id) == claimed.job
 
 
-def test_a_claim_is_answered_in_its_order_and_again_the_same_under_its_lease(world: World, stored: Stored) -> None:
+def test_a_claim_is_answered_in_its_order_and_again_the_same_under_its_lease(world: JobsStack, stored: Stored) -> None:
     job_ids = [world.job().id for _ in range(4)]
     lease_id = str(uuid4())
     first = world.claim(*job_ids[::-1], lease_id=lease_id)
@@ -63,7 +63,7 @@ def test_a_claim_is_answered_in_its_order_and_again_the_same_under_its_lease(wor
     assert again == first
 
 
-def test_what_can_not_be_claimed_is_left_out(world: World, stored: Stored) -> None:
+def test_what_can_not_be_claimed_is_left_out(world: JobsStack, stored: Stored) -> None:
     waiting, (running, _), done = world.job(), world.running(), world.succeeded()
     asked = ["nonsense", running.id, str(uuid4()), waiting.id, done.id, waiting.id]
 
@@ -75,7 +75,7 @@ def test_what_can_not_be_claimed_is_left_out(world: World, stored: Stored) -> No
 
 
 def test_a_job_of_a_type_that_is_not_understood_is_left_waiting_and_its_neighbours_run(
-    world: World, stored: Stored
+    world: JobsStack, stored: Stored
 ) -> None:
     corrupt = world.job_type()
     job, neighbour = world.job(job_type=corrupt.name), world.job()
@@ -88,7 +88,7 @@ def test_a_job_of_a_type_that_is_not_understood_is_left_waiting_and_its_neighbou
     assert world.get(job.id).status == job_pb2.JOB_STATUS_PENDING
 
 
-def test_jobs_beyond_four_megabytes_are_deferred_and_not_claimed(world: World) -> None:
+def test_jobs_beyond_four_megabytes_are_deferred_and_not_claimed(world: JobsStack) -> None:
     large = '"' + "x" * (MEBIBYTE - 100) + '"'
     named = {"customer_id": world.customer(), "job_type": world.job_type().name}
     job_ids = [world.job(input_json=large, **named).id for _ in range(9)]
@@ -112,13 +112,13 @@ def test_jobs_beyond_four_megabytes_are_deferred_and_not_claimed(world: World) -
     ],
 )
 def test_a_claim_with_a_bad_field_is_refused(
-    world: World, refused: Refused, values: dict[str, Any], field: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], field: str
 ) -> None:
     good = {"job_ids": [str(uuid4())], "runner_id": str(uuid4()), "lease_id": str(uuid4())}
     refused.field(world.jobs.ClaimJobs, pb.ClaimJobsRequest(**{**good, **values}), field)
 
 
-def test_batches_of_runners_may_have_a_thousand_items_and_no_more(world: World, refused: Refused) -> None:
+def test_batches_of_runners_may_have_a_thousand_items_and_no_more(world: JobsStack, refused: Refused) -> None:
     ids = [str(uuid4()) for _ in range(1001)]
     claim = pb.ClaimJobsRequest(job_ids=ids, runner_id=ids[0], lease_id=ids[0])
     completions = [pb.JobCompletion(job_id=one, lease_id=one, output_json="1") for one in ids]
@@ -132,7 +132,7 @@ def test_batches_of_runners_may_have_a_thousand_items_and_no_more(world: World, 
     details(results[999].error, "JOB_NOT_FOUND")
 
 
-def test_success_and_the_charge_that_is_due_are_recorded_together(world: World) -> None:
+def test_success_and_the_charge_that_is_due_are_recorded_together(world: JobsStack) -> None:
     job, lease_id = world.running()
 
     [result] = world.complete(success(job, lease_id, '{"b": 2, "a": 1}'))
@@ -147,7 +147,7 @@ def test_success_and_the_charge_that_is_due_are_recorded_together(world: World) 
     assert done.completed_at.ToDatetime() >= done.started_at.ToDatetime()
 
 
-def test_a_free_job_ends_without_a_charge(world: World) -> None:
+def test_a_free_job_ends_without_a_charge(world: JobsStack) -> None:
     job, lease_id = world.running(job_type=world.job_type(standard_cost_cents=0).name)
 
     [result] = world.complete(success(job, lease_id, ""))
@@ -158,7 +158,7 @@ def test_a_free_job_ends_without_a_charge(world: World) -> None:
     assert done.billing_status == job_pb2.BILLING_STATUS_NOT_BILLABLE
 
 
-def test_failure_is_recorded_with_its_error_and_nothing_is_charged(world: World) -> None:
+def test_failure_is_recorded_with_its_error_and_nothing_is_charged(world: JobsStack) -> None:
     job, lease_id = world.running()
 
     [result] = world.complete(failure(job, lease_id, type="ValueError", message="a\0b", retryable=True))
@@ -172,7 +172,7 @@ def test_failure_is_recorded_with_its_error_and_nothing_is_charged(world: World)
     assert (done.output_json, done.HasField("cost_cents")) == ("", False)
 
 
-def test_what_an_exception_says_is_kept_up_to_a_length(world: World) -> None:
+def test_what_an_exception_says_is_kept_up_to_a_length(world: JobsStack) -> None:
     job, lease_id = world.running()
     world.complete(failure(job, lease_id, type="T" * 300, message="m" * 20_000))
 
@@ -180,7 +180,9 @@ def test_what_an_exception_says_is_kept_up_to_a_length(world: World) -> None:
     assert (len(error.type), len(error.message)) == (200, 10_000)
 
 
-def test_the_same_completion_again_gets_the_same_answer_and_any_other_is_refused(world: World, stored: Stored) -> None:
+def test_the_same_completion_again_gets_the_same_answer_and_any_other_is_refused(
+    world: JobsStack, stored: Stored
+) -> None:
     job, lease_id = world.running()
     [first] = world.complete(success(job, lease_id))
 
@@ -194,7 +196,7 @@ def test_the_same_completion_again_gets_the_same_answer_and_any_other_is_refused
     assert [details(one.error, "LEASE_LOST").metadata for one in others] == [{"job_id": job.id}] * 3
 
 
-def test_a_job_that_does_not_run_can_not_be_completed(world: World, stored: Stored) -> None:
+def test_a_job_that_does_not_run_can_not_be_completed(world: JobsStack, stored: Stored) -> None:
     job = world.job()
     nobody = job_pb2.Job(id=str(uuid4()))
     with stored.unchanged():
@@ -204,7 +206,7 @@ def test_a_job_that_does_not_run_can_not_be_completed(world: World, stored: Stor
     assert details(missing.error, "JOB_NOT_FOUND").metadata == {"job_id": nobody.id}
 
 
-def test_an_output_that_can_not_be_stored_is_refused_and_its_neighbours_are_recorded(world: World) -> None:
+def test_an_output_that_can_not_be_stored_is_refused_and_its_neighbours_are_recorded(world: JobsStack) -> None:
     bad = [*((text, "INVALID_OUTPUT_JSON") for text in BAD_JSON), ('"' + "x" * MEBIBYTE + '"', "OUTPUT_TOO_LARGE")]
     named = {"customer_id": world.customer(), "job_type": world.job_type().name}
     runs = [world.running(**named) for _ in range(2 * len(bad))]
@@ -222,7 +224,7 @@ def test_an_output_that_can_not_be_stored_is_refused_and_its_neighbours_are_reco
     assert {one.recorded.status for one in reported} == {job_pb2.JOB_STATUS_FAILED}
 
 
-def test_bad_items_of_completions_and_settlements_are_named_by_their_place(world: World, stored: Stored) -> None:
+def test_bad_items_of_completions_and_settlements_are_named_by_their_place(world: JobsStack, stored: Stored) -> None:
     good_id = str(uuid4())
     with stored.unchanged():
         done = world.complete(
@@ -256,7 +258,7 @@ def test_bad_items_of_completions_and_settlements_are_named_by_their_place(world
     details(settled[4].error, "JOB_NOT_FOUND")
 
 
-def test_a_charge_that_was_made_is_recorded_with_its_transaction(world: World, stored: Stored) -> None:
+def test_a_charge_that_was_made_is_recorded_with_its_transaction(world: JobsStack, stored: Stored) -> None:
     job, transaction_id = world.succeeded(), str(uuid4())
 
     assert statuses(world, charged(job, transaction_id)) == ["CHARGED"]
@@ -266,7 +268,7 @@ def test_a_charge_that_was_made_is_recorded_with_its_transaction(world: World, s
         assert statuses(world, charged(job, transaction_id), declined(job)) == ["CHARGED", "CHARGED"]
 
 
-def test_a_declined_charge_is_visible_and_may_be_made_later(world: World) -> None:
+def test_a_declined_charge_is_visible_and_may_be_made_later(world: JobsStack) -> None:
     job = world.succeeded()
 
     assert statuses(world, declined(job)) == ["DECLINED"]
@@ -274,17 +276,17 @@ def test_a_declined_charge_is_visible_and_may_be_made_later(world: World) -> Non
     assert statuses(world, charged(job, str(uuid4()))) == ["CHARGED"]
 
 
-def test_a_refusal_that_no_money_cures_blocks_the_charge(world: World) -> None:
+def test_a_refusal_that_no_money_cures_blocks_the_charge(world: JobsStack) -> None:
     assert statuses(world, declined(world.succeeded(), "WALLET_NOT_FOUND")) == ["CHARGE_BLOCKED"]
 
 
-def test_a_job_that_owes_nothing_is_left_as_it_is(world: World, stored: Stored) -> None:
+def test_a_job_that_owes_nothing_is_left_as_it_is(world: JobsStack, stored: Stored) -> None:
     waiting, (running, _) = world.job(), world.running()
     with stored.unchanged():
         assert statuses(world, charged(waiting, str(uuid4())), declined(running)) == ["HELD", "HELD"]
 
 
-def test_the_queues_are_counted_by_priority(world: World) -> None:
+def test_the_queues_are_counted_by_priority(world: JobsStack) -> None:
     queue = "counted"
     named = {"customer_id": world.customer(), "job_type": world.job_type(queue=queue).name}
     for _ in range(3):
@@ -303,5 +305,5 @@ def test_the_queues_are_counted_by_priority(world: World) -> None:
     assert queue in {one.queue for one in every}
 
 
-def test_stats_of_a_queue_that_can_not_be_are_refused(world: World, refused: Refused) -> None:
+def test_stats_of_a_queue_that_can_not_be_are_refused(world: JobsStack, refused: Refused) -> None:
     refused.field(world.jobs.GetQueueStats, pb.GetQueueStatsRequest(queues=["ok", "Not A Queue"]), "queues[1]")

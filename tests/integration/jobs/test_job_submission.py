@@ -12,7 +12,7 @@ from innosystem.customers.v1.customer_service_pb2 import DeleteCustomerRequest
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_type_service_pb2 import UpdateJobTypeRequest
-from tests.support.rpc.jobs_stack import Lists, World
+from tests.support.rpc.jobs_stack import JobsStack, Lists
 from tests.support.rpc.refusals import Refused, Stored, details, fields
 
 MEBIBYTE = 1024 * 1024
@@ -38,15 +38,15 @@ def at(moment: datetime) -> Timestamp:
     return message
 
 
-def disabled(world: World) -> str:
+def disabled(world: JobsStack) -> str:
     return world.job_type(enabled=False).name
 
 
-def batch(world: World, *requests: pb.CreateJobRequest) -> list[pb.BatchCreateJobsResult]:
+def batch(world: JobsStack, *requests: pb.CreateJobRequest) -> list[pb.BatchCreateJobsResult]:
     return list(world.jobs.BatchCreateJobs(pb.BatchCreateJobsRequest(requests=requests)).results)
 
 
-def test_an_accepted_job_waits_at_the_price_and_priority_of_its_type(world: World) -> None:
+def test_an_accepted_job_waits_at_the_price_and_priority_of_its_type(world: JobsStack) -> None:
     customer_id = world.customer()
     job_type = world.job_type(
         standard_cost_cents=7, currency="USD", max_attempts=3, default_priority=job_type_pb2.PRIORITY_LOW, queue="q1"
@@ -67,7 +67,7 @@ def test_an_accepted_job_waits_at_the_price_and_priority_of_its_type(world: Worl
     assert (job.attempt, job.HasField("started_at"), job.HasField("completed_at")) == (0, False, False)
 
 
-def test_the_id_alone_is_pushed_to_the_list_of_its_queue_and_priority(world: World, lists: Lists) -> None:
+def test_the_id_alone_is_pushed_to_the_list_of_its_queue_and_priority(world: JobsStack, lists: Lists) -> None:
     job_type, customer_id = world.job_type(queue="pushed"), world.customer()
     named = {"job_type_id": job_type.id, "customer_id": customer_id}
     high = [world.job(**named, priority=job_type_pb2.PRIORITY_HIGH).id for _ in range(3)]
@@ -79,13 +79,13 @@ def test_the_id_alone_is_pushed_to_the_list_of_its_queue_and_priority(world: Wor
     assert lists.holding("jobs:pushed:p2:pending", low) == low
 
 
-def test_a_free_job_is_not_billable(world: World) -> None:
+def test_a_free_job_is_not_billable(world: JobsStack) -> None:
     job = world.job(job_type=world.job_type(standard_cost_cents=0).name)
 
     assert job.billing_status == job_pb2.BILLING_STATUS_NOT_BILLABLE
 
 
-def test_without_an_id_the_server_makes_one(world: World) -> None:
+def test_without_an_id_the_server_makes_one(world: JobsStack) -> None:
     assert UUID(world.job(job_id="").id).version == 7
 
 
@@ -98,11 +98,11 @@ def test_without_an_id_the_server_makes_one(world: World) -> None:
         ('"\\ud83d\\ude00"', '"😀"'),
     ],
 )
-def test_an_input_comes_back_exact(world: World, sent: str, stored: str) -> None:
+def test_an_input_comes_back_exact(world: JobsStack, sent: str, stored: str) -> None:
     assert world.get(world.job(input_json=sent).id).input_json == stored
 
 
-def test_views_are_with_or_without_the_payloads(world: World) -> None:
+def test_views_are_with_or_without_the_payloads(world: JobsStack) -> None:
     job = world.job(input_json="[1]")
 
     assert job.input_json == ""
@@ -113,7 +113,7 @@ def test_views_are_with_or_without_the_payloads(world: World) -> None:
 
 
 def test_the_same_call_again_gets_the_job_before_any_other_check(
-    world: World, stored: Stored, refused: Refused
+    world: JobsStack, stored: Stored, refused: Refused
 ) -> None:
     customer_id, job_type = world.customer(), world.job_type()
     named = {"customer_id": customer_id, "job_type_id": job_type.id}
@@ -147,7 +147,7 @@ def test_the_same_call_again_gets_the_job_before_any_other_check(
     ],
 )
 def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(
-    world: World, refused: Refused, values: dict[str, Any], expected: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], expected: str
 ) -> None:
     asked = world.request(input_json="1")
     world.jobs.CreateJob(asked)
@@ -163,7 +163,7 @@ def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(
     assert details(in_batch[1].error, "IDEMPOTENCY_KEY_REUSED").metadata == {"fields": expected}
 
 
-def test_an_unknown_customer_is_refused(world: World, refused: Refused) -> None:
+def test_an_unknown_customer_is_refused(world: JobsStack, refused: Refused) -> None:
     unknown = str(uuid4())
 
     error = refused(world.jobs.CreateJob, world.request(customer_id=unknown), "CUSTOMER_NOT_FOUND")
@@ -171,7 +171,7 @@ def test_an_unknown_customer_is_refused(world: World, refused: Refused) -> None:
     assert error.metadata == {"customer_id": unknown}
 
 
-def test_an_inactive_customer_is_refused(world: World, refused: Refused) -> None:
+def test_an_inactive_customer_is_refused(world: JobsStack, refused: Refused) -> None:
     customer_id = world.customer()
     world.customers.DeleteCustomer(DeleteCustomerRequest(customer_id=customer_id))
 
@@ -180,7 +180,7 @@ def test_an_inactive_customer_is_refused(world: World, refused: Refused) -> None
     assert error.metadata == {"customer_id": customer_id}
 
 
-def test_an_unknown_job_type_is_refused(world: World, refused: Refused) -> None:
+def test_an_unknown_job_type_is_refused(world: JobsStack, refused: Refused) -> None:
     unknown = str(uuid4())
 
     error = refused(world.jobs.CreateJob, world.request(job_type="nobody"), "JOB_TYPE_NOT_FOUND")
@@ -189,7 +189,7 @@ def test_an_unknown_job_type_is_refused(world: World, refused: Refused) -> None:
     assert error.metadata == {"job_type": unknown}
 
 
-def test_a_disabled_job_type_is_refused(world: World, refused: Refused) -> None:
+def test_a_disabled_job_type_is_refused(world: JobsStack, refused: Refused) -> None:
     name = disabled(world)
 
     error = refused(world.jobs.CreateJob, world.request(job_type=name), "JOB_TYPE_DISABLED")
@@ -197,7 +197,7 @@ def test_a_disabled_job_type_is_refused(world: World, refused: Refused) -> None:
     assert error.metadata == {"job_type": name}
 
 
-def test_a_price_above_what_the_caller_allows_is_refused(world: World, refused: Refused) -> None:
+def test_a_price_above_what_the_caller_allows_is_refused(world: JobsStack, refused: Refused) -> None:
     asked = world.request(max_cost_cents=4)
 
     error = refused(world.jobs.CreateJob, asked, "PRICE_ABOVE_MAXIMUM")
@@ -208,18 +208,20 @@ def test_a_price_above_what_the_caller_allows_is_refused(world: World, refused: 
 
 
 @pytest.mark.parametrize("text", BAD_JSON)
-def test_an_input_that_is_not_json_or_that_jsonb_refuses_is_refused(world: World, refused: Refused, text: str) -> None:
+def test_an_input_that_is_not_json_or_that_jsonb_refuses_is_refused(
+    world: JobsStack, refused: Refused, text: str
+) -> None:
     error = refused(world.jobs.CreateJob, world.request(input_json=text), "INVALID_INPUT_JSON")
 
     assert error.metadata["problem"]
 
 
-def test_an_input_nested_too_deeply_is_refused(world: World, refused: Refused) -> None:
+def test_an_input_nested_too_deeply_is_refused(world: JobsStack, refused: Refused) -> None:
     deep = "[" * 100_000 + "]" * 100_000
     refused(world.jobs.CreateJob, world.request(input_json=deep), "INVALID_INPUT_JSON")
 
 
-def test_an_input_of_a_mebibyte_is_taken_and_one_byte_more_is_refused(world: World, refused: Refused) -> None:
+def test_an_input_of_a_mebibyte_is_taken_and_one_byte_more_is_refused(world: JobsStack, refused: Refused) -> None:
     largest = '"' + "x" * (MEBIBYTE - 2) + '"'
 
     assert world.get(world.job(input_json=largest).id).input_json == largest
@@ -227,12 +229,14 @@ def test_an_input_of_a_mebibyte_is_taken_and_one_byte_more_is_refused(world: Wor
     assert error.metadata == {"bytes": str(MEBIBYTE + 1), "bytes_max": str(MEBIBYTE)}
 
 
-def test_an_input_that_grows_beyond_a_mebibyte_when_it_is_printed_is_refused(world: World, refused: Refused) -> None:
+def test_an_input_that_grows_beyond_a_mebibyte_when_it_is_printed_is_refused(
+    world: JobsStack, refused: Refused
+) -> None:
     growing = "[" + ",".join(["1e300"] * 5000) + "]"
     refused(world.jobs.CreateJob, world.request(input_json=growing), "INPUT_TOO_LARGE")
 
 
-def test_an_input_that_does_not_satisfy_the_schema_is_refused(world: World, refused: Refused) -> None:
+def test_an_input_that_does_not_satisfy_the_schema_is_refused(world: JobsStack, refused: Refused) -> None:
     schema = '{"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "minimum": 1}}}'
     name = world.job_type(input_schema_json=schema).name
 
@@ -267,18 +271,18 @@ def test_an_input_that_does_not_satisfy_the_schema_is_refused(world: World, refu
     ],
 )
 def test_a_submission_with_a_bad_field_is_refused(
-    world: World, refused: Refused, values: dict[str, Any], field: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], field: str
 ) -> None:
     refused.field(world.jobs.CreateJob, world.request(**values), field)
 
 
-def test_a_submission_without_a_job_type_is_refused(world: World, refused: Refused) -> None:
+def test_a_submission_without_a_job_type_is_refused(world: JobsStack, refused: Refused) -> None:
     asked = world.request()
     asked.ClearField("job_type")
     refused.field(world.jobs.CreateJob, asked, "type")
 
 
-def test_a_refusal_arrives_however_much_there_is_to_say(world: World, refused: Refused) -> None:
+def test_a_refusal_arrives_however_much_there_is_to_say(world: JobsStack, refused: Refused) -> None:
     wide = "\U0001d11e"
     labels = {f"{number}{wide * 2000}": wide * 2000 for number in range(33)}
     refused(world.jobs.CreateJob, world.request(labels=labels), "INVALID_FIELD")
@@ -287,7 +291,7 @@ def test_a_refusal_arrives_however_much_there_is_to_say(world: World, refused: R
     refused(world.jobs.CreateJob, asked, "INVALID_INPUT_JSON")
 
 
-def test_a_job_that_is_not_there_is_not_found(world: World, refused: Refused) -> None:
+def test_a_job_that_is_not_there_is_not_found(world: JobsStack, refused: Refused) -> None:
     unknown = str(uuid4())
 
     for view in (job_pb2.JOB_VIEW_FULL, job_pb2.JOB_VIEW_BASIC):
@@ -297,7 +301,7 @@ def test_a_job_that_is_not_there_is_not_found(world: World, refused: Refused) ->
     refused.field(world.jobs.GetJob, pb.GetJobRequest(job_id=unknown, view=4), "view")  # type: ignore[arg-type] # unknown
 
 
-def test_the_bad_items_of_a_batch_do_not_harm_their_neighbours(world: World, stored: Stored) -> None:
+def test_the_bad_items_of_a_batch_do_not_harm_their_neighbours(world: JobsStack, stored: Stored) -> None:
     inactive = world.customer()
     world.customers.DeleteCustomer(DeleteCustomerRequest(customer_id=inactive))
     corrupt = world.job_type()
@@ -332,7 +336,7 @@ def test_the_bad_items_of_a_batch_do_not_harm_their_neighbours(world: World, sto
     assert all(world.get(request.job_id).status == job_pb2.JOB_STATUS_PENDING for request in good)
 
 
-def test_one_id_twice_in_a_batch_makes_one_job(world: World, stored: Stored) -> None:
+def test_one_id_twice_in_a_batch_makes_one_job(world: JobsStack, stored: Stored) -> None:
     asked = world.request()
     other = pb.CreateJobRequest()
     other.CopyFrom(asked)
@@ -346,7 +350,7 @@ def test_one_id_twice_in_a_batch_makes_one_job(world: World, stored: Stored) -> 
     assert len(stored.execute("SELECT 1 FROM jobs WHERE id = %s", asked.job_id)) == 1
 
 
-def test_a_batch_may_have_a_thousand_items_and_no_more(world: World, refused: Refused) -> None:
+def test_a_batch_may_have_a_thousand_items_and_no_more(world: JobsStack, refused: Refused) -> None:
     one = world.request()
     requests = []
     for _ in range(1001):
@@ -364,7 +368,7 @@ def test_a_batch_may_have_a_thousand_items_and_no_more(world: World, refused: Re
 
 
 def test_a_processor_type_in_a_row_that_nobody_knows_is_a_clear_error(
-    world: World, refused: Refused, stored: Stored
+    world: JobsStack, refused: Refused, stored: Stored
 ) -> None:
     job_type = world.job_type()
     asked = world.request(job_type=job_type.name)

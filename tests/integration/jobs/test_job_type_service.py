@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as pb
 from innosystem.jobs.v1.job_type_pb2 import JobType, RetryPolicy
-from tests.support.rpc.jobs_stack import World, new_job_type
+from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.refusals import Refused, Stored, reason_of
 
 CALLERS = 20
@@ -26,11 +26,11 @@ def update(job_type: JobType, *paths: str, **values: Any) -> pb.UpdateJobTypeReq
     return pb.UpdateJobTypeRequest(job_type=JobType(id=job_type.id, **values), update_mask=FieldMask(paths=paths))
 
 
-def get(world: World, job_type_id: str) -> JobType:
+def get(world: JobsStack, job_type_id: str) -> JobType:
     return world.job_types.GetJobType(pb.GetJobTypeRequest(id=job_type_id)).job_type
 
 
-def test_what_is_not_set_has_the_defaults_of_the_contract(world: World) -> None:
+def test_what_is_not_set_has_the_defaults_of_the_contract(world: JobsStack) -> None:
     made = world.job_type(standard_cost_cents=0)
 
     assert made.enabled
@@ -43,12 +43,12 @@ def test_what_is_not_set_has_the_defaults_of_the_contract(world: World) -> None:
     assert made.input_schema_json == ""
 
 
-def test_a_new_price_is_in_a_currency_of_iso_4217_that_has_a_minor_unit(world: World, refused: Refused) -> None:
+def test_a_new_price_is_in_a_currency_of_iso_4217_that_has_a_minor_unit(world: JobsStack, refused: Refused) -> None:
     for currency in ("XQZ", "XAU"):
         refused.field(world.job_types.CreateJobType, create(currency=currency), "job_type.currency")
 
 
-def test_what_is_set_is_kept(world: World) -> None:
+def test_what_is_set_is_kept(world: JobsStack) -> None:
     asked = new_job_type(
         description="text",
         standard_cost_cents=2**63 - 1,
@@ -77,11 +77,11 @@ def test_what_is_set_is_kept(world: World) -> None:
     assert world.job_types.GetJobType(pb.GetJobTypeRequest(name=asked.name)).job_type == made
 
 
-def test_without_an_id_the_server_makes_one(world: World) -> None:
+def test_without_an_id_the_server_makes_one(world: JobsStack) -> None:
     assert UUID(world.job_type(id="", name=f"no-id-{uuid4()}").id).version == 7
 
 
-def test_a_repeated_create_is_answered_and_writes_nothing(world: World, stored: Stored) -> None:
+def test_a_repeated_create_is_answered_and_writes_nothing(world: JobsStack, stored: Stored) -> None:
     asked = create()
     first = world.job_types.CreateJobType(asked).job_type
     with stored.unchanged():
@@ -90,7 +90,7 @@ def test_a_repeated_create_is_answered_and_writes_nothing(world: World, stored: 
     assert again == pb.CreateJobTypeResponse(job_type=first, replayed=True)
 
 
-def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: World, refused: Refused) -> None:
+def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: JobsStack, refused: Refused) -> None:
     asked = create()
     world.job_types.CreateJobType(asked)
     asked.job_type.standard_cost_cents = 6
@@ -101,7 +101,7 @@ def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: W
     assert error.metadata == {"fields": "job_type.standard_cost_cents,job_type.queue"}
 
 
-def test_a_name_is_taken_once(world: World, refused: Refused) -> None:
+def test_a_name_is_taken_once(world: JobsStack, refused: Refused) -> None:
     first, second = world.job_type(), world.job_type()
 
     error = refused(world.job_types.CreateJobType, create(name=first.name), "JOB_TYPE_NAME_TAKEN")
@@ -150,16 +150,16 @@ def test_a_name_is_taken_once(world: World, refused: Refused) -> None:
     ],
 )
 def test_a_create_with_a_bad_field_is_refused(
-    world: World, refused: Refused, values: dict[str, Any], field: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], field: str
 ) -> None:
     refused.field(world.job_types.CreateJobType, create(**values), f"job_type.{field}")
 
 
-def test_a_create_without_a_job_type_is_refused(world: World, refused: Refused) -> None:
+def test_a_create_without_a_job_type_is_refused(world: JobsStack, refused: Refused) -> None:
     refused.field(world.job_types.CreateJobType, pb.CreateJobTypeRequest(), "job_type")
 
 
-def test_a_job_type_that_is_not_there_is_not_found(world: World, refused: Refused) -> None:
+def test_a_job_type_that_is_not_there_is_not_found(world: JobsStack, refused: Refused) -> None:
     unknown = str(uuid4())
     stub = world.job_types
 
@@ -171,7 +171,7 @@ def test_a_job_type_that_is_not_there_is_not_found(world: World, refused: Refuse
     refused(stub.UpdateJobType, update(JobType(id=unknown), "name", name="x"), "JOB_TYPE_NOT_FOUND")
 
 
-def test_a_job_type_has_to_be_named_by_a_valid_id_or_name(world: World, refused: Refused) -> None:
+def test_a_job_type_has_to_be_named_by_a_valid_id_or_name(world: JobsStack, refused: Refused) -> None:
     stub = world.job_types
 
     refused.field(stub.GetJobType, pb.GetJobTypeRequest(), "job_type")
@@ -181,7 +181,7 @@ def test_a_job_type_has_to_be_named_by_a_valid_id_or_name(world: World, refused:
     refused.field(stub.DeleteJobType, pb.DeleteJobTypeRequest(job_type_id="nonsense"), "job_type_id")
 
 
-def test_an_update_changes_what_the_mask_names_and_nothing_else(world: World) -> None:
+def test_an_update_changes_what_the_mask_names_and_nothing_else(world: JobsStack) -> None:
     job_type = world.job_type(description="before", enabled=True)
     asked = update(job_type, "enabled", "standard_cost_cents", enabled=False, standard_cost_cents=9, description="x")
 
@@ -192,7 +192,7 @@ def test_an_update_changes_what_the_mask_names_and_nothing_else(world: World) ->
     assert get(world, job_type.id) == changed
 
 
-def test_a_field_in_the_mask_that_is_not_set_gets_its_default(world: World) -> None:
+def test_a_field_in_the_mask_that_is_not_set_gets_its_default(world: JobsStack) -> None:
     job_type = world.job_type(queue="gpu", max_attempts=5, timeout=Duration(seconds=9))
 
     changed = world.job_types.UpdateJobType(update(job_type, "queue", "max_attempts", "timeout")).job_type
@@ -200,7 +200,7 @@ def test_a_field_in_the_mask_that_is_not_set_gets_its_default(world: World) -> N
     assert (changed.queue, changed.max_attempts, changed.timeout.seconds) == ("default", 1, 300)
 
 
-def test_changes_under_an_old_etag_are_refused(world: World, refused: Refused) -> None:
+def test_changes_under_an_old_etag_are_refused(world: JobsStack, refused: Refused) -> None:
     job_type = world.job_type()
     stub = world.job_types
     stub.UpdateJobType(update(job_type, "description", description="second", etag=job_type.etag))
@@ -212,7 +212,9 @@ def test_changes_under_an_old_etag_are_refused(world: World, refused: Refused) -
 
 
 @pytest.mark.parametrize("etag", [False, True], ids=["without etags", "with etags"])
-def test_of_twenty_that_update_a_job_type_at_once_those_without_an_etag_all_succeed(world: World, etag: bool) -> None:
+def test_of_twenty_that_update_a_job_type_at_once_those_without_an_etag_all_succeed(
+    world: JobsStack, etag: bool
+) -> None:
     job_type = world.job_type()
 
     def change(number: int) -> str:
@@ -225,7 +227,7 @@ def test_of_twenty_that_update_a_job_type_at_once_those_without_an_etag_all_succ
     assert refusals == ({"": 1, "ETAG_MISMATCH": CALLERS - 1} if etag else {"": CALLERS})
 
 
-def test_updates_with_bad_fields_are_refused(world: World, refused: Refused) -> None:
+def test_updates_with_bad_fields_are_refused(world: JobsStack, refused: Refused) -> None:
     job_type, stub = world.job_type(), world.job_types
 
     refused.field(stub.UpdateJobType, update(job_type), "update_mask")
@@ -242,7 +244,7 @@ def test_updates_with_bad_fields_are_refused(world: World, refused: Refused) -> 
     refused.field(stub.UpdateJobType, update(JobType(), "name", name="x"), "job_type.id")
 
 
-def test_a_job_type_that_no_job_uses_can_be_deleted_and_any_other_not(world: World, refused: Refused) -> None:
+def test_a_job_type_that_no_job_uses_can_be_deleted_and_any_other_not(world: JobsStack, refused: Refused) -> None:
     unused, used = world.job_type(), world.job_type()
     world.job(job_type_id=used.id)
     stub = world.job_types
@@ -254,7 +256,7 @@ def test_a_job_type_that_no_job_uses_can_be_deleted_and_any_other_not(world: Wor
     assert error.metadata == {"job_type_id": used.id}
 
 
-def test_a_new_price_touches_only_later_jobs(world: World) -> None:
+def test_a_new_price_touches_only_later_jobs(world: JobsStack) -> None:
     job_type = world.job_type(standard_cost_cents=5)
     earlier = world.job(job_type_id=job_type.id)
     world.job_types.UpdateJobType(update(job_type, "standard_cost_cents", standard_cost_cents=8))
@@ -265,7 +267,7 @@ def test_a_new_price_touches_only_later_jobs(world: World) -> None:
 
 
 def test_a_processor_type_in_a_row_that_nobody_knows_is_a_clear_error(
-    world: World, refused: Refused, stored: Stored
+    world: JobsStack, refused: Refused, stored: Stored
 ) -> None:
     job_type, other = world.job_type(), world.job_type()
     stored.execute("UPDATE job_types SET processor_type = 'QUANTUM' WHERE id = %s", job_type.id)
@@ -286,7 +288,7 @@ def test_a_processor_type_in_a_row_that_nobody_knows_is_a_clear_error(
         stored.execute("UPDATE job_types SET processor_type = 'ASYNC' WHERE id = %s", job_type.id)
 
 
-def test_job_types_are_listed_by_name_page_by_page_and_filtered(world: World) -> None:
+def test_job_types_are_listed_by_name_page_by_page_and_filtered(world: JobsStack) -> None:
     queue = "listed"
     names = [f"listed-{number}" for number in range(5)]
     for number in (3, 0, 4, 1, 2):
@@ -317,7 +319,7 @@ def test_job_types_are_listed_by_name_page_by_page_and_filtered(world: World) ->
     ],
 )
 def test_lists_with_bad_parameters_are_refused(
-    world: World, refused: Refused, values: dict[str, Any], reason: str
+    world: JobsStack, refused: Refused, values: dict[str, Any], reason: str
 ) -> None:
     refused(world.job_types.ListJobTypes, pb.ListJobTypesRequest(**values), reason)
     refused.field(world.job_types.ListJobTypes, pb.ListJobTypesRequest(page_size=-1), "page_size")

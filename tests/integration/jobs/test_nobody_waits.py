@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.refusals import Refused, details
 
@@ -55,7 +55,7 @@ INPUTS = {
 
 @pytest.mark.parametrize(("text", "reason"), INPUTS.values(), ids=INPUTS)
 def test_a_batch_of_fifteen_megabytes_stops_nobody(
-    world: World, loop_thread: LoopThread, text: str, reason: str
+    world: JobsStack, loop_thread: LoopThread, text: str, reason: str
 ) -> None:
     named = {"customer_id": world.customer(), "job_type": world.job_type().name, "input_json": text}
     requests = [world.request(**named) for _ in range(14)]
@@ -72,7 +72,7 @@ def test_a_batch_of_fifteen_megabytes_stops_nobody(
     assert gap < GAP_SECONDS_MAX
 
 
-def test_completions_of_fourteen_megabytes_stop_nobody(world: World, loop_thread: LoopThread) -> None:
+def test_completions_of_fourteen_megabytes_stop_nobody(world: JobsStack, loop_thread: LoopThread) -> None:
     running = [world.running() for _ in range(14)]
     completions = [
         pb.JobCompletion(job_id=job.id, lease_id=lease, output_json=numbers("1e1", 650_000)) for job, lease in running
@@ -91,7 +91,7 @@ def recursive_schema() -> str:
 
 
 def test_a_small_input_of_a_recursive_schema_stops_nobody_and_is_refused(
-    world: World, loop_thread: LoopThread, refused: Refused
+    world: JobsStack, loop_thread: LoopThread, refused: Refused
 ) -> None:
     name = world.job_type(input_schema_json=recursive_schema()).name
     text = '{"a":' * 40 + '"x"' + "}" * 40
@@ -104,7 +104,7 @@ def test_a_small_input_of_a_recursive_schema_stops_nobody_and_is_refused(
 
 
 def test_a_schema_that_an_older_release_took_stops_nobody_and_harms_no_neighbour(
-    world: World, loop_thread: LoopThread, stored: Any
+    world: JobsStack, loop_thread: LoopThread, stored: Any
 ) -> None:
     job_type = world.job_type(input_schema_json='{"type": "string"}')
     defs = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {"type": "string"}}
@@ -121,7 +121,7 @@ def test_a_schema_that_an_older_release_took_stops_nobody_and_harms_no_neighbour
     assert gap < GAP_SECONDS_MAX
 
 
-def test_an_input_nested_deeper_than_schemas_are_checked_fails_alone_and_as_the_callers_fault(world: World) -> None:
+def test_an_input_nested_deeper_than_schemas_are_checked_fails_alone_and_as_the_callers_fault(world: JobsStack) -> None:
     name = world.job_type(
         input_schema_json='{"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}'
     ).name
@@ -134,7 +134,7 @@ def test_an_input_nested_deeper_than_schemas_are_checked_fails_alone_and_as_the_
         details(results[1].error, "INVALID_INPUT_JSON")
 
 
-def test_a_large_input_that_is_submitted_again_is_answered_again(world: World) -> None:
+def test_a_large_input_that_is_submitted_again_is_answered_again(world: JobsStack) -> None:
     request = world.request(job_id=str(uuid4()), input_json=numbers("1", 800_000))
     assert not world.jobs.CreateJob(request).replayed
     assert world.jobs.CreateJob(request).replayed

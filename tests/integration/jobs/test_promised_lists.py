@@ -9,7 +9,7 @@ from google.protobuf.descriptor import Descriptor
 
 from tests.integration.jobs.test_promised_reasons import METHODS, stub_of
 from tests.support.contract_texts import fields
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.provocations import LISTED
 from tests.support.rpc.refusals import reason_of
 
@@ -35,20 +35,22 @@ def listed(method: str) -> Descriptor:
     return next(one.message_type for one in METHODS[method].output_type.fields if one.message_type and one.is_repeated)
 
 
-def asked(method: str, world: World, **values: Any) -> Any:
+def asked(method: str, world: JobsStack, **values: Any) -> Any:
     request = LISTED[method](world)
     for name, value in values.items():
         setattr(request, name, value)
     return request
 
 
-def outcome(method: str, world: World, **values: Any) -> str:
+def outcome(method: str, world: JobsStack, **values: Any) -> str:
     """Return the reason that a list is refused for; empty if it succeeds."""
     return reason_of(lambda: stub_of(world, method)(asked(method, world, **values)))
 
 
 @pytest.mark.parametrize("method", LISTED)
-def test_a_list_is_filtered_by_the_fields_that_its_comment_names_and_by_no_others(world: World, method: str) -> None:
+def test_a_list_is_filtered_by_the_fields_that_its_comment_names_and_by_no_others(
+    world: JobsStack, method: str
+) -> None:
     names = promised(method, "filter")
     tried = {one.name for one in listed(method).fields} | names
     refused = {one for one in tried if outcome(method, world, filter=f"{one}:*") == "INVALID_FILTER"}
@@ -57,7 +59,7 @@ def test_a_list_is_filtered_by_the_fields_that_its_comment_names_and_by_no_other
 
 
 @pytest.mark.parametrize("method", LISTED)
-def test_a_list_is_ordered_by_the_fields_that_its_comment_names_and_by_no_others(world: World, method: str) -> None:
+def test_a_list_is_ordered_by_the_fields_that_its_comment_names_and_by_no_others(world: JobsStack, method: str) -> None:
     tried = {one.name for one in listed(method).fields}
     refused = {
         one
@@ -68,7 +70,7 @@ def test_a_list_is_ordered_by_the_fields_that_its_comment_names_and_by_no_others
 
 
 @pytest.mark.parametrize("method", LISTED)
-def test_a_page_token_is_one_of_its_filter_and_order_and_of_pages_of_any_size(world: World, method: str) -> None:
+def test_a_page_token_is_one_of_its_filter_and_order_and_of_pages_of_any_size(world: JobsStack, method: str) -> None:
     request = asked(method, world, page_size=1)
     call = stub_of(world, method)
     request.page_token = call(request).next_page_token or pytest.fail("there is one page")
@@ -83,7 +85,7 @@ def test_a_page_token_is_one_of_its_filter_and_order_and_of_pages_of_any_size(wo
 
 
 @pytest.mark.parametrize("method", LISTED)
-def test_the_default_order_is_the_one_that_is_named(world: World, method: str) -> None:
+def test_the_default_order_is_the_one_that_is_named(world: JobsStack, method: str) -> None:
     [named] = re.findall(r"default `([a-z_ ]+)`", comment(method, "order_by"))
     request = asked(method, world)
     call = stub_of(world, method)

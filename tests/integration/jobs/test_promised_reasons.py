@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from innosystem.client import InnosystemError, error_from, error_from_status
 from innosystem.client.contract import services
 from tests.support.contract_texts import REASONS, comments, fields, named
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.provocations import BATCHES, ELSEWHERE, PROVOKED
 from tests.support.rpc.refusals import CODES
 
@@ -32,7 +32,7 @@ CONFLICTS = {"CONCURRENT_UPDATE": "Conflict"}
 TESTS = Path(__file__).parents[2]
 
 
-def stub_of(world: World, name: str) -> Any:
+def stub_of(world: JobsStack, name: str) -> Any:
     stubs = {
         "CustomerService": world.customers,
         "JobService": world.jobs,
@@ -43,7 +43,7 @@ def stub_of(world: World, name: str) -> Any:
     return getattr(stubs[service], method)
 
 
-def refusal(world: World, name: str, request: Message) -> InnosystemError:
+def refusal(world: JobsStack, name: str, request: Message) -> InnosystemError:
     """Return the error of a call, or of the one item of a batch."""
     try:
         response = stub_of(world, name)(request)
@@ -63,7 +63,7 @@ def test_every_reason_of_a_comment_has_its_test() -> None:
 
 
 @pytest.mark.parametrize(("method", "reason"), PROVOKED)
-def test_a_method_fails_with_the_reasons_that_its_comment_names(world: World, method: str, reason: str) -> None:
+def test_a_method_fails_with_the_reasons_that_its_comment_names(world: JobsStack, method: str, reason: str) -> None:
     error = refusal(world, method, PROVOKED[method, reason](world))
     assert (error.reason, error.code) == (reason, CODES[reason])
 
@@ -80,7 +80,7 @@ def test_a_reason_that_takes_a_fault_is_met_by_a_test_that_is_there(method: str,
 
 
 @pytest.mark.parametrize(("method", "reason"), [one for one in PROVOKED if one[0] in BATCHES])
-def test_an_item_of_a_batch_is_refused_as_the_single_call_is(world: World, method: str, reason: str) -> None:
+def test_an_item_of_a_batch_is_refused_as_the_single_call_is(world: JobsStack, method: str, reason: str) -> None:
     request = PROVOKED[method, reason](world)
     single = refusal(world, method, request)
     batch, make = BATCHES[method]
@@ -108,7 +108,7 @@ def lists(message: Descriptor, *path: str) -> Iterator[tuple[tuple[str, ...], in
     [(name, path, items_max) for name, one in METHODS.items() for path, items_max in lists(one.input_type)],
 )
 def test_a_list_that_is_too_long_is_refused_as_such(
-    world: World, method: str, path: tuple[str, ...], items_max: int
+    world: JobsStack, method: str, path: tuple[str, ...], items_max: int
 ) -> None:
     request = GetMessageClass(METHODS[method].input_type)()
     items: Any = reduce(getattr, path, request)

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 
 DAY = 86400
 
@@ -18,7 +18,7 @@ def later(seconds: int, nanos: int = 0) -> Timestamp:
     return Timestamp(seconds=int(time.time()) + seconds, nanos=nanos)
 
 
-def test_times_are_kept_in_whole_microseconds_and_what_is_finer_is_cut_off(world: World) -> None:
+def test_times_are_kept_in_whole_microseconds_and_what_is_finer_is_cut_off(world: JobsStack) -> None:
     job_type = world.job_type(timeout=Duration(seconds=1, nanos=1_999), expires_after=Duration(seconds=9, nanos=999))
     assert (job_type.timeout, job_type.expires_after) == (Duration(seconds=1, nanos=1_000), Duration(seconds=9))
     run_at, expires_at = later(60, 123_456_789), later(70, 999_999_999)
@@ -30,7 +30,7 @@ def test_times_are_kept_in_whole_microseconds_and_what_is_finer_is_cut_off(world
     assert world.jobs.CreateJob(request).replayed
 
 
-def test_a_job_expires_so_long_after_it_was_submitted_or_is_to_run(world: World) -> None:
+def test_a_job_expires_so_long_after_it_was_submitted_or_is_to_run(world: JobsStack) -> None:
     job_type = world.job_type(expires_after=Duration(seconds=DAY)).name
     at_once = world.job(job_type=job_type)
     in_the_past = world.job(job_type=job_type, run_at=later(-DAY))
@@ -41,7 +41,7 @@ def test_a_job_expires_so_long_after_it_was_submitted_or_is_to_run(world: World)
     assert tomorrow.expires_at.ToSeconds() == tomorrow.run_at.ToSeconds() + DAY
 
 
-def test_of_an_error_so_much_is_kept_as_is_said(world: World) -> None:
+def test_of_an_error_so_much_is_kept_as_is_said(world: JobsStack) -> None:
     job, lease_id = world.running()
     error = job_pb2.JobError(type="t" * 201, message="\N{GRINNING FACE}" * 10_001, attempt=99)
     world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, error=error))
@@ -49,7 +49,7 @@ def test_of_an_error_so_much_is_kept_as_is_said(world: World) -> None:
     assert (kept.type, kept.message, kept.attempt) == ("t" * 200, "\N{GRINNING FACE}" * 10_000, 1)
 
 
-def test_a_page_token_is_never_longer_than_what_is_taken(world: World) -> None:
+def test_a_page_token_is_never_longer_than_what_is_taken(world: JobsStack) -> None:
     # The longest values that a list can be ordered by, of which each character takes twelve bytes in JSON.
     name = "\N{GRINNING FACE}" * 200
     for _ in range(2):

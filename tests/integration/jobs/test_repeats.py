@@ -20,7 +20,7 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.options.v1 import options_pb2
 from tests.integration.jobs.conftest import Neighbours
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.losing import losing
 from tests.support.rpc.repeats import CASES, MOVES, TOLD_OTHERWISE
@@ -84,7 +84,7 @@ def platform(
         yield Platform(f"unix:{tmp_path / 's'}", upstreams, loop_thread)
 
 
-def play_the_platform(world: World, databases: Databases) -> None:
+def play_the_platform(world: JobsStack, databases: Databases) -> None:
     """Play the rest of the platform: runners take all waiting jobs, which fail, and the settler settles."""
     while waiting := databases.waiting():
         lease_id = str(uuid4())
@@ -120,7 +120,7 @@ def test_every_method_that_may_be_repeated_has_a_case() -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_call_whose_reply_was_lost_has_no_effect_when_it_is_repeated(
-    name: str, world: World, databases: Databases, platform: Platform
+    name: str, world: JobsStack, databases: Databases, platform: Platform
 ) -> None:
     method = REPEATED[name]
     request = CASES[name](world)

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from tests.support.rpc.jobs_stack import WalletsServer, World
+from tests.support.rpc.jobs_stack import JobsStack, WalletsServer
 
 SERVICE = "jobs"
 
@@ -51,7 +51,7 @@ def credit_of(customer_id: str, key: str) -> wallets_pb.CreditRequest:
     return wallets_pb.CreditRequest(customer_id=customer_id, currency="EUR", amount_cents=7, idempotency_key=key)
 
 
-def test_a_credit_is_written_down_once_however_often_it_is_sent(world: World, caused: Caused) -> None:
+def test_a_credit_is_written_down_once_however_often_it_is_sent(world: JobsStack, caused: Caused) -> None:
     request, key = named(), str(uuid4())
     customer_id = world.customer()
     written = world.wallets.Credit(credit_of(customer_id, key), **request).transaction
@@ -62,7 +62,7 @@ def test_a_credit_is_written_down_once_however_often_it_is_sent(world: World, ca
     assert (entry["action"], entry["after"]["amount_cents"]) == ("CREATE", 7)
 
 
-def test_credits_that_share_a_transaction_are_each_their_callers(world: World, caused: Caused) -> None:
+def test_credits_that_share_a_transaction_are_each_their_callers(world: JobsStack, caused: Caused) -> None:
     requests = [named() for _ in range(8)]
     customer_id = world.customer()
     calls = [world.wallets.Credit.future(credit_of(customer_id, str(uuid4())), **one) for one in requests]
@@ -71,7 +71,7 @@ def test_credits_that_share_a_transaction_are_each_their_callers(world: World, c
     assert [[str(entry["entity_id"]) for entry in entries] for entries in found] == [[one] for one in written]
 
 
-def test_a_refused_credit_leaves_nothing(world: World, caused: Caused) -> None:
+def test_a_refused_credit_leaves_nothing(world: JobsStack, caused: Caused) -> None:
     request = named()
     with pytest.raises(grpc.RpcError):
         world.wallets.Credit(credit_of(str(uuid4()), str(uuid4())), **request)
@@ -85,7 +85,7 @@ def deduct_of(customer_id: str, job_id: str = "", hold_id: str = "") -> wallets_
     )
 
 
-def test_a_refund_is_written_down_and_the_charge_of_a_job_is_not(world: World, caused: Caused) -> None:
+def test_a_refund_is_written_down_and_the_charge_of_a_job_is_not(world: JobsStack, caused: Caused) -> None:
     charge, batch, refund = named(), named(), named()
     customer_id = world.customer()
     charged = world.wallets.Deduct(deduct_of(customer_id, str(uuid4())), **charge).transaction
@@ -101,7 +101,7 @@ def test_a_refund_is_written_down_and_the_charge_of_a_job_is_not(world: World, c
     assert (entry["after"]["amount_cents"], entry["after"]["refunds_transaction_id"]) == (4, charged.id)
 
 
-def test_a_deduction_that_is_for_no_job_is_written_down(world: World, caused: Caused) -> None:
+def test_a_deduction_that_is_for_no_job_is_written_down(world: JobsStack, caused: Caused) -> None:
     alone, batch = named(), named()
     customer_id = world.customer()
     deducted = world.wallets.Deduct(deduct_of(customer_id), **alone).transaction
@@ -115,7 +115,9 @@ def test_a_deduction_that_is_for_no_job_is_written_down(world: World, caused: Ca
     assert str(entry["entity_id"]) == results[0].response.transaction.id
 
 
-def test_a_hold_that_a_hand_places_is_written_down_once_and_those_of_jobs_are_not(world: World, caused: Caused) -> None:
+def test_a_hold_that_a_hand_places_is_written_down_once_and_those_of_jobs_are_not(
+    world: JobsStack, caused: Caused
+) -> None:
     alone, again, batch = named(), named(), named()
 
     def hold() -> wallets_pb.PlaceHoldRequest:
@@ -134,7 +136,7 @@ def test_a_hold_that_a_hand_places_is_written_down_once_and_those_of_jobs_are_no
     assert caused("wallets", id_of(again)) == caused("wallets", id_of(batch)) == []
 
 
-def test_a_hold_that_a_hand_releases_is_written_down(world: World, caused: Caused) -> None:
+def test_a_hold_that_a_hand_releases_is_written_down(world: JobsStack, caused: Caused) -> None:
     request = named()
     job, _ = world.running(customer_id=world.customer())
     world.wallets.ReleaseHold(wallets_pb.ReleaseHoldRequest(hold_id=job.hold_id), **request)
@@ -143,7 +145,7 @@ def test_a_hold_that_a_hand_releases_is_written_down(world: World, caused: Cause
     assert (entry["before"]["state"], entry["after"]["state"]) == ("ACTIVE", "RELEASED")
 
 
-def test_a_write_off_is_written_down_by_both_services(world: World, caused: Caused) -> None:
+def test_a_write_off_is_written_down_by_both_services(world: JobsStack, caused: Caused) -> None:
     request = named()
     job, lease_id = world.running(customer_id=world.customer(5))
     world.wallets.ReleaseHold(wallets_pb.ReleaseHoldRequest(hold_id=job.hold_id))
@@ -164,7 +166,7 @@ def test_a_write_off_is_written_down_by_both_services(world: World, caused: Caus
 
 
 def test_a_job_that_is_cancelled_and_run_again_is_written_down_each_time_without_its_payload(
-    world: World, caused: Caused
+    world: JobsStack, caused: Caused
 ) -> None:
     cancel, again, retry = named(), named(), named()
     job = world.job(input_json='"the payload"')
@@ -185,7 +187,7 @@ def test_a_job_that_is_cancelled_and_run_again_is_written_down_each_time_without
 
 
 def test_jobs_that_are_cancelled_by_a_filter_have_an_entry_each_in_one_transaction(
-    world: World, caused: Caused
+    world: JobsStack, caused: Caused
 ) -> None:
     request = named()
     customer_id = world.customer()
@@ -198,7 +200,7 @@ def test_jobs_that_are_cancelled_by_a_filter_have_an_entry_each_in_one_transacti
     assert len({entry["transaction_id"] for entry in entries}) == 1
 
 
-def test_a_queue_that_is_paused_and_resumed_has_a_history(world: World, caused: Caused) -> None:
+def test_a_queue_that_is_paused_and_resumed_has_a_history(world: JobsStack, caused: Caused) -> None:
     pause, resume, queue = named(), named(), f"queue-{uuid4()}"
     world.jobs.PauseQueue(pb.PauseQueueRequest(queue=queue), **pause)
     world.jobs.ResumeQueue(pb.ResumeQueueRequest(queue=queue), **resume)
@@ -210,7 +212,7 @@ def test_a_queue_that_is_paused_and_resumed_has_a_history(world: World, caused: 
     assert (resumed["before"]["paused"], resumed["after"]["paused"]) == (True, False)
 
 
-def test_a_job_of_somebody_else_is_in_no_trail_because_it_ran(world: World, caused: Caused) -> None:
+def test_a_job_of_somebody_else_is_in_no_trail_because_it_ran(world: JobsStack, caused: Caused) -> None:
     request = named()
     job, lease_id = world.running(customer_id=world.customer())
     completion = pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1")

@@ -21,7 +21,7 @@ from services import SERVICES
 from services.kit.settings import DatabaseSettings
 from tests.integration.jobs.conftest import Neighbours
 from tests.support.rpc.healthy_books import Lives, keep_receipts
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.mutations import Row, wrongs
 from tests.support.rpc.planting import Planting, copied
@@ -96,7 +96,7 @@ def label(table: Table, row: Row) -> str:
 
 @pytest.fixture(scope="module")
 def urls(
-    world: World,
+    world: JobsStack,
     database_url: str,
     neighbours: Neighbours,
     loop_thread: LoopThread,

@@ -12,7 +12,7 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
-from tests.support.rpc.jobs_stack import WalletsServer, World
+from tests.support.rpc.jobs_stack import JobsStack, WalletsServer
 from tests.support.rpc.refusals import Refused, Stored
 from tests.support.until import until_sync
 
@@ -24,7 +24,7 @@ def charge_of(job: job_pb2.Job, **values: Any) -> wallets_pb.DeductRequest:
     return wallets_pb.DeductRequest(customer_id=job.customer_id, currency=job.currency, **{**asked, **values})
 
 
-def statement(world: World, job: job_pb2.Job) -> list[wallet_pb2.Transaction]:
+def statement(world: JobsStack, job: job_pb2.Job) -> list[wallet_pb2.Transaction]:
     """Return the ledger's transactions of a job."""
     owner = wallets_pb.WalletOwner(customer_id=job.customer_id, currency=job.currency)
     request = wallets_pb.ListTransactionsRequest(owner=owner, filter=f'job_id = "{job.id}"', order_by="sequence")
@@ -32,7 +32,7 @@ def statement(world: World, job: job_pb2.Job) -> list[wallet_pb2.Transaction]:
 
 
 @pytest.fixture
-def unpaid(world: World, refused: Refused) -> Unpaid:
+def unpaid(world: JobsStack, refused: Refused) -> Unpaid:
     """Run a job to its success whose hold an operator released, and whose customer has spent the money elsewhere."""
 
     def take() -> job_pb2.Job:
@@ -50,7 +50,7 @@ def unpaid(world: World, refused: Refused) -> Unpaid:
     return take
 
 
-def test_a_declined_job_is_written_off_once_and_is_charged_ever_after(world: World, unpaid: Unpaid) -> None:
+def test_a_declined_job_is_written_off_once_and_is_charged_ever_after(world: JobsStack, unpaid: Unpaid) -> None:
     job = unpaid()
     found = world.jobs.ListJobs(pb.ListJobsRequest(filter="billing_status = DECLINED")).jobs
     assert job.id in [one.id for one in found]
@@ -72,7 +72,7 @@ def test_a_declined_job_is_written_off_once_and_is_charged_ever_after(world: Wor
 
 
 def test_a_write_off_that_the_jobs_service_did_not_live_to_record_is_finished_by_the_same_call(
-    world: World, unpaid: Unpaid
+    world: JobsStack, unpaid: Unpaid
 ) -> None:
     job = unpaid()
     asked = wallets_pb.WriteOffRequest(
@@ -84,7 +84,7 @@ def test_a_write_off_that_the_jobs_service_did_not_live_to_record_is_finished_by
     assert (done.billing_status, done.transaction_id) == (job_pb2.BILLING_STATUS_CHARGED, made.transaction.id)
 
 
-def test_a_job_that_is_paid_after_all_is_charged_and_nothing_is_written_off(world: World, unpaid: Unpaid) -> None:
+def test_a_job_that_is_paid_after_all_is_charged_and_nothing_is_written_off(world: JobsStack, unpaid: Unpaid) -> None:
     job = unpaid()
     world.credit(job.customer_id, 7)
     paid = world.wallets.Deduct(charge_of(job)).transaction
@@ -93,7 +93,9 @@ def test_a_job_that_is_paid_after_all_is_charged_and_nothing_is_written_off(worl
     assert statement(world, job) == [paid]
 
 
-def test_what_is_not_declined_is_refused_and_so_are_bad_fields(world: World, refused: Refused, stored: Stored) -> None:
+def test_what_is_not_declined_is_refused_and_so_are_bad_fields(
+    world: JobsStack, refused: Refused, stored: Stored
+) -> None:
     job = world.succeeded()
     with stored.unchanged():
         request = pb.WriteOffJobRequest(job_id=job.id, reason="never paid")
@@ -106,7 +108,7 @@ def test_what_is_not_declined_is_refused_and_so_are_bad_fields(world: World, ref
 
 
 def test_a_refusal_of_the_ledger_is_named_and_the_job_stays_as_it_is(
-    world: World, unpaid: Unpaid, refused: Refused
+    world: JobsStack, unpaid: Unpaid, refused: Refused
 ) -> None:
     job = unpaid()
     world.credit(job.customer_id, 1)
@@ -118,7 +120,7 @@ def test_a_refusal_of_the_ledger_is_named_and_the_job_stays_as_it_is(
 
 
 def test_a_job_that_another_wallet_was_charged_for_is_blocked_and_not_charged_or_written_off(
-    world: World, unpaid: Unpaid, refused: Refused
+    world: JobsStack, unpaid: Unpaid, refused: Refused
 ) -> None:
     job, other = unpaid(), world.customer(100)
     charge = charge_of(job, hold_id="")
@@ -137,7 +139,7 @@ def test_a_job_that_another_wallet_was_charged_for_is_blocked_and_not_charged_or
 
 
 def test_while_the_wallets_service_is_away_nothing_is_written_off(
-    world: World, unpaid: Unpaid, refused: Refused, wallets_server: WalletsServer
+    world: JobsStack, unpaid: Unpaid, refused: Refused, wallets_server: WalletsServer
 ) -> None:
     job = unpaid()
     request = pb.WriteOffJobRequest(job_id=job.id, reason="never paid")

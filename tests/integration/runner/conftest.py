@@ -22,7 +22,7 @@ from tests.support.until import until
 
 
 @dataclass
-class World:
+class RunnerStack:
     """Everything that a runner interacts with."""
 
     redis: Redis
@@ -114,10 +114,10 @@ class World:
 
 
 @pytest.fixture
-async def world(redis_url: str) -> AsyncIterator[World]:
+async def world(redis_url: str) -> AsyncIterator[RunnerStack]:
     """The world of a runner, with separate lists in Redis."""
     async with Redis.from_url(redis_url) as redis:
-        world = World(redis, redis_url)
+        world = RunnerStack(redis, redis_url)
         servers = [await world.serve_jobs("127.0.0.1:0"), await world.serve_wallets()]
         yield world
         for server in servers:

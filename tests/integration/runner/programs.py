@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.support.until import until
 
 
@@ -43,7 +43,7 @@ class Program:
 
 @asynccontextmanager
 async def running_program(
-    world: World, folder: Path, handlers: str, *more_modules: str, **environment: str
+    world: RunnerStack, folder: Path, handlers: str, *more_modules: str, **environment: str
 ) -> AsyncIterator[Program]:
     """Run the program with handlers from a module written to this folder, and kill it at the end."""
     (folder / "handlers_of_a_test.py").write_text(handlers)

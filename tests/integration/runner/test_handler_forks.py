@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.programs import running_program
 from tests.support.until import until
 
@@ -51,7 +51,7 @@ handler("process", process=True)(lambda how: in_thread(how))
 @pytest.mark.parametrize("mode", ["coroutine", "thread", "process"])
 @pytest.mark.parametrize("how", ["fork", "spawn", "subprocess", "os.fork"])
 async def test_a_signal_to_what_a_handler_has_forked_ends_that_and_not_the_runner(
-    world: World, tmp_path: Path, mode: str, how: str
+    world: RunnerStack, tmp_path: Path, mode: str, how: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
         job = await world.submit(mode, how, timeout_seconds=60)
@@ -65,7 +65,7 @@ async def test_a_signal_to_what_a_handler_has_forked_ends_that_and_not_the_runne
 
 @pytest.mark.parametrize("mode", ["coroutine", "thread", "process"])
 async def test_a_forked_child_that_comes_back_from_the_handler_ends_there(
-    world: World, tmp_path: Path, mode: str
+    world: RunnerStack, tmp_path: Path, mode: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS):
         job = await world.submit(mode, "returns")

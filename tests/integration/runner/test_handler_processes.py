@@ -9,7 +9,7 @@ import pytest
 
 from innosystem.runner import handler_process
 from innosystem.runner.cpus import available_cpus
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.programs import gone, running_program
 from tests.support.until import until
 
@@ -108,7 +108,7 @@ async def pids_in(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancelled", "runner killed", "process died"])
-async def test_what_a_handler_has_started_ends_with_it(world: World, tmp_path: Path, how: str) -> None:
+async def test_what_a_handler_has_started_ends_with_it(world: RunnerStack, tmp_path: Path, how: str) -> None:
     pids = tmp_path / "pids"
     handler = "leaves-a-program-and-dies" if how == "process died" else "starts-a-program"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_LEASE_SECONDS="1") as running:
@@ -121,7 +121,9 @@ async def test_what_a_handler_has_started_ends_with_it(world: World, tmp_path: P
         await until(lambda: gone(worker) and gone(child))
 
 
-async def test_leftovers_of_a_handler_end_with_its_process_even_if_that_is_idle(world: World, tmp_path: Path) -> None:
+async def test_leftovers_of_a_handler_end_with_its_process_even_if_that_is_idle(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     pids = tmp_path / "pids"
     async with running_program(world, tmp_path, HANDLERS):
         job = await world.submit("leaves-a-program", {"pids": str(pids)})
@@ -133,7 +135,7 @@ async def test_leftovers_of_a_handler_end_with_its_process_even_if_that_is_idle(
 
 
 async def test_a_process_that_holds_the_interpreters_lock_ends_with_a_killed_runner(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"
     async with running_program(world, tmp_path, HANDLERS) as running:
@@ -143,7 +145,7 @@ async def test_a_process_that_holds_the_interpreters_lock_ends_with_a_killed_run
         await until(lambda: gone(worker))
 
 
-async def test_the_guard_of_the_processes_is_replaced_when_it_is_killed(world: World, tmp_path: Path) -> None:
+async def test_the_guard_of_the_processes_is_replaced_when_it_is_killed(world: RunnerStack, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="2") as running:
         await world.submit("holds-the-lock", {"pids": str(first)}, timeout_seconds=600)
@@ -167,7 +169,7 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-async def test_a_program_that_a_handler_has_started_can_be_terminated(world: World, tmp_path: Path) -> None:
+async def test_a_program_that_a_handler_has_started_can_be_terminated(world: RunnerStack, tmp_path: Path) -> None:
     async with running_program(world, tmp_path, HANDLERS):
         job = await world.submit("terminates-a-program")
         await until(lambda: job.done)
@@ -183,7 +185,7 @@ async def test_a_program_that_a_handler_has_started_can_be_terminated(world: Wor
     ],
 )
 async def test_the_signal_that_ended_a_process_is_named(
-    world: World, tmp_path: Path, number: signal.Signals, said: str
+    world: RunnerStack, tmp_path: Path, number: signal.Signals, said: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS):
         job = await world.submit("signal", int(number))
@@ -193,7 +195,7 @@ async def test_the_signal_that_ended_a_process_is_named(
     assert f"was ended by {said}" in job.error.message
 
 
-async def test_jobs_that_a_runner_has_no_process_for_go_to_one_that_has(world: World, tmp_path: Path) -> None:
+async def test_jobs_that_a_runner_has_no_process_for_go_to_one_that_has(world: RunnerStack, tmp_path: Path) -> None:
     world.jobs.push_again = world.push_again
     (tmp_path / "other").mkdir()
     jobs = []
@@ -212,7 +214,7 @@ async def test_jobs_that_a_runner_has_no_process_for_go_to_one_that_has(world: W
 
 
 async def test_jobs_that_wait_for_processes_do_not_keep_out_a_job_of_high_priority(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     world.jobs.push_again = world.push_again
     begun = tmp_path / "begun"
@@ -226,7 +228,7 @@ async def test_jobs_that_wait_for_processes_do_not_keep_out_a_job_of_high_priori
         assert urgent.output == running.process.pid
 
 
-async def test_a_full_runner_claims_little_more_than_it_can_begin_with(world: World, tmp_path: Path) -> None:
+async def test_a_full_runner_claims_little_more_than_it_can_begin_with(world: RunnerStack, tmp_path: Path) -> None:
     world.jobs.push_again = world.push_again
     begun = tmp_path / "begun"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1"):
@@ -241,7 +243,7 @@ async def test_a_full_runner_claims_little_more_than_it_can_begin_with(world: Wo
 
 
 async def test_a_job_whose_process_does_not_start_is_returned_and_uses_up_no_attempt(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: RunnerStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler_process, "_BOOT", "raise SystemExit(5)")
     world.registry.add("in-process", len, process=True)
@@ -256,7 +258,7 @@ async def test_a_job_whose_process_does_not_start_is_returned_and_uses_up_no_att
 
 @pytest.mark.parametrize("handler", ["where-async", "where"])
 async def test_a_job_that_may_have_killed_its_runners_runs_in_a_process_that_others_use_after_it(
-    world: World, tmp_path: Path, handler: str
+    world: RunnerStack, tmp_path: Path, handler: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         jobs = []
@@ -276,7 +278,7 @@ async def test_a_job_that_may_have_killed_its_runners_runs_in_a_process_that_oth
     ("first", "second"), [("lays-a-trap", "where"), ("lays-a-trap-in-process", "where-in-process")]
 )
 async def test_a_job_does_not_pay_for_what_the_one_before_has_left_in_its_process(
-    world: World, tmp_path: Path, first: str, second: str
+    world: RunnerStack, tmp_path: Path, first: str, second: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         damages = await world.submit(first, isolated=True)
@@ -288,7 +290,9 @@ async def test_a_job_does_not_pay_for_what_the_one_before_has_left_in_its_proces
     assert innocent.output not in (damages.output, running.process.pid)
 
 
-async def test_a_job_that_kills_its_process_is_named_though_others_have_used_that(world: World, tmp_path: Path) -> None:
+async def test_a_job_that_kills_its_process_is_named_though_others_have_used_that(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     runs = tmp_path / "runs"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1"):
         await world.submit("where", isolated=True)
@@ -301,7 +305,7 @@ async def test_a_job_that_kills_its_process_is_named_though_others_have_used_tha
     assert runs.read_text() == "11"
 
 
-async def test_a_job_that_kills_its_runner_kills_nothing_else_the_next_time(world: World, tmp_path: Path) -> None:
+async def test_a_job_that_kills_its_runner_kills_nothing_else_the_next_time(world: RunnerStack, tmp_path: Path) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1") as running:
         beside = await world.submit("wait", {"begun": str(begun), "go_on": str(go_on)}, timeout_seconds=600)
@@ -315,7 +319,7 @@ async def test_a_job_that_kills_its_runner_kills_nothing_else_the_next_time(worl
     assert (killer.error.type, killer.error.retryable) == ("PROCESS_DIED", True)
 
 
-async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World, tmp_path: Path) -> None:
+async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: RunnerStack, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_PROCESSES="1"):
         files = {"begun": str(begun), "go_on": str(tmp_path / "never")}
@@ -326,7 +330,7 @@ async def test_a_suspect_does_not_wait_for_the_processes_of_others(world: World,
         assert suspect.output
 
 
-async def test_suspects_that_wait_never_run_beside_others_and_delay_no_job(world: World, tmp_path: Path) -> None:
+async def test_suspects_that_wait_never_run_beside_others_and_delay_no_job(world: RunnerStack, tmp_path: Path) -> None:
     begun, go_on = tmp_path / "begun", tmp_path / "go_on"
     limits = {"RUNNER_PROCESSES": "1", "RUNNER_CONCURRENCY": "3"}
     async with running_program(world, tmp_path, HANDLERS, **limits) as running:
@@ -348,7 +352,7 @@ async def test_suspects_that_wait_never_run_beside_others_and_delay_no_job(world
     assert running.process.pid not in {one.output for one in waiting}
 
 
-async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_before(world: World) -> None:
+async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_before(world: RunnerStack) -> None:
     async def where(input: object) -> int:
         await asyncio.sleep(0)
         return os.getpid()
@@ -363,7 +367,7 @@ async def test_a_suspect_whose_handler_no_other_process_can_import_runs_as_befor
     assert job.output == os.getpid()
 
 
-async def test_a_job_may_be_run_again_whose_handler_a_process_does_not_have(world: World) -> None:
+async def test_a_job_may_be_run_again_whose_handler_a_process_does_not_have(world: RunnerStack) -> None:
     """The module was replaced while the runner ran: a runner that started later has the right handler."""
     world.registry.add("gone", len, process=True)
     world.registry.load(["json"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.programs import running_program
 from tests.support.until import until
 
@@ -41,7 +41,7 @@ def holds_the_lock(input):
 
 
 async def test_who_blocks_the_loop_is_logged_with_the_stack_and_redis_is_not_blamed(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS) as running:
@@ -59,7 +59,7 @@ async def test_who_blocks_the_loop_is_logged_with_the_stack_and_redis_is_not_bla
 
 
 async def test_a_loop_that_is_blocked_for_too_long_ends_the_runner_and_with_it_all_leases(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="1.5") as running:
@@ -73,7 +73,7 @@ async def test_a_loop_that_is_blocked_for_too_long_ends_the_runner_and_with_it_a
 
 @pytest.mark.parametrize("handler", ["blocks", "blocks-in-c"])
 async def test_a_blocked_loop_does_not_keep_a_stopping_runner_beyond_its_drain(
-    world: World, tmp_path: Path, handler: str
+    world: RunnerStack, tmp_path: Path, handler: str
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_DRAIN_SECONDS="2") as running:
@@ -86,7 +86,7 @@ async def test_a_blocked_loop_does_not_keep_a_stopping_runner_beyond_its_drain(
 
 
 async def test_a_runner_that_was_frozen_for_longer_than_its_loop_may_be_blocked_continues(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="1.5") as running:
@@ -100,7 +100,7 @@ async def test_a_runner_that_was_frozen_for_longer_than_its_loop_may_be_blocked_
 
 
 async def test_a_handler_that_holds_the_interpreters_lock_for_too_long_ends_the_runner(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(

@@ -13,7 +13,7 @@ from structlog.typing import EventDict
 
 from innosystem.runner import JobContext
 from innosystem.runner.runner import Runner
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import StoredJob
 from tests.support.until import until
 
@@ -32,7 +32,7 @@ def logged(lines: list[EventDict], event: str) -> list[EventDict]:
 
 
 @asynccontextmanager
-async def running(world: World, **settings: Any) -> AsyncIterator[tuple[Runner, "asyncio.Task[bool]"]]:
+async def running(world: RunnerStack, **settings: Any) -> AsyncIterator[tuple[Runner, "asyncio.Task[bool]"]]:
     """Run a runner that the test stops; the result of the task is whether the drain was complete."""
     async with Runner.open(world.settings(**settings), world.registry) as runner:
         task = asyncio.create_task(runner.run())
@@ -58,7 +58,7 @@ async def echo(input: Any) -> Any:
 
 
 async def test_a_job_that_does_not_finish_in_time_is_returned_and_uses_up_no_attempt(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     returned_when_cancelled: list[bool] = []
     begun = asyncio.Event()
@@ -86,7 +86,7 @@ async def test_a_job_that_does_not_finish_in_time_is_returned_and_uses_up_no_att
 
 
 async def test_jobs_have_the_drain_time_to_finish_but_for_what_handing_back_takes(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
@@ -102,7 +102,7 @@ async def test_jobs_have_the_drain_time_to_finish_but_for_what_handing_back_take
     assert is_returned(job)
 
 
-async def test_stopped_twice_a_runner_returns_its_jobs_immediately(world: World) -> None:
+async def test_stopped_twice_a_runner_returns_its_jobs_immediately(world: RunnerStack) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
     async with running(world, runner_drain_seconds=DAY_SECONDS) as (runner, task):
@@ -115,7 +115,7 @@ async def test_stopped_twice_a_runner_returns_its_jobs_immediately(world: World)
 
 
 async def test_stopped_three_times_a_runner_waits_for_nothing(
-    world: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+    world: RunnerStack, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("innosystem.runner.drain._HAND_BACK_SECONDS_MAX", DAY_SECONDS)
     world.registry.add("hold", wait_for_ever)
@@ -130,7 +130,7 @@ async def test_stopped_three_times_a_runner_waits_for_nothing(
     assert logged(lines, "drain_incomplete")[0]["jobs"] == [{"id": job.job.id, "stage": "return"}]
 
 
-async def test_a_job_whose_handler_is_stuck_in_a_thread_is_returned_as_well(world: World) -> None:
+async def test_a_job_whose_handler_is_stuck_in_a_thread_is_returned_as_well(world: RunnerStack) -> None:
     begun, asked, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def stuck(input: Any, job: JobContext) -> None:
@@ -156,7 +156,7 @@ async def test_a_job_whose_handler_is_stuck_in_a_thread_is_returned_as_well(worl
     assert is_returned(job)
 
 
-async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_its_job(world: World) -> None:
+async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_its_job(world: RunnerStack) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def stubborn(input: Any) -> None:
@@ -179,7 +179,7 @@ async def test_a_coroutine_that_does_not_let_itself_be_cancelled_does_not_keep_i
     assert world.jobs.completions[job.job.id] == 0
 
 
-async def test_a_job_whose_claim_succeeds_late_is_returned_without_a_run(world: World) -> None:
+async def test_a_job_whose_claim_succeeds_late_is_returned_without_a_run(world: RunnerStack) -> None:
     ran = False
 
     async def note(input: Any) -> None:
@@ -203,7 +203,7 @@ async def test_a_job_whose_claim_succeeds_late_is_returned_without_a_run(world: 
 
 
 async def test_a_job_that_was_cancelled_meanwhile_does_not_spoil_the_drain(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
@@ -216,7 +216,7 @@ async def test_a_job_that_was_cancelled_meanwhile_does_not_spoil_the_drain(
     assert logged(lines, "return_refused")[0]["reason"] == "LEASE_LOST"
 
 
-async def test_more_jobs_than_fit_into_a_batch_are_all_returned(world: World) -> None:
+async def test_more_jobs_than_fit_into_a_batch_are_all_returned(world: RunnerStack) -> None:
     world.registry.add("hold", wait_for_ever)
     jobs = [await world.submit("hold") for _ in range(1200)]
     async with running(world, runner_concurrency=1200, runner_drain_seconds=0.1) as (runner, task):
@@ -228,7 +228,7 @@ async def test_more_jobs_than_fit_into_a_batch_are_all_returned(world: World) ->
     assert world.jobs.batches["return"] >= 2
 
 
-async def test_jobs_that_cannot_be_returned_are_logged(world: World, lines: list[EventDict]) -> None:
+async def test_jobs_that_cannot_be_returned_are_logged(world: RunnerStack, lines: list[EventDict]) -> None:
     world.registry.add("hold", wait_for_ever)
     job = await world.submit("hold")
     async with running(world, runner_drain_seconds=0.1) as (runner, task):
@@ -242,7 +242,7 @@ async def test_jobs_that_cannot_be_returned_are_logged(world: World, lines: list
     assert [line["job_ids"] for line in given_up] == [[job.job.id]] or left[0]["jobs"][0]["id"] == job.job.id
 
 
-async def test_a_result_that_can_not_be_reported_is_named(world: World, lines: list[EventDict]) -> None:
+async def test_a_result_that_can_not_be_reported_is_named(world: RunnerStack, lines: list[EventDict]) -> None:
     world.registry.add("echo", echo)
     async with running(world, runner_drain_seconds=0.1) as (runner, task):
         world.jobs.completing.clear()
@@ -256,7 +256,7 @@ async def test_a_result_that_can_not_be_reported_is_named(world: World, lines: l
 
 
 async def test_charges_that_can_not_be_made_in_time_are_left_to_the_settler(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     world.registry.add("echo", echo)
     world.wallets.outage.on = True
@@ -270,7 +270,7 @@ async def test_charges_that_can_not_be_made_in_time_are_left_to_the_settler(
     assert logged(lines, "charges_left_to_settler")[0]["job_ids"] == [job.job.id]
 
 
-async def test_a_lost_job_whose_thread_runs_on_is_not_waited_for(world: World, lines: list[EventDict]) -> None:
+async def test_a_lost_job_whose_thread_runs_on_is_not_waited_for(world: RunnerStack, lines: list[EventDict]) -> None:
     go_on = threading.Event()
     world.registry.add("stuck", lambda input: go_on.wait(30))
     job = await world.submit("stuck")

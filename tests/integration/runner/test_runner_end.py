@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.programs import gone, running_program
 from tests.support.until import until
 
@@ -111,7 +111,7 @@ def killing() -> Iterator[list[int]]:
 
 
 async def test_a_process_that_a_handler_forked_holds_up_no_end_though_it_has_copies_of_all_descriptors(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running, AsyncExitStack() as closing:
         strays = closing.enter_context(killing())
@@ -127,7 +127,7 @@ async def test_a_process_that_a_handler_forked_holds_up_no_end_though_it_has_cop
 
 @pytest.mark.parametrize("what", ["a thread", "a thread of the loop", "a process"])
 async def test_what_a_handler_leaves_behind_does_not_keep_a_runner_that_has_drained(
-    world: World, tmp_path: Path, what: str
+    world: RunnerStack, tmp_path: Path, what: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running, AsyncExitStack() as closing:
         strays = closing.enter_context(killing())
@@ -143,7 +143,7 @@ async def test_what_a_handler_leaves_behind_does_not_keep_a_runner_that_has_drai
 
 @pytest.mark.parametrize("deed", ["exits in a task", "exits in a callback", "stops the loop"])
 async def test_a_handler_that_ends_the_event_loop_ends_neither_the_runner_nor_its_way_to_stop_it(
-    world: World, tmp_path: Path, deed: str
+    world: RunnerStack, tmp_path: Path, deed: str
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_DRAIN_SECONDS="2") as running:
@@ -161,7 +161,7 @@ async def test_a_handler_that_ends_the_event_loop_ends_neither_the_runner_nor_it
 
 @pytest.mark.parametrize("name", ["starts a program in a coroutine", "starts a program in a thread", "leads a session"])
 async def test_programs_go_on_that_are_not_in_the_group_of_a_handlers_process(
-    world: World, tmp_path: Path, name: str
+    world: RunnerStack, tmp_path: Path, name: str
 ) -> None:
     file = tmp_path / "pid"
     async with running_program(world, tmp_path, HANDLERS), AsyncExitStack() as closing:
@@ -173,7 +173,7 @@ async def test_programs_go_on_that_are_not_in_the_group_of_a_handlers_process(
 
 
 async def test_a_signal_handler_set_in_a_coroutine_hides_signals_from_the_runner_and_none_can_be_set_in_a_thread(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
         refused = await world.submit("ignores signals in a thread")

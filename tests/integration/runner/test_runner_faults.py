@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import StoredJob
 from tests.integration.runner.programs import gone
 from tests.integration.runner.test_runner_process import program
@@ -32,7 +32,9 @@ def longest_gap(job: StoredJob, *, since: float, until_: float) -> float:
     return max(after - before for before, after in pairwise(times))
 
 
-async def test_leases_are_renewed_while_a_coroutine_keeps_the_event_loop_busy(world: World, tmp_path: Path) -> None:
+async def test_leases_are_renewed_while_a_coroutine_keeps_the_event_loop_busy(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_LEASE_SECONDS="1.5") as running:
         job = await world.submit("blocks-the-loop", {"entered": str(entered), "seconds": 4})
@@ -47,7 +49,9 @@ async def test_leases_are_renewed_while_a_coroutine_keeps_the_event_loop_busy(wo
     assert len(world.wallets.charged) == 1
 
 
-async def test_leases_outlast_a_handler_that_lets_nothing_else_run_for_seconds(world: World, tmp_path: Path) -> None:
+async def test_leases_outlast_a_handler_that_lets_nothing_else_run_for_seconds(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_LEASE_SECONDS="6") as running:
         job = await world.submit("holds-the-lock", {"entered": str(entered), "seconds": 3})
@@ -64,7 +68,7 @@ async def test_leases_outlast_a_handler_that_lets_nothing_else_run_for_seconds(w
 
 
 async def test_a_runner_that_was_frozen_stops_jobs_that_were_given_to_others_and_continues(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_LEASE_SECONDS="1", RUNNER_WATCHDOG_SECONDS="2") as running:
@@ -88,7 +92,7 @@ async def test_a_runner_that_was_frozen_stops_jobs_that_were_given_to_others_and
 
 @pytest.mark.parametrize("how", ["cancelled", "lost"])
 async def test_a_handler_in_a_process_is_killed_when_its_job_is_not_the_runners_any_more(
-    world: World, tmp_path: Path, how: str
+    world: RunnerStack, tmp_path: Path, how: str
 ) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_LEASE_SECONDS="1") as running:
@@ -110,7 +114,7 @@ async def test_a_handler_in_a_process_is_killed_when_its_job_is_not_the_runners_
 
 
 async def test_a_handler_in_a_process_is_killed_and_its_job_returned_when_the_runner_stops(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2", RUNNER_PROCESSES="3") as running:
@@ -123,7 +127,9 @@ async def test_a_handler_in_a_process_is_killed_and_its_job_returned_when_the_ru
     assert {(job.returned_because, job.job.attempt) for job in jobs} == {("runner stopping", 0)}
 
 
-async def test_a_coroutine_that_will_not_be_cancelled_does_not_keep_the_program(world: World, tmp_path: Path) -> None:
+async def test_a_coroutine_that_will_not_be_cancelled_does_not_keep_the_program(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2") as running:
         job = await world.submit("will-not-be-cancelled", {"entered": str(entered)})
@@ -145,7 +151,7 @@ CRASHES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("point", CRASHES)
-async def test_a_runner_dies_at_the_very_line_that_is_armed(world: World, tmp_path: Path, point: str) -> None:
+async def test_a_runner_dies_at_the_very_line_that_is_armed(world: RunnerStack, tmp_path: Path, point: str) -> None:
     async with program(world, tmp_path, INNOSYSTEM_CRASH_AT=point) as running:
         job = await world.submit("log")
         assert await running.ended() == -signal.SIGKILL
@@ -162,7 +168,7 @@ async def test_a_runner_dies_at_the_very_line_that_is_armed(world: World, tmp_pa
     assert bool(job.lease_id) is (point != "runner.before_claim")
 
 
-async def test_a_runner_that_does_not_poll_logs_it_and_ends_with_1(world: World, tmp_path: Path) -> None:
+async def test_a_runner_that_does_not_poll_logs_it_and_ends_with_1(world: RunnerStack, tmp_path: Path) -> None:
     (tmp_path / "deaf.py").write_text(DEAF)
     async with program(world, tmp_path, "deaf", RUNNER_WATCHDOG_SECONDS="2") as running:
         assert await running.ended() == 1
@@ -172,7 +178,7 @@ async def test_a_runner_that_does_not_poll_logs_it_and_ends_with_1(world: World,
 
 
 async def test_a_runner_without_redis_counts_as_polling_and_touches_its_health_file(
-    world: World, tmp_path: Path
+    world: RunnerStack, tmp_path: Path
 ) -> None:
     health_file = tmp_path / "polled"
     async with program(
@@ -193,6 +199,8 @@ async def test_a_runner_without_redis_counts_as_polling_and_touches_its_health_f
     assert not running.logged("runner_broken")
 
 
-async def test_a_health_file_that_cannot_be_written_is_reported_at_the_start(world: World, tmp_path: Path) -> None:
+async def test_a_health_file_that_cannot_be_written_is_reported_at_the_start(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     async with program(world, tmp_path, RUNNER_HEALTH_FILE=str(tmp_path / "no folder" / "polled")) as running:
         assert await running.ended() == 2

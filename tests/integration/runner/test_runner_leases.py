@@ -19,7 +19,7 @@ from innosystem.runner.in_hand import JobInHand, Leases
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.queue import PoppedId
 from innosystem.runner.stop_signal import StopReason
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import StoredJob, status
 from tests.support.until import until
 
@@ -49,7 +49,7 @@ class Hold:
 
 
 @pytest.fixture
-def hold(world: World) -> Hold:
+def hold(world: RunnerStack) -> Hold:
     """The state of the handler `hold`."""
     held = Hold()
 
@@ -81,7 +81,7 @@ def end(job: StoredJob, how: str) -> str:
     return "lease_lost"
 
 
-async def test_leases_are_renewed_every_third_of_their_time_while_handlers_run(world: World, hold: Hold) -> None:
+async def test_leases_are_renewed_every_third_of_their_time_while_handlers_run(world: RunnerStack, hold: Hold) -> None:
     job = await world.submit("hold")
     async with world.running(runner_lease_seconds=1.5) as runner:
         await until(lambda: len(job.renewed_at) >= 4)
@@ -97,7 +97,9 @@ async def test_leases_are_renewed_every_third_of_their_time_while_handlers_run(w
     assert (list(renewal.lease_ids), list(renewal.job_ids)) == ([job.lease_id], [job.job.id])
 
 
-async def test_a_thread_that_is_out_of_time_keeps_its_lease_until_it_ends(world: World, lines: list[EventDict]) -> None:
+async def test_a_thread_that_is_out_of_time_keeps_its_lease_until_it_ends(
+    world: RunnerStack, lines: list[EventDict]
+) -> None:
     go_on = threading.Event()
     world.registry.add("slow", lambda input: go_on.wait(30))
     job = await world.submit("slow", timeout_seconds=0.05)
@@ -112,7 +114,7 @@ async def test_a_thread_that_is_out_of_time_keeps_its_lease_until_it_ends(world:
     assert job.error.type == "TIMEOUT"
 
 
-async def test_a_lease_is_renewed_while_its_result_waits_to_be_taken(world: World, hold: Hold) -> None:
+async def test_a_lease_is_renewed_while_its_result_waits_to_be_taken(world: RunnerStack, hold: Hold) -> None:
     world.jobs.item_errors = [AWAY] * 1000
     job = await world.submit("echo", 1)
     async with world.running(runner_lease_seconds=1):
@@ -125,7 +127,7 @@ async def test_a_lease_is_renewed_while_its_result_waits_to_be_taken(world: Worl
 
 
 async def test_a_result_that_is_recorded_while_its_renewal_is_under_way_is_not_lost(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=1):
@@ -144,7 +146,7 @@ async def test_a_result_that_is_recorded_while_its_renewal_is_under_way_is_not_l
 
 
 async def test_the_response_to_a_renewal_after_the_result_was_recorded_changes_nothing(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=30) as runner:
@@ -162,7 +164,7 @@ async def test_the_response_to_a_renewal_after_the_result_was_recorded_changes_n
 
 @pytest.mark.parametrize("how", ["cancelled", "lost"])
 async def test_a_coroutine_whose_job_is_not_the_runners_any_more_is_cancelled_and_nothing_is_reported(
-    world: World, hold: Hold, lines: list[EventDict], how: str
+    world: RunnerStack, hold: Hold, lines: list[EventDict], how: str
 ) -> None:
     job = await world.submit("hold")
     async with world.running(runner_lease_seconds=1, runner_concurrency=1):
@@ -179,7 +181,7 @@ async def test_a_coroutine_whose_job_is_not_the_runners_any_more_is_cancelled_an
 
 
 async def test_the_result_of_a_coroutine_that_swallowed_its_cancellation_is_dropped(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     entered, cancelled, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -211,7 +213,7 @@ async def test_the_result_of_a_coroutine_that_swallowed_its_cancellation_is_drop
 
 
 async def test_a_thread_whose_job_is_lost_is_notified_and_keeps_its_slot_until_it_ends(
-    world: World, lines: list[EventDict]
+    world: RunnerStack, lines: list[EventDict]
 ) -> None:
     go_on = threading.Event()
     told: list[bool] = []
@@ -243,7 +245,7 @@ async def test_a_thread_whose_job_is_lost_is_notified_and_keeps_its_slot_until_i
 
 @pytest.mark.parametrize("how", ["cancelled", "lost"])
 async def test_a_result_that_waits_behind_another_batch_is_not_sent_once_its_job_is_not_the_runners(
-    world: World, hold: Hold, lines: list[EventDict], how: str
+    world: RunnerStack, hold: Hold, lines: list[EventDict], how: str
 ) -> None:
     first = await world.submit("echo", 1)
     async with world.running(runner_lease_seconds=1):
@@ -262,7 +264,7 @@ async def test_a_result_that_waits_behind_another_batch_is_not_sent_once_its_job
 
 
 async def test_a_job_that_is_cancelled_between_two_reports_is_not_reported_again(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     world.jobs.item_errors = [AWAY] * 100_000
     job = await world.submit("echo", 1)
@@ -280,7 +282,7 @@ async def test_a_job_that_is_cancelled_between_two_reports_is_not_reported_again
 
 
 async def test_the_same_job_under_a_new_lease_ends_its_earlier_run(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=60):
@@ -298,7 +300,9 @@ async def test_the_same_job_under_a_new_lease_ends_its_earlier_run(
     assert len(logged(lines, "lease_lost", job)) == 1
 
 
-async def test_an_outage_longer_than_a_lease_stops_no_handler(world: World, hold: Hold, lines: list[EventDict]) -> None:
+async def test_an_outage_longer_than_a_lease_stops_no_handler(
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
+) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=1):
         await hold.entered.wait()
@@ -315,7 +319,7 @@ async def test_an_outage_longer_than_a_lease_stops_no_handler(world: World, hold
 
 
 async def test_a_renewal_without_a_response_is_repeated_over_a_new_connection(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     job = await world.submit("hold", 1)
     async with world.running(runner_lease_seconds=1):
@@ -332,7 +336,7 @@ async def test_a_renewal_without_a_response_is_repeated_over_a_new_connection(
 
 
 async def test_the_leases_of_more_jobs_than_a_batch_has_are_all_renewed_and_lost_ones_stop(
-    world: World, hold: Hold, lines: list[EventDict]
+    world: RunnerStack, hold: Hold, lines: list[EventDict]
 ) -> None:
     jobs = [await world.submit("hold", n) for n in range(1500)]
     async with world.running(runner_lease_seconds=2, runner_concurrency=1500):
@@ -347,7 +351,7 @@ async def test_the_leases_of_more_jobs_than_a_batch_has_are_all_renewed_and_lost
     assert [job.output for job in jobs[1::2]] == [*range(1, 1500, 2)]
 
 
-async def test_a_job_whose_claim_took_long_is_renewed_immediately(world: World) -> None:
+async def test_a_job_whose_claim_took_long_is_renewed_immediately(world: RunnerStack) -> None:
     leases = Leases()
     stored = world.jobs.add("echo")
     stored.lease_id = stored.job.customer_id
@@ -371,7 +375,7 @@ async def test_a_job_whose_claim_took_long_is_renewed_immediately(world: World) 
     assert broken == []
 
 
-async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: World) -> None:
+async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: RunnerStack) -> None:
     broken: list[BaseException] = []
     leases = Leases()
     renewer = LeaseRenewer(
@@ -386,7 +390,7 @@ async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: World) -> No
         await renewer.close()
 
 
-async def test_what_a_handler_says_about_its_next_run_reaches_the_service(world: World) -> None:
+async def test_what_a_handler_says_about_its_next_run_reaches_the_service(world: RunnerStack) -> None:
     async def later(input: Any) -> None:
         raise JobError("the other side is busy", type="BUSY", retry_after=90)
 

@@ -9,7 +9,7 @@ import pytest
 from grpc import aio
 
 from innosystem.jobs.v1 import job_service_pb2_grpc
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import FakeJobs
 from tests.support.until import until
 
@@ -33,7 +33,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_results_beside_one_whose_row_is_locked_are_reported(world: World) -> None:
+async def test_results_beside_one_whose_row_is_locked_are_reported(world: RunnerStack) -> None:
     finish = asyncio.Event()
 
     async def work(_: Any) -> None:
@@ -57,7 +57,7 @@ async def test_results_beside_one_whose_row_is_locked_are_reported(world: World)
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: World) -> None:
+async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: RunnerStack) -> None:
     world.registry.add("echo", echo)
     bad = world.jobs.add("echo")
     jobs = [world.jobs.add("echo") for _ in range(20)]
@@ -75,7 +75,7 @@ async def test_jobs_are_claimed_beside_one_whose_row_is_locked(world: World) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_claim_that_hangs_does_not_stop_the_runner(world: World) -> None:
+async def test_a_claim_that_hangs_does_not_stop_the_runner(world: RunnerStack) -> None:
     world.registry.add("echo", echo)
     world.jobs.claiming.clear()
     async with world.running():
@@ -89,7 +89,7 @@ async def test_a_claim_that_hangs_does_not_stop_the_runner(world: World) -> None
     assert job.lease_id == claimed_as
 
 
-async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: World) -> None:
+async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: RunnerStack) -> None:
     finish = asyncio.Event()
 
     async def work(_: Any) -> None:
@@ -111,7 +111,7 @@ async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: World) -
         finish.set()
 
 
-async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: World) -> None:
+async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: RunnerStack) -> None:
     finish = asyncio.Event()
 
     async def work(_: Any) -> None:
@@ -137,7 +137,7 @@ async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: Wor
 
 
 @pytest.mark.parametrize("how", ["away", "silent"])
-async def test_a_runner_continues_while_the_wallets_service_is_unavailable(world: World, how: str) -> None:
+async def test_a_runner_continues_while_the_wallets_service_is_unavailable(world: RunnerStack, how: str) -> None:
     world.registry.add("echo", echo)
     if how == "away":
         world.wallets.outage.on = True

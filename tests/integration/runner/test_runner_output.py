@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.support.until import until
 
 HANDLERS = """
@@ -83,7 +83,7 @@ def full() -> Iterator[Output]:
 
 
 @asynccontextmanager
-async def program(world: World, folder: Path, output: Output) -> AsyncIterator[asyncio.subprocess.Process]:
+async def program(world: RunnerStack, folder: Path, output: Output) -> AsyncIterator[asyncio.subprocess.Process]:
     (folder / "talkative.py").write_text(HANDLERS)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "innosystem.runner", "--handlers", "talkative"),
@@ -108,7 +108,7 @@ async def program(world: World, folder: Path, output: Output) -> AsyncIterator[a
             await process.wait()
 
 
-async def work(world: World, lines: int) -> None:
+async def work(world: RunnerStack, lines: int) -> None:
     """Run a job of each kind."""
     for handler in ("coroutine", "thread", "process"):
         job = await world.submit(handler, {"lines": lines})
@@ -126,7 +126,7 @@ async def stop(process: asyncio.subprocess.Process) -> None:
         assert await process.wait() == 0
 
 
-async def test_a_runner_whose_reader_is_gone_continues(world: World, tmp_path: Path, pipe: Output) -> None:
+async def test_a_runner_whose_reader_is_gone_continues(world: RunnerStack, tmp_path: Path, pipe: Output) -> None:
     async with program(world, tmp_path, pipe) as process:
         await work(world, lines=1)
         pipe.close_reader()
@@ -135,7 +135,7 @@ async def test_a_runner_whose_reader_is_gone_continues(world: World, tmp_path: P
 
 
 async def test_a_runner_whose_reader_pauses_continues_and_writes_everything_when_it_resumes(
-    world: World, tmp_path: Path, pipe: Output
+    world: RunnerStack, tmp_path: Path, pipe: Output
 ) -> None:
     async with program(world, tmp_path, pipe) as process:
         await work(world, lines=LINES)
@@ -151,7 +151,7 @@ async def test_a_runner_whose_reader_pauses_continues_and_writes_everything_when
         await stop(process)
 
 
-async def test_a_runner_whose_disk_is_full_continues(world: World, tmp_path: Path, full: Output) -> None:
+async def test_a_runner_whose_disk_is_full_continues(world: RunnerStack, tmp_path: Path, full: Output) -> None:
     async with program(world, tmp_path, full) as process:
         await work(world, lines=1)
         await work(world, lines=LINES)

@@ -12,7 +12,7 @@ from innosystem.client import new_id
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.runner import JobError, runs
 from innosystem.runner.runner import Runner
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import status
 from tests.support.until import until
 
@@ -22,11 +22,11 @@ async def echo(input: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def handlers(world: World) -> None:
+def handlers(world: RunnerStack) -> None:
     world.registry.add("echo", echo)
 
 
-async def test_all_jobs_complete_and_each_is_charged_once(world: World) -> None:
+async def test_all_jobs_complete_and_each_is_charged_once(world: RunnerStack) -> None:
     jobs = [await world.submit("echo", {"n": n}, priority=n % 3) for n in range(500)]
     async with world.running():
         await world.all_done()
@@ -39,7 +39,7 @@ async def test_all_jobs_complete_and_each_is_charged_once(world: World) -> None:
     assert await world.waiting() == 0
 
 
-async def test_batches_form_by_themselves(world: World) -> None:
+async def test_batches_form_by_themselves(world: RunnerStack) -> None:
     for n in range(500):
         await world.submit("echo", n)
     async with world.running(runner_concurrency=200):
@@ -50,7 +50,7 @@ async def test_batches_form_by_themselves(world: World) -> None:
     assert world.wallets.batches < 100
 
 
-async def test_higher_priorities_run_first(world: World) -> None:
+async def test_higher_priorities_run_first(world: RunnerStack) -> None:
     order: list[int] = []
 
     async def note(input: int) -> None:
@@ -66,7 +66,7 @@ async def test_higher_priorities_run_first(world: World) -> None:
     assert order == sorted(order, key=lambda n: (n % 3, n))
 
 
-async def test_no_more_handlers_run_concurrently_than_the_settings_allow(world: World) -> None:
+async def test_no_more_handlers_run_concurrently_than_the_settings_allow(world: RunnerStack) -> None:
     running, most = 0, 0
 
     async def count(input: Any) -> None:
@@ -85,7 +85,7 @@ async def test_no_more_handlers_run_concurrently_than_the_settings_allow(world: 
     assert most == 7
 
 
-async def test_a_handler_that_raises_fails_its_job_which_is_not_charged(world: World) -> None:
+async def test_a_handler_that_raises_fails_its_job_which_is_not_charged(world: RunnerStack) -> None:
     async def fail(input: Any) -> None:
         raise JobError("no such picture", type="NOT_THERE", retryable=False)
 
@@ -99,7 +99,7 @@ async def test_a_handler_that_raises_fails_its_job_which_is_not_charged(world: W
     assert world.wallets.charged == {}
 
 
-async def test_a_customer_without_funds_has_the_charge_declined(world: World) -> None:
+async def test_a_customer_without_funds_has_the_charge_declined(world: RunnerStack) -> None:
     poor = str(new_id())
     world.wallets.poor.add(poor)
     declined = await world.submit("echo", customer_id=poor)
@@ -118,7 +118,7 @@ async def test_a_customer_without_funds_has_the_charge_declined(world: World) ->
     [{1, 2, 3}, "nul \x00 inside", "x" * (1024 * 1024 + 1), "\ud800"],
     ids=["not JSON", "refused by the server", "too large", "lone surrogate"],
 )
-async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> None:
+async def test_a_poisoned_output_fails_alone(world: RunnerStack, poison: object) -> None:
     async def echo_unless_poison(input: Any) -> Any:
         return poison if input == "poison" else input
 
@@ -135,7 +135,7 @@ async def test_a_poisoned_output_fails_alone(world: World, poison: object) -> No
 
 
 async def test_a_job_that_a_runner_cannot_run_is_returned_for_others_and_not_failed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: RunnerStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "_REFUSED_SECONDS", 0.0)
     unknown = await world.submit("nobody.knows")
@@ -150,7 +150,9 @@ async def test_a_job_that_a_runner_cannot_run_is_returned_for_others_and_not_fai
         assert (job.completion, job.lease_id, job.job.attempt) == (None, "", 0)
 
 
-async def test_a_runner_says_what_it_serves_when_it_claims_and_also_while_it_has_nothing_to_claim(world: World) -> None:
+async def test_a_runner_says_what_it_serves_when_it_claims_and_also_while_it_has_nothing_to_claim(
+    world: RunnerStack,
+) -> None:
     async def add(input: Any) -> Any:
         return input
 
@@ -164,7 +166,7 @@ async def test_a_runner_says_what_it_serves_when_it_claims_and_also_while_it_has
     assert [(list(claim.handlers), list(claim.queues)) for claim in world.jobs.claims] == [said]
 
 
-async def test_garbage_strangers_and_duplicates_in_the_lists_do_no_harm(world: World) -> None:
+async def test_garbage_strangers_and_duplicates_in_the_lists_do_no_harm(world: RunnerStack) -> None:
     await world.redis.lpush(world.key(), "garbage", b"\xff\xfe", "", str(new_id()))
     job = await world.submit("echo", 1)
     await world.redis.lpush(world.key(0), job.job.id, job.job.id)
@@ -178,7 +180,7 @@ async def test_garbage_strangers_and_duplicates_in_the_lists_do_no_harm(world: W
     assert len(world.wallets.charged) == 1
 
 
-async def test_deferred_jobs_are_claimed_in_a_further_call(world: World) -> None:
+async def test_deferred_jobs_are_claimed_in_a_further_call(world: RunnerStack) -> None:
     world.jobs.deferred_after = 3
     for n in range(20):
         await world.submit("echo", n)
@@ -188,7 +190,7 @@ async def test_deferred_jobs_are_claimed_in_a_further_call(world: World) -> None
     assert len(world.wallets.charged) == 20
 
 
-async def test_a_lost_claim_reply_is_asked_for_again_under_the_same_lease(world: World) -> None:
+async def test_a_lost_claim_reply_is_asked_for_again_under_the_same_lease(world: RunnerStack) -> None:
     world.jobs.claim_replies_to_lose = 2
     job = await world.submit("echo", 1)
     async with world.running():
@@ -197,7 +199,7 @@ async def test_a_lost_claim_reply_is_asked_for_again_under_the_same_lease(world:
     assert (job.output, job.job.attempt) == (1, 1)
 
 
-async def test_a_lost_deduct_reply_does_not_charge_twice(world: World) -> None:
+async def test_a_lost_deduct_reply_does_not_charge_twice(world: RunnerStack) -> None:
     world.wallets.replies_to_lose = 2
     job = await world.submit("echo", 1)
     async with world.running():
@@ -207,7 +209,7 @@ async def test_a_lost_deduct_reply_does_not_charge_twice(world: World) -> None:
     assert job.settlement.transaction.id == world.wallets.charged[f"job:{job.job.id}"]
 
 
-async def test_a_charge_that_failed_in_passing_is_made_again(world: World) -> None:
+async def test_a_charge_that_failed_in_passing_is_made_again(world: RunnerStack) -> None:
     world.wallets.item_errors = [
         status(code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
         status(code_pb2.ABORTED, "CONCURRENT_UPDATE"),
@@ -219,7 +221,7 @@ async def test_a_charge_that_failed_in_passing_is_made_again(world: World) -> No
     assert all(job.settlement and job.settlement.HasField("transaction") for job in jobs)
 
 
-async def test_a_lost_lease_is_not_charged(world: World) -> None:
+async def test_a_lost_lease_is_not_charged(world: RunnerStack) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(input: Any) -> None:
@@ -240,7 +242,7 @@ async def test_a_lost_lease_is_not_charged(world: World) -> None:
 
 
 async def test_a_temporary_outage_of_services_delays_jobs_and_is_logged_once(
-    world: World,
+    world: RunnerStack,
 ) -> None:
     world.jobs.outage.on = world.wallets.outage.on = True
     jobs = [await world.submit("echo", n) for n in range(50)]
@@ -265,7 +267,7 @@ async def test_a_temporary_outage_of_services_delays_jobs_and_is_logged_once(
 
 async def test_a_jobs_service_that_is_restarted_is_found_again(redis_url: str) -> None:
     async with Redis.from_url(redis_url) as redis:
-        world = World(redis, redis_url)
+        world = RunnerStack(redis, redis_url)
         world.registry.add("echo", echo)
         wallets = await world.serve_wallets()
         jobs = await world.serve_jobs("127.0.0.1:0")
@@ -280,7 +282,7 @@ async def test_a_jobs_service_that_is_restarted_is_found_again(redis_url: str) -
         await wallets.stop(None)
 
 
-async def test_a_redis_that_drops_its_connections_is_reconnected_to(world: World) -> None:
+async def test_a_redis_that_drops_its_connections_is_reconnected_to(world: RunnerStack) -> None:
     with structlog.testing.capture_logs() as lines:
         async with world.running():
             for n in range(1, 4):
@@ -297,7 +299,7 @@ def changes(lines: list[Any]) -> list[str]:
 
 
 async def test_draining_finishes_what_runs_and_gives_back_what_is_not_claimed(
-    world: World,
+    world: RunnerStack,
 ) -> None:
     entered, go_on = asyncio.Event(), asyncio.Event()
 

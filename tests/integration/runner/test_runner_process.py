@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.programs import Program, gone, running_program
 from tests.support.until import until
 
@@ -82,14 +82,14 @@ async def will_not_be_cancelled(input):
 
 
 @asynccontextmanager
-async def program(world: World, folder: Path, *more_modules: str, **environment: str) -> AsyncIterator[Program]:
+async def program(world: RunnerStack, folder: Path, *more_modules: str, **environment: str) -> AsyncIterator[Program]:
     async with running_program(world, folder, HANDLERS, *more_modules, **environment) as running:
         yield running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_the_program_ends_with_0(
-    world: World, tmp_path: Path, number: signal.Signals
+    world: RunnerStack, tmp_path: Path, number: signal.Signals
 ) -> None:
     entered, go_on = tmp_path / "entered", tmp_path / "go_on"
     async with program(world, tmp_path) as running:
@@ -106,7 +106,7 @@ async def test_a_signal_drains_and_the_program_ends_with_0(
     assert running.lines[-1]["event"] == "drained"
 
 
-async def test_a_handler_stuck_in_a_thread_does_not_keep_the_program(world: World, tmp_path: Path) -> None:
+async def test_a_handler_stuck_in_a_thread_does_not_keep_the_program(world: RunnerStack, tmp_path: Path) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="0.2") as running:
         job = await world.submit("hang-in-thread", {"entered": str(entered)})
@@ -118,7 +118,7 @@ async def test_a_handler_stuck_in_a_thread_does_not_keep_the_program(world: Worl
     assert running.logged("handlers_abandoned")
 
 
-async def test_a_second_signal_returns_the_jobs_immediately(world: World, tmp_path: Path) -> None:
+async def test_a_second_signal_returns_the_jobs_immediately(world: RunnerStack, tmp_path: Path) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path, RUNNER_DRAIN_SECONDS="3600") as running:
         job = await world.submit("wait", {"entered": str(entered), "go_on": str(tmp_path / "never")})
@@ -132,7 +132,7 @@ async def test_a_second_signal_returns_the_jobs_immediately(world: World, tmp_pa
     assert (job.lease_id, job.job.attempt) == ("", 0)
 
 
-async def test_log_lines_of_handlers_carry_the_job_and_its_request_id(world: World, tmp_path: Path) -> None:
+async def test_log_lines_of_handlers_carry_the_job_and_its_request_id(world: RunnerStack, tmp_path: Path) -> None:
     async with program(world, tmp_path) as running:
         in_thread = await world.submit("log", request_id="request-one")
         in_process = await world.submit("log-in-process", request_id="request-two")
@@ -151,7 +151,9 @@ async def test_log_lines_of_handlers_carry_the_job_and_its_request_id(world: Wor
     assert {line["request_id"] for line in finished} == {"request-one", "request-two"}
 
 
-async def test_a_handler_in_a_process_is_killed_at_its_timeout_and_others_go_on(world: World, tmp_path: Path) -> None:
+async def test_a_handler_in_a_process_is_killed_at_its_timeout_and_others_go_on(
+    world: RunnerStack, tmp_path: Path
+) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path) as running:
         world.jobs.push_again = world.push_again
@@ -172,7 +174,7 @@ async def test_a_handler_in_a_process_is_killed_at_its_timeout_and_others_go_on(
     assert good.output == running.process.pid
 
 
-async def test_processes_do_not_outlive_a_runner_that_is_killed(world: World, tmp_path: Path) -> None:
+async def test_processes_do_not_outlive_a_runner_that_is_killed(world: RunnerStack, tmp_path: Path) -> None:
     entered = tmp_path / "entered"
     async with program(world, tmp_path) as running:
         await world.submit("hang", {"entered": str(entered)})
@@ -182,7 +184,7 @@ async def test_processes_do_not_outlive_a_runner_that_is_killed(world: World, tm
         await until(lambda: gone(int(entered.read_text())))
 
 
-async def test_it_waits_for_a_redis_and_services_that_are_not_there(world: World, tmp_path: Path) -> None:
+async def test_it_waits_for_a_redis_and_services_that_are_not_there(world: RunnerStack, tmp_path: Path) -> None:
     async with program(world, tmp_path, REDIS_URL="redis://127.0.0.1:1") as running:
         await until(lambda: running.logged("redis_unavailable"))
         running.process.terminate()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from structlog.typing import EventDict
 
 from innosystem.runner.queue import JobQueue
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.test_runner_pipeline import changes, echo
 from tests.support.until import until
 from tools.local.embedded import EmbeddedRedis
@@ -26,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-async def own(server: EmbeddedRedis, world: World) -> AsyncIterator[World]:
+async def own(server: EmbeddedRedis, world: RunnerStack) -> AsyncIterator[RunnerStack]:
     """A world with this Redis."""
     world.registry.add("echo", echo)
     world.redis_url = server.url
@@ -42,13 +42,13 @@ def lines() -> Iterator[list[EventDict]]:
         yield captured
 
 
-async def work(world: World) -> None:
+async def work(world: RunnerStack) -> None:
     job = await world.submit("echo", 1)
     await until(lambda: job.done)
 
 
 async def test_a_redis_that_was_killed_and_comes_back_empty_is_heard_again(
-    own: World, server: EmbeddedRedis, lines: list[EventDict]
+    own: RunnerStack, server: EmbeddedRedis, lines: list[EventDict]
 ) -> None:
     async with own.running():
         await work(own)
@@ -65,7 +65,7 @@ async def test_a_redis_that_was_killed_and_comes_back_empty_is_heard_again(
     assert changes(lines) == ["redis_unavailable", "redis_available"]
 
 
-async def test_an_emptied_redis_is_still_heard(own: World, lines: list[EventDict]) -> None:
+async def test_an_emptied_redis_is_still_heard(own: RunnerStack, lines: list[EventDict]) -> None:
     async with own.running():
         await work(own)
         await own.redis.flushall()
@@ -75,7 +75,7 @@ async def test_an_emptied_redis_is_still_heard(own: World, lines: list[EventDict
 
 
 async def test_a_redis_that_was_paused_is_heard_again(
-    own: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+    own: RunnerStack, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("innosystem.runner.queue._REPLY_SECONDS", 0.3)
     async with own.running():
@@ -110,7 +110,7 @@ async def test_a_redis_that_says_nothing_is_noticed_within_seconds(
 
 
 async def test_a_key_that_is_no_list_keeps_the_jobs_of_no_other_list(
-    own: World, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
+    own: RunnerStack, lines: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("innosystem.runner.queue._SKIP_SECONDS", 0.2)
     await own.redis.set(own.key(0), "not a list")
@@ -132,7 +132,7 @@ async def test_a_key_that_is_no_list_keeps_the_jobs_of_no_other_list(
     assert changes(lines) == []
 
 
-async def test_a_runner_of_which_no_key_is_a_list_waits_and_ends_well(own: World) -> None:
+async def test_a_runner_of_which_no_key_is_a_list_waits_and_ends_well(own: RunnerStack) -> None:
     for priority in range(3):
         await own.redis.set(own.key(priority), "not a list")
     with structlog.testing.capture_logs() as lines:
@@ -140,7 +140,7 @@ async def test_a_runner_of_which_no_key_is_a_list_waits_and_ends_well(own: World
             await until(lambda: [line["event"] for line in lines].count("not_a_list") == 3)
 
 
-async def test_rubbish_of_any_length_in_a_list_is_dropped(own: World, lines: list[EventDict]) -> None:
+async def test_rubbish_of_any_length_in_a_list_is_dropped(own: RunnerStack, lines: list[EventDict]) -> None:
     await own.redis.lpush(own.key(), b"\xff\xfe", "x" * 10_000_000, "", "5" * 36)
     async with own.running():
         await work(own)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from innosystem.runner.runner import Runner
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.support.until import until
 
 
@@ -22,7 +22,7 @@ async def cancels_itself(input: Any) -> None:
     await asyncio.sleep(3600)
 
 
-async def test_a_handler_that_cancels_its_own_task_neither_keeps_its_lease_nor_its_slot(world: World) -> None:
+async def test_a_handler_that_cancels_its_own_task_neither_keeps_its_lease_nor_its_slot(world: RunnerStack) -> None:
     world.registry.add("cancels-itself", cancels_itself)
     world.registry.add("echo", echo)
     job = await world.submit("cancels-itself")
@@ -35,7 +35,7 @@ async def test_a_handler_that_cancels_its_own_task_neither_keeps_its_lease_nor_i
     assert job.error.retryable
 
 
-async def test_a_run_that_was_cancelled_by_a_handler_is_reported(world: World) -> None:
+async def test_a_run_that_was_cancelled_by_a_handler_is_reported(world: RunnerStack) -> None:
     """Code in the loop may cancel all tasks, including the runs."""
     entered = asyncio.Event()
 
@@ -55,7 +55,7 @@ async def test_a_run_that_was_cancelled_by_a_handler_is_reported(world: World) -
 
 
 async def test_a_runner_that_loses_half_of_its_slots_to_handlers_that_do_not_stop_ends_to_be_started_anew(
-    world: World,
+    world: RunnerStack,
 ) -> None:
     go_on, entered = asyncio.Event(), asyncio.Event()
 
@@ -85,7 +85,7 @@ async def test_a_runner_that_loses_half_of_its_slots_to_handlers_that_do_not_sto
     assert beside.returned_because == "runner stopping"
 
 
-async def test_a_handler_that_does_not_stop_keeps_its_slot(world: World) -> None:
+async def test_a_handler_that_does_not_stop_keeps_its_slot(world: RunnerStack) -> None:
     go_on = asyncio.Event()
 
     async def never_stops(input: Any) -> None:
@@ -103,7 +103,7 @@ async def test_a_handler_that_does_not_stop_keeps_its_slot(world: World) -> None
 
 
 @pytest.mark.parametrize("mode", ["coroutine", "thread"])
-async def test_nothing_is_stuck_where_handlers_stop(world: World, mode: str) -> None:
+async def test_nothing_is_stuck_where_handlers_stop(world: RunnerStack, mode: str) -> None:
     async def waits(input: Any) -> None:
         await asyncio.Event().wait()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.runner.conftest import World
+from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import StoredJob
 from tests.integration.runner.programs import Program, running_program
 from tests.support.until import until
@@ -104,13 +104,13 @@ SUCCEEDS = ["threads", "sockets", "flood", "close descriptor 1", "close stdout",
 STATUS = {"os._exit": 7, "SIGKILL": -signal.SIGKILL, "segfault": -signal.SIGSEGV}
 
 
-async def ran(world: World, mode: str, **input: Any) -> StoredJob:
+async def ran(world: RunnerStack, mode: str, **input: Any) -> StoredJob:
     job = await world.submit(mode, input)
     await until(lambda: job.done)
     return job
 
 
-async def goes_on(world: World, running: Program) -> None:
+async def goes_on(world: RunnerStack, running: Program) -> None:
     """Assert that a runner runs and logs further jobs of all modes."""
     for mode in MODES:
         assert (await ran(world, mode, look="context variables")).output == "as before"
@@ -121,7 +121,7 @@ async def goes_on(world: World, running: Program) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_a_handler_changes_stays_changed_in_its_own_process_only(
-    world: World, tmp_path: Path, mode: str
+    world: RunnerStack, tmp_path: Path, mode: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS):
         others = ["process"] if mode != "process" else ["coroutine", "thread"]
@@ -139,7 +139,7 @@ async def test_what_a_handler_changes_stays_changed_in_its_own_process_only(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_changed_working_directory_is_that_of_no_handler_in_a_process(
-    world: World, tmp_path: Path, mode: str
+    world: RunnerStack, tmp_path: Path, mode: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS):
         # Before the first process, so that none can be started in the runner's current directory.
@@ -153,7 +153,7 @@ async def test_a_changed_working_directory_is_that_of_no_handler_in_a_process(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_what_a_handler_does_fails_its_own_job_or_nothing(world: World, tmp_path: Path, mode: str) -> None:
+async def test_what_a_handler_does_fails_its_own_job_or_nothing(world: RunnerStack, tmp_path: Path, mode: str) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
         for deed, error in FAILS.items():
             assert (await ran(world, mode, do=deed)).error.type == error
@@ -165,7 +165,7 @@ async def test_what_a_handler_does_fails_its_own_job_or_nothing(world: World, tm
 @pytest.mark.parametrize("deed", STATUS)
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_ends_a_process_ends_the_runner_unless_the_handler_has_one_of_its_own(
-    world: World, tmp_path: Path, mode: str, deed: str
+    world: RunnerStack, tmp_path: Path, mode: str, deed: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
         job = await world.submit(mode, {"do": deed})
@@ -180,7 +180,7 @@ async def test_what_ends_a_process_ends_the_runner_unless_the_handler_has_one_of
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_sigterm_to_its_own_process_stops_the_runner_unless_the_handler_has_one_of_its_own(
-    world: World, tmp_path: Path, mode: str
+    world: RunnerStack, tmp_path: Path, mode: str
 ) -> None:
     async with running_program(world, tmp_path, HANDLERS) as running:
         assert (await ran(world, mode, do="SIGTERM")).output == "done"

@@ -15,7 +15,7 @@ from services.jobs.store.sql import SqlJobRepository
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
-from tests.support.rpc.jobs_stack import World
+from tests.support.rpc.jobs_stack import JobsStack
 
 _LATER = Timestamp(seconds=4_000_000_000)
 
@@ -35,7 +35,7 @@ class Lives:
         world: The services.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: JobsStack) -> None:
         self._world = world
         self._paid = {"EUR": world.job_type().name, "USD": world.job_type(currency="USD").name}
         self._free = world.job_type(standard_cost_cents=0).name

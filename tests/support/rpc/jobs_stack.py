@@ -61,7 +61,7 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class World:
+class JobsStack:
     """The stubs of the services, and what housekeeping does when a test wants it.
 
     Attributes:

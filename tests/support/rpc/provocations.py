@@ -13,10 +13,10 @@ from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
-from tests.support.rpc.jobs_stack import World, new_job_type
+from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.repeats import failed
 
-Provocation = Callable[[World], Message]
+Provocation = Callable[[JobsStack], Message]
 
 INT64_MAX: Final = 2**63 - 1
 _LARGE: Final = '"' + "x" * 1024 * 1024 + '"'
@@ -31,17 +31,17 @@ def _email() -> str:
     return f"{uuid4()}@example.com"
 
 
-def _new_customer(world: World) -> customers.CreateCustomerRequest:
+def _new_customer(world: JobsStack) -> customers.CreateCustomerRequest:
     request = customers.CreateCustomerRequest(customer_id=nobody(), name="Ada", email=_email())
     world.customers.CreateCustomer(request)
     return request
 
 
-def _email_taken(world: World) -> Message:
+def _email_taken(world: JobsStack) -> Message:
     return customers.CreateCustomerRequest(customer_id=nobody(), name="Bob", email=_new_customer(world).email)
 
 
-def _customer_reused(world: World) -> Message:
+def _customer_reused(world: JobsStack) -> Message:
     request = _new_customer(world)
     request.name = "Bob"
     return request
@@ -55,33 +55,33 @@ def _customer_update(customer_id: str, **values: Any) -> customers.UpdateCustome
     )
 
 
-def _key_reused(world: World) -> Message:
+def _key_reused(world: JobsStack) -> Message:
     request = customers.RotateApiKeyRequest(customer_id=world.customer(), api_key_id=nobody())
     world.customers.RotateApiKey(request)
     request.overlap.seconds = 1
     return request
 
 
-def _inactive(world: World) -> Message:
+def _inactive(world: JobsStack) -> Message:
     request = world.request()
     world.customers.DeleteCustomer(customers.DeleteCustomerRequest(customer_id=request.customer_id))
     return request
 
 
-def _job_reused(world: World) -> Message:
+def _job_reused(world: JobsStack) -> Message:
     request = world.request()
     world.jobs.CreateJob(request)
     request.input_json = "2"
     return request
 
 
-def _can_not_be_paid_again(world: World) -> Message:
+def _can_not_be_paid_again(world: JobsStack) -> Message:
     job = failed(world, customer_id=world.customer(5))
     world.wallets.Deduct(_deduction(job.customer_id))
     return jobs.RetryJobRequest(job_id=job.id)
 
 
-def _refused_write_off(world: World) -> Message:
+def _refused_write_off(world: JobsStack) -> Message:
     job = world.succeeded()
     world.wallets.ReleaseHold(wallets.ReleaseHoldRequest(hold_id=job.hold_id))
     declined = jobs.JobSettlement(job_id=job.id, declined=jobs.ChargeDeclined(reason="INSUFFICIENT_FUNDS"))
@@ -91,7 +91,7 @@ def _refused_write_off(world: World) -> Message:
     return jobs.WriteOffJobRequest(job_id=job.id, reason="never paid")
 
 
-def _completion(world: World, output_json: str) -> Message:
+def _completion(world: JobsStack, output_json: str) -> Message:
     job, lease_id = world.running()
     done = jobs.JobCompletion(job_id=job.id, lease_id=lease_id, output_json=output_json)
     return jobs.CompleteJobsRequest(completions=[done])
@@ -110,11 +110,11 @@ def _settled(job_id: str) -> Message:
     return jobs.SettleJobsRequest(settlements=[jobs.JobSettlement(job_id=job_id, transaction=transaction)])
 
 
-def _new_type(world: World, **values: Any) -> Message:
+def _new_type(world: JobsStack, **values: Any) -> Message:
     return job_types.CreateJobTypeRequest(job_type=new_job_type(**values))
 
 
-def _type_reused(world: World) -> Message:
+def _type_reused(world: JobsStack) -> Message:
     stored = world.job_type()
     return _new_type(world, id=stored.id, name=stored.name, standard_cost_cents=6)
 
@@ -127,11 +127,11 @@ def _type_update(job_type_id: str, **values: Any) -> Message:
     )
 
 
-def _type_in_use(world: World) -> Message:
+def _type_in_use(world: JobsStack) -> Message:
     return job_types.DeleteJobTypeRequest(job_type_id=world.job().job_type_id)
 
 
-def _new_wallet(world: World, **values: Any) -> wallets.CreateWalletRequest:
+def _new_wallet(world: JobsStack, **values: Any) -> wallets.CreateWalletRequest:
     request = wallets.CreateWalletRequest(wallet_id=nobody(), customer_id=nobody(), currency="EUR")
     world.wallets.CreateWallet(request)
     for name, value in values.items():
@@ -152,7 +152,7 @@ _credit = partial(_moving, wallets.CreditRequest)
 _deduction = partial(_moving, wallets.DeductRequest)
 
 
-def _reused(make: Callable[..., Any], method: str, world: World) -> Message:
+def _reused(make: Callable[..., Any], method: str, world: JobsStack) -> Message:
     request = make(world.customer())
     getattr(world.wallets, method)(request)
     request.amount_cents += 1
@@ -164,7 +164,7 @@ def _hold(customer_id: str, **values: Any) -> wallets.PlaceHoldRequest:
     return wallets.PlaceHoldRequest(customer_id=customer_id, **{**usual, **values})
 
 
-def _placed(world: World) -> wallets.PlaceHoldRequest:
+def _placed(world: JobsStack) -> wallets.PlaceHoldRequest:
     request = _hold(world.customer())
     world.wallets.PlaceHold(request)
     return request
@@ -184,42 +184,42 @@ def _of_hold(kind: type[Any], hold: wallets.PlaceHoldRequest, job_id: str, **val
     )
 
 
-def _mismatched(kind: type[Any], world: World) -> Message:
+def _mismatched(kind: type[Any], world: JobsStack) -> Message:
     return _of_hold(kind, _placed(world), nobody())  # type: ignore[no-any-return] # a message
 
 
-def _released(world: World) -> Message:
+def _released(world: JobsStack) -> Message:
     request = _placed(world)
     world.wallets.ReleaseHold(wallets.ReleaseHoldRequest(hold_id=request.hold_id))
     return request
 
 
-def _captured(world: World) -> Message:
+def _captured(world: JobsStack) -> Message:
     request = _placed(world)
     world.wallets.Deduct(_of_hold(wallets.DeductRequest, request, request.job_id))
     return wallets.ReleaseHoldRequest(hold_id=request.hold_id)
 
 
-def _refund(world: World, **values: Any) -> wallets.RefundRequest:
+def _refund(world: JobsStack, **values: Any) -> wallets.RefundRequest:
     charged = world.wallets.Deduct(_deduction(world.customer())).transaction.id
     return wallets.RefundRequest(transaction_id=charged, idempotency_key=nobody(), **values)
 
 
-def _refund_reused(world: World) -> Message:
+def _refund_reused(world: JobsStack) -> Message:
     request = _refund(world, amount_cents=2)
     world.wallets.Refund(request)
     request.amount_cents = 3
     return request
 
 
-def _full(world: World) -> str:
+def _full(world: JobsStack) -> str:
     """A customer whose wallet in EUR can hold no more."""
     customer_id = world.customer(0)
     world.credit(customer_id, INT64_MAX)
     return customer_id
 
 
-def _refund_overflows(world: World) -> Message:
+def _refund_overflows(world: JobsStack) -> Message:
     customer_id = _full(world)
     charged = world.wallets.Deduct(_deduction(customer_id)).transaction.id
     world.credit(customer_id, 5)
@@ -231,13 +231,13 @@ def _write_off(customer_id: str, **values: Any) -> wallets.WriteOffRequest:
     return wallets.WriteOffRequest(customer_id=customer_id, **{**usual, **values})
 
 
-def _charged_already(world: World) -> Message:
+def _charged_already(world: JobsStack) -> Message:
     job_id, customer_id = nobody(), world.customer()
     world.wallets.Deduct(_deduction(customer_id, job_id=job_id, idempotency_key=f"job:{job_id}"))
     return _write_off(customer_id, job_id=job_id)
 
 
-def _charged_elsewhere(world: World) -> Message:
+def _charged_elsewhere(world: JobsStack) -> Message:
     job_id = nobody()
     charge: wallets.DeductRequest = _deduction(world.customer(), job_id=job_id, idempotency_key=f"job:{job_id}")
     world.wallets.Deduct(charge)
@@ -245,12 +245,12 @@ def _charged_elsewhere(world: World) -> Message:
     return charge
 
 
-def _hold_active(world: World) -> Message:
+def _hold_active(world: JobsStack) -> Message:
     hold = _placed(world)
     return _of_hold(wallets.WriteOffRequest, hold, hold.job_id)  # type: ignore[no-any-return] # a message
 
 
-def _hold_reused(world: World) -> Message:
+def _hold_reused(world: JobsStack) -> Message:
     request = _placed(world)
     request.amount_cents = 6
     return request
@@ -383,22 +383,22 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
 """By `Service.Method` and reason. Of a batch whose items fail each for itself, the request has one item."""
 
 
-def _statement(world: World) -> wallets.ListTransactionsRequest:
+def _statement(world: JobsStack) -> wallets.ListTransactionsRequest:
     customer_id = world.customer()
     world.credit(customer_id, 5)
     return wallets.ListTransactionsRequest(owner=_owner(customer_id))
 
 
-def _keys(world: World) -> customers.ListApiKeysRequest:
+def _keys(world: JobsStack) -> customers.ListApiKeysRequest:
     customer_id = world.customer()
     world.customers.RotateApiKey(customers.RotateApiKeyRequest(customer_id=customer_id))
     return customers.ListApiKeysRequest(customer_id=customer_id)
 
 
-def _after(make: Callable[[World], object], request: Callable[[], Message]) -> Provocation:
+def _after(make: Callable[[JobsStack], object], request: Callable[[], Message]) -> Provocation:
     """Ask for a list after two of what it lists were made."""
 
-    def ask(world: World) -> Message:
+    def ask(world: JobsStack) -> Message:
         for _ in range(2):
             make(world)
         return request()
@@ -407,19 +407,19 @@ def _after(make: Callable[[World], object], request: Callable[[], Message]) -> P
 
 
 LISTED: Final[dict[str, Provocation]] = {
-    "CustomerService.ListCustomers": _after(World.customer, customers.ListCustomersRequest),
+    "CustomerService.ListCustomers": _after(JobsStack.customer, customers.ListCustomersRequest),
     "CustomerService.ListApiKeys": _keys,
-    "JobService.ListJobs": _after(World.job, jobs.ListJobsRequest),
-    "JobTypeService.ListJobTypes": _after(World.job_type, job_types.ListJobTypesRequest),
-    "WalletService.ListWallets": _after(World.customer, wallets.ListWalletsRequest),
-    "WalletService.ListHolds": _after(World.job, wallets.ListHoldsRequest),
+    "JobService.ListJobs": _after(JobsStack.job, jobs.ListJobsRequest),
+    "JobTypeService.ListJobTypes": _after(JobsStack.job_type, job_types.ListJobTypesRequest),
+    "WalletService.ListWallets": _after(JobsStack.customer, wallets.ListWalletsRequest),
+    "WalletService.ListHolds": _after(JobsStack.job, wallets.ListHoldsRequest),
     "WalletService.ListTransactions": _statement,
 }
 """A call of each list, which has two pages of one at least."""
 
 
 def _with(make: Provocation, **values: Any) -> Provocation:
-    def changed(world: World) -> Message:
+    def changed(world: JobsStack) -> Message:
         request = make(world)
         for name, value in values.items():
             setattr(request, name, value)
@@ -428,7 +428,7 @@ def _with(make: Provocation, **values: Any) -> Provocation:
     return changed
 
 
-def _kept(request: Message, _: World) -> Message:
+def _kept(request: Message, _: JobsStack) -> Message:
     return request
 
 

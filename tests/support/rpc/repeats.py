@@ -11,9 +11,9 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
-from tests.support.rpc.jobs_stack import World, new_job_type
+from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 
-Case = Callable[[World], Message]
+Case = Callable[[JobsStack], Message]
 
 CASES: Final[dict[str, Case]] = {}
 """By `Service.Method`. What creates something leaves the ID to the client, as most callers do."""
@@ -39,7 +39,7 @@ def _reads(method: str, make: Case) -> None:
 
 
 @case("CustomerService.CreateCustomer")
-def _create_customer(_: World) -> Message:
+def _create_customer(_: JobsStack) -> Message:
     return customers.CreateCustomerRequest(name="Ada", email=f"{uuid4()}@example.com")
 
 
@@ -51,7 +51,7 @@ _reads(
 _reads("CustomerService.ListCustomers", lambda _: customers.ListCustomersRequest())
 
 
-def _with_key(world: World) -> customers.CreateCustomerResponse:
+def _with_key(world: JobsStack) -> customers.CreateCustomerResponse:
     email = f"{uuid4()}@example.com"
     return world.customers.CreateCustomer(
         customers.CreateCustomerRequest(customer_id=str(uuid4()), name="Ada", email=email)
@@ -62,7 +62,7 @@ _reads("CustomerService.ResolveApiKey", lambda world: customers.ResolveApiKeyReq
 
 
 @case("CustomerService.RotateApiKey")
-def _rotate(world: World) -> Message:
+def _rotate(world: JobsStack) -> Message:
     return customers.RotateApiKeyRequest(customer_id=_with_key(world).customer.id, overlap={"seconds": 3600})  # type: ignore[arg-type]
 
 
@@ -70,19 +70,19 @@ _reads("CustomerService.ListApiKeys", lambda world: customers.ListApiKeysRequest
 
 
 @case("CustomerService.RevokeApiKey")
-def _revoke(world: World) -> Message:
+def _revoke(world: JobsStack) -> Message:
     customer_id = _with_key(world).customer.id
     [key] = world.customers.ListApiKeys(customers.ListApiKeysRequest(customer_id=customer_id)).api_keys
     return customers.RevokeApiKeyRequest(customer_id=customer_id, api_key_id=key.id)
 
 
-def _new_job(world: World) -> jobs.CreateJobRequest:
+def _new_job(world: JobsStack) -> jobs.CreateJobRequest:
     request = world.request()
     request.ClearField("job_id")
     return request
 
 
-def failed(world: World, **values: Any) -> job_pb2.Job:
+def failed(world: JobsStack, **values: Any) -> job_pb2.Job:
     """A job that has FAILED, and whose hold is released."""
     job, lease_id = world.running(**values)
     error = job_pb2.JobError(type="E", message="no")
@@ -90,11 +90,11 @@ def failed(world: World, **values: Any) -> job_pb2.Job:
     return world.released(job.id)
 
 
-def _settle(world: World, job: job_pb2.Job, **outcome: Any) -> jobs.SettleJobsRequest:
+def _settle(world: JobsStack, job: job_pb2.Job, **outcome: Any) -> jobs.SettleJobsRequest:
     return jobs.SettleJobsRequest(settlements=[jobs.JobSettlement(job_id=job.id, **outcome)])
 
 
-def _deduction(world: World) -> wallets.DeductRequest:
+def _deduction(world: JobsStack) -> wallets.DeductRequest:
     job = world.succeeded()
     return wallets.DeductRequest(
         customer_id=job.customer_id,
@@ -119,18 +119,18 @@ _reads("JobService.GetQueueStats", lambda _: jobs.GetQueueStatsRequest())
 
 
 @case("JobService.CancelJob")
-def _cancel(world: World) -> Message:
+def _cancel(world: JobsStack) -> Message:
     return jobs.CancelJobRequest(job_id=world.job().id, reason="no")
 
 
 @case("JobService.RetryJob")
-def _retry(world: World) -> Message:
+def _retry(world: JobsStack) -> Message:
     job = failed(world)
     return jobs.RetryJobRequest(job_id=job.id, retry_count=job.retry_count)
 
 
 @case("JobService.WriteOffJob")
-def _write_off(world: World) -> Message:
+def _write_off(world: JobsStack) -> Message:
     job = world.succeeded()
     world.wallets.ReleaseHold(wallets.ReleaseHoldRequest(hold_id=job.hold_id))
     declined = jobs.ChargeDeclined(reason="INSUFFICIENT_FUNDS")
@@ -142,18 +142,18 @@ _reads("JobService.PauseQueue", lambda _: jobs.PauseQueueRequest(queue="paused")
 
 
 @case("JobService.ResumeQueue")
-def _resume(world: World) -> Message:
+def _resume(world: JobsStack) -> Message:
     world.jobs.PauseQueue(jobs.PauseQueueRequest(queue="resumed"))
     return jobs.ResumeQueueRequest(queue="resumed")
 
 
 @case("JobService.ClaimJobs")
-def _claim(world: World) -> Message:
+def _claim(world: JobsStack) -> Message:
     return jobs.ClaimJobsRequest(job_ids=[world.job().id], runner_id=str(uuid4()), lease_id=str(uuid4()))
 
 
 @case("JobService.CompleteJobs")
-def _complete(world: World) -> Message:
+def _complete(world: JobsStack) -> Message:
     (done, first), (not_done, second), (later, third) = (world.running() for _ in range(3))
     error = job_pb2.JobError(type="E", message="no")
     completions = [
@@ -165,26 +165,26 @@ def _complete(world: World) -> Message:
 
 
 @case("JobService.RenewLeases")
-def _renew(world: World) -> Message:
+def _renew(world: JobsStack) -> Message:
     job, lease_id = world.running()
     return jobs.RenewLeasesRequest(runner_id=str(uuid4()), lease_ids=[lease_id], job_ids=[job.id])
 
 
 @case("JobService.ReturnJobs")
-def _return(world: World) -> Message:
+def _return(world: JobsStack) -> Message:
     job, lease_id = world.running()
     return jobs.ReturnJobsRequest(returns=[jobs.JobReturn(job_id=job.id, lease_id=lease_id, reason="drain")])
 
 
 @case("JobService.SettleJobs")
-def _settle_jobs(world: World) -> Message:
+def _settle_jobs(world: JobsStack) -> Message:
     charge = _deduction(world)
     transaction = world.wallets.Deduct(charge).transaction
     return _settle(world, world.get(charge.job_id), transaction=jobs.ChargeTransaction(id=transaction.id))
 
 
 @case("JobTypeService.CreateJobType")
-def _create_job_type(_: World) -> Message:
+def _create_job_type(_: JobsStack) -> Message:
     job_type = new_job_type()
     job_type.ClearField("id")
     return job_types.CreateJobTypeRequest(job_type=job_type)
@@ -195,23 +195,23 @@ _reads("JobTypeService.ListJobTypes", lambda _: job_types.ListJobTypesRequest())
 
 
 @case("JobTypeService.PauseJobType")
-def _pause_job_type(world: World) -> Message:
+def _pause_job_type(world: JobsStack) -> Message:
     return job_types.PauseJobTypeRequest(job_type_id=world.job_type().id)
 
 
 @case("JobTypeService.ResumeJobType")
-def _resume_job_type(world: World) -> Message:
+def _resume_job_type(world: JobsStack) -> Message:
     job_type = world.job_type()
     world.job_types.PauseJobType(job_types.PauseJobTypeRequest(job_type_id=job_type.id))
     return job_types.ResumeJobTypeRequest(job_type_id=job_type.id)
 
 
 @case("WalletService.CreateWallet")
-def _create_wallet(_: World) -> Message:
+def _create_wallet(_: JobsStack) -> Message:
     return wallets.CreateWalletRequest(customer_id=str(uuid4()), currency="EUR")
 
 
-def _owner(world: World) -> wallets.WalletOwner:
+def _owner(world: JobsStack) -> wallets.WalletOwner:
     return wallets.WalletOwner(customer_id=world.customer(), currency="EUR")
 
 
@@ -228,7 +228,7 @@ _reads("WalletService.GetHold", lambda world: wallets.GetHoldRequest(hold_id=fai
 
 
 @case("WalletService.Credit")
-def _credit(world: World) -> Message:
+def _credit(world: JobsStack) -> Message:
     return wallets.CreditRequest(
         customer_id=world.customer(), currency="EUR", amount_cents=5, idempotency_key=str(uuid4())
     )
@@ -238,7 +238,7 @@ CASES["WalletService.Deduct"] = _deduction
 _reads("WalletService.BatchDeduct", lambda world: wallets.BatchDeductRequest(requests=[_deduction(world)]))
 
 
-def _new_hold(world: World) -> wallets.PlaceHoldRequest:
+def _new_hold(world: JobsStack) -> wallets.PlaceHoldRequest:
     return wallets.PlaceHoldRequest(job_id=str(uuid4()), customer_id=world.customer(), currency="EUR", amount_cents=5)
 
 
@@ -249,7 +249,7 @@ _reads(
 )
 
 
-def _release(world: World) -> wallets.ReleaseHoldRequest:
+def _release(world: JobsStack) -> wallets.ReleaseHoldRequest:
     request = _new_hold(world)
     request.hold_id = str(uuid4())
     world.wallets.PlaceHold(request)
@@ -266,13 +266,13 @@ _reads(
 
 
 @case("WalletService.Refund")
-def _refund(world: World) -> Message:
+def _refund(world: JobsStack) -> Message:
     transaction = world.wallets.Deduct(_deduction(world)).transaction
     return wallets.RefundRequest(transaction_id=transaction.id, amount_cents=2, idempotency_key=str(uuid4()))
 
 
 @case("WalletService.WriteOff")
-def _write_off_in_ledger(world: World) -> Message:
+def _write_off_in_ledger(world: JobsStack) -> Message:
     return wallets.WriteOffRequest(
         customer_id=world.customer(0), currency="EUR", amount_cents=5, job_id=str(uuid4()), description="gone"
     )

@@ -87,7 +87,7 @@ def _made(charge: Charge, decision: Accepted | DomainError) -> Deduction:
     return Charged(charge.job_id, decision.transaction.id)
 
 
-class Books(World):
+class WriteOffWorld(World):
     """Jobs and their ledger."""
 
     def __init__(self) -> None:
@@ -117,11 +117,11 @@ class Books(World):
 
 
 @pytest.fixture
-def books() -> Books:
-    return Books()
+def books() -> WriteOffWorld:
+    return WriteOffWorld()
 
 
-async def test_a_declined_job_is_charged_at_our_expense_and_watchers_hear_of_it(books: Books) -> None:
+async def test_a_declined_job_is_charged_at_our_expense_and_watchers_hear_of_it(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     done = await books.write_offs.write_off(job.id, "never paid")
     assert done.billing_status is BillingStatus.CHARGED
@@ -137,14 +137,16 @@ async def test_a_declined_job_is_charged_at_our_expense_and_watchers_hear_of_it(
     )
 
 
-async def test_a_job_that_is_charged_already_is_answered_as_it_is_and_the_ledger_is_not_asked(books: Books) -> None:
+async def test_a_job_that_is_charged_already_is_answered_as_it_is_and_the_ledger_is_not_asked(
+    books: WriteOffWorld,
+) -> None:
     job = await books.unpaid()
     done = await books.write_offs.write_off(job.id, "never paid")
     books.ledger.away = True
     assert await books.write_offs.write_off(job.id, "never paid") == done
 
 
-async def test_a_charge_that_is_neither_declined_nor_blocked_is_not_written_off(books: Books) -> None:
+async def test_a_charge_that_is_neither_declined_nor_blocked_is_not_written_off(books: WriteOffWorld) -> None:
     books.ledger.away = True
     for job_id in (await books.stored(), await books.succeeded()):
         before = await books.read(job_id)
@@ -156,7 +158,7 @@ async def test_a_charge_that_is_neither_declined_nor_blocked_is_not_written_off(
         await books.write_offs.write_off(uuid7(), "never paid")
 
 
-async def test_a_blocked_charge_can_be_written_off_once_its_cause_is_gone(books: Books) -> None:
+async def test_a_blocked_charge_can_be_written_off_once_its_cause_is_gone(books: WriteOffWorld) -> None:
     job = await books.read(await books.succeeded())
     await books.settler.round()
     assert (await books.read(job.id)).billing_status is BillingStatus.CHARGE_BLOCKED
@@ -168,7 +170,7 @@ async def test_a_blocked_charge_can_be_written_off_once_its_cause_is_gone(books:
     assert (await books.write_offs.write_off(job.id, "never paid")).billing_status is BillingStatus.CHARGED
 
 
-async def test_while_the_ledger_can_not_be_asked_the_job_stays_as_it_is(books: Books) -> None:
+async def test_while_the_ledger_can_not_be_asked_the_job_stays_as_it_is(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     books.ledger.away = True
     with pytest.raises(DependencyUnavailable):
@@ -176,7 +178,7 @@ async def test_while_the_ledger_can_not_be_asked_the_job_stays_as_it_is(books: B
     assert await books.read(job.id) == job
 
 
-async def test_a_write_off_whose_answer_was_lost_is_settled_by_the_settler(books: Books) -> None:
+async def test_a_write_off_whose_answer_was_lost_is_settled_by_the_settler(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     books.ledger.late = True
     with pytest.raises(DependencyUnavailable):
@@ -190,7 +192,7 @@ async def test_a_write_off_whose_answer_was_lost_is_settled_by_the_settler(books
     assert await books.balance(job) == 104
 
 
-async def test_a_write_off_whose_answer_was_lost_is_finished_by_the_same_call(books: Books) -> None:
+async def test_a_write_off_whose_answer_was_lost_is_finished_by_the_same_call(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     books.ledger.late = True
     with pytest.raises(DependencyUnavailable):
@@ -200,7 +202,7 @@ async def test_a_write_off_whose_answer_was_lost_is_finished_by_the_same_call(bo
     assert await books.balance(job) == 4
 
 
-async def test_a_charge_that_was_paid_meanwhile_is_recorded_and_nothing_is_written_off(books: Books) -> None:
+async def test_a_charge_that_was_paid_meanwhile_is_recorded_and_nothing_is_written_off(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     await books.credit(job, 10)
     [paid] = await books.ledger.deduct([Charge(job.customer_id, job.currency, 5, job.hold_id, job.id)])
@@ -210,7 +212,7 @@ async def test_a_charge_that_was_paid_meanwhile_is_recorded_and_nothing_is_writt
     assert await books.balance(job) == 9
 
 
-async def test_a_deduction_of_another_amount_keeps_the_job_as_it_is(books: Books) -> None:
+async def test_a_deduction_of_another_amount_keeps_the_job_as_it_is(books: WriteOffWorld) -> None:
     job = await books.unpaid()
     await books.ledger.deduct([Charge(job.customer_id, job.currency, 1, job.hold_id, job.id)])
     with pytest.raises(WriteOffRefused) as error:
@@ -219,7 +221,7 @@ async def test_a_deduction_of_another_amount_keeps_the_job_as_it_is(books: Books
     assert (await books.read(job.id)).billing_status is BillingStatus.DECLINED
 
 
-async def test_money_that_is_held_for_the_job_is_left_to_the_settler(books: Books) -> None:
+async def test_money_that_is_held_for_the_job_is_left_to_the_settler(books: WriteOffWorld) -> None:
     job = await books.read(await books.succeeded(hold_id=uuid7(), billing_status=BillingStatus.HELD))
     assert job.hold_id is not None
     await books.settler.round()
