@@ -4,16 +4,15 @@ The use of the repositories is recorded, statement by statement with its paramet
 plan.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
 from services.customers.rules.resources import API_KEYS, CUSTOMER_ID, CUSTOMERS
@@ -31,8 +30,6 @@ from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
-from services.kit.data.engine.prepared import Prepared, Row
-from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from services.kit.settings import DatabaseSettings
@@ -40,6 +37,7 @@ from services.wallets.rules.books import START
 from services.wallets.rules.entities import HoldState, Owner
 from services.wallets.rules.requests import Credit, Deduct, JobCharge, Refund, ReleaseHold, WriteOff
 from services.wallets.rules.resources import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
+from tests.integration.plans.recording import Recorded, collect_indexes
 from tests.support.jobs_examples import MINUTE, NOW, new_job
 from tests.support.jobs_work import JobsWork
 from tests.support.jobs_work import sql_work as jobs_work
@@ -150,90 +148,6 @@ BY_ID = (
 AUDIT = {"changes": {"ix_audit_log_created_at"}, "changes of one": {"ix_audit_log_entity_id"}}
 
 
-class RecordedTransactions(SqlTransactions):
-    """Tells of prepared statements, which SQLAlchemy does not see."""
-
-    def __init__(self, database: Database, note: Callable[[str, Any], None]) -> None:
-        super().__init__(database)
-        self._note = note
-
-    async def execute(self, prepared: Prepared, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        self._note(prepared.text, prepared.bound(parameters))
-        return await super().execute(prepared, parameters)
-
-
-class Recorded:
-    """A database whose statements are recorded, and the plans that it has for them."""
-
-    def __init__(self, url: str, database: Database) -> None:
-        self.transactions = RecordedTransactions(database, self._note)
-        self._url = url
-        self._statements: dict[str, list[tuple[str, Any]]] = {}
-        self._name = ""
-        engine = database._engine.sync_engine
-        event.listen(engine, "before_cursor_execute", self._record)
-
-    def _record(self, _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        # Of many rows that one statement is executed for the first will do.
-        self._note(statement, parameters[0] if isinstance(parameters, list) else parameters)
-
-    def _note(self, statement: str, parameters: Any) -> None:
-        self._statements[self._name].append((statement, parameters))
-
-    async def call(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do something in a transaction that is rolled back, and records its statements under a name."""
-        self._name = name
-        self._statements.setdefault(name, [])
-        async with self.transactions.begin() as transaction:
-            transaction.roll_back()
-            return await work()
-
-    def execute(self, statement: LiteralString) -> None:
-        """Execute a statement that is not recorded, and commit."""
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            connection.execute(statement)
-
-    def plans(self, name: str) -> list[dict[str, Any]]:
-        """The plans of the statements recorded under a name."""
-        with psycopg.connect(self._url) as connection:
-            return [
-                connection.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), parameters).fetchall()[0][0][0][
-                    "Plan"
-                ]
-                for statement, parameters in self._statements[name]
-            ]
-
-    def indexes(self) -> dict[str, set[str]]:
-        """The indexes that each recorded piece of work uses; a table read whole is in it as `all of TABLE`."""
-        found: dict[str, set[str]] = {}
-        with psycopg.connect(self._url) as connection:
-            for name, statements in self._statements.items():
-                found[name] = set()
-                for statement, parameters in statements:
-                    cursor = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-                    row = cursor.fetchone()
-                    assert row is not None
-                    _collect(row[0][0]["Plan"], found[name])
-        return found
-
-    def all_indexes(self) -> set[str]:
-        """The indexes of the database's tables."""
-        with psycopg.connect(self._url) as connection:
-            rows = connection.execute(
-                "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
-            ).fetchall()
-        return {name for (name,) in rows}
-
-
-def _collect(plan: dict[str, Any], found: set[str]) -> None:
-    if plan["Node Type"] == "Seq Scan":
-        found.add(f"all of {plan['Relation Name']}")
-    if "Index Name" in plan:
-        found.add(plan["Index Name"])
-    for part in plan.get("Plans", ()):
-        _collect(part, found)
-
-
 def _parts(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for part in plan.get("Plans", ()):
@@ -242,7 +156,7 @@ def _parts(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 async def record(fresh_database: Callable[[str], str]) -> AsyncIterator[Callable[[str, str], Recorded]]:
-    """Fill a service's database and records what is asked of it."""
+    """Fill a service's database and record its statements."""
     opened: list[Database] = []
 
     def make(service: str, rows: str) -> Recorded:
@@ -419,7 +333,7 @@ async def test_withheld_jobs_are_taken_by_their_keys_when_nearly_all_of_the_tabl
 def _read_of_jobs(plan: dict[str, Any]) -> set[str]:
     """The indexes by which a plan reads jobs; `all of jobs` if it reads them all."""
     found: set[str] = set()
-    _collect(plan, found)
+    collect_indexes(plan, found)
     return found & {"all of jobs", "pk_jobs", *(name for name in found if name.startswith("ix_jobs"))}
 
 
@@ -482,7 +396,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "refund": {"ix_wallet_transactions_refunds", key, *named},
         "at": {"pk_wallets", sequence},
         "states": {"pk_wallets", "ix_holds_active_wallet_id", sequence},
-        "lines": {sequence},
+        "chain": {sequence},
     }
     assert {name: used[name] for name in meant} == meant
     assert recorded.all_indexes() - set().union(*used.values()) <= RULES
