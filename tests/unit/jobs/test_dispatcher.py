@@ -372,7 +372,7 @@ async def test_what_other_processes_have_left_is_found_without_being_told(
     monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
     world = World()
     async with world.running():
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # some polls find nothing first
         [job] = await world.stored(1, withheld=True)
         await until(lambda: bool(world.lists.pushed))
     assert world.lists.pushed == [job.id]
