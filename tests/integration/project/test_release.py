@@ -63,7 +63,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(root / folder / "LICENSE", "Apache-2.0\n")
         write(root / folder / "code/__init__.py", "")
     write(root / "deploy/compose.yaml", "  image: innosystem:0.1.0\n")
-    write(root / "deploy/README.md", "FROM innosystem:0.1.0\n")
+    for page in ("deploy/README.md", "docs/handlers.md"):
+        write(root / page, "FROM innosystem:0.1.0\n")
     write(root / "CHANGELOG.md", CHANGELOG)
     write(root / ".gitignore", "dist/\n")
     write(root / "scripts/release.py", Path(script.__file__).read_text("utf-8"))
