@@ -94,6 +94,7 @@ def in_the_list(stack: Stack, customer_id: str) -> int:
     return int(row[0]) if row else MANY
 
 
+@pytest.mark.slow
 def test_ten_jobs_do_not_wait_for_slow_ones_that_a_list_was_filled_with_while_it_was_fast(
     busy: Stack, tmp_path: Path
 ) -> None:

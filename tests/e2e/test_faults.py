@@ -134,6 +134,7 @@ def test_while_redis_is_down_jobs_are_accepted_at_once_and_pushed_when_it_is_bac
     own_stack.processes["jobs"].logged("background_work_recovered", loop="pushing")
 
 
+@pytest.mark.slow
 def test_a_restarted_jobs_service_pushes_again_what_redis_has_lost(stack: Stack) -> None:
     stack.start(*SERVICES)
     customer_id, job_type = stack.paying_customer(), stack.job_type("echo")

@@ -61,6 +61,7 @@ def rows(stack: Stack, columns: str) -> dict[str, tuple[object, ...]]:
     return {job_id: tuple(values) for job_id, *values in found}
 
 
+@pytest.mark.slow
 def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without_an_attempt_lost(
     running: Stack, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_who_kills_its_runner_fails_alone_and_the_jobs_beside_it_succeed_without
     assert len(runners.started) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_eight_that_kill_take_two_runners_each_at_most_while_their_neighbours_crowd_the_processes_for_suspects(
     running: Stack, tmp_path: Path

@@ -40,6 +40,7 @@ def unserved(stack: Stack) -> dict[str, int]:
     return {", ".join(one.unserved_handlers): one.unserved for one in stats.queues if one.unserved}
 
 
+@pytest.mark.slow
 def test_in_a_rolling_upgrade_the_new_jobs_wait_for_the_new_runner_and_none_fails(running: Stack) -> None:
     customer_id = running.paying_customer()
     running.start_runner(OLD)

@@ -112,6 +112,7 @@ def test_jobs_of_0_1_0_were_never_run_again_and_have_killed_no_runner(databases:
     assert {(row["retry_count"], row["deaths"]) for row in all_rows(databases["jobs"])["jobs"]} == {(0, 0)}
 
 
+@pytest.mark.slow
 def test_the_services_of_now_work_on_with_what_0_1_0_has_left(
     databases: Mapping[str, str], redis_url: str, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Submissions while the customers service is unavailable: refused for that reason, and accepted when it is back."""
 
 import grpc
+import pytest
 
 from innosystem.client import error_from
 from innosystem.jobs.v1 import job_service_pb2 as pb
@@ -9,6 +10,7 @@ from tests.support.rpc.refusals import Refused, Stored, details
 from tests.support.until import until_sync
 
 
+@pytest.mark.slow
 def test_while_the_customers_service_is_away_only_known_jobs_are_answered(
     world: JobsStack, refused: Refused, stored: Stored, customers_server: CustomersServer
 ) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from grpc import aio
 
 from innosystem.client import connect
@@ -74,6 +75,7 @@ async def replicas(add: Any, servicer: Any, deadline_seconds: float) -> AsyncIte
         await server.stop(None)
 
 
+@pytest.mark.slow
 async def test_customers_are_found_although_one_replica_of_their_service_is_frozen() -> None:
     async with replicas(add_CustomerServiceServicer_to_server, Customers, 6.0) as channel:
         customers = GrpcCustomers(CustomerServiceStub(channel), 6.0)
@@ -85,6 +87,7 @@ async def test_customers_are_found_although_one_replica_of_their_service_is_froz
             assert time.monotonic() - began < 5.0
 
 
+@pytest.mark.slow
 async def test_holds_are_released_although_one_replica_of_the_ledger_is_frozen() -> None:
     async with replicas(add_WalletServiceServicer_to_server, Wallets, 6.0) as channel:
         wallets = GrpcWallets(WalletServiceStub(channel), lambda: datetime.now(UTC), deadline_seconds=6.0)

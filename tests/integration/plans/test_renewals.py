@@ -82,6 +82,7 @@ def updates(url: str, at_least: int) -> tuple[int, int]:
         assert time.monotonic() < limit, f"only {all_} updates"
 
 
+@pytest.mark.slow
 async def test_most_renewals_touch_no_index(jobs_url: str, opened: Callable[[str], JobsWork]) -> None:
     work = opened(jobs_url)
     ids, leases = await run(work, 200, 20)

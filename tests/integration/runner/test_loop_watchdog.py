@@ -40,6 +40,7 @@ def holds_the_lock(input):
 """
 
 
+@pytest.mark.slow
 async def test_who_blocks_the_loop_is_logged_with_the_stack_and_redis_is_not_blamed(
     world: RunnerStack, tmp_path: Path
 ) -> None:

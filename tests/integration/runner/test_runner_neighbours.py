@@ -89,6 +89,7 @@ async def test_a_claim_that_hangs_does_not_stop_the_runner(world: RunnerStack) -
     assert job.lease_id == claimed_as
 
 
+@pytest.mark.slow
 async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: RunnerStack) -> None:
     finish = asyncio.Event()
 
@@ -111,6 +112,7 @@ async def test_leases_beside_one_whose_row_is_locked_are_renewed(world: RunnerSt
         finish.set()
 
 
+@pytest.mark.slow
 async def test_a_replica_that_hangs_keeps_no_lease_from_being_renewed(world: RunnerStack) -> None:
     finish = asyncio.Event()
 

@@ -239,6 +239,7 @@ class LedgerMachine(RuleBasedStateMachine):
             request.page_token = page.next_page_token
 
 
+@pytest.mark.slow
 def test_the_service_answers_as_the_model_does(grpc_stub: WalletServiceStub) -> None:
     machine = type("Machine", (LedgerMachine,), {"stub": grpc_stub})
     # Making a failure smaller repeats it for minutes over gRPC, and the time limit would end the test without a word.

@@ -7,6 +7,7 @@ from time import monotonic
 from uuid import UUID
 
 import psycopg
+import pytest
 from uuid_utils.compat import uuid7
 
 from services.kit.errors import DomainError, RowLocked
@@ -65,6 +66,7 @@ class Times:
         return sorted(self.seconds)[len(self.seconds) * 99 // 100]
 
 
+@pytest.mark.slow
 async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_none_of_them_an_error(
     service: WalletsService, url: str
 ) -> None:

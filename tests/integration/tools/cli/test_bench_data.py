@@ -85,6 +85,7 @@ def databases_of(url: str) -> set[str]:
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database").fetchall()}
 
 
+@pytest.mark.slow
 def test_repositories_and_pools_are_measured_in_databases_that_are_dropped(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
