@@ -22,7 +22,7 @@ from innosystem.shared.redis_connections import connect as connect_redis
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.jobs.background.dispatcher import Dispatcher
 from services.jobs.background.expiry import Expiry
-from services.jobs.background.gauges import Gauges
+from services.jobs.background.gauges import BacklogGauges, Gauges
 from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.background.reconciler import Reconciler
 from services.jobs.background.rescuer import Rescuer
@@ -292,6 +292,7 @@ def background(
         Loop("reconciler", reconciler.round, every=reconcile_every, known=(QueueUnavailable,)),
         Loop("hold auditor", auditor.round, every=orphan_after / 20),
         Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
+        Loop("backlog", BacklogGauges(transactions, jobs, stores.known_types).round, every=_GAUGES_EVERY),
         Loop("unserved", use_cases.unserved.round, every=_UNSERVED_EVERY),
         Loop("retention", retention.round, every=_RETENTION_EVERY),
     ]

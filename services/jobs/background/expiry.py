@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.jobs.metrics import JOBS
+from services.jobs.metrics import JOBS, count_changed
 from services.jobs.rules.entities import JobStatus
 from services.jobs.rules.transitions.control import EXPIRED, removal
 from services.jobs.usecases.ports import Changes, JobRepository
@@ -35,7 +35,9 @@ class Expiry:
     async def _cancel(self, batch: Batch) -> None:
         async with self.transactions.begin():
             expired = batch.take(await self._jobs.lock_expired(batch.limit, batch.without))
-            await self._jobs.apply([removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired])
+            removals = [removal(job, JobStatus.CANCELLED, EXPIRED, _MESSAGE) for job in expired]
+            await self._jobs.apply(removals)
             if expired:
                 self.transactions.after_commit(lambda: self._changes.put([job.id for job in expired]))
+        count_changed({job.id: job for job in expired}, removals)
         JOBS.labels("expiry", "cancelled").inc(len(expired))

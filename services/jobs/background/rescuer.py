@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from services.jobs.metrics import JOBS
+from services.jobs.metrics import JOBS, count_changed
 from services.jobs.rules.entities import Job, Waiting
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.rescue import Rescue, rescued, short_losses
@@ -99,6 +99,7 @@ class Rescuer:
                 rescues=job.rescue_count,
                 deaths=job.deaths,
             )
+        count_changed({job.id: job for job in lost}, removals)
         JOBS.labels("rescuer", "rescued").inc(len(rescues))
         JOBS.labels("rescuer", "failed").inc(len(removals))
 

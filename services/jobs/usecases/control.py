@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from innosystem.shared.crash import crash_point
+from services.jobs.metrics import count_changed
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
@@ -158,5 +159,6 @@ class ControlService:
         changed = [key for key, job in now.items() if job.version != jobs[key].version]
         await self._jobs.audit([(jobs[key], now[key]) for key in changed])
         self.transactions.after_commit(lambda: self._changes.put(changed))
+        self.transactions.after_commit(lambda: count_changed(jobs, changes))
         named = [key for key in job_ids if key in jobs or key in refused or key not in locked]
         return [taken.get(key) or refused.get(key) or now.get(key) or JobNotFound(key) for key in named]

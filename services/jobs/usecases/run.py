@@ -13,6 +13,7 @@ from uuid import UUID
 import structlog
 
 from innosystem.shared.crash import crash_point
+from services.jobs.metrics import count_changed, count_claimed
 from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
 from services.jobs.rules.errors import JobNotFound, LeaseLost
 from services.jobs.rules.job_types import JobType
@@ -161,6 +162,7 @@ class RunService:
         claimed = await waiting_briefly(work) if claim.job_ids else Claimed((), ())
         self._unserved.claimed(claim, claimed)
         if claimed.jobs:
+            count_claimed(one.job for one in claimed.jobs)
             crash_point("jobs.claim.before_reply")
         for error in claimed.corrupt:
             log.error("jobs_left_waiting", reason=error.reason, error=error.message)
@@ -221,6 +223,7 @@ class RunService:
             waits = [end.run_at for end in chosen.values() if end.run_at is not None]
             if waits:
                 self.transactions.after_commit(lambda: self._queue.expect(min(waits)))
+        count_changed(jobs, chosen.values())
         crash_point("jobs.complete.before_reply")
         jobs.update({key: applied(jobs[key], end) for key, end in chosen.items()})
         return [

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from innosystem.shared.crash import crash_point
+from services.jobs.metrics import count_submitted
 from services.jobs.rules.entities import (
     BillingStatus,
     Job,
@@ -262,6 +263,7 @@ class SubmitService:
             # A job type was deleted since it was read: a repeated call fails with that reason.
             self._job_types.forget({one.submission.job_type for one in admitted})
             raise Conflict from error
+        count_submitted(created.values(), {one.kind.id: one.kind.name for one in admitted})
         crash_point("jobs.submit.before_push")
         return _results(admitted, outcomes, created, found, waited=wait)
 

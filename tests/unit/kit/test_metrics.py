@@ -9,8 +9,7 @@ import pytest
 import structlog
 from prometheus_client import Counter
 
-from services.kit.observability.metrics import metrics_endpoint
-from services.kit.settings import StartupError
+from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 
 REQUESTS = Counter("shop_requests", "A metric of a service.")
 
@@ -42,7 +41,7 @@ async def test_metrics_are_served_on_ipv6_as_well() -> None:
         try:
             async with metrics_endpoint("[::1]:0"):
                 assert "shop_requests_total" in read(lines[0]["address"])
-        except StartupError as error:
+        except EndpointError as error:
             pytest.skip(f"this machine has no IPv6: {error}")
 
 
@@ -65,7 +64,7 @@ async def test_nothing_is_served_without_an_address() -> None:
 async def test_an_address_in_use_is_a_startup_error_of_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(StartupError) as caught:
+        with pytest.raises(EndpointError) as caught:
             async with metrics_endpoint(address):
                 pytest.fail("it must not start")
     assert str(caught.value) == f"can't serve metrics on {address}: Address already in use"
@@ -75,7 +74,7 @@ async def test_an_address_in_use_is_a_startup_error_of_one_line() -> None:
     "address", ["9464", ":9464", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:99999", "no.invalid:0"]
 )
 async def test_an_address_that_is_none_is_a_startup_error_of_one_line(address: str) -> None:
-    with pytest.raises(StartupError) as caught:
+    with pytest.raises(EndpointError) as caught:
         async with metrics_endpoint(address):
             pytest.fail("it must not start")
     message = str(caught.value)

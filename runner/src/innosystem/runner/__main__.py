@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from innosystem.runner.errors import HandlerRegistrationError
@@ -25,6 +26,7 @@ from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings
 from innosystem.shared.log_lines import flush_all
+from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 
 log = structlog.get_logger()
 
@@ -76,7 +78,11 @@ def run(settings: RunnerSettings) -> int:
         except OSError as exc:
             sys.stderr.write(f"RUNNER_HEALTH_FILE: {exc}\n")
             return 2
-    return run_to_completion(_serve(settings, default_registry))
+    try:
+        return run_to_completion(_serve(settings, default_registry))
+    except EndpointError as exc:
+        sys.stderr.write(f"RUNNER_METRICS_LISTEN_ADDRESS: {exc}\n")
+        return 2
 
 
 async def _serve(settings: RunnerSettings, registry: Registry) -> int:
@@ -90,6 +96,9 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
             stop=runner.stop,
         )
         closing.enter_context(watch.watching())
+        REGISTRY.register(runner.metrics)
+        closing.callback(REGISTRY.unregister, runner.metrics)
+        await closing.enter_async_context(metrics_endpoint(settings.runner_metrics_listen_address))
         runner.queue.loop_was_blocked = watch.was_blocked
         # Everything loaded so far is permanent: keep the garbage collector from scanning it repeatedly.
         gc.collect()

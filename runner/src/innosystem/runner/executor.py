@@ -9,6 +9,7 @@ import structlog
 from innosystem.jobs.v1 import job_service_pb2, job_type_pb2
 from innosystem.runner.context import JobContext
 from innosystem.runner.logs import job_in_logs
+from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
@@ -88,14 +89,15 @@ class Executor:
         timeout = claimed.timeout.ToNanoseconds() / 1e9 or None
         stop = stop or StopSignal()
         job = JobContext.of(claimed, timeout, stop)
+        handler_id = claimed.processing_logic_id
         with job_in_logs(job):
             began = time.monotonic()
             try:
                 outcome = await self._run(claimed, job, timeout)
             except asyncio.CancelledError:
-                _log_dropped(stop.reason, time.monotonic() - began)
+                _note_dropped(handler_id, stop.reason, time.monotonic() - began)
                 raise
-            _log_outcome(outcome, stop.reason, time.monotonic() - began)
+            _note_outcome(handler_id, outcome, stop.reason, time.monotonic() - began)
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
@@ -137,16 +139,20 @@ def _type_name(number: int) -> str:
         return f"a processor type of number {number}"
 
 
-def _log_dropped(reason: StopReason | None, seconds: float) -> None:
+def _note_dropped(handler_id: str, reason: StopReason | None, seconds: float) -> None:
     if reason is not None:
+        RUN_SECONDS.labels(handler_id, DROPPED).observe(seconds)
         log.info("result_dropped", reason=reason.value, seconds=round(seconds, 6))
 
 
-def _log_outcome(outcome: Outcome, dropped: StopReason | None, seconds: float) -> None:
-    seconds = round(seconds, 6)
+def _note_outcome(handler_id: str, outcome: Outcome, dropped: StopReason | None, seconds: float) -> None:
+    """Log and count how a run has ended."""
     if dropped is not None:
-        _log_dropped(dropped, seconds)
-    elif isinstance(outcome, Snoozed):
+        _note_dropped(handler_id, dropped, seconds)
+        return
+    RUN_SECONDS.labels(handler_id, outcome_label(outcome)).observe(seconds)
+    seconds = round(seconds, 6)
+    if isinstance(outcome, Snoozed):
         log.info("job_snoozed", snooze_seconds=outcome.seconds, seconds=seconds)
     elif isinstance(outcome, Failed):
         log.warning(

@@ -145,6 +145,11 @@ class JobsInHand:
     def _claiming(self) -> int:
         return sum(not job.lease_id for job in self._running)
 
+    @property
+    def stuck(self) -> int:
+        """The number of slots held by handlers that still run although their runs have ended."""
+        return self._stuck
+
     def set_stuck(self, handlers: int) -> None:
         """Set the number of slots held by handlers that still run although their runs have ended."""
         self._stuck = handlers

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 import structlog
 
+from innosystem.runner.metrics import BLOCKED_SECONDS
 from innosystem.runner.stack_traces import thread_stack
 from innosystem.shared.log_lines import flush_all
 
@@ -139,6 +140,7 @@ class LoopWatchdog:
         if self._blocked_seconds < _NOTICED_SECONDS:
             return
         self._blocked_at = now
+        BLOCKED_SECONDS.inc(seconds)
         if not self._logged:
             self._logged = True
             log.warning("loop_blocked", **self._culprit())

@@ -12,6 +12,7 @@ from innosystem.client import InnosystemError
 from innosystem.runner.backoff import Backoff
 from innosystem.runner.batch_sender import BatchSender
 from innosystem.runner.in_hand import JobInHand, JobsInHand
+from innosystem.runner.metrics import UNREPORTED
 from innosystem.runner.service_client import CallFailed, HeldUp
 
 log = structlog.get_logger()
@@ -109,4 +110,5 @@ class ReportSender(BatchSender[JobInHand]):
     def drop(self, jobs: list[JobInHand], error: str) -> None:
         """Drop jobs that cannot be reported, and log their IDs."""
         self.abandon(jobs)
+        UNREPORTED.labels(self.name).inc(len(jobs))
         log.error("report_given_up", stage=self.name, job_ids=[job.job_id for job in jobs], error=error)

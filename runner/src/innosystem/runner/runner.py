@@ -19,6 +19,7 @@ from innosystem.runner.executor import Executor
 from innosystem.runner.handler_announcer import HandlerAnnouncer
 from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.lease_renewer import LeaseRenewer
+from innosystem.runner.metrics import InHandCollector
 from innosystem.runner.poll_watchdog import PollWatchdog
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
@@ -74,6 +75,7 @@ class Runner:
         self._parts: dict[str, asyncio.Task[None]] = {}
         self._slots = settings.runner_concurrency
         self._in_hand = JobsInHand(self._slots, executor.backpressure)
+        self.metrics = InHandCollector(self._in_hand, self._slots)
         executor.tasks_and_threads.stuck_changed = self._stuck
         jobs_service, wallets_service = ServiceClient("jobs"), ServiceClient("wallets")
         charge_seconds = settings.runner_charge_seconds

@@ -12,6 +12,7 @@ from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.completing import completion_of
 from innosystem.runner.executor import Executor
 from innosystem.runner.in_hand import JobInHand, JobsInHand
+from innosystem.runner.metrics import LOST_LEASES
 from innosystem.runner.outcome import Outcome, failed
 from innosystem.runner.process_slots import NotStarted
 from innosystem.runner.reporting import ReportSender
@@ -126,6 +127,8 @@ class Runs:
         if job.was_sent and reason is StopReason.LOST:
             # The lease may be lost because the server has the result: the response to the completion decides.
             return
+        if reason is StopReason.LOST:
+            LOST_LEASES.inc()
         log.warning(
             "job_cancelled" if reason is StopReason.CANCELLED else "lease_lost",
             job_id=job.job_id,

@@ -41,6 +41,7 @@ class RunnerSettings(BaseSettings):
             noticed failure, before it exits. A poll takes a second, and up to 20 if Redis does not respond.
         runner_health_file: A file to touch each second while the runner polls or is full, for a liveness probe; empty
             for no file.
+        runner_metrics_listen_address: `host:port` where Prometheus scrapes metrics over HTTP; empty for none.
         log_level: The least important level to log.
         log_format: `json`, or `console` for people.
     """
@@ -64,6 +65,7 @@ class RunnerSettings(BaseSettings):
     runner_drain_seconds: float = Field(default=25.0, ge=0)
     runner_watchdog_seconds: float = Field(default=60.0, ge=2)
     runner_health_file: str = ""
+    runner_metrics_listen_address: str = ""
     log_level: str = Field(default="INFO", pattern="^(?i:DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     log_format: LogFormat = "json"
 

@@ -1,12 +1,14 @@
-"""A log line for each call, and a request ID for all lines of the call and its outgoing calls."""
+"""A log line and metrics for each call, and a request ID for all lines of the call and its outgoing calls."""
 
 import asyncio
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import structlog
+from prometheus_client import Counter, Histogram
 from uuid_utils import uuid7
 
 from innosystem.client import request_id as request_id_variable
@@ -14,21 +16,33 @@ from services.kit.observability.caller import Caller, caller
 from services.kit.rpc.layers.call import Call, Context, ended_by
 
 REQUEST_ID_KEY = "x-request-id"
+# Names and labels as in the Prometheus middleware of other languages' gRPC servers.
+HANDLED = Counter(
+    "grpc_server_handled", "Calls that have ended, by status code.", ["grpc_service", "grpc_method", "grpc_code"]
+)
+HANDLING_SECONDS = Histogram(
+    "grpc_server_handling_seconds",
+    "How long calls took; not streams, which last as long as their readers want.",
+    ["grpc_service", "grpc_method"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
+)
 # Text that logs and headers can contain unchanged.
 _SANE = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
-def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
-    """Wrap a call in its log line.
+def logged(method: str, call: Call, *, quiet: bool = False, streams: bool = False) -> Call:
+    """Wrap a call in its log line and metrics.
 
     Args:
         method: The full name of the method: `/package.Service/Method`.
         call: The next layer.
-        quiet: Whether the line is for debugging only: probes call every second.
+        quiet: Whether the line is for debugging only: probes call every second, and are in no metrics.
+        streams: Whether the method streams its responses.
     """
     # Bound once: an unbound logger would be bound again for each line.
     log = structlog.get_logger(__name__).bind()
     write = log.debug if quiet else log.info
+    count = (lambda code, seconds: None) if quiet else _counting(method, streams=streams)
 
     async def logged_call(request: Any, context: Context) -> Any:
         request_id = _request_id(context)
@@ -49,10 +63,24 @@ def logged(method: str, call: Call, *, quiet: bool = False) -> Call:
             code = "OK"
             return response
         finally:
-            milliseconds = round((time.perf_counter() - begun) * 1000, 3)
-            write("call", code=code, duration_ms=milliseconds, peer=peer)
+            seconds = time.perf_counter() - begun
+            count(code, seconds)
+            write("call", code=code, duration_ms=round(seconds * 1000, 3), peer=peer)
 
     return logged_call
+
+
+def _counting(method: str, *, streams: bool) -> Callable[[str, float], None]:
+    """Return the function that counts the end of a call, by its code and duration."""
+    service, _, name = method.removeprefix("/").partition("/")
+    observe = None if streams else HANDLING_SECONDS.labels(service, name).observe
+
+    def count(code: str, seconds: float) -> None:
+        HANDLED.labels(service, name, code).inc()
+        if observe is not None:
+            observe(seconds)
+
+    return count
 
 
 def _request_id(context: Context) -> str:

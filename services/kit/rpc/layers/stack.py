@@ -63,7 +63,8 @@ class Layers:
         call = drained(limit(call, self.load), self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         # The layers parse the request themselves, so that they also handle bytes that are no request.
-        return _like(handler, logged(method, traced(method, reported(call))), None)
+        call = logged(method, traced(method, reported(call)), streams=handler.response_streaming)
+        return _like(handler, call, None)
 
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
         service, _, name = method.removeprefix("/").partition("/")

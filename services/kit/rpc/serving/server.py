@@ -17,9 +17,9 @@ import uvloop
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from services.kit.background import end
 from services.kit.observability.logs import configure
-from services.kit.observability.metrics import metrics_endpoint
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.policy import check_policies
 from services.kit.rpc.serving import reflection
@@ -218,7 +218,7 @@ def serve(
             if processes > 1:
                 sys.exit(asyncio.run(Supervisor(_module(main), server_settings, prefix, processes).run()))
         uvloop.run(main())
-    except StartupError as error:
+    except (StartupError, EndpointError) as error:
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
         sys.exit(STARTUP_ERROR_EXIT_STATUS)
     except KeyboardInterrupt:

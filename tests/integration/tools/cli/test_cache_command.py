@@ -10,10 +10,10 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY
 
+from innosystem.shared.metrics_endpoint import metrics_endpoint
 from services.kit.cache.cache import Cache
 from services.kit.cache.metrics import CacheCollector
 from services.kit.cache.strategy import Strategy
-from services.kit.observability.metrics import metrics_endpoint
 
 
 @pytest.fixture

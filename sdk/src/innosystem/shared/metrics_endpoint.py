@@ -9,9 +9,11 @@ from wsgiref.simple_server import WSGIServer
 import structlog
 from prometheus_client import start_http_server
 
-from services.kit.settings import StartupError
-
 log = structlog.get_logger(__name__)
+
+
+class EndpointError(Exception):
+    """Metrics cannot be served on the address; the message says why."""
 
 
 @asynccontextmanager
@@ -22,20 +24,20 @@ async def metrics_endpoint(address: str) -> AsyncIterator[None]:
         address: `host:port` (port 0 for a free one), or empty for no endpoint.
 
     Raises:
-        StartupError: If the address cannot be used.
+        EndpointError: If the address cannot be used.
     """
     if not address:
         yield
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise StartupError(f"can't serve metrics on {address}: an address is host:port")
+        raise EndpointError(f"can't serve metrics on {address}: an address is host:port")
     try:
         server, thread = start_http_server(int(port), host.removeprefix("[").removesuffix("]"))
     except OSError as error:
-        raise StartupError(f"can't serve metrics on {address}: {error.strerror or error}") from None
+        raise EndpointError(f"can't serve metrics on {address}: {error.strerror or error}") from None
     except OverflowError:
-        raise StartupError(f"can't serve metrics on {address}: the port is out of range") from None
+        raise EndpointError(f"can't serve metrics on {address}: the port is out of range") from None
     log.info("metrics", address=f"{host}:{server.server_port}")
     try:
         yield
