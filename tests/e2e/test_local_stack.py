@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -190,7 +191,9 @@ def test_settings_meant_for_other_servers_and_logs_do_not_keep_a_stack_from_star
     stack, _ = started(folder, tmp_path, LOG_LEVEL="WARNING", PGSERVICE="elsewhere", PGOPTIONS="-c search_path=nowhere")
     stack.terminate()
     _, said = stack.communicate(timeout=60)
-    assert (stack.returncode, said) == (0, "")
+    steps = ["PostgreSQL", "Redis", "migrations", *SERVICES, "runner-1", "examples"]
+    assert (stack.returncode, re.findall(r"^(\S+) +\d+\.\d s$", said, re.MULTILINE)) == (0, steps)
+    assert len(said.splitlines()) == len(steps)
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -201,6 +204,19 @@ def test_a_second_stack_in_the_same_folder_is_refused(folder: Path, tmp_path: Pa
     assert f"a stack is running in {folder}" in said
     stack.terminate()
     assert ended(stack) == 0
+
+
+def test_a_port_that_is_taken_is_named_with_its_user_before_anything_starts(folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stack = command("up", "--folder", folder, "--jobs-port", str(port), cwd=tmp_path)
+        _, said = stack.communicate(timeout=60)
+    assert stack.returncode == 1
+    assert f"port {port}, meant for jobs, is used by process {os.getpid()} (" in said
+    assert "--jobs-port 0" in said
+    assert not (folder / "postgres").exists()
 
 
 def test_a_service_that_dies_ends_the_stack_with_its_name_and_log(folder: Path, tmp_path: Path) -> None:

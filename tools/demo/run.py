@@ -108,7 +108,7 @@ async def run(stack: Stack, jobs: int | None, show_progress: ShowProgress) -> De
         show_progress: Shows how many jobs are submitted and settled.
     """
     files = source_files(jobs)
-    print(f"Starting PostgreSQL, Redis, three services and a runner for {len(files)} jobs ...", flush=True)
+    print(f"Starting a platform for {len(files)} jobs:", flush=True)
     async with stack, Innosystem(**stack.addresses) as platform, asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(stack.watch())
         result = await _work(platform, files, show_progress)

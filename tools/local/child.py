@@ -1,21 +1,28 @@
 """A process of the local stack: its start, its log and its end."""
 
 import asyncio
-import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tools.errors import CommandError
+from tools.local.log_text import indented, parse, serious
 
 # As in the image: the malloc of glibc otherwise keeps a separate arena for each of gRPC's threads.
 _MALLOC = {"MALLOC_ARENA_MAX": "2"}
 _READY_SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.05
-_TAIL_LINES = 15
+_ERROR_LINES = 15
+_TAIL_LINES = 5
+_TAIL_BYTES = 256 * 1024
+_LOG_BYTES_MAX = 20 * 1024 * 1024
+# One line for each call; they say nothing about why a process has ended.
+_ACCESS_EVENTS = frozenset({"call"})
 
 
 class StackError(CommandError):
@@ -30,7 +37,7 @@ class Child:
         module: The module that `python -m` runs.
         arguments: Its command line.
         environment: The complete environment, except for the number of malloc's arenas.
-        log: The file for the output; every start truncates it.
+        log: The file for the output. Each start adds to it, after a line that marks the start.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class Child:
         self._command = [sys.executable, "-m", "tools.local.die_with_parent", str(os.getpid()), module, *arguments]
         self._environment = environment
         self._log = log
+        self._begin = 0
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -49,7 +57,11 @@ class Child:
 
     async def start(self) -> None:
         """Start the process."""
-        with self._log.open("wb") as log:
+        self.bound_log()
+        with self._log.open("ab") as log:
+            log.write(f"---- {self.name} starts at {datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} ----\n".encode())
+            log.flush()
+            self._begin = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -96,21 +108,45 @@ class Child:
             self.send(signal.SIGKILL)
             await self.wait()
 
+    def bound_log(self) -> None:
+        """Move the log to a second file, whose name ends in `.1`, if it has become large. A few lines may get lost."""
+        if self._log.exists() and self._log.stat().st_size > _LOG_BYTES_MAX:
+            # Not renamed: the process keeps the file open, and appends to it.
+            shutil.copyfile(self._log, f"{self._log}.1")
+            os.truncate(self._log, 0)
+            self._begin = 0
+
     def ended(self) -> StackError:
         """Return the error for a process that has ended unexpectedly."""
         status = self._process.returncode if self._process else None
-        return StackError(f"{self.name} ended with exit status {status}{self.tail()}")
+        return StackError(f"{self.name} ended with exit status {_status(status)}{self.tail()}")
 
     def tail(self) -> str:
-        """Return the end of the log, for messages."""
-        lines = self._log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-        return f"; the end of {self._log}:\n" + "\n".join(f"  {line}" for line in lines)
+        """Return the last errors in the log since the start, or its end if there are none, for messages."""
+        lines = self._output(_TAIL_BYTES).splitlines()
+        if errors := serious(lines)[-_ERROR_LINES:]:
+            return f"; its last errors in {self._log}:\n{indented(errors)}"
+        fields = [(line, parse(line) or {}) for line in lines]
+        last = [line for line, each in fields if each.get("event") not in _ACCESS_EVENTS][-_TAIL_LINES:]
+        return f"; the end of {self._log}, which has no errors:\n{indented(last)}"
+
+    def _output(self, bytes_max: int | None = None) -> str:
+        """Return what the process has written since its start, or the last bytes of that."""
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(self._begin if bytes_max is None else max(self._begin, size - bytes_max))
+            return log.read().decode(errors="replace")
 
     def _find(self, event: str) -> dict[str, Any] | None:
         # The last line may be half written.
-        complete = self._log.read_text(errors="replace").rpartition("\n")[0]
-        for line in complete.splitlines():
-            if f'"event":"{event}"' in line:
-                found: dict[str, Any] = json.loads(line)
-                return found
+        for line in self._output().rpartition("\n")[0].splitlines():
+            if (fields := parse(line)) is not None and fields["event"] == event:
+                return fields
         return None
+
+
+def _status(status: int | None) -> str:
+    """Return an exit status with the name of the signal that it stands for."""
+    if status is None or status >= 0:
+        return str(status)
+    return f"{status} ({signal.Signals(-status).name})"

@@ -19,7 +19,9 @@ from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 from tools.local.embedded.errors import with_log
 from tools.local.environment import database_variable, drop_libpq_variables, environment, owner_variable
 from tools.local.migrations import migrations
+from tools.local.ports import is_free, listener
 from tools.local.readiness import until_serving
+from tools.local.steps import ShowStep, no_steps
 from tools.local.stopping import run_to_completion
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Stack:
         runners: How many runners to start.
         handlers: The modules with the runners' handlers.
         settings: The environment of the processes; by default that of this one, and .env.
+        step: Shows the steps of the start.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Stack:
         runners: int = 1,
         handlers: Sequence[str] = HANDLERS,
         settings: Mapping[str, str] | None = None,
+        step: ShowStep = no_steps,
     ) -> None:
         self.addresses: dict[str, str] = {}
         self.children: list[Child] = []
@@ -60,6 +64,7 @@ class Stack:
         self._runners = runners
         self._handlers = handlers
         self._settings = dict(environment() if settings is None else settings)
+        self._step = step
         self._servers: dict[str, EmbeddedPostgres | EmbeddedRedis] = {}
         self._opened = AsyncExitStack()
 
@@ -102,6 +107,8 @@ class Stack:
     async def _watch_servers(self) -> None:
         """Poll PostgreSQL and Redis: they are no children of this process, so it receives no signal at their end."""
         while True:
+            for child in self.children:
+                child.bound_log()
             for name, server in self._servers.items():
                 if not server.running:
                     raise with_log(f"{name} ended", self._folder / f"{name}.log")
@@ -110,14 +117,40 @@ class Stack:
     async def _start(self) -> None:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
-        for step in (self._start_databases, self._start_redis, self._migrate):
-            await run_to_completion(asyncio.to_thread(step))
+        # Until this stack has started, nobody is to use the addresses of the one before.
+        self.settings_file.unlink(missing_ok=True)
+        self._require_free_ports()
+        for name, start, waits_for in (
+            (
+                "PostgreSQL",
+                self._start_databases,
+                f"for PostgreSQL to accept connections ({self._folder}/postgres.log)",
+            ),
+            ("Redis", self._start_redis, f"for Redis to respond ({self._folder}/redis.log)"),
+            ("migrations", self._migrate, "for the databases' schemas"),
+        ):
+            with self._step(name, waits_for):
+                await run_to_completion(asyncio.to_thread(start))
         for service in SERVICES:
-            await self._start_service(service)
-        for number in range(1, self._runners + 1):
-            child = await self._start_child(f"runner-{number}", "innosystem.runner", "--handlers", *self._handlers)
-            await child.wait_for_event("runner_ready")
+            with self._step(service, f"for it to serve ({self._log(service)})"):
+                await self._start_service(service)
+        for name in [f"runner-{number}" for number in range(1, self._runners + 1)]:
+            with self._step(name, f"for it to be ready ({self._log(name)})"):
+                child = await self._start_child(name, "innosystem.runner", "--handlers", *self._handlers)
+                await child.wait_for_event("runner_ready")
         self._write_settings()
+
+    def _require_free_ports(self) -> None:
+        """Refuse to start if a port is taken, before anything is started."""
+        for service, port in self._ports.items():
+            if port and not is_free(port):
+                raise StackError(
+                    f"port {port}, meant for {service}, is used by {listener(port)}: end it, or have a free port "
+                    f"with --{service}-port 0"
+                )
+
+    def _log(self, name: str) -> Path:
+        return self._folder / "logs" / f"{name}.log"
 
     def _write_settings(self) -> None:
         """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
@@ -186,13 +219,12 @@ class Stack:
             raise StackError(f"{child.name} ended while it was starting{child.tail()}") from error
 
     async def _start_child(self, name: str, module: str, *arguments: str) -> Child:
-        log = self._folder / "logs" / f"{name}.log"
         # The stack reads the progress of a process from its log, which takes the level INFO.
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
         # Only migrations connect as the owners of the databases.
         given = {key: value for key, value in self._settings.items() if key not in map(owner_variable, SERVICES)}
-        child = Child(name, module, arguments, {**given, **settings}, log)
+        child = Child(name, module, arguments, {**given, **settings}, self._log(name))
         # Stopped in reverse order: runners first, then the services that take their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()

@@ -17,6 +17,7 @@ from tools.demo.seed import CURRENCY
 from tools.demo.work import PRICE_CENTS, ComplexModule
 from tools.errors import CommandError
 from tools.local.stack import Stack
+from tools.local.steps import Steps
 from tools.local.stopping import until_stopped
 
 _LINES_A_RUN = 5
@@ -41,7 +42,7 @@ async def demo(
     if json is not None and not json.parent.is_dir():
         raise CommandError(f"{json}: the folder {json.parent} does not exist")
     with demo_folder(folder) as used, demo_settings() as settings:
-        result = await until_stopped(run(Stack(used, settings=settings), jobs, _progress))
+        result = await until_stopped(run(Stack(used, settings=settings, step=Steps()), jobs, _progress))
     _print(result)
     if json is not None:
         _write(json, result.summary())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,13 +15,15 @@ from tools.cli.commands.migrate import planned
 from tools.cli.confirmation import Yes, confirmed
 from tools.cli.money import WHOLE
 from tools.cli.options import Json
-from tools.demo.seed import SOURCE_STATS, HasOtherCustomers, Seeded, seed
+from tools.cli.programs import innosystem, typed
+from tools.demo.seed import HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
 from tools.local.stack import HANDLERS, Stack
+from tools.local.steps import Steps
 from tools.local.stopping import until_stopped
 
 _FOLDER = Path(".innosystem")
-_NO_EXAMPLES = ("", "No examples were created: these databases have other customers.")
+_NO_EXAMPLES = "No examples were created: these databases have other customers."
 _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 
 
@@ -44,9 +47,11 @@ async def up(
     if (plan := await asyncio.to_thread(_planned)) and not confirmed(plan, yes=yes, dry_run=False):
         return 1
     ports = {"customers": customers_port, "wallets": wallets_port, "jobs": jobs_port}
-    stack = Stack(folder, ports=ports, runners=runners, handlers=[*HANDLERS, *(handlers or ())])
+    steps = Steps()
+    modules = [*HANDLERS, *(handlers or ())]
+    stack = Stack(folder, ports=ports, runners=runners, handlers=modules, step=steps)
     try:
-        await until_stopped(_stay(stack, as_json=as_json))
+        await until_stopped(_stay(stack, steps, modules, as_json=as_json))
     except KeyboardInterrupt:
         if not as_json:
             print("Stopped. The data is kept for the next start.")
@@ -59,55 +64,49 @@ def _planned() -> Sequence[str]:
     return planned([service for service in SERVICES if database_variable(service) in given])
 
 
-async def _stay(stack: Stack, *, as_json: bool) -> None:
+async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json: bool) -> None:
     async with stack:
-        async with Innosystem(**stack.addresses) as platform:
-            seeded = await _seeded(platform)
+        with steps("examples", "for the services to create example customers"):
+            async with Innosystem(**stack.addresses) as platform:
+                has_examples = await _seeded(platform)
         if as_json:
             print(json.dumps(stack.addresses), flush=True)
         else:
-            print("\n".join(_greeting(stack, seeded)), flush=True)
+            print("\n".join(_greeting(stack, handlers, has_examples=has_examples)), flush=True)
         await stack.watch()
 
 
-async def _seeded(platform: Innosystem) -> Seeded | None:
-    """Create the examples, unless the databases have other customers."""
+async def _seeded(platform: Innosystem) -> bool:
+    """Create the examples and return True, unless the databases have other customers."""
     try:
-        return await seed(platform)
+        await seed(platform)
     except HasOtherCustomers:
-        return None
+        return False
+    return True
 
 
-def _greeting(stack: Stack, seeded: Seeded | None) -> Sequence[str]:
+def _greeting(stack: Stack, handlers: Sequence[str], *, has_examples: bool) -> Sequence[str]:
+    command = innosystem()
+    runners = [child.name for child in stack.children if child.name not in stack.addresses]
     return [
-        *(f"{name:<10} {address}" for name, address in stack.addresses.items()),
-        *(f"{child.name:<10} running" for child in stack.children if child.name not in stack.addresses),
-        *(_examples(stack.addresses["jobs"], seeded) if seeded else _NO_EXAMPLES),
         "",
-        f"For other processes, such as a runner in another terminal: set -a; . {stack.settings_file}; set +a",
+        *(f"{name:<12} serves gRPC at {address}" for name, address in stack.addresses.items()),
+        *(f"{name:<12} runs the handlers of {', '.join(handlers)}" for name in runners),
+        *([] if has_examples else ["", _NO_EXAMPLES]),
+        "",
+        "Try in another terminal:",
+        f"  {command} status",
+        f"  {command} jobs list",
+        f"  {command} dev my_handlers.py       # your own handlers on this stack",
+        *_grpcurl(stack.addresses["jobs"]),
+        "",
+        f"Own handlers in this terminal: {command} up --handlers my_handlers",
+        f"For other programs: set -a; . {shlex.quote(str(stack.settings_file))}; set +a",
         "Ctrl-C stops everything; the data stays.",
     ]
 
 
-def _examples(jobs: str, seeded: Seeded) -> Sequence[str]:
-    request = json.dumps(
-        {
-            "job_id": "01990000-0000-7000-8000-000000000001",
-            "customer_id": seeded.customers[0].customer.id,
-            "job_type": SOURCE_STATS,
-            "input_json": json.dumps({"path": "hello.py", "source": "print(1)\n"}),
-        }
-    )
-    return [
-        *(
-            f"API key of {one.customer.name}, shown only this once: {one.api_key}"
-            for one in seeded.customers
-            if one.api_key
-        ),
-        "",
-        "Try:",
-        f"  grpcurl -plaintext {jobs} list",
-        f"  grpcurl -plaintext -d '{request}' {jobs} innosystem.jobs.v1.JobService/CreateJob",
-        f'  grpcurl -plaintext -d \'{{"job_id": "01990000-0000-7000-8000-000000000001"}}\' {jobs}'
-        " innosystem.jobs.v1.JobService/GetJob",
-    ]
+def _grpcurl(jobs: str) -> Sequence[str]:
+    """Return a call with grpcurl, if it is installed."""
+    grpcurl = typed("grpcurl")
+    return [f"  {grpcurl} -plaintext {jobs} list"] if grpcurl else []
