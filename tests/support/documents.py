@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^(```+)([a-z]*)[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(```+)([a-z]*)([^\n]*)\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _ASSIGNMENT = re.compile(r"^[A-Z][A-Z0-9_]*=")
@@ -27,10 +27,15 @@ def tracked() -> tuple[str, ...]:
 
 
 class Block(NamedTuple):
-    """A fenced block."""
+    """A fenced block.
+
+    Attributes:
+        runs: Whether the page says that its block is run: the word `run` follows the language.
+    """
 
     language: str
     body: str
+    runs: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Document:
     @cached_property
     def blocks(self) -> list[Block]:
         """The fenced blocks."""
-        return [Block(language, body) for _, language, body in _BLOCK.findall(self.text)]
+        return [Block(language, body, "run" in words.split()) for _, language, words, body in _BLOCK.findall(self.text)]
 
     @cached_property
     def prose(self) -> str:

@@ -211,7 +211,7 @@ def _wrong_arguments(words: list[str]) -> Iterator[str]:
 def capitals(page: Document) -> Iterator[str]:
     """Setting, error reasons and values of enums."""
     text = re.sub(r"https?://\S+", "", page.prose) + "".join(
-        body for language, body in page.blocks if language == "yaml"
+        block.body for block in page.blocks if block.language == "yaml"
     )
     for word in sorted(set(re.findall(r"(?<![\w.])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w*])", text))):
         if FOREIGN.fullmatch(word) or word in settings():

@@ -1,0 +1,117 @@
+"""The sessions and programs that a page says are run: ```` ```console run ````, as a reader would type them.
+
+A page is one session: its blocks are run in their order, in one folder, beside a fresh local stack. A Python block that
+begins with the name of a file is that file, any other is a program.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import PROJECT
+from tests.e2e.test_local_stack import children, ended, started
+from tests.support.documents import Block, Document, pages
+from tests.support.sessions import Step, steps
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+PAGES = [page for page in pages() if any(block.runs for block in page.blocks)]
+_DEFAULT_PORTS = {"50051": "customers", "50052": "wallets", "50053": "jobs"}
+_SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_", "INNOSYSTEM_", "LOG_")
+
+
+class Session:
+    """A shell in a folder, beside a stack.
+
+    Args:
+        folder: The working directory.
+        addresses: The addresses of the stack's services, which take the place of the default ones.
+    """
+
+    def __init__(self, folder: Path, addresses: dict[str, str]) -> None:
+        self._folder = folder
+        self._addresses = addresses
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        self._environment = {
+            **environment,
+            "PATH": path,
+            "HOME": str(folder),
+            "PYTHONPATH": str(PROJECT),
+            "COLUMNS": "120",
+        }
+        for service, address in addresses.items():
+            self._environment[f"{service.upper()}_ADDRESS"] = address
+        self._background: list[subprocess.Popen[str]] = []
+
+    def run(self, step: Step) -> str:
+        """Run a command; return how what it printed differs from what is shown, if anything is.
+
+        A command for which nothing is shown must succeed. One that ends with `&` keeps running.
+        """
+        command = re.sub(r"localhost:(5005[123])", lambda port: self._addresses[_DEFAULT_PORTS[port[1]]], step.command)
+        keeps_running = command.endswith("&")
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command.removesuffix('&')}" if keeps_running else command],
+            cwd=self._folder,
+            env=self._environment,
+            stdout=subprocess.DEVNULL if keeps_running else subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if keeps_running:
+            self._background.append(process)
+            return ""
+        printed, _ = process.communicate(timeout=120)
+        difference = step.differs(printed) if step.output else "" if process.returncode == 0 else "(success)"
+        return difference and f"$ {step.command}\nshown, and not printed: {difference}\nprinted:\n{printed}"
+
+    def steps(self, block: Block) -> Iterator[Step]:
+        """Return the commands of a block. One of Python is written to a file first, and run if it is a program."""
+        if block.language != "python":
+            yield from steps(block.body)
+            return
+        named = re.match(r"# (\w+\.py)\n", block.body)
+        name = named[1] if named else "program.py"
+        (self._folder / name).write_text(block.body, encoding="utf-8")
+        if not named:
+            yield Step(f"python {name}", ())
+
+    def close(self) -> None:
+        """End what goes on."""
+        for process in self._background:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    """A shell beside a new local stack."""
+    stack_folder, folder = tmp_path / "data", tmp_path / "work"
+    folder.mkdir()
+    try:
+        stack, addresses = started(stack_folder, tmp_path)
+        session = Session(folder, addresses)
+        yield session
+        session.close()
+        stack.send_signal(signal.SIGINT)
+        ended(stack)
+    finally:
+        for process in children(stack_folder):
+            process.kill()
+        EmbeddedPostgres(stack_folder).stop(mode="immediate")
+        EmbeddedRedis(stack_folder).stop()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_s_sessions_print_what_it_shows(page: Document, session: Session) -> None:
+    every = (step for block in page.blocks if block.runs for step in session.steps(block))
+    differences = [difference for step in every if (difference := session.run(step))]
+    assert not differences, "\n\n".join(differences)
