@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import psycopg
@@ -96,6 +97,24 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         process.kill()
     EmbeddedPostgres(made).stop(mode="immediate")
     EmbeddedRedis(made).stop()
+
+
+def test_each_process_of_the_stack_serves_metrics_and_a_command_reads_them_without_further_ado(
+    folder: Path, tmp_path: Path
+) -> None:
+    stack, _ = started(folder, tmp_path)
+    settings = {name: str(value) for name, value in dotenv_values(folder / "stack.env").items()}
+
+    for service in SERVICES:
+        with urlopen(f"http://{settings[f'{service.upper()}_METRICS_ADDRESS']}/metrics", timeout=10) as response:
+            assert "grpc_server_handled_total" in response.read().decode()
+    [line] = [line for line in (folder / "logs" / "runner-1.log").read_text().splitlines() if '"metrics"' in line]
+    with urlopen(f"http://{json.loads(line)['address']}/metrics", timeout=10) as response:
+        assert "innosystem_runner_slots 32.0" in response.read().decode()
+    assert "jobs.job_types" in ran(tmp_path, settings, "cache", "stats")
+
+    stack.send_signal(signal.SIGINT)
+    assert ended(stack) == 0
 
 
 def test_ctrl_c_stops_all_of_the_stack_and_its_data_is_there_at_the_next_start(folder: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HANDLERS = ("innosystem.runner.examples.source_stats",)
 
+_FREE_PORT = "127.0.0.1:0"
 _SERVING_SECONDS_MAX = 30.0
 _STOP_SECONDS_MAX = 30.0
 _WATCH_SECONDS = 0.5
@@ -44,6 +45,10 @@ class Stack:
         handlers: The modules with the runners' handlers.
         settings: The environment of the processes; by default that of this one, and .env.
         step: Shows the steps of the start.
+
+    Attributes:
+        addresses: Where the services serve, by name, once the stack has started.
+        metrics: Where services and runners serve their metrics, by name.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class Stack:
         step: ShowStep = no_steps,
     ) -> None:
         self.addresses: dict[str, str] = {}
+        self.metrics: dict[str, str] = {}
         self.children: list[Child] = []
         self._folder = folder.resolve()
         self.settings_file = self._folder / "stack.env"
@@ -136,8 +142,11 @@ class Stack:
                 await self._start_service(service)
         for name in [f"runner-{number}" for number in range(1, self._runners + 1)]:
             with self._step(name, f"for it to be ready ({self._log(name)})"):
+                # Runners with one address could not start beside each other.
+                self._settings["RUNNER_METRICS_LISTEN_ADDRESS"] = _FREE_PORT
                 child = await self._start_child(name, "innosystem.runner", "--handlers", *self._handlers)
                 await child.wait_for_event("runner_ready")
+                self.metrics[name] = str((await child.wait_for_event("metrics"))["address"])
         self._write_settings()
 
     def _require_free_ports(self) -> None:
@@ -155,6 +164,7 @@ class Stack:
     def _write_settings(self) -> None:
         """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
+        names += [f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES]
         names += [name for name in map(owner_variable, SERVICES) if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
         self.settings_file.touch(mode=0o600)
@@ -202,11 +212,15 @@ class Stack:
             migrations(service, url, self._settings).up()
 
     async def _start_service(self, service: str) -> None:
-        self._settings[f"{service.upper()}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
+        prefix = service.upper()
+        self._settings[f"{prefix}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
+        self._settings.setdefault(f"{prefix}_METRICS_LISTEN_ADDRESS", _FREE_PORT)
         child = await self._start_child(service, f"services.{service}")
         address = str((await child.wait_for_event("serving"))["address"])
         await self._wait_until_serving(child, address)
-        self.addresses[service] = self._settings[f"{service.upper()}_ADDRESS"] = address
+        self.addresses[service] = self._settings[f"{prefix}_ADDRESS"] = address
+        metrics = str((await child.wait_for_event("metrics"))["address"])
+        self.metrics[service] = self._settings[f"{prefix}_METRICS_ADDRESS"] = metrics
 
     async def _wait_until_serving(self, child: Child, address: str) -> None:
         import grpc

@@ -90,7 +90,10 @@ def _greeting(stack: Stack, handlers: Sequence[str], *, has_examples: bool) -> S
     runners = [child.name for child in stack.children if child.name not in stack.addresses]
     return [
         "",
-        *(f"{name:<12} serves gRPC at {address}" for name, address in stack.addresses.items()),
+        *(
+            f"{name:<12} serves gRPC at {address}, metrics at {stack.metrics[name]}"
+            for name, address in stack.addresses.items()
+        ),
         *(f"{name:<12} runs the handlers of {', '.join(handlers)}" for name in runners),
         *([] if has_examples else ["", _NO_EXAMPLES]),
         "",
