@@ -90,7 +90,7 @@ async def whole_id(client: "Innosystem", listed: Listed, text: str) -> str:
         raise CommandError(f"{text!r} is no ID of a {listed.one}: give a UUID, or the start of one")
     if _UUID.fullmatch(start):
         return start
-    # A page of a list in another order could have to pass by all entries.
+    # In this order, the primary key has the page side by side.
     request = listed.request(filter=f'id = "{start}*"', order_by="id", page_size=_SHOWN + 1)
     found = [entry.id for entry in getattr(await listed.call(client)(request), listed.field)]
     if not found:

@@ -1,5 +1,6 @@
 """The starts of IDs, against real services."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -56,13 +57,18 @@ def test_an_unknown_start_is_said(jobs: list[str], innosystem: Run) -> None:
     assert innosystem("jobs", "show", unknown).stderr == f"innosystem: no job has an ID that starts with {unknown}\n"
 
 
-async def test_everything_with_an_id_is_found_by_its_start(client: Innosystem, jobs: list[str], found: Found) -> None:
+def test_everything_with_an_id_is_found_by_its_start(jobs: list[str], found: Found) -> None:
     wallet = found("wallets", "show", "--customer-id", ADA)["wallet"]["id"]
     hold = found("jobs", "show", jobs[0])["hold_id"]
     job_type = found("job-types", "show", "python.source-stats")["id"]
-    for listed, whole in ((CUSTOMER, ADA), (WALLET, wallet), (HOLD, hold), (JOB_TYPE, job_type)):
-        assert await whole_id(client, listed, whole[:-1]) == whole
-    assert await whole_ids(client, JOB, [jobs[2][:14], jobs[0]]) == [jobs[2], jobs[0]]
+    whole = {CUSTOMER: ADA, WALLET: wallet, HOLD: hold, JOB_TYPE: job_type}
+
+    async def resolve() -> tuple[list[str], list[str]]:
+        async with platform() as client:
+            several = await whole_ids(client, JOB, [jobs[2][:14], jobs[0]])
+            return [await whole_id(client, listed, one[:-1]) for listed, one in whole.items()], several
+
+    assert asyncio.run(resolve()) == (list(whole.values()), [jobs[2], jobs[0]])
 
 
 async def test_a_whole_id_costs_no_call(client: Innosystem) -> None:
