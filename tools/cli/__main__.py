@@ -115,7 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), _BAD_ARGUMENTS)
     except CycloptsError as error:
-        return _fail(str(error), _BAD_ARGUMENTS)
+        from tools.cli.usage import describe_usage
+
+        return _fail(describe_usage(error), _BAD_ARGUMENTS)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
