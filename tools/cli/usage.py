@@ -1,4 +1,4 @@
-"""Wrong command lines in one line: what is wrong, all of it at once, and whose help helps."""
+"""Wrong command lines in one line: everything that is wrong, and whose help helps."""
 
 import difflib
 from collections.abc import Iterator, Sequence
