@@ -180,6 +180,16 @@ def test_addresses_come_from_the_environment_then_the_file_then_the_local_stack(
     assert "LOG_LEVEL" not in environment()
 
 
+def test_a_misspelt_setting_is_named_on_standard_error_and_the_command_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_DATABSE_URL", "postgresql://me:hunter2@db/jobs")
+    assert command.main(["migrate", "up", "jobs"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "innosystem: JOBS_DATABSE_URL is not a setting: did you mean JOBS_DATABASE_URL?"
+    )
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys; from tools.cli.__main__ import main; status = main(['--help']); "
