@@ -58,10 +58,12 @@ def test_an_unknown_start_is_said(jobs: list[str], innosystem: Run) -> None:
 
 
 def test_everything_with_an_id_is_found_by_its_start(jobs: list[str], found: Found) -> None:
-    wallet = found("wallets", "show", "--customer-id", ADA)["wallet"]["id"]
     hold = found("jobs", "show", jobs[0])["hold_id"]
     job_type = found("job-types", "show", "python.source-stats")["id"]
-    whole = {CUSTOMER: ADA, WALLET: wallet, HOLD: hold, JOB_TYPE: job_type}
+    # Those of the examples differ only in their last digits.
+    customer = found("customers", "create", "--name", "Ivy", "--email", f"{uuid4()}@example.com")["customer"]["id"]
+    wallet = found("wallets", "create", "--customer-id", customer)["id"]
+    whole = {CUSTOMER: customer, WALLET: wallet, HOLD: hold, JOB_TYPE: job_type}
 
     async def resolve() -> tuple[list[str], list[str]]:
         async with platform() as client:
