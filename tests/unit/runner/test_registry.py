@@ -71,7 +71,7 @@ def test_registering_an_id_twice_names_both_functions() -> None:
     handlers = Registry()
     handlers.add("twice", function)
 
-    with pytest.raises(HandlerRegistrationError, match=r"twice.*\.function and as .*\.coroutine"):
+    with pytest.raises(HandlerRegistrationError, match=r"twice.*\.function .*\d\) and as .*\.coroutine"):
         handlers.add("twice", coroutine)
 
 
@@ -99,19 +99,6 @@ def test_a_module_in_the_current_directory_is_found(tmp_path: Path, monkeypatch:
     Registry().load(["here_of_a_test"])
 
     assert "here_of_a_test" in sys.modules
-
-
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [("1 / 0", "ZeroDivisionError"), ("import no_such_module_at_all", "no_such_module_at_all")],
-)
-def test_a_module_that_can_not_be_loaded_is_named_with_its_error(
-    module_folder: Path, source: str, message: str
-) -> None:
-    (module_folder / "broken_of_a_test.py").write_text(source)
-
-    with pytest.raises(HandlerRegistrationError, match=f"broken_of_a_test.*{message}"):
-        Registry().load(["broken_of_a_test"])
 
 
 def test_entry_points_are_loaded(module_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

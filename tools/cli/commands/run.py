@@ -9,7 +9,9 @@ from tools.cli.money import WHOLE
 
 def run(
     *,
-    handlers: Annotated[list[str] | None, Parameter(help="Modules with handlers.", consume_multiple=True)] = None,
+    handlers: Annotated[
+        list[str] | None, Parameter(help="Modules with handlers, or their files.", consume_multiple=True)
+    ] = None,
     queue: Annotated[
         list[str] | None, Parameter(help="Queues to serve, the most important first.", consume_multiple=True)
     ] = None,

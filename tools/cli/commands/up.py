@@ -35,7 +35,8 @@ async def up(
     jobs_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["jobs"],
     runners: Annotated[int, WHOLE, Parameter(help="How many runners to start.")] = 1,
     handlers: Annotated[
-        list[str] | None, Parameter(help="Modules with handlers, besides the example.", consume_multiple=True)
+        list[str] | None,
+        Parameter(help="Modules with handlers, or their files, besides the example.", consume_multiple=True),
     ] = None,
     yes: Yes = False,
     as_json: Json = False,

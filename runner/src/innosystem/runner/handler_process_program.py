@@ -10,10 +10,12 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import structlog
 import uvloop
 
+from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, RunHandler, framed
 from innosystem.runner.logs import configure_logs, job_in_logs
@@ -21,6 +23,10 @@ from innosystem.runner.outcome import Outcome, failure
 from innosystem.runner.registry import Mode, default_registry
 from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
 from innosystem.shared.log_lines import flush_all
+
+log = structlog.get_logger()
+
+_NOT_LOADED_STATUS: Final = 2
 
 Messages: TypeAlias = "queue.SimpleQueue[LoadHandlers | RunHandler]"
 
@@ -51,7 +57,13 @@ def _serve(connection: socket.socket, messages: Messages) -> None:
         message = messages.get()
         if isinstance(message, LoadHandlers):
             configure_logs(message.log_level, message.log_format)
-            default_registry.load(message.modules)
+            try:
+                default_registry.load(message.modules)
+            except HandlerRegistrationError as exc:
+                # The module has changed since the runner started: its author sees the same as at the start.
+                log.error("handlers_not_loaded", error=str(exc))  # noqa: TRY400 - the traceback is in the message
+                flush_all()
+                os._exit(_NOT_LOADED_STATUS)
             directory = Path.cwd()
             _reply(connection, frozenset(default_registry))
         else:

@@ -1,6 +1,5 @@
 """Register handlers with a decorator, and load them from modules and entry points."""
 
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
 
 from innosystem.runner.errors import HandlerRegistrationError
+from innosystem.runner.handler_modules import import_handlers
 
 ENTRY_POINT_GROUP: Final = "innosystem.handlers"
 _ID_LENGTH_MAX: Final = 200
@@ -50,6 +50,12 @@ class Handler:
     def __str__(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
+    @property
+    def place(self) -> str:
+        """The file and line of the function."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return "unknown file" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+
 
 class Registry:
     """Handlers by ID. The decorator `handler` fills the default registry; tests create their own."""
@@ -89,7 +95,7 @@ class Registry:
         added = describe(function, handler_id=handler_id, process=process)
         taken = self._handlers.get(handler_id)
         if taken is not None:
-            raise HandlerRegistrationError(f"The handler {handler_id!r} is registered twice: as {taken} and as {added}")
+            raise HandlerRegistrationError(_registered_twice(taken, added))
         if len(self._handlers) == _HANDLERS_MAX:
             raise HandlerRegistrationError(f"A runner has at most {_HANDLERS_MAX} handlers, and {handler_id!r} is more")
         self._handlers[handler_id] = added
@@ -98,28 +104,20 @@ class Registry:
         """Import modules, whose decorators register their handlers.
 
         Args:
-            modules: Names of modules, which may be in the current directory.
+            modules: Names of modules, which may be in the current directory, or paths of Python files.
             with_entry_points: Whether to import the modules that installed distributions list in the group
                 `innosystem.handlers` as well.
 
         Raises:
-            HandlerRegistrationError: A module cannot be imported.
+            HandlerRegistrationError: A module cannot be imported: the message has the author's part of the traceback.
         """
         if "" not in sys.path and "." not in sys.path:
             sys.path.insert(0, "")
         names = [*modules]
         if with_entry_points:
             names += [point.module for point in entry_points(group=ENTRY_POINT_GROUP)]
-        for name in dict.fromkeys(names):
-            try:
-                importlib.import_module(name)
-            except HandlerRegistrationError:
-                raise
-            except Exception as exc:
-                # A user's module may raise anything: the name of the module helps most.
-                raise HandlerRegistrationError(
-                    f"The handlers in {name!r} cannot be loaded: {type(exc).__name__}: {exc}"
-                ) from exc
+        for given in dict.fromkeys(names):
+            name = import_handlers(given)
             if name not in self._modules:
                 self._modules.append(name)
 
@@ -152,6 +150,18 @@ def _takes_job(function: Callable[..., Any], handler_id: str) -> bool:
         raise HandlerRegistrationError(f"The handler {handler_id!r} must take (input) or (input, job)")
     # An optional second parameter belongs to the author, unless it is called `job`.
     return len(required) == 2 or variable or (len(places) > 1 and places[1].name == "job")  # noqa: PLR2004
+
+
+def _registered_twice(first: Handler, second: Handler) -> str:
+    if first.place == second.place and first.function.__module__ != second.function.__module__:
+        return (
+            f"The handler {first.id!r} is registered twice by {first.place}, which is imported under two names: "
+            f"{first.function.__module__!r} and {second.function.__module__!r}. Use one of them"
+        )
+    return (
+        f"The handler {first.id!r} is registered twice: as {first} ({first.place}) "
+        f"and as {second} ({second.place}). Give one of them another ID"
+    )
 
 
 default_registry: Final = Registry()
