@@ -1,16 +1,12 @@
 """Settings of a service, a class for each concern, from the environment and `.env`; checked when the process starts."""
 
-import os
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, Literal, TypeVar
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from innosystem.shared.settings_names import misspelt
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -18,10 +14,6 @@ S = TypeVar("S", bound=BaseSettings)
 ENVIRONMENT = SettingsConfigDict(
     env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
 )
-
-
-def _capitals(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
 
 
 def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
@@ -39,14 +31,14 @@ class LogSettings(BaseSettings):
     """Level and format of logs: LOG_LEVEL, LOG_FORMAT.
 
     Attributes:
-        level: The minimum level, in capitals or not. DEBUG includes the calls to health and reflection.
-        format: `json` for machines, `console` for people.
+        level: The minimum level. DEBUG includes the calls to health and reflection.
+        format: `json` for machines, `console` for people; `auto` is `console` on a terminal, otherwise `json`.
     """
 
     model_config = ENVIRONMENT
 
-    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_capitals)] = "INFO"
-    format: Literal["json", "console"] = "json"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["auto", "json", "console"] = "auto"
 
 
 class DatabaseSettings(BaseSettings):
@@ -196,11 +188,6 @@ def load(kind: type[S], prefix: str) -> S:
     except ValidationError as error:
         problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None
-
-
-def misspelt_settings() -> dict[str, str]:
-    """Return variables of the environment and `.env` that look like misspelt settings, each with the nearest one."""
-    return misspelt({**dotenv_values(".env"), **os.environ})
 
 
 def load_redis() -> RedisSettings | None:

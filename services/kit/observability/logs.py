@@ -42,10 +42,10 @@ def configure(settings: LogSettings, *, service: str, process: int | None = None
         process: The number of the process, a field of each line; None for a service's only process.
     """
     shared = _processors({"service": service} if process is None else {"service": service, "process": process})
-    as_json = settings.format == "json"
-    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer()
     level = logging.getLevelNamesMapping()[settings.level]
     lines = LogLines(sys.stdout, lost=_LOST.inc, recovered=_say_lost)
+    as_json = settings.format == "json" or (settings.format == "auto" and not lines.is_terminal())
+    renderer: Any = _json if as_json else structlog.dev.ConsoleRenderer(colors=lines.is_terminal())
     replace_standard_streams(lines)
     structlog.configure(
         # Bytes as they come from the encoder: a line is written for every call.

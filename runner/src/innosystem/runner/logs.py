@@ -1,4 +1,4 @@
-"""The runner's log: one JSON object per line on standard output.
+"""The runner's log on standard output: one JSON object per line, or lines for people on a terminal.
 
 If standard output fails or is not read, lines are lost, but never a job: see `innosystem.shared.log_lines`.
 """
@@ -18,34 +18,34 @@ from innosystem.runner.context import JobContext
 from innosystem.shared.log_lines import LogLines
 from innosystem.shared.log_writers import LineHandler, LineLogger, never_raising, plain, replace_standard_streams
 
-LogFormat: TypeAlias = Literal["json", "console"]
+LogFormat: TypeAlias = Literal["auto", "json", "console"]
 
 _LINE_OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
 
-_arguments: tuple[str, LogFormat] = ("INFO", "json")
+_arguments: tuple[str, LogFormat] = ("INFO", "auto")
 
 log = structlog.get_logger()
 
 
-def configure_logs(level: str = "INFO", log_format: LogFormat = "json") -> None:
+def configure_logs(level: str = "INFO", log_format: LogFormat = "auto") -> None:
     """Set up structlog, and route the standard library's logging through it.
 
     Args:
         level: The least important level to write, such as `INFO`.
-        log_format: `json`, or `console` for people.
+        log_format: `json`, or `console` for people; `auto` is `console` on a terminal, otherwise `json`.
     """
     global _arguments  # noqa: PLW0603 - logging is global, and so is its configuration
     _arguments = (level, log_format)
+    lines = LogLines(sys.stdout, recovered=_log_lost)
+    as_json = log_format == "json" or (log_format == "auto" and not lines.is_terminal())
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        _add_service,
+        *([_add_service] if as_json else []),
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
         structlog.processors.format_exc_info,
     ]
-    as_json = log_format == "json"
-    lines = LogLines(sys.stdout, recovered=_log_lost)
     renderer: Processor = _json if as_json else structlog.dev.ConsoleRenderer(colors=lines.is_terminal())
     replace_standard_streams(lines)
     structlog.configure(
