@@ -178,6 +178,8 @@ class Stack:
                 "processing_logic_id": processing_logic_id,
                 "processor_type": job_type_pb2.PROCESSOR_TYPE_ASYNC,
                 "standard_cost_cents": 5,
+                # One attempt: whatever uses one up fails the job.
+                "max_attempts": 1,
                 **values,
             }
         )

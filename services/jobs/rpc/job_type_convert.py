@@ -32,6 +32,8 @@ REQUIRED = frozenset({"name", "processing_logic_id", "processor_type"})
 def new_job_type(message: job_type_pb2.JobType) -> NewJobType:
     """Return the job type of a create request, which satisfies the contract."""
     values = {name: value for path in CHANGEABLE for name, value in _values(message, path).items()}
+    # The service tells whether it was set.
+    values["max_attempts"] = message.max_attempts
     if not message.HasField("enabled"):
         values["enabled"] = True
     return NewJobType(
@@ -58,7 +60,7 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
             priority = priority_from(message.default_priority)
             return {path: Priority.MEDIUM if priority is None else priority}
         case "max_attempts":
-            return {path: message.max_attempts or 1}
+            return {path: message.max_attempts or job_types.DEFAULT_MAX_ATTEMPTS}
         case "timeout":
             timeout = message.timeout if message.HasField("timeout") else None
             return {path: _length(timeout, job_types.DEFAULT_TIMEOUT)}

@@ -1,14 +1,16 @@
 """Job types: what jobs of one kind cost, and how they are run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import Self
 from uuid import UUID
 
 DEFAULT_CURRENCY = "EUR"
 DEFAULT_QUEUE = "default"
 DEFAULT_TIMEOUT = timedelta(minutes=5)
 DEFAULT_EXPIRES_AFTER = timedelta(days=7)
+DEFAULT_MAX_ATTEMPTS = 10
 DEFAULT_INITIAL_BACKOFF = timedelta(seconds=1)
 DEFAULT_MAX_BACKOFF = timedelta(hours=1)
 DEFAULT_MULTIPLIER = 2.0
@@ -42,6 +44,7 @@ class NewJobType:
 
     Attributes:
         standard_cost_cents: The price of a job in the currency's minor unit; 0 for free.
+        max_attempts: How many runs a job gets; 0 if the caller leaves it to the service.
         input_schema: A JSON Schema as JSON text, or None.
         request_digest: A digest of the parameters, by which a repeated create is recognized.
     """
@@ -56,7 +59,7 @@ class NewJobType:
     enabled: bool = True
     queue: str = DEFAULT_QUEUE
     default_priority: Priority = Priority.MEDIUM
-    max_attempts: int = 1
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout: timedelta = DEFAULT_TIMEOUT
     expires_after: timedelta = DEFAULT_EXPIRES_AFTER
     retry_initial_backoff: timedelta = DEFAULT_INITIAL_BACKOFF
@@ -64,6 +67,10 @@ class NewJobType:
     retry_multiplier: float = DEFAULT_MULTIPLIER
     input_schema: str | None = None
     request_digest: bytes = b""
+
+    def to_store(self, request_digest: bytes) -> Self:
+        """Return the job type with what the caller has left to the service."""
+        return replace(self, max_attempts=self.max_attempts or DEFAULT_MAX_ATTEMPTS, request_digest=request_digest)
 
 
 @dataclass(frozen=True, kw_only=True)

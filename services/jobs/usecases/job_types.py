@@ -23,6 +23,8 @@ _PART = 50
 _PAGE_CHARACTERS_MAX = 4_000_000
 # How often a change is repeated after a concurrent change.
 _RETRIES = 4
+# What a digest has where `max_attempts` was not set.
+_UNSET_MAX_ATTEMPTS = 1
 
 
 class JobTypeService:
@@ -70,7 +72,7 @@ class JobTypeService:
             async with self.transactions.begin():
                 if (known := await self._job_types.get(new.id)) is None:
                     check_currency(new.currency, "job_type.currency")
-                    return await self._job_types.create(replace(new, request_digest=digest(requested))), False
+                    return await self._job_types.create(new.to_store(digest(requested))), False
         except AlreadyExists as error:
             # A concurrent call with the same ID may have won in another process: then the error may name either
             # constraint.
@@ -211,8 +213,11 @@ _PATHS = {
 
 def parameters(new: NewJobType) -> dict[str, object]:
     """Return the values that a repeated call must have in common with the first, by their paths in the contract."""
+    # Until release 0.1.0 unset `max_attempts` meant 1, and its digests are those of 1: a create of then and its repeat
+    # of today, or of the replica beside this one, must be the same.
+    given = replace(new, max_attempts=new.max_attempts or _UNSET_MAX_ATTEMPTS)
     return {
-        f"job_type.{_PATHS.get(field.name, field.name)}": getattr(new, field.name)
+        f"job_type.{_PATHS.get(field.name, field.name)}": getattr(given, field.name)
         for field in fields(NewJobType)
         if field.name not in ("id", "request_digest")
     }

@@ -31,10 +31,10 @@ def get(world: JobsStack, job_type_id: str) -> JobType:
 
 
 def test_what_is_not_set_has_the_defaults_of_the_contract(world: JobsStack) -> None:
-    made = world.job_type(standard_cost_cents=0)
+    made = world.job_type(standard_cost_cents=0, max_attempts=0)
 
     assert made.enabled
-    assert (made.currency, made.queue, made.max_attempts, made.paused) == ("EUR", "default", 1, False)
+    assert (made.currency, made.queue, made.max_attempts, made.paused) == ("EUR", "default", 10, False)
     assert made.default_priority == job_type_pb2.PRIORITY_MEDIUM
     assert (made.timeout.seconds, made.expires_after.seconds) == (300, 7 * 86400)
     assert made.retry_policy == RetryPolicy(
@@ -88,6 +88,27 @@ def test_a_repeated_create_is_answered_and_writes_nothing(world: JobsStack, stor
         again = world.job_types.CreateJobType(asked)
 
     assert again == pb.CreateJobTypeResponse(job_type=first, replayed=True)
+
+
+def test_a_create_of_the_release_in_which_unset_attempts_meant_one_is_repeated_unchanged(world: JobsStack) -> None:
+    asked = create(max_attempts=1)
+    first = world.job_types.CreateJobType(asked).job_type
+    asked.job_type.max_attempts = 0
+
+    again = world.job_types.CreateJobType(asked)
+
+    assert again == pb.CreateJobTypeResponse(job_type=first, replayed=True)
+    assert again.job_type.max_attempts == 1
+
+
+def test_a_create_without_attempts_is_repeated_without_them(world: JobsStack) -> None:
+    asked = create(max_attempts=0)
+    first = world.job_types.CreateJobType(asked)
+
+    again = world.job_types.CreateJobType(asked)
+
+    assert (first.job_type.max_attempts, first.replayed) == (10, False)
+    assert again == pb.CreateJobTypeResponse(job_type=first.job_type, replayed=True)
 
 
 def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: JobsStack, refused: Refused) -> None:
@@ -197,7 +218,7 @@ def test_a_field_in_the_mask_that_is_not_set_gets_its_default(world: JobsStack) 
 
     changed = world.job_types.UpdateJobType(update(job_type, "queue", "max_attempts", "timeout")).job_type
 
-    assert (changed.queue, changed.max_attempts, changed.timeout.seconds) == ("default", 1, 300)
+    assert (changed.queue, changed.max_attempts, changed.timeout.seconds) == ("default", 10, 300)
 
 
 def test_changes_under_an_old_etag_are_refused(world: JobsStack, refused: Refused) -> None:

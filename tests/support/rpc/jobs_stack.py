@@ -168,5 +168,7 @@ def new_job_type(**values: Any) -> job_type_pb2.JobType:
         "processing_logic_id": "echo",
         "processor_type": job_type_pb2.PROCESSOR_TYPE_ASYNC,
         "standard_cost_cents": 5,
+        # One attempt: whatever uses one up fails the job.
+        "max_attempts": 1,
     }
     return job_type_pb2.JobType(**{**defaults, **values})

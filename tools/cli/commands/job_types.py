@@ -107,7 +107,7 @@ async def create(
     description: str = "",
     queue: str = "default",
     default_priority: PriorityName = "MEDIUM",
-    max_attempts: Annotated[int, WHOLE] = 1,
+    max_attempts: Annotated[int | None, WHOLE] = None,
     job_type_id: str = "",
     as_json: Json = False,
 ) -> None:
@@ -123,7 +123,7 @@ async def create(
         description: A description for people.
         queue: The queue in which jobs wait.
         default_priority: The priority of jobs that are submitted without one.
-        max_attempts: How many times a job is run before it fails for good.
+        max_attempts: How many times a job is run before it fails for good, 1 to 100; by default 10.
         job_type_id: The UUID of the job type; by default a new one. Repeating the call changes nothing.
     """
     from innosystem.jobs.v1.job_type_pb2 import JobType, Priority, ProcessorType
@@ -140,7 +140,7 @@ async def create(
         currency=price.currency,
         queue=queue,
         default_priority=Priority.Value(f"PRIORITY_{default_priority}"),
-        max_attempts=max_attempts,
+        max_attempts=max_attempts or 0,
     )
     async with platform() as client:
         response = await client.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
