@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -196,7 +197,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                 result.error.CopyFrom(self.item_errors.pop())
             elif stored.lease_id != completion.lease_id:
                 result.error.CopyFrom(status(code_pb2.ABORTED, "LEASE_LOST"))
-            elif "\\u0000" in completion.output_json:
+            elif re.search(r"[0-9]{1001}", completion.output_json):
                 result.error.CopyFrom(status(code_pb2.INVALID_ARGUMENT, "INVALID_OUTPUT_JSON"))
             else:
                 stored.completion = completion

@@ -35,6 +35,10 @@ class Program:
         """Return whether an event was logged."""
         return any(line["event"] == event for line in self.lines)
 
+    def starts(self) -> int:
+        """Return how many times the runner was ready."""
+        return sum(line["event"] == "runner_ready" for line in self.lines)
+
     async def ended(self) -> int:
         """Wait for the process to end, and return its status."""
         async with asyncio.timeout(30):

@@ -59,13 +59,18 @@ async def test_who_blocks_the_loop_is_logged_with_the_stack_and_redis_is_not_bla
     assert not running.logged("redis_unavailable")
 
 
-async def test_a_loop_that_is_blocked_for_too_long_ends_the_runner_and_with_it_all_leases(
+async def test_a_loop_that_is_blocked_for_too_long_makes_the_runner_start_anew_without_its_leases(
     world: RunnerStack, tmp_path: Path
 ) -> None:
     entered = tmp_path / "entered"
     async with running_program(world, tmp_path, HANDLERS, RUNNER_BLOCKED_SECONDS="1.5") as running:
         job = await world.submit("blocks", {"entered": str(entered), "seconds": 600}, timeout_seconds=1)
-        assert await running.ended() == 3
+        await until(lambda: running.starts() == 2)
+        other = await world.submit("blocks", {"entered": str(entered), "seconds": 0})
+        await until(lambda: other.done)
+        assert not job.done
+        running.process.terminate()
+        assert await running.ended() == 0
 
     [line] = [line for line in running.lines if line["event"] == "loop_blocked_for_too_long"]
     assert line["level"] == "critical"

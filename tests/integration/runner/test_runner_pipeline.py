@@ -115,8 +115,8 @@ async def test_a_customer_without_funds_has_the_charge_declined(world: RunnerSta
 
 @pytest.mark.parametrize(
     "poison",
-    [{1, 2, 3}, "nul \x00 inside", "x" * (1024 * 1024 + 1), "\ud800"],
-    ids=["not JSON", "refused by the server", "too large", "lone surrogate"],
+    [{1, 2, 3}, "nul \x00 inside", 10**1000, "x" * (1024 * 1024 + 1), "\ud800"],
+    ids=["not JSON", "nul", "refused by the server", "too large", "lone surrogate"],
 )
 async def test_a_poisoned_output_fails_alone(world: RunnerStack, poison: object) -> None:
     async def echo_unless_poison(input: Any) -> Any:
@@ -126,12 +126,15 @@ async def test_a_poisoned_output_fails_alone(world: RunnerStack, poison: object)
     before = [await world.submit("echo unless poison", n) for n in range(10)]
     bad = await world.submit("echo unless poison", "poison")
     after = [await world.submit("echo unless poison", n) for n in range(10)]
-    async with world.running():
-        await world.all_done()
+    with structlog.testing.capture_logs() as lines:
+        async with world.running():
+            await world.all_done()
 
     assert bad.error.type in ("INVALID_OUTPUT_JSON", "OUTPUT_TOO_LARGE")
     assert [job.output for job in before + after] == [*range(10), *range(10)]
     assert f"job:{bad.job.id}" not in world.wallets.charged
+    succeeded = {line["job_id"] for line in lines if line["event"] == "job_succeeded"}
+    assert succeeded == {job.job.id for job in before + after}
 
 
 async def test_a_job_that_a_runner_cannot_run_is_returned_for_others_and_not_failed(

@@ -11,6 +11,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,11 +21,12 @@ from pydantic import ValidationError
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.logs import configure_logs
-from innosystem.runner.loop_watchdog import LoopWatchdog
+from innosystem.runner.loop_watchdog import BLOCKED_STATUS, LoopWatchdog
 from innosystem.runner.process_lifetime import Leftovers, run_to_completion
 from innosystem.runner.registry import Registry, default_registry
+from innosystem.runner.restart import Restart
 from innosystem.runner.runner import Runner
-from innosystem.runner.settings import RunnerSettings, misspelt_settings
+from innosystem.runner.settings import RunnerSettings
 from innosystem.shared.log_lines import flush_all
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 if every job was finished or returned to the queue, 1 if some were left or the runner
-        broke, 2 if the runner could not start. A runner whose event loop is blocked exits with 3, without returning.
+        broke, 2 if the runner could not start. A runner whose event loop is blocked when it stops exits with 3,
+        without returning; one that handlers have made unusable starts anew in this process.
     """
     given = {key: value for key, value in vars(_parse(arguments)).items() if value is not None}
     try:
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as exc:
         for fault in exc.errors(include_url=False):
             name = ".".join(str(part) for part in fault["loc"]).upper()
-            sys.stderr.write(f"{name}: {fault['msg'].removeprefix('Value error, ')}\n")
+            sys.stderr.write(f"{name}: {fault['msg']}\n")
         return 2
     return run(settings)
 
@@ -58,9 +61,8 @@ def run(settings: RunnerSettings) -> int:
     Returns:
         The exit status, as for `main`.
     """
+    restart = Restart()
     configure_logs(settings.log_level, settings.log_format)
-    for name, meant in misspelt_settings().items():
-        log.warning("setting_unknown", setting=name, did_you_mean=meant)
     try:
         default_registry.load(settings.runner_handlers, with_entry_points=True)
     except HandlerRegistrationError as exc:
@@ -81,13 +83,13 @@ def run(settings: RunnerSettings) -> int:
             sys.stderr.write(f"RUNNER_HEALTH_FILE: {exc}\n")
             return 2
     try:
-        return run_to_completion(_serve(settings, default_registry))
+        return run_to_completion(_serve(settings, default_registry, restart))
     except EndpointError as exc:
         sys.stderr.write(f"RUNNER_METRICS_LISTEN_ADDRESS: {exc}\n")
         return 2
 
 
-async def _serve(settings: RunnerSettings, registry: Registry) -> int:
+async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart) -> int:
     """Run jobs and return the exit status."""
     leftovers = Leftovers()
     async with Runner.open(settings, registry) as runner, AsyncExitStack() as closing:
@@ -96,6 +98,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
             lease_seconds=settings.runner_lease_seconds,
             drain_seconds=settings.runner_drain_seconds,
             stop=runner.stop,
+            restart=partial(restart.now, "a handler blocked the event loop", status=BLOCKED_STATUS),
         )
         closing.enter_context(watch.watching())
         REGISTRY.register(runner.metrics)
@@ -114,6 +117,8 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
         )
         drained = await runner.run()
     status = 0 if drained else 1
+    if runner.must_restart:
+        restart.now("handlers that do not stop hold half of the slots", status=status)
     if runner.has_stuck_handlers:
         # Exit before the event loop closes: closing waits for cancelled tasks.
         log.error("handlers_abandoned", note="handlers are still running and cannot be stopped otherwise")
@@ -125,7 +130,7 @@ async def _serve(settings: RunnerSettings, registry: Registry) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m innosystem.runner",
+        prog="innosystem-runner",
         description="Run jobs. Options that are omitted are read from the environment and .env.",
     )
     parser.add_argument(
@@ -134,7 +139,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="extend",
         nargs="+",
         metavar="MODULE",
-        help="modules with handlers (RUNNER_HANDLERS), in addition to those of installed distributions",
+        help="modules with handlers, or their files (RUNNER_HANDLERS), in addition to those of installed distributions",
     )
     parser.add_argument(
         "--queue",

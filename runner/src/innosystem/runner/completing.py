@@ -94,6 +94,15 @@ class CompletionSender(ReportSender):
             self._not_recorded(job, result)
 
     def _recorded(self, job: JobInHand, recorded: job_service_pb2.RecordedCompletion) -> None:
+        if self._has_output(job):
+            # Not before: the service may refuse an output.
+            log.info(
+                "job_succeeded",
+                job_id=job.job_id,
+                handler=job.handler,
+                request_id=job.request_id,
+                seconds=round(job.run_seconds, 6),
+            )
         self.in_hand.drop_result(job)
         if recorded.HasField("charge"):
             job.charge = recorded.charge

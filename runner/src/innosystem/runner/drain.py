@@ -34,6 +34,7 @@ class Drain:
     """
 
     def __init__(self, *, seconds: float, in_hand: JobsInHand, runs: Runs, returns: ReturnSender) -> None:
+        self._seconds = seconds
         self._hand_back_seconds = min(_HAND_BACK_SECONDS_MAX, max(_HAND_BACK_SECONDS_MIN, seconds / 5))
         self._finish_seconds = max(0.0, seconds - self._hand_back_seconds)
         self._in_hand = in_hand
@@ -60,7 +61,9 @@ class Drain:
         Returns:
             Whether every job was finished or returned to the queue.
         """
-        log.info("draining", jobs=len(self._in_hand.jobs))
+        jobs = len(self._in_hand.jobs)
+        note = f"they have up to {self._seconds:g} s to end; a second signal (Ctrl-C) returns them immediately"
+        log.info("draining", jobs=jobs, **({"note": note} if jobs else {}))
         finishing = asyncio.create_task(self._finish(stop_taking))
         if not await _within(self._finish_seconds, finishing, unless=self._hurry):
             await self._runs.hand_back(self._hand_back_seconds)

@@ -146,7 +146,7 @@ def _note_dropped(handler_id: str, reason: StopReason | None, seconds: float) ->
 
 
 def _note_outcome(handler_id: str, outcome: Outcome, dropped: StopReason | None, seconds: float) -> None:
-    """Log and count how a run has ended."""
+    """Count how a run has ended, and log what is final now: a success is logged once the service has recorded it."""
     if dropped is not None:
         _note_dropped(handler_id, dropped, seconds)
         return
@@ -164,5 +164,3 @@ def _note_outcome(handler_id: str, outcome: Outcome, dropped: StopReason | None,
             seconds=seconds,
             **({"exception": outcome.trace} if outcome.trace else {}),
         )
-    else:
-        log.info("job_succeeded", seconds=seconds)

@@ -26,6 +26,8 @@ class JobInHand:
         lease_id: The lease under which the job runs; empty before it is claimed.
         leased_at: The time of the first attempt to claim under this lease, by time.monotonic().
         request_id: The ID of the request that submitted the job; empty before it is claimed.
+        handler: The ID of its handler; empty before it is claimed.
+        run_seconds: How long the run took, once it has ended.
         run: The task that runs the handler; None before.
         stop: Signals the run that its result is no longer wanted.
         job_return: The return to the queue while it is to be reported.
@@ -46,6 +48,8 @@ class JobInHand:
     lease_id: str = ""
     leased_at: float = 0.0
     request_id: str = ""
+    handler: str = ""
+    run_seconds: float = 0.0
     run: asyncio.Task[None] | None = None
     stop: StopSignal = field(default_factory=StopSignal)
     job_return: job_service_pb2.JobReturn | None = None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 import structlog
 
@@ -37,8 +37,9 @@ _STANDARD_ERROR: Final = 2
 class LoopWatchdog:
     """A thread that pings the loop four times a second, and receives the signals that stop the runner.
 
-    If the loop does not respond for a second, its stack is logged. If it does not respond within the limit, or delays
-    the end of a stopping runner beyond its drain time, the process exits, so that leases end and jobs run elsewhere.
+    If the loop does not respond for a second, its stack is logged. If it does not respond within the limit, the runner
+    starts anew, and if it delays the end of a stopping runner beyond its drain time, the process exits: leases end, and
+    jobs run elsewhere.
     Only time in which this thread itself ran counts: time in which the process was frozen is ignored.
 
     While the interpreter's lock is held, this thread cannot run either. For that case a separate timer writes the
@@ -50,15 +51,23 @@ class LoopWatchdog:
         lease_seconds: How long the runner's leases last.
         drain_seconds: How long the loop may be blocked after the runner was asked to stop.
         stop: Called in the loop for each signal to stop.
+        restart: Called when the loop was blocked for too long, in the watchdog's thread; does not return.
     """
 
     def __init__(
-        self, *, limit_seconds: float, lease_seconds: float, drain_seconds: float, stop: Callable[[], None]
+        self,
+        *,
+        limit_seconds: float,
+        lease_seconds: float,
+        drain_seconds: float,
+        stop: Callable[[], None],
+        restart: Callable[[], NoReturn],
     ) -> None:
         self._limit_seconds = limit_seconds
         self._lock_seconds = max(limit_seconds, lease_seconds)
         self._drain_seconds = drain_seconds
         self._stop = stop
+        self._restart = restart
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._closing = threading.Event()
@@ -145,7 +154,9 @@ class LoopWatchdog:
             self._logged = True
             log.warning("loop_blocked", **self._culprit())
         if self._blocked_seconds >= self._limit_seconds or self._is_late(now):
-            log.critical("loop_blocked_for_too_long", note="the process ends", **self._culprit())
+            log.critical("loop_blocked_for_too_long", **self._culprit())
+            if self._stop_at is None:
+                self._restart()
             flush_all()
             os._exit(BLOCKED_STATUS)
 

@@ -5,9 +5,12 @@ into floats, and writes NaN as null.
 """
 
 import json
+import re
 import traceback
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from innosystem.runner.errors import JobError, Snooze
 
@@ -15,6 +18,10 @@ OUTPUT_BYTES_MAX: Final = 1024 * 1024
 _TYPE_LENGTH_MAX: Final = 200
 _MESSAGE_LENGTH_MAX: Final = 10_000
 _TRACE_LENGTH_MAX: Final = 10_000
+
+_LEVELS_MAX: Final = 1000
+# An escaped NUL, and not an escaped backslash before the text "u0000".
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -81,7 +88,21 @@ def succeeded(value: object) -> Succeeded | Failed:
             "OUTPUT_TOO_LARGE",
             f"The handler's return value has {length} bytes as JSON, more than {OUTPUT_BYTES_MAX}",
         )
+    if (fault := _not_storable(text)) is not None:
+        return failure("INVALID_OUTPUT_JSON", f"The handler's return value cannot be stored: {fault}")
     return Succeeded(text)
+
+
+def _not_storable(text: str) -> str | None:
+    """Return why the platform would refuse a JSON text, or None: an author's test should see the same."""
+    if "\\u0000" in text and _NUL.search(text):
+        return "it holds the character NUL (\\u0000)"
+    if text.count("[") + text.count("{") > _LEVELS_MAX:
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError as exc:
+            return f"it is nested too deep: {exc}"
+    return None
 
 
 def raised(exc: BaseException) -> Failed | Snoozed:

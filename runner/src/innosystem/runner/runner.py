@@ -71,6 +71,8 @@ class Runner:
         self._executor = executor
         self._stopping = asyncio.Event()
         self._broken = False
+        self._asked_to_stop = False
+        self._lost_slots = False
         self._ending = False
         self._parts: dict[str, asyncio.Task[None]] = {}
         self._slots = settings.runner_concurrency
@@ -171,8 +173,17 @@ class Runner:
         """Whether any handlers are still running that only the end of the process stops."""
         return self._executor.tasks_and_threads.has_running or bool(self._runs.tasks)
 
+    @property
+    def must_restart(self) -> bool:
+        """Whether handlers that do not stop have ended the runner, which nobody has asked to stop."""
+        return self._lost_slots and not self._asked_to_stop
+
     def stop(self) -> None:
         """Make `run` drain and return; on the second call return all jobs immediately; on the third stop waiting."""
+        self._asked_to_stop = True
+        self._begin_stop()
+
+    def _begin_stop(self) -> None:
         self._stopping.set()
         self._drain.stop()
         # Wake up the part that waits for room, so that it notices the stop.
@@ -226,12 +237,13 @@ class Runner:
         log.critical("runner_broken", part=part, exc_info=error)
         self._broken = True
         if not self._stopping.is_set():
-            self.stop()
+            self._begin_stop()
 
     def _stuck(self, handlers: int) -> None:
         """Keep the slots of handlers that do not stop, and stop the runner once half of its slots are lost this way."""
         self._in_hand.set_stuck(handlers)
         if handlers * 2 >= self._slots and not self._stopping.is_set():
+            self._lost_slots = True
             self._break(
                 "handlers", StuckHandlers(f"{handlers} of {self._slots} slots are held by handlers that do not stop")
             )

@@ -70,6 +70,7 @@ class Runs:
         if earlier is not None:
             # The same job under a new lease: the earlier lease was lost.
             self.lease_ended(earlier, StopReason.LOST)
+        job.handler = claimed.processing_logic_id
         self._in_hand.leases.add(job)
         self._claimed(job)
         if self._return_until is not None:
@@ -83,6 +84,7 @@ class Runs:
 
     async def _run(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob) -> None:
         crash_point("runner.running")
+        began = time.monotonic()
         try:
             outcome = await self._executor.execute(claimed, job.stop)
         except NotStarted as exc:
@@ -90,6 +92,7 @@ class Runs:
                 job_return = return_of(job, str(exc), wait_seconds=exc.wait_seconds)
                 self._return(job, job_return, time.monotonic() + self._report_seconds)
             return
+        job.run_seconds = time.monotonic() - began
         if job.stop.reason is None:
             self._report(job, outcome)
 

@@ -3,10 +3,13 @@
 import asyncio
 import sys
 import traceback
+from pathlib import Path
 from types import CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
 _FRAMES_MAX: Final = 20
+# The file of the functions that call handlers.
+_CALLS_HANDLERS: Final = str(Path(__file__).parent / "task_and_thread_executor.py")
 
 
 def task_stack(task: "asyncio.Task[Any]") -> str:
@@ -30,6 +33,8 @@ def _step(awaited: object) -> tuple[FrameType | None, object]:
 
 
 def thread_stack(ident: int | None) -> str:
-    """Return the current stack of a thread."""
+    """Return the current stack of a thread; that of a handler begins with its first frame."""
     frame = sys._current_frames().get(ident or 0)
-    return "" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES_MAX))
+    frames = [] if frame is None else list(traceback.extract_stack(frame, limit=_FRAMES_MAX))
+    calls = [place for place, each in enumerate(frames[:-1]) if each.filename == _CALLS_HANDLERS]
+    return "".join(traceback.format_list(frames[calls[-1] + 1 :] if calls else frames))

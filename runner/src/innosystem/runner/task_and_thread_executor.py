@@ -123,9 +123,11 @@ class TaskAndThreadExecutor:
         stack: Callable[[], str],
     ) -> Outcome:
         self._running.add(running)
+        began = time.monotonic()
         try:
             await _ended_within(timeout, running)
             if running.done():
+                _note_late(began, timeout)
                 return _outcome_of(running)
             if job.stop is not None:
                 job.stop.requested = True
@@ -182,6 +184,21 @@ async def _ended_within(seconds: float | None, running: "asyncio.Future[Outcome]
         running.remove_done_callback(end)
         if timer is not None:
             timer.cancel()
+
+
+def _note_late(began: float, timeout: float | None) -> None:
+    """Log that a run took longer than it may and was not stopped: something blocked the event loop.
+
+    Its result counts: it is complete, because the handler was not asked to stop, and the handler need not be the one
+    that blocked the loop (`loop_blocked` names that one).
+    """
+    if timeout is not None and (seconds := time.monotonic() - began) > timeout:
+        log.warning(
+            "timeout_not_enforced",
+            timeout_seconds=timeout,
+            seconds=round(seconds, 3),
+            note="the event loop was blocked; the result counts",
+        )
 
 
 def _outcome_of(ended: "asyncio.Future[Outcome]") -> Outcome:

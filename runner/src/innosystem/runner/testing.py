@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
@@ -10,8 +10,9 @@ from innosystem.client import new_id
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError
 from innosystem.runner.logs import job_in_logs
-from innosystem.runner.outcome import Failed, parse_input, succeeded
+from innosystem.runner.outcome import Failed, parse_input, succeeded, timed_out
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
+from innosystem.runner.stop_signal import StopSignal
 from innosystem.runner.task_and_thread_executor import arguments
 
 
@@ -31,38 +32,62 @@ class JobFields(TypedDict, total=False):
     snooze_count: int
 
 
-async def run_handler_async(handler: Callable[..., Any] | str, input: Any = None, **job: Unpack[JobFields]) -> Any:
+async def run_handler_async(
+    handler: Callable[..., Any] | str,
+    input: Any = None,
+    *,
+    timeout_seconds: float | None = None,
+    **job: Unpack[JobFields],
+) -> Any:
     """Run a handler on an input and return its output, for tests with an event loop.
 
     Input and output are converted through JSON, so a test sees the same values as the handler and the customer: a tuple
-    becomes a list.
+    becomes a list. A handler with `process=True` runs in a thread here, so that a test can replace what it uses.
 
     Args:
         handler: The function, or the ID that it is registered under.
-        input: The input of the job.
+        input: The input of the job; None as for a job that was submitted without one.
+        timeout_seconds: The timeout of the job type, which also sets `deadline`; by default there is none.
         job: Fields of the JobContext; the others get default values.
 
     Raises:
-        JobError: The output is not JSON or too large.
+        JobError: The output is not JSON, too large, or not storable: what the platform refuses. Or the handler took
+            longer than its timeout (type `TIMEOUT`): a coroutine is cancelled, a thread is asked to stop.
         Exception: Any exception of the handler, including `Snooze`.
     """
     found = _find(handler)
-    context = _context(found.id, **job)
+    if timeout_seconds is not None:
+        job.setdefault("deadline", datetime.now(UTC) + timedelta(seconds=timeout_seconds))
+    stop = StopSignal()
+    context = _context(found.id, stop, **job)
     given = arguments(found, parse_input(json.dumps(input)), context)
     with job_in_logs(context):
-        if found.mode is Mode.COROUTINE:
-            value = await found.function(*given)
-        else:
-            value = await asyncio.to_thread(found.function, *given)
-    outcome = succeeded(value)
+        running: Awaitable[Any] = (
+            found.function(*given) if found.mode is Mode.COROUTINE else asyncio.to_thread(found.function, *given)
+        )
+        limit = asyncio.timeout(timeout_seconds)
+        try:
+            async with limit:
+                outcome = succeeded(await running)
+        except TimeoutError:
+            stop.requested = True
+            if not limit.expired():
+                raise
+            outcome = timed_out(timeout_seconds or 0.0)
     if isinstance(outcome, Failed):
         raise JobError(outcome.message, type=outcome.type, retryable=outcome.retryable)
     return json.loads(outcome.output_json)
 
 
-def run_handler(handler: Callable[..., Any] | str, input: Any = None, **job: Unpack[JobFields]) -> Any:
+def run_handler(
+    handler: Callable[..., Any] | str,
+    input: Any = None,
+    *,
+    timeout_seconds: float | None = None,
+    **job: Unpack[JobFields],
+) -> Any:
     """Run a handler like `run_handler_async`, for tests without an event loop."""
-    return asyncio.run(run_handler_async(handler, input, **job))
+    return asyncio.run(run_handler_async(handler, input, timeout_seconds=timeout_seconds, **job))
 
 
 def _find(handler: Callable[..., Any] | str) -> Handler:
@@ -77,7 +102,7 @@ def _find(handler: Callable[..., Any] | str) -> Handler:
     return found
 
 
-def _context(handler_id: str, **job: Unpack[JobFields]) -> JobContext:
+def _context(handler_id: str, stop: StopSignal, **job: Unpack[JobFields]) -> JobContext:
     fields: JobFields = {
         "job_id": str(new_id()),
         "customer_id": str(new_id()),
@@ -90,4 +115,4 @@ def _context(handler_id: str, **job: Unpack[JobFields]) -> JobContext:
         "deadline": datetime.now(UTC) + timedelta(minutes=5),
         **job,
     }
-    return JobContext(processing_logic_id=handler_id, **fields)
+    return JobContext(processing_logic_id=handler_id, stop=stop, **fields)
