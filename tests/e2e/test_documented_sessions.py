@@ -85,7 +85,7 @@ class Session:
             yield Step(f"python {name}", ())
 
     def close(self) -> None:
-        """End what goes on."""
+        """End the commands in the background."""
         for process in self._background:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
