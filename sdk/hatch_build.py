@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import files as distribution_files
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,21 @@ def generate() -> None:
     program that imports the stubs meanwhile finds them complete.
     """
     protos = _contracts()
-    names = _names(protos)
     with tempfile.TemporaryDirectory(prefix="innosystem-stubs-") as folder:
         out = Path(folder, "out")
         full = compile_contracts(protos)
-        _write_stubs(_without_rules(full), names, Path(folder), out)
-        for file in full.file:
-            _keep_comments(file)
-        (out / CONTRACT).write_bytes(full.SerializeToString(deterministic=True))
+        _write_stubs(without_rules(full), names(protos), Path(folder), out)
+        (out / CONTRACT).write_bytes(contract_bytes(full))
         _make_packages(out)
         _synchronise(out, SOURCE)
+
+
+def contract_bytes(contract: FileDescriptorSet) -> bytes:
+    """Return the bytes of `contract.binpb`: the same for the same contract."""
+    kept = FileDescriptorSet.FromString(contract.SerializeToString())
+    for file in kept.file:
+        _keep_comments(file)
+    return kept.SerializeToString(deterministic=True)
 
 
 def _keep_comments(file: FileDescriptorProto) -> None:
@@ -78,61 +82,33 @@ def _contracts() -> Path:
     raise FileNotFoundError("the contracts are neither in ./protos nor in ../protos")
 
 
-def _names(protos: Path) -> list[str]:
-    return sorted(path.relative_to(protos).as_posix() for path in protos.rglob("*.proto"))
+def names(protos: Path) -> list[str]:
+    """Return the names of the platform's own files: the imported ones beside them get no stubs."""
+    return sorted(path.relative_to(protos).as_posix() for path in (protos / "innosystem").rglob("*.proto"))
 
 
-def compile_contracts(protos: Path) -> FileDescriptorSet:
+def compile_contracts(protos: Path, *more: str) -> FileDescriptorSet:
     """Compile the contracts with all their imports, including comments.
 
     Args:
-        protos: The root folder of their packages.
+        protos: The root folder of their packages, and of the packages that they import.
+        more: The names of files in that folder that the contracts do not import.
     """
     with tempfile.TemporaryDirectory(prefix="innosystem-contracts-") as folder:
-        rules, image = Path(folder, "rules.binpb"), Path(folder, "full.binpb")
-        rules.write_bytes(_rules().SerializeToString())
+        image = Path(folder, "full.binpb")
         _run(
-            f"--descriptor_set_in={rules}",
             f"-I{protos}",
             f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
-            f"-I{_google_apis()}",
             "--include_imports",
             "--include_source_info",
             f"--descriptor_set_out={image}",
-            *_names(protos),
+            *names(protos),
+            *more,
         )
         return FileDescriptorSet.FromString(image.read_bytes())
 
 
-def _rules() -> FileDescriptorSet:
-    """Return the compiled .proto of the rules from protovalidate, which does not ship its source."""
-    # A private module, but the only offline source of the exact version with which servers validate.
-    from protovalidate._gen.buf.validate import validate_pb
-
-    rules = FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
-    pool = descriptor_pool.Default()
-    found = FileDescriptorSet()
-    for name in rules.dependency:
-        _import_well_known(name)
-        pool.FindFileByName(name).CopyToProto(found.file.add())
-    found.file.append(rules)
-    return found
-
-
-def _import_well_known(name: str) -> None:
-    """Import the module of a google/protobuf file, which puts it into the default pool."""
-    __import__(name.removesuffix(".proto").replace("/", ".") + "_pb2")
-
-
-def _google_apis() -> Path:
-    """Return the folder from which `google/rpc/*.proto` of googleapis-common-protos can be imported."""
-    for file in distribution_files("googleapis-common-protos") or ():
-        if file.as_posix() == "google/rpc/status.proto":
-            return Path(str(file.locate())).parents[2]
-    raise FileNotFoundError("googleapis-common-protos holds no google/rpc/status.proto")
-
-
-def _without_rules(full: FileDescriptorSet) -> FileDescriptorSet:
+def without_rules(full: FileDescriptorSet) -> FileDescriptorSet:
     """Return a copy of the contract without validation rules. Its own options stay: clients read them."""
     # In a separate pool, the options of the descriptors have exactly the extensions of this contract.
     pool = descriptor_pool.DescriptorPool()
@@ -172,7 +148,7 @@ def _drop_import(file: FileDescriptorProto) -> None:
     file.dependency.remove(RULES)
 
 
-def _write_stubs(contract: FileDescriptorSet, names: Sequence[str], folder: Path, out: Path) -> None:
+def _write_stubs(contract: FileDescriptorSet, files: Sequence[str], folder: Path, out: Path) -> None:
     image = folder / "stripped.binpb"
     image.write_bytes(contract.SerializeToString())
     out.mkdir()
@@ -184,11 +160,11 @@ def _write_stubs(contract: FileDescriptorSet, names: Sequence[str], folder: Path
         f"--grpc_python_out={out}",
         f"--mypy_out=quiet:{out}",
         f"--mypy_grpc_out=quiet:{out}",
-        *names,
+        *files,
     )
     # protoc writes these two for every file; without a service they are useless.
     with_service = {file.name for file in contract.file if file.service}
-    for name in names:
+    for name in files:
         if name not in with_service:
             for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
                 (out / name.replace(".proto", suffix)).unlink(missing_ok=True)

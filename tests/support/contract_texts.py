@@ -20,7 +20,7 @@ _FIELD = re.compile(r"((?:^ *//.*\n)+)^ *((?:repeated |optional |map<)?[\w.]+[^;
 def comments() -> dict[str, str]:
     """The comment of each service and each method, by `/package.Service` and `/package.Service/Method`."""
     found: dict[str, str] = {}
-    for file in sorted(PROTOS.rglob("*_service.proto")):
+    for file in sorted((PROTOS / "innosystem").rglob("*_service.proto")):
         text = file.read_text(encoding="utf-8")
         package, service = re.findall(r"^package ([\w.]+);", text, flags=re.MULTILINE)[0], ""
         for comment, kind, name in _DECLARED.findall(text):
@@ -76,7 +76,7 @@ class FieldText:
 def fields() -> list[FieldText]:
     """The fields of all messages that are declared at the top of a file."""
     found: list[FieldText] = []
-    for file in sorted(PROTOS.rglob("*.proto")):
+    for file in sorted((PROTOS / "innosystem").rglob("*.proto")):
         text = file.read_text(encoding="utf-8")
         package = re.findall(r"^package ([\w.]+);", text, flags=re.MULTILINE)[0]
         for message, body in re.findall(r"^message (\w+) {\n(.*?)^}", text, flags=re.MULTILINE | re.DOTALL):
