@@ -94,11 +94,19 @@ check: setup ## Check format, lint, types, contracts and migrations
 	$(BIN)/python scripts/check_protos.py
 	$(BIN)/python scripts/check_migrations.py
 
+.PHONY: protos
+protos: setup ## Build dist/innosystem-protos-VERSION.tar.gz: the contract for clients in any language
+	$(BIN)/python scripts/build_protos.py
+
+.PHONY: vendor-protos
+vendor-protos: setup ## Bring what the contracts import, in protos/google and protos/buf, up to the installed versions
+	$(BIN)/python scripts/vendor_protos.py
+
 .PHONY: format
 format: setup ## Format code and contracts
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/buf format --write protos
+	$(BIN)/buf format --write --path protos/innosystem
 
 .PHONY: hooks
 hooks: setup ## Have git run the checks of changed files before each commit

@@ -2,8 +2,9 @@
 
 The release is made in a temporary git worktree, from what is committed and nothing else: the version is written to
 every place in `PLACES`, "Unreleased" in CHANGELOG.md gets a heading with version and date below it, the three
-distributions are built, and their metadata is checked. Only then does the branch move to the new commit and the tag
-`vX.Y.Z` appear, so a release that fails changes nothing. The distributions are left in `dist/X.Y.Z`.
+distributions and the archive of the contracts are built, and the metadata is checked. Only then does the branch move to
+the new commit and the tag `vX.Y.Z` appear, so a release that fails changes nothing. What was built is left in
+`dist/X.Y.Z`.
 """
 
 import argparse
@@ -190,9 +191,11 @@ def _write_version(tree: Path, version: str) -> None:
 
 
 def _build(tree: Path, out: Path) -> Path:
-    """Build all source distributions, and the wheels from them."""
-    for name, folder in DISTRIBUTIONS.items():
-        command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(tree / folder)]
+    """Build all source distributions, the wheels from them, and the archive of the contracts."""
+    products = {name: ["-m", "build", "--no-isolation", str(tree / folder)] for name, folder in DISTRIBUTIONS.items()}
+    products["innosystem-protos"] = [str(tree / "scripts/build_protos.py")]
+    for name, arguments in products.items():
+        command = [sys.executable, *arguments, "--outdir", str(out)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise ReleaseRefused(f"{name} does not build:\n{done.stdout}{done.stderr}")

@@ -1,5 +1,6 @@
 """A release in a git repository of its own, with three small distributions in place of the real ones."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts import release as script
+from tests.support.documents import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -67,7 +69,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(root / page, "FROM innosystem:0.1.0\n")
     write(root / "CHANGELOG.md", CHANGELOG)
     write(root / ".gitignore", "dist/\n")
-    write(root / "scripts/release.py", Path(script.__file__).read_text("utf-8"))
+    scripts = [f"scripts/{name}.py" for name in ("release", "build_protos", "proto_text")]
+    for name in (*scripts, "sdk/hatch_build.py", "buf.yaml"):
+        write(root / name, (ROOT / name).read_text("utf-8"))
+    shutil.copytree(ROOT / "protos", root / "protos")
     git(tmp_path, "init", "--quiet", "--initial-branch", "main", str(root))
     commit(root, "0.1.0")
     return root
@@ -106,7 +111,8 @@ def test_a_release_is_built_committed_and_tagged_in_the_new_version(repository: 
     assert "## Unreleased\n\n## 0.2.0 - 2" in changelog
     stems = [f"{name.replace('-', '_')}-0.2.0" for name in script.DISTRIBUTIONS]
     built = {file.name for file in (repository / "dist/0.2.0").iterdir()}
-    assert built == {stem + suffix for stem in stems for suffix in (".tar.gz", "-py3-none-any.whl")}
+    distributions = {stem + suffix for stem in stems for suffix in (".tar.gz", "-py3-none-any.whl")}
+    assert built == distributions | {"innosystem-protos-0.2.0.tar.gz"}
 
 
 def test_a_release_contains_only_what_is_committed(repository: Path) -> None:
