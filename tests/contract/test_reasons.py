@@ -17,7 +17,7 @@ from innosystem.client.errors import error_from_status
 from innosystem.options.v1 import options_pb2
 from innosystem.options.v1.error_reason_pb2 import ErrorReason
 from services import SERVICES
-from services.kit.errors import DomainError, FieldViolation
+from services.kit.errors import DomainError, FieldViolation, InvalidFilter
 from services.kit.rpc.status import code_of, to_status
 from tests.support.contract_texts import REASONS, comments, named
 
@@ -141,3 +141,17 @@ def test_an_error_with_huge_attributes_still_fits_into_the_headers(
     monkeypatch.setitem(EXAMPLES, tuple[str, ...], ("field",) * 10_000)
     monkeypatch.setitem(EXAMPLES, tuple[FieldViolation, ...], (FieldViolation("f" * 9999, "d" * 9999),) * 100)
     assert to_status(example(kind)).ByteSize() <= 6000
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_no_sentence_is_said_twice(kind: type[DomainError]) -> None:
+    text = str(error_from_status(to_status(example(kind))))
+    sentences = [part.strip(" .") for part in re.split(r"[(;)]|\. |: ", text) if len(part) > len("text")]
+    assert [part for part, count in Counter(sentences).items() if count > 1] == [], text
+
+
+def test_the_place_in_a_batch_is_said_beside_the_message() -> None:
+    error = InvalidFilter("a name is missing").within("requests[3]")
+    assert str(error_from_status(to_status(error))) == (
+        "INVALID_FILTER: The filter is not understood: a name is missing. (requests[3].filter)"
+    )

@@ -56,6 +56,9 @@ ORDERS = [f"{name}{direction}" for name in SORTABLE for direction in ("", " desc
 ORDERS += [f"{one}{down}, {two} desc" for (one, two), down in product(pairwise(SORTABLE), ("", " desc"))]
 FILTERS = [
     "",
+    'id = "8*"',
+    'owner_id = "00000000-*"',
+    'owner_id != "8*"',
     "count = 1",
     "count != 1 AND cost_cents > 0",
     "count < 9223372036854775807",

@@ -78,6 +78,7 @@ def _app(called: str | None) -> App:
         ] = False,
     ) -> Any:
         try:
+            _warn_of_misspelt_settings(called)
             return app(tokens)
         except (CycloptsError, BrokenPipeError):
             raise
@@ -89,6 +90,16 @@ def _app(called: str | None) -> App:
             return _fail(describe(error), 1)
 
     return app
+
+
+def _warn_of_misspelt_settings(called: str | None) -> None:
+    """Name misspelt settings on standard error. A service and a runner name them in their log."""
+    from innosystem.shared.settings_names import misspelt
+    from tools.local.environment import environment
+
+    if called not in (None, "serve", "run"):
+        for name, meant in misspelt(environment()).items():
+            sys.stderr.write(f"innosystem: {name} is not a setting: did you mean {meant}?\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), _BAD_ARGUMENTS)
     except CycloptsError as error:
-        return _fail(str(error), _BAD_ARGUMENTS)
+        from tools.cli.usage import describe_usage
+
+        return _fail(describe_usage(error), _BAD_ARGUMENTS)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:

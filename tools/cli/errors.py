@@ -50,8 +50,8 @@ def describe_unknown_command(tokens: Sequence[str], known: Sequence[str]) -> str
 
     name = tokens[0] if tokens else ""
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "--help lists the commands"
-    return f"unknown command {name!r}: {hint}"
+    hint = f"did you mean {near[0]}?" if near else "--help lists them"
+    return f"unknown {'option' if name.startswith('-') else 'command'} {name!r}: {hint}"
 
 
 def _describe_call(error: "grpc.RpcError") -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
+from innosystem.shared.settings_names import SETTINGS as NAMES
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
     CustomersClientSettings,
@@ -16,7 +17,7 @@ from services.jobs.settings import (
     SchemaSettings,
     WalletsClientSettings,
 )
-from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings
+from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings, ServerSettings
 from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 
 TEXT = (Path(__file__).parents[3] / ".env.example").read_text(encoding="utf-8")
@@ -53,11 +54,23 @@ def test_every_setting_is_in_the_example_with_its_default(kind: type[BaseModel],
         assert EXAMPLES[variable].lower() == re.sub(r"\.0$", "", shown).lower(), variable
 
 
+SERVICES = ("CUSTOMERS", "WALLETS", "JOBS")
+
+
 def test_the_example_names_nothing_that_is_no_setting() -> None:
     known = {prefix + name.upper() for kind, prefix in SETTINGS for name in kind.model_fields}
     services = {f"{service}_DATABASE_URL" for service in ("WALLETS", "JOBS")}
     owners = {f"{service}_DATABASE_OWNER_URL" for service in ("CUSTOMERS", "WALLETS", "JOBS")}
     assert EXAMPLES.keys() - known - services - owners == set()
+
+
+def test_the_list_of_names_has_every_setting_and_nothing_else() -> None:
+    servers = {f"{service}_{name.upper()}" for service in SERVICES for name in ServerSettings.model_fields}
+    databases = {f"{service}_DATABASE_{name.upper()}" for service in SERVICES for name in DatabaseSettings.model_fields}
+    fields = {prefix + name.upper() for kind, prefix in SETTINGS for name in kind.model_fields}
+    # The command alone reads these.
+    others = {f"{service}_DATABASE_OWNER_URL" for service in SERVICES} | {"INNOSYSTEM_DEBUG"}
+    assert NAMES ^ (servers | databases | fields | EXAMPLES.keys() | others) == set()
 
 
 def test_the_services_listen_where_clients_look_for_them() -> None:

@@ -1,19 +1,35 @@
 """Settings are read from the environment, and their bounds are checked at the start."""
 
+from pathlib import Path
+
 import pytest
 
-from innosystem.runner.__main__ import main
+from innosystem.runner.__main__ import _parse, main
 from innosystem.runner.queue import list_keys
-from innosystem.runner.settings import RunnerSettings
+from innosystem.runner.settings import RunnerSettings, misspelt_settings
 
 
-def test_lists_are_given_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNNER_QUEUES", "default, bulk,default")
-    monkeypatch.setenv("RUNNER_HANDLERS", "one.module,another")
+@pytest.mark.parametrize("given", ["default, bulk,default", "default bulk", " default,bulk "])
+def test_lists_in_variables_are_separated_by_commas_or_spaces(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNER_QUEUES", given)
+    monkeypatch.setenv("RUNNER_HANDLERS", given)
     settings = RunnerSettings()
 
     assert settings.runner_queues == ("default", "bulk")
-    assert settings.runner_handlers == ("one.module", "another")
+    assert set(settings.runner_handlers) == {"default", "bulk"}
+
+
+@pytest.mark.parametrize("given", [["default,bulk"], ["default", "bulk"], ["default, bulk"], ["default bulk"]])
+def test_lists_after_flags_are_separated_as_in_variables(given: list[str]) -> None:
+    settings = RunnerSettings(**vars(_parse(["--queue", *given, "--handlers", *given])) | {"runner_concurrency": 1})
+
+    assert settings.runner_queues == settings.runner_handlers == ("default", "bulk")
+
+
+def test_a_level_may_be_given_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+
+    assert RunnerSettings().log_level == "DEBUG"
 
 
 def test_the_address_of_redis_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,8 +41,11 @@ def test_the_address_of_redis_is_not_printed(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--concurrency", "0"], "RUNNER_CONCURRENCY"),
-        (["--queue", "Not A Queue"], "RUNNER_QUEUES"),
+        (["--concurrency", "0"], "RUNNER_CONCURRENCY: "),
+        (
+            ["--queue", "Q_1"],
+            "RUNNER_QUEUES: 'Q_1' is not a queue: names have at most 50 lower-case letters, digits and hyphens",
+        ),
     ],
 )
 def test_a_setting_out_of_bounds_is_one_clear_line(
@@ -36,6 +55,23 @@ def test_a_setting_out_of_bounds_is_one_clear_line(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(named)
+
+
+def test_a_url_of_another_kind_is_refused_without_repeating_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "http://:hunter2@redis")
+    assert main([]) == 2
+    assert capsys.readouterr().err == "REDIS_URL: must be a URL that begins with redis://, rediss:// or unix://\n"
+
+
+def test_misspelt_settings_of_the_environment_and_the_file_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("RUNNER_QUEUE=bulk\n")
+    monkeypatch.setenv("RUNNER_CONCURENCY", "5")
+    assert misspelt_settings() == {"RUNNER_CONCURENCY": "RUNNER_CONCURRENCY", "RUNNER_QUEUE": "RUNNER_QUEUES"}
 
 
 def test_each_priority_of_all_queues_comes_before_the_next_priority() -> None:

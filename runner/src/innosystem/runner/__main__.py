@@ -26,7 +26,7 @@ from innosystem.runner.process_lifetime import Leftovers, run_to_completion
 from innosystem.runner.registry import Registry, default_registry
 from innosystem.runner.restart import Restart
 from innosystem.runner.runner import Runner
-from innosystem.runner.settings import RunnerSettings
+from innosystem.runner.settings import RunnerSettings, misspelt_settings
 from innosystem.shared.log_lines import flush_all
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as exc:
         for fault in exc.errors(include_url=False):
             name = ".".join(str(part) for part in fault["loc"]).upper()
-            sys.stderr.write(f"{name}: {fault['msg']}\n")
+            sys.stderr.write(f"{name}: {fault['msg'].removeprefix('Value error, ')}\n")
         return 2
     return run(settings)
 
@@ -63,6 +63,8 @@ def run(settings: RunnerSettings) -> int:
     """
     restart = Restart()
     configure_logs(settings.log_level, settings.log_format)
+    for name, meant in misspelt_settings().items():
+        log.warning("setting_unknown", setting=name, did_you_mean=meant)
     try:
         default_registry.load(settings.runner_handlers, with_entry_points=True)
     except HandlerRegistrationError as exc:

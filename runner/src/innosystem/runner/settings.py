@@ -1,15 +1,25 @@
 """The runner's settings, from the environment and a `.env` file in the working directory."""
 
+import os
 import re
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, SecretStr, field_validator
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
+from innosystem.shared.settings_names import misspelt
 
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+_SEPARATORS = re.compile(r"[,\s]+")
 _QUEUE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
+
+
+def _capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 class RunnerSettings(BaseSettings):
@@ -22,7 +32,7 @@ class RunnerSettings(BaseSettings):
         redis_key_prefix: The prefix of the names of all lists. `{innosystem}:` keeps them in one slot of a Redis
             Cluster.
         runner_concurrency: How many handlers run concurrently.
-        runner_queues: The queues to take jobs from, separated by commas.
+        runner_queues: The queues to take jobs from, separated by commas or spaces.
         runner_handlers: The modules with handlers, or their files, separated by commas.
         runner_processes: How many processes run the handlers registered with `process=True`; by default the number of
             CPUs available to the runner. The same number may run for jobs whose runner was lost before.
@@ -66,22 +76,38 @@ class RunnerSettings(BaseSettings):
     runner_watchdog_seconds: float = Field(default=60.0, ge=2)
     runner_health_file: str = ""
     runner_metrics_listen_address: str = ""
-    log_level: str = Field(default="INFO", pattern="^(?i:DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    log_level: Annotated[LogLevel, BeforeValidator(_capitals)] = "INFO"
     log_format: LogFormat = "auto"
 
     @field_validator("runner_queues", "runner_handlers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+        """Accept names that are separated by commas, spaces or both, in a variable and after a flag."""
+        given = [value] if isinstance(value, str) else value
+        if isinstance(given, (list, tuple)) and all(isinstance(one, str) for one in given):
+            return tuple(part for one in given for part in _SEPARATORS.split(one) if part)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_of_redis(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must be a URL that begins with redis://, rediss:// or unix://")
         return value
 
     @field_validator("runner_queues")
     @classmethod
     def _are_queues(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value:
-            raise ValueError("at least one queue is required")
+            raise ValueError("name at least one queue")
         for name in value:
             if not _QUEUE_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a valid queue name")
+                raise ValueError(
+                    f"{name!r} is not a queue: names have at most 50 lower-case letters, digits and hyphens"
+                )
         return tuple(dict.fromkeys(value))
+
+
+def misspelt_settings() -> dict[str, str]:
+    """Return variables of the environment and `.env` that look like misspelt settings, each with the nearest one."""
+    return misspelt({**dotenv_values(".env"), **os.environ})

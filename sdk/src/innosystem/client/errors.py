@@ -61,10 +61,17 @@ class InnosystemError(Exception):
     retry_after_seconds: float | None = None
 
     def __str__(self) -> str:
-        """Return a summary in one line."""
+        """Return a summary in one line. Violations that the message already describes are not repeated."""
         label = self.reason or self.code.name
-        faults = "; ".join(f"{fault.field}: {fault.description}" for fault in self.violations)
+        faults = "; ".join(filter(None, map(self._beside_message, self.violations)))
         return f"{label}: {self.message}" + (f" ({faults})" if faults else "")
+
+    def _beside_message(self, fault: Violation) -> str:
+        """Return what the message lacks of a violation: all of it, its place in a batch, or nothing."""
+        # Servers cut a long description, which then ends with an ellipsis.
+        if fault.description.removesuffix("…") not in self.message:
+            return f"{fault.field}: {fault.description}"
+        return fault.field if "[" in fault.field and fault.field not in self.message else ""
 
 
 def error_from(exc: grpc.RpcError) -> InnosystemError | None:

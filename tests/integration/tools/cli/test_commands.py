@@ -37,7 +37,7 @@ def test_seeding_again_finds_what_the_first_time_made(found: Found, innosystem: 
     assert [each["customer"]["id"] for each in again["customers"]] == [
         each["customer"]["id"] for each in first["customers"]
     ]
-    assert all(each["wallet"]["current_balance_cents"] != "0" for each in again["customers"])
+    assert all(each["wallet"]["current_balance_cents"] != 0 for each in again["customers"])
     assert not any(each["api_key"] for each in again["customers"])
     assert again["job_types"][0]["name"] == "python.source-stats"
     assert "All examples exist already." in innosystem("seed").stdout
@@ -71,7 +71,7 @@ def test_submitted_jobs_run_and_are_charged(found: Found, innosystem: Run, jsonl
 
     listed = found("jobs", "list", "--filter", f'customer_id = "{ADA}" AND status = SUCCEEDED', "--limit", "7")
     assert len(listed) == 7
-    assert listed[0]["input_json"] == ""
+    assert "input_json" not in listed[0]
     full = found("jobs", "list", "--limit", "1", "--full", "--order-by", "created_at")
     assert "source" in json.loads(full[0]["input_json"])
 
@@ -181,7 +181,7 @@ def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) ->
     owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
     wallet = found("wallets", "create", *owner)
     first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
-    assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == "250"
+    assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == 250
     plan, option = first.stderr.splitlines()
     assert plan == f"2.50 CHF is paid into the wallet of customer {owner[1]}."
     repeat = option.split()
@@ -189,7 +189,7 @@ def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) ->
     again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat, "--yes")
     assert "Nothing was paid in now" in again.stdout
     shown = found("wallets", "show", wallet["id"])
-    assert shown["wallet"]["current_balance_cents"] == "250"
+    assert shown["wallet"]["current_balance_cents"] == 250
     assert [line["kind"] for line in shown["transactions"]] == ["TRANSACTION_KIND_CREDIT"]
     assert "CREDIT" in innosystem("wallets", "show", *owner).stdout
     assert found("wallets", "list", "--filter", f'id = "{wallet["id"]}"') == [shown["wallet"]]
@@ -210,14 +210,14 @@ def test_the_queue_is_counted(found: Found, innosystem: Run, jsonl: Jsonl) -> No
     found("job-types", "create", "--name", queue, *free, "--queue", queue)
     found("submit", jsonl(['{"priority": "HIGH"}'] * 2), "--customer-id", ADA, "--job-type", queue)
     (stats,) = [each for each in found("queue", queue) if each["priority"] == "PRIORITY_HIGH"]
-    assert (stats["queue"], stats["waiting"], stats["running"]) == (queue, "2", "0")
+    assert (stats["queue"], stats["waiting"], stats["running"]) == (queue, 2, 0)
     assert queue in innosystem("queue", queue).stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["jobs", "show", "abc"], "INVALID_FIELD: "),
+        (["jobs", "show", "xyz"], "'xyz' is no ID of a job: "),
         (["jobs", "show", str(UUID(int=7))], "JOB_NOT_FOUND: "),
         (["jobs", "list", "--filter", "nonsense ="], "INVALID_FILTER: "),
         (["wallets", "show", "--customer-id", str(UUID(int=7))], "WALLET_NOT_FOUND: "),

@@ -68,11 +68,32 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nonsense"], "unknown command 'nonsense': --help lists the commands"),
+        (["nonsense"], "unknown command 'nonsense': --help lists them"),
         (["job", "show"], "unknown command 'job': did you mean jobs?"),
         (["jobs", "lst"], "unknown command 'lst': did you mean list?"),
-        (["jobs", "show"], 'Command "jobs show" parameter ID requires an argument.'),
-        (["jobs", "list", "--nothing-like-it"], "Unknown option: --nothing-like-it."),
+        (["--nonsense"], "unknown option '--nonsense': --help lists them"),
+        (["jobs", "show"], "ID is required: see innosystem jobs show --help"),
+        (["serve"], "SERVICE is required: see innosystem serve --help"),
+        (
+            ["serve", "job"],
+            'Invalid value "job" for SERVICE. Choose from: "customers", "wallets", "jobs". Did you mean "jobs"?',
+        ),
+        (["migrate", "down"], "SERVICE and --to are required: see innosystem migrate down --help"),
+        (["migrate", "down", "jobs"], "--to is required: see innosystem migrate down --help"),
+        (["migrate", "down", "--to"], "--to needs a value: see innosystem migrate down --help"),
+        (["jobs", "list", "--limit"], "--limit needs a value: see innosystem jobs list --help"),
+        (["jobs", "show", "a", "b", "c"], "unexpected arguments 'b' and 'c': see innosystem jobs show --help"),
+        (["jobs", "list", "--qxz"], "unknown option --qxz: see innosystem jobs list --help"),
+        (
+            ["customers", "create", "--nam", "Ada", "--emale=ada@example.com"],
+            "unknown option --nam (did you mean --name?); unknown option --emale (did you mean --email?): "
+            "see innosystem customers create --help",
+        ),
+        (
+            ["customers", "create", "--nam", "Ada"],
+            "unknown option --nam (did you mean --name?); --email is required: see innosystem customers create --help",
+        ),
+        (["customers", "create"], "--name and --email are required: see innosystem customers create --help"),
         (["jobs", "list", "--limit", "0"], 'Invalid value "0" for --limit. Must be >= 1.'),
         (
             ["wallets", "credit", "--customer-id", "x", "--amount-cents", str(2**63)],
@@ -157,6 +178,16 @@ def test_addresses_come_from_the_environment_then_the_file_then_the_local_stack(
         "jobs": "of-the-environment:1",
     }
     assert "LOG_LEVEL" not in environment()
+
+
+def test_a_misspelt_setting_is_named_on_standard_error_and_the_command_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBS_DATABSE_URL", "postgresql://me:hunter2@db/jobs")
+    assert command.main(["migrate", "up", "jobs"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "innosystem: JOBS_DATABSE_URL is not a setting: did you mean JOBS_DATABASE_URL?"
+    )
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -1,6 +1,7 @@
 """The submission of batches, several at the same time, and the wait for their jobs."""
 
 import asyncio
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
 
 
 def _without_reason(text: str) -> str:
-    return text.partition(": ")[2]
+    # The place in the batch says nothing to the reader of a file, whose line is named.
+    return re.sub(r"requests\[\d+\]\.", "", text.partition(": ")[2])
 
 
 def _in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:

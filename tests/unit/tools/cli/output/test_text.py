@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Tables, pairs and cells for people."""
 
 import io
 import json
@@ -10,22 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from innosystem.jobs.v1.job_pb2 import JOB_STATUS_PENDING, Job, JobError
 from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsResponse, QueueStats
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, JobType
-from innosystem.wallets.v1.wallet_pb2 import Wallet
-from tools.cli.output import cell, console, print_message, print_messages, print_pairs, print_table, printable
+from tools.cli.output import cell, console, print_messages, print_pairs, print_table, printable
 
 LONG = "0" * 300
-
-
-def test_json_has_the_contracts_names_and_what_is_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    print_message(Wallet(id="w", current_balance_cents=9007199254740993), as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found["current_balance_cents"] == "9007199254740993"
-    assert found["pending_charges_cents"] == "0"
-
-
-def test_json_of_an_empty_list_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
-    print_messages([], ["id"], as_json=True, nothing="None.")
-    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_the_messages_of_a_response_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +36,7 @@ def test_a_terminal_loses_nothing_of_a_long_value(
 ) -> None:
     narrow = console()
     narrow.width = 40
-    monkeypatch.setattr("tools.cli.output.console", lambda: narrow)
+    monkeypatch.setattr("tools.cli.output.text.console", lambda: narrow)
     print_table(["a"], [[LONG]])
     print_pairs({"a": LONG})
     assert capsys.readouterr().out.count("0") == 2 * len(LONG)
@@ -83,7 +70,7 @@ def test_cells_are_for_people() -> None:
     assert cell(job, "cost_cents") == cell(job, "started_at") == cell(job, "queue") == "-"
     assert cell(job, "attempt") == "0"
     assert cell(JobType(enabled=False), "enabled") == "no"
-    assert cell(QueueStats(oldest_age=Duration(seconds=90, nanos=40_000_000)), "oldest_age") == "90 s"
+    assert cell(QueueStats(oldest_age=Duration(seconds=90, nanos=40_000_000)), "oldest_age") == "1 m 30 s"
     assert cell(QueueStats(submitted_per_second=1.25), "submitted_per_second") == "1.2"
 
 

@@ -1,0 +1,120 @@
+"""The formats of --output."""
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+import yaml
+from cyclopts import App
+
+from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED, Job
+from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
+from innosystem.wallets.v1.wallet_pb2 import Wallet
+from tools.cli.listing import Found
+from tools.cli.output import TABLE, Columns, Output, field, print_document, print_list, print_one, to_json
+from tools.errors import CommandError
+
+COLUMNS = Columns((field("id"), field("status"), field("cost_cents"), field("labels", wide=True)))
+JOBS = [
+    Job(id="a", status=JOB_STATUS_SUCCEEDED, cost_cents=1999, currency="EUR", labels={"team": "blue, red"}),
+    Job(id="b"),
+]
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return what is printed of the jobs in a format."""
+
+    def run(output: Output, messages: Any = JOBS) -> str:
+        print_list(messages, COLUMNS, output, nothing="No jobs found.")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_table_has_its_columns_and_wide_has_all(shown: Any) -> None:
+    assert "team" not in shown(TABLE)
+    assert "19.99 EUR" in shown(TABLE)
+    assert "team=blue" in shown(Output("wide"))
+
+
+def test_json_is_one_list_and_jsonl_an_object_per_line(shown: Any) -> None:
+    whole = json.loads(shown(Output("json")))
+    lines = [json.loads(line) for line in shown(Output("jsonl")).splitlines()]
+    assert whole == lines == [to_json(job) for job in JOBS]
+
+
+def test_yaml_says_what_json_says(shown: Any) -> None:
+    assert yaml.safe_load(shown(Output("yaml"))) == json.loads(shown(Output("json")))
+
+
+def test_csv_has_the_columns_of_wide(shown: Any) -> None:
+    rows = list(csv.reader(io.StringIO(shown(Output("csv")))))
+    assert rows[0] == ["id", "status", "cost", "labels"]
+    assert rows[1] == ["a", "SUCCEEDED", "19.99 EUR", "team=blue, red"]
+
+
+def test_name_prints_ids(shown: Any) -> None:
+    assert shown(Output("name")) == "a\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("output", "text"), [(TABLE, "No jobs found.\n"), (Output("json"), "[]\n"), (Output("jsonl"), "")]
+)
+def test_an_empty_list_is_said_to_people_and_empty_for_programs(shown: Any, output: Output, text: str) -> None:
+    assert shown(output, []) == text
+
+
+def test_what_the_limit_left_out_is_said_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Found(JOBS)
+    found.note = "2 of 1,234 shown; --limit 4 for more"
+    print_list(found, COLUMNS, Output("name"), nothing="")
+    assert capsys.readouterr() == ("a\nb\n", "2 of 1,234 shown; --limit 4 for more\n")
+
+
+def test_one_message_is_an_object(capsys: pytest.CaptureFixture[str]) -> None:
+    print_one(JOBS[0], COLUMNS, Output("json"))
+    assert json.loads(capsys.readouterr().out)["cost_cents"] == 1999
+    print_one(JOBS[0], COLUMNS, Output("name"))
+    assert capsys.readouterr().out == "a\n"
+
+
+def test_a_report_is_no_list() -> None:
+    assert not print_document({}, TABLE)
+    with pytest.raises(CommandError, match="-o csv is for lists"):
+        print_document({}, Output("csv"))
+
+
+def test_json_is_short_for_the_format_and_contradicts_others() -> None:
+    assert Output(as_json=True).format == "json"
+    with pytest.raises(CommandError, match="give one of them"):
+        _ = Output("csv", as_json=True).format
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [([], "table"), (["-o", "wide"], "wide"), (["--output=csv"], "csv"), (["--json"], "json"), (["-ojsonl"], "jsonl")],
+)
+def test_the_command_line_has_the_options(arguments: list[str], chosen: str) -> None:
+    app = App(result_action="return_value")
+
+    @app.default
+    def run(*, output: Output = TABLE) -> str:
+        return output.format
+
+    assert app(arguments, exit_on_error=False) == chosen
+
+
+def test_whole_numbers_are_numbers_wherever_they_are() -> None:
+    assert to_json(Wallet(current_balance_cents=9007199254740993))["current_balance_cents"] == 9007199254740993
+    assert to_json(Wallet())["pending_charges_cents"] == 0
+    batch = BatchCreateJobsRequest(requests=[CreateJobRequest(max_cost_cents=5)])
+    assert to_json({"batch": [batch]})["batch"][0]["requests"][0]["max_cost_cents"] == 5
+
+
+def test_inputs_that_were_not_asked_for_are_left_out() -> None:
+    assert "input_json" not in to_json(Job())
+    assert to_json(Job(input_json='""'))["input_json"] == '""'
+    assert to_json(Job())["hold_id"] == ""

@@ -1,0 +1,128 @@
+"""The IDs that users type: a whole UUID, or the start of one that only one thing has."""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tools.errors import CommandError
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+
+_FORM: Final = "00000000-0000-0000-0000-000000000000"
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_SHOWN: Final = 5
+_CALLS: Final = 8
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list in which an ID is looked up by its start.
+
+    Attributes:
+        one: The name of one entry, in words.
+        call: Return the list method of the client.
+        request: The name of the module and of the class of its request, and further fields of it.
+        field: The field of the response with the entries.
+    """
+
+    one: str
+    call: Callable[["Innosystem"], Any]
+    request: Callable[..., Any]
+    field: str
+
+
+def _request(module: str, name: str) -> Callable[..., Any]:
+    """Return the constructor of a request, which is imported when it is called: imports of stubs are slow."""
+
+    def build(**fields: Any) -> Any:
+        from importlib import import_module
+
+        return getattr(import_module(f"innosystem.{module}_pb2"), name)(**fields)
+
+    return build
+
+
+JOB: Final = Listed(
+    "job", lambda client: client.jobs.ListJobs, _request("jobs.v1.job_service", "ListJobsRequest"), "jobs"
+)
+JOB_TYPE: Final = Listed(
+    "job type",
+    lambda client: client.job_types.ListJobTypes,
+    _request("jobs.v1.job_type_service", "ListJobTypesRequest"),
+    "job_types",
+)
+CUSTOMER: Final = Listed(
+    "customer",
+    lambda client: client.customers.ListCustomers,
+    _request("customers.v1.customer_service", "ListCustomersRequest"),
+    "customers",
+)
+WALLET: Final = Listed(
+    "wallet",
+    lambda client: client.wallets.ListWallets,
+    _request("wallets.v1.wallet_service", "ListWalletsRequest"),
+    "wallets",
+)
+HOLD: Final = Listed(
+    "hold",
+    lambda client: client.wallets.ListHolds,
+    _request("wallets.v1.wallet_service", "ListHoldsRequest"),
+    "holds",
+)
+
+
+async def whole_id(client: "Innosystem", listed: Listed, text: str) -> str:
+    """Return the whole ID for the start of one; a whole one costs no call.
+
+    Args:
+        client: The platform.
+        listed: What has the ID.
+        text: What the user typed: a UUID or its start, in upper or lower case, with or without its hyphens.
+
+    Raises:
+        CommandError: No ID or several IDs start like that; the message lists the candidates.
+    """
+    start = _start(text)
+    if start is None:
+        raise CommandError(f"{text!r} is no ID of a {listed.one}: give a UUID, or the start of one")
+    if _UUID.fullmatch(start):
+        return start
+    # In this order, the primary key has the page side by side.
+    request = listed.request(filter=f'id = "{start}*"', order_by="id", page_size=_SHOWN + 1)
+    found = [entry.id for entry in getattr(await listed.call(client)(request), listed.field)]
+    if not found:
+        raise CommandError(f"no {listed.one} has an ID that starts with {start}")
+    if len(found) > 1:
+        more = ["..."] if len(found) > _SHOWN else []
+        candidates = "\n  ".join([*found[:_SHOWN], *more])
+        raise CommandError(f"several IDs of a {listed.one} start with {start}: type more of it\n  {candidates}")
+    return str(found[0])
+
+
+async def whole_ids(client: "Innosystem", listed: Listed, texts: Sequence[str]) -> list[str]:
+    """Return the whole IDs for several texts, in their order, as `whole_id` does."""
+    calls = asyncio.Semaphore(_CALLS)
+
+    async def resolve(text: str) -> str:
+        async with calls:
+            return await whole_id(client, listed, text)
+
+    async with asyncio.TaskGroup() as tasks:
+        pending = [tasks.create_task(resolve(text)) for text in texts]
+    return [task.result() for task in pending]
+
+
+def _start(text: str) -> str | None:
+    """Return the start of a UUID in its canonical form; None if no UUID starts like that."""
+    digits = text.replace("-", "").lower()
+    if not re.fullmatch("[0-9a-f]{1,32}", digits):
+        return None
+    canonical = ""
+    for digit in digits:
+        canonical += digit
+        if _FORM[len(canonical) : len(canonical) + 1] == "-":
+            canonical += "-"
+    return canonical.removesuffix("-")

@@ -1,0 +1,127 @@
+"""The option --output of every command that prints data, and the printing in each format."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+
+from tools.cli.output.columns import Columns
+from tools.cli.output.documents import print_json, print_json_line, print_yaml
+from tools.cli.output.text import pairs_of, print_columns, print_pairs
+from tools.errors import CommandError
+
+Format = Literal["table", "wide", "json", "jsonl", "csv", "name", "yaml"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Output:
+    """The options by which the user chooses the format. A command takes them as `output: Output = TABLE`."""
+
+    chosen: Annotated[
+        Format,
+        Parameter(
+            name=("--output", "-o"), help="wide has more columns and absolute times; name has only IDs, a line each."
+        ),
+    ] = "table"
+    as_json: Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Short for -o json.")] = (
+        False
+    )
+
+    @property
+    def format(self) -> Format:
+        """The format."""
+        if self.as_json and self.chosen not in ("table", "json"):
+            raise CommandError(f"--json is short for -o json, and -o says {self.chosen}: give one of them")
+        return "json" if self.as_json else self.chosen
+
+    @property
+    def for_people(self) -> bool:
+        """Whether the output is a table or text."""
+        return self.format in ("table", "wide")
+
+
+TABLE: Final = Output()
+"""The default of the options."""
+
+
+def print_list(messages: Sequence[Any], columns: Columns, output: Output, *, nothing: str) -> None:
+    """Print messages of one kind.
+
+    Args:
+        messages: The messages. What `collect` has left out is said on standard error.
+        columns: Their columns. JSON and YAML have all fields instead.
+        output: The format.
+        nothing: The text for people if the list is empty.
+    """
+    if output.for_people:
+        if not messages:
+            print(nothing)
+            return
+        wide = output.format == "wide"
+        print_columns(messages, columns.columns if wide else columns.of_table(), fit=not wide)
+    elif output.format == "jsonl":
+        for message in messages:
+            print_json_line(message)
+    elif output.format == "csv":
+        _print_csv(messages, columns)
+    elif output.format == "name":
+        for message in messages:
+            print(getattr(message, columns.name))
+    else:
+        _print_document(list(messages), output)
+    if note := getattr(messages, "note", ""):
+        sys.stdout.flush()
+        sys.stderr.write(f"{note}\n")
+
+
+def print_one(message: Any, columns: Columns, output: Output, *, pairs: Mapping[str, str] | None = None) -> None:
+    """Print one message: for people its fields, one per line; otherwise like `print_list`, as an object.
+
+    Args:
+        message: The message.
+        columns: The columns of its kind, for `-o csv` and `-o name`.
+        output: The format.
+        pairs: The names and values for people; by default those of all fields.
+    """
+    if output.for_people:
+        print_pairs(pairs_of(message) if pairs is None else pairs)
+    elif output.format in ("csv", "name"):
+        print_list([message], columns, output, nothing="")
+    else:
+        _print_document(message, output)
+
+
+def print_document(value: Any, output: Output) -> bool:
+    """Print something that is no list and no single message, such as a report, if a document was asked for.
+
+    Args:
+        value: Any value with messages in it.
+        output: The format.
+
+    Returns:
+        Whether it was printed; False if the user wants text.
+
+    Raises:
+        CommandError: The format is only for lists.
+    """
+    if output.for_people:
+        return False
+    if output.format in ("csv", "name"):
+        raise CommandError(f"-o {output.format} is for lists, and this is none: use -o json, jsonl or yaml")
+    _print_document(value, output)
+    return True
+
+
+def _print_document(value: Any, output: Output) -> None:
+    {"json": print_json, "jsonl": print_json_line, "yaml": print_yaml}[output.format](value)
+
+
+def _print_csv(messages: Sequence[Any], columns: Columns) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(column.title_for(None) for column in columns.columns)
+    writer.writerows([column.show(message, None) for column in columns.columns] for message in messages)
