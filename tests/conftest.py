@@ -1,5 +1,6 @@
 """Fixtures for all tests: real servers, started once a run, and a database of its own for who asks for one."""
 
+import atexit
 import importlib
 import itertools
 import os
@@ -32,6 +33,19 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 _numbers = itertools.count()
+
+# No test reads or changes the contexts of the user who runs it. Each test has a file of its own (`_own_contexts`); this
+# one is for what runs longer than a test.
+_contexts = Path(tempfile.mkdtemp(prefix="innosystem-contexts-"))
+atexit.register(shutil.rmtree, _contexts, ignore_errors=True)
+os.environ["INNOSYSTEM_CONFIG"] = str(_contexts / "of-the-run.json")
+os.environ.pop("INNOSYSTEM_CONTEXT", None)
+
+
+@pytest.fixture(autouse=True)
+def _own_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test contexts of its own: none at first."""
+    monkeypatch.setenv("INNOSYSTEM_CONFIG", str(_contexts / f"{next(_numbers)}.json"))
 
 
 def _servers_folder(basetemp: Path) -> Path:

@@ -11,10 +11,9 @@ class ServiceUnreachable(CommandError):
     Args:
         service: The service's name, such as `jobs`.
         address: The address that was tried.
+        source: Where the address comes from, such as `the context local`.
+        advice: What the user can do.
     """
 
-    def __init__(self, service: str, address: str) -> None:
-        super().__init__(
-            f"can't reach the {service} service at {address}: is it running? "
-            f"Try `innosystem up`, or set {service.upper()}_ADDRESS"
-        )
+    def __init__(self, service: str, address: str, source: str, advice: str) -> None:
+        super().__init__(f"can't reach the {service} service at {address} ({source}): is it running? {advice}")

@@ -105,6 +105,7 @@ async def main() -> None:
                 )
             ],
             required={"database": stores.schema.check},
+            database=lambda: stores.schema.identity,
             background=stores.announcements.background,
         )
         await server.run()

@@ -322,6 +322,7 @@ async def main() -> None:
                 ),
             ],
             required={"database": stores.schema.check},
+            database=lambda: stores.schema.identity,
             optional={"redis": stores.lists.check},
             background=background(settings, stores, use_cases),
             on_drain=[use_cases.jobs.watching.drain],

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -173,18 +173,19 @@ class StartupError(Exception):
     """The process cannot start; the message says what to do."""
 
 
-def load(kind: type[S], prefix: str) -> S:
+def load(kind: type[S], prefix: str, **given: Any) -> S:
     """Read settings from the environment and `.env`.
 
     Args:
         kind: The settings class.
         prefix: The prefix of its environment variables, such as `JOBS_DATABASE_`.
+        given: Values that replace those of the environment, by field.
 
     Raises:
         StartupError: If environment variables are missing or wrong; names each of them.
     """
     try:
-        return kind(_env_prefix=prefix)
+        return kind(_env_prefix=prefix, **given)
     except ValidationError as error:
         problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None

@@ -146,6 +146,7 @@ async def main() -> None:
                 )
             ],
             required={"database": stores.schema.check},
+            database=lambda: stores.schema.identity,
             background=background(settings, stores, use_cases),
         )
         await server.run()

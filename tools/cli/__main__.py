@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
@@ -15,6 +16,10 @@ _LOCAL = Group("Local stack", sort_key=1)
 _OPERATE = Group("Jobs and money", sort_key=2)
 _DEPLOY = Group("Deployment", sort_key=3)
 _OPTIONS = Group("Options", sort_key=4)
+
+# Commands that bring their own platform, or use none.
+_WITHOUT_PLATFORM = frozenset({"up", "demo", "bench", "completion"})
+_OPTIONS_WITH_VALUES = frozenset({"--context", "--env-file"})
 
 # The place of each command, its name, its line in the list of commands, and its group.
 _COMMANDS = (
@@ -31,6 +36,7 @@ _COMMANDS = (
     ("verify:verify", "verify", "Check that jobs, charges and wallets fit together, and make safe repairs.", _OPERATE),
     ("audit:app", "audit", "Show who changed customers, money, jobs and job types.", _OPERATE),
     ("cache:app", "cache", "Show the statistics of a service's caches.", _OPERATE),
+    ("context:app", "context", "Choose the platform that commands use.", _OPERATE),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),
     ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
@@ -76,9 +82,16 @@ def _app(called: str | None) -> App:
                 help="Show the origin of an error.",
             ),
         ] = False,
+        context: Annotated[
+            str | None, Parameter(name="--context", group=_OPTIONS, help="The platform, by the name of its context.")
+        ] = None,
+        env_file: Annotated[
+            Path | None, Parameter(name="--env-file", group=_OPTIONS, help="The platform, by a file such as stack.env.")
+        ] = None,
     ) -> Any:
         try:
             _warn_of_misspelt_settings(called)
+            _choose(called, context, env_file)
             return app(tokens)
         except (CycloptsError, BrokenPipeError):
             raise
@@ -102,6 +115,23 @@ def _warn_of_misspelt_settings(called: str | None) -> None:
             sys.stderr.write(f"innosystem: {name} is not a setting: did you mean {meant}?\n")
 
 
+def _called(arguments: Sequence[str]) -> str | None:
+    """Return the first argument that is neither an option nor the value of one."""
+    before = ["", *arguments]
+    words = (one for one, option in zip(arguments, before, strict=False) if option not in _OPTIONS_WITH_VALUES)
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _choose(called: str | None, context: str | None, env_file: Path | None) -> None:
+    from tools.errors import CommandError
+    from tools.local.target import choose
+
+    if called in _WITHOUT_PLATFORM and (context or env_file):
+        option = "--context" if context else "--env-file"
+        raise CommandError(f"{option} names a platform that is there, which `{called}` does not use")
+    choose(context, env_file)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -117,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The platform never forks without exec. gRPC reads this when it is imported; otherwise it logs each fork.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     arguments = sys.argv[1:] if arguments is None else arguments
-    app = _app(next((argument for argument in arguments if not argument.startswith("-")), None))
+    app = _app(_called(arguments))
     try:
         status = app.meta(arguments)
         sys.stdout.flush()

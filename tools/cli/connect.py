@@ -3,12 +3,14 @@
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from services import SERVICES
 from tools.errors import ServiceUnreachable
-from tools.local.environment import addresses
+from tools.local.environment import address_variable
+from tools.local.target import Target, announced
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from innosystem.client import Innosystem
 
 _DEADLINE_SECONDS: Final = 30.0
+# Stands for an address that is unknown, followed by the service.
+_UNKNOWN: Final = "unknown:"
 
 
 def user_at_host() -> str:
@@ -30,16 +34,45 @@ def user_at_host() -> str:
 
 @asynccontextmanager
 async def platform() -> AsyncIterator["Innosystem"]:
-    """Yield a client of the services, whose errors name an unreachable service."""
+    """Yield a client of the services, whose errors name an unreachable service.
+
+    Raises:
+        CommandError: The platform of this command has no services, or other databases than those that are set.
+    """
     from innosystem.client import Innosystem
 
-    where = addresses()
-    interceptor = _naming_interceptor(where)
-    async with Innosystem(**where, interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS) as client:
+    chosen = announced()
+
+    class Client(Innosystem):
+        """Refuses services that the platform's source does not name: the defaults may be another platform's."""
+
+        def _connect(self, address: str) -> "aio.Channel":
+            if address.startswith(_UNKNOWN):
+                chosen.require(address_variable(address.removeprefix(_UNKNOWN)))
+            return super()._connect(address)
+
+    if chosen.is_guessed:
+        from tools.cli.identity import check_guess
+
+        await check_guess(chosen)
+    where = {service: chosen.addresses.get(service, f"{_UNKNOWN}{service}") for service in SERVICES}
+    interceptor = _naming_interceptor(chosen)
+    async with Client(**where, interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS) as client:
         yield client
 
 
-def _naming_interceptor(where: Mapping[str, str]) -> "aio.UnaryUnaryClientInterceptor":
+def unreachable(chosen: Target, service: str) -> ServiceUnreachable:
+    """Return the error for a service of a platform that is unreachable."""
+    if chosen.context:
+        advice = "`innosystem status` shows all of it; `innosystem context list` shows other platforms"
+    elif chosen.defaults:
+        advice = "`innosystem up` starts everything; `innosystem context use` chooses another platform"
+    else:
+        advice = f"{address_variable(service)} says where; `innosystem context list` shows other platforms"
+    return ServiceUnreachable(service, chosen.address(service), chosen.source, advice)
+
+
+def _naming_interceptor(chosen: Target) -> "aio.UnaryUnaryClientInterceptor":
     import grpc
     from grpc import aio
 
@@ -57,8 +90,7 @@ def _naming_interceptor(where: Mapping[str, str]) -> "aio.UnaryUnaryClientInterc
                     await call
                 except aio.AioRpcError as error:
                     if error_from(error) is None:
-                        service = _service(client_call_details)
-                        raise ServiceUnreachable(service, where[service]) from error
+                        raise unreachable(chosen, _service(client_call_details)) from error
             return call
 
     return NamesTheService()

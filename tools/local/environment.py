@@ -1,21 +1,14 @@
-"""The settings of commands: the environment, and the file `.env` for variables that the environment lacks."""
+"""The environment of this process, and the file `.env` for variables that the environment lacks."""
 
 import os
 from collections.abc import Mapping, MutableMapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
 from services import SERVICES
 from tools.errors import CommandError
-
-# Where `innosystem up` serves, and where the services listen by default.
-_DEFAULTS: Final = {
-    "customers": "localhost:50051",
-    "wallets": "localhost:50052",
-    "jobs": "localhost:50053",
-}
 
 
 class DatabaseServer(NamedTuple):
@@ -37,10 +30,9 @@ def environment() -> Mapping[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def addresses() -> dict[str, str]:
-    """Return the addresses of the services: CUSTOMERS_ADDRESS, WALLETS_ADDRESS, JOBS_ADDRESS, or the local stack's."""
-    given = environment()
-    return {service: given.get(f"{service.upper()}_ADDRESS", default) for service, default in _DEFAULTS.items()}
+def address_variable(service: str) -> str:
+    """Return the variable with the address of a service."""
+    return f"{service.upper()}_ADDRESS"
 
 
 def database_variable(service: str) -> str:

@@ -165,10 +165,13 @@ class Stack:
         """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
         names += [f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES]
-        names += [name for name in map(owner_variable, SERVICES) if name in self._settings]
+        names += [name for name in (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX") if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
-        self.settings_file.touch(mode=0o600)
-        self.settings_file.write_text("".join(lines))
+        # Complete from the first moment, for commands that read it meanwhile.
+        new = self.settings_file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text("".join(lines))
+        new.replace(self.settings_file)
 
     def _lock(self) -> None:
         """Keep a second stack out of the folder. The kernel holds the lock, so it ends with this process."""

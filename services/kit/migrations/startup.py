@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from services.kit.data.dialects.psycopg_errors import translate
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import SchemaBehind
+from services.kit.database_identity import database_identity
 from services.kit.errors import DatabaseUnavailable
 from services.kit.migrations import grants
 from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother
@@ -70,8 +71,9 @@ class SchemaGate:
         reachable: Checks the database; raises if it is unavailable.
         at_head: Whether the database is at the head of the revisions; False if unknown.
         refused: Returns the missing privileges of the service; empty if none is missing.
-        read_key: Reads the key of page tokens, which belongs to the database.
+        read_key: Reads the key of page tokens, which belongs to the database; empty if it has none yet.
         service: The name of the service, for messages.
+        spare_key: The key of page tokens while the database has none.
     """
 
     migrations: "Callable[[], Migrations]"
@@ -81,6 +83,9 @@ class SchemaGate:
     refused: Callable[[], Awaitable[str]] = _nothing
     read_key: Callable[[], Awaitable[bytes]] = _no_key
     service: str = ""
+    spare_key: bytes = b""
+    identity: str = field(default="", init=False)
+    """What tells the database from all others; empty until it is known. It does not reveal the key."""
     _key: bytes = field(default=b"", init=False)
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _passed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -115,9 +120,18 @@ class SchemaGate:
         async def read_key() -> bytes:
             async with database.transaction(read_only=True) as transaction:
                 # A database behind this release, served in the mode `warn`, has none.
-                return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or settings.page_token_key
+                return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or b""
 
-        return cls(migrations, settings.schema_check, database.check, at_head, refused, read_key, service)
+        return cls(
+            migrations,
+            settings.schema_check,
+            database.check,
+            at_head,
+            refused,
+            read_key,
+            service,
+            settings.page_token_key,
+        )
 
     async def check(self) -> None:
         """Check that the service may serve.
@@ -163,7 +177,9 @@ class SchemaGate:
             raise RightsMissing(self.service, refused)
         if not await self.at_head():
             await asyncio.to_thread(self._look)
-        self._key = await self.read_key()
+        own = await self.read_key()
+        self._key = own or self.spare_key
+        self.identity = database_identity(own) if own else ""
 
     def _look(self) -> None:
         from alembic.util import CommandError

@@ -97,7 +97,7 @@ def settings() -> frozenset[str]:
     return frozenset(
         found
         | {f"{service}_{name}" for service in services for name in shared}
-        | {"INNOSYSTEM_CRASH_AT", "INNOSYSTEM_DEBUG"}
+        | {"INNOSYSTEM_CRASH_AT", "INNOSYSTEM_DEBUG", "INNOSYSTEM_CONTEXT", "INNOSYSTEM_CONFIG"}
     )
 
 

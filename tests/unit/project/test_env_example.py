@@ -69,7 +69,11 @@ def test_the_list_of_names_has_every_setting_and_nothing_else() -> None:
     databases = {f"{service}_DATABASE_{name.upper()}" for service in SERVICES for name in DatabaseSettings.model_fields}
     fields = {prefix + name.upper() for kind, prefix in SETTINGS for name in kind.model_fields}
     # The command alone reads these.
-    others = {f"{service}_DATABASE_OWNER_URL" for service in SERVICES} | {"INNOSYSTEM_DEBUG"}
+    others = {f"{service}_DATABASE_OWNER_URL" for service in SERVICES} | {
+        "INNOSYSTEM_DEBUG",
+        "INNOSYSTEM_CONTEXT",
+        "INNOSYSTEM_CONFIG",
+    }
     assert NAMES ^ (servers | databases | fields | EXAMPLES.keys() | others) == set()
 
 

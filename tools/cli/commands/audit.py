@@ -10,7 +10,7 @@ from services import Service
 from tools.cli.options import Filter, Json, Limit, OrderBy
 from tools.cli.output import NOTHING, logs_on_stderr, print_json, print_table
 from tools.errors import CommandError
-from tools.local.environment import environment
+from tools.local.target import announced
 
 if TYPE_CHECKING:
     from services.kit.data.audit.entries import AuditEntry
@@ -56,10 +56,9 @@ async def _read(service: Service, filter: str, order_by: str, limit: int) -> tup
     from services.kit.settings import DatabaseSettings, load
 
     prefix = f"{service.upper()}_DATABASE_"
-    if not environment().get(f"{prefix}URL"):
-        raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
+    url = announced().database_urls(service)[service]
     wanted, ordering = parse_filter(filter, AUDIT_LOG), parse_order_by(order_by, AUDIT_LOG)
-    database = Database.connect(load(DatabaseSettings, prefix), application_name="innosystem-audit")
+    database = Database.connect(load(DatabaseSettings, prefix, url=url), application_name="innosystem-audit")
     transactions = SqlTransactions(database)
     audit_log = SqlAuditLog(transactions)
     entries: list[AuditEntry] = []

@@ -1,6 +1,6 @@
 """`innosystem migrate`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -12,8 +12,9 @@ from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.options import Json
 from tools.cli.output import NOTHING, print_json, print_table
 from tools.errors import CommandError
-from tools.local.environment import database_variable, environment, owner_variable
+from tools.local.environment import database_variable, owner_variable
 from tools.local.migrations import migrations
+from tools.local.target import announced
 
 if TYPE_CHECKING:
     from services.kit.migrations.tree import Migrations
@@ -141,15 +142,20 @@ def new(service: Service, message: str, /) -> None:
         print(database.new(message))
 
 
-def planned(services: Iterable[str]) -> list[str]:
-    """Return the changes that `up` would make to the databases of services, a line each, without making them."""
-    return [line for service in services for line in _planned(*_of(service))]
+def planned(services: Iterable[str], settings: Mapping[str, str]) -> list[str]:
+    """Return the changes that `up` would make to the databases of services, a line each, without making them.
+
+    Args:
+        services: The services.
+        settings: Where their databases are named.
+    """
+    return [line for service in services for line in _planned(_on(service, settings), settings)]
 
 
-def _planned(database: "Migrations") -> Iterator[str]:
+def _planned(database: "Migrations", settings: Mapping[str, str]) -> Iterator[str]:
     from sqlalchemy import make_url
 
-    with _named_failures(database.service):
+    with _named_failures(database.service, settings):
         database.check_owner()
         address = make_url(database.url)
         where = f"the database {address.database} at {address.host or 'this machine'}"
@@ -166,17 +172,19 @@ def _planned(database: "Migrations") -> Iterator[str]:
 def _of(service: str | None) -> list["Migrations"]:
     """Return the migrations of the services. All addresses are read before any database is changed."""
     wanted = [service] if service else SERVICES
-    given = environment()
-    urls = {name: given.get(database_variable(name)) for name in wanted}
-    owners = {name: given.get(owner_variable(name), url) for name, url in urls.items()}
-    if missing := [database_variable(name) for name, url in owners.items() if not url]:
-        verb = "is" if len(missing) == 1 else "are"
-        raise CommandError(f"{', '.join(missing)} {verb} not set: postgresql://user:password@host:port/name")
-    return [migrations(name, url, given) for name, url in owners.items() if url]
+    chosen = announced()
+    chosen.require(*(database_variable(name) for name in wanted if owner_variable(name) not in chosen.settings))
+    return [_on(name, chosen.settings) for name in wanted]
+
+
+def _on(service: str, settings: Mapping[str, str]) -> "Migrations":
+    """Return the migrations of a service on the database that settings name."""
+    url = settings.get(owner_variable(service)) or settings[database_variable(service)]
+    return migrations(service, url, settings)
 
 
 @contextmanager
-def _named_failures(service: str) -> Iterator[None]:
+def _named_failures(service: str, settings: Mapping[str, str] | None = None) -> Iterator[None]:
     """Turn errors of a database into errors that name the service, but not the address with its password."""
     from alembic.util import CommandError as AlembicError
     from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -186,7 +194,8 @@ def _named_failures(service: str) -> Iterator[None]:
     from services.kit.migrations.ownership import DatabaseOfAnother
 
     owner = owner_variable(service)
-    variable = owner if owner in environment() else database_variable(service)
+    given = announced().settings if settings is None else settings
+    variable = owner if owner in given else database_variable(service)
     try:
         yield
     except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:

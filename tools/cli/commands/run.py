@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tools.cli.money import WHOLE
+from tools.cli.processes import use_platform
 
 
 def run(
@@ -17,9 +18,13 @@ def run(
     ] = None,
     concurrency: Annotated[int | None, WHOLE, Parameter(help="How many handlers run at the same time.")] = None,
 ) -> int:
-    """Run a runner in this process, until SIGTERM or Ctrl-C. The environment and .env have the other settings."""
+    """Run a runner in this process, until SIGTERM or Ctrl-C. The environment and .env have the other settings.
+
+    The runner serves the platform of the command: the one that the environment names, or else the current context.
+    """
     from innosystem.runner.__main__ import main
 
+    use_platform("JOBS_ADDRESS", "WALLETS_ADDRESS", "REDIS_URL")
     arguments = []
     if handlers:
         arguments += ["--handlers", *handlers]

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from tools.cli.confirmation import Yes, confirmed
 from tools.cli.money import WHOLE
 from tools.cli.options import Json
 from tools.cli.programs import innosystem, typed
+from tools.cli.stack_context import stack_context
 from tools.demo.seed import HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
 from tools.local.stack import HANDLERS, Stack
@@ -62,7 +62,7 @@ async def up(
 def _planned() -> Sequence[str]:
     """Return the changes that the start would make to databases other than the embedded ones."""
     given = environment()
-    return planned([service for service in SERVICES if database_variable(service) in given])
+    return planned([service for service in SERVICES if database_variable(service) in given], given)
 
 
 async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json: bool) -> None:
@@ -70,10 +70,11 @@ async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json:
         with steps("examples", "for the services to create example customers"):
             async with Innosystem(**stack.addresses) as platform:
                 has_examples = await _seeded(platform)
+        context = stack_context(stack.settings_file.parent)
         if as_json:
             print(json.dumps(stack.addresses), flush=True)
         else:
-            print("\n".join(_greeting(stack, handlers, has_examples=has_examples)), flush=True)
+            print("\n".join(_greeting(stack, handlers, context, has_examples=has_examples)), flush=True)
         await stack.watch()
 
 
@@ -86,7 +87,7 @@ async def _seeded(platform: Innosystem) -> bool:
     return True
 
 
-def _greeting(stack: Stack, handlers: Sequence[str], *, has_examples: bool) -> Sequence[str]:
+def _greeting(stack: Stack, handlers: Sequence[str], context: str, *, has_examples: bool) -> Sequence[str]:
     command = innosystem()
     runners = [child.name for child in stack.children if child.name not in stack.addresses]
     return [
@@ -105,7 +106,7 @@ def _greeting(stack: Stack, handlers: Sequence[str], *, has_examples: bool) -> S
         *_grpcurl(stack.addresses["jobs"]),
         "",
         f"Own handlers in this terminal: {command} up --handlers my_handlers",
-        f"For other programs: set -a; . {shlex.quote(str(stack.settings_file))}; set +a",
+        context,
         "Ctrl-C stops everything; the data stays.",
     ]
 

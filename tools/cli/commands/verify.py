@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from services import SERVICES
 from services.kit.observability.caller import Caller, caller
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform, user_at_host
+from tools.cli.identity import check_same_database
 from tools.cli.options import Json
 from tools.cli.output import logs_on_stderr, print_json, print_table
 from tools.errors import CommandError
-from tools.local.environment import environment
+from tools.local.target import announced
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -65,16 +67,12 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
     from tools.verify.store.books import open_books
     from tools.verify.verification import verify as verify_books
 
-    for prefix in ("CUSTOMERS_DATABASE_", "WALLETS_DATABASE_", "JOBS_DATABASE_"):
-        if not environment().get(f"{prefix}URL"):
-            raise CommandError(f"{prefix}URL is not set: postgresql://user:password@host:port/name")
-    limits = _limits(grace)
-    books = open_books(
-        load(DatabaseSettings, "CUSTOMERS_DATABASE_"),
-        load(DatabaseSettings, "WALLETS_DATABASE_"),
-        load(DatabaseSettings, "JOBS_DATABASE_"),
-        limits,
+    urls = announced().database_urls(*SERVICES)
+    customers, wallets, jobs = (
+        load(DatabaseSettings, f"{name.upper()}_DATABASE_", url=urls[name]) for name in SERVICES
     )
+    limits = _limits(grace)
+    books = open_books(customers, wallets, jobs, limits)
     try:
         async with books as opened, _releasing() as release:
             if not repair:
@@ -115,15 +113,16 @@ async def _releasing() -> AsyncIterator["ReleaseHold"]:
 
     from innosystem.wallets.v1.wallet_service_pb2 import ReleaseHoldRequest
     from tools.cli.errors import describe
-    from tools.errors import ServiceUnreachable
     from tools.verify.repair import HoldNotReleased
 
     async with platform() as client:
 
         async def release(hold_id: "UUID") -> None:
             try:
+                # The hold was found in the database: its ID means nothing to the service of another platform.
+                await check_same_database(announced(), "wallets")
                 await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
-            except (ServiceUnreachable, aio.AioRpcError) as error:
+            except (CommandError, aio.AioRpcError) as error:
                 # Reported as the outcome of this repair, so that the rest of the report is not lost.
                 raise HoldNotReleased(f"not released: {describe(error)}") from error
 

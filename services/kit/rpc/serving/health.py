@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
 
 import structlog
 from grpc_health.v1.health import aio
-from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from prometheus_client import Gauge
+from typing_extensions import override
 
+from services.kit.database_identity import DATABASE_METADATA, VERSION_METADATA
 from services.kit.errors import explained
 from services.kit.settings import StartupError
 
@@ -21,6 +25,26 @@ Check = Callable[[], Awaitable[None]]
 # While a required check fails, the pauses grow, so that a database that recovers does not meet all replicas together.
 _PERIOD_SECONDS_MAX = 5.0
 _BACKOFF = 1.5
+
+
+class HealthServicer(aio.HealthServicer):
+    """The standard servicer, which adds release and database of the service to a check, as metadata.
+
+    Args:
+        database: Returns the identity of the service's database; empty while it is unknown.
+    """
+
+    def __init__(self, database: Callable[[], str] = str) -> None:
+        super().__init__()
+        self._database = database
+        self._version = version("innosystem")
+
+    @override
+    async def Check(self, request: HealthCheckRequest, context: Any) -> HealthCheckResponse:
+        """Return the health of a service."""
+        told = ((VERSION_METADATA, self._version), (DATABASE_METADATA, self._database()))
+        context.set_trailing_metadata(tuple((name, value) for name, value in told if value))
+        return await super().Check(request, context)
 
 
 @dataclass
@@ -40,7 +64,7 @@ class Health:
     optional: Mapping[str, Check] = field(default_factory=dict)
     period_seconds: float = 1.0
     check_seconds_max: float = 3.0
-    servicer: aio.HealthServicer = field(default_factory=aio.HealthServicer)
+    servicer: aio.HealthServicer = field(default_factory=HealthServicer)
     _problems: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:

@@ -23,7 +23,7 @@ from services.kit.observability.logs import configure
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.policy import check_policies
 from services.kit.rpc.serving import reflection
-from services.kit.rpc.serving.health import Check, Health
+from services.kit.rpc.serving.health import Check, Health, HealthServicer
 from services.kit.rpc.serving.lifeline import Lifeline, process_number
 from services.kit.rpc.serving.registration import Registrations
 from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
@@ -65,6 +65,8 @@ class Server:
         background: Background work beside the server until it has drained, such as a dispatcher; its failure ends the
             process.
         on_drain: Called when the drain begins, to end long streams.
+        database: Returns the identity of the service's database for clients that use the database themselves; empty
+            while it is unknown.
     """
 
     settings: ServerSettings
@@ -73,6 +75,7 @@ class Server:
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     on_drain: Sequence[Callable[[], None]] = ()
+    database: Callable[[], str] = str
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
 
     def stop(self) -> None:
@@ -89,7 +92,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
-        health = Health([one.descriptor.full_name for one in self.served], self.required, self.optional)
+        names = [one.descriptor.full_name for one in self.served]
+        health = Health(names, self.required, self.optional, servicer=HealthServicer(self.database))
         server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
         lifeline = Lifeline.inherited()
         async with AsyncExitStack() as running:

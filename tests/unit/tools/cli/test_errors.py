@@ -14,7 +14,6 @@ from tools.cli import __main__ as command
 from tools.cli.errors import describe
 from tools.errors import CommandError
 from tools.local.embedded import EmbeddedServerError
-from tools.local.environment import addresses, environment
 
 VARIABLES = [f"{name}_{what}" for name in ("CUSTOMERS", "WALLETS", "JOBS") for what in ("ADDRESS", "DATABASE_URL")]
 
@@ -115,7 +114,8 @@ def test_bad_arguments_are_one_line_and_status_2(
         (["wallets", "show"], "name the wallet by its ID, or by --customer-id and --currency"),
         (
             ["migrate", "up", "jobs"],
-            "JOBS_DATABASE_URL is not set: postgresql://user:password@host:port/name",
+            "JOBS_DATABASE_URL is not set: no context is current, and the environment names no platform. "
+            "`innosystem up` starts one; --context NAME or --env-file FILE names another",
         ),
     ],
 )
@@ -141,8 +141,8 @@ def test_no_service_is_named_with_its_address(
     monkeypatch.setenv("WALLETS_ADDRESS", nobody)
     assert command.main(["wallets", "list"]) == 1
     assert capsys.readouterr().err == (
-        f"innosystem: can't reach the wallets service at {nobody}: is it running? "
-        "Try `innosystem up`, or set WALLETS_ADDRESS\n"
+        f"innosystem: can't reach the wallets service at {nobody} (the environment): is it running? "
+        "WALLETS_ADDRESS says where; `innosystem context list` shows other platforms\n"
     )
 
 
@@ -165,19 +165,6 @@ def test_an_address_that_is_no_url_is_named(
     assert capsys.readouterr().err == (
         "innosystem: JOBS_DATABASE_URL is not a URL such as postgresql://user:password@host:port/name\n"
     )
-
-
-def test_addresses_come_from_the_environment_then_the_file_then_the_local_stack(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / ".env").write_text("JOBS_ADDRESS=of-the-file:1\nWALLETS_ADDRESS=of-the-file:2\nLOG_LEVEL=\n")
-    monkeypatch.setenv("JOBS_ADDRESS", "of-the-environment:1")
-    assert addresses() == {
-        "customers": "localhost:50051",
-        "wallets": "of-the-file:2",
-        "jobs": "of-the-environment:1",
-    }
-    assert "LOG_LEVEL" not in environment()
 
 
 def test_a_misspelt_setting_is_named_on_standard_error_and_the_command_goes_on(
