@@ -13,7 +13,7 @@ Fields have the names of the contract. The entity's attribute and the column sha
 no right place in an order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -202,3 +202,45 @@ class StringMapField(Field[Mapping[str, str]]):
     def entry(self, key: str) -> MapEntry:
         """Return the handle for the value under a key: `LABELS.entry("team").is_("blue")`."""
         return MapEntry(f"{self.name}.{key}", key, attribute=self.attribute)
+
+
+@dataclass(frozen=True)
+class ListItem(StringField):
+    """One item of a list of strings; null if the list lacks it.
+
+    Attributes:
+        item: The item.
+    """
+
+    item: str
+
+    @override
+    def read(self, entity: object) -> str | None:
+        return self.item if self.item in getattr(entity, self.attribute) else None
+
+
+class StringListField(Field[Sequence[str]]):
+    """A list of strings, such as the queues of a runner.
+
+    The column is an array, never null; on PostgreSQL only.
+
+    Filters are written as `queues:greetings` (the list has the item) and `queues:*` (it has any). The list
+    itself cannot be compared.
+    """
+
+    operators: ClassVar[frozenset[Operator]] = frozenset()
+    expects = "nothing"
+
+    @override
+    def parse(self, text: str) -> Sequence[str] | None:
+        """Return None: lists have no literals."""
+        return None
+
+    @override
+    def from_json(self, value: Any) -> Sequence[str]:
+        """Raise: lists are not sortable, so page tokens contain none."""
+        raise ValueError(f"{self.name} is a list, found {value!r} in a page token")
+
+    def item(self, text: str) -> ListItem:
+        """Return the handle for an item: `QUEUES.item("greetings").is_present()`."""
+        return ListItem(f"{self.name}:{text}", text, attribute=self.attribute)

@@ -4,8 +4,8 @@ r"""The filter language of list RPCs: AIP-160, turned into specifications.
 
 As AIP-160 defines, **OR binds tighter than AND**; adjacent conditions are joined by AND; `-` is
 NOT; `*` at the ends of a string is a wildcard (`\*` is the character); `field:*` is true if the
-field has a value. Keywords are upper case. Literals without a field (full-text search), functions
-and comparisons of two fields are not supported.
+field has a value, `list:item` if a list has the item. Keywords are upper case. Literals without a
+field (full-text search), functions and comparisons of two fields are not supported.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 
 from services.kit.errors import InvalidFilter
 from services.kit.query.field import Field
-from services.kit.query.fields import StringField, StringMapField
+from services.kit.query.fields import StringField, StringListField, StringMapField
 from services.kit.query.resource import Resource
 from services.kit.query.scanner import Literal, Scanner, problem
 from services.kit.query.specification import (
@@ -165,12 +165,15 @@ class _Parser:
 
 
 def _has(at: int, field: Field[Any], literal: Literal) -> Specification:
+    if isinstance(field, StringListField | StringMapField) and literal.stars and literal.text != "*":
+        what = "keys" if isinstance(field, StringMapField) else "items"
+        raise problem(literal.position, rf"{what} have no wildcards; write \* for the character")
     if literal.text == "*" and literal.stars:
         return Present(field)
     if isinstance(field, StringMapField):
-        if literal.stars:
-            raise problem(literal.position, r"keys have no wildcards; write \* for the character")
         return Present(field.entry(literal.text))
+    if isinstance(field, StringListField):
+        return Present(field.item(literal.text))
     wildcards = ", with * at the ends as a wildcard" if isinstance(field, StringField) else ""
     raise problem(at, f"write {field.name}:* for any value, and {field.name} = ... to compare{wildcards}")
 
@@ -179,6 +182,8 @@ def _compare(at: int, field: Field[Any], comparator: Operator, literal: Literal)
     if comparator not in field.operators:
         if isinstance(field, StringMapField):
             raise problem(at, f'{field.name} is a map: write {field.name}.key = "value"')
+        if isinstance(field, StringListField):
+            raise problem(at, f"{field.name} is a list: write {field.name}:item for those with an item")
         raise problem(at, f"{field.name} can only be compared by = and !=, not by {comparator.value}")
     if literal.stars and isinstance(field, StringField):
         return _pattern(at, field, comparator, literal)

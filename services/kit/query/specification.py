@@ -170,14 +170,14 @@ class Pattern(Specification):
 
 @dataclass(frozen=True)
 class Present(Specification):
-    """The condition that a value is not null; for a map, that it has an entry."""
+    """The condition that a value is not null; for a map or a list, that it is not empty."""
 
     operand: Operand
 
     @override
     def matches(self, entity: object) -> bool:
         found = self.operand.read(entity)
-        return bool(found) if isinstance(found, Mapping) else found is not None
+        return bool(found) if isinstance(found, Mapping | list | tuple) else found is not None
 
 
 def all_of(*parts: Specification) -> Specification:

@@ -12,6 +12,7 @@ follows:
   a plain String or Integer.
 - String maps are jsonb (`STRING_MAP` for other databases as well); equality with an entry and "has
   the key" can use a GIN index on the column.
+- Lists of strings are arrays, on PostgreSQL.
 
 Nulls: a comparison with null is null in SQL, which WHERE, AND and OR treat like false. Only NOT
 distinguishes them, so it is written `IS NOT TRUE`: a comparison with null is false everywhere.
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Select,
     String,
     and_,
+    func,
     literal,
     or_,
     true,
@@ -37,7 +39,7 @@ from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeEngine
 
 from services.kit.data.dialects import POSTGRESQL, Dialect
-from services.kit.query.fields import MapEntry, StringMapField
+from services.kit.query.fields import ListItem, MapEntry, StringListField, StringMapField
 from services.kit.query.page import Cursor, ListQuery
 from services.kit.query.resource import Ordering
 from services.kit.query.specification import (
@@ -151,6 +153,11 @@ def _present(operand: Operand, columns: Columns, dialect: Dialect) -> Condition:
     column = columns[operand.attribute]
     if isinstance(operand, MapEntry):
         return dialect.has_key(column, operand.key)
+    if isinstance(operand, ListItem):
+        # `@>`, of PostgreSQL's arrays.
+        return column.contains([operand.item])
+    if isinstance(operand, StringListField):
+        return func.cardinality(column) > 0
     if isinstance(operand, StringMapField):
         return dialect.has_entries(column)
     return column.is_not(None)

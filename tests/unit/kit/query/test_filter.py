@@ -1,6 +1,8 @@
 """The filter language (AIP-160). Requirement D6."""
 
+import re
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kit.errors import InvalidFilter
+from services.kit.query.fields import StringListField
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX, parse_filter
+from services.kit.query.resource import Resource
 from services.kit.query.specification import ALWAYS, And, Or, Specification
 from tests.unit.kit.query.example import (
     COUNT,
@@ -279,3 +283,30 @@ def test_any_string_can_be_written_in_quotes(text: str) -> None:
 
 def test_the_id_is_a_field_like_others() -> None:
     assert parse(f"id = {UUID(int=1)}") == ID.is_(UUID(int=1))
+
+
+QUEUES = StringListField("queues")
+LISTS = Resource("lists", (ID, QUEUES))
+
+
+@pytest.mark.parametrize(
+    ("text", "specification", "matching"),
+    [
+        ("queues:a", QUEUES.item("a").is_present(), [True, False, False]),
+        ('NOT queues:"a b"', ~QUEUES.item("a b").is_present(), [True, False, True]),
+        ("queues:*", QUEUES.is_present(), [True, True, False]),
+    ],
+)
+def test_a_list_is_filtered_by_its_items(text: str, specification: Specification, matching: list[bool]) -> None:
+    assert parse_filter(text, LISTS) == specification
+    rows = [SimpleNamespace(queues=items) for items in (["a", "b"], ["a b"], [])]
+    assert [specification.matches(row) for row in rows] == matching
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("queues = a", "queues is a list: write queues:item"), ("queues:a*", "items have no wildcards")],
+)
+def test_a_list_has_no_other_comparisons(text: str, message: str) -> None:
+    with pytest.raises(InvalidFilter, match=re.escape(message)):
+        parse_filter(text, LISTS)
