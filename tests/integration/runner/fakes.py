@@ -110,9 +110,11 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         self.unlocked = asyncio.Event()
         self.completions: Counter[str] = Counter()
         self.claims: list[job_service_pb2.ClaimJobsRequest] = []
-        self.announced: list[tuple[list[str], list[str]]] = []
+        self.announced: list[job_service_pb2.ClaimJobsRequest] = []
         self.renewals: list[job_service_pb2.RenewLeasesRequest] = []
-        # While cleared, the responses to claims, renewals or completions are held back.
+        # While cleared, the responses to announcements, claims, renewals or completions are held back.
+        self.announcing = asyncio.Event()
+        self.announcing.set()
         self.claiming = asyncio.Event()
         self.claiming.set()
         self.renewing = asyncio.Event()
@@ -153,7 +155,8 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
 
     async def ClaimJobs(self, request: Any, context: aio.ServicerContext[Any, Any]) -> Any:  # noqa: N802
         if not request.job_ids:
-            self.announced.append((list(request.handlers), list(request.queues)))
+            self.announced.append(request)
+            await self.announcing.wait()
             return job_service_pb2.ClaimJobsResponse()
         await self.outage.check(context)
         self.batches["claim"] += 1

@@ -146,6 +146,10 @@ class JobsInHand:
         free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
         return self._backpressure.room(free, self._claiming) if free else 0
 
+    def busy(self) -> int:
+        """Return how many slots are in use."""
+        return max(0, len(self._running) + len(self._stopped) + self._stuck - self._backpressure.parked)
+
     def _claiming(self) -> int:
         return sum(not job.lease_id for job in self._running)
 

@@ -11,12 +11,12 @@ import structlog
 
 from innosystem.client import connect, new_id
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
+from innosystem.runner.announcer import Announcer
 from innosystem.runner.charging import ChargeSender, SettlementSender
 from innosystem.runner.claiming import ClaimSender
 from innosystem.runner.completing import CompletionSender
 from innosystem.runner.drain import Drain
 from innosystem.runner.executor import Executor
-from innosystem.runner.handler_announcer import HandlerAnnouncer
 from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.metrics import InHandCollector
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 # Tasks that are cancelled at the end have this long to finish.
 _CANCEL_SECONDS: Final = 2.0
 # The parts that end when the runner stops.
-_INTAKE_PARTS: Final = ("fetch", "watchdog", "announce")
+_INTAKE_PARTS: Final = ("fetch", "watchdog")
 
 
 class StuckHandlers(Exception):
@@ -118,12 +118,15 @@ class Runner:
             start=self._runs.start,
             stopping=self._stopping.is_set,
         )
-        self._announcer = HandlerAnnouncer(
+        self._announcer = Announcer(
             service=jobs_service,
             stub=jobs,
             runner_id=self.runner_id,
             handlers=executor.handlers,
             queues=settings.runner_queues,
+            slots=self._slots,
+            processes=settings.runner_processes,
+            busy=self._in_hand.busy,
         )
         self._watchdog = PollWatchdog(
             limit_seconds=settings.runner_watchdog_seconds,
@@ -208,7 +211,7 @@ class Runner:
         try:
             await self._stopping.wait()
             self._parts["watchdog"].cancel()
-            self._parts["announce"].cancel()
+            self._announcer.stop()
             drained = await self._drain.run(self._stop_taking())
         finally:
             self._ending = True
@@ -216,6 +219,7 @@ class Runner:
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_CANCEL_SECONDS)
+        await self._announcer.end()
         return drained and not self._broken
 
     def _start(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
