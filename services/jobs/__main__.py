@@ -20,6 +20,7 @@ from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_se
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
 from innosystem.shared.redis_connections import connect as connect_redis
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
+from services.jobs.background.announcements import StoredAnnouncements
 from services.jobs.background.dispatcher import Dispatcher
 from services.jobs.background.expiry import Expiry
 from services.jobs.background.gauges import BacklogGauges, Gauges
@@ -48,6 +49,7 @@ from services.jobs.settings import (
 from services.jobs.store.hold_audit_sql import SqlAuditProgress
 from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
 from services.jobs.store.tables import metadata
 from services.jobs.store.unserved_sql import SqlUnserved
@@ -57,6 +59,7 @@ from services.jobs.usecases.ports import QueueUnavailable
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
+from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
@@ -75,6 +78,7 @@ from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 
 _RETENTION_EVERY = timedelta(minutes=1)
+_ANNOUNCEMENTS_EVERY = timedelta(seconds=1)
 _UNSERVED_EVERY = timedelta(seconds=0.5)
 _GAUGES_EVERY = timedelta(seconds=15)
 
@@ -138,6 +142,7 @@ class Stores:
     jobs: SqlJobRepository
     job_types: SqlJobTypeRepository
     pauses: SqlPauseRepository
+    runners: SqlRunners
     lists: RedisQueueLists
     pubsub: redis.Redis
     customers: CachedCustomers
@@ -155,6 +160,7 @@ class UseCases:
     changes: JobChanges
     dispatcher: Dispatcher
     unserved: UnservedJobs
+    announcements: StoredAnnouncements
     settling: asyncio.Event
 
 
@@ -190,6 +196,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
         jobs=SqlJobRepository(transactions),
         job_types=job_types,
         pauses=SqlPauseRepository(transactions),
+        runners=SqlRunners(transactions),
         lists=RedisQueueLists(client, settings.redis.key_prefix),
         pubsub=pubsub,
         customers=customers,
@@ -219,6 +226,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
         dispatcher,
         wait_max=timedelta(seconds=settings.housekeeping.unserved_wait_seconds),
     )
+    announcements = StoredAnnouncements(transactions, stores.runners)
     settling = asyncio.Event()
     reservations = Reservations(stores.wallets, settings.hold_times)
     checks = IsolatedSchemaChecks(settings.schemas.cpu_seconds_max)
@@ -245,7 +253,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
             checks=checks,
             lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
         ),
-        queries=QueryService(transactions, jobs),
+        queries=QueryService(transactions, jobs, stores.runners),
         control=ControlService(
             transactions,
             jobs,
@@ -256,11 +264,12 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
             wake_settler=settling.set,
         ),
         runs=runs,
+        runners=RunnerService(transactions, stores.runners, announcements),
         write_offs=WriteOffs(transactions, jobs, runs, stores.wallets),
         watching=watching,
     )
     job_types = JobTypeService(transactions, stores.job_types, stores.known_types, dispatcher, checks)
-    return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, settling)
+    return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, announcements, settling)
 
 
 def background(
@@ -294,6 +303,8 @@ def background(
         Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
         Loop("backlog", BacklogGauges(transactions, jobs, stores.known_types).round, every=_GAUGES_EVERY),
         Loop("unserved", use_cases.unserved.round, every=_UNSERVED_EVERY),
+        Loop("runners", use_cases.announcements.round, every=_ANNOUNCEMENTS_EVERY),
+        Loop("gone runners", use_cases.announcements.delete_gone, every=_RETENTION_EVERY),
         Loop("retention", retention.round, every=_RETENTION_EVERY),
     ]
     works = [dispatcher.run, use_cases.jobs.watching.run, changes.run, *(loop.run for loop in loops)]
@@ -327,6 +338,7 @@ async def main() -> None:
             background=background(settings, stores, use_cases),
             on_drain=[use_cases.jobs.watching.drain],
         )
+        opened.push_async_callback(use_cases.announcements.flush)
         opened.push_async_callback(use_cases.dispatcher.flush)
         await server.run()
 

@@ -21,6 +21,8 @@ from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.memory import MemoryJobRepository
 from services.jobs.store.pauses_memory import MemoryPauseRepository
 from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.runners.memory import MemoryRunners
+from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
 from services.jobs.store.unserved_memory import MemoryUnserved
 from services.jobs.store.unserved_sql import SqlUnserved
@@ -29,6 +31,7 @@ from services.jobs.usecases.ports import (
     JobRepository,
     JobTypeRepository,
     PauseRepository,
+    RunnerRepository,
     UnservedRepository,
 )
 from services.jobs.usecases.reservations import Reservations
@@ -207,6 +210,7 @@ class JobsWork(Work):
         progress: AuditProgress,
         *,
         unserved: UnservedRepository,
+        runners: RunnerRepository,
     ) -> None:
         super().__init__(transactions)
         self.jobs = jobs
@@ -214,6 +218,7 @@ class JobsWork(Work):
         self.pauses = pauses
         self.progress = progress
         self.unserved = unserved
+        self.runners = runners
 
 
 BeginJobs = Begin[JobsWork]
@@ -228,6 +233,7 @@ def memory_work(transactions: MemoryTransactions) -> JobsWork:
         MemoryPauseRepository(transactions),
         MemoryAuditProgress(transactions, lambda: datetime.now(UTC)),
         unserved=MemoryUnserved(transactions),
+        runners=MemoryRunners(transactions),
     )
 
 
@@ -240,4 +246,5 @@ def sql_work(transactions: SqlTransactions) -> JobsWork:
         SqlPauseRepository(transactions),
         SqlAuditProgress(transactions),
         unserved=SqlUnserved(transactions),
+        runners=SqlRunners(transactions),
     )

@@ -302,4 +302,5 @@ def stats_message(stats: QueueStats) -> pb.QueueStats:
         completed_per_second=stats.completed_per_second,
         unserved=stats.unserved,
         unserved_handlers=stats.unserved_handlers,
+        runners=stats.runners,
     )

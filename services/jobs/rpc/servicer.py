@@ -14,12 +14,15 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs.rpc import convert
+from services.jobs.rpc.runner_convert import announcement, runner_message
 from services.jobs.rules.entities import Job
-from services.jobs.rules.resources import JOBS
+from services.jobs.rules.resources import JOBS, RUNNERS
+from services.jobs.rules.runners import RunnerState
 from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
+from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
@@ -52,6 +55,7 @@ class JobUseCases:
     queries: QueryService
     control: ControlService
     runs: RunService
+    runners: RunnerService
     write_offs: WriteOffs
     watching: Watching
 
@@ -64,10 +68,12 @@ class JobServicer(JobServiceServicer):
         self._queries = use_cases.queries
         self._control = use_cases.control
         self._runs = use_cases.runs
+        self._runners = use_cases.runners
         self._write_offs = use_cases.write_offs
         self._watching = use_cases.watching
         self._validator = validator
         self._job_lists = ListRpc(JOBS, tokens)
+        self._runner_lists = ListRpc(RUNNERS, tokens)
 
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
         [result] = await self._submissions.submit([convert.submission(request)], patient=True)
@@ -167,7 +173,20 @@ class JobServicer(JobServiceServicer):
         stats = await self._queries.stats(request.queues)
         return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
 
+    async def GetRunner(self, request: pb.GetRunnerRequest, context: Context) -> pb.GetRunnerResponse:
+        return pb.GetRunnerResponse(runner=runner_message(await self._runners.get(UUID(request.runner_id))))
+
+    async def ListRunners(self, request: pb.ListRunnersRequest, context: Context) -> pb.ListRunnersResponse:
+        runners, token = await self._runner_lists.serve(request, self._runners.list_page, runner_message)
+        return pb.ListRunnersResponse(runners=runners, next_page_token=token)
+
     async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
+        if not request.job_ids:
+            said = announcement(request)
+            self._runners.announced(said)
+            if said.state is not RunnerState.ACTIVE:
+                # It takes no more jobs: those that wait for its handlers wait for another runner.
+                return pb.ClaimJobsResponse()
         lease = request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE
         claim = Claim(
             job_ids=convert.job_ids(request.job_ids),

@@ -257,6 +257,7 @@ class QueueStats:
         submitted_per_second: Over the last minute, like completed_per_second.
         unserved: The number of waiting jobs that need a handler that no runner has.
         unserved_handlers: Those handlers.
+        runners: The number of active runners that take jobs from the queue, of any priority.
     """
 
     queue: str
@@ -270,6 +271,7 @@ class QueueStats:
     completed_per_second: float
     unserved: int = 0
     unserved_handlers: tuple[str, ...] = ()
+    runners: int = 0
 
 
 @dataclass(frozen=True)

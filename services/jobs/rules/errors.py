@@ -16,6 +16,14 @@ class JobNotFound(DomainError):
 
 
 @dataclass(eq=False)
+class RunnerNotFound(DomainError):
+    """No runner has the ID {runner_id}, or it ended a while ago: `innosystem runners` lists those that are known."""
+
+    reason = "RUNNER_NOT_FOUND"
+    runner_id: UUID
+
+
+@dataclass(eq=False)
 class JobTypeNotFound(DomainError):
     """There is no job type {job_type}: create it first, or look for the right one with ListJobTypes."""
 

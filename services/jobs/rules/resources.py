@@ -2,11 +2,13 @@
 
 from services.jobs.rules.entities import BillingStatus, JobStatus
 from services.jobs.rules.job_types import Priority, ProcessorType
+from services.jobs.rules.runners import RunnerState
 from services.kit.query.fields import (
     BooleanField,
     EnumField,
     IntegerField,
     StringField,
+    StringListField,
     StringMapField,
     TimestampField,
     UuidField,
@@ -51,4 +53,23 @@ JOBS = Resource(
         TimestampField("completed_at"),
     ),
     default_order=(CREATED_AT.descending(),),
+)
+
+HOST = StringField("host", sortable=True)
+STARTED_AT = TimestampField("started_at", sortable=True)
+RUNNERS = Resource(
+    "runners",
+    (
+        ID,
+        EnumField("state", RunnerState),
+        HOST,
+        StringField("version"),
+        StringField("language"),
+        StringListField("queues"),
+        StringListField("handlers"),
+        STARTED_AT,
+        # It changes with each announcement, and a list in an order that changes skips rows between its pages.
+        TimestampField("last_seen_at"),
+    ),
+    default_order=(HOST.ascending(), STARTED_AT.ascending()),
 )

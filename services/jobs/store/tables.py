@@ -16,7 +16,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from services.kit.data.tables import (
     JsonText,
@@ -279,6 +279,29 @@ lost_runs = Table(
     Column("runner_id", Uuid, nullable=False),
     Column("jobs", Integer, nullable=False),
     time_column("lost_at", nullable=False, default_now=True),
+)
+
+# Runners, as they describe themselves every ten seconds (rules/runners.py).
+runners = Table(
+    "runners",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # A number of RunnerState; a later release may have more.
+    Column("announced_state", Integer, nullable=False),
+    Column("host", Text(collation="C"), nullable=False),
+    Column("process_id", BigInteger, nullable=False),
+    Column("version", Text(collation="C"), nullable=False),
+    Column("language", Text(collation="C"), nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("handlers", ARRAY(Text), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("busy", Integer, nullable=False),
+    Column("processes", Integer, nullable=False),
+    time_column("started_at", nullable=False, default_now=True),
+    time_column("last_seen_at", nullable=False, default_now=True),
+    # No column that changes is indexed, and pages are half empty: an announcement writes a new version of the row into
+    # the same page, whose space the next ones use again without a vacuum.
+    postgresql_with={"fillfactor": 50},
 )
 
 # The time until which all holds have been audited for jobs that were never stored. It has one row.

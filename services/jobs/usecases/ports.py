@@ -24,6 +24,7 @@ from services.jobs.rules.entities import (
 )
 from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.jobs.rules.job_types import JobType, NewJobType
+from services.jobs.rules.runners import RUNNERS_MAX, Announcement, Gone, Runner
 from services.jobs.rules.schemas.verdict import Verdict
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.completion import Deduction, Released
@@ -209,6 +210,40 @@ class UnservedRepository(Protocol):
 
     async def counts(self) -> list[Count]:
         """Count the waiting jobs of backlogs whose handler no runner of the last minute has."""
+
+
+class Announcements(Protocol):
+    """Collects what runners say about themselves. Never fails and never blocks."""
+
+    def put(self, announcement: Announcement) -> None:
+        """Note an announcement, to be stored soon."""
+
+
+class RunnerRepository(Protocol):
+    """The stored runners."""
+
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
+        """Store announcements of different runners.
+
+        Args:
+            announcements: The announcements.
+            most: How many runners are stored; new ones beyond that are left out.
+
+        Returns:
+            The runners whose announcement was not stored, because their row is locked.
+        """
+
+    async def get(self, runner_id: UUID) -> Runner | None:
+        """Return the runner, if it is known."""
+
+    async def list_page(self, query: ListQuery) -> Page[Runner]:
+        """Return a page of runners."""
+
+    async def active(self) -> tuple[Mapping[str, int], int]:
+        """Count the ACTIVE runners that take jobs from each queue, and those that do not say from which they take."""
+
+    async def delete_gone(self, kept: Gone) -> int:
+        """Delete runners that ended or were not seen for too long, and return their number; skip locked rows."""
 
 
 class QueueUnavailable(Exception):

@@ -8,7 +8,8 @@ from uuid import UUID
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, QueueStats
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.indexed_lists import check_order
-from services.jobs.usecases.ports import JobRepository
+from services.jobs.rules.runners import with_runners
+from services.jobs.usecases.ports import JobRepository, RunnerRepository
 from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DataCorrupt
@@ -23,11 +24,13 @@ class QueryService:
     Args:
         transactions: The transactions of the jobs database.
         jobs: The stored jobs.
+        runners: The stored runners.
     """
 
-    def __init__(self, transactions: Transactions[Any], jobs: JobRepository) -> None:
+    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, runners: RunnerRepository) -> None:
         self.transactions = transactions
         self._jobs = jobs
+        self._runners = runners
 
     @transactional(read_only=True)
     async def get(self, job_id: UUID, *, full: bool) -> Job:
@@ -62,8 +65,8 @@ class QueryService:
 
     @transactional(read_only=True)
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Count the waiting and the running jobs per queue and priority; of all queues if none is named."""
-        return await self._jobs.stats(queues)
+        """Count the waiting and running jobs per queue and priority, and the runners; all queues if none is named."""
+        return with_runners(await self._jobs.stats(queues), *await self._runners.active())
 
 
 def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:

@@ -171,7 +171,7 @@ List = Callable[[ListQuery], Awaitable[Page[Job]]]
 
 def listed(work: JobsWork) -> List:
     """As clients list jobs."""
-    return partial(QueryService(work.transactions, work.jobs).list_page, full=False)
+    return partial(QueryService(work.transactions, work.jobs, work.runners).list_page, full=False)
 
 
 def matching(work: JobsWork) -> List:

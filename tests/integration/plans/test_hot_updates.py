@@ -1,15 +1,22 @@
-"""Charges change wallets in place: the new version goes beside the old one, and no index is touched (HOT)."""
+"""Charges change wallets in place, and runners their row: the new version goes beside the old one (HOT).
+
+No index is touched then.
+"""
 
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 from pydantic import SecretStr
+from sqlalchemy import event
 from uuid_utils.compat import uuid7
 
+from services.jobs.background.announcements import StoredAnnouncements
+from services.jobs.rules.runners import Announcement
+from services.jobs.store.runners.sql import SqlRunners
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
@@ -22,7 +29,8 @@ from tools.local.embedded import EmbeddedPostgres
 WALLETS = 100
 ROUNDS = 20
 SECONDS_MAX = 60.0
-UPDATES = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'wallets'"
+RUNNERS = 1000
+UPDATES = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
 
 
 def credit(owner: Owner) -> Credit:
@@ -63,32 +71,63 @@ async def charge_again_and_again(url: str) -> None:
         await database.close()
 
 
-def updates(url: str) -> tuple[int, int]:
-    """How many updates there were of wallets, and how many of them in place, when all are counted."""
+def updates(url: str, table: str, expected: int) -> tuple[int, int]:
+    """How many updates there were of a table, and how many of them in place, when all are counted."""
     limit = time.monotonic() + SECONDS_MAX
     while True:
         with psycopg.connect(url, autocommit=True) as connection:
-            [(all_, in_place)] = connection.execute(UPDATES).fetchall()
-        # A credit, then a hold and a charge a round.
-        if all_ >= WALLETS * (1 + 2 * ROUNDS):
+            [(all_, in_place)] = connection.execute(UPDATES, [table]).fetchall()
+        if all_ >= expected:
             return all_, in_place
         assert time.monotonic() < limit, f"only {all_} updates"
 
 
-@pytest.fixture
-def wallets_url() -> Iterator[str]:
-    """An empty, migrated database on a server of its own.
+@contextmanager
+def database_of(service: str) -> Iterator[str]:
+    """Create an empty, migrated database on a server of its own.
 
     While a transaction that has written runs in any database of a server, what was replaced since then may stay, and a
     page has no room for the next version: the tests beside this one have such transactions.
     """
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), {"fsync": "off"}) as server:
-        server.create_database("wallets")
-        migrations("wallets", server.url("wallets")).up()
-        yield server.url("wallets")
+        server.create_database(service)
+        migrations(service, server.url(service)).up()
+        yield server.url(service)
 
 
-async def test_nine_of_ten_charges_change_their_wallet_in_place(wallets_url: str) -> None:
-    await charge_again_and_again(wallets_url)
-    all_, in_place = updates(wallets_url)
+async def test_nine_of_ten_charges_change_their_wallet_in_place() -> None:
+    with database_of("wallets") as url:
+        await charge_again_and_again(url)
+        # A credit, then a hold and a charge a round.
+        all_, in_place = updates(url, "wallets", WALLETS * (1 + 2 * ROUNDS))
     assert in_place / all_ >= 0.9
+
+
+async def announce_again_and_again(url: str) -> int:
+    """Have a thousand runners describe themselves several times; return the number of statements."""
+    database = Database.connect(DatabaseSettings(url=SecretStr(url)), application_name="test")
+    statements: list[str] = []
+    event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    try:
+        transactions = SqlTransactions(database)
+        stored = StoredAnnouncements(transactions, SqlRunners(transactions))
+        handlers = [f"handler-{number}" for number in range(20)]
+        ids = [uuid7() for _ in range(RUNNERS)]
+        for turn in range(ROUNDS):
+            for one in ids:
+                stored.put(Announcement(runner_id=one, queues=["default"], handlers=handlers, busy=turn))
+            while await stored.round():
+                pass
+    finally:
+        await database.close()
+    return sum("runners" in statement for statement in statements)
+
+
+async def test_a_thousand_runners_cost_two_statements_a_turn_and_are_updated_in_place() -> None:
+    expected = RUNNERS * (ROUNDS - 1)
+    with database_of("jobs") as url:
+        assert await announce_again_and_again(url) == ROUNDS * 2
+        all_, in_place = updates(url, "runners", expected)
+    assert all_ == expected
+    # Those that found no room on their page.
+    assert in_place / all_ > 0.9

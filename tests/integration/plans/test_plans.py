@@ -119,6 +119,8 @@ RULES = {
     # One name of a job type; the table is so small that reading it whole is cheaper.
     "uq_job_types_name",
     "pk_job_types",
+    # What a few statements a second ask for all runners together.
+    "pk_runners",
     # The hold auditor's only row.
     "pk_hold_audit",
     # One row of a queue; the same. And one receipt of a job.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import redis
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
-from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2
+from innosystem.jobs.v1 import job_pb2, job_type_pb2, job_type_service_pb2, runner_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
@@ -17,6 +18,7 @@ from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets_pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.support.rpc.loop_thread import AioServer
+from tests.support.rpc.refusals import reason_of
 from tests.support.until import until_sync
 
 CURRENCIES = ("EUR", "USD")
@@ -140,6 +142,19 @@ class JobsStack:
     def claim(self, *job_ids: str, lease_id: str) -> pb.ClaimJobsResponse:
         """Take jobs as a runner."""
         return self.jobs.ClaimJobs(pb.ClaimJobsRequest(job_ids=job_ids, runner_id=str(uuid4()), lease_id=lease_id))
+
+    def announce(self, runner_id: str = "", **values: Any) -> str:
+        """Describe a runner, as it does every ten seconds; return its ID."""
+        values = {"runner_id": runner_id or str(uuid4()), "lease_id": str(uuid4()), "queues": ["default"], **values}
+        request = pb.ClaimJobsRequest(**values)
+        assert not self.jobs.ClaimJobs(request).jobs
+        return request.runner_id
+
+    def runner(self, **values: Any) -> runner_pb2.Runner:
+        """Describe a new runner, and return it when it is listed."""
+        request = pb.GetRunnerRequest(runner_id=self.announce(**values))
+        until_sync(lambda: reason_of(partial(self.jobs.GetRunner, request)) != "RUNNER_NOT_FOUND")
+        return self.jobs.GetRunner(request).runner
 
     def running(self, **values: Any) -> tuple[job_pb2.Job, str]:
         """Submit a job and claim it; return it and its lease."""

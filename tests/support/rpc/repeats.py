@@ -116,6 +116,8 @@ _reads("JobService.GetJob", lambda world: jobs.GetJobRequest(job_id=failed(world
 _reads("JobService.ListJobs", lambda _: jobs.ListJobsRequest())
 _reads("JobService.WatchJob", lambda world: jobs.WatchJobRequest(job_id=failed(world).id))
 _reads("JobService.GetQueueStats", lambda _: jobs.GetQueueStatsRequest())
+_reads("JobService.GetRunner", lambda world: jobs.GetRunnerRequest(runner_id=world.runner().id))
+_reads("JobService.ListRunners", lambda _: jobs.ListRunnersRequest())
 
 
 @case("JobService.CancelJob")

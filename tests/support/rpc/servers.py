@@ -17,6 +17,7 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
 from services.jobs.__main__ import redis_client
+from services.jobs.background.announcements import StoredAnnouncements
 from services.jobs.background.dispatcher import Dispatcher
 from services.jobs.background.hold_auditor import HoldAuditor
 from services.jobs.background.settler import Settler
@@ -32,15 +33,18 @@ from services.jobs.rules.holds import HoldTimes
 from services.jobs.store.hold_audit_sql import SqlAuditProgress
 from services.jobs.store.job_types_sql import SqlJobTypeRepository
 from services.jobs.store.pauses_sql import SqlPauseRepository
+from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
+from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
+from services.kit.background import Loop
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import PageTokens
@@ -161,7 +165,11 @@ def jobs_servicer(
         changes = JobChanges(watching, pubsub, redis_prefix)
         lists = RedisQueueLists(client, redis_prefix)
         dispatcher = Dispatcher(transactions, jobs, pauses, lists, changes, window=10_000)
-        background = [loop.start(dispatcher.run()), loop.start(watching.run()), loop.start(changes.run())]
+        runners = SqlRunners(transactions)
+        announcements = StoredAnnouncements(transactions, runners)
+        storing = Loop("runners", announcements.round, every=timedelta(seconds=0.05))
+        works = (dispatcher.run, watching.run, changes.run, storing.run)
+        background = [loop.start(work()) for work in works]
         known = uncached(transactions, job_types)
         runs = RunService(
             transactions,
@@ -197,9 +205,10 @@ def jobs_servicer(
         servicer = JobServicer(
             JobUseCases(
                 submissions,
-                QueryService(transactions, jobs),
+                QueryService(transactions, jobs, runners),
                 control,
                 runs,
+                RunnerService(transactions, runners, announcements),
                 WriteOffs(transactions, jobs, runs, wallets),
                 watching,
             ),

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from services.customers.rules.resources import CUSTOMERS
-from services.jobs.rules.resources import JOB_TYPES, JOBS
+from services.jobs.rules.resources import JOB_TYPES, JOBS, RUNNERS
 from services.kit.query.resource import Resource
 from services.wallets.rules.resources import HOLDS, TRANSACTIONS, WALLETS
 
 PROTOS = Path(__file__).parents[3] / "protos" / "innosystem"
 # What is written once.
-NEVER_CHANGED = {"id", "created_at", "sequence", "priority"}
+NEVER_CHANGED = {"id", "created_at", "sequence", "priority", "host", "started_at"}
 LISTS = [
     (CUSTOMERS, "customers/v1/customer_service.proto", "ListCustomersRequest"),
     (WALLETS, "wallets/v1/wallet_service.proto", "ListWalletsRequest"),
@@ -20,6 +20,7 @@ LISTS = [
     (TRANSACTIONS, "wallets/v1/wallet_service.proto", "ListTransactionsRequest"),
     (JOB_TYPES, "jobs/v1/job_type_service.proto", "ListJobTypesRequest"),
     (JOBS, "jobs/v1/job_service.proto", "ListJobsRequest"),
+    (RUNNERS, "jobs/v1/job_service.proto", "ListRunnersRequest"),
 ]
 
 

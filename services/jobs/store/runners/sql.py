@@ -1,0 +1,125 @@
+"""Runners in PostgreSQL. Rows locked by another transaction are skipped."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Table, case, func, select, text
+from typing_extensions import override
+
+from services.jobs.rules.resources import RUNNERS
+from services.jobs.rules.runners import RUNNERS_MAX, SEEN, Announcement, Gone, Runner, RunnerState
+from services.jobs.store.tables import runners
+from services.jobs.usecases.ports import RunnerRepository
+from services.kit.data.repositories.sql import SqlRepository
+
+_ACTIVE, _STOPPED = RunnerState.ACTIVE.value, RunnerState.STOPPED.value
+_IS_LOST = (runners.c.announced_state != _STOPPED) & (runners.c.last_seen_at <= func.now() - SEEN)
+# What can be listed: the rows with their state (rules/runners.py, `state_at`).
+_WITH_STATE = select(
+    runners, case((_IS_LOST, RunnerState.LOST.value), else_=runners.c.announced_state).label("state")
+).subquery("runners")
+
+_COPIED = ("host", "process_id", "version", "language", "queues", "handlers", "slots", "busy", "processes")
+
+# One statement for all announcements of a moment. The rows that exist are updated unless they are locked; new ones are
+# added while there is room. Returns those that were locked.
+_NOTE = text(
+    """
+    WITH noted AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:announcements AS jsonb)) AS noted (
+            id uuid, announced_state int, host text, process_id bigint, version text, language text,
+            queues text[], handlers text[], slots int, busy int, processes int, uptime interval, age interval
+        )
+    ),
+    mine AS MATERIALIZED (
+        SELECT noted.* FROM noted JOIN runners USING (id) ORDER BY id FOR UPDATE OF runners SKIP LOCKED
+    ),
+    updated AS (
+        UPDATE runners SET
+            announced_state = greatest(runners.announced_state, mine.announced_state),
+            host = mine.host, process_id = mine.process_id, version = mine.version, language = mine.language,
+            queues = mine.queues, handlers = mine.handlers,
+            slots = mine.slots, busy = mine.busy, processes = mine.processes,
+            last_seen_at = greatest(runners.last_seen_at, now() - mine.age)
+        FROM mine WHERE runners.id = mine.id
+        RETURNING runners.id
+    ),
+    added AS (
+        INSERT INTO runners (
+            id, announced_state, host, process_id, version, language, queues, handlers, slots, busy, processes,
+            started_at, last_seen_at
+        )
+        SELECT id, announced_state, host, process_id, version, language, queues, handlers, slots, busy, processes,
+            now() - age - uptime, now() - age
+        FROM noted WHERE id NOT IN (SELECT id FROM runners)
+        ORDER BY id LIMIT greatest(0, :most - (SELECT count(*) FROM runners))
+        ON CONFLICT DO NOTHING
+    )
+    SELECT noted.id FROM noted JOIN runners USING (id) WHERE noted.id NOT IN (SELECT id FROM updated)
+    """
+)
+_ACTIVE_BY_QUEUE = text(
+    """
+    SELECT queue, count(*) AS runners FROM runners,
+        LATERAL (SELECT DISTINCT unnest(queues) AS queue) AS taken
+    WHERE announced_state = :active AND last_seen_at > now() - :seen
+    GROUP BY queue
+    UNION ALL
+    SELECT NULL, count(*) FROM runners
+    WHERE announced_state = :active AND last_seen_at > now() - :seen AND cardinality(queues) = 0
+    """
+)
+# Rules/runners.py, `gone_for_good`.
+_DELETE_GONE = text(
+    """
+    DELETE FROM runners WHERE id IN (
+        SELECT id FROM runners WHERE id IN (
+            SELECT id FROM (
+                SELECT id, last_seen_at, announced_state, row_number() OVER (ORDER BY last_seen_at DESC) AS place
+                FROM runners WHERE announced_state = :stopped_state OR last_seen_at <= now() - :seen
+            ) AS gone
+            WHERE place > :count
+                OR last_seen_at < now() - CASE WHEN announced_state = :stopped_state THEN :stopped ELSE :lost END
+        ) FOR UPDATE SKIP LOCKED
+    )
+    """
+)
+
+
+class SqlRunners(SqlRepository[Runner, Announcement], RunnerRepository):
+    """The table `runners`."""
+
+    # For reading: as a table it has the computed state beside its columns.
+    table = cast("Table", _WITH_STATE)
+    entity = Runner
+    resource = RUNNERS
+
+    @override
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
+        noted = json.dumps([_row(one) for one in announcements])
+        rows = await self._connection.execute(_NOTE, {"announcements": noted, "most": most})
+        return set(rows.scalars())
+
+    @override
+    async def active(self) -> tuple[Mapping[str, int], int]:
+        rows = await self._connection.execute(_ACTIVE_BY_QUEUE, {"active": _ACTIVE, "seen": SEEN})
+        by_queue = {row.queue: row.runners for row in rows}
+        anywhere: int = by_queue.pop(None)
+        return by_queue, anywhere
+
+    @override
+    async def delete_gone(self, kept: Gone) -> int:
+        parameters = {"stopped_state": _STOPPED, "seen": SEEN, **vars(kept)}
+        return (await self._connection.execute(_DELETE_GONE, parameters)).rowcount
+
+
+def _row(one: Announcement) -> dict[str, Any]:
+    return {
+        **{name: getattr(one, name) for name in _COPIED},
+        "id": str(one.runner_id),
+        "announced_state": one.state.value,
+        "uptime": f"{one.uptime.total_seconds():f} seconds",
+        "age": f"{one.age.total_seconds():f} seconds",
+    }
