@@ -44,11 +44,19 @@ def read_money(text: str) -> Money:
     return Money(cents, currency)
 
 
-def _whole(type_: Any, tokens: Sequence[Any]) -> int:
-    text = tokens[0].value
+def read_whole(text: str) -> int:
+    """Read a whole number.
+
+    Raises:
+        ValueError: The text is no whole number.
+    """
     if _WHOLE.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _whole(type_: Any, tokens: Sequence[Any]) -> int:
+    return read_whole(tokens[0].value)
 
 
 def _cents(type_: Any, tokens: Sequence[Any]) -> int:

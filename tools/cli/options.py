@@ -7,11 +7,23 @@ from cyclopts import Parameter, validators
 from tools.cli.money import WHOLE
 
 Json: TypeAlias = Annotated[bool, Parameter(name="--json", negative="", show_default=False, help="Print JSON.")]
-Filter: TypeAlias = Annotated[
-    str, Parameter(show_default=False, help='An AIP-160 filter, such as `status = FAILED AND labels.team = "a"`.')
-]
+
+
+def filter_such_as(example: str) -> Parameter:
+    """Return the option --filter of a list.
+
+    Args:
+        example: A filter on fields of that list.
+    """
+    return Parameter(show_default=False, help=f"An AIP-160 filter, such as `{example}`.")
+
+
+Filter: TypeAlias = Annotated[str, filter_such_as('status = FAILED AND labels.team = "a"')]
 OrderBy: TypeAlias = Annotated[str, Parameter(show_default=False, help="Fields to sort by, such as `created_at desc`.")]
 Limit: TypeAlias = Annotated[
     int, WHOLE, Parameter(validator=validators.Number(gte=1), help="How many to print at most.")
 ]
 PriorityName: TypeAlias = Literal["HIGH", "MEDIUM", "LOW"]
+Etag: TypeAlias = Annotated[
+    str, Parameter(show_default=False, help="Change nothing unless this is the present `etag`, as --json prints it.")
+]

@@ -107,11 +107,14 @@ def _past_time(type_: Any, tokens: Sequence[Any]) -> datetime:
 
 
 Duration: TypeAlias = Annotated[
-    timedelta | None, Parameter(converter=_duration, accepts_keys=False, n_tokens=1, show_default=False)
+    timedelta | None,
+    Parameter(converter=_duration, accepts_keys=False, n_tokens=1, metavar="DURATION", show_default=False),
 ]
 Time: TypeAlias = Annotated[
-    datetime | None, Parameter(converter=_time, accepts_keys=False, n_tokens=1, show_default=False)
+    datetime | None,
+    Parameter(converter=_time, accepts_keys=False, n_tokens=1, metavar="TIME", show_default=False),
 ]
 PastTime: TypeAlias = Annotated[
-    datetime | None, Parameter(converter=_past_time, accepts_keys=False, n_tokens=1, show_default=False)
+    datetime | None,
+    Parameter(converter=_past_time, accepts_keys=False, n_tokens=1, metavar="TIME", show_default=False),
 ]

@@ -86,18 +86,19 @@ def field(
     )
 
 
-def age(name: str, *, priority: int = 0) -> Column:
+def age(name: str, *, title: str = "age", priority: int = 0) -> Column:
     """Return the column of the age of a message, whose absolute form is the time itself.
 
     Args:
-        name: The field with the time of its creation.
+        name: The field with the time of its creation, or of another event.
+        title: The title of the relative form.
         priority: As in `Column`.
     """
 
     def show(message: Any, now: datetime | None) -> str:
         return cell(message, name, now).removesuffix(" ago")
 
-    return Column("age", show, priority=priority, absolute_title=name.replace("_", " "))
+    return Column(title, show, priority=priority, absolute_title=name.replace("_", " "))
 
 
 def fitted(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:

@@ -162,8 +162,8 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Found, inn
     new = ("--name", "Ada", "--email", f"{uuid4()}@example.com", "--customer-id", str(uuid4()))
     customer_id = found("customers", "create", *new)["customer"]["id"]
     again = innosystem("customers", "create", *new)
-    assert f"innosystem customers rotate-key {customer_id}" in again.stdout
-    rotated = found("customers", "rotate-key", customer_id, "--overlap-hours", "1.5")
+    assert f"innosystem customers rotate-key {customer_id}" in again.stderr
+    rotated = found("customers", "rotate-key", customer_id, "--overlap", "1h30m")
     assert rotated["api_key"].startswith(rotated["key"]["prefix"])
     present, first = found("customers", "keys", customer_id)
     assert present == rotated["key"]
@@ -179,7 +179,7 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Found, inn
 
 def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) -> None:
     owner = ("--customer-id", str(uuid4()), "--currency", "CHF")
-    wallet = found("wallets", "create", *owner)
+    wallet = found("wallets", "create", *owner, "--unknown-customer")
     first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
     assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == 250
     plan, option = first.stderr.splitlines()
@@ -187,7 +187,7 @@ def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) ->
     repeat = option.split()
     assert repeat[0] == "--idempotency-key"
     again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat, "--yes")
-    assert "Nothing was paid in now" in again.stdout
+    assert "Nothing was paid in now" in again.stderr
     shown = found("wallets", "show", wallet["id"])
     assert shown["wallet"]["current_balance_cents"] == 250
     assert [line["kind"] for line in shown["transactions"]] == ["TRANSACTION_KIND_CREDIT"]

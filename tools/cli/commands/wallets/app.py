@@ -1,48 +1,55 @@
 """`innosystem wallets`."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter, validators
 
-from tools.cli.commands.wallets.holds import holds
+from tools.cli.commands.wallets.charges import credit, deduct
+from tools.cli.commands.wallets.columns import TRANSACTIONS, wallet_columns
+from tools.cli.commands.wallets.holds import holds, place_hold, release_hold, show_hold
+from tools.cli.commands.wallets.naming import CustomerId, OwnerCurrency, OwnerId, WalletId, named_wallet
 from tools.cli.commands.wallets.refund import refund
+from tools.cli.commands.wallets.statement import show_transaction, statement, transaction_filter
 from tools.cli.commands.wallets.verify import verify
-from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
+from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.listing import collect
-from tools.cli.money import WHOLE, Amount, Cents, CurrencyCode, amount_of, new_idempotency_key
-from tools.cli.options import Filter, Json, Limit, OrderBy
-from tools.cli.output import cell, print_json, print_message, print_messages
+from tools.cli.money import WHOLE
+from tools.cli.names import customer_names
+from tools.cli.options import Limit, OrderBy, filter_such_as
+from tools.cli.output import NOTHING, TABLE, Output, pairs_of, print_document, print_list, print_one, print_pairs
+from tools.cli.times import PastTime
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
-    from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest
+    from innosystem.client import Innosystem
 
-app = App(name="wallets", help="List, show, create, credit, refund or verify wallets.")
-app.command(holds)
-app.command(refund)
-app.command(verify)
-
-_COLUMNS = ("id", "customer_id", "current_balance_cents", "pending_charges_cents", "available_cents")
-_TRANSACTION_COLUMNS = (
-    "sequence",
-    "kind",
-    "amount_cents",
-    "balance_after_cents",
-    "job_id",
-    "idempotency_key",
-    "description",
-    "created_at",
+app = App(
+    name="wallets", help="List, show, create, credit, charge, refund or verify wallets; show statements and holds."
 )
+for _command in (
+    statement,
+    show_transaction,
+    credit,
+    deduct,
+    refund,
+    holds,
+    show_hold,
+    place_hold,
+    release_hold,
+    verify,
+):
+    app.command(_command)
 
 
 @app.command(name="list")
 async def list_wallets(
     *,
-    filter: Filter = "",
+    filter: Annotated[str, filter_such_as("currency = EUR AND current_balance_cents < 100")] = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> None:
     """List wallets, the newest first."""
     from innosystem.wallets.v1.wallet_service_pb2 import ListWalletsRequest
@@ -50,116 +57,95 @@ async def list_wallets(
     request = ListWalletsRequest(filter=filter, order_by=order_by)
     async with platform() as client:
         found = await collect(client.wallets.ListWallets, request, "wallets", limit)
-    print_messages(found, _COLUMNS, as_json=as_json, nothing="No wallets found.")
+        columns = wallet_columns(await customer_names(client, {wallet.customer_id for wallet in found}))
+    print_list(found, columns, output, nothing="No wallets found.")
 
 
 @app.command
 async def show(
-    wallet_id: Annotated[str, Parameter(name="ID", show_default=False)] = "",
+    wallet_id: WalletId = "",
     /,
     *,
-    customer_id: Annotated[str, Parameter(show_default=False)] = "",
-    currency: str = "EUR",
+    customer_id: CustomerId = "",
+    currency: OwnerCurrency = "EUR",
+    at: PastTime = None,
     transactions: Annotated[int, WHOLE, Parameter(validator=validators.Number(gte=0))] = 10,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> None:
-    """Show a wallet and its last transactions.
+    """Show a wallet and its last transactions, now or at a past time.
 
     Args:
-        wallet_id: The wallet's UUID; or name its customer.
-        customer_id: The UUID of its owner.
-        currency: The currency of the owner's wallet.
+        at: The balance at this time: 2026-01-31T12:00:00Z, 2026-01-31 (its beginning in UTC), or how long ago: 24h, 7d.
         transactions: How many transactions to show at most.
     """
-    from innosystem.wallets.v1.wallet_service_pb2 import ListTransactionsRequest
+    from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest, ListTransactionsRequest
 
-    wanted = _wanted(wallet_id, customer_id, currency)
     async with platform() as client:
-        wallet = (await client.wallets.GetWallet(wanted)).wallet
-        statement = ListTransactionsRequest(wallet_id=wallet.id)
-        lines = await collect(client.wallets.ListTransactions, statement, "transactions", transactions)
-    if as_json:
-        print_json({"wallet": wallet, "transactions": lines})
+        request = GetWalletRequest(**await named_wallet(client, wallet_id, customer_id, currency))
+        if at is not None:
+            request.at.FromDatetime(at)
+        wallet = (await client.wallets.GetWallet(request)).wallet
+        before = transaction_filter("", until=at + timedelta(microseconds=1)) if at else ""
+        wanted = ListTransactionsRequest(wallet_id=wallet.id, filter=before)
+        lines = await collect(client.wallets.ListTransactions, wanted, "transactions", transactions)
+        names = await customer_names(client, [wallet.customer_id])
+    if output.format in ("csv", "name"):
+        print_one(wallet, wallet_columns(names), output)
         return
-    print_message(wallet, as_json=False)
+    if print_document({"wallet": wallet, "transactions": lines}, output):
+        return
+    pairs = pairs_of(wallet) | {"customer": names.get(wallet.customer_id, NOTHING)}
+    if at is not None:
+        # Reservations of the past are not recorded.
+        pairs = {name: pairs[name] for name in ("id", "customer", "customer id", "currency", "current balance")}
+    print_pairs(pairs)
     if transactions:
         print()
-        print_messages(lines, _TRANSACTION_COLUMNS, as_json=False, nothing="No transactions yet.")
+        print_list(lines, TRANSACTIONS, output, nothing="No transactions yet.")
 
 
 @app.command
-async def create(*, customer_id: str, currency: str = "EUR", wallet_id: str = "", as_json: Json = False) -> None:
+async def create(
+    *,
+    customer_id: OwnerId,
+    currency: str = "EUR",
+    wallet_id: Annotated[str, Parameter(show_default=False)] = "",
+    unknown_customer: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    output: Output = TABLE,
+) -> None:
     """Create an empty wallet.
 
     Args:
-        customer_id: The UUID of its owner.
         currency: Its currency, an ISO 4217 code. A customer has at most one wallet in each.
         wallet_id: Its UUID; by default a new one. Repeating the call changes nothing.
+        unknown_customer: Do not ask the customers service whether the customer exists.
     """
     from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest
 
-    request = CreateWalletRequest(wallet_id=wallet_id, customer_id=customer_id, currency=currency)
     async with platform() as client:
+        owner = await whole_id(client, CUSTOMER, customer_id)
+        if not unknown_customer:
+            await _check_customer(client, owner)
+        request = CreateWalletRequest(wallet_id=wallet_id, customer_id=owner, currency=currency)
         response = await client.wallets.CreateWallet(request)
-    print_message(response.wallet, as_json=as_json)
+        names = await customer_names(client, [owner])
+    print_one(response.wallet, wallet_columns(names), output)
 
 
-@app.command
-async def credit(
-    *,
-    customer_id: str,
-    amount: Amount = None,
-    amount_cents: Cents = None,
-    currency: CurrencyCode = None,
-    idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
-    description: str = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Pay money into a wallet.
+async def _check_customer(client: "Innosystem", customer_id: str) -> None:
+    """Check that a customer exists, which the ledger does not."""
+    import grpc
 
-    The money belongs to the customer afterwards, so nothing is changed without your confirmation.
+    from innosystem.client import error_from
+    from innosystem.customers.v1.customer_service_pb2 import GetCustomerRequest
 
-    Args:
-        customer_id: The UUID of its owner.
-        amount: The amount with the currency of the wallet, such as 7.50EUR or 500JPY.
-        amount_cents: The amount in the currency's minor unit, a whole number: 750.
-        currency: The currency of --amount-cents; by default EUR.
-        idempotency_key: Repeated commands with the same key pay in once. By default a new key, which is printed before
-            the money is moved.
-        description: A note for the statement.
-    """
-    from innosystem.wallets.v1.wallet_service_pb2 import CreditRequest
-    from services.kit.currencies import money
-
-    paid = amount_of("--amount", amount, amount_cents, currency)
-    plan = f"{money(paid.cents, paid.currency)} is paid into the wallet of customer {customer_id}."
-    if not confirmed([plan], yes=yes, dry_run=dry_run):
-        return
-    request = CreditRequest(
-        customer_id=customer_id,
-        currency=paid.currency,
-        amount_cents=paid.cents,
-        idempotency_key=idempotency_key or new_idempotency_key(),
-        description=description,
-    )
-    async with platform() as client:
-        response = await client.wallets.Credit(request)
-    if as_json:
-        print_json(response)
-        return
-    print_message(response.transaction, as_json=False)
-    print(f"\nThe balance is {cell(response.wallet, 'current_balance_cents')}.")
-    if response.replayed:
-        print("Nothing was paid in now: this key was used before, for the transaction above.")
-
-
-def _wanted(wallet_id: str, customer_id: str, currency: str) -> "GetWalletRequest":
-    from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest, WalletOwner
-
-    if bool(wallet_id) == bool(customer_id):
-        raise CommandError("name the wallet by its ID, or by --customer-id and --currency")
-    if wallet_id:
-        return GetWalletRequest(wallet_id=wallet_id)
-    return GetWalletRequest(owner=WalletOwner(customer_id=customer_id, currency=currency))
+    try:
+        await client.customers.GetCustomer(GetCustomerRequest(customer_id=customer_id))
+    except grpc.RpcError as error:
+        known = error_from(error)
+        if known is None or known.reason != "CUSTOMER_NOT_FOUND":
+            raise
+        raise CommandError(
+            f"no customer has the ID {customer_id}: nothing was created. `innosystem customers list` shows them; "
+            "--unknown-customer creates the wallet nevertheless"
+        ) from None

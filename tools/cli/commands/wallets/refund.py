@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from tools.cli.commands.wallets.columns import print_moved
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
+from tools.cli.ids import JOB, whole_id
 from tools.cli.money import Amount, Cents, new_idempotency_key
-from tools.cli.options import Json
-from tools.cli.output import cell, print_json, print_message
+from tools.cli.output import TABLE, Output, cell
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def refund(
     description: str = "",
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> None:
     """Refund a charge, whole or in part.
 
@@ -35,7 +36,7 @@ async def refund(
 
     Args:
         transaction_id: The UUID of the deduction; or name its job.
-        job_id: The job that was charged.
+        job_id: The UUID of the job that was charged, or its unique start.
         amount: The amount with the currency of the charge, such as 7.50EUR or 500JPY.
         amount_cents: The amount in the currency's minor unit, a whole number: 750.
         everything: Refund the rest of the charge.
@@ -53,11 +54,11 @@ async def refund(
     if [amount is not None, amount_cents is not None, everything].count(True) != 1 or cents == 0:
         raise CommandError("give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest")
     request = RefundRequest(amount_cents=cents or 0, description=description)
-    if job_id:
-        request.job_id = job_id
-    else:
-        request.transaction_id = transaction_id
     async with platform() as client:
+        if job_id:
+            request.job_id = await whole_id(client, JOB, job_id)
+        else:
+            request.transaction_id = transaction_id
         charge, currency = await _charge(client, request)
         if amount is not None and amount.currency != currency:
             raise CommandError(
@@ -70,13 +71,7 @@ async def refund(
             return
         request.idempotency_key = idempotency_key or new_idempotency_key()
         response = await client.wallets.Refund(request)
-    if as_json:
-        print_json(response)
-        return
-    print_message(response.transaction, as_json=False)
-    print(f"\nThe balance is {cell(response.wallet, 'current_balance_cents')}.")
-    if response.replayed:
-        print("Nothing was refunded now: this key was used before, for the transaction above.")
+    print_moved(response, output, "Nothing was refunded now: this key was used before, for the transaction above.")
 
 
 async def _charge(client: "Innosystem", request: "RefundRequest") -> tuple[str, str]:

@@ -1,15 +1,18 @@
 """`innosystem wallets verify`."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter, validators
 
 from tools.cli.connect import platform
-from tools.cli.options import Json
-from tools.cli.output import print_json, print_messages, print_pairs
+from tools.cli.money import WHOLE
+from tools.cli.output import TABLE, Columns, Output, field, print_document, print_list, print_pairs
 
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerResponse
 
+_OFFENDERS = Columns((field("wallet_id"), field("problem"), field("description", cut=24)), name="wallet_id")
 _SUMS = (
     "wallets",
     "transactions",
@@ -21,11 +24,19 @@ _SUMS = (
 )
 
 
-async def verify(*, as_json: Json = False) -> int:
-    """Check that all books add up; the exit status is 1 if they do not."""
+async def verify(
+    *,
+    max_offenders: Annotated[int, WHOLE, Parameter(validator=validators.Number(gte=1, lte=1000))] = 20,
+    output: Output = TABLE,
+) -> int:
+    """Check that all books add up; the exit status is 1 if they do not.
+
+    Args:
+        max_offenders: How many wallets with wrong books to name at most, per thousand wallets; all are counted.
+    """
     from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerRequest
 
-    request = VerifyLedgerRequest()
+    request = VerifyLedgerRequest(max_offenders=max_offenders)
     pages: list[VerifyLedgerResponse] = []
     async with platform() as client:
         while not pages or request.page_token:
@@ -34,11 +45,11 @@ async def verify(*, as_json: Json = False) -> int:
     sums = {name: sum(getattr(page, name) for page in pages) for name in _SUMS}
     offenders = [one for page in pages for one in page.offenders]
     ok = not sums["offender_count"]
-    if as_json:
-        print_json({**sums, "trial_balances": _trials(pages), "offenders": offenders, "ok": ok})
-    else:
-        print_pairs({name: str(value) for name, value in sums.items()})
-        print_messages(offenders, ("wallet_id", "problem", "description"), as_json=False, nothing="All books add up.")
+    if output.format in ("csv", "name"):
+        print_list(offenders, _OFFENDERS, output, nothing="")
+    elif not print_document({**sums, "trial_balances": _trials(pages), "offenders": offenders, "ok": ok}, output):
+        print_pairs({name.replace("_", " "): f"{value:,}" for name, value in sums.items()})
+        print_list(offenders, _OFFENDERS, output, nothing="All books add up.")
     return 0 if ok else 1
 
 

@@ -1,0 +1,24 @@
+"""The columns of customers and of their API keys."""
+
+from typing import Final
+
+from tools.cli.output import Columns, age, field
+
+CUSTOMERS: Final = Columns(
+    (
+        field("id"),
+        field("name", priority=1, cut=14),
+        field("email", priority=2, cut=16),
+        field("active", priority=1),
+        age("created_at", priority=3),
+        field("api_key_prefix", wide=True),
+    )
+)
+API_KEYS: Final = Columns(
+    (
+        field("id"),
+        field("prefix", priority=1),
+        age("created_at", priority=2),
+        field("expires_at", "ends", priority=1),
+    )
+)

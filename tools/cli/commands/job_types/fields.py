@@ -1,0 +1,220 @@
+"""The fields of a job type that an operator sets: as options, and as lines of YAML."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
+
+from cyclopts import Parameter
+
+from tools.cli.editing import EditedField, Value
+from tools.cli.money import WHOLE, Money, read_money, read_whole
+from tools.cli.options import PriorityName
+from tools.cli.output import cell
+from tools.cli.times import Duration, read_duration, show_duration
+
+if TYPE_CHECKING:
+    from google.protobuf.duration_pb2 import Duration as DurationMessage
+
+    from innosystem.jobs.v1.job_type_pb2 import JobType
+
+ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC"]
+
+WRITABLE: Final = (
+    "name",
+    "description",
+    "processing_logic_id",
+    "processor_type",
+    "standard_cost_cents",
+    "enabled",
+    "queue",
+    "default_priority",
+    "max_attempts",
+    "timeout",
+    "expires_after",
+    "retry_policy",
+    "input_schema_json",
+)
+"""The paths of an update_mask."""
+
+HELP: Final = {
+    "name": "The name by which jobs are submitted, such as `python.source-stats`.",
+    "processing_logic_id": "The handler that runners call.",
+    "processor_type": "SYNC for a blocking function, ASYNC for a coroutine.",
+    "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
+    "description": "A description for people.",
+    "queue": "The queue in which jobs wait.",
+    "default_priority": "The priority of jobs that are submitted without one.",
+    "max_attempts": "How many times a job is run before it fails for good: 1 to 100; 10 if it is not set.",
+    "timeout": "How long one run may take: 1s to 24h; 5m if it is not set.",
+    "expires_after": "How long a job may wait to be started before it is cancelled: 1s to 90d; 7d if it is not set.",
+    "retry_initial_backoff": "How long a job waits after its first failed run: 1ms to 24h.",
+    "retry_multiplier": "The factor by which the wait grows with each further failed run: 1 to 10.",
+    "retry_max_backoff": "The longest wait between two runs: 1ms to 24h.",
+    "enabled": "Whether jobs may be submitted.",
+    "input_schema": "A JSON Schema (draft 2020-12) against which inputs are checked at submission.",
+}
+
+
+def _help(name: str) -> Parameter:
+    return Parameter(help=HELP[name], show_default=False)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class JobTypeOptions:
+    """Options of `create` and `update`; None leaves a field as it is."""
+
+    processing_logic_id: Annotated[str | None, _help("processing_logic_id")] = None
+    description: Annotated[str | None, _help("description")] = None
+    queue: Annotated[str | None, _help("queue")] = None
+    default_priority: Annotated[PriorityName | None, _help("default_priority")] = None
+    max_attempts: Annotated[int | None, WHOLE, _help("max_attempts")] = None
+    timeout: Annotated[Duration, _help("timeout")] = None
+    expires_after: Annotated[Duration, _help("expires_after")] = None
+    retry_initial_backoff: Annotated[Duration, _help("retry_initial_backoff")] = None
+    retry_multiplier: Annotated[float | None, _help("retry_multiplier")] = None
+    retry_max_backoff: Annotated[Duration, _help("retry_max_backoff")] = None
+    input_schema: Annotated[
+        str | None,
+        Parameter(
+            allow_leading_hyphen=True,
+            show_default=False,
+            help=f"A file, or - for standard input, with a{HELP['input_schema'][1:]}",
+        ),
+    ] = None
+    enabled: Annotated[bool | None, _help("enabled")] = None
+
+    def set_on(self, job_type: "JobType") -> None:
+        """Set the given fields.
+
+        Args:
+            job_type: The job type to change.
+
+        Raises:
+            OSError: The file with the schema can't be read.
+        """
+        for name, value in vars(self).items():
+            if value is not None:
+                FIELDS[name].write(job_type, _read_file(value) if name == "input_schema" else value)
+
+
+def _read_file(name: str) -> str:
+    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class JobTypeField:
+    """A field of a job type.
+
+    Attributes:
+        read: Returns the value that a text means, and raises ValueError for none.
+        write: Sets that value on a job type.
+        show: Returns the value of a job type as `read` reads it.
+    """
+
+    read: Callable[[str], Any]
+    write: Callable[["JobType", Any], None]
+    show: Callable[["JobType"], Value]
+
+
+def edited_fields() -> "list[EditedField[JobType]]":
+    """Return all fields in the order in which they are edited."""
+
+    def edited(name: str, field: JobTypeField) -> "EditedField[JobType]":
+        return EditedField(name, HELP[name], field.show, lambda job_type, text: field.write(job_type, field.read(text)))
+
+    return [edited(name, FIELDS[name]) for name in HELP]
+
+
+def set_price(job_type: "JobType", price: Money) -> None:
+    """Set the price of a job.
+
+    Raises:
+        ValueError: It is in another currency than the job type.
+    """
+    if price.currency != job_type.currency:
+        raise ValueError(f"the job type is priced in {job_type.currency}, which can't be changed to {price.currency}")
+    job_type.standard_cost_cents = price.cents
+
+
+def show_price(job_type: "JobType") -> str:
+    """Format the price of a job."""
+    from services.kit.currencies import money
+
+    return money(job_type.standard_cost_cents, job_type.currency)
+
+
+def _plain(name: str, read: Callable[[str], Any] = str) -> JobTypeField:
+    return JobTypeField(
+        read, lambda job_type, value: setattr(job_type, name, value), lambda job_type: getattr(job_type, name)
+    )
+
+
+def _enum(name: str, prefix: str, names: tuple[str, ...]) -> JobTypeField:
+    def read(text: str) -> str:
+        if text.upper() not in names:
+            raise ValueError(f"{text!r} is not {' or '.join(names)}")
+        return text.upper()
+
+    def show(job_type: "JobType") -> str:
+        return cell(job_type, name)
+
+    # Protobuf takes the name of a value as well as its number.
+    return JobTypeField(read, lambda job_type, value: setattr(job_type, name, prefix + value), show)
+
+
+def _duration(of: Callable[["JobType"], "DurationMessage"]) -> JobTypeField:
+    def write(job_type: "JobType", value: timedelta) -> None:
+        of(job_type).FromTimedelta(value)
+
+    return JobTypeField(read_duration, write, lambda job_type: show_duration(of(job_type).ToTimedelta()))
+
+
+def _set_multiplier(job_type: "JobType", value: float) -> None:
+    job_type.retry_policy.multiplier = value
+
+
+def _set_schema(job_type: "JobType", text: str) -> None:
+    job_type.input_schema_json = text
+
+
+def _indented(text: str) -> str:
+    """Return JSON that a person can edit; a text of several lines as it is."""
+    return text if "\n" in text or not text else json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+
+
+def _read_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number, such as 2 or 1.5") from None
+
+
+def _read_yes_or_no(text: str) -> bool:
+    if text.lower() not in ("true", "false", "yes", "no"):
+        raise ValueError(f"{text!r} is not true or false")
+    return text.lower() in ("true", "yes")
+
+
+FIELDS: Final = {
+    "name": _plain("name"),
+    "processing_logic_id": _plain("processing_logic_id"),
+    "processor_type": _enum("processor_type", "PROCESSOR_TYPE_", get_args(ProcessorTypeName)),
+    "standard_cost": JobTypeField(read_money, set_price, show_price),
+    "description": _plain("description"),
+    "queue": _plain("queue"),
+    "default_priority": _enum("default_priority", "PRIORITY_", get_args(PriorityName)),
+    "max_attempts": _plain("max_attempts", read_whole),
+    "timeout": _duration(lambda job_type: job_type.timeout),
+    "expires_after": _duration(lambda job_type: job_type.expires_after),
+    "retry_initial_backoff": _duration(lambda job_type: job_type.retry_policy.initial_backoff),
+    "retry_multiplier": JobTypeField(_read_number, _set_multiplier, lambda job_type: job_type.retry_policy.multiplier),
+    "retry_max_backoff": _duration(lambda job_type: job_type.retry_policy.max_backoff),
+    "enabled": _plain("enabled", _read_yes_or_no),
+    "input_schema": JobTypeField(str, _set_schema, lambda job_type: _indented(job_type.input_schema_json)),
+}
+"""The fields by the names of their options."""
