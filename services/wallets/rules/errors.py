@@ -93,7 +93,7 @@ class AlreadyCharged(DomainError):
 
 @dataclass(eq=False)
 class RefundExceedsCharge(DomainError):
-    """Of the charge {transaction_id}, {refundable_cents} cents can be refunded; {requested_cents} were requested.
+    """The request asks for more than is left of the charge {transaction_id}.
 
     Attributes:
         requested_cents: 0 if the request asked for the remainder and nothing remains.
@@ -104,6 +104,15 @@ class RefundExceedsCharge(DomainError):
     transaction_id: UUID
     refundable_cents: int
     requested_cents: int
+    currency: str = field(metadata=HIDDEN)
+
+    @property
+    def message(self) -> str:
+        """The remainder of the charge, and the request, in the units of the currency."""
+        if not self.refundable_cents:
+            return f"Nothing is left of the charge {self.transaction_id}: it was refunded or written off before."
+        left, requested = (money(cents, self.currency) for cents in (self.refundable_cents, self.requested_cents))
+        return f"Of the charge {self.transaction_id}, {left} can be refunded and {requested} was requested."
 
 
 @dataclass(eq=False)

@@ -324,7 +324,7 @@ def _refund(state: _State, request: Refund) -> Accepted:
     left_cents = -charge.amount_cents - refundable.refunded_cents
     amount_cents = request.amount_cents or left_cents
     if not 0 < amount_cents <= left_cents:
-        raise RefundExceedsCharge(charge.id, left_cents, request.amount_cents)
+        raise RefundExceedsCharge(charge.id, left_cents, request.amount_cents, wallet.currency)
     _check_balance(wallet, amount_cents)
     changed = wallet.changed_by(amount_cents, state.now)
     accepted = state.write(_refunding(request, charge, amount_cents, changed), changed)
