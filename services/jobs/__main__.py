@@ -253,7 +253,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
             checks=checks,
             lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
         ),
-        queries=QueryService(transactions, jobs, stores.runners),
+        queries=QueryService(transactions, jobs, stores.job_types, stores.runners),
         control=ControlService(
             transactions,
             jobs,

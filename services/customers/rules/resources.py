@@ -1,11 +1,11 @@
 """The lists of customers and API keys: the fields that callers filter and order by."""
 
-from services.kit.query.fields import BooleanField, StringField, TimestampField, UuidField
+from services.kit.query.fields import BooleanField, CaselessField, StringField, TimestampField, UuidField
 from services.kit.query.resource import Resource
 
 ID = UuidField("id", sortable=True)
 NAME = StringField("name", sortable=True)
-EMAIL = StringField("email", sortable=True)
+EMAIL = CaselessField("email", sortable=True)
 ACTIVE = BooleanField("active")
 CREATED_AT = TimestampField("created_at", sortable=True)
 UPDATED_AT = TimestampField("updated_at", sortable=True)

@@ -131,7 +131,7 @@ class JobServicer(JobServiceServicer):
                 request.ids.job_ids, "ids.job_ids", parse=parse_id, work=change, message=message
             )
         else:
-            query = self._named(request.filter, changeable, request.DESCRIPTOR.name)
+            query = await self._queries.by_type_id(self._named(request.filter, changeable, request.DESCRIPTOR.name))
             page = await self._control.matching(query)
             token = self._job_lists.listing.next_page_token(query, page)
             wanted = partial(change, wanted=query.specification)

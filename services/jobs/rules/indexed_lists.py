@@ -1,6 +1,7 @@
 """Which lists of jobs are found by an index, however long the history is."""
 
 from services.jobs.rules.entities import JobStatus
+from services.jobs.rules.resources import COMPLETED_AT
 from services.kit.errors import InvalidOrderBy
 from services.kit.query.page import ListQuery
 from services.kit.query.specification import And, Comparison, OneOf, Operator, Or, Specification
@@ -32,17 +33,39 @@ def only_dead(comparison: Comparison) -> bool:
 
 
 def check_order(query: ListQuery) -> None:
-    """Refuse an order for which all jobs in history would have to be sorted.
+    """Refuse an order for which all jobs in history would have to be sorted, or which has no place for some jobs.
 
     Raises:
-        InvalidOrderBy: If no index has the order, and the filter is limited neither to one customer nor to live jobs.
+        InvalidOrderBy: If no index has the order, and the filter is limited neither to one customer nor to live jobs;
+            or if jobs without a completed_at would have to be sorted by it.
     """
+    if any(order.field.attribute == COMPLETED_AT.attribute for order in query.ordering):
+        _check_completed(query)
+        return
     first = query.ordering[0].field
     if first.attribute in INDEXED_ORDERS or only_live(query.specification) or _of_one_customer(query.specification):
         return
     raise InvalidOrderBy(
         f"jobs are ordered by {first.name} only where the filter names a customer_id, or statuses that are not final"
     )
+
+
+def _check_completed(query: ListQuery) -> None:
+    """Refuse an order by completed_at that its index does not have, or that includes jobs that are not final."""
+    specification = query.specification
+    parts = specification.parts if isinstance(specification, And) else (specification,)
+    first = query.ordering[0].field.attribute == COMPLETED_AT.attribute
+    if not (first and any(map(_bounds_completed_at, parts))):
+        raise InvalidOrderBy(
+            "jobs are ordered by completed_at only as the first field, and where the filter bounds it, such as"
+            " completed_at > 2026-01-31"
+        )
+
+
+def _bounds_completed_at(part: Specification) -> bool:
+    if not isinstance(part, Comparison) or part.operator is Operator.NOT_EQUAL:
+        return False
+    return part.operand.attribute == COMPLETED_AT.attribute
 
 
 def _of_one_customer(specification: Specification) -> bool:

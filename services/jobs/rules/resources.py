@@ -7,6 +7,7 @@ from services.kit.query.fields import (
     BooleanField,
     EnumField,
     IntegerField,
+    MemberField,
     StringField,
     StringListField,
     StringMapField,
@@ -37,20 +38,29 @@ JOB_TYPES = Resource(
 )
 
 STATUS = EnumField("status", JobStatus)
+JOB_TYPE_ID = UuidField("job_type_id")
+#: The name of the job type. Jobs are not stored with it: rules/type_names.py.
+JOB_TYPE = StringField("job_type")
+COMPLETED_AT = TimestampField("completed_at", sortable=True)
 JOBS = Resource(
     "jobs",
     (
         ID,
         UuidField("customer_id"),
-        UuidField("job_type_id"),
+        JOB_TYPE_ID,
+        JOB_TYPE,
         STATUS,
         EnumField("billing_status", BillingStatus),
         EnumField("priority", Priority, sortable=True),
         StringField("queue"),
         StringMapField("labels"),
+        MemberField("error.type", "type", attribute="error"),
+        IntegerField("attempt"),
+        IntegerField("estimated_cost_cents"),
+        IntegerField("cost_cents"),
         CREATED_AT,
         TimestampField("run_at"),
-        TimestampField("completed_at"),
+        COMPLETED_AT,
     ),
     default_order=(CREATED_AT.descending(),),
 )

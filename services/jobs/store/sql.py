@@ -32,7 +32,7 @@ from services.jobs.rules.entities import (
 )
 from services.jobs.rules.indexed_lists import INDEXED_ORDERS, only_dead, only_live
 from services.jobs.rules.job_types import JobType, Priority
-from services.jobs.rules.resources import JOBS
+from services.jobs.rules.resources import COMPLETED_AT, JOBS
 from services.jobs.rules.statistics import queue_stats
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.leasing import (
@@ -62,6 +62,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
 from services.kit.query.page import ListQuery, Page
+from services.kit.query.resource import Ordering
 from services.kit.query.specification import Comparison
 
 # The columns that a new job lacks, as they are stored.
@@ -106,9 +107,12 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
                 return page
         return self._page(list(await self._rows(select_live(query, self.columns))), query)
 
-    def _leads(self, comparison: Comparison) -> bool:
+    def _leads(self, ordering: Ordering, comparison: Comparison) -> bool:
+        # The index of completed_at has no other column: only bounds lead along it.
+        if ordering[0].field.attribute == COMPLETED_AT.attribute:
+            return False
         # Jobs that ended without success have an index of their own.
-        return super()._leads(comparison) or only_dead(comparison)
+        return super()._leads(ordering, comparison) or only_dead(comparison)
 
     @override
     async def payloads(self, job_ids: Collection[UUID]) -> Mapping[UUID, Payloads]:

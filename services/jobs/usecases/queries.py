@@ -8,12 +8,15 @@ from uuid import UUID
 from services.jobs.rules.entities import FIXED_BYTES_MAX, Job, QueueStats
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.indexed_lists import check_order
+from services.jobs.rules.job_types import JobType
+from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.rules.runners import with_runners
-from services.jobs.usecases.ports import JobRepository, RunnerRepository
+from services.jobs.rules.type_names import by_type_id, wanted_types
+from services.jobs.usecases.ports import JobRepository, JobTypeRepository, RunnerRepository
 from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.data.transactions.transactional import transactional
-from services.kit.errors import DataCorrupt
-from services.kit.query.page import ListQuery, Page
+from services.kit.errors import DataCorrupt, InvalidFilter
+from services.kit.query.page import PAGE_SIZE_MAX, ListQuery, Page
 
 PAGE_BYTES_MAX = 4_000_000
 
@@ -24,12 +27,20 @@ class QueryService:
     Args:
         transactions: The transactions of the jobs database.
         jobs: The stored jobs.
+        job_types: The stored job types, which filters name.
         runners: The stored runners.
     """
 
-    def __init__(self, transactions: Transactions[Any], jobs: JobRepository, runners: RunnerRepository) -> None:
+    def __init__(
+        self,
+        transactions: Transactions[Any],
+        jobs: JobRepository,
+        job_types: JobTypeRepository,
+        runners: RunnerRepository,
+    ) -> None:
         self.transactions = transactions
         self._jobs = jobs
+        self._job_types = job_types
         self._runners = runners
 
     @transactional(read_only=True)
@@ -51,8 +62,10 @@ class QueryService:
         """Return a page of jobs, with their payloads if `full`; a shorter page where more would not fit a message.
 
         Raises:
+            InvalidFilter: If the filter names too many job types.
             InvalidOrderBy: If the order requires sorting all jobs that ever existed.
         """
+        query = await self._by_type_id(query)
         check_order(query)
         page = await self._jobs.list_page(query)
         items = _fitting(page.items, full=full)
@@ -62,6 +75,26 @@ class QueryService:
         if len(items) == len(page.items):
             return Page(tuple(items), page.next_cursor)
         return Page.cut([*items, page.items[len(items)]], replace(query, page_size=len(items)))
+
+    @transactional(read_only=True)
+    async def by_type_id(self, query: ListQuery) -> ListQuery:
+        """Return the query with the IDs of job types in place of their names.
+
+        Raises:
+            InvalidFilter: If the filter names too many job types.
+        """
+        return await self._by_type_id(query)
+
+    async def _by_type_id(self, query: ListQuery) -> ListQuery:
+        wanted = wanted_types(query.specification)
+        if wanted is None:
+            types: Sequence[JobType] = ()
+        else:
+            page = await self._job_types.list_page(ListQuery(JOB_TYPES.default_ordering, wanted, PAGE_SIZE_MAX))
+            if page.next_cursor is not None:
+                raise InvalidFilter(f"more than {PAGE_SIZE_MAX} job types have such a name")
+            types = page.items
+        return replace(query, specification=by_type_id(query.specification, types))
 
     @transactional(read_only=True)
     async def stats(self, queues: Collection[str]) -> list[QueueStats]:

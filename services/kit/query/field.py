@@ -43,6 +43,11 @@ class Field(ABC, Generic[V]):
             object.__setattr__(self, "attribute", self.name)
 
     @property
+    def compared(self) -> "Field[V]":
+        """The operand of filters on the field."""
+        return self
+
+    @property
     @abstractmethod
     def expects(self) -> str:
         """The values that a filter may compare the field with, in words."""

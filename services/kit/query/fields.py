@@ -55,6 +55,28 @@ class StringField(OrderedField[str]):
         return Pattern(self, text, open_start=True, open_end=True)
 
 
+class CaselessField(StringField):
+    """Text that is compared without regard to the case of ASCII letters, and sorted by code point."""
+
+    @property
+    @override
+    def compared(self) -> "LowerCase":
+        return LowerCase(self.name, attribute=self.attribute)
+
+    @override
+    def parse(self, text: str) -> str | None:
+        return values.lower_case(text)
+
+
+class LowerCase(StringField):
+    """The operand of filters on a `CaselessField`."""
+
+    @override
+    def read(self, entity: object) -> str | None:
+        value = super().read(entity)
+        return None if value is None else values.lower_case(value)
+
+
 class IntegerField(OrderedField[int]):
     """A whole number of 64 bits."""
 
@@ -72,7 +94,7 @@ class IntegerField(OrderedField[int]):
 class TimestampField(OrderedField[datetime]):
     """A moment, with time zone, in microseconds."""
 
-    expects = "an RFC 3339 time of at most 6 decimals, such as 2026-01-31T12:00:00Z"
+    expects = "an RFC 3339 time of at most 6 decimals, such as 2026-01-31T12:00:00Z, or a day, such as 2026-01-31"
 
     @override
     def parse(self, text: str) -> datetime | None:
@@ -100,7 +122,7 @@ class BooleanField(Field[bool]):
 
     @override
     def parse(self, text: str) -> bool | None:
-        return {"true": True, "false": False}.get(text)
+        return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower())
 
     @override
     def from_json(self, value: Any) -> bool:
@@ -129,7 +151,7 @@ class UuidField(Field[UUID]):
 class EnumField(Field[E], Generic[E]):
     """A member of an enum.
 
-    Filters use the names of the contract; the database, orders and page tokens use the value.
+    Filters use the names of the contract in any case; the database, orders and page tokens use the value.
 
     Attributes:
         members: The enum; its values are all strings or all integers.
@@ -144,7 +166,7 @@ class EnumField(Field[E], Generic[E]):
 
     @override
     def parse(self, text: str) -> E | None:
-        return self.members.__members__.get(text)
+        return self.members.__members__.get(text.upper())
 
     @override
     def sort_key(self, value: E) -> Any:
@@ -175,6 +197,19 @@ class MapEntry(StringField):
     def read(self, entity: object) -> str | None:
         entries: Mapping[str, str] | None = getattr(entity, self.attribute)
         return None if entries is None else entries.get(self.key)
+
+
+class MemberField(MapEntry):
+    """A text in an object of the entity, such as the type of an error; null if there is no object.
+
+    The column is jsonb, and contains an object with the text under the key.
+    """
+
+    @override
+    def read(self, entity: object) -> str | None:
+        member = getattr(entity, self.attribute)
+        value: str | None = None if member is None else getattr(member, self.key)
+        return value
 
 
 class StringMapField(Field[Mapping[str, str]]):

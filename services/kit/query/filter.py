@@ -193,7 +193,7 @@ def _compare(at: int, field: Field[Any], comparator: Operator, literal: Literal)
             literal.position,
             f"{field.name} is compared with {field.expects}, not with {_shown(literal.text)}",
         )
-    return Comparison(field, comparator, value)
+    return Comparison(field.compared, comparator, value)
 
 
 def _pattern(at: int, field: StringField, comparator: Operator, literal: Literal) -> Specification:
@@ -206,7 +206,7 @@ def _pattern(at: int, field: StringField, comparator: Operator, literal: Literal
     open_start, open_end = 0 in literal.stars, last in literal.stars
     text = literal.text[:-1] if open_end else literal.text
     text = text[1:] if open_start else text
-    pattern = Pattern(field, text, open_start, open_end)
+    pattern = Pattern(field.compared, field.parse(text) or "", open_start, open_end)
     if comparator is Operator.EQUAL:
         return pattern
     if comparator is Operator.NOT_EQUAL:  # like every != : present, and not equal

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,6 +17,8 @@ _TIMESTAMP = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
     r"(?:\.(?P<micros>[0-9]{1,6})0{0,3})?(?P<offset>[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LOWER_CASE = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def parse_integer(text: str) -> int | None:
@@ -32,8 +35,8 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Return an RFC 3339 time in UTC, or None."""
-    found = _TIMESTAMP.fullmatch(text)
+    """Return an RFC 3339 time in UTC, or None; a date is its first moment in UTC."""
+    found = _TIMESTAMP.fullmatch(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
     if found is None:
         return None
     offset = "+00:00" if found["offset"] in "Zz" else found["offset"]
@@ -43,6 +46,11 @@ def parse_timestamp(text: str) -> datetime | None:
         return moment.astimezone(UTC)
     except (ValueError, OverflowError):  # not a day, or outside the years 1 to 9999
         return None
+
+
+def lower_case(text: str) -> str:
+    """Return the text with ASCII letters in lower case, as PostgreSQL's collation "C" has it."""
+    return text.translate(_LOWER_CASE)
 
 
 def checked(value: Any, kind: type[T]) -> T:

@@ -13,6 +13,7 @@ from services.kit.data.engine.prepared import Row
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.repositories.sql import SqlRepository
 from services.kit.errors import DataCorrupt
+from services.kit.query.resource import Ordering
 from services.kit.query.specification import Comparison, Operator
 from services.wallets.rules.entities import Hold, HoldState, NewWallet, Owner, Transaction, Wallet
 from services.wallets.rules.ledger import Key, Refundable
@@ -128,10 +129,10 @@ class SqlHoldRepository(SqlRepository[Hold, Hold], HoldRepository):
     columns = statements.HOLD_COLUMNS
     indexed = frozenset({"id", "job_id"})
 
-    def _leads(self, comparison: Comparison) -> bool:
+    def _leads(self, ordering: Ordering, comparison: Comparison) -> bool:
         # Active holds have an index of their own.
         active = comparison.operand == STATE and comparison.operator is Operator.EQUAL
-        return super()._leads(comparison) or (active and comparison.value is HoldState.ACTIVE)
+        return super()._leads(ordering, comparison) or (active and comparison.value is HoldState.ACTIVE)
 
     async def named(self, ids: Collection[UUID]) -> tuple[datetime, dict[UUID, Hold | DataCorrupt]]:
         """Return the database's time, and the existing holds by ID."""

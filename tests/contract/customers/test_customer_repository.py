@@ -18,6 +18,7 @@ from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.query.filter import parse_filter
 from services.kit.query.page import ListQuery
 from tests.conftest import OpenDatabase
 from tests.support.work import Begin, Work
@@ -160,6 +161,25 @@ async def test_the_id_of_a_key_is_used_once(begin: BeginCustomers) -> None:
         key = await work.api_keys.create(new_key(customer))
         with pytest.raises(AlreadyExists):
             await work.api_keys.create(new_key(customer, id=key.id))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('email = "ADA@example.com"', 1),
+        ('email = "ada@*"', 1),
+        ('email = "*@EXAMPLE.COM"', 2),
+        ('email != "ada@EXAMPLE.com"', 1),
+        ('email > "adb"', 1),
+        ('email = "ada"', 0),
+    ],
+)
+async def test_a_filter_on_emails_ignores_case(begin: BeginCustomers, text: str, found: int) -> None:
+    async with begin() as work:
+        for email in ("Ada@Example.com", "Grace@example.com"):
+            await work.customers.create(new_customer(email=email))
+        page = await work.customers.list_page(ListQuery(CUSTOMERS.default_ordering, parse_filter(text, CUSTOMERS)))
+    assert len(page.items) == found
 
 
 async def test_lists_are_filtered_and_ordered(begin: BeginCustomers) -> None:

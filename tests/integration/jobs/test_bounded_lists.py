@@ -51,6 +51,8 @@ FILTERS = (
     "priority = LOW",
     "created_at > 2000-01-01T00:00:00Z AND priority = LOW",
     "created_at < 2000-01-01T00:00:00Z",
+    "error.type = ERROR AND attempt = 0",
+    "estimated_cost_cents > 0 AND NOT cost_cents:*",
     'queue = "nobodys"',
 )
 ORDERS = ("", "created_at", "id", "id desc")
@@ -131,6 +133,40 @@ async def test_the_pages_of_a_bounded_search_have_all_that_match_in_order(
         assert found == expected(jobs, query)
 
 
+BY_COMPLETION = ("completed_at", "completed_at desc", "completed_at desc, created_at")
+
+
+@pytest.mark.parametrize("order_by", BY_COMPLETION)
+@pytest.mark.parametrize("text", FILTERS)
+async def test_so_have_the_pages_of_finished_jobs_in_the_order_of_their_ends(
+    work: JobsWork, text: str, order_by: str
+) -> None:
+    async with work.transactions.begin():
+        jobs = await filled(work)
+        bounded = parse_filter("completed_at > 2026-01-01", JOBS) & parse_filter(text, JOBS)
+        query = ListQuery(parse_order_by(order_by, JOBS), bounded, page_size=2)
+        check_order(query)
+
+        found, _ = await walked(work, query)
+
+        assert found == expected(jobs, query)
+
+
+def test_an_order_by_completion_is_refused_without_a_bound_or_behind_another_field() -> None:
+    for order_by, text in (
+        ("completed_at", ""),
+        ("completed_at", "status = FAILED"),
+        ("completed_at", 'customer_id = "0198c0de-0000-7000-8000-000000000001"'),
+        ("completed_at", "completed_at != 2026-01-01"),
+        ("completed_at", "completed_at > 2026-01-01 OR status = FAILED"),
+        ("created_at, completed_at", "completed_at > 2026-01-01"),
+    ):
+        with pytest.raises(InvalidOrderBy, match="completed_at"):
+            check_order(ListQuery(parse_order_by(order_by, JOBS), parse_filter(text, JOBS)))
+    for text in ("completed_at > 2026-01-01", "completed_at = 2026-01-01 AND status = FAILED"):
+        check_order(ListQuery(parse_order_by("completed_at desc", JOBS), parse_filter(text, JOBS)))
+
+
 async def test_a_search_that_finds_nothing_among_the_rows_of_a_page_says_where_to_go_on(work: JobsWork) -> None:
     async with work.transactions.begin():
         await filled(work)
@@ -171,7 +207,7 @@ List = Callable[[ListQuery], Awaitable[Page[Job]]]
 
 def listed(work: JobsWork) -> List:
     """As clients list jobs."""
-    return partial(QueryService(work.transactions, work.jobs, work.runners).list_page, full=False)
+    return partial(QueryService(work.transactions, work.jobs, work.job_types, work.runners).list_page, full=False)
 
 
 def matching(work: JobsWork) -> List:

@@ -81,6 +81,58 @@ def test_filters_choose_by_status_priority_labels_and_type(world: JobsStack) -> 
     assert chosen("status = PENDING OR status = SUCCEEDED") == [done.id, waiting.id]
 
 
+def test_filters_choose_by_the_name_of_the_type_the_error_and_what_is_counted(world: JobsStack) -> None:
+    customer_id = world.customer()
+    cheap, dear = world.job_type(standard_cost_cents=2), world.job_type(standard_cost_cents=9)
+    waiting = world.job(customer_id=customer_id, job_type=cheap.name)
+    done = world.succeeded(customer_id=customer_id, job_type=dear.name)
+    failed, lease_id = world.running(customer_id=customer_id, job_type=dear.name)
+    error = job_pb2.JobError(type="Timeout", message="too slow")
+    world.complete(pb.JobCompletion(job_id=failed.id, lease_id=lease_id, error=error))
+
+    def chosen(text: str) -> list[str]:
+        return listed(world, filter=of(customer_id, text))
+
+    assert chosen(f'job_type = "{cheap.name}"') == [waiting.id]
+    assert chosen(f'job_type != "{cheap.name}"') == [failed.id, done.id]
+    assert chosen(f'job_type = "{dear.name[:-1]}*" AND NOT job_type = "{cheap.name}"') == [failed.id, done.id]
+    assert chosen(f'job_type = "{cheap.name}" OR status = succeeded') == [done.id, waiting.id]
+    assert chosen('job_type = "no-such-type"') == []
+    assert chosen('job_type != "no-such-type"') == chosen("job_type:*") == [failed.id, done.id, waiting.id]
+    assert chosen("error.type = Timeout") == chosen("error.type:*") == [failed.id]
+    assert chosen('error.type = "Time*"') == [failed.id]
+    assert chosen('error.type = "Other"') == []
+    assert chosen("attempt > 0") == [failed.id, done.id]
+    assert chosen("estimated_cost_cents < 5") == [waiting.id]
+    assert chosen("cost_cents = 9") == [done.id]
+
+
+def test_a_filter_on_a_type_finds_the_jobs_to_cancel_and_to_run_again(world: JobsStack) -> None:
+    named = world.job_type().name
+    job, other = world.job(job_type=named), world.job()
+    chosen = pb.JobFilter(filter=f'job_type = "{named}"')
+
+    cancelled = world.jobs.BatchCancelJobs(pb.BatchCancelJobsRequest(filter=chosen))
+    assert [result.job.id for result in cancelled.results] == [job.id]
+    world.settle()
+    retried = world.jobs.BatchRetryJobs(pb.BatchRetryJobsRequest(filter=chosen))
+    assert [result.job.id for result in retried.results] == [job.id]
+    assert world.jobs.GetJob(pb.GetJobRequest(job_id=other.id)).job.status == job_pb2.JOB_STATUS_PENDING
+
+
+def test_finished_jobs_are_ordered_by_when_they_finished(world: JobsStack, refused: Refused) -> None:
+    customer_id = world.customer()
+    made = [world.succeeded(customer_id=customer_id).id for _ in range(5)]
+    world.job(customer_id=customer_id)
+    asked = pb.ListJobsRequest(
+        page_size=2, order_by="completed_at desc", filter=of(customer_id, "completed_at > 2026-01-01")
+    )
+
+    assert [job.id for page in walk(world, asked) for job in page.jobs] == made[::-1]
+    unbounded = pb.ListJobsRequest(order_by="completed_at", filter=of(customer_id))
+    refused(world.jobs.ListJobs, unbounded, "INVALID_ORDER_BY")
+
+
 def test_jobs_are_ordered_by_priority_when_asked(world: JobsStack) -> None:
     customer_id = world.customer()
     named = {"customer_id": customer_id, "job_type": world.job_type().name}

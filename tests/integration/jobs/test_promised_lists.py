@@ -14,7 +14,10 @@ from tests.support.rpc.provocations import LISTED
 from tests.support.rpc.refusals import reason_of
 
 # By what all jobs that there ever were would have to be sorted for.
-NARROWED = {("JobService.ListJobs", "priority"): "status = PENDING"}
+NARROWED = {
+    ("JobService.ListJobs", "priority"): "status = PENDING",
+    ("JobService.ListJobs", "completed_at"): "completed_at > 2026-01-31",
+}
 # Most lists can be filtered by when something was created.
 OTHER_TIMES = {"JobService.ListRunners": "started_at"}
 OTHER_ORDERS = {"WalletService.ListTransactions": "sequence"}

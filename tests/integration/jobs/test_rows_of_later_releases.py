@@ -192,7 +192,7 @@ async def test_a_charge_of_a_job_with_an_unknown_status_is_not_made_and_others_a
 async def test_a_job_that_is_asked_for_by_its_id_is_answered_as_not_understood(world: World) -> None:
     [job_id] = await world.stored(1)
     world.spoil(job_id, LATER["priority"])
-    service = QueryService(world.transactions, world.work.jobs, world.work.runners)
+    service = QueryService(world.transactions, world.work.jobs, world.work.job_types, world.work.runners)
     for full in (True, False):
         with pytest.raises(DataCorrupt) as raised:
             await service.get(job_id, full=full)

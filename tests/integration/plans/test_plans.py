@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from services.customers.rules.resources import API_KEYS, CUSTOMER_ID, CUSTOMERS
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.jobs.rules.entities import BillingStatus, JobStatus, ListKey
+from services.jobs.rules.entities import BillingStatus, Job, JobStatus, ListKey
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import JOBS
@@ -31,7 +31,8 @@ from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
 from services.kit.query.filter import parse_filter
-from services.kit.query.page import ListQuery
+from services.kit.query.order import parse_order_by
+from services.kit.query.page import ListQuery, Page
 from services.kit.settings import DatabaseSettings
 from services.wallets.rules.books import START
 from services.wallets.rules.entities import HoldState, Owner
@@ -140,6 +141,9 @@ RULES = {
 SEARCHES = {
     "dead letters": "status = FAILED",
     "live jobs of a queue": 'queue = "wrong" AND (status = PENDING OR status = RUNNING OR status = SCHEDULED)',
+    "an error": 'error.type = "Timeout"',
+    "a type": 'job_type_id = "01990000-0000-7000-8000-00000000ffff"',
+    "what was dear": "cost_cents > 1000 AND attempt > 2 AND estimated_cost_cents > 1000",
     "a label": 'labels.team = "blue"',
 }
 # What is done to jobs that are named.
@@ -220,11 +224,10 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     return waiting
 
 
-async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
-    recorded = record("jobs", PEOPLE + JOBS_ROWS + JOBS_ROWS_MORE)
-    work = jobs_work(recorded.transactions)
+async def list_jobs(recorded: Recorded, work: JobsWork) -> Page[Job]:
+    """List jobs in all ways; return the first page."""
     jobs = work.jobs
-    page = await recorded.call("list", lambda: jobs.list_page(ListQuery(JOBS.default_ordering)))
+    page: Page[Job] = await recorded.call("list", lambda: jobs.list_page(ListQuery(JOBS.default_ordering)))
     after = ListQuery(JOBS.default_ordering, cursor=page.next_cursor)
     await recorded.call("list on", lambda: jobs.list_page(after))
     customer = JOBS.by_name["customer_id"]
@@ -234,6 +237,22 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         query = ListQuery(JOBS.default_ordering, parse_filter(text, JOBS))
         await recorded.call(name, partial(jobs.list_page, query))
 
+    for name, more in {
+        "ended since": "",
+        "ended since with an error": ' AND error.type = "Timeout"',
+        "ended since without success": " AND status = FAILED",
+    }.items():
+        bounded = parse_filter(f"completed_at > 2026-01-31{more}", JOBS)
+        by_end = ListQuery(parse_order_by("completed_at desc", JOBS), bounded)
+        await recorded.call(name, partial(jobs.list_page, by_end))
+    return page
+
+
+async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
+    recorded = record("jobs", PEOPLE + JOBS_ROWS + JOBS_ROWS_MORE)
+    work = jobs_work(recorded.transactions)
+    jobs = work.jobs
+    page = await list_jobs(recorded, work)
     ids = await look_after_jobs(recorded, work)
     await recorded.call("get", lambda: jobs.get(ids[0]))
     await recorded.call("get many", lambda: jobs.get_many(ids))
@@ -257,7 +276,10 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "list on": {"ix_jobs_created_at"},
         "list of a customer": {"ix_jobs_customer_id"},
         "dead letters": {"ix_jobs_dead"},
-        "a label": {"ix_jobs_created_at", "pk_jobs"},
+        **{name: {"ix_jobs_created_at", "pk_jobs"} for name in ("a label", "an error", "a type", "what was dear")},
+        "ended since": {"ix_jobs_completed_at"},
+        "ended since with an error": {"ix_jobs_completed_at", "pk_jobs"},
+        "ended since without success": {"ix_jobs_completed_at", "pk_jobs"},
         "live jobs of a queue": {
             "ix_jobs_active",
             "ix_jobs_lanes",

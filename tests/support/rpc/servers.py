@@ -205,7 +205,7 @@ def jobs_servicer(
         servicer = JobServicer(
             JobUseCases(
                 submissions,
-                QueryService(transactions, jobs, runners),
+                QueryService(transactions, jobs, job_types, runners),
                 control,
                 runs,
                 RunnerService(transactions, runners, announcements),

@@ -39,7 +39,7 @@ from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeEngine
 
 from services.kit.data.dialects import POSTGRESQL, Dialect
-from services.kit.query.fields import ListItem, MapEntry, StringListField, StringMapField
+from services.kit.query.fields import ListItem, LowerCase, MapEntry, StringListField, StringMapField
 from services.kit.query.page import Cursor, ListQuery
 from services.kit.query.resource import Ordering
 from services.kit.query.specification import (
@@ -145,7 +145,7 @@ def _comparison(operand: Operand, operator: Operator, value: Any, columns: Colum
     if isinstance(operand, MapEntry) and operator is Operator.EQUAL:
         return dialect.has_entry(columns[operand.attribute], operand.key, value)
     equality = operator in (Operator.EQUAL, Operator.NOT_EQUAL)
-    column = _column(operand, columns, dialect) if equality else _sortable(columns[operand.attribute], dialect)
+    column = _column(operand, columns, dialect) if equality else _sortable(_stored(operand, columns), dialect)
     return cast("Condition", COMPARE[operator](column, _bound(value, column)))
 
 
@@ -164,10 +164,15 @@ def _present(operand: Operand, columns: Columns, dialect: Dialect) -> Condition:
 
 
 def _column(operand: Operand, columns: Columns, dialect: Dialect) -> ColumnElement[Any]:
-    column = columns[operand.attribute]
+    column = _stored(operand, columns)
     if isinstance(operand, MapEntry):
         return dialect.entry(column, operand.key)
     return dialect.exact(column) if _has_own_order(column) else column
+
+
+def _stored(operand: Operand, columns: Columns) -> ColumnElement[Any]:
+    column = columns[operand.attribute]
+    return func.lower(column) if isinstance(operand, LowerCase) else column
 
 
 def _sortable(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:

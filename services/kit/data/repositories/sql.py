@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
 from services.kit.query.page import PAGE_SIZE_MAX, Cursor, ListQuery, Page
-from services.kit.query.resource import Resource
+from services.kit.query.resource import Ordering, Resource
 from services.kit.query.specification import Comparison, Operator, Specification
 
 E = TypeVar("E")
@@ -107,7 +108,7 @@ class SqlRepository(Generic[E, N]):
         In a table that grows without bound, a page reads a bounded number of rows.
         """
         if self.indexed is not None:
-            search = Search.of(self.table, query, self._leads)
+            search = Search.of(self.table, query, partial(self._leads, query.ordering))
             if not search.is_bounded:
                 return await self._searched(search, query)
         cursor, step = query.cursor, query.page_size
@@ -141,7 +142,7 @@ class SqlRepository(Generic[E, N]):
         # A cursor may hold a value that is not understood.
         return tuple(self._members.get(name, {}).get(stored[name], stored[name]) for name in names)
 
-    def _leads(self, comparison: Comparison) -> bool:
+    def _leads(self, ordering: Ordering, comparison: Comparison) -> bool:
         """Whether an index has the rows of a comparison side by side, in the order of the list."""
         return comparison.operator is Operator.EQUAL and comparison.operand.attribute in (self.indexed or ())
 
