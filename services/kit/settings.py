@@ -1,12 +1,16 @@
 """Settings of a service, a class for each concern, from the environment and `.env`; checked when the process starts."""
 
+import os
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from dotenv import dotenv_values
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from innosystem.shared.settings_names import misspelt
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -14,6 +18,10 @@ S = TypeVar("S", bound=BaseSettings)
 ENVIRONMENT = SettingsConfigDict(
     env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
 )
+
+
+def _capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
 
 
 def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
@@ -31,13 +39,13 @@ class LogSettings(BaseSettings):
     """Level and format of logs: LOG_LEVEL, LOG_FORMAT.
 
     Attributes:
-        level: The minimum level. DEBUG includes the calls to health and reflection.
+        level: The minimum level, in capitals or not. DEBUG includes the calls to health and reflection.
         format: `json` for machines, `console` for people; `auto` is `console` on a terminal, otherwise `json`.
     """
 
     model_config = ENVIRONMENT
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_capitals)] = "INFO"
     format: Literal["auto", "json", "console"] = "auto"
 
 
@@ -189,6 +197,11 @@ def load(kind: type[S], prefix: str, **given: Any) -> S:
     except ValidationError as error:
         problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None
+
+
+def misspelt_settings() -> dict[str, str]:
+    """Return variables of the environment and `.env` that look like misspelt settings, each with the nearest one."""
+    return misspelt({**dotenv_values(".env"), **os.environ})
 
 
 def load_redis() -> RedisSettings | None:

@@ -24,9 +24,11 @@ from typing_extensions import override
 
 from services.kit.query import values
 from services.kit.query.field import EQUALITY, Field, OrderedField
-from services.kit.query.specification import Operator, Pattern, Specification
+from services.kit.query.specification import Comparison, Operator, Pattern, Specification
 
 E = TypeVar("E", bound=Enum)
+
+_FIRST_UUID, _LAST_UUID = str(UUID(int=0)), str(UUID(int=2**128 - 1))
 
 
 class StringField(OrderedField[str]):
@@ -132,11 +134,21 @@ class BooleanField(Field[bool]):
 class UuidField(Field[UUID]):
     """A UUID."""
 
-    expects = "a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057"
+    expects = "a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057, or the start of one and *"
 
     @override
     def parse(self, text: str) -> UUID | None:
         return values.parse_uuid(text)
+
+    def starts_with(self, text: str) -> Specification | None:
+        """Match UUIDs by the start of their canonical form; return None if no UUID starts like that.
+
+        It is a range of UUIDs, which an index on the field serves.
+        """
+        first, last = (values.parse_uuid(text + filler[len(text) :]) for filler in (_FIRST_UUID, _LAST_UUID))
+        if first is None or last is None:
+            return None
+        return Comparison(self, Operator.AT_LEAST, first) & Comparison(self, Operator.AT_MOST, last)
 
     @override
     def to_json(self, value: UUID) -> Any:

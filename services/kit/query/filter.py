@@ -3,17 +3,18 @@ r"""The filter language of list RPCs: AIP-160, turned into specifications.
     status = PENDING AND (priority = HIGH OR labels.team = "blue") AND NOT name = "test-*"
 
 As AIP-160 defines, **OR binds tighter than AND**; adjacent conditions are joined by AND; `-` is
-NOT; `*` at the ends of a string is a wildcard (`\*` is the character); `field:*` is true if the
-field has a value, `list:item` if a list has the item. Keywords are upper case. Literals without a
-field (full-text search), functions and comparisons of two fields are not supported.
+NOT; `*` at the ends of a string, and at the end of a UUID, is a wildcard (`\*` is the character);
+`field:*` is true if the field has a value, `list:item` if a list has the item. Keywords are upper
+case. Literals without a field (full-text search), functions and comparisons of two fields are not
+supported.
 """
 
 import re
 from typing import Any
 
 from services.kit.errors import InvalidFilter
-from services.kit.query.field import Field
-from services.kit.query.fields import StringField, StringListField, StringMapField
+from services.kit.query.field import EQUALITY, Field
+from services.kit.query.fields import StringField, StringListField, StringMapField, UuidField
 from services.kit.query.resource import Resource
 from services.kit.query.scanner import Literal, Scanner, problem
 from services.kit.query.specification import (
@@ -187,13 +188,25 @@ def _compare(at: int, field: Field[Any], comparator: Operator, literal: Literal)
         raise problem(at, f"{field.name} can only be compared by = and !=, not by {comparator.value}")
     if literal.stars and isinstance(field, StringField):
         return _pattern(at, field, comparator, literal)
+    if literal.stars == (len(literal.text) - 1,) and isinstance(field, UuidField):
+        inside = field.starts_with(literal.text[:-1])
+        if inside is None:
+            raise _invalid(field, literal)
+        return _negated(field, comparator, inside)
     value = field.parse(literal.text)
     if value is None:
-        raise problem(
-            literal.position,
-            f"{field.name} is compared with {field.expects}, not with {_shown(literal.text)}",
-        )
+        raise _invalid(field, literal)
     return Comparison(field.compared, comparator, value)
+
+
+def _invalid(field: Field[Any], literal: Literal) -> InvalidFilter:
+    return problem(literal.position, f"{field.name} is compared with {field.expects}, not with {_shown(literal.text)}")
+
+
+def _negated(field: Field[Any], comparator: Operator, inside: Specification) -> Specification:
+    """Return the condition of = or != for a part of the field's values."""
+    # Like every != : present, and not equal.
+    return inside if comparator is Operator.EQUAL else all_of(Present(field), Not(inside))
 
 
 def _pattern(at: int, field: StringField, comparator: Operator, literal: Literal) -> Specification:
@@ -207,10 +220,8 @@ def _pattern(at: int, field: StringField, comparator: Operator, literal: Literal
     text = literal.text[:-1] if open_end else literal.text
     text = text[1:] if open_start else text
     pattern = Pattern(field.compared, field.parse(text) or "", open_start, open_end)
-    if comparator is Operator.EQUAL:
-        return pattern
-    if comparator is Operator.NOT_EQUAL:  # like every != : present, and not equal
-        return all_of(Present(field), Not(pattern))
+    if comparator in EQUALITY:
+        return _negated(field, comparator, pattern)
     raise problem(at, r"wildcards can only be compared by = and != ; write \* in quotes for the character")
 
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings, StartupError, load
+from services.kit.settings import (
+    DatabaseSettings,
+    LogSettings,
+    RedisSettings,
+    ServerSettings,
+    StartupError,
+    load,
+    misspelt_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +89,22 @@ def test_the_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPat
     settings = load(LogSettings, "LOG_")
 
     assert (settings.level, settings.format) == ("ERROR", "console")
+
+
+def test_a_level_may_be_given_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+
+    assert load(LogSettings, "LOG_").level == "DEBUG"
+
+
+def test_misspelt_settings_of_the_environment_and_the_file_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("JOBS_DATABSE_URL=postgresql://db/jobs\n")
+    monkeypatch.setenv("LOG_LEVLE", "DEBUG")
+    monkeypatch.setenv("JOBS_SERVICE_HOST", "10.0.0.1")
+
+    assert misspelt_settings() == {"JOBS_DATABSE_URL": "JOBS_DATABASE_URL", "LOG_LEVLE": "LOG_LEVEL"}
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from services.kit.rpc.serving.lifeline import Lifeline, process_number
 from services.kit.rpc.serving.registration import Registrations
 from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
 from services.kit.rpc.serving.supervisor import Supervisor
-from services.kit.settings import LogSettings, ServerSettings, StartupError, load
+from services.kit.settings import LogSettings, ServerSettings, StartupError, load, misspelt_settings
 
 log = structlog.get_logger(__name__)
 
@@ -215,6 +215,9 @@ def serve(
         wanted = _processes(service, arguments)
         number = process_number()
         configure(load(LogSettings, "LOG_"), service=service, process=number)
+        if number is None:
+            for name, meant in misspelt_settings().items():
+                log.warning("setting_unknown", setting=name, did_you_mean=meant)
         if settings is not None and number is None:
             prefix = f"{service.upper()}_"
             server_settings = load(settings, prefix)

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kit.errors import InvalidFilter
-from services.kit.query.fields import StringListField
+from services.kit.query.fields import StringListField, UuidField
 from services.kit.query.filter import COMPARISONS_MAX, DEPTH_MAX, FILTER_LENGTH_MAX, parse_filter
 from services.kit.query.resource import Resource
-from services.kit.query.specification import ALWAYS, And, Or, Specification
+from services.kit.query.specification import ALWAYS, And, Comparison, Operator, Or, Specification
 from tests.unit.kit.query.example import (
     COUNT,
     CREATED_AT,
@@ -38,6 +38,28 @@ A, B, C = COUNT.is_(1), NAME.is_("b"), FRAGILE.is_(True)
 
 def parse(text: str) -> Specification:
     return parse_filter(text, PARCELS)
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "last"),
+    [
+        ("01890a5d", "01890a5d-0000-0000-0000-000000000000", "01890a5d-ffff-ffff-ffff-ffffffffffff"),
+        ("01890A5D-a", "01890a5d-a000-0000-0000-000000000000", "01890a5d-afff-ffff-ffff-ffffffffffff"),
+        ("", "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"),
+    ],
+)
+def test_the_start_of_a_uuid_is_a_range(start: str, first: str, last: str) -> None:
+    def inside(field: UuidField) -> Specification:
+        return Comparison(field, Operator.AT_LEAST, UUID(first)) & Comparison(field, Operator.AT_MOST, UUID(last))
+
+    assert parse(f'id = "{start}*"') == inside(ID)
+    assert parse(f"owner_id != {start}*") == OWNER_ID.is_present() & ~inside(OWNER_ID)
+
+
+@pytest.mark.parametrize("start", ["01890a5dx", "01890a5da", "0189-", "*"])
+def test_what_no_uuid_starts_with_is_refused(start: str) -> None:
+    with pytest.raises(InvalidFilter, match="or the start of one and"):
+        parse(f'id = "{start}*"')
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\r\n"])
