@@ -30,6 +30,7 @@ _COMMANDS = (
     ("submit.command:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
     ("jobs.app:app", "jobs", "List, show, watch, cancel, retry or write off jobs.", _OPERATE),
     ("queue:app", "queue", "Show waiting and running jobs; pause or resume queues.", _OPERATE),
+    ("runners:app", "runners", "List or show runners: who takes jobs from which queues.", _OPERATE),
     ("job_types.app:app", "job-types", "List, create, update, edit, pause, disable or delete job types.", _OPERATE),
     (
         "customers.app:app",

@@ -54,6 +54,9 @@ JOB_TYPE: Final = Listed(
     _request("jobs.v1.job_type_service", "ListJobTypesRequest"),
     "job_types",
 )
+RUNNER: Final = Listed(
+    "runner", lambda client: client.jobs.ListRunners, _request("jobs.v1.job_service", "ListRunnersRequest"), "runners"
+)
 CUSTOMER: Final = Listed(
     "customer",
     lambda client: client.customers.ListCustomers,

@@ -149,6 +149,7 @@ async def test_runners_are_found_by_queue_handler_host_and_version(begin: BeginJ
         "host = p*": [one, two],
         'version = "2"': [two],
         f'id = "{one.runner_id}"': [one],
+        f'id = "{str(one.runner_id)[:35]}*" AND queues:a': [one],
         "last_seen_at > 2020-01-01T00:00:00Z": [one, two],
     }.items():
         assert await listed(begin, filter) == [each.runner_id for each in found], filter

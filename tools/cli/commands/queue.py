@@ -1,8 +1,6 @@
 """`innosystem queue`."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
@@ -10,11 +8,11 @@ from cyclopts import App, Parameter
 from tools.cli.connect import platform
 from tools.cli.options import Json
 from tools.cli.output import print_messages
+from tools.cli.unserved import unserved
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
-    from innosystem.jobs.v1.job_service_pb2 import QueueStats
 
 _COLUMNS = (
     "queue",
@@ -22,6 +20,7 @@ _COLUMNS = (
     "waiting",
     "dispatched",
     "running",
+    "runners",
     "unserved",
     "oldest_age",
     "submitted_per_second",
@@ -47,22 +46,8 @@ async def show(*names: str, as_json: Json = False) -> None:
         stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
     print_messages(stats.queues, _COLUMNS, as_json=as_json, nothing="No jobs wait or run.")
     if not as_json:
-        for line in _unserved(stats.queues):
+        for line in unserved(stats.queues):
             print(line)
-
-
-def _unserved(queues: "Iterable[QueueStats]") -> list[str]:
-    """Describe the jobs that wait for a runner with their handler, a line per queue."""
-    jobs: Counter[str] = Counter()
-    handlers: dict[str, set[str]] = {}
-    for one in queues:
-        if one.unserved:
-            jobs[one.queue] += one.unserved
-            handlers.setdefault(one.queue, set()).update(one.unserved_handlers)
-    return [
-        f"{count} jobs wait in {queue} for handlers that no runner has: {', '.join(sorted(handlers[queue]))}"
-        for queue, count in sorted(jobs.items())
-    ]
 
 
 @app.command

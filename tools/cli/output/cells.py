@@ -17,8 +17,8 @@ _UNITS: Final = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 STYLES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("SUCCEEDED", "CHARGED"), "green"),
-    **dict.fromkeys(("FAILED", "DECLINED", "CHARGE_BLOCKED"), "red"),
-    **dict.fromkeys(("RUNNING", "CHARGE_DUE", "RELEASE_DUE", "paused"), "yellow"),
+    **dict.fromkeys(("FAILED", "DECLINED", "CHARGE_BLOCKED", "LOST"), "red"),
+    **dict.fromkeys(("RUNNING", "CHARGE_DUE", "RELEASE_DUE", "STOPPING", "paused"), "yellow"),
 }
 """The colours of statuses: good, bad, and in between."""
 

@@ -1,0 +1,47 @@
+"""Which waiting jobs no runner takes, in words."""
+
+from typing import Any
+
+import pytest
+
+from innosystem.jobs.v1.job_service_pb2 import QueueStats
+from tools.cli.unserved import unserved
+
+
+def stats(queue: str = "a", **values: Any) -> QueueStats:
+    return QueueStats(queue=queue, **values)
+
+
+@pytest.mark.parametrize(
+    ("counted", "lines"),
+    [
+        ([stats()], []),
+        ([stats(running=3)], []),
+        ([stats(waiting=5, runners=1)], []),
+        (
+            [stats(waiting=1)],
+            ["1 job waits in a, and no runner takes from it: `innosystem run --queue a` starts one"],
+        ),
+        (
+            [stats(waiting=1200), stats(waiting=34), stats("b", waiting=1, runners=2), stats("0", waiting=2)],
+            [
+                "2 jobs wait in 0, and no runner takes from it: `innosystem run --queue 0` starts one",
+                "1,234 jobs wait in a, and no runner takes from it: `innosystem run --queue a` starts one",
+            ],
+        ),
+        (
+            [
+                stats(waiting=9, runners=1, unserved=2, unserved_handlers=["y", "x"]),
+                stats(waiting=9, runners=1, unserved=1, unserved_handlers=["x", "z"]),
+            ],
+            ["3 jobs wait in a for handlers that no runner has: x, y, z"],
+        ),
+        # The handlers do not matter before a runner takes from the queue.
+        (
+            [stats(waiting=2, unserved=2, unserved_handlers=["x"])],
+            ["2 jobs wait in a, and no runner takes from it: `innosystem run --queue a` starts one"],
+        ),
+    ],
+)
+def test_the_queues_that_lack_a_runner_or_a_handler_are_named(counted: list[QueueStats], lines: list[str]) -> None:
+    assert unserved(counted) == lines

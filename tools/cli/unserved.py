@@ -1,0 +1,53 @@
+"""Which waiting jobs no runner takes, in words, for every command that shows or submits jobs."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_service_pb2 import QueueStats
+
+
+def unserved(stats: "Iterable[QueueStats]") -> list[str]:
+    """Describe the jobs that wait for a runner, a line for each queue that lacks one or lacks a handler.
+
+    Args:
+        stats: The counts of queues, of all their priorities.
+    """
+    waiting: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
+    handlers: dict[str, set[str]] = {}
+    for one in stats:
+        if not one.runners:
+            waiting[one.queue] += one.waiting
+        elif one.unserved:
+            lacking[one.queue] += one.unserved
+            handlers.setdefault(one.queue, set()).update(one.unserved_handlers)
+    return [
+        *(
+            f"{_jobs_wait(count)} in {queue}, and no runner takes from it: `innosystem run --queue {queue}` starts one"
+            for queue, count in sorted(waiting.items())
+            if count
+        ),
+        *(
+            f"{_jobs_wait(count)} in {queue} for handlers that no runner has: {', '.join(sorted(handlers[queue]))}"
+            for queue, count in sorted(lacking.items())
+        ),
+    ]
+
+
+async def unserved_jobs(client: "Innosystem", queues: Collection[str] = ()) -> list[str]:
+    """Describe the jobs that wait for a runner.
+
+    Args:
+        client: The platform.
+        queues: The queues, at most 100; by default all.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
+
+    return unserved((await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=queues))).queues)
+
+
+def _jobs_wait(count: int) -> str:
+    return "1 job waits" if count == 1 else f"{count:,} jobs wait"
