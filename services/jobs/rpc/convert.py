@@ -215,6 +215,7 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
         job=job_message(claimed.job),
         processing_logic_id=claimed.processing_logic_id,
         processor_type=_PROCESSOR_TYPES[claimed.processor_type],
+        processor_type_named=claimed.processor_type_named,
         timeout=duration(claimed.timeout),
         lease_expires_at=timestamp(claimed.job.lease_expires_at),
         request_id=claimed.job.request_id,

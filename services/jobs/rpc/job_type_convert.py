@@ -26,7 +26,7 @@ CHANGEABLE = (
     "retry_policy",
     "input_schema_json",
 )
-REQUIRED = frozenset({"name", "processing_logic_id", "processor_type"})
+REQUIRED = frozenset({"name", "processing_logic_id"})
 
 
 def new_job_type(message: job_type_pb2.JobType) -> NewJobType:
@@ -52,8 +52,9 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
     """Return the entity's values for one field of the message, with the contract's defaults for unset fields."""
     match path:
         case "processor_type":
-            name = job_type_pb2.ProcessorType.Name(message.processor_type)
-            return {path: ProcessorType(name.removeprefix("PROCESSOR_TYPE_"))}
+            named = message.processor_type != job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED
+            name = job_type_pb2.ProcessorType.Name(message.processor_type).removeprefix("PROCESSOR_TYPE_")
+            return {path: ProcessorType(name) if named else ProcessorType.SYNC, "processor_type_named": named}
         case "queue":
             return {path: message.queue or job_types.DEFAULT_QUEUE}
         case "default_priority":
@@ -88,6 +89,12 @@ def _length(length: Duration | None, default: timedelta) -> timedelta:
     return default if length is None else length.ToTimedelta()
 
 
+def _processor_type(job_type: JobType) -> "job_type_pb2.ProcessorType.ValueType":
+    if not job_type.processor_type_named:
+        return job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED
+    return job_type_pb2.ProcessorType.Value(f"PROCESSOR_TYPE_{job_type.processor_type.value}")
+
+
 def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
     """Return the message of a job type."""
     return job_type_pb2.JobType(
@@ -95,7 +102,7 @@ def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
         name=job_type.name,
         description=job_type.description,
         processing_logic_id=job_type.processing_logic_id,
-        processor_type=job_type_pb2.ProcessorType.Value(f"PROCESSOR_TYPE_{job_type.processor_type.value}"),
+        processor_type=_processor_type(job_type),
         standard_cost_cents=job_type.standard_cost_cents,
         currency=job_type.currency,
         enabled=job_type.enabled,

@@ -153,12 +153,14 @@ class ClaimedJob:
     """A job with all that a runner needs to run it.
 
     Attributes:
+        processor_type_named: Whether the job type names its processor type.
         isolated: Whether it may be the cause of its runners' deaths, and must run where it can end nothing else.
     """
 
     job: Job
     processing_logic_id: str
     processor_type: ProcessorType
+    processor_type_named: bool
     timeout: timedelta
     isolated: bool = False
 

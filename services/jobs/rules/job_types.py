@@ -17,7 +17,7 @@ DEFAULT_MULTIPLIER = 2.0
 
 
 class ProcessorType(StrEnum):
-    """How a handler is run."""
+    """How a handler is written."""
 
     SYNC = "SYNC"
     ASYNC = "ASYNC"
@@ -44,6 +44,8 @@ class NewJobType:
 
     Attributes:
         standard_cost_cents: The price of a job in the currency's minor unit; 0 for free.
+        processor_type: SYNC if the caller named none.
+        processor_type_named: Whether the caller named the processor type, so that runners check it.
         max_attempts: How many runs a job gets; 0 if the caller leaves it to the service.
         input_schema: A JSON Schema as JSON text, or None.
         request_digest: A digest of the parameters, by which a repeated create is recognized.
@@ -54,6 +56,7 @@ class NewJobType:
     description: str = ""
     processing_logic_id: str
     processor_type: ProcessorType
+    processor_type_named: bool = True
     standard_cost_cents: int = 0
     currency: str = DEFAULT_CURRENCY
     enabled: bool = True

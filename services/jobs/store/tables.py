@@ -41,6 +41,8 @@ job_types = Table(
     Column("processing_logic_id", Text(collation="C"), nullable=False),
     # No CHECK: a later release may have more types, and a row is validated when it is read.
     Column("processor_type", Text, nullable=False),
+    # Not NULL in the column above: release 0.1.0 reads these rows during an upgrade, and after a return to it.
+    Column("processor_type_named", Boolean, nullable=False, server_default=text("true")),
     Column("standard_cost_cents", BigInteger, nullable=False, server_default=text("0")),
     Column("currency", Text(collation="C"), nullable=False, server_default=text("'EUR'")),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),

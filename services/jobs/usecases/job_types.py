@@ -216,11 +216,12 @@ def parameters(new: NewJobType) -> dict[str, object]:
     # Until release 0.1.0 unset `max_attempts` meant 1, and its digests are those of 1: a create of then and its repeat
     # of today, or of the replica beside this one, must be the same.
     given = replace(new, max_attempts=new.max_attempts or _UNSET_MAX_ATTEMPTS)
-    return {
+    values = {
         f"job_type.{_PATHS.get(field.name, field.name)}": getattr(given, field.name)
         for field in fields(NewJobType)
-        if field.name not in ("id", "request_digest")
+        if field.name not in ("id", "request_digest", "processor_type_named")
     }
+    return values if new.processor_type_named else {**values, "job_type.processor_type": None}
 
 
 def _name_taken(error: AlreadyExists, name: str) -> Exception:

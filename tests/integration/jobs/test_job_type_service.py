@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as pb
+from innosystem.jobs.v1.job_service_pb2 import ClaimedJob
 from innosystem.jobs.v1.job_type_pb2 import JobType, RetryPolicy
 from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.refusals import Refused, Stored, reason_of
@@ -28,6 +29,12 @@ def update(job_type: JobType, *paths: str, **values: Any) -> pb.UpdateJobTypeReq
 
 def get(world: JobsStack, job_type_id: str) -> JobType:
     return world.job_types.GetJobType(pb.GetJobTypeRequest(id=job_type_id)).job_type
+
+
+def claim(world: JobsStack, job_type: JobType) -> ClaimedJob:
+    """Submit a job of the type, and take it as a runner."""
+    [claimed] = world.claim(world.job(job_type=job_type.name).id, lease_id=str(uuid4())).jobs
+    return claimed
 
 
 def test_what_is_not_set_has_the_defaults_of_the_contract(world: JobsStack) -> None:
@@ -111,6 +118,33 @@ def test_a_create_without_attempts_is_repeated_without_them(world: JobsStack) ->
     assert again == pb.CreateJobTypeResponse(job_type=first.job_type, replayed=True)
 
 
+def test_a_job_type_need_not_say_how_its_handler_is_written(world: JobsStack, refused: Refused) -> None:
+    unspecified = job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED
+    asked = create(processor_type=unspecified)
+    made = world.job_types.CreateJobType(asked).job_type
+    claimed = claim(world, made)
+
+    assert made.processor_type == unspecified
+    assert world.job_types.CreateJobType(asked) == pb.CreateJobTypeResponse(job_type=made, replayed=True)
+    # Runners of release 0.1.0 take no job without a processor type.
+    assert (claimed.processor_type, claimed.processor_type_named) == (job_type_pb2.PROCESSOR_TYPE_SYNC, False)
+    asked.job_type.processor_type = job_type_pb2.PROCESSOR_TYPE_SYNC
+    error = refused(world.job_types.CreateJobType, asked, "IDEMPOTENCY_KEY_REUSED")
+    assert error.metadata == {"fields": "job_type.processor_type"}
+
+
+def test_a_job_type_that_says_how_its_handler_is_written_can_take_it_back(world: JobsStack) -> None:
+    job_type = world.job_type(processor_type=job_type_pb2.PROCESSOR_TYPE_ASYNC)
+    before = claim(world, job_type)
+
+    changed = world.job_types.UpdateJobType(update(job_type, "processor_type")).job_type
+    after = claim(world, job_type)
+
+    assert (before.processor_type, before.processor_type_named) == (job_type_pb2.PROCESSOR_TYPE_ASYNC, True)
+    assert changed.processor_type == get(world, job_type.id).processor_type == job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED
+    assert not after.processor_type_named
+
+
 def test_an_id_used_with_other_parameters_is_refused_and_they_are_named(world: JobsStack, refused: Refused) -> None:
     asked = create()
     world.job_types.CreateJobType(asked)
@@ -140,7 +174,6 @@ def test_a_name_is_taken_once(world: JobsStack, refused: Refused) -> None:
         ({"description": "a\0b"}, "description"),
         ({"processing_logic_id": ""}, "processing_logic_id"),
         ({"processing_logic_id": "x" * 201}, "processing_logic_id"),
-        ({"processor_type": 0}, "processor_type"),
         ({"processor_type": 99}, "processor_type"),
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_BATCH}, "processor_type"),
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "processor_type"),
@@ -254,7 +287,6 @@ def test_updates_with_bad_fields_are_refused(world: JobsStack, refused: Refused)
     refused.field(stub.UpdateJobType, update(job_type), "update_mask")
     refused.field(stub.UpdateJobType, update(job_type, "currency", currency="USD"), "update_mask")
     refused.field(stub.UpdateJobType, update(job_type, "name"), "job_type.name")
-    refused.field(stub.UpdateJobType, update(job_type, "processor_type"), "job_type.processor_type")
     unknown = update(job_type, "processor_type", processor_type=99)
     refused.field(stub.UpdateJobType, unknown, "job_type.processor_type")
     batch = update(job_type, "processor_type", processor_type=job_type_pb2.PROCESSOR_TYPE_BATCH)

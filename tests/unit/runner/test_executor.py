@@ -12,7 +12,7 @@ import structlog
 
 from innosystem.client import request_id
 from innosystem.jobs.v1 import job_type_pb2
-from innosystem.runner import JobContext, Registry, Snooze
+from innosystem.runner import JobContext, Registry, Snooze, processor_types
 from innosystem.runner.executor import Executor
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
 from innosystem.runner.stop_signal import StopReason, StopSignal
@@ -269,6 +269,36 @@ async def test_how_the_handler_is_written_may_differ_from_the_processor_type(
     for number in (job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC):
         job = claimed("either", processor_type=number)
         assert await executor.execute(job) == Succeeded("1")
+
+
+async def test_a_processor_type_that_the_handler_is_not_written_as_is_logged_once_a_minute_per_job_type(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def coroutine(input: Any) -> None: ...
+
+    registry.add("def", lambda input: 1)
+    registry.add("async def", coroutine)
+    jobs = [
+        claimed(handler_id, processor_type=number)
+        for handler_id in ("def", "async def")
+        for number in (job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC)
+        for _ in range(2)
+    ]
+    for job in jobs[::2]:
+        job.processor_type_named = True
+
+    async def mismatches() -> list[tuple[str, str, str]]:
+        with structlog.testing.capture_logs() as lines:
+            for job in jobs:
+                await executor.execute(job)
+        logged = [line for line in lines if line["event"] == "processor_type_mismatch"]
+        return [(line["processor_type"], line["handler_is"], line["job_type_id"]) for line in logged]
+
+    expected = [("ASYNC", "def", jobs[2].job.job_type_id), ("SYNC", "async def", jobs[4].job.job_type_id)]
+    assert await mismatches() == expected
+    assert await mismatches() == []
+    monkeypatch.setattr(processor_types, "_EVERY_SECONDS", 0.0)
+    assert await mismatches() == expected
 
 
 async def test_an_input_that_is_not_json_fails_the_job(

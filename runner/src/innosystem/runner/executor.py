@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from innosystem.jobs.v1 import job_service_pb2, job_type_pb2
+from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.context import JobContext
 from innosystem.runner.logs import job_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
@@ -15,13 +15,13 @@ from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
 from innosystem.runner.process_slots import PoolSlots, SuspectSlots
+from innosystem.runner.processor_types import RUNNABLE, ProcessorTypes, type_name
 from innosystem.runner.registry import Mode, Registry
 from innosystem.runner.stop_signal import StopReason, StopSignal
 from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 
 log = structlog.get_logger()
 
-_RUNNABLE = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
 # For a service of an older release, which does not decide itself which jobs to isolate.
 _SUSPECTED_FROM: Final = 2
 
@@ -29,9 +29,8 @@ _SUSPECTED_FROM: Final = 2
 class Executor:
     """The executor of the handlers of claimed jobs.
 
-    The way a handler is written decides how it runs. The job type's processor type only has to be one that this
-    runner supports (SYNC or ASYNC): a handler may be rewritten from `def` to `async def` without a change of the job
-    type.
+    The way a handler is written decides how it runs. A job type that names another processor type, SYNC or ASYNC,
+    is logged; those that this runner does not support are refused.
 
     Args:
         registry: The handlers.
@@ -53,6 +52,7 @@ class Executor:
         stop_seconds: float = 10.0,
     ) -> None:
         self._registry = registry
+        self._processor_types = ProcessorTypes()
         self.tasks_and_threads = TaskAndThreadExecutor(threads=threads, stop_seconds=stop_seconds)
         self._guard = ProcessGuard()
         self.backpressure = ProcessBackpressure()
@@ -68,8 +68,8 @@ class Executor:
 
     def refusal(self, claimed: job_service_pb2.ClaimedJob) -> str | None:
         """Return why this runner cannot run a job, or None if it can."""
-        if claimed.processor_type not in _RUNNABLE:
-            return f"this runner cannot run {_type_name(claimed.processor_type)}"
+        if claimed.processor_type not in RUNNABLE:
+            return f"this runner cannot run {type_name(claimed.processor_type)}"
         if claimed.processing_logic_id not in self._registry:
             return f"this runner has no handler {claimed.processing_logic_id!r}"
         return None
@@ -104,6 +104,8 @@ class Executor:
         handler = self._registry.get(claimed.processing_logic_id)
         if handler is None:
             raise LookupError(claimed.processing_logic_id)
+        if claimed.processor_type_named:
+            self._processor_types.check(claimed, handler)
         input_json = claimed.job.input_json
         try:
             if handler.mode is Mode.PROCESS:
@@ -130,13 +132,6 @@ class Executor:
 
 def _is_suspect(claimed: job_service_pb2.ClaimedJob) -> bool:
     return claimed.isolated if claimed.HasField("isolated") else claimed.job.rescue_count >= _SUSPECTED_FROM
-
-
-def _type_name(number: int) -> str:
-    try:
-        return job_type_pb2.ProcessorType.Name(number)  # type: ignore[arg-type] # any number is possible
-    except ValueError:
-        return f"a processor type of number {number}"
 
 
 def _note_dropped(handler_id: str, reason: StopReason | None, seconds: float) -> None:

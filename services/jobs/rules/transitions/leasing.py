@@ -173,6 +173,7 @@ def claimed_job(job: Job, job_type: JobType) -> ClaimedJob:
         job=job,
         processing_logic_id=job_type.processing_logic_id,
         processor_type=job_type.processor_type,
+        processor_type_named=job_type.processor_type_named,
         timeout=job_type.timeout,
         isolated=is_suspect(job),
     )

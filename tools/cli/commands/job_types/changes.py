@@ -32,7 +32,7 @@ ProcessorTypeOption = Annotated[ProcessorTypeName, Parameter(help=HELP["processo
 async def create(
     *,
     name: Annotated[str, Parameter(help=HELP["name"])],
-    processor_type: ProcessorTypeOption,
+    processor_type: ProcessorTypeOption = "UNSPECIFIED",
     standard_cost: Amount = None,
     standard_cost_cents: Cents = None,
     currency: CurrencyCode = None,

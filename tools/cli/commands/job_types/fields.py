@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from innosystem.jobs.v1.job_type_pb2 import JobType
 
-ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC"]
+ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "UNSPECIFIED"]
 
 WRITABLE: Final = (
     "name",
@@ -43,7 +43,10 @@ WRITABLE: Final = (
 HELP: Final = {
     "name": "The name by which jobs are submitted, such as `python.source-stats`.",
     "processing_logic_id": "The handler that runners call.",
-    "processor_type": "SYNC for a blocking function, ASYNC for a coroutine.",
+    "processor_type": (
+        "SYNC if the handler is a blocking function, ASYNC if it is a coroutine: runners log a warning if it is not. "
+        "UNSPECIFIED, the default, for either."
+    ),
     "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
     "description": "A description for people.",
     "queue": "The queue in which jobs wait.",
