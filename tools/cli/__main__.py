@@ -27,6 +27,7 @@ _COMMANDS = (
     ("demo:demo", "demo", "Run jobs on real input, charge them to three wallets and check the books.", _LOCAL),
     ("bench.app:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
     ("seed:seed_command", "seed", "Create example job types and customers.", _LOCAL),
+    ("status.command:status", "status", "Show what runs, what waits, who serves and what is wrong.", _OPERATE),
     ("submit.command:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
     ("jobs.app:app", "jobs", "List, show, watch, cancel, retry or write off jobs.", _OPERATE),
     ("queue:app", "queue", "Show waiting and running jobs; pause or resume queues.", _OPERATE),
@@ -48,6 +49,7 @@ _COMMANDS = (
     ("audit:app", "audit", "Show who changed customers, money, jobs and job types.", _OPERATE),
     ("cache:app", "cache", "Show the statistics of a service's caches.", _OPERATE),
     ("context:app", "context", "Choose the platform that commands use.", _OPERATE),
+    ("completion:completion", "completion", "Print the completion for a shell.", _OPTIONS),
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),
     ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
@@ -61,7 +63,7 @@ def _version() -> str:
         return "not installed: running from a checkout"
 
 
-def _app(called: str | None) -> App:
+def command_line(called: str | None = None) -> App:
     """Return the command line.
 
     Args:
@@ -158,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The platform never forks without exec. gRPC reads this when it is imported; otherwise it logs each fork.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     arguments = sys.argv[1:] if arguments is None else arguments
-    app = _app(_called(arguments))
+    app = command_line(_called(arguments))
     try:
         status = app.meta(arguments)
         sys.stdout.flush()

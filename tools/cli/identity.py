@@ -6,12 +6,15 @@ Every service replies to a health check with it (`services/kit/database_identity
 import asyncio
 import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from services.kit.database_identity import DATABASE_METADATA, VERSION_METADATA, database_identity
+from services.kit.database_identity import DATABASE_METADATA, PLACE, VERSION_METADATA, database_identity
 from tools.errors import CommandError
 from tools.local.environment import address_variable, database_variable
 from tools.local.target import Target
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection, Error
 
 _SECONDS_MAX: Final = 3.0
 
@@ -50,8 +53,23 @@ async def service_health(address: str, *, seconds_max: float = _SECONDS_MAX) -> 
     return ServiceHealth(status, str(metadata.get(VERSION_METADATA, "")), str(metadata.get(DATABASE_METADATA, "")))
 
 
-async def identity_in(url: str, *, seconds_max: float = _SECONDS_MAX) -> str:
-    """Return the identity of a database; empty if it has none, as before its first migration.
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """What a database says about itself.
+
+    Attributes:
+        revision: The revision of its schema; empty before the first migration.
+        service: The service that it belongs to; empty before a migration has said so.
+        identity: Its identity; empty if the server withholds it.
+    """
+
+    revision: str = ""
+    service: str = ""
+    identity: str = ""
+
+
+async def database_facts(url: str, *, seconds_max: float = _SECONDS_MAX) -> DatabaseFacts:
+    """Return what a database says about itself.
 
     Raises:
         psycopg.Error: The database is unavailable, or refuses.
@@ -59,13 +77,24 @@ async def identity_in(url: str, *, seconds_max: float = _SECONDS_MAX) -> str:
     """
     import psycopg
 
+    from services.kit.migrations.ownership import REVISIONS
+
     plain = url.replace("postgresql+psycopg:", "postgresql:", 1)
-    async with asyncio.timeout(seconds_max), await psycopg.AsyncConnection.connect(plain) as connection:
-        try:
-            row = await (await connection.execute("SELECT page_token_key FROM alembic_version")).fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-            return ""
-    return database_identity(bytes(row[0])) if row else ""
+    async with (
+        asyncio.timeout(seconds_max),
+        await psycopg.AsyncConnection.connect(plain, autocommit=True) as connection,
+    ):
+        place = await _row(connection, PLACE, unless=psycopg.errors.InsufficientPrivilege)
+        found = await _row(connection, REVISIONS, unless=psycopg.errors.UndefinedTable)
+    revision, service = found or (None, None)
+    return DatabaseFacts(revision or "", service or "", database_identity(place[0]) if place else "")
+
+
+async def _row(connection: "AsyncConnection[Any]", query: str, *, unless: "type[Error]") -> Any:
+    try:
+        return await (await connection.execute(query.encode())).fetchone()
+    except unless:
+        return None
 
 
 async def same_database(chosen: Target, service: str) -> bool | None:
@@ -81,11 +110,11 @@ async def same_database(chosen: Target, service: str) -> bool | None:
     if not url:
         return None
     try:
-        health, identity = await asyncio.gather(service_health(chosen.address(service)), identity_in(url))
+        health, facts = await asyncio.gather(service_health(chosen.address(service)), database_facts(url))
     except (aio.AioRpcError, psycopg.Error, TimeoutError):
         # The command itself will meet the same failure, and describe it.
         return None
-    return health.database == identity if health.database and identity else None
+    return health.database == facts.identity if health.database and facts.identity else None
 
 
 async def check_same_database(chosen: Target, service: str) -> bool:

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from services.kit.data.dialects.psycopg_errors import translate
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import SchemaBehind
-from services.kit.database_identity import database_identity
-from services.kit.errors import DatabaseUnavailable
+from services.kit.database_identity import PLACE, database_identity
+from services.kit.errors import DatabaseUnavailable, explained
 from services.kit.migrations import grants
 from services.kit.migrations.ownership import REVISIONS, DatabaseOfAnother
 from services.kit.settings import DatabaseSettings, StartupError
@@ -32,6 +32,7 @@ Mode = Literal["validate", "migrate", "warn"]
 
 _EVER_MIGRATED = text("SELECT to_regclass('alembic_version') IS NOT NULL")
 _REVISIONS = text(REVISIONS)
+_PLACE = text(PLACE)
 # In a query that works without the column as well.
 _PAGE_TOKEN_KEY = text(
     "SELECT decode(substr(to_jsonb(v) ->> 'page_token_key', 3), 'hex') FROM alembic_version v LIMIT 1"
@@ -71,9 +72,9 @@ class SchemaGate:
         reachable: Checks the database; raises if it is unavailable.
         at_head: Whether the database is at the head of the revisions; False if unknown.
         refused: Returns the missing privileges of the service; empty if none is missing.
-        read_key: Reads the key of page tokens, which belongs to the database; empty if it has none yet.
+        read_key: Reads the key of page tokens, which belongs to the database.
         service: The name of the service, for messages.
-        spare_key: The key of page tokens while the database has none.
+        read_identity: Reads the identity of the database; empty if it can't be known.
     """
 
     migrations: "Callable[[], Migrations]"
@@ -83,9 +84,9 @@ class SchemaGate:
     refused: Callable[[], Awaitable[str]] = _nothing
     read_key: Callable[[], Awaitable[bytes]] = _no_key
     service: str = ""
-    spare_key: bytes = b""
+    read_identity: Callable[[], Awaitable[str]] = _nothing
     identity: str = field(default="", init=False)
-    """What tells the database from all others; empty until it is known. It does not reveal the key."""
+    """What tells the database from all others; empty until it is known."""
     _key: bytes = field(default=b"", init=False)
     _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _passed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -120,7 +121,16 @@ class SchemaGate:
         async def read_key() -> bytes:
             async with database.transaction(read_only=True) as transaction:
                 # A database behind this release, served in the mode `warn`, has none.
-                return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or b""
+                return await transaction.connection.scalar(_PAGE_TOKEN_KEY) or settings.page_token_key
+
+        async def read_identity() -> str:
+            try:
+                async with database.transaction(read_only=True) as transaction:
+                    return database_identity(await transaction.connection.scalar(_PLACE) or "")
+            except DBAPIError as error:
+                # A server may withhold it from the service's role. Commands that compare databases say so.
+                log.info("database_identity_unknown", error=explained(translate(error) or error))
+                return ""
 
         return cls(
             migrations,
@@ -130,7 +140,7 @@ class SchemaGate:
             refused,
             read_key,
             service,
-            settings.page_token_key,
+            read_identity,
         )
 
     async def check(self) -> None:
@@ -177,9 +187,8 @@ class SchemaGate:
             raise RightsMissing(self.service, refused)
         if not await self.at_head():
             await asyncio.to_thread(self._look)
-        own = await self.read_key()
-        self._key = own or self.spare_key
-        self.identity = database_identity(own) if own else ""
+        self._key = await self.read_key()
+        self.identity = await self.read_identity()
 
     def _look(self) -> None:
         from alembic.util import CommandError

@@ -24,7 +24,7 @@ from services.kit.errors import DomainError
 from services.kit.query.filter import parse_filter
 from tests.support.documents import ROOT, Document, arrows, pages, tracked
 from tests.unit.project.test_env_example import EXAMPLES, SETTINGS
-from tools.cli.__main__ import _app
+from tools.cli.__main__ import command_line
 
 FOLDERS = ("protos/", "sdk/", "runner/", "services/", "tools/", "tests/", "docs/", "deploy/", "scripts/", ".github/")
 SUFFIXES = ("py", "md", "proto", "sh", "yaml", "yml", "toml", "lock", "sql", "example", "ini")
@@ -187,7 +187,7 @@ def _wrong_arguments(words: list[str]) -> Iterator[str]:
     words = [word for word in words if word != "..."]
     if not words or words[0].startswith("-"):
         return
-    app = _app(words[0])
+    app = command_line(words[0])
     chain, apps, unused = app.parse_commands(words)
     group = apps[-1]
     if not chain or (

@@ -168,7 +168,7 @@ def test_a_declined_job_is_found_and_written_off(
     found: Found, innosystem: Run, platform_environment: dict[str, str], waiting: list[str]
 ) -> None:
     job_id = waiting[0]
-    _decline(platform_environment, job_id)
+    decline(platform_environment, job_id)
     listed = found("jobs", "list", "--filter", "billing_status = DECLINED")
     assert [job["id"] for job in listed] == [job_id]
     unasked = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone")
@@ -189,7 +189,7 @@ def test_a_declined_job_is_found_and_written_off(
     assert "NOTHING_TO_WRITE_OFF" in refused.stderr
 
 
-def _decline(environment: dict[str, str], job_id: str) -> None:
+def decline(environment: dict[str, str], job_id: str) -> None:
     """Takes a job to its success as a runner does whose charge was declined: its hold was released in between."""
     with (
         grpc.insecure_channel(environment["JOBS_ADDRESS"]) as jobs_channel,

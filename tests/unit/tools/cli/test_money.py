@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 from cyclopts import App, Parameter
 
-from tools.cli.__main__ import _app, main
+from tools.cli.__main__ import command_line, main
 from tools.cli.money import Money, amount_of, read_money
 from tools.errors import CommandError
 
@@ -104,7 +104,7 @@ def annotations(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def test_no_whole_number_of_any_command_is_rounded() -> None:
     found = []
-    for command in commands(_app(None)):
+    for command in commands(command_line(None)):
         hints = get_type_hints(command, include_extras=True)
         for name in inspect.signature(command).parameters:
             kind, noted = annotations(hints.get(name, str))

@@ -1,0 +1,1 @@
+"""`innosystem status`: what runs, what waits, and what is wrong."""
