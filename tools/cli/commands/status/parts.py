@@ -144,7 +144,7 @@ def _url(chosen: Target, service: str) -> str:
 
 
 def _place(url: str) -> str:
-    """Return a URL without user and password, as short as it can be told from others."""
+    """Return a URL without user and password, as short as possible."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     name = parts.path if parts.scheme == "unix" else parts.path.lstrip("/")
