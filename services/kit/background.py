@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.kit.errors import DomainError
+from services.kit.errors import DomainError, without_advice
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class Loop:
         self._failing.set(1)
         if type(error) not in self._logged:
             self._logged.add(type(error))
-            description = f"{type(error).__name__}: {error}"
+            description = f"{type(error).__name__}: {without_advice(str(error))}"
             if isinstance(error, self._known):
                 log.warning("background_work_failing", loop=self.name, error=description)
             else:

@@ -6,6 +6,7 @@ to the caller as metadata. `services.kit.rpc.status` alone converts them to a `g
 """
 
 import inspect
+import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
@@ -224,6 +225,9 @@ class DatabaseUnavailable(DomainError):
 
     reason = "DATABASE_UNAVAILABLE"
     retry_after_seconds = 0.5
+    # Of a failure to connect, for logs and commands: the address without the password, and the driver's reason.
+    where = ""
+    said = ""
 
 
 @dataclass(eq=False)
@@ -275,11 +279,22 @@ class Unforeseen(DomainError):
     """
 
 
+_ADVICE: Final = re.compile(r"[:.] send (it|the request) again.*", re.IGNORECASE)
+
+
+def without_advice(text: str) -> str:
+    """Return the text of an error in one line, without the advice to callers: readers of a log cannot follow it."""
+    return _ADVICE.sub("", " ".join(text.split()))
+
+
 def explained(error: BaseException) -> str:
     """Return an error with its chain of causes, such as the driver's reason, in one line; for logs, not for callers."""
     causes: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        causes.append(f"{type(current).__name__}: {' '.join(str(current).split())}".rstrip(": "))
+        if isinstance(current, DatabaseUnavailable) and current.said:
+            return " <- ".join([*causes, f"{type(current).__name__}: {current.where}: {current.said}"])
+        text = without_advice(str(current))
+        causes.append(f"{type(current).__name__}: {text}".rstrip(": "))
         current = current.__cause__
     return " <- ".join(causes)

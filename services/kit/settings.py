@@ -6,10 +6,20 @@ from hashlib import blake2b
 from typing import Annotated, Any, Literal, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from innosystem.shared.redis_connections import check_url as check_redis_url
 from innosystem.shared.settings_names import misspelt
 
 S = TypeVar("S", bound=BaseSettings)
@@ -33,6 +43,33 @@ def _begins_with(*schemes: str) -> Callable[[SecretStr], SecretStr]:
         return url
 
     return check
+
+
+def check_database_url(url: str) -> None:
+    """Check that a URL has its parts, without repeating any: half of a password may look like a host or a port.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError("must be a URL such as postgresql://user:password@host:5432/name") from None
+    if "@" in (parts.host or ""):
+        raise ValueError("has more than one @: write @ in a password as %40")
+
+
+def _has_its_parts(url: SecretStr) -> SecretStr:
+    check_database_url(url.get_secret_value())
+    return url
+
+
+def _is_of_redis(url: SecretStr) -> SecretStr:
+    check_redis_url(url.get_secret_value())
+    return url
 
 
 class LogSettings(BaseSettings):
@@ -77,7 +114,11 @@ class DatabaseSettings(BaseSettings):
 
     model_config = ENVIRONMENT
 
-    url: Annotated[SecretStr, AfterValidator(_begins_with("postgresql", "postgres", "postgresql+psycopg"))]
+    url: Annotated[
+        SecretStr,
+        AfterValidator(_begins_with("postgresql", "postgres", "postgresql+psycopg")),
+        AfterValidator(_has_its_parts),
+    ]
     pool_size: PositiveInt = 16
     max_overflow: int = Field(default=0, ge=0)
     pool_timeout_seconds: PositiveFloat = 5
@@ -92,6 +133,16 @@ class DatabaseSettings(BaseSettings):
     clock_skew_seconds_max: PositiveFloat = 1
     slow_query_seconds: PositiveFloat = 0.5
     schema_check: Literal["validate", "migrate", "warn"] = "validate"
+    _variable: str = PrivateAttr(default="")
+
+    def __init__(self, _env_prefix: str | None = None, **values: Any) -> None:
+        super().__init__(_env_prefix=_env_prefix, **values)
+        self._variable = f"{_env_prefix}URL" if _env_prefix else ""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable with the address, such as JOBS_DATABASE_URL; empty if there is none."""
+        return self._variable
 
     @property
     def page_token_key(self) -> bytes:
@@ -111,7 +162,7 @@ class RedisSettings(BaseSettings):
 
     model_config = ENVIRONMENT
 
-    url: Annotated[SecretStr, AfterValidator(_begins_with("redis", "rediss", "unix"))]
+    url: Annotated[SecretStr, AfterValidator(_is_of_redis)]
     command_timeout_seconds: PositiveFloat = 1
     connection_lifetime_seconds: PositiveFloat = 60
     key_prefix: str = ""

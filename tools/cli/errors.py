@@ -18,6 +18,9 @@ def describe(error: BaseException) -> str:
     """
     # Slow imports, needed only after a failure.
     import grpc
+    import psycopg
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import DBAPIError
 
     from services.kit.errors import DatabaseUnavailable, DomainError, explained
     from services.kit.settings import StartupError
@@ -29,7 +32,14 @@ def describe(error: BaseException) -> str:
         return _describe_call(error)
     if isinstance(error, DatabaseUnavailable):
         # The command itself uses the database, so the advice to retry the request does not apply.
+        if error.said:
+            return f"can't use the database of {error.where}: {error.said}"
         return f"the database can't be used: {explained(error.__cause__ or error)}"
+    if isinstance(error, (DBAPIError, psycopg.Error)):
+        driver = error.orig or error if isinstance(error, DBAPIError) else error
+        return f"the database refused: {' '.join(str(driver).split())}"
+    if isinstance(error, RedisError):
+        return f"can't use the Redis of REDIS_URL: {error}"
     if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:

@@ -5,7 +5,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tools.local.environment import pooled, service_role
+from tools.errors import CommandError
+from tools.local.environment import database_variable, owner_variable, pooled, service_role
 
 if TYPE_CHECKING:
     from services.kit.migrations.tree import Migrations
@@ -20,7 +21,13 @@ def migrations(service: str, url: str, settings: Mapping[str, str] = MappingProx
         settings: Where the role of the service and a pooler are named; without them there are none.
     """
     from services.kit.migrations.tree import Migrations
+    from services.kit.settings import check_database_url
 
+    try:
+        check_database_url(url)
+    except ValueError as error:
+        owner = owner_variable(service)
+        raise CommandError(f"{owner if owner in settings else database_variable(service)} {error}") from None
     return Migrations(
         service,
         url,

@@ -13,6 +13,7 @@ from uuid import uuid4
 import psycopg
 from psycopg import sql
 
+from services.kit.data.engine.address import DatabaseAddress
 from tools.errors import CommandError
 from tools.local.environment import DatabaseServer
 
@@ -49,7 +50,7 @@ def temporary_database(server: DatabaseServer, purpose: str, opened: ExitStack) 
     query = f"?{address.query}" if address.query else ""
     url = f"postgresql://{address.netloc}{address.path}{query}"
     name = f"innosystem_{purpose}_{uuid4().hex}"
-    with _named_failures(server.variable):
+    with _named_failures(url, server.variable):
         keeping = opened.enter_context(psycopg.connect(url, autocommit=True))
         _remove_left(keeping)
         keeping.execute(_TAKE, [name])
@@ -71,18 +72,18 @@ def _remove_left(connection: psycopg.Connection) -> None:
 
 def _drop(url: str, name: str, variable: str) -> None:
     # Through a new connection: the one that holds the lock may have been lost meanwhile.
-    with _named_failures(variable), psycopg.connect(url, autocommit=True) as connection:
+    with _named_failures(url, variable), psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager
-def _named_failures(variable: str) -> Iterator[None]:
+def _named_failures(url: str, variable: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        # The message leaves the address out: it may contain a password.
+        address = DatabaseAddress.of(url, variable)
         raise CommandError(
-            f"can't create or drop a database on the server of {variable}: {_line(error)} "
+            f"can't create or drop a database on the server of {address}: {address.said(error)} "
             f"(without {variable} an embedded server is used)"
         ) from error
 

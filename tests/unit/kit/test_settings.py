@@ -64,7 +64,7 @@ def test_all_wrong_settings_are_reported_together(monkeypatch: pytest.MonkeyPatc
     ("kind", "prefix", "url", "begin"),
     [
         (DatabaseSettings, "SHOP_DATABASE_", "mysql://ada:hunter2@db/shop", "postgresql://"),
-        (RedisSettings, "REDIS_", "http://:hunter2@redis", "redis://"),
+        (RedisSettings, "REDIS_", "http://:hunter2@redis", "redis://, rediss://, unix://"),
     ],
 )
 def test_a_url_of_another_kind_is_refused_without_repeating_it(
@@ -80,6 +80,28 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(
         load(kind, prefix)
 
     assert str(caught.value) == f"{prefix}URL: must be a URL that begins with {begin}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix", "url"),
+    [
+        (DatabaseSettings, "SHOP_DATABASE_", "postgresql://ada:hunt@er2@db/shop"),
+        (DatabaseSettings, "SHOP_DATABASE_", "postgresql://ada:hunt@db:er2/shop"),
+        (RedisSettings, "REDIS_", "redis://:hunt/er2@redis/0"),
+        (RedisSettings, "REDIS_", "redis://redis:hunt/0"),
+        (RedisSettings, "REDIS_", "redis://redis/0?passwrd=hunter2"),
+    ],
+)
+def test_a_url_that_is_not_understood_is_refused_without_repeating_half_of_the_password(
+    monkeypatch: pytest.MonkeyPatch, kind: type[DatabaseSettings] | type[RedisSettings], prefix: str, url: str
+) -> None:
+    monkeypatch.setenv(f"{prefix}URL", url)
+
+    with pytest.raises(StartupError, match=f"^{prefix}URL: ") as caught:
+        load(kind, prefix)
+
+    assert "hunt" not in str(caught.value)
+    assert "er2" not in str(caught.value)
 
 
 def test_the_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,8 +140,7 @@ def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_page_tokens_have_a_key_where_the_database_has_none_and_another_in_other_services() -> None:
     first, same, other = (
-        DatabaseSettings(url=f"postgresql://db/{name}").page_token_key  # type: ignore[arg-type] # from text, as load does
-        for name in ("jobs", "jobs", "wallets")
+        DatabaseSettings(url=f"postgresql://db/{name}").page_token_key for name in ("jobs", "jobs", "wallets")
     )
 
     assert first == same

@@ -62,7 +62,7 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "http://:hunter2@redis")
     assert main([]) == 2
-    assert capsys.readouterr().err == "REDIS_URL: must be a URL that begins with redis://, rediss:// or unix://\n"
+    assert capsys.readouterr().err == "REDIS_URL: must be a URL that begins with redis://, rediss://, unix://\n"
 
 
 def test_misspelt_settings_of_the_environment_and_the_file_are_found(

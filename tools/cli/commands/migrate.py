@@ -187,8 +187,9 @@ def _on(service: str, settings: Mapping[str, str]) -> "Migrations":
 def _named_failures(service: str, settings: Mapping[str, str] | None = None) -> Iterator[None]:
     """Turn errors of a database into errors that name the service, but not the address with its password."""
     from alembic.util import CommandError as AlembicError
-    from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
+    from services.kit.data.engine.address import DatabaseAddress
     from services.kit.migrations.grants import ServiceRoleUnknown
     from services.kit.migrations.locking import MigrationsBusy
     from services.kit.migrations.ownership import DatabaseOfAnother
@@ -200,16 +201,12 @@ def _named_failures(service: str, settings: Mapping[str, str] | None = None) -> 
         yield
     except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:
         raise CommandError(f"{service}: {error}") from error
-    except ArgumentError as error:
-        raise CommandError(f"{variable} is not a URL such as postgresql://user:password@host:port/name") from error
-    except OperationalError as error:
-        raise CommandError(f"can't use the {service} database of {variable}: {_line(error.orig)}") from error
     except DBAPIError as error:
-        raise CommandError(f"{service}: the database refused: {_line(error.orig)}") from error
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())
+        address = DatabaseAddress.of(environment()[variable], variable)
+        said = address.said(error.orig or error)
+        if isinstance(error, OperationalError):
+            raise CommandError(f"can't use the database of {address}: {said}") from error
+        raise CommandError(f"{service}: the database of {address} refused: {said}") from error
 
 
 def _print_move(service: str, before: str | None, after: str | None) -> None:

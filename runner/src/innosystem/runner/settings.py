@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
+from innosystem.shared.redis_connections import check_url as check_redis_url
 from innosystem.shared.settings_names import misspelt
 
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -91,8 +92,7 @@ class RunnerSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_of_redis(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must be a URL that begins with redis://, rediss:// or unix://")
+        check_redis_url(value.get_secret_value())
         return value
 
     @field_validator("runner_queues")

@@ -14,7 +14,27 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.exceptions import ResponseError
 
+_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _REFUSALS: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
+
+
+def check_url(url: str) -> None:
+    """Check the address of Redis, without repeating any of it: half of a password may look like a port.
+
+    Raises:
+        ValueError: With what is wrong.
+    """
+    from redis.asyncio import ConnectionPool
+
+    if not url.startswith(_SCHEMES):
+        raise ValueError(f"must be a URL that begins with {', '.join(_SCHEMES)}")
+    try:
+        # Nothing is opened; options that do not exist are refused here.
+        ConnectionPool.from_url(url).make_connection()
+    except (ValueError, TypeError):
+        raise ValueError(
+            "must be a URL such as redis://user:password@host:6379/0, with / in a password as %2F"
+        ) from None
 
 
 def connect(url: str, *, lifetime_seconds: float, **arguments: Any) -> "Redis":
@@ -36,7 +56,7 @@ def connect(url: str, *, lifetime_seconds: float, **arguments: Any) -> "Redis":
 def _following(kind: Any, lifetime_seconds: float) -> Any:
     """Derive a class of connections (TCP, TLS, unix socket) that close when outdated."""
     from redis.exceptions import ConnectionError as LostConnection
-    from redis.exceptions import ResponseError
+    from redis.exceptions import RedisError, ResponseError
 
     class Following(kind):  # type: ignore[misc] # a base class chosen at run time
         _until = 0.0
@@ -52,7 +72,12 @@ def _following(kind: Any, lifetime_seconds: float) -> Any:
                 await self.disconnect(nowait=True)
             if not self.is_connected:
                 self._until = monotonic() + lifetime_seconds
-            await super().connect()
+            try:
+                await super().connect()
+            except RedisError as error:
+                # Some errors of redis-py name the server, most do not, and none has the password.
+                error.args = (_located(str(error), self),)
+                raise
 
         async def read_response(self, *args: Any, **arguments: Any) -> Any:
             try:
@@ -64,6 +89,18 @@ def _following(kind: Any, lifetime_seconds: float) -> Any:
                 raise LostConnection(f"this server accepts no changes now: {error}") from error
 
     return Following
+
+
+def _located(text: str, connection: Any) -> str:
+    """Return the text of an error with the address of the server, unless it has it."""
+    path = getattr(connection, "path", "")
+    server = path or f"{connection.host}:{connection.port}"
+    if text.startswith("HELLO must be called"):
+        text = "the server requires a password"
+    if server in text:
+        return text
+    user = f"{connection.username}@" if getattr(connection, "username", None) else ""
+    return f"{text.rstrip('.')} ({user}{server}, database {connection.db})"
 
 
 def refuses_changes(error: "ResponseError") -> bool:

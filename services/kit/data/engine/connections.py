@@ -5,13 +5,15 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine, event
-from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.kit.data.dialects import dialect_named
-from services.kit.data.errors import DatabaseReadOnly, StatementOutdated
+from services.kit.data.engine.address import DatabaseAddress
+from services.kit.data.errors import ConnectionFailed, DatabaseReadOnly, StatementOutdated
+from services.kit.errors import DatabaseUnavailable
 from services.kit.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
@@ -47,7 +49,7 @@ def open_pool(
     dialect.prepare(engine.sync_engine)
     _ping_idle_connections(engine.sync_engine)
     translate_errors(engine.sync_engine)
-    _Address(url).watch(engine.sync_engine)
+    _Attempts(DatabaseAddress.of(url, settings.variable)).watch(engine.sync_engine)
     return engine
 
 
@@ -65,6 +67,9 @@ def _translated(context: ExceptionContext) -> BaseException | None:
     if isinstance(error, StatementOutdated) or (isinstance(error, DatabaseReadOnly) and not _asked_for(context)):
         # All connections opened before share the problem: the pool replaces them, which resolves the address again.
         context.is_disconnect = True
+    if error is None and context.connection is None:
+        # No statement is at fault: the address is, such as an option in it that does not exist.
+        return ConnectionFailed()
     return error
 
 
@@ -98,35 +103,30 @@ def _ping_idle_connections(engine: Engine) -> None:
     event.listen(engine, "checkout", check)
 
 
-class _Address:
-    """The address of a database. A failure to connect is logged with the driver's reason, once for each reason."""
+class _Attempts:
+    """The attempts to connect to a database. A failure is logged with the driver's reason, once for each reason."""
 
-    def __init__(self, url: URL) -> None:
-        self._password = str(url.password or "")
-        self._fields = {
-            "host": url.host or url.query.get("host", ""),
-            "port": url.port,
-            "database": url.database,
-            "user": url.username,
-        }
+    def __init__(self, address: DatabaseAddress) -> None:
+        self._address = address
         self._problem = ""
 
     def watch(self, engine: Engine) -> None:
-        """Log the failures of an engine to connect."""
+        """Log the failures of an engine to connect, and complete their errors."""
         event.listen(engine, "handle_error", self._failed)
         event.listen(engine, "connect", self._opened)
 
     def _failed(self, context: ExceptionContext) -> None:
         if context.connection is not None:
             return
-        problem = " ".join(str(context.original_exception).split()) or type(context.original_exception).__name__
-        if self._password:
-            problem = problem.replace(self._password, "***")
+        problem = self._address.said(context.original_exception)
+        if isinstance(context.chained_exception, DatabaseUnavailable):
+            context.chained_exception.where = str(self._address)
+            context.chained_exception.said = problem
         if problem != self._problem:
             self._problem = problem
-            log.warning("database_unreachable", error=problem, **self._fields)
+            log.warning("database_unreachable", error=problem, **self._address.fields)
 
     def _opened(self, _connection: Any, _record: ConnectionPoolEntry) -> None:
         if self._problem:
             self._problem = ""
-            log.info("database_reached", **self._fields)
+            log.info("database_reached", **self._address.fields)

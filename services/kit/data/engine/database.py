@@ -21,6 +21,8 @@ from services.kit.settings import DatabaseSettings
 
 # The probe's connection is replaced this often, which resolves the address again.
 _PROBE_LIFETIME_SECONDS = 30.0
+# Less than a health check may take, which would otherwise end without the reason of a server that does not respond.
+_PROBE_CONNECT_SECONDS = 2.0
 
 
 class Database:
@@ -61,7 +63,10 @@ class Database:
             overflow=settings.max_overflow,
             lifetime_seconds=settings.connection_lifetime_seconds,
         )
-        apart = open_pool(settings, application_name, size=1, overflow=0, lifetime_seconds=_PROBE_LIFETIME_SECONDS)
+        prompt = settings.model_copy(
+            update={"connect_timeout_seconds": min(settings.connect_timeout_seconds, _PROBE_CONNECT_SECONDS)}
+        )
+        apart = open_pool(prompt, application_name, size=1, overflow=0, lifetime_seconds=_PROBE_LIFETIME_SECONDS)
         probe = Probe(apart, settings, application_name)
         connections_max = settings.pool_size + settings.max_overflow
         statements = observe(engine, database=application_name, slow_query_seconds=settings.slow_query_seconds)

@@ -152,7 +152,7 @@ def test_a_database_that_is_away_is_named_without_its_password(
     monkeypatch.setenv("JOBS_DATABASE_URL", f"postgresql://me:secret@/jobs?host={tmp_path}")
     assert command.main(["migrate", "current", "jobs"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("innosystem: can't use the jobs database of JOBS_DATABASE_URL: ")
+    assert err.startswith(f"innosystem: can't use the database of JOBS_DATABASE_URL (me@{tmp_path}/jobs): ")
     assert err.count("\n") == 1
     assert "secret" not in err
 
@@ -163,7 +163,7 @@ def test_an_address_that_is_no_url_is_named(
     monkeypatch.setenv("JOBS_DATABASE_URL", "secret nonsense")
     assert command.main(["migrate", "up", "jobs"]) == 1
     assert capsys.readouterr().err == (
-        "innosystem: JOBS_DATABASE_URL is not a URL such as postgresql://user:password@host:port/name\n"
+        "innosystem: JOBS_DATABASE_URL must be a URL such as postgresql://user:password@host:5432/name\n"
     )
 
 
