@@ -1,6 +1,7 @@
 """Settings of a service, a class for each concern, from the environment and `.env`; checked when the process starts."""
 
 import os
+import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,6 +24,11 @@ from innosystem.shared.redis_connections import check_url as check_redis_url
 from innosystem.shared.settings_names import misspelt
 
 S = TypeVar("S", bound=BaseSettings)
+
+# As SQLAlchemy reads a URL: a password may contain anything but @.
+_DATABASE_URL = re.compile(
+    r"\w+(\+\w+)?://([^:/@]*(:[^@]*)?@)?(?P<host>\[[^\]/?]+\]|[^/?:\[\]]*)(:\d*)?([/?].*)?", re.DOTALL
+)
 
 #: The configuration of all settings classes. `NAME=` in a file or a manifest means that the value is not set.
 ENVIRONMENT = SettingsConfigDict(
@@ -51,14 +57,10 @@ def check_database_url(url: str) -> None:
     Raises:
         ValueError: With what is wrong.
     """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parts = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ValueError("must be a URL such as postgresql://user:password@host:5432/name") from None
-    if "@" in (parts.host or ""):
+    parts = _DATABASE_URL.fullmatch(url)
+    if parts is None:
+        raise ValueError("must be a URL such as postgresql://user:password@host:5432/name")
+    if "@" in parts["host"]:
         raise ValueError("has more than one @: write @ in a password as %40")
 
 

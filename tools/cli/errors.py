@@ -20,7 +20,6 @@ def describe(error: BaseException) -> str:
     import grpc
     import psycopg
     from redis.exceptions import RedisError
-    from sqlalchemy.exc import DBAPIError
 
     from services.kit.errors import DatabaseUnavailable, DomainError, explained
     from services.kit.settings import StartupError
@@ -35,8 +34,7 @@ def describe(error: BaseException) -> str:
         if error.said:
             return f"can't use the database of {error.where}: {error.said}"
         return f"the database can't be used: {explained(error.__cause__ or error)}"
-    if isinstance(error, (DBAPIError, psycopg.Error)):
-        driver = error.orig or error if isinstance(error, DBAPIError) else error
+    if isinstance(driver := getattr(error, "orig", error), psycopg.Error):
         return f"the database refused: {' '.join(str(driver).split())}"
     if isinstance(error, RedisError):
         return f"can't use the Redis of REDIS_URL: {error}"

@@ -24,6 +24,8 @@ from services.kit.migrations.lease import Lease
 from services.kit.migrations.locking import Limits, tried_again, turn
 from services.kit.migrations.ownership import check_owner
 
+_PLACE = text("SELECT oid, pg_postmaster_start_time() FROM pg_database WHERE datname = current_database()")
+
 
 @dataclass(frozen=True)
 class Migrations:
@@ -222,6 +224,11 @@ class Migrations:
         """
         with self._connection() as connection:
             return check_owner(connection, self.service)
+
+    def place(self) -> tuple[Any, ...]:
+        """Return what tells the database from others, whatever its address: its number, and the start of its server."""
+        with self._connection() as connection:
+            return tuple(connection.execute(_PLACE).one())
 
     def _run(self, action: Callable[[Config], object]) -> None:
         with self._turn() as connection:

@@ -61,7 +61,7 @@ def urls(server: str, silent: int) -> Urls:
         "host": f"postgresql://locked:{password}@no.such.host.invalid:5432/jobs",
         "silent": f"postgresql://locked:{password}@127.0.0.1:{silent}/jobs",
         "option": f"postgresql://locked@127.0.0.1:1/jobs?passwrd={password}",
-        "passfile": f"postgresql://locked@/jobs?host={server}&passfile=/nowhere/{password}",
+        "passfile": f"postgresql://locked@/jobs?host={server}&passfile=/nowhere/passwords",
     }
 
 
@@ -71,7 +71,7 @@ REASONS = {
     "database": 'database "nosuch" does not exist',
     "user": 'role "nobody" does not exist',
     "port": "Connection refused",
-    "host": "no.such.host.invalid",
+    "host": "failed to resolve host",
     "silent": "connection timeout expired",
     "option": 'invalid connection option "passwrd"',
     "passfile": "no password supplied",
@@ -105,8 +105,8 @@ async def test_the_log_of_a_service_has_reason_and_address(
         assert REASONS[wrong] in line["error"]
     assert {"host", "port", "database", "user"} <= unreachable.keys()
     assert f"JOBS_DATABASE_URL ({DatabaseAddress.of(urls[wrong])})" in down["error"]
-    assert "send" not in down["error"]
-    hides_secrets(str([line for line in lines if line]).replace(f"/nowhere/{SECRET}", ""))
+    assert "again" not in down["error"]
+    hides_secrets(str(lines))
 
 
 @pytest.mark.parametrize("wrong", REASONS)
@@ -127,7 +127,7 @@ def test_commands_say_reason_and_address_once(
     assert err.count("\n") == 1
     assert err.count(REASONS[wrong]) == 1
     assert f"JOBS_DATABASE_URL ({DatabaseAddress.of(urls[wrong])})" in err
-    assert "send" not in err
+    assert "again" not in err
     hides_secrets(err)
 
 

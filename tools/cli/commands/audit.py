@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from services import Service
+from tools.cli.databases import check_databases
 from tools.cli.options import Filter, Json, Limit, OrderBy
 from tools.cli.output import NOTHING, logs_on_stderr, print_json, print_table
 from tools.errors import CommandError
@@ -58,7 +59,9 @@ async def _read(service: Service, filter: str, order_by: str, limit: int) -> tup
     prefix = f"{service.upper()}_DATABASE_"
     url = announced().database_urls(service)[service]
     wanted, ordering = parse_filter(filter, AUDIT_LOG), parse_order_by(order_by, AUDIT_LOG)
-    database = Database.connect(load(DatabaseSettings, prefix, url=url), application_name="innosystem-audit")
+    settings = load(DatabaseSettings, prefix, url=url)
+    await check_databases({service: settings})
+    database = Database.connect(settings, application_name="innosystem-audit")
     transactions = SqlTransactions(database)
     audit_log = SqlAuditLog(transactions)
     entries: list[AuditEntry] = []

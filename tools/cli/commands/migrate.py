@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Parameter
 
@@ -149,14 +149,14 @@ def planned(services: Iterable[str], settings: Mapping[str, str]) -> list[str]:
         services: The services.
         settings: Where their databases are named.
     """
-    return [line for service in services for line in _planned(_on(service, settings), settings)]
+    databases = _checked([_on(service, settings) for service in services], settings)
+    return [line for database in databases for line in _planned(database, settings)]
 
 
 def _planned(database: "Migrations", settings: Mapping[str, str]) -> Iterator[str]:
     from sqlalchemy import make_url
 
     with _named_failures(database.service, settings):
-        database.check_owner()
         address = make_url(database.url)
         where = f"the database {address.database} at {address.host or 'this machine'}"
         current = database.current()
@@ -174,7 +174,23 @@ def _of(service: str | None) -> list["Migrations"]:
     wanted = [service] if service else SERVICES
     chosen = announced()
     chosen.require(*(database_variable(name) for name in wanted if owner_variable(name) not in chosen.settings))
-    return [_on(name, chosen.settings) for name in wanted]
+    return _checked([_on(name, chosen.settings) for name in wanted], chosen.settings)
+
+
+def _checked(databases: Sequence["Migrations"], settings: Mapping[str, str]) -> list["Migrations"]:
+    """Return databases after a look at each, before any is changed: it must belong to its service, and to no other.
+
+    Raises:
+        CommandError: A database belongs to another service, or is set for two services.
+    """
+    places: dict[tuple[Any, ...], str] = {}
+    for each in databases:
+        with _named_failures(each.service, settings):
+            each.check_owner()
+            other = places.setdefault(each.place(), each.service)
+        if other != each.service:
+            raise CommandError(f"{other} and {each.service} have the same database: each service needs its own")
+    return list(databases)
 
 
 def _on(service: str, settings: Mapping[str, str]) -> "Migrations":
@@ -202,7 +218,7 @@ def _named_failures(service: str, settings: Mapping[str, str] | None = None) -> 
     except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:
         raise CommandError(f"{service}: {error}") from error
     except DBAPIError as error:
-        address = DatabaseAddress.of(environment()[variable], variable)
+        address = DatabaseAddress.of(given[variable], variable)
         said = address.said(error.orig or error)
         if isinstance(error, OperationalError):
             raise CommandError(f"can't use the database of {address}: {said}") from error

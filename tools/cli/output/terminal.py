@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,11 +32,21 @@ def logs_on_stderr() -> Iterator[None]:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        processors=[_without_said, *before["processors"]],
     )
     try:
         yield
     finally:
         structlog.configure(**before)
+
+
+def _without_said(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Drop the line about a database that can't be reached: the error that ends the command says the same."""
+    import structlog
+
+    if event.get("event") == "database_unreachable":
+        raise structlog.DropEvent
+    return event
 
 
 def print_progress(text: str) -> None:

@@ -30,7 +30,7 @@ def check_url(url: str) -> None:
         raise ValueError(f"must be a URL that begins with {', '.join(_SCHEMES)}")
     try:
         # Nothing is opened; options that do not exist are refused here.
-        ConnectionPool.from_url(url).make_connection()
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
         raise ValueError(
             "must be a URL such as redis://user:password@host:6379/0, with / in a password as %2F"
