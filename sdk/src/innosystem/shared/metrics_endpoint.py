@@ -6,11 +6,6 @@ from contextlib import asynccontextmanager
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
-import structlog
-from prometheus_client import start_http_server
-
-log = structlog.get_logger(__name__)
-
 
 class EndpointError(Exception):
     """Metrics cannot be served on the address; the message says why."""
@@ -29,6 +24,10 @@ async def metrics_endpoint(address: str) -> AsyncIterator[None]:
     if not address:
         yield
         return
+    # What services and runners depend on, and the SDK alone does not.
+    import structlog
+    from prometheus_client import start_http_server
+
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise EndpointError(f"can't serve metrics on {address}: an address is host:port")
@@ -38,7 +37,7 @@ async def metrics_endpoint(address: str) -> AsyncIterator[None]:
         raise EndpointError(f"can't serve metrics on {address}: {error.strerror or error}") from None
     except OverflowError:
         raise EndpointError(f"can't serve metrics on {address}: the port is out of range") from None
-    log.info("metrics", address=f"{host}:{server.server_port}")
+    structlog.get_logger(__name__).info("metrics", address=f"{host}:{server.server_port}")
     try:
         yield
     finally:
