@@ -19,23 +19,20 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/bin/python:
+$(INSTALLED): requirements.lock $(PROJECTS)
 	@test -n "$(PYTHON)" || { echo "Python >= 3.11 is needed and was not found on the PATH." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made: install Python's venv module" \
-		"(on Debian and Ubuntu the package python3-venv)." >&2; rm -rf $(VENV); exit 1; }
-
-$(INSTALLED): requirements.lock $(PROJECTS) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		-e sdk -e runner -e .
+	@scripts/setup.sh "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 $(STUBS): $(INSTALLED) $(PROTOS)
-	$(BIN)/python sdk/hatch_build.py
+	@echo "setup: generating stubs from $(words $(PROTOS)) contracts"
+	@$(BIN)/python sdk/hatch_build.py
 	@touch $@
 
 .PHONY: setup
 setup: $(INSTALLED) $(STUBS) ## Make the virtual environment .venv with all that is needed
+	@if [ -z "$(filter-out setup,$(or $(MAKECMDGOALS),setup))" ]; then echo "setup: done; next:" \
+		"$(BIN)/innosystem dev --new my_handlers.py, or make demo"; fi
 
 .PHONY: demo
 demo: setup ## Run the main job on real input: jobs over the standard library's sources, charged to three wallets
