@@ -11,6 +11,7 @@ import pytest
 
 from services import SERVICES
 from tests.conftest import migrations
+from tests.e2e.commands import children
 from tests.e2e.stack import Stack
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
@@ -58,3 +59,19 @@ def own_stack(tmp_path: Path, servers: Servers) -> Iterator[Stack]:
     made = Stack(tmp_path, urls, servers.redis.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The folder of a local stack, in which nothing runs afterwards."""
+    # Not in pytest's folder, as above.
+    around = Path(tempfile.mkdtemp(prefix="innosystem-e2e-"))
+    made = around / "data"
+    try:
+        yield made
+    finally:
+        for process in children(made):
+            process.kill()
+        EmbeddedPostgres(made).stop(mode="immediate")
+        EmbeddedRedis(made).stop()
+        shutil.rmtree(around)

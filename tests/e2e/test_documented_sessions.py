@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.commands import children, ended, started
 from tests.e2e.processes import PROJECT
-from tests.e2e.test_local_stack import children, ended, started
 from tests.support.documents import Block, Document, pages
 from tests.support.sessions import Step, steps
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis

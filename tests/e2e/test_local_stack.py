@@ -7,11 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
-import psutil
 import psycopg
 import pytest
 from dotenv import dotenv_values
@@ -19,37 +18,12 @@ from redis import Redis
 
 from services import SERVICES
 from tests.conftest import PostgresServer, migrations
+from tests.e2e.commands import FREE_PORTS, children, command, ended, started
 from tests.e2e.processes import PROJECT
 from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-FREE_PORTS = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"]
-SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
-
-
-def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Popen[str]:
-    """Start the `innosystem` command, in a process group of its own as a shell does."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tools.cli", *map(str, arguments)],
-        cwd=cwd,
-        env={**environment, "PYTHONPATH": str(PROJECT), **settings},
-        process_group=0,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def started(folder: Path, cwd: Path, *arguments: str, **settings: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    """Start a stack; return it and its addresses once it is up."""
-    stack = command("up", "--folder", folder, *FREE_PORTS, "--json", *arguments, cwd=cwd, **settings)
-    assert stack.stdout is not None
-    line = stack.stdout.readline()
-    assert line, stack.communicate(timeout=60)
-    return stack, json.loads(line)
 
 
 def ran(cwd: Path, settings: dict[str, str], *arguments: str) -> str:
@@ -70,33 +44,6 @@ def everything(folder: Path, cwd: Path, settings: dict[str, str]) -> tuple[list[
     ):
         keys = {key.decode() for key in redis.scan_iter()}
         return lists, keys, db.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()
-
-
-def ended(process: subprocess.Popen[str]) -> int:
-    """Wait for the end of a command; return its exit status."""
-    process.communicate(timeout=60)
-    return process.returncode
-
-
-def children(folder: Path) -> list[psutil.Process]:
-    """The services and runners of a stack: what was started by a `tools.local.die_with_parent` of it."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "environ"]):
-        in_stack = (process.info["environ"] or {}).get("REDIS_URL") == EmbeddedRedis(folder).url
-        if in_stack and "tools.local.die_with_parent" in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """The folder of a stack, in which nothing runs afterwards."""
-    made = tmp_path / "data"
-    yield made
-    for process in children(made):
-        process.kill()
-    EmbeddedPostgres(made).stop(mode="immediate")
-    EmbeddedRedis(made).stop()
 
 
 def test_each_process_of_the_stack_serves_metrics_and_a_command_reads_them_without_further_ado(

@@ -21,6 +21,7 @@ from tools.errors import CommandError
 
 CURRENCY: Final = "EUR"
 SOURCE_STATS: Final = "python.source-stats"
+ADA: Final = "01990000-0000-7000-8000-000000000201"
 _CREDIT_KEY: Final = "seed:first-credit"
 
 _JOB_TYPES: Final = (
@@ -47,7 +48,7 @@ class _CustomerSeed:
 
 _CUSTOMERS: Final = (
     _CustomerSeed(
-        customer_id="01990000-0000-7000-8000-000000000201",
+        customer_id=ADA,
         wallet_id="01990000-0000-7000-8000-000000000301",
         name="Ada Example",
         email="ada@example.com",
@@ -140,7 +141,7 @@ async def _refuse_other_customers(platform: Innosystem) -> None:
 
 
 async def _job_type(platform: Innosystem, wanted: JobType, created: list[str]) -> JobType:
-    found = await _if_any(platform.job_types.GetJobType(GetJobTypeRequest(name=wanted.name)), "JOB_TYPE_NOT_FOUND")
+    found = await if_any(platform.job_types.GetJobType(GetJobTypeRequest(name=wanted.name)), "JOB_TYPE_NOT_FOUND")
     if found:
         return found.job_type
     response = await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=wanted))
@@ -160,13 +161,13 @@ async def _customer(platform: Innosystem, wanted: _CustomerSeed, created: list[s
 
 async def _existing_customer(platform: Innosystem, customer_id: str) -> Customer | None:
     call = platform.customers.GetCustomer(GetCustomerRequest(customer_id=customer_id))
-    found = await _if_any(call, "CUSTOMER_NOT_FOUND")
+    found = await if_any(call, "CUSTOMER_NOT_FOUND")
     return found.customer if found else None
 
 
 async def _wallet(platform: Innosystem, wanted: _CustomerSeed, created: list[str]) -> Wallet:
     owner = WalletOwner(customer_id=wanted.customer_id, currency=CURRENCY)
-    found = await _if_any(platform.wallets.GetWallet(GetWalletRequest(owner=owner)), "WALLET_NOT_FOUND")
+    found = await if_any(platform.wallets.GetWallet(GetWalletRequest(owner=owner)), "WALLET_NOT_FOUND")
     if not found:
         await platform.wallets.CreateWallet(
             CreateWalletRequest(wallet_id=wanted.wallet_id, customer_id=wanted.customer_id, currency=CURRENCY)
@@ -188,7 +189,7 @@ async def _wallet(platform: Innosystem, wanted: _CustomerSeed, created: list[str
     return response.wallet
 
 
-async def _if_any(call: Awaitable[T], missing: str) -> T | None:
+async def if_any(call: Awaitable[T], missing: str) -> T | None:
     """Await a call, and return None if it fails because the resource does not exist.
 
     Args:

@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,12 @@ class Child:
         """The process ID; None before the start."""
         return self._process.pid if self._process else None
 
+    @property
+    def status(self) -> str:
+        """The exit status, with the name of the signal that it stands for; `None` while the process runs."""
+        status = self._process.returncode if self._process else None
+        return f"{status} ({signal.Signals(-status).name})" if status is not None and status < 0 else str(status)
+
     async def start(self) -> None:
         """Start the process."""
         self.bound_log()
@@ -87,6 +93,23 @@ class Child:
         except TimeoutError:
             raise StackError(f"{self.name} is not ready after {_READY_SECONDS_MAX:g} s{self.tail()}") from None
 
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield each line that the process has written since its start, until it has ended."""
+        with self._log.open("rb") as log:
+            log.seek(self._begin)
+            rest = b""
+            while True:
+                # In this order: what it wrote before its end is read once more.
+                ended = self._process is None or self._process.returncode is not None
+                *complete, rest = (rest + log.read()).split(b"\n")
+                for line in complete:
+                    yield line.decode(errors="replace")
+                if ended:
+                    break
+                await asyncio.sleep(_POLL_SECONDS)
+            if rest:
+                yield rest.decode(errors="replace")
+
     async def wait(self) -> None:
         """Wait until the process has ended."""
         if self._process is not None:
@@ -118,8 +141,7 @@ class Child:
 
     def ended(self) -> StackError:
         """Return the error for a process that has ended unexpectedly."""
-        status = self._process.returncode if self._process else None
-        return StackError(f"{self.name} ended with exit status {_status(status)}{self.tail()}")
+        return StackError(f"{self.name} ended with exit status {self.status}{self.tail()}")
 
     def tail(self) -> str:
         """Return the last errors in the log since the start, or its end if there are none, for messages."""
@@ -143,10 +165,3 @@ class Child:
             if (fields := parse(line)) is not None and fields["event"] == event:
                 return fields
         return None
-
-
-def _status(status: int | None) -> str:
-    """Return an exit status with the name of the signal that it stands for."""
-    if status is None or status >= 0:
-        return str(status)
-    return f"{status} ({signal.Signals(-status).name})"

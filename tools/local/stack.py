@@ -123,8 +123,6 @@ class Stack:
     async def _start(self) -> None:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
-        # Until this stack has started, nobody is to use the addresses of the one before.
-        self.settings_file.unlink(missing_ok=True)
         self._require_free_ports()
         for name, start, waits_for in (
             (
@@ -181,6 +179,8 @@ class Stack:
         except BlockingIOError:
             file.seek(0)
             raise StackError(f"a stack is running in {self._folder} (process {file.read().strip()})") from None
+        # Its presence says that the stack has started. Until then the one before must not be taken for this one.
+        self.settings_file.unlink(missing_ok=True)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

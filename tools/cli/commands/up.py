@@ -18,18 +18,18 @@ from tools.cli.programs import innosystem, typed
 from tools.cli.stack_context import stack_context
 from tools.demo.seed import HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
+from tools.local.running import FOLDER
 from tools.local.stack import HANDLERS, Stack
 from tools.local.steps import Steps
 from tools.local.stopping import until_stopped
 
-_FOLDER = Path(".innosystem")
 _NO_EXAMPLES = "No examples were created: these databases have other customers."
 _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 
 
 async def up(
     *,
-    folder: Annotated[Path, Parameter(help="Where data and logs are kept between starts.")] = _FOLDER,
+    folder: Annotated[Path, Parameter(help="Where data and logs are kept between starts.")] = FOLDER,
     customers_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["customers"],
     wallets_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["wallets"],
     jobs_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["jobs"],

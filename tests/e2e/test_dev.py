@@ -1,0 +1,201 @@
+"""`innosystem dev`, as an author of handlers uses it."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from tests.e2e.commands import children, command, ended
+from tests.support.until import until_sync
+from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+GREET = """
+from helper import GREETING
+from innosystem.runner import handler
+
+
+@handler("greet")
+def greet(input: dict) -> dict:
+    print(f"greeting {input['name']}")
+    return {"greeting": f"{GREETING}, {input['name']}!"}
+"""
+START_SECONDS = 90
+
+
+class Dev:
+    """A session of `innosystem dev` with what it has printed so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._printed: list[str] = []
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,)) for stream in (process.stdout, process.stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        with stream:
+            self._printed.extend(stream)
+
+    @property
+    def printed(self) -> str:
+        """Everything so far."""
+        return "".join(self._printed)
+
+    def shows(self, text: str, times: int = 1) -> None:
+        """Wait for a text."""
+        until_sync(
+            lambda: self.printed.count(text) >= times or self.process.poll() is not None,
+            START_SECONDS,
+            context=lambda: self.printed,
+        )
+        assert self.printed.count(text) >= times, self.printed
+
+    def stop(self) -> int:
+        """Press Ctrl-C; return the exit status."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(60)
+
+    def close(self) -> None:
+        """End it whatever it does."""
+        self.process.kill()
+        self.process.wait(60)
+        for reader in self._readers:
+            reader.join(60)
+
+
+@pytest.fixture
+def dev(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Dev]]:
+    """Start sessions of `innosystem dev`, which are ended after the test."""
+    started = []
+
+    def start(*arguments: str | Path, cwd: Path = tmp_path, **settings: str) -> Dev:
+        process = command("dev", *arguments, "--folder", folder, "--free-ports", cwd=cwd, **settings)
+        started.append(session := Dev(process))
+        return session
+
+    yield start
+    for session in started:
+        session.close()
+
+
+@pytest.fixture
+def submit(folder: Path, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Submit a job by `innosystem dev submit`; return the exit status and what was printed on both streams."""
+
+    def run(job_type: str, given: Any) -> tuple[int, str, str]:
+        process = command("dev", "submit", job_type, json.dumps(given), "--folder", folder, cwd=tmp_path)
+        printed, said = process.communicate(timeout=60)
+        return process.returncode, printed, said
+
+    return run
+
+
+Start = Callable[..., Dev]
+Submit = Callable[..., tuple[int, str, str]]
+
+
+def test_a_handler_is_run_and_charged_and_each_saved_change_counts(
+    dev: Start, submit: Submit, folder: Path, tmp_path: Path
+) -> None:
+    handlers, helper = tmp_path / "elsewhere" / "my_handlers.py", tmp_path / "elsewhere" / "helper.py"
+    handlers.parent.mkdir()
+    (cwd := tmp_path / "project").mkdir()
+    handlers.write_text(GREET)
+    helper.write_text("GREETING = 'Hello'\n")
+    # The settings of another platform must not lead there.
+    others = {"JOBS_DATABASE_URL": "postgresql://nowhere/jobs", "RUNNER_QUEUES": "others"}
+    session = dev(handlers, "--price", "0.05EUR", cwd=cwd, **others)
+    session.shows("dev submit greet")
+    assert submit("greet", {"name": "Ada"}) == (
+        0,
+        '{"greeting": "Hello, Ada!"}\n0.05 EUR charged to Ada, 99.95 EUR left\n',
+        "",
+    )
+    session.shows("greeting Ada")
+    session.shows("ms, 0.05 EUR charged")
+
+    helper.write_text("GREETING = 'Good evening'\n")
+    session.shows("is running:", times=2)
+    assert submit("greet", {"name": "Ada"})[1].startswith('{"greeting": "Good evening, Ada!"}\n0.05 EUR charged')
+
+    handlers.write_text(GREET + "\nimport missing_module\n")
+    session.shows("The runner could not start.")
+    session.shows(f'File "{handlers}", line {GREET.count(chr(10)) + 2}, in <module>')
+    session.shows("ModuleNotFoundError: No module named 'missing_module'")
+    waiting = command("dev", "submit", "greet", '{"name": "Bob"}', "--folder", folder, cwd=tmp_path)
+    assert waiting.stderr is not None
+    assert "No runner has taken the job yet" in waiting.stderr.readline()
+    handlers.write_text(GREET)
+    printed, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, printed.splitlines()[0]) == (0, '{"greeting": "Good evening, Bob!"}')
+
+    status, printed, said = submit("greet", {})
+    assert (status, printed) == (1, "")
+    assert said.startswith(
+        "innosystem: KeyError: 'name' (elsewhere/my_handlers.py:8, in greet)\nnothing charged to Ada"
+    )
+    session.shows(f'File "{handlers}", line 8, in greet')
+    session.shows("failed in")
+
+    assert session.stop() == 0
+    assert children(folder) == []
+    assert not EmbeddedPostgres(folder).running
+    assert not EmbeddedRedis(folder).running
+
+
+def test_a_stack_of_up_is_used_and_stays(dev: Start, submit: Submit, folder: Path, tmp_path: Path) -> None:
+    ports = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"]
+    up = command("up", "--folder", folder, *ports, "--json", cwd=tmp_path)
+    assert up.stdout is not None
+    assert up.stdout.readline()
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    (tmp_path / "pkg" / "helper.py").write_text("GREETING = 'Hello'\n")
+    (tmp_path / "pkg" / "work.py").write_text(GREET.replace("from helper", "from .helper"))
+    session = dev("pkg/work.py")
+    session.shows("dev submit greet")
+    assert f"Uses the stack that process {up.pid} runs" in session.printed
+    assert submit("greet", {"name": "Ada"})[:2] == (
+        0,
+        '{"greeting": "Hello, Ada!"}\n0.01 EUR charged to Ada, 99.99 EUR left\n',
+    )
+    assert session.stop() == 0
+    assert len(children(folder)) == 4
+
+    session = dev("pkg/work.py")
+    session.shows("is running:")
+    up.terminate()
+    assert ended(up) == 0
+    assert session.process.wait(60) == 1
+
+
+def test_a_job_that_no_stack_could_take_is_refused_with_advice(submit: Submit, folder: Path) -> None:
+    status, _, said = submit("greet", {})
+    assert status == 1
+    assert f"no stack is running in {folder}: start one in another terminal" in said
+
+
+def test_a_missing_file_is_shown_as_an_example_and_written_if_wanted(tmp_path: Path, folder: Path, dev: Start) -> None:
+    refused = command("dev", "my_handlers.py", cwd=tmp_path)
+    _, said = refused.communicate(timeout=60)
+    assert refused.returncode == 1
+    assert "there is no file my_handlers.py" in said
+    assert '@handler("greet")' in said
+    assert list(tmp_path.iterdir()) == []
+
+    session = dev("--new", "my_handlers.py")
+    session.shows("""dev submit greet '{"name": "Ada"}'""")
+    assert '@handler("greet")' in (tmp_path / "my_handlers.py").read_text()
+    assert session.stop() == 0

@@ -1,0 +1,1 @@
+"""Development of handlers on the local stack: `innosystem dev`."""
