@@ -20,6 +20,7 @@ from google.protobuf.duration_pb2 import Duration
 from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_pb2 import BillingStatus, JobStatus
+from innosystem.jobs.v1.runner_pb2 import RunnerState
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services import SERVICES
 from tests.e2e.processes import PROJECT
@@ -211,3 +212,33 @@ def test_keys_that_either_release_has_made_or_replaced_work_with_both(
             error = refusal(partial(owner_of, stack, key))
             assert error is not None
             assert error.reason == "BAD_CREDENTIALS"
+
+
+@pytest.mark.slow
+def test_a_runner_of_the_release_before_this_one_is_listed_when_it_takes_jobs(
+    code_before: str, stacks: tuple[Stack, Stack, Mapping[str, str]]
+) -> None:
+    stack, _, _ = stacks
+    start(stack, {"runner": code_before}, *SERVICES, "runner")
+    jobs_of(stack)
+
+    def listed() -> list[tuple[str, str]]:
+        found = stack.jobs.ListRunners(job_service_pb2.ListRunnersRequest(), timeout=10).runners
+        return [(RunnerState.Name(one.state), one.version) for one in found]
+
+    until_sync(lambda: listed() == [("RUNNER_STATE_ACTIVE", "")])
+    stats = stack.jobs.GetQueueStats(job_service_pb2.GetQueueStatsRequest(queues=["default"]), timeout=10)
+    assert {one.runners for one in stats.queues} == {1}
+
+
+@pytest.mark.slow
+def test_a_runner_of_this_release_works_and_ends_with_a_service_that_has_no_list_of_runners(
+    code_before: str, stacks: tuple[Stack, Stack, Mapping[str, str]]
+) -> None:
+    stack, _, _ = stacks
+    start(stack, dict.fromkeys(SERVICES, code_before), *SERVICES)
+    runner = stack.start_runner(HANDLERS)
+    for job_id in jobs_of(stack):
+        until_job_is(stack, job_id, "SUCCEEDED", "CHARGED")
+    assert runner.stop() == 0
+    assert not runner.lines("runner_broken")

@@ -15,11 +15,14 @@ def unserved(stats: "Iterable[QueueStats]") -> list[str]:
     Args:
         stats: The counts of queues, of all their priorities.
     """
+    counted = list(stats)
+    # Runners of the first release are seen only when they take jobs.
+    running = {one.queue for one in counted if one.running}
     waiting: Counter[str] = Counter()
     lacking: Counter[str] = Counter()
     handlers: dict[str, set[str]] = {}
-    for one in stats:
-        if not one.runners:
+    for one in counted:
+        if not one.runners and one.queue not in running:
             waiting[one.queue] += one.waiting
         elif one.unserved:
             lacking[one.queue] += one.unserved

@@ -13,7 +13,7 @@ _ANNOUNCED = {_STATES[state]: state for state in (RunnerState.STOPPING, RunnerSt
 
 
 def announcement(request: pb.ClaimJobsRequest) -> Announcement:
-    """Return what a runner says about itself in a call without job_ids, which satisfies the contract."""
+    """Return what a runner says about itself in a call that satisfies the contract."""
     info = request.info
     return Announcement(
         runner_id=UUID(request.runner_id),

@@ -181,10 +181,11 @@ class JobServicer(JobServiceServicer):
         return pb.ListRunnersResponse(runners=runners, next_page_token=token)
 
     async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
-        if not request.job_ids:
+        if not (request.job_ids and request.handlers):
+            # Without handlers it is a runner of the first release, which never describes itself.
             said = announcement(request)
             self._runners.announced(said)
-            if said.state is not RunnerState.ACTIVE:
+            if not request.job_ids and said.state is not RunnerState.ACTIVE:
                 # It takes no more jobs: those that wait for its handlers wait for another runner.
                 return pb.ClaimJobsResponse()
         lease = request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE

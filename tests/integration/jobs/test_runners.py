@@ -96,16 +96,27 @@ def locked(stored: Stored, statement: str, *parameters: object) -> Iterator[None
         connection.rollback()
 
 
-def claimed(world: JobsStack) -> str:
-    """Submit a job and claim it, as a runner that says more than is read."""
-    job = world.job()
+def claimed(world: JobsStack, *, handlers: bool = True) -> str:
+    """Submit a job and claim it, as a runner that says more than is read; return the runner."""
+    kind = world.job_type()
+    job = world.job(job_type=kind.name)
     request = pb.ClaimJobsRequest(
-        job_ids=[job.id], runner_id=str(uuid4()), lease_id=str(uuid4()), info=RunnerInfo(host="h"), handlers=["nothing"]
+        job_ids=[job.id],
+        runner_id=str(uuid4()),
+        lease_id=str(uuid4()),
+        info=RunnerInfo(state=RUNNER_STATE_STOPPED),
+        handlers=[kind.processing_logic_id] if handlers else [],
+        queues=["taking"],
     )
-    request.handlers[:] = []
     [one] = world.jobs.ClaimJobs(request).jobs
     assert one.job.id == job.id
     return request.runner_id
+
+
+def test_a_runner_of_the_first_release_is_listed_when_it_takes_jobs(world: JobsStack) -> None:
+    """Its claims have neither handlers nor queues, and it makes none without jobs."""
+    runner_id = claimed(world, handlers=False)
+    until_sync(lambda: runner_id in {one.id for one in listed(world, "queues:taking")})
 
 
 def test_a_claim_of_jobs_writes_nothing_about_its_runner(world: JobsStack, refused: Refused) -> None:

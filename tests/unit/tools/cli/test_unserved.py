@@ -18,6 +18,8 @@ def stats(queue: str = "a", **values: Any) -> QueueStats:
         ([stats()], []),
         ([stats(running=3)], []),
         ([stats(waiting=5, runners=1)], []),
+        # A runner that does not describe itself.
+        ([stats(waiting=5), stats(running=1)], []),
         (
             [stats(waiting=1)],
             ["1 job waits in a, and no runner takes from it: `innosystem run --queue a` starts one"],
