@@ -40,11 +40,13 @@ class Databases:
         self._urls = urls
 
     def rows(self, without: frozenset[str]) -> dict[str, list[Any]]:
-        """Every row of every table, without some columns."""
+        """Every row of every table, without some columns. Of runners it is stored when they were last seen."""
         found = {}
         for url in self._urls:
             with psycopg.connect(url) as connection:
-                tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+                tables = connection.execute(
+                    "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'runners'"
+                ).fetchall()
                 for [name] in tables:
                     read = sql.SQL("SELECT to_jsonb(t) - %s::text[] FROM {} t ORDER BY 1").format(sql.Identifier(name))
                     rows = connection.execute(read, [sorted(without)])
