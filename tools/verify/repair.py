@@ -1,5 +1,6 @@
 """Safe repairs: jobs are returned to the settler, and holds without a job are released."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 from uuid import UUID
@@ -49,6 +50,11 @@ class Proposals:
     def plan(self) -> list[str]:
         """Describe the repairs, a line each."""
         return [f"{one.subject} {one.id}: {one.description}: {_described(one.repair)}" for one in self.findings]
+
+    def summary(self) -> str:
+        """Describe the repairs in one line; empty if there are none."""
+        counts = Counter(f"{one.subject}: {_described(one.repair)}" for one in self.findings)
+        return "; ".join(f"{count:,} x {what}" for what, count in counts.items())
 
 
 def _described(repair: Repair | None) -> str:

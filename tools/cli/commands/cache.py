@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from tools.cli.options import Json
-from tools.cli.output import print_json, print_table
+from tools.cli.output import NOTHING, print_json, print_table
 from tools.errors import CommandError
 
 app = App(name="cache", help="Show the statistics of a service's caches.")
@@ -43,10 +43,14 @@ def stats(
         print_json(caches)
     elif caches:
         print_table(
-            [name.replace("_", " ") for name in _COLUMNS], [[str(one[name]) for name in _COLUMNS] for one in caches]
+            [name.replace("_", " ") for name in _COLUMNS], [[_shown(one[name]) for name in _COLUMNS] for one in caches]
         )
     else:
         print("This process has no caches.")
+
+
+def _shown(value: object) -> str:
+    return NOTHING if value is None else str(value)
 
 
 def _read(address: str) -> str:

@@ -53,15 +53,16 @@ async def verify(
     if repair and not (yes or dry_run) and not sys.stdin.isatty():
         raise CommandError("nothing was done: give --yes to repair, or --dry-run to see the plan")
     with logs_on_stderr():
-        report = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
+        report, repairable = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
     if as_json:
         print_json(report.to_json())
     else:
-        _print(report)
+        _print(report, repairable)
     return 0 if report.ok else 1
 
 
-async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> "VerifyReport":
+async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool) -> tuple["VerifyReport", str]:
+    """Return the report, and what --repair would do in one line."""
     from services.kit.data.errors import SchemaBehind
     from services.kit.settings import DatabaseSettings, load
     from tools.verify.repair import Proposals, Repairer
@@ -77,18 +78,19 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
     books = open_books(customers, wallets, jobs, limits)
     try:
         async with books as opened, _releasing() as release:
-            if not repair:
-                return await verify_books(opened.books, limits=limits)
-            if yes and not dry_run:
-                return await verify_books(opened.books, limits=limits, repairing=Repairer(opened.repairs, release))
+            if repair and yes and not dry_run:
+                repairer = Repairer(opened.repairs, release)
+                return await verify_books(opened.books, limits=limits, repairing=repairer), ""
             proposals = Proposals()
             report = await verify_books(opened.books, limits=limits, repairing=proposals)
+            if not repair:
+                return report, proposals.summary()
             if not proposals.findings or not confirmed(proposals.plan(), yes=False, dry_run=dry_run):
-                return report
+                return report, ""
             # The state may have changed while the user was deciding: only repairs that were agreed to are made.
             agreed = [one.repair for one in proposals.findings if one.repair is not None]
             repairing = Repairer(opened.repairs, release, set(agreed))
-            return await verify_books(opened.books, limits=limits, repairing=repairing)
+            return await verify_books(opened.books, limits=limits, repairing=repairing), ""
     except SchemaBehind as error:
         raise CommandError("a database is behind this release: run `innosystem migrate up`") from error
 
@@ -131,7 +133,7 @@ async def _releasing() -> AsyncIterator["ReleaseHold"]:
         yield release
 
 
-def _print(report: "VerifyReport") -> None:
+def _print(report: "VerifyReport", repairable: str) -> None:
     from tools.verify.findings import KNOWN_EXCEPTIONS
 
     print_table(("checked and found", ""), [(name, f"{value:,}") for name, value in report.figures().items()])
@@ -150,5 +152,9 @@ def _print(report: "VerifyReport") -> None:
     unpaid = sum(report.counts[kind] for kind in KNOWN_EXCEPTIONS)
     if unpaid:
         print(f"\nAttention: {unpaid:,} finished jobs are not paid (declined or blocked).")
+    if repairable:
+        print(f"\ninnosystem verify --repair would make these repairs, after a confirmation: {repairable}.")
+    elif not report.ok and not report.repairs:
+        print("\nNone of this has a safe repair. docs/verify.md explains what each finding means.")
     verdict = "ok: all books fit together" if report.ok else "NOT OK"
     print(f"\n{verdict} ({report.seconds:.1f} s, {report.suspects:,} suspects read again)")

@@ -125,6 +125,10 @@ def test_damage_is_named_repaired_and_charged_by_the_settler(
     assert "NOT OK" in done.stdout
     assert f"job {uncharged}" in done.stdout
     assert f"hold {orphan}" in done.stdout
+    assert (
+        "innosystem verify --repair would make these repairs, after a confirmation: "
+        "1 x job: CHARGE_DUE again: the settler charges it; 1 x hold: released.\n"
+    ) in done.stdout
 
     repaired = verify("--repair", "--yes")
     assert repaired.returncode == 1
