@@ -29,7 +29,7 @@ _COMMANDS = (
     ("bench.app:app", "bench", "Measure the platform beside bare SQL and other task queues.", _LOCAL),
     ("seed:seed_command", "seed", "Create example job types and customers.", _LOCAL),
     ("status.command:status", "status", "Show what runs, what waits, who serves and what is wrong.", _OPERATE),
-    ("submit.command:submit", "submit", "Submit jobs from a JSON Lines file.", _OPERATE),
+    ("submit.command:submit", "submit", "Submit one job, or many from a JSON Lines file.", _OPERATE),
     ("jobs.app:app", "jobs", "List, show, watch, cancel, retry or write off jobs.", _OPERATE),
     ("queue:app", "queue", "Show waiting and running jobs; pause or resume queues.", _OPERATE),
     ("runners:app", "runners", "List or show runners: who takes jobs from which queues.", _OPERATE),

@@ -23,11 +23,12 @@ async def find_job_type(client: "Innosystem", name: str) -> "JobType":
     """
     from innosystem.jobs.v1.job_type_service_pb2 import GetJobTypeRequest
 
-    request = GetJobTypeRequest(id=name) if _is_uuid(name) else GetJobTypeRequest(name=name)
+    request = GetJobTypeRequest(id=name) if is_uuid(name) else GetJobTypeRequest(name=name)
     return (await client.job_types.GetJobType(request)).job_type
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID."""
     from uuid import UUID
 
     try:

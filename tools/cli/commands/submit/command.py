@@ -4,74 +4,107 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
+from tools.cli.commands.submit.job_options import NONE, JobOptions
 from tools.cli.connect import platform
-from tools.cli.options import Json, PriorityName
-from tools.cli.output import console, print_json, print_pairs, printable
+from tools.cli.options import PriorityName
+from tools.cli.output import TABLE, Output, console, print_document, print_pairs, printable
+from tools.cli.times import Duration
+from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from tools.cli.commands.submit.job_lines import Defaults
     from tools.cli.commands.submit.submission import SubmissionReport
 
 _ERRORS_SHOWN = 20
 
 
 async def submit(
-    file: Annotated[str, Parameter(name="FILE", allow_leading_hyphen=True)],
+    file: Annotated[str, Parameter(name="FILE", allow_leading_hyphen=True, show_default=False)] = "",
     /,
     *,
-    customer_id: Annotated[str, Parameter(show_default=False)] = "",
     job_type: Annotated[str, Parameter(show_default=False)] = "",
+    customer_id: Annotated[str, Parameter(show_default=False)] = "",
     priority: PriorityName | None = None,
+    options: JobOptions = NONE,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    timeout: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None,
-    as_json: Json = False,
+    timeout: Duration = None,
+    output: Output = TABLE,
 ) -> int:
-    """Submit jobs from a JSON Lines file, or from standard input.
+    """Submit one job by options, or many from a JSON Lines file or standard input.
 
-    Each line is one job: {"job_type": "python.source-stats", "customer_id": "...", "priority": "HIGH", "input": ...}.
+    innosystem submit --job-type greet --customer-id ID --input '{"name": "Ada"}' --wait
+
+    Each line of a file is one job: {"job_type": "greet", "customer_id": "...", "priority": "HIGH", "input": ...}.
     It may have a "job_id", "labels", "max_cost_cents", "run_at" and "expires_at". A malformed line does not stop the
     others. The exit status is 1 if a line was refused or, with --wait, a job did not succeed.
 
-    The same line is the same job, which is never run or charged twice: after an interruption or the correction of
-    refused lines, repeat the command. With another --idempotency-key the same lines are different jobs.
+    The same line, and the same options of one job, are the same job, which is never run or charged twice: after an
+    interruption or the correction of refused lines, repeat the command. With another --idempotency-key they are
+    different jobs.
 
     Args:
         file: The file, or - for standard input.
-        customer_id: The customer of jobs whose line names none.
-        job_type: The type of jobs whose line names none.
-        priority: The priority of jobs whose line names none; by default that of their type.
-        idempotency_key: Lines are submitted once under each key; use the date, say, to submit a file every day.
-        wait: Wait until all jobs have ended.
-        timeout: How many seconds to wait at most.
+        job_type: The name of the job's type; for a file, of jobs whose line names none.
+        customer_id: The UUID of the customer who pays; for a file, of jobs whose line names none.
+        priority: The priority; by default that of the type. For a file, of jobs whose line names none.
+        idempotency_key: Jobs are submitted once under each key; use the date, say, to submit a file every day.
+        wait: Wait until all jobs have ended; print the output and the charge of one job.
+        timeout: How long to wait at most: 30s or 5m, for example.
     """
-    from tools.cli.commands.submit.job_lines import Defaults, batches
+    from tools.cli.commands.submit.job_lines import Defaults
+
+    if timeout is not None and not wait:
+        raise CommandError("--timeout limits --wait: give both")
+    named = Defaults(customer_id, job_type, priority or "")
+    if file:
+        if options != NONE:
+            raise CommandError("a file has all of a job in its line: leave out the options of one job, such as --input")
+        return await _submit_file(file, named, idempotency_key, wait=wait, timeout=timeout, output=output)
+    if not job_type or not customer_id:
+        raise CommandError("name a file of jobs (- is standard input), or one job by --job-type and --customer-id")
+    from tools.cli.commands.submit.one_job import submit_one
+
+    async with platform() as client:
+        return await submit_one(client, named, options, idempotency_key, wait=wait, timeout=timeout, output=output)
+
+
+async def _submit_file(
+    file: str, defaults: "Defaults", idempotency_key: str, *, wait: bool, timeout: timedelta | None, output: Output
+) -> int:
+    from tools.cli.commands.submit.job_lines import batches
     from tools.cli.commands.submit.submission import SubmissionReport, send, wait_until_final
 
+    if output.format == "csv":
+        raise CommandError(
+            "-o csv is for lists: use -o json, or -o name for the IDs of the jobs. Nothing was submitted"
+        )
     report = SubmissionReport()
     with _opened(file) as lines, _progress() as status:
-        source = batches(lines, Defaults(customer_id, job_type, priority or ""), idempotency_key)
+        source = batches(lines, defaults, idempotency_key)
         try:
             async with platform() as client:
                 await send(client, source, report, lambda: status.update(_line(report)))
                 if wait:
-                    async with asyncio.timeout(timeout):
+                    async with asyncio.timeout(timeout.total_seconds() if timeout else None):
                         await wait_until_final(client, report, lambda: status.update(_ended(report)))
         except TimeoutError:
             sys.stderr.write(f"{_ended(report)}: --timeout has passed. The other jobs continue.\n")
         except BaseException:
             # Also after Ctrl-C: submitted jobs stay submitted, so the user needs the report.
             status.stop()
-            _print(report, waited=wait, as_json=as_json)
+            _print(report, output, waited=wait)
             sys.stderr.write("Not finished. Repeat the command to continue: no line is submitted twice.\n")
             raise
-    _print(report, waited=wait, as_json=as_json)
+    _print(report, output, waited=wait)
     return 1 if report.refused or (wait and report.ended["SUCCEEDED"] != len(report.jobs)) else 0
 
 
@@ -104,10 +137,10 @@ def _ended(report: "SubmissionReport") -> str:
     return f"{report.ended.total()} of {len(report.jobs)} jobs have ended"
 
 
-def _print(report: "SubmissionReport", *, waited: bool, as_json: bool) -> None:
+def _print(report: "SubmissionReport", output: Output, *, waited: bool) -> None:
     refused = sorted(report.refused, key=lambda one: one.line)
     failed = sorted(report.failed, key=lambda one: one.line)
-    if as_json:
+    if not output.for_people and output.format != "name":
         found: dict[str, Any] = {
             "accepted": len(report.accepted),
             "replayed": len(report.replayed),
@@ -117,10 +150,14 @@ def _print(report: "SubmissionReport", *, waited: bool, as_json: bool) -> None:
         }
         if waited:
             found |= {"ended": dict(report.ended), "failed": [vars(each) for each in failed]}
-        print_json(found)
+        print_document(found, output)
         return
     _print_errors([_described(one.line, one.reason, one.message, one.job_id) for one in refused], "were refused")
     _print_errors([_described(one.line, one.status, one.message, one.job_id) for one in failed], "did not succeed")
+    if output.format == "name":
+        for job_id in report.jobs.values():
+            print(job_id)
+        return
     counts = {"accepted": str(len(report.accepted)), "replayed": str(len(report.replayed))}
     counts |= {"refused": ", ".join(f"{n} {reason}" for reason, n in report.reasons.most_common()) or "0"}
     counts |= {status.lower(): str(number) for status, number in report.ended.items()}

@@ -1,0 +1,169 @@
+"""`innosystem submit` without a file: one job, by options."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.cli.commands.job_types.names import find_job_type, is_uuid
+from tools.cli.commands.submit.job_lines import Defaults, MalformedLine, parse_line
+from tools.cli.commands.submit.job_options import JobOptions
+from tools.cli.commands.submit.line_ids import LineIds
+from tools.cli.ids import CUSTOMER, whole_id
+from tools.cli.output import Columns, Output, cell, field, print_document, print_one
+from tools.errors import CommandError
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_pb2 import Job
+    from innosystem.jobs.v1.job_service_pb2 import CreateJobRequest
+
+_COLUMNS = Columns((field("id"), field("status"), field("billing_status"), field("cost_cents"), field("output_json")))
+
+
+async def submit_one(
+    client: "Innosystem",
+    named: Defaults,
+    options: JobOptions,
+    key: str,
+    *,
+    wait: bool,
+    timeout: timedelta | None,
+    output: Output,
+) -> int:
+    """Submit one job, and print its ID, or with `wait` its result.
+
+    Args:
+        client: The platform.
+        named: Its type, by name or UUID, its customer, by UUID or the start of one, and its priority.
+        options: The rest of it.
+        key: The idempotency key.
+        wait: Whether to wait until it has ended and is settled.
+        timeout: How long to wait at most; None for no limit.
+        output: The format.
+
+    Returns:
+        The exit status: 1 if the job did not succeed, or has not ended in time.
+    """
+    from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
+
+    request = await _request(client, named, options, key)
+    response = await client.jobs.CreateJob(request)
+    created = response.job
+    if response.replayed:
+        sys.stderr.write(
+            "This job was submitted before, and is not run again; another --idempotency-key makes another job.\n"
+        )
+    if not wait:
+        if output.for_people:
+            print(created.id)
+        else:
+            print_one(created, _COLUMNS, output)
+        return 0
+    try:
+        async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            await _until_settled(client, created.id)
+    except TimeoutError:
+        sys.stderr.write("--timeout has passed. ")
+        _print_unfinished(created.id)
+        return 1
+    except asyncio.CancelledError:
+        _print_unfinished(created.id)
+        raise
+    return _print_result((await client.jobs.GetJob(GetJobRequest(job_id=created.id))).job, output)
+
+
+def _print_unfinished(job_id: str) -> None:
+    sys.stderr.write(f"The job continues; `innosystem jobs watch {job_id}` follows it.\n")
+
+
+async def _request(client: "Innosystem", named: Defaults, options: JobOptions, key: str) -> "CreateJobRequest":
+    customer_id = await whole_id(client, CUSTOMER, named.customer_id)
+    name, max_cost_cents = named.job_type, None
+    if options.max_cost is not None or is_uuid(name):
+        job_type = await find_job_type(client, name)
+        name = job_type.name
+        if options.max_cost is not None:
+            if options.max_cost.currency != job_type.currency:
+                raise CommandError(
+                    f"--max-cost is in {options.max_cost.currency}, and {name} is priced in {job_type.currency}"
+                )
+            max_cost_cents = options.max_cost.cents
+    try:
+        line = line_of(options, max_cost_cents).encode()
+        return parse_line(line, Defaults(customer_id, name, named.priority), LineIds(key))
+    except MalformedLine as error:
+        raise CommandError(str(error)) from None
+
+
+def line_of(options: JobOptions, max_cost_cents: int | None) -> str:
+    """Return the line of a file that describes the same job. The same options make the same line.
+
+    Raises:
+        CommandError: The input is not JSON, or a label has no value.
+        OSError: The file with the input can't be read.
+    """
+    members = {
+        "input": _input_json(options),
+        "labels": json.dumps(dict(sorted(map(_label, options.label)))) if options.label else "",
+        "max_cost_cents": "" if max_cost_cents is None else str(max_cost_cents),
+        "run_at": _time(options.run_at),
+        "expires_at": _time(options.expires_at),
+        "job_id": json.dumps(options.job_id) if options.job_id else "",
+    }
+    return "{" + ", ".join(f'"{name}": {text}' for name, text in members.items() if text) + "}"
+
+
+def _input_json(options: JobOptions) -> str:
+    if options.input and options.input_file:
+        raise CommandError("give the input once: --input or --input-file")
+    text, option = options.input, "--input"
+    if options.input_file:
+        option = "--input-file"
+        from_stdin = options.input_file == "-"
+        text = sys.stdin.read() if from_stdin else Path(options.input_file).read_text(encoding="utf-8")
+    elif not text:
+        return ""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        example = """--input '{"name": "Ada"}'"""
+        raise CommandError(f"{option} is not JSON ({error}); {example} is, for example") from None
+    # A line has no line breaks, and JSON has them only between its tokens.
+    return " ".join(text.splitlines()).strip()
+
+
+async def _until_settled(client: "Innosystem", job_id: str) -> None:
+    from innosystem.client import watch_job
+
+    async for _ in watch_job(client.jobs, job_id):
+        pass
+
+
+def _print_result(job: "Job", output: Output) -> int:
+    from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED
+
+    if output.format in ("csv", "name") or not print_document(job, output):
+        pairs = {
+            "job": job.id,
+            "status": cell(job, "status"),
+            "charged": cell(job, "cost_cents") if job.HasField("cost_cents") else "nothing",
+            "billing": cell(job, "billing_status"),
+            "error": f"{job.error.type}: {job.error.message}" if job.HasField("error") else "-",
+            "output": job.output_json or "-",
+        }
+        print_one(job, _COLUMNS, output, pairs=pairs)
+    return 0 if job.status == JOB_STATUS_SUCCEEDED else 1
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise CommandError(f"--label {text!r} has no value: --label team=blue, for example")
+    return key, value
+
+
+def _time(moment: datetime | None) -> str:
+    return f'"{moment.astimezone(UTC).isoformat().replace("+00:00", "Z")}"' if moment else ""
