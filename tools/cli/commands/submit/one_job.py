@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,7 @@ def line_of(options: JobOptions, max_cost_cents: int | None) -> str:
     """
     members = {
         "input": _input_json(options),
-        "labels": json.dumps(dict(sorted(map(_label, options.label)))) if options.label else "",
+        "labels": json.dumps(_labels(options.label)) if options.label else "",
         "max_cost_cents": "" if max_cost_cents is None else str(max_cost_cents),
         "run_at": _time(options.run_at),
         "expires_at": _time(options.expires_at),
@@ -158,11 +159,17 @@ def _print_result(job: "Job", output: Output) -> int:
     return 0 if job.status == JOB_STATUS_SUCCEEDED else 1
 
 
-def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise CommandError(f"--label {text!r} has no value: --label team=blue, for example")
-    return key, value
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    """Return labels in the order of their keys, so that the order of the options does not matter."""
+    labels: dict[str, str] = {}
+    for text in sorted(texts):
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise CommandError(f"--label {text!r} has no value: --label team=blue, for example")
+        if key in labels:
+            raise CommandError(f"--label {key} is given twice")
+        labels[key] = value
+    return labels
 
 
 def _time(moment: datetime | None) -> str:
