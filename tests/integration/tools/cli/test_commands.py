@@ -344,7 +344,7 @@ def test_an_interrupted_wait_prints_what_was_submitted_and_how_to_continue(
 
 
 def test_waiting_has_a_limit(innosystem: Run, jsonl: Jsonl, unserved: str) -> None:
-    arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "0.5")
+    arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "500ms")
     done = innosystem("submit", jsonl(['{"input": 1}']), *arguments)
     assert done.returncode == 1
     assert done.stderr == "0 of 1 jobs have ended: --timeout has passed. The other jobs continue.\n"
