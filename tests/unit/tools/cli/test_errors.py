@@ -191,7 +191,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_command_describes_itself_at_length(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["submit", "--help"]) == 0
-    assert "Each line is one job" in capsys.readouterr().out
+    assert "Each line of a file is one job" in capsys.readouterr().out
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
