@@ -9,7 +9,7 @@ import pytest
 from innosystem.client.contract import policy_of, services
 from innosystem.options.v1 import options_pb2
 from tests.support.documents import ROOT
-from tools.cli.__main__ import _app
+from tools.cli.__main__ import command_line
 
 PEOPLE = {options_pb2.CALLER_OPERATOR, options_pb2.CALLER_CLIENT}
 # Functions of the SDK that make the calls.
@@ -58,7 +58,7 @@ def test_the_command_of_an_rpc_exists(name: str) -> None:
     if command == "-":
         return
     [typed] = re.findall(r"^`innosystem ([a-z -]+)", command)
-    app = _app(None)
+    app = command_line()
     for word in typed.split():
         if word.startswith("-"):
             break
