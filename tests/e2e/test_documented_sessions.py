@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from tests.e2e.commands import children, ended, started
 from tests.e2e.processes import PROJECT
@@ -33,9 +34,10 @@ class Session:
     Args:
         folder: The working directory.
         addresses: The addresses of the stack's services, which take the place of the default ones.
+        redis: The settings of its Redis, for runners.
     """
 
-    def __init__(self, folder: Path, addresses: dict[str, str]) -> None:
+    def __init__(self, folder: Path, addresses: dict[str, str], redis: dict[str, str]) -> None:
         self._folder = folder
         self._addresses = addresses
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
@@ -46,6 +48,7 @@ class Session:
             "HOME": str(folder),
             "PYTHONPATH": str(PROJECT),
             "COLUMNS": "120",
+            **redis,
         }
         for service, address in addresses.items():
             self._environment[f"{service.upper()}_ADDRESS"] = address
@@ -98,7 +101,9 @@ def session(tmp_path: Path) -> Iterator[Session]:
     folder.mkdir()
     try:
         stack, addresses = started(stack_folder, tmp_path)
-        session = Session(folder, addresses)
+        settings = dotenv_values(stack_folder / "stack.env")
+        redis = {name: value for name, value in settings.items() if name.startswith("REDIS_") and value is not None}
+        session = Session(folder, addresses, redis)
         yield session
         session.close()
         stack.send_signal(signal.SIGINT)
