@@ -37,11 +37,12 @@ def here(input):
 async def test_a_runner_whose_slots_are_held_by_handlers_that_do_not_stop_starts_anew(
     world: RunnerStack, tmp_path: Path, slots: int
 ) -> None:
-    limits = {"RUNNER_STOP_SECONDS": "0.2", "RUNNER_CONCURRENCY": str(slots), "RUNNER_DRAIN_SECONDS": "1"}
+    # All of them are stuck within the drain.
+    limits = {"RUNNER_STOP_SECONDS": "0.2", "RUNNER_CONCURRENCY": str(slots), "RUNNER_DRAIN_SECONDS": "25"}
     stuck = [await world.submit("sleeps", timeout_seconds=0.2) for _ in range(slots)]
     async with running_program(world, tmp_path, HANDLERS, **limits) as running:
         await until(lambda: all(job.done for job in stuck))
-        await until(lambda: running.starts() == 2)
+        await until(lambda: running.starts() >= 2)
         other = await world.submit("here")
         await until(lambda: other.done)
         running.process.terminate()
@@ -49,8 +50,9 @@ async def test_a_runner_whose_slots_are_held_by_handlers_that_do_not_stop_starts
 
     assert {job.error.type for job in stuck} == {"TIMEOUT"}
     assert other.output == str(tmp_path)
-    [restart] = [line for line in running.lines if line["event"] == "runner_restarts"]
-    assert restart["level"] == "error"
+    # More than one if some were taken only after the first.
+    restarts = [line for line in running.lines if line["event"] == "runner_restarts"]
+    assert {line["level"] for line in restarts} == {"error"}
     stacks = [line["stack"] for line in running.lines if line["event"] == "handler_stuck"]
     assert all(stack.startswith(f'  File "{tmp_path}/handlers_of_a_test.py"') for stack in stacks), stacks
 
