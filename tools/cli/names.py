@@ -1,13 +1,11 @@
 """The names of job types and customers, for tables whose messages have only IDs."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
-    from innosystem.jobs.v1.job_pb2 import Job
 
 # A filter has at most 100 comparisons and 4,096 characters.
 _IDS_OF_FILTER: Final = 80
@@ -16,25 +14,26 @@ _BATCH: Final = 1000
 
 @dataclass(frozen=True)
 class Names:
-    """The names of what jobs refer to, by ID.
+    """The names of what messages refer to, by ID.
 
     Attributes:
         job_types: The names of job types.
-        customers: The names of customers; none if the customers service can't be reached.
+        customers: The names of customers.
     """
 
     job_types: Mapping[str, str]
     customers: Mapping[str, str]
 
+    def job_type(self, job_type_id: str) -> str:
+        """Return the name of a job type, or its ID if it has none here."""
+        return self.job_types.get(job_type_id, job_type_id)
 
-async def names_of(client: "Innosystem", jobs: "Iterable[Job]") -> Names:
-    """Return the names of the types and the customers of jobs, by one call for each."""
-    jobs = list(jobs)
-    job_types, customers = await asyncio.gather(
-        job_type_names(client, {job.job_type_id for job in jobs}),
-        customer_names(client, {job.customer_id for job in jobs}),
-    )
-    return Names(job_types, customers)
+    def customer(self, customer_id: str) -> str:
+        """Return the name of a customer, or its ID if it has none here."""
+        return self.customers.get(customer_id, customer_id)
+
+
+NO_NAMES: Final = Names({}, {})
 
 
 async def job_type_names(client: "Innosystem", ids: Iterable[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from tools.cli.output.cells import cell
+from tools.cli.output.documents import to_json
 
 GAP: Final = 2
 """The spaces between two columns."""
@@ -47,10 +48,12 @@ class Columns:
     Attributes:
         columns: The columns, from left to right.
         name: The field that other commands take for the message, which `-o name` prints.
+        document: Return what programs get for a message; by default the message itself.
     """
 
     columns: tuple[Column, ...]
     name: str = "id"
+    document: Callable[[Any], Any] = to_json
 
     def of_table(self) -> tuple[Column, ...]:
         """Return the columns without those for `-o wide`."""

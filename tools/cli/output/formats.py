@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
@@ -42,12 +42,22 @@ class Output:
         """Whether the output is a table or text."""
         return self.format in ("table", "wide")
 
+    def as_lines(self) -> "Output":
+        """Return the format for documents that are printed one after another: JSON Lines instead of JSON.
+
+        Raises:
+            CommandError: The format has no such form.
+        """
+        if self.format == "yaml":
+            raise CommandError("-o yaml is for one document, and changes are many: use -o jsonl")
+        return replace(self, chosen="jsonl", as_json=False) if self.format == "json" else self
+
 
 TABLE: Final = Output()
 """The default of the options."""
 
 
-def print_list(messages: Sequence[Any], columns: Columns, output: Output, *, nothing: str) -> None:
+def print_list(messages: Sequence[Any], columns: Columns, output: Output, *, nothing: str, titles: bool = True) -> None:
     """Print messages of one kind.
 
     Args:
@@ -55,23 +65,24 @@ def print_list(messages: Sequence[Any], columns: Columns, output: Output, *, not
         columns: Their columns. JSON and YAML have all fields instead.
         output: The format.
         nothing: The text for people if the list is empty.
+        titles: Whether a table, or `-o csv`, starts with the titles of its columns.
     """
     if output.for_people:
         if not messages:
             print(nothing)
             return
         wide = output.format == "wide"
-        print_columns(messages, columns.columns if wide else columns.of_table(), fit=not wide)
+        print_columns(messages, columns.columns if wide else columns.of_table(), fit=not wide, titles=titles)
     elif output.format == "jsonl":
         for message in messages:
-            print_json_line(message)
+            print_json_line(columns.document(message))
     elif output.format == "csv":
-        _print_csv(messages, columns)
+        _print_csv(messages, columns, titles=titles)
     elif output.format == "name":
         for message in messages:
             print(getattr(message, columns.name))
     else:
-        _print_document(list(messages), output)
+        _print_document(list(map(columns.document, messages)), output)
     if note := getattr(messages, "note", ""):
         sys.stdout.flush()
         sys.stderr.write(f"{note}\n")
@@ -82,7 +93,7 @@ def print_one(message: Any, columns: Columns, output: Output, *, pairs: Mapping[
 
     Args:
         message: The message.
-        columns: The columns of its kind, for `-o csv` and `-o name`.
+        columns: The columns of its kind.
         output: The format.
         pairs: The names and values for people; by default those of all fields.
     """
@@ -91,7 +102,7 @@ def print_one(message: Any, columns: Columns, output: Output, *, pairs: Mapping[
     elif output.format in ("csv", "name"):
         print_list([message], columns, output, nothing="")
     else:
-        _print_document(message, output)
+        _print_document(columns.document(message), output)
 
 
 def print_document(value: Any, output: Output) -> bool:
@@ -117,11 +128,13 @@ def print_document(value: Any, output: Output) -> bool:
 
 def _print_document(value: Any, output: Output) -> None:
     {"json": print_json, "jsonl": print_json_line, "yaml": print_yaml}[output.format](value)
+    sys.stdout.flush()
 
 
-def _print_csv(messages: Sequence[Any], columns: Columns) -> None:
+def _print_csv(messages: Sequence[Any], columns: Columns, *, titles: bool) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(column.title_for(None) for column in columns.columns)
+    if titles:
+        writer.writerow(column.title_for(None) for column in columns.columns)
     writer.writerows([column.show(message, None) for column in columns.columns] for message in messages)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import Message
 
@@ -13,11 +13,14 @@ from tools.cli.output.documents import print_json
 from tools.cli.output.terminal import console
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 
-def print_columns(messages: Sequence[Any], columns: Sequence[Column], *, fit: bool) -> None:
+_LINES_OF_TITLES: Final = 2
+
+
+def print_columns(messages: Sequence[Any], columns: Sequence[Column], *, fit: bool, titles: bool = True) -> None:
     """Print a table, a line per message.
 
     Args:
@@ -25,38 +28,43 @@ def print_columns(messages: Sequence[Any], columns: Sequence[Column], *, fit: bo
         columns: The columns.
         fit: Whether to leave out and cut columns so that lines fit into the terminal, with times relative to now. A
             pipe always has all of them, and absolute times.
+        titles: Whether to print the titles.
     """
     on = console()
-    for line in table_lines(messages, columns, on, fit=fit and sys.stdout.isatty()):
+    lines = table_lines(messages, columns, on.width if fit and sys.stdout.isatty() else None)
+    for line in lines if titles else lines[_LINES_OF_TITLES:]:
         on.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def table_lines(messages: Sequence[Any], columns: Sequence[Column], on: "Console", *, fit: bool) -> "list[Text]":
-    """Return the lines of a table: titles, a rule, and a line per message; `fit` as in `print_columns`."""
+def table_lines(messages: Sequence[Any], columns: Sequence[Column], fit: int | None) -> "list[Text]":
+    """Return the lines of a table: titles, a rule, and a line per message.
+
+    Args:
+        messages: The messages.
+        columns: The columns.
+        fit: The width of the terminal that they have to fit into, with times relative to now; None for any width.
+    """
     from rich.cells import cell_len
     from rich.text import Text
 
-    now = datetime.now(UTC) if fit else None
+    now = None if fit is None else datetime.now(UTC)
     rows = [[_one_line(column.show(message, now)) for column in columns] for message in messages]
-    widths = [
-        max(map(cell_len, [column.title_for(now), *texts]))
-        for column, texts in zip(columns, zip(*rows, strict=True), strict=True)
-    ]
-    if fit:
+    if fit is not None:
         # A column that is empty in every row says nothing.
-        empty = [column.priority > 0 and all(row[at] == NOTHING for row in rows) for at, column in enumerate(columns)]
-        some = [at for at in range(len(columns)) if not empty[at]]
-        found = fitted([columns[at] for at in some], [widths[at] for at in some], on.width)
-        widths = [0] * len(columns)
-        for at, width in zip(some, found, strict=True):
-            widths[at] = width
-    kept = [(column, width, at) for at, (column, width) in enumerate(zip(columns, widths, strict=True)) if width]
-    lines = [_line([(Text(column.title_for(now), "bold"), width, column.right) for column, width, _ in kept])]
-    lines.append(Text("─" * (sum(width for _, width, _ in kept) + GAP * (len(kept) - 1))))
-    for row in rows:
-        cells = [(Text(row[at], STYLES.get(row[at], "")), width, column.right) for column, width, at in kept]
-        lines.append(_line(cells))
-    return lines
+        some = [at for at, one in enumerate(columns) if not (one.priority and all(row[at] == NOTHING for row in rows))]
+        columns, rows = [columns[at] for at in some], [[row[at] for at in some] for row in rows]
+    titles = [column.title_for(now) for column in columns]
+    widths = [max(map(cell_len, texts)) for texts in zip(titles, *rows, strict=True)]
+    if fit is not None:
+        widths = fitted(columns, widths, fit)
+    kept = [at for at, width in enumerate(widths) if width]
+
+    def line(texts: Sequence[str], styles: Mapping[str, str], style: str = "") -> Text:
+        cells = [(Text(texts[at], styles.get(texts[at], style)), widths[at], columns[at].right) for at in kept]
+        return _line(cells)
+
+    rule = Text("─" * (sum(widths) + GAP * (len(kept) - 1)))
+    return [line(titles, {}, "bold"), rule, *(line(row, STYLES) for row in rows)]
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -75,6 +83,11 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Print names and values, one pair per line, without values that are not set."""
+    console().print(pairs_grid(pairs))
+
+
+def pairs_grid(pairs: Mapping[str, str]) -> "Table":
+    """Return names and values, one pair per line, without values that are not set."""
     from rich.table import Table
     from rich.text import Text
 
@@ -84,7 +97,7 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
     for name, value in pairs.items():
         if value != NOTHING:
             table.add_row(name, Text(printable(value), STYLES.get(value, "")))
-    console().print(table)
+    return table
 
 
 def pairs_of(message: Message) -> dict[str, str]:

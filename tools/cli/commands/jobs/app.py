@@ -6,20 +6,19 @@ from cyclopts import App, Parameter
 
 from tools.cli.commands.jobs.columns import job_columns
 from tools.cli.commands.jobs.control import cancel, retry, watch, write_off
+from tools.cli.commands.jobs.show import show
 from tools.cli.connect import platform
-from tools.cli.ids import JOB, whole_id
-from tools.cli.listing import collect
-from tools.cli.names import names_of
+from tools.cli.follow import INTERVAL, Interval, Watch, follow_list
+from tools.cli.listing import Found, collect
 from tools.cli.options import Filter, Limit, OrderBy
-from tools.cli.output import TABLE, Output, print_list, print_one
+from tools.cli.output import TABLE, Columns, Output, print_list
 
 app = App(name="jobs", help="List, show, watch, cancel, retry or write off jobs.")
+app.command(show)
 app.command(cancel)
 app.command(retry)
 app.command(watch)
 app.command(write_off)
-
-ID = Annotated[str, Parameter(name="ID", help="The job's UUID, or its unique start.")]
 
 
 @app.command(name="list")
@@ -29,6 +28,8 @@ async def list_jobs(
     order_by: OrderBy = "",
     limit: Limit = 50,
     full: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    follow: Watch = False,
+    interval: Interval = INTERVAL,
     output: Output = TABLE,
 ) -> None:
     """List jobs, the newest first.
@@ -39,19 +40,16 @@ async def list_jobs(
     from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JOB_VIEW_FULL
     from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
 
-    request = ListJobsRequest(filter=filter, order_by=order_by, view=JOB_VIEW_FULL if full else JOB_VIEW_BASIC)
+    view = JOB_VIEW_FULL if full else JOB_VIEW_BASIC
+    nothing = "No jobs found."
     async with platform() as client:
-        found = await collect(client.jobs.ListJobs, request, "jobs", limit, count=not full)
-        columns = job_columns(await names_of(client, found), full=full)
-    print_list(found, columns, output, nothing="No jobs found.")
 
+        async def read() -> tuple[Found, Columns]:
+            request = ListJobsRequest(filter=filter, order_by=order_by, view=view)
+            found = await collect(client.jobs.ListJobs, request, "jobs", limit, count=not (full or follow))
+            return found, await job_columns(client, found, output, full=full)
 
-@app.command
-async def show(job_id: ID, /, *, output: Output = TABLE) -> None:
-    """Show one job with its input and output."""
-    from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
-
-    async with platform() as client:
-        response = await client.jobs.GetJob(GetJobRequest(job_id=await whole_id(client, JOB, job_id)))
-        columns = job_columns(await names_of(client, [response.job]), full=True)
-    print_one(response.job, columns, output)
+        if follow:
+            await follow_list(read, output, interval=interval, nothing=nothing, version=lambda job: (job.id, job.etag))
+        else:
+            print_list(*(await read()), output, nothing=nothing)

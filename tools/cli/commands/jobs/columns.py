@@ -1,16 +1,36 @@
 """The columns of jobs, the same in every command that prints jobs."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tools.cli.names import Names
-from tools.cli.output import NOTHING, Column, Columns, age, cell, field, since
+from tools.cli.names import NO_NAMES, Names, customer_names, job_type_names
+from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, since, to_json
 
 if TYPE_CHECKING:
+    from innosystem.client import Innosystem
     from innosystem.jobs.v1.job_pb2 import Job
 
 
-def job_columns(names: Names, *, full: bool = False) -> Columns:
+async def job_columns(client: "Innosystem", jobs: "Sequence[Job]", output: Output, *, full: bool = False) -> Columns:
+    """Return the columns of jobs, with the names of their types and customers, each by one call.
+
+    Args:
+        client: The platform.
+        jobs: The jobs.
+        output: The format: names that it does not have are not asked for.
+        full: Whether to have the inputs and outputs as well.
+    """
+    names = NO_NAMES
+    if jobs and output.format != "name":
+        job_types = await job_type_names(client, {job.job_type_id for job in jobs})
+        has_customers = output.for_people or output.format == "csv"
+        customers = await customer_names(client, {job.customer_id for job in jobs}) if has_customers else {}
+        names = Names(job_types, customers)
+    return columns_of(names, full=full)
+
+
+def columns_of(names: Names, *, full: bool = False) -> Columns:
     """Return the columns of jobs.
 
     Args:
@@ -19,7 +39,7 @@ def job_columns(names: Names, *, full: bool = False) -> Columns:
     """
     columns = [
         field("id"),
-        Column("type", lambda job, now: names.job_types.get(job.job_type_id, job.job_type_id), priority=1, cut=10),
+        Column("type", lambda job, now: names.job_type(job.job_type_id), priority=1, cut=10),
         field("status"),
         field("billing_status", "billing", priority=5),
         Column("try", lambda job, now: f"{job.attempt}/{job.max_attempts}", priority=4),
@@ -29,17 +49,21 @@ def job_columns(names: Names, *, full: bool = False) -> Columns:
         Column("cost", lambda job, now: cost(job), priority=9, right=True),
         field("queue", priority=10),
         field("priority", wide=True),
-        Column("customer", lambda job, now: names.customers.get(job.customer_id, job.customer_id), priority=6),
+        Column("customer", lambda job, now: names.customer(job.customer_id), priority=6),
         field("customer_id", wide=True),
         field("labels", wide=True),
-        Column("error", lambda job, now: error(job), priority=3, cut=12),
+        Column("error", lambda job, now: error_of(job), priority=3, cut=12),
     ]
     if full:
         columns += [field("input_json", "input"), field("output_json", "output")]
-    return Columns(tuple(columns))
+
+    def document(job: "Job") -> dict[str, Any]:
+        return {**to_json(job), "job_type": names.job_types.get(job.job_type_id, "")}
+
+    return Columns(tuple(columns), document=document)
 
 
-def error(job: "Job") -> str:
+def error_of(job: "Job") -> str:
     """Return the type and the message of a job's error."""
     if not job.HasField("error"):
         return NOTHING

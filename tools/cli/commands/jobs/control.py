@@ -1,16 +1,19 @@
 """`innosystem jobs cancel`, `retry`, `write-off` and `watch`."""
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
+from tools.cli.commands.jobs.columns import job_columns
 from tools.cli.commands.jobs.selection import CANCEL, RETRY, JobChange, JobSelection, find
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
+from tools.cli.ids import JOB, whole_id, whole_ids
 from tools.cli.money import WHOLE
-from tools.cli.options import Filter, Json
-from tools.cli.output import cell, print_json, print_message, print_messages
+from tools.cli.options import Filter
+from tools.cli.output import TABLE, Output, cell, print_document, print_list, print_one
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -19,10 +22,9 @@ if TYPE_CHECKING:
     Changed = BatchCancelJobsResponse | BatchRetryJobsResponse
 
 _BATCH = 1000
-_COLUMNS = ("id", "status", "billing_status", "attempt", "queue", "created_at")
 _WATCHED = ("status", "billing_status", "attempt", "started_at", "completed_at", "error")
 
-Ids = Annotated[str, Parameter(name="ID", help="UUIDs of jobs.")]
+Ids = Annotated[str, Parameter(name="ID", help="The jobs' UUIDs, or the starts of them.")]
 Everything = Annotated[
     bool,
     Parameter(name="--all", negative="", show_default=False, help="All jobs of all customers that can be changed."),
@@ -48,7 +50,7 @@ async def cancel(
     limit: AtMost = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> int:
     """Cancel jobs, named by their IDs, by a filter or by --all; exit with 1 if one could not be cancelled.
 
@@ -63,7 +65,7 @@ async def cancel(
         return await client.jobs.BatchCancelJobs(BatchCancelJobsRequest(**jobs, reason=reason))
 
     selected = JobSelection(ids, filter, everything=everything, limit=limit)
-    return await _change(selected, CANCEL, send, yes=yes, dry_run=dry_run, as_json=as_json)
+    return await _change(selected, CANCEL, send, yes=yes, dry_run=dry_run, output=output)
 
 
 async def retry(
@@ -73,7 +75,7 @@ async def retry(
     limit: AtMost = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> int:
     """Run FAILED and CANCELLED jobs again, named by IDs, a filter or --all; exit with 1 if one could not be retried.
 
@@ -85,31 +87,32 @@ async def retry(
         return await client.jobs.BatchRetryJobs(BatchRetryJobsRequest(**jobs))
 
     selected = JobSelection(ids, filter, everything=everything, limit=limit)
-    return await _change(selected, RETRY, send, yes=yes, dry_run=dry_run, as_json=as_json)
+    return await _change(selected, RETRY, send, yes=yes, dry_run=dry_run, output=output)
 
 
 async def write_off(
-    job_id: Annotated[str, Parameter(name="ID")],
+    job_id: Annotated[str, Parameter(name="ID", help="The job's UUID, or the start of it.")],
     /,
     *,
     reason: Annotated[str, Parameter()],
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> None:
     """Write off the charge of a job whose customer can't pay: the loss is booked as ours, and the job is CHARGED.
 
-    A write-off can't be undone, so nothing is changed without your confirmation.
+    The charge must be DECLINED or CHARGE_BLOCKED. A write-off can't be undone, so nothing is changed without your
+    confirmation.
 
     Args:
-        job_id: The UUID of a job whose charge is DECLINED or CHARGE_BLOCKED.
         reason: The reason, for the wallet's statement.
     """
     from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest, WriteOffJobRequest
 
     async with platform() as client:
-        job = (await client.jobs.GetJob(GetJobRequest(job_id=job_id, view=JOB_VIEW_BASIC))).job
+        whole = await whole_id(client, JOB, job_id)
+        job = (await client.jobs.GetJob(GetJobRequest(job_id=whole, view=JOB_VIEW_BASIC))).job
         if not confirmed(
             [
                 f"The charge of job {job.id} is written off: {cell(job, 'cost_cents')} of customer {job.customer_id}, "
@@ -120,47 +123,48 @@ async def write_off(
             dry_run=dry_run,
         ):
             return
-        response = await client.jobs.WriteOffJob(WriteOffJobRequest(job_id=job_id, reason=reason))
-    print_message(response.job, as_json=as_json)
+        response = await client.jobs.WriteOffJob(WriteOffJobRequest(job_id=whole, reason=reason))
+        columns = await job_columns(client, [response.job], output)
+    if output.for_people:
+        print_list([response.job], columns, output, nothing="")
+    else:
+        print_one(response.job, columns, output)
 
 
-async def watch(job_id: Annotated[str, Parameter(name="ID")], /, *, as_json: Json = False) -> None:
-    """Show a job and each of its changes, until it is final and settled.
-
-    Args:
-        job_id: The job's UUID.
-    """
+async def watch(
+    job_id: Annotated[str, Parameter(name="ID", help="The job's UUID, or the start of it.")],
+    /,
+    *,
+    output: Output = TABLE,
+) -> None:
+    """Show a job and each of its changes, a line each, until it is final and settled."""
     from innosystem.client import watch_job
-    from tools.cli.output import to_json
 
+    lines = output.as_lines()
     async with platform() as client:
-        async for job in watch_job(client.jobs, job_id):
-            if as_json:
-                import json
-
-                print(json.dumps(to_json(job), ensure_ascii=False), flush=True)
-            else:
+        async for job in watch_job(client.jobs, await whole_id(client, JOB, job_id)):
+            if not print_document(job, lines):
                 shown = ((name, cell(job, name)) for name in _WATCHED)
                 print("  ".join(f"{name} {value}" for name, value in shown if value != "-"), flush=True)
 
 
 async def _change(
-    selected: JobSelection, change: JobChange, send: Send, *, yes: bool, dry_run: bool, as_json: bool
+    selected: JobSelection, change: JobChange, send: Send, *, yes: bool, dry_run: bool, output: Output
 ) -> int:
     results: list[JobResult] = []
     async with platform() as client:
         if selected.ids:
             # Jobs named one by one need no count and no confirmation.
             if not dry_run or confirmed([f"{len(selected.ids):,} jobs are {change.done}."], yes=True, dry_run=True):
-                results = await _change_named(client, selected.ids, send)
+                results = await _change_named(client, await whole_ids(client, JOB, selected.ids), send)
         else:
             found = await find(client, selected, change)
             if found.jobs and confirmed(found.plan(change), yes=yes, dry_run=dry_run):
                 # No more than in the plan: jobs that were submitted meanwhile come after those.
                 results = await _change_found(client, selected, send, selected.limit if found.more else found.jobs)
-    if dry_run:
-        return 0
-    return _print(results, as_json=as_json)
+        if dry_run:
+            return 0
+        return await _print(client, results, output)
 
 
 async def _change_named(client: "Innosystem", ids: Sequence[str], send: Send) -> "list[JobResult]":
@@ -189,15 +193,17 @@ async def _change_found(
     return results
 
 
-def _print(results: Sequence["JobResult"], *, as_json: bool) -> int:
+async def _print(client: "Innosystem", results: Sequence["JobResult"], output: Output) -> int:
     from innosystem.client import error_from_status
 
     changed = [result.job for result in results if result.HasField("job")]
     refused = [error_from_status(result.error) for result in results if result.HasField("error")]
-    if as_json:
-        print_json({"jobs": changed, "errors": [f"{error.reason}: {error.message}" for error in refused]})
+    errors = [f"{error.reason}: {error.message}" for error in refused]
+    columns = await job_columns(client, changed, output)
+    if output.format in ("json", "yaml"):
+        print_document({"jobs": list(map(columns.document, changed)), "errors": errors}, output)
     else:
-        print_messages(changed, _COLUMNS, as_json=False, nothing="No jobs were changed.")
-        for error in refused:
-            print(f"{error.reason}: {error.message}")
+        print_list(changed, columns, output, nothing="No jobs were changed.")
+        sys.stdout.flush()
+        sys.stderr.write("".join(f"{error}\n" for error in errors))
     return 1 if refused else 0
