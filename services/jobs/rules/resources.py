@@ -30,6 +30,7 @@ JOB_TYPES = Resource(
         IntegerField("standard_cost_cents", sortable=True),
         StringField("currency"),
         BooleanField("enabled"),
+        BooleanField("paused"),
         StringField("queue"),
         CREATED_AT,
         TimestampField("updated_at", sortable=True),

@@ -31,8 +31,10 @@ from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
 from services.kit.data.engine.database import Database
 from services.kit.query.filter import parse_filter
+from services.kit.query.listing import Listing
 from services.kit.query.order import parse_order_by
-from services.kit.query.page import ListQuery, Page
+from services.kit.query.page import ListQuery, Page, PageTokens
+from services.kit.query.resource import Resource
 from services.kit.settings import DatabaseSettings
 from services.wallets.rules.books import START
 from services.wallets.rules.entities import HoldState, Owner
@@ -224,6 +226,12 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     return waiting
 
 
+def by_start_of_id(resource: Resource) -> ListQuery:
+    """The query by which a command finds the ID that starts like this."""
+    listing = Listing(resource, PageTokens(bytes(16)))
+    return listing.query(filter='id = "01990000-0*"', order_by="id", page_size=6)
+
+
 async def list_jobs(recorded: Recorded, work: JobsWork) -> Page[Job]:
     """List jobs in all ways; return the first page."""
     jobs = work.jobs
@@ -233,6 +241,7 @@ async def list_jobs(recorded: Recorded, work: JobsWork) -> Page[Job]:
     customer = JOBS.by_name["customer_id"]
     mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
     await recorded.call("list of a customer", lambda: jobs.list_page(mine))
+    await recorded.call("start of an ID", lambda: jobs.list_page(by_start_of_id(JOBS)))
     for name, text in SEARCHES.items():
         query = ListQuery(JOBS.default_ordering, parse_filter(text, JOBS))
         await recorded.call(name, partial(jobs.list_page, query))
@@ -275,6 +284,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "list": {"ix_jobs_created_at"},
         "list on": {"ix_jobs_created_at"},
         "list of a customer": {"ix_jobs_customer_id"},
+        "start of an ID": {"pk_jobs"},
         "dead letters": {"ix_jobs_dead"},
         **{name: {"ix_jobs_created_at", "pk_jobs"} for name in ("a label", "an error", "a type", "what was dear")},
         "ended since": {"ix_jobs_completed_at"},
@@ -371,6 +381,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     work = wallets_work(recorded.transactions)
     page = await recorded.call("list", lambda: work.wallets.list_page(ListQuery(WALLETS.default_ordering)))
     wallet = page.items[0]
+    await recorded.call("start of an ID", lambda: work.wallets.list_page(by_start_of_id(WALLETS)))
+    await recorded.call("start of a hold's ID", lambda: work.holds.list_page(by_start_of_id(HOLDS)))
     await recorded.call("get", lambda: work.wallets.get(wallet.id))
     await recorded.call("get by owner", lambda: work.wallets.get_by_owner(Owner(wallet.customer_id, "EUR")))
     mine = ListQuery(TRANSACTIONS.default_ordering, WALLET_ID.is_(wallet.id))
@@ -405,6 +417,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     named = {owner, "pk_wallets", "pk_holds", "pk_wallet_transactions", "uq_wallet_transactions_charged_job"}
     meant = AUDIT | {
         "list": {"ix_wallets_created_at"},
+        "start of an ID": {"pk_wallets"},
+        "start of a hold's ID": {"pk_holds", "pk_wallets"},
         "get": {"pk_wallets"},
         "get by owner": {owner},
         "statement": {"uq_wallet_transactions_wallet_id_sequence"},
@@ -432,6 +446,7 @@ async def test_the_customers_service_reads_by_index(record: Callable[[str, str],
     page = await recorded.call("list", lambda: customers.list_page(ListQuery(CUSTOMERS.default_ordering)))
     customer = page.items[0]
     assert customer.created_at > NOW
+    await recorded.call("start of an ID", lambda: customers.list_page(by_start_of_id(CUSTOMERS)))
     await recorded.call("get", lambda: customers.get(customer.id))
     await recorded.call("by key", lambda: customers.get_by_api_key_hash(b"\0\0\0\1", NOW))
     api_keys = SqlApiKeyRepository(recorded.transactions)
@@ -445,6 +460,7 @@ async def test_the_customers_service_reads_by_index(record: Callable[[str, str],
     used = recorded.indexes()
     assert used == AUDIT | {
         "list": {"ix_customers_created_at"},
+        "start of an ID": {"pk_customers"},
         "get": {"pk_customers"},
         "by key": {"uq_api_keys_hash", "pk_customers"},
         "keys": {"ix_api_keys_customer_id"},

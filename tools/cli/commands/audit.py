@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from services import Service
 from tools.cli.databases import check_databases
-from tools.cli.options import Filter, Json, Limit, OrderBy
-from tools.cli.output import NOTHING, logs_on_stderr, print_json, print_table
+from tools.cli.listing import Found
+from tools.cli.options import Filter, Limit, OrderBy
+from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, logs_on_stderr, print_list, shown_time
 from tools.errors import CommandError
 from tools.local.target import announced
 
@@ -18,13 +20,18 @@ if TYPE_CHECKING:
 
 app = App(name="audit", help="Show who changed customers, money, jobs and job types.")
 
-_TITLES = ("created at", "action", "entity", "actor", "method", "request id", "changes")
 _ALWAYS_CHANGED = frozenset({"updated_at", "version"})
 
 
 @app.command(name="list")
 async def list_audit(
-    service: Service, /, *, filter: Filter = "", order_by: OrderBy = "", limit: Limit = 50, as_json: Json = False
+    service: Service,
+    /,
+    *,
+    filter: Filter = "",
+    order_by: OrderBy = "",
+    limit: Limit = 50,
+    output: Output = TABLE,
 ) -> None:
     """List changes, the newest first.
 
@@ -36,13 +43,30 @@ async def list_audit(
     """
     with logs_on_stderr():
         entries, total = await _read(service, filter, order_by, limit)
-    if as_json:
-        print_json([_json(entry) for entry in entries])
-    elif entries:
-        print_table(_TITLES, [_row(entry) for entry in entries])
-        print(f"\n{len(entries)} of {total}")
-    else:
-        print("No changes found.")
+    found = Found(entries)
+    if len(entries) < total:
+        found.note = f"{len(entries):,} of {total:,} shown; --limit {2 * limit} for more"
+    print_list(found, _columns(), output, nothing="No changes found.")
+
+
+def _columns() -> Columns:
+    return Columns(
+        (
+            Column("age", _age, absolute_title="created at"),
+            Column("action", lambda entry, now: entry.action.value),
+            Column("entity", lambda entry, now: entry.entity_type, priority=1),
+            Column("id", lambda entry, now: str(entry.entity_id)),
+            Column("method", lambda entry, now: entry.method.rpartition(".")[2] or NOTHING, priority=3),
+            Column("request", lambda entry, now: entry.request_id or NOTHING, priority=5),
+            Column("actor", lambda entry, now: entry.actor or NOTHING, priority=4),
+            Column("changes", lambda entry, now: _changes(entry), priority=2, cut=14),
+        ),
+        document=_json,
+    )
+
+
+def _age(entry: "AuditEntry", now: datetime | None) -> str:
+    return shown_time(entry.created_at, now).removesuffix(" ago")
 
 
 async def _read(service: Service, filter: str, order_by: str, limit: int) -> tuple[list["AuditEntry"], int]:
@@ -91,22 +115,10 @@ def _json(entry: "AuditEntry") -> dict[str, Any]:
     }
 
 
-def _row(entry: "AuditEntry") -> list[str]:
-    return [
-        f"{entry.created_at:%Y-%m-%d %H:%M:%SZ}",
-        entry.action.value,
-        f"{entry.entity_type} {entry.entity_id}",
-        entry.actor or NOTHING,
-        entry.method.rpartition(".")[2] or NOTHING,
-        entry.request_id or NOTHING,
-        _changes(entry),
-    ]
-
-
 def _changes(entry: "AuditEntry") -> str:
     if entry.before is None or entry.after is None:
         return NOTHING
-    return "\n".join(
+    return "; ".join(
         f"{name}: {json.dumps(before, ensure_ascii=False)} -> {json.dumps(after, ensure_ascii=False)}"
         for name, (before, after) in entry.changes().items()
         if name not in _ALWAYS_CHANGED

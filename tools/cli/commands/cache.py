@@ -1,13 +1,13 @@
 """`innosystem cache`."""
 
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tools.cli.options import Json
-from tools.cli.output import NOTHING, print_json, print_table
+from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list
 from tools.errors import CommandError
 
 app = App(name="cache", help="Show the statistics of a service's caches.")
@@ -15,15 +15,16 @@ app = App(name="cache", help="Show the statistics of a service's caches.")
 _SECONDS_MAX = 10
 _PREFIX = "innosystem_cache_"
 _COLUMNS = (
-    "cache",
-    "hits",
-    "misses",
-    "hit_ratio",
-    "loads",
-    "load_failures",
-    "mean_load_ms",
-    "entries",
-    "invalidations",
+    ("cache", 0),
+    ("hits", 1),
+    ("misses", 1),
+    ("hit_ratio", 2),
+    ("loads", 4),
+    ("load_failures", 3),
+    ("mean_load_ms", 4),
+    ("entries", 2),
+    ("evictions", 5),
+    ("invalidations", 5),
 )
 
 
@@ -31,7 +32,7 @@ _COLUMNS = (
 def stats(
     *,
     metrics: Annotated[str, Parameter(name="--metrics", env_var="JOBS_METRICS_ADDRESS")] = "localhost:9464",
-    as_json: Json = False,
+    output: Output = TABLE,
 ) -> None:
     """Show the contents and the hit rates of the caches of one process.
 
@@ -39,18 +40,20 @@ def stats(
         metrics: The address of its metrics, JOBS_METRICS_LISTEN_ADDRESS.
     """
     caches = [_statistics(name, values) for name, values in sorted(_samples(_read(metrics)).items())]
-    if as_json:
-        print_json(caches)
-    elif caches:
-        print_table(
-            [name.replace("_", " ") for name in _COLUMNS], [[_shown(one[name]) for name in _COLUMNS] for one in caches]
-        )
-    else:
-        print("This process has no caches.")
+    print_list(caches, _columns(), output, nothing="This process has no caches.")
 
 
-def _shown(value: object) -> str:
-    return NOTHING if value is None else str(value)
+def _columns() -> Columns:
+    def shown(name: str) -> Callable[[dict[str, Any], datetime | None], str]:
+        return lambda cache, now: NOTHING if cache[name] is None else str(cache[name])
+
+    return Columns(
+        tuple(
+            Column(name.replace("_", " "), shown(name), priority=priority, right=name != "cache")
+            for name, priority in _COLUMNS
+        ),
+        name="cache",
+    )
 
 
 def _read(address: str) -> str:

@@ -1,32 +1,38 @@
 """`innosystem queue`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
 from tools.cli.connect import platform
-from tools.cli.options import Json
-from tools.cli.output import print_messages
+from tools.cli.follow import INTERVAL, Interval, Watch, follow_list
+from tools.cli.listing import Found
+from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, field, print_document, print_list
 from tools.cli.unserved import unserved
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_service_pb2 import QueueStats
 
-_COLUMNS = (
-    "queue",
-    "priority",
-    "waiting",
-    "dispatched",
-    "running",
-    "runners",
-    "unserved",
-    "oldest_age",
-    "submitted_per_second",
-    "completed_per_second",
-    "paused",
+_COLUMNS: Final = Columns(
+    (
+        field("queue", cut=12),
+        field("priority"),
+        field("waiting", right=True),
+        field("running", right=True),
+        Column("unserved", lambda one, now: str(one.unserved or NOTHING), priority=1, right=True),
+        Column("paused", lambda one, now: "paused" if one.paused else NOTHING, priority=1),
+        field("runners", priority=2, right=True),
+        field("oldest_age", "oldest", priority=2, right=True),
+        field("submitted_per_second", "in/s", priority=3, right=True),
+        field("completed_per_second", "out/s", priority=3, right=True),
+        field("dispatched", priority=4, right=True),
+    ),
+    name="queue",
 )
+_PAUSED_SHOWN: Final = 20
 
 
 app = App(name="queue", help="Show waiting and running jobs; pause or resume queues.")
@@ -34,7 +40,7 @@ Name = Annotated[str, Parameter(name="QUEUE")]
 
 
 @app.default
-async def show(*names: str, as_json: Json = False) -> None:
+async def show(*names: str, follow: Watch = False, interval: Interval = INTERVAL, output: Output = TABLE) -> None:
     """Show the waiting and running jobs, per queue and priority.
 
     Args:
@@ -42,12 +48,37 @@ async def show(*names: str, as_json: Json = False) -> None:
     """
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
 
+    nothing = "No jobs wait or run."
     async with platform() as client:
-        stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
-    print_messages(stats.queues, _COLUMNS, as_json=as_json, nothing="No jobs wait or run.")
-    if not as_json:
-        for line in unserved(stats.queues):
-            print(line)
+
+        async def read() -> tuple[Found, Columns]:
+            stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
+            found = Found(stats.queues)
+            if output.for_people:
+                found.note = "\n".join([*unserved(stats.queues), *(await _paused_types(client))])
+            return found, _COLUMNS
+
+        if follow:
+            await follow_list(read, output, interval=interval, nothing=nothing, version=_version)
+        else:
+            print_list(*(await read()), output, nothing=nothing)
+
+
+def _version(one: "QueueStats") -> tuple[tuple[str, int], tuple[int, int, int, int, bool]]:
+    # Not the age and the rates, which change all the time.
+    return (one.queue, one.priority), (one.waiting, one.running, one.runners, one.unserved, one.paused)
+
+
+async def _paused_types(client: "Innosystem") -> list[str]:
+    """Describe the paused job types: their jobs wait as well, in queues that are not paused."""
+    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
+
+    response = await client.job_types.ListJobTypes(ListJobTypesRequest(filter="paused = true", page_size=_PAUSED_SHOWN))
+    if not response.job_types:
+        return []
+    types = [f"{one.name} (queue {one.queue})" for one in response.job_types]
+    more = ", and more" if response.next_page_token else ""
+    return [f"Paused job types: {', '.join(types)}{more}. `innosystem job-types resume NAME` ends a pause."]
 
 
 @app.command
@@ -56,6 +87,7 @@ async def pause(
     /,
     *,
     unused: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    output: Output = TABLE,
 ) -> None:
     """Withhold the waiting jobs of a queue from the runners. Running jobs continue.
 
@@ -71,23 +103,11 @@ async def pause(
                 f"no job and no job type uses the queue {name!r}: is it misspelt? Nothing was paused; use --unused"
             )
         await client.jobs.PauseQueue(PauseQueueRequest(queue=name))
-    print(f"{name} is paused.")
-
-
-async def _is_used(client: "Innosystem", name: str) -> bool:
-    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
-    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
-
-    of_queue = ListJobTypesRequest(filter=f"queue = {json.dumps(name)}", page_size=1)
-    if (await client.job_types.ListJobTypes(of_queue)).job_types:
-        return True
-    # A job stays in the queue that its type had at its submission.
-    stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
-    return any(one.waiting or one.running for one in stats.queues)
+    _print_paused(name, output, paused=True)
 
 
 @app.command
-async def resume(name: Name, /) -> None:
+async def resume(name: Name, /, *, output: Output = TABLE) -> None:
     """Dispatch the waiting jobs of a queue to runners again.
 
     Args:
@@ -96,5 +116,25 @@ async def resume(name: Name, /) -> None:
     from innosystem.jobs.v1.job_service_pb2 import ResumeQueueRequest
 
     async with platform() as client:
+        if not await _is_used(client, name):
+            raise CommandError(f"no job and no job type uses the queue {name!r}, and it is not paused: is it misspelt?")
         await client.jobs.ResumeQueue(ResumeQueueRequest(queue=name))
-    print(f"{name} is not paused.")
+    _print_paused(name, output, paused=False)
+
+
+async def _is_used(client: "Innosystem", name: str) -> bool:
+    """Return whether jobs wait or run in a queue, a job type names it, or it is paused."""
+    from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
+    from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
+
+    of_queue = ListJobTypesRequest(filter=f"queue = {json.dumps(name)}", page_size=1)
+    if (await client.job_types.ListJobTypes(of_queue)).job_types:
+        return True
+    # A job stays in the queue that its type had at its submission.
+    stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
+    return any(one.waiting or one.running or one.paused for one in stats.queues)
+
+
+def _print_paused(name: str, output: Output, *, paused: bool) -> None:
+    if not print_document({"queue": name, "paused": paused}, output):
+        print(f"{name} is {'' if paused else 'not '}paused.")

@@ -80,7 +80,7 @@ def print_list(messages: Sequence[Any], columns: Columns, output: Output, *, not
         _print_csv(messages, columns, titles=titles)
     elif output.format == "name":
         for message in messages:
-            print(getattr(message, columns.name))
+            print(message[columns.name] if isinstance(message, Mapping) else getattr(message, columns.name))
     else:
         _print_document(list(map(columns.document, messages)), output)
     if note := getattr(messages, "note", ""):

@@ -51,7 +51,7 @@ def test_a_person_sees_the_changes_and_how_many_there_are(innosystem: Run, renam
     done = innosystem("audit", "list", "customers", "--filter", f'entity_id = "{renamed}"', "--limit", "1")
     assert done.returncode == 0, done.stderr
     assert 'name: "Ada" -> "Ada Lovelace"' in done.stdout
-    assert "1 of 2" in done.stdout
+    assert done.stderr == "1 of 2 shown; --limit 2 for more\n"
 
 
 def test_a_filter_that_is_not_understood_is_explained(innosystem: Run) -> None:

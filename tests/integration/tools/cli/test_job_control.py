@@ -120,7 +120,7 @@ def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run,
     done = innosystem("jobs", "cancel", waiting[0], unknown)
     assert done.returncode == 1
     assert waiting[0] in done.stdout
-    assert f"JOB_NOT_FOUND: No job has the ID {unknown}" in done.stdout
+    assert f"JOB_NOT_FOUND: No job has the ID {unknown}" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["id", "--filter", "status = FAILED"]], ids=["nothing", "both"])
@@ -128,6 +128,29 @@ def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> Non
     done = innosystem("jobs", "retry", *arguments)
     assert done.returncode == 1
     assert "by exactly one of their IDs, --filter or --all" in done.stderr
+
+
+def test_jobs_have_the_same_columns_in_every_command(innosystem: Run, waiting: list[str], job_type: str) -> None:
+    titles = "id type status billing try created at starts took cost queue customer error"
+    cancelled = innosystem("jobs", "cancel", waiting[0])
+    listed = innosystem("jobs", "list", "--filter", f'labels.of = "{job_type}"')
+    for done in (cancelled, listed):
+        assert " ".join(done.stdout.splitlines()[0].split()) == titles
+    row = next(line for line in listed.stdout.splitlines() if line.startswith(waiting[0]))
+    assert job_type in row
+    assert "Ada Example" in row
+    assert "CANCELLED: cancelled by request" in row
+
+
+def test_names_of_jobs_are_ids_and_programs_get_the_type_by_name(
+    innosystem: Run, found: Found, waiting: list[str], job_type: str
+) -> None:
+    of_type = ("jobs", "list", "--filter", f'labels.of = "{job_type}"')
+    assert sorted(innosystem(*of_type, "-o", "name").stdout.split()) == sorted(waiting)
+    assert {job["job_type"] for job in found(*of_type)} == {job_type}
+    cut = innosystem(*of_type, "-o", "name", "--limit", "1")
+    assert cut.stdout.count("\n") == 1
+    assert cut.stderr == "1 of 2 shown; --limit 2 for more\n"
 
 
 def test_a_job_that_is_cancelled_is_watched_until_its_money_is_free(
@@ -146,6 +169,26 @@ def test_a_queue_is_paused_and_resumed(innosystem: Run, found: Found) -> None:
     assert {one["paused"] for one in found("queue", "nobody")} == {True}
     assert innosystem("queue", "resume", "nobody").returncode == 0
     assert {one["paused"] for one in found("queue", "nobody")} == {False}
+
+
+@pytest.mark.usefixtures("job_type")
+def test_a_pause_is_said_to_programs_as_well(found: Found) -> None:
+    assert found("queue", "pause", "nobody") == {"queue": "nobody", "paused": True}
+    assert found("queue", "resume", "nobody") == {"queue": "nobody", "paused": False}
+
+
+def test_a_misspelt_queue_is_not_resumed(innosystem: Run) -> None:
+    done = innosystem("queue", "resume", "defalt")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the queue 'defalt', and it is not paused: is it misspelt?" in done.stderr
+
+
+def test_paused_job_types_are_visible_beside_their_queues(innosystem: Run, job_type: str) -> None:
+    assert innosystem("job-types", "pause", job_type).returncode == 0
+    done = innosystem("queue", "nobody")
+    assert f"{job_type} (queue nobody)" in done.stderr
+    assert innosystem("job-types", "resume", job_type).returncode == 0
+    assert job_type not in innosystem("queue", "nobody").stderr
 
 
 def test_a_misspelt_queue_is_not_paused_unless_that_is_meant(innosystem: Run, found: Found) -> None:
