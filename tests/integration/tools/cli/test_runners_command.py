@@ -56,7 +56,7 @@ def test_jobs_in_a_queue_that_no_runner_takes_from_are_named(found: Found, innos
     queue = f"q-{uuid4().hex[:8]}"
     waiting_in(queue, found, tmp_path)
     line = f"1 job waits in {queue}, and no runner takes from it: `innosystem run --queue {queue}` starts one\n"
-    assert innosystem("queue", queue).stdout.endswith(line)
+    assert innosystem("queue", queue).stderr.endswith(line)
     done = innosystem("runners", "--queue", queue)
     assert (done.stdout, done.stderr) == ("No runners found.\n", line)
     assert line in innosystem("runners").stderr
