@@ -64,7 +64,7 @@ async def platform() -> AsyncIterator["Innosystem"]:
 def unreachable(chosen: Target, service: str) -> ServiceUnreachable:
     """Return the error for a service of a platform that is unreachable."""
     if chosen.context:
-        advice = "`innosystem status` shows all of it; `innosystem context list` shows other platforms"
+        advice = f"`innosystem --context {chosen.context} status` shows more; `innosystem context list` other platforms"
     elif chosen.defaults:
         advice = "`innosystem up` starts everything; `innosystem context use` chooses another platform"
     else:

@@ -19,6 +19,9 @@ from tools.errors import CommandError
 from tools.local.contexts import DEFAULT, Context, read_contexts
 from tools.local.environment import address_variable, database_variable, environment, owner_variable
 
+# Where a service's metrics are read belongs to a platform, and does not name one.
+_METRICS: Final = tuple(f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES)
+
 #: The variables that name a platform. All others are settings of processes.
 PLATFORM: Final = (
     *map(address_variable, SERVICES),
@@ -99,7 +102,8 @@ class Target:
             CommandError: It lacks some; the message names them, and what to do.
         """
         if missing := [variable for variable in variables if variable not in self.settings]:
-            raise CommandError(f"{' and '.join(missing)} {_are(missing)} not set{self._remedy()}")
+            names = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+            raise CommandError(f"{names} {'is' if len(missing) == 1 else 'are'} not set{self._remedy()}")
 
     def apply(self) -> None:
         """Set the variables of this process accordingly, for code that reads them itself, as a runner does.
@@ -255,12 +259,8 @@ def _own_addresses() -> dict[str, str]:
 
 
 def _with_other_settings(values: Mapping[str, str]) -> dict[str, str]:
-    others = {name: value for name, value in environment().items() if name not in PLATFORM}
+    others = {name: value for name, value in environment().items() if name not in (*PLATFORM, *_METRICS)}
     return {**others, **values}
-
-
-def _are(names: list[str]) -> str:
-    return "is" if len(names) == 1 else "are"
 
 
 def _server(url: str) -> str:

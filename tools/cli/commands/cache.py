@@ -9,10 +9,12 @@ from cyclopts import App, Parameter
 
 from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list
 from tools.errors import CommandError
+from tools.local.target import announced
 
 app = App(name="cache", help="Show the statistics of a service's caches.")
 
 _SECONDS_MAX = 10
+_DEFAULT_METRICS = "localhost:9464"
 _PREFIX = "innosystem_cache_"
 _COLUMNS = (
     ("cache", 0),
@@ -31,15 +33,16 @@ _COLUMNS = (
 @app.command
 def stats(
     *,
-    metrics: Annotated[str, Parameter(name="--metrics", env_var="JOBS_METRICS_ADDRESS")] = "localhost:9464",
+    metrics: Annotated[str | None, Parameter(name="--metrics")] = None,
     output: Output = TABLE,
 ) -> None:
     """Show the contents and the hit rates of the caches of one process.
 
     Args:
-        metrics: The address of its metrics, JOBS_METRICS_LISTEN_ADDRESS.
+        metrics: The address of its metrics; by default JOBS_METRICS_ADDRESS of the platform, or localhost:9464.
     """
-    caches = [_statistics(name, values) for name, values in sorted(_samples(_read(metrics)).items())]
+    address = metrics or announced().settings.get("JOBS_METRICS_ADDRESS", _DEFAULT_METRICS)
+    caches = [_statistics(name, values) for name, values in sorted(_samples(_read(address)).items())]
     print_list(caches, _columns(), output, nothing="This process has no caches.")
 
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from tools.cli.options import Json
-from tools.cli.output import NOTHING, print_json, print_pairs, print_table
+from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list, print_one
 from tools.errors import CommandError
 from tools.local.contexts import DEFAULT, Context, changed_contexts, check_name, read_contexts
 
@@ -15,8 +14,29 @@ app = App(name="context", help="Choose the platform that commands use: list, use
 Name = Annotated[str, Parameter(name="NAME")]
 
 
+class _Row(dict[str, Any]):
+    """What is shown of a context."""
+
+    @property
+    def name(self) -> str:
+        """The name, for `-o name`."""
+        return str(self["name"])
+
+
+_COLUMNS = Columns(
+    (
+        Column("", lambda row, _: "*" if row["current"] else ""),
+        Column("name", lambda row, _: row["name"]),
+        Column("state", lambda row, _: row["state"] or NOTHING),
+        Column("jobs service", lambda row, _: row["jobs_address"] or NOTHING),
+        Column("stack", lambda row, _: row["stack"] or NOTHING, priority=1, cut=12),
+    ),
+    name="name",
+)
+
+
 @app.command(name="list")
-def list_contexts(*, as_json: Json = False) -> None:
+def list_contexts(*, output: Output = TABLE) -> None:
     """List the contexts, and which of them is the current one.
 
     `innosystem up` creates one for each stack. The context `default` stands for services at their default ports on this
@@ -24,23 +44,7 @@ def list_contexts(*, as_json: Json = False) -> None:
     """
     contexts = read_contexts()
     rows = [_row(each, current=contexts.current) for each in (Context(DEFAULT), *contexts.known.values())]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(
-            ["", "name", "services", "state", "where"],
-            [
-                [
-                    "*" if row["current"] else "",
-                    row["name"],
-                    row["jobs_address"] or NOTHING,
-                    row["state"] or NOTHING,
-                    where,
-                ]
-                for row in rows
-                if (where := row["stack"] or NOTHING)
-            ],
-        )
+    print_list(rows, _COLUMNS, output, nothing="")
 
 
 @app.command
@@ -56,7 +60,7 @@ def use(name: Name, /) -> None:
 
 
 @app.command
-def show(name: Annotated[str | None, Parameter(name="NAME")] = None, /, *, as_json: Json = False) -> None:
+def show(name: Annotated[str | None, Parameter(name="NAME")] = None, /, *, output: Output = TABLE) -> None:
     """Show the settings of a context, without passwords.
 
     Args:
@@ -66,11 +70,9 @@ def show(name: Annotated[str | None, Parameter(name="NAME")] = None, /, *, as_js
     chosen = name or contexts.current or DEFAULT
     context = Context(DEFAULT) if chosen == DEFAULT else contexts.named(chosen)
     settings = {variable: _without_password(value) for variable, value in _settings(context).items()}
-    if as_json:
-        print_json(_row(context, current=contexts.current) | {"settings": settings})
-    else:
-        stack = {"stack": str(context.stack), "state": context.state} if context.stack else {}
-        print_pairs({"name": context.name, **stack, **settings})
+    row = _Row(_row(context, current=contexts.current), settings=settings)
+    stack = {"stack": str(context.stack), "state": context.state} if context.stack else {}
+    print_one(row, _COLUMNS, output, pairs={"name": context.name, **stack, **settings})
 
 
 @app.command
@@ -143,14 +145,14 @@ def _settings(context: Context) -> dict[str, str]:
     return context.settings() if context.usable else {}
 
 
-def _row(context: Context, *, current: str | None) -> dict[str, Any]:
-    return {
-        "name": context.name,
-        "current": context.name == (current or DEFAULT),
-        "state": context.state,
-        "jobs_address": _settings(context).get("JOBS_ADDRESS", ""),
-        "stack": str(context.stack) if context.stack else "",
-    }
+def _row(context: Context, *, current: str | None) -> _Row:
+    return _Row(
+        name=context.name,
+        current=context.name == (current or DEFAULT),
+        state=context.state,
+        jobs_address=_settings(context).get("JOBS_ADDRESS", ""),
+        stack=str(context.stack) if context.stack else "",
+    )
 
 
 def _without_password(value: str) -> str:
