@@ -13,12 +13,12 @@ from tools.local.embedded import EmbeddedRedis
 
 FREE_PORTS = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"]
 
-_SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
+SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
 
 
 def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Popen[str]:
     """Start the `innosystem` command, in a process group of its own as a shell does."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     return subprocess.Popen(
         [sys.executable, "-m", "tools.cli", *map(str, arguments)],
         cwd=cwd,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.commands import SETTINGS, children, command, ended, started
 from tests.e2e.processes import PROJECT
-from tests.e2e.test_local_stack import SETTINGS, children, command, ended, ran, started
 from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
@@ -52,6 +52,14 @@ def on_a_terminal(cwd: Path, *arguments: str) -> tuple[str, str]:
     return done.stdout, shown.decode().replace("\r\n", "\n")
 
 
+def ran(cwd: Path, *arguments: str) -> str:
+    """Run a command that must succeed, without any settings; return what it printed."""
+    process = command(*arguments, cwd=cwd)
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 0, printed + said
+    return printed
+
+
 def test_two_stacks_beside_each_other_are_told_apart_and_a_runner_needs_no_file(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     try:
@@ -59,25 +67,25 @@ def test_two_stacks_beside_each_other_are_told_apart_and_a_runner_needs_no_file(
         assert on_a_terminal(tmp_path, "jobs", "list", "--json") == ("[]\n", "")
         second, others = started(two, tmp_path)
         assert on_a_terminal(tmp_path, "jobs", "list", "--json") == ("[]\n", f"context one ({addresses['jobs']})\n")
-        assert "ok: all books fit together" in ran(tmp_path, {}, "verify", "--context", "two")
+        assert "ok: all books fit together" in ran(tmp_path, "verify", "--context", "two")
 
         (tmp_path / "my_handlers.py").write_text(HANDLERS)
         run = ("--context", "two", "run", "--handlers", "my_handlers.py", "--queue", "greetings")
         runner = command(*run, cwd=tmp_path, LOG_FORMAT="json")
         create = ("job-types", "create", "--name", "greet", "--standard-cost-cents", "5", "--queue", "greetings")
-        ran(tmp_path, {}, *create, "--context", "two")
+        ran(tmp_path, *create, "--context", "two")
         (tmp_path / "jobs.jsonl").write_text(json.dumps({"job_type": "greet", "input": {"name": "Ada"}}))
         submit = ("submit", "jobs.jsonl", "--customer-id", ADA, "--wait", "--json", "--context", "two")
-        assert json.loads(ran(tmp_path, {}, *submit))["ended"] == {"SUCCEEDED": 1}
+        assert json.loads(ran(tmp_path, *submit))["ended"] == {"SUCCEEDED": 1}
         runner.terminate()
         assert ended(runner) == 0
-        assert json.loads(ran(tmp_path, {}, "jobs", "list", "--json", "--context", "one")) == []
+        assert json.loads(ran(tmp_path, "jobs", "list", "--json", "--context", "one")) == []
 
         # The databases of a stack lead to it, whichever context is the current one.
         urls = [line for line in (two / "stack.env").read_text().splitlines() if "_DATABASE_URL=" in line]
         (tmp_path / ".env").write_text("\n".join(urls))
-        assert len(json.loads(ran(tmp_path, {}, "jobs", "list", "--json"))) == 1
-        assert json.loads(ran(tmp_path, {}, "status", "--json"))["platform"] == f"context two ({others['jobs']})"
+        assert len(json.loads(ran(tmp_path, "jobs", "list", "--json"))) == 1
+        assert json.loads(ran(tmp_path, "status", "--json"))["platform"] == f"context two ({others['jobs']})"
         (tmp_path / ".env").unlink()
 
         first.send_signal(signal.SIGINT)
@@ -89,7 +97,7 @@ def test_two_stacks_beside_each_other_are_told_apart_and_a_runner_needs_no_file(
         second.kill()
         ended(second)
         until_sync(lambda: not children(two))
-        states = {row["name"]: row["state"] for row in json.loads(ran(tmp_path, {}, "context", "list", "--json"))}
+        states = {row["name"]: row["state"] for row in json.loads(ran(tmp_path, "context", "list", "--json"))}
         assert states == {"default": "", "one": "stopped", "two": "stopped"}
     finally:
         for folder in (one, two):
