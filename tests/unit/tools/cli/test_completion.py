@@ -26,7 +26,7 @@ _innosystem
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
     done = subprocess.run(
-        ["bash", "--norc", "-c", program, "bash", *words], capture_output=True, text=True, check=True, timeout=60
+        ["bash", "--norc", "-s", "--", *words], input=program, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == ""
     registered, *replies = done.stdout.splitlines()
