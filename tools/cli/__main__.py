@@ -77,6 +77,8 @@ def command_line(called: str | None = None) -> App:
         print_error=False,
         exit_on_error=False,
         result_action="return_value",
+        # No --empty-queue beside --queue.
+        default_parameter=Parameter(negative_iterable=""),
     )
     app["--help"].group = app["--version"].group = _OPTIONS
     for place, name, help_line, group in _COMMANDS:
@@ -93,7 +95,7 @@ def command_line(called: str | None = None) -> App:
                 negative="",
                 show_default=False,
                 group=_OPTIONS,
-                help="Show the origin of an error.",
+                help="Show the traceback of an error.",
             ),
         ] = False,
         context: Annotated[

@@ -69,7 +69,7 @@ def pooled(service: str, settings: Mapping[str, str]) -> bool:
     try:
         return TypeAdapter(bool).validate_python(settings.get(variable, False))
     except ValidationError as error:
-        raise CommandError(f"{variable} is neither true nor false") from error
+        raise CommandError(f"{variable} must be true or false") from error
 
 
 def service_role(service: str, settings: Mapping[str, str]) -> str | None:

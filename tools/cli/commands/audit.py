@@ -3,14 +3,14 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App
 
 from services import Service
 from tools.cli.databases import check_databases
 from tools.cli.listing import Found
-from tools.cli.options import Filter, Limit, OrderBy
+from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, logs_on_stderr, print_list, shown_time
 from tools.errors import CommandError
 from tools.local.target import announced
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 app = App(name="audit", help="Show who changed customers, money, jobs and job types.")
 
+_Filter: TypeAlias = Annotated[str, filter_such_as('action = UPDATE AND actor = "ada@host"')]
 _ALWAYS_CHANGED = frozenset({"updated_at", "version"})
 
 
@@ -28,7 +29,7 @@ async def list_audit(
     service: Service,
     /,
     *,
-    filter: Filter = "",
+    filter: _Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     output: Output = TABLE,

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from tools.cli.connect import platform
 from tools.cli.ids import RUNNER, whole_id
 from tools.cli.listing import collect
-from tools.cli.options import Filter, Limit, OrderBy
+from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, age, field, print_list, print_one
 from tools.cli.unserved import unserved_jobs
 
@@ -50,7 +50,7 @@ async def list_runners(
     queue: Annotated[str, Parameter(show_default=False)] = "",
     handler: Annotated[str, Parameter(show_default=False)] = "",
     all: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    filter: Filter = "",
+    filter: Annotated[str, filter_such_as("queues:greetings")] = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
     output: Output = TABLE,

@@ -13,6 +13,7 @@ from tools.local.environment import database_variable
 
 def serve(
     service: Service,
+    /,
     *,
     processes: Annotated[int | None, WHOLE, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> None:

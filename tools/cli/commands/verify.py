@@ -31,7 +31,7 @@ _Grace = Annotated[float, Parameter(validator=validators.Number(gte=0))]
 async def verify(
     *,
     grace_seconds: _Grace = 5.0,
-    repair: bool = False,
+    repair: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -60,7 +60,9 @@ def make_private(path: Path, user: SystemUser | None) -> None:
     if os.path.lexists(path):
         status = path.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
-            raise EmbeddedServerError(f"{path} exists and belongs to another user")
+            raise EmbeddedServerError(
+                f"{path} exists and belongs to another user: remove it, or set TMPDIR to another folder"
+            )
         shutil.rmtree(path)
     path.mkdir(mode=0o700)
     if user:
@@ -83,7 +85,9 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not wait_until(lambda: _try_lock(descriptor), limit_seconds=_LOCK_LIMIT_SECONDS):
-                raise EmbeddedServerError(f"{doing} failed: another process holds {lock}")
+                raise EmbeddedServerError(
+                    f"{doing} failed: another process holds {lock}: wait until it has ended, or end it"
+                )
             yield
         finally:
             os.close(descriptor)

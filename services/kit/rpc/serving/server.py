@@ -147,7 +147,10 @@ class Server:
             port = server.add_insecure_port(address)
         except RuntimeError:
             # gRPC's exception has no reason; gRPC has written the reason to standard error.
-            raise StartupError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
+            raise StartupError(
+                f"can't listen on {address}: is it mistyped, or is another process using it? "
+                "The setting is ..._LISTEN_ADDRESS"
+            ) from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 

@@ -36,7 +36,9 @@ def shared_port(address: str, *, exclusive: bool) -> Iterator[str]:
             _bound(host, int(port), shared=False).close()
         kept = _bound(host, int(port), shared=True)
     except OSError as error:
-        raise StartupError(f"can't listen on {address}: {error.strerror or error}") from None
+        raise StartupError(
+            f"can't listen on {address}: {error.strerror or error} (the setting ..._LISTEN_ADDRESS)"
+        ) from None
     with kept:
         yield f"{host}:{kept.getsockname()[1]}"
 

@@ -46,7 +46,7 @@ async def cancel(
     *ids: Ids,
     filter: Filter = "",
     everything: Everything = False,
-    reason: str = "",
+    reason: Annotated[str, Parameter(show_default=False)] = "",
     limit: AtMost = None,
     yes: Yes = False,
     dry_run: DryRun = False,

@@ -25,7 +25,7 @@ async def refund(
     amount_cents: Cents = None,
     everything: Annotated[bool, Parameter(name="--all", negative="", show_default=False)] = False,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
-    description: str = "",
+    description: Annotated[str, Parameter(show_default=False)] = "",
     yes: Yes = False,
     dry_run: DryRun = False,
     output: Output = TABLE,
