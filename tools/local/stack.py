@@ -179,8 +179,8 @@ class Stack:
         except BlockingIOError:
             file.seek(0)
             raise StackError(
-                f"a stack is running in {self._folder} (process {file.read().strip()}): use that one, stop it by Ctrl-C, "
-                "or give another --folder"
+                f"a stack is running in {self._folder} (process {file.read().strip()}): "
+                "use that one, stop it by Ctrl-C, or give another --folder"
             ) from None
         # Its presence says that the stack has started. Until then the one before must not be taken for this one.
         self.settings_file.unlink(missing_ok=True)

@@ -265,7 +265,7 @@ def test_the_command_and_the_start_of_a_service_migrate_through_a_pooler(
 
     monkeypatch.setenv("CUSTOMERS_DATABASE_POOLED", "perhaps")
     assert main(["migrate", "up", "customers"]) == 1
-    assert capsys.readouterr().err == "innosystem: CUSTOMERS_DATABASE_POOLED is neither true nor false\n"
+    assert capsys.readouterr().err == "innosystem: CUSTOMERS_DATABASE_POOLED must be true or false\n"
 
     monkeypatch.setenv("CUSTOMERS_DATABASE_POOLED", "true")
     assert main(["migrate", "up", "customers", "--to", "+1"]) == 0
