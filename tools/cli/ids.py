@@ -120,7 +120,8 @@ async def whole_ids(client: "Innosystem", listed: Listed, texts: Sequence[str]) 
 
 def _start(text: str) -> str | None:
     """Return the start of a UUID in its canonical form; None if no UUID starts like that."""
-    digits = text.replace("-", "").lower()
+    # As it may be copied from a table that cut it.
+    digits = text.removesuffix("…").replace("-", "").lower()
     if not re.fullmatch("[0-9a-f]{1,32}", digits):
         return None
     canonical = ""

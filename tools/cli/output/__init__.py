@@ -9,7 +9,7 @@ from tools.cli.output.columns import Column, Columns, age, field
 from tools.cli.output.documents import print_json, to_json
 from tools.cli.output.formats import TABLE, Output, print_document, print_list, print_one
 from tools.cli.output.terminal import console, logs_on_stderr, print_progress
-from tools.cli.output.text import pairs_of, print_message, print_messages, print_pairs, print_table
+from tools.cli.output.text import pairs_of, print_pairs, print_table
 
 __all__ = [
     "NOTHING",
@@ -26,8 +26,6 @@ __all__ = [
     "print_document",
     "print_json",
     "print_list",
-    "print_message",
-    "print_messages",
     "print_one",
     "print_pairs",
     "print_progress",

@@ -9,7 +9,6 @@ from google.protobuf.message import Message
 
 from tools.cli.output.cells import NOTHING, STYLES, cell, printable, title
 from tools.cli.output.columns import GAP, Column, fitted
-from tools.cli.output.documents import print_json
 from tools.cli.output.terminal import console
 
 if TYPE_CHECKING:
@@ -106,25 +105,6 @@ def pairs_of(message: Message) -> dict[str, str]:
     return {
         title(message.DESCRIPTOR, each.name): _with_age(message, each.name, now) for each in message.DESCRIPTOR.fields
     }
-
-
-def print_messages(messages: Sequence[Message], fields: Sequence[str], *, as_json: bool, nothing: str) -> None:
-    """Print messages of one type as a table of fields, or as JSON."""
-    if as_json:
-        print_json(list(messages))
-    elif messages:
-        titles = [title(messages[0].DESCRIPTOR, name) for name in fields]
-        print_table(titles, [[cell(each, name) for name in fields] for each in messages])
-    else:
-        print(nothing)
-
-
-def print_message(message: Message, *, as_json: bool) -> None:
-    """Print one message: all its fields, one per line, or an object."""
-    if as_json:
-        print_json(message)
-    else:
-        print_pairs(pairs_of(message))
 
 
 def _with_age(message: Message, name: str, now: datetime | None) -> str:

@@ -41,6 +41,7 @@ async def client(found: Found) -> AsyncIterator[Innosystem]:
 def test_a_command_takes_the_start_of_an_id(jobs: list[str], found: Found) -> None:
     assert found("jobs", "show", jobs[2][:13])["id"] == jobs[2]
     assert found("jobs", "show", jobs[2].upper().replace("-", "")[:20])["id"] == jobs[2]
+    assert found("jobs", "show", f"{jobs[2][:14]}…")["id"] == jobs[2]
     assert found("jobs", "show", jobs[0])["id"] == jobs[0]
 
 

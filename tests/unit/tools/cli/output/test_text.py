@@ -1,34 +1,17 @@
 """Tables, pairs and cells for people."""
 
 import io
-import json
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from innosystem.jobs.v1.job_pb2 import JOB_STATUS_PENDING, Job, JobError
-from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsResponse, QueueStats
+from innosystem.jobs.v1.job_service_pb2 import QueueStats
 from innosystem.jobs.v1.job_type_pb2 import PRIORITY_HIGH, JobType
-from tools.cli.output import cell, console, print_messages, print_pairs, print_table, printable
+from tools.cli.output import cell, console, print_pairs, print_table, printable
 
 LONG = "0" * 300
-
-
-def test_the_messages_of_a_response_are_a_list(capsys: pytest.CaptureFixture[str]) -> None:
-    response = GetQueueStatsResponse(queues=[QueueStats(queue="a"), QueueStats(queue="b")])
-    print_messages(response.queues, ["queue"], as_json=True, nothing="")
-    assert [each["queue"] for each in json.loads(capsys.readouterr().out)] == ["a", "b"]
-
-
-def test_people_are_told_that_there_is_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    print_messages([], ["id"], as_json=False, nothing="No jobs found.")
-    assert capsys.readouterr().out == "No jobs found.\n"
-
-
-def test_a_pipe_gets_every_row_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    print_messages([Job(id=LONG, queue=LONG)], ["id", "queue"], as_json=False, nothing="")
-    assert [LONG, LONG] in [line.split() for line in capsys.readouterr().out.splitlines()]
 
 
 def test_a_terminal_loses_nothing_of_a_long_value(
