@@ -1,5 +1,6 @@
 """`innosystem run`: a runner, in this process."""
 
+import asyncio
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -24,7 +25,11 @@ def run(
     """
     from innosystem.runner.__main__ import main
 
-    use_platform("JOBS_ADDRESS", "WALLETS_ADDRESS", "REDIS_URL")
+    chosen = use_platform("JOBS_ADDRESS", "WALLETS_ADDRESS", "REDIS_URL")
+    if chosen.is_guessed:
+        from tools.cli.identity import check_guess
+
+        asyncio.run(check_guess(chosen))
     arguments = []
     if handlers:
         arguments += ["--handlers", *handlers]

@@ -29,6 +29,8 @@ def serve(
     processes
         How many processes share the port; by default the setting, such as JOBS_PROCESSES.
     """
-    use_platform(database_variable(service))
+    chosen = use_platform(database_variable(service))
+    if not chosen.platform:
+        chosen.require(database_variable(service))
     module = importlib.import_module(f"services.{service}.__main__")
     module.run([] if processes is None else ["--processes", str(processes)])

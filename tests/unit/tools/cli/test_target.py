@@ -297,6 +297,18 @@ def test_the_options_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> N
         assert "there is no context 'nosuch'" in capsys.readouterr().err
 
 
+def test_a_service_without_a_platform_is_led_to_one_and_with_its_own_variables_it_asks_no_other(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["serve", "customers"]) == 1
+    assert "CUSTOMERS_DATABASE_URL is not set: no context is current" in capsys.readouterr().err
+    # As in a container: no address of another service, and nobody to ask.
+    monkeypatch.setenv("CUSTOMERS_DATABASE_URL", "nonsense")
+    with pytest.raises(SystemExit):
+        main(["serve", "customers"])
+    assert "names no services" not in capsys.readouterr().err
+
+
 def test_a_process_gets_the_platform_of_the_context_and_nothing_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
