@@ -87,6 +87,18 @@ def read_time(text: str, *, now: datetime | None = None) -> datetime:
     return found
 
 
+def created_between(filter: str, since: datetime | None, until: datetime | None) -> str:
+    """Limit an AIP-160 filter to what was created from one time on and before another."""
+    parts = [f"({filter})"] if filter.strip() else []
+    parts += [f'created_at >= "{_rfc_3339(since)}"'] if since else []
+    parts += [f'created_at < "{_rfc_3339(until)}"'] if until else []
+    return " AND ".join(parts) if since or until else filter
+
+
+def _rfc_3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _number(length: timedelta, unit: timedelta) -> str:
     whole, rest = divmod(length, unit)
     micros = unit // timedelta(microseconds=1)

@@ -75,6 +75,10 @@ def test_submitted_jobs_run_and_are_charged(found: Found, innosystem: Run, jsonl
     full = found("jobs", "list", "--limit", "1", "--full", "--order-by", "created_at")
     assert "source" in json.loads(full[0]["input_json"])
 
+    of_ada = ("jobs", "list", "--limit", "20", "--filter", f'customer_id = "{ADA}" OR status = RUNNING')
+    assert len(found(*of_ada, "--since", "1h")) == 20
+    assert found(*of_ada, "--until", "1h") == found(*of_ada, "--since", "2026-01-01", "--until", "2026-01-02") == []
+
     # The charges are made after the jobs have ended.
     def charged() -> int:
         after = found("wallets", "show", "--customer-id", ADA)["wallet"]

@@ -12,6 +12,7 @@ from tools.cli.follow import INTERVAL, Interval, Watch, follow_list
 from tools.cli.listing import Found, collect
 from tools.cli.options import Filter, Limit, OrderBy
 from tools.cli.output import TABLE, Columns, Output, print_list
+from tools.cli.times import PastTime, created_between
 
 app = App(name="jobs", help="List, show, watch, cancel, retry or write off jobs.")
 app.command(show)
@@ -24,6 +25,8 @@ app.command(write_off)
 @app.command(name="list")
 async def list_jobs(
     *,
+    since: PastTime = None,
+    until: PastTime = None,
     filter: Filter = "",
     order_by: OrderBy = "",
     limit: Limit = 50,
@@ -35,17 +38,21 @@ async def list_jobs(
     """List jobs, the newest first.
 
     Args:
+        since: Only jobs submitted from this time on: 2026-01-31T12:00:00Z, 2026-01-31 (in UTC), or how long ago:
+            24h, 7d.
+        until: Only jobs submitted before this time.
         full: Print inputs and outputs as well.
     """
     from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JOB_VIEW_FULL
     from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
 
     view = JOB_VIEW_FULL if full else JOB_VIEW_BASIC
+    wanted = created_between(filter, since, until)
     nothing = "No jobs found."
     async with platform() as client:
 
         async def read() -> tuple[Found, Columns]:
-            request = ListJobsRequest(filter=filter, order_by=order_by, view=view)
+            request = ListJobsRequest(filter=wanted, order_by=order_by, view=view)
             found = await collect(client.jobs.ListJobs, request, "jobs", limit, count=not (full or follow))
             return found, await job_columns(client, found, output, full=full)
 

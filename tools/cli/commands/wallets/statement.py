@@ -1,6 +1,6 @@
 """`innosystem wallets statement` and `show-transaction`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -12,7 +12,7 @@ from tools.cli.ids import JOB, whole_id
 from tools.cli.listing import collect
 from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
-from tools.cli.times import PastTime
+from tools.cli.times import PastTime, created_between
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -70,13 +70,7 @@ def transaction_filter(
     parts = [f"({given})"] if given.strip() else []
     parts += [f"job_id = {dumps(job_id)}"] if job_id else []
     parts += [f"kind = {kind}"] if kind else []
-    parts += [f'created_at >= "{_written(since)}"'] if since else []
-    parts += [f'created_at < "{_written(until)}"'] if until else []
-    return " AND ".join(parts)
-
-
-def _written(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return created_between(" AND ".join(parts), since, until)
 
 
 async def _payer(client: "Innosystem", job_id: str) -> tuple[str, str]:
