@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from innosystem.client import Innosystem, new_id
-from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_SYNC, JobType
+from innosystem.jobs.v1.job_type_pb2 import JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest, GetJobTypeRequest
 from tools.demo.seed import if_any
 
@@ -43,7 +43,6 @@ async def job_type_for(platform: Innosystem, handler: str, price_cents: int, cur
         id=str(new_id()),
         name=handler,
         processing_logic_id=handler,
-        processor_type=PROCESSOR_TYPE_SYNC,
         standard_cost_cents=price_cents,
         currency=currency,
         max_attempts=1,
