@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -12,7 +13,9 @@ from typing import IO, Any
 import pytest
 
 from tests.e2e.commands import children, command, ended
+from tests.e2e.processes import PROJECT
 from tests.support.until import until_sync
+from tools.dev.sources import EXAMPLE
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -187,15 +190,26 @@ def test_a_job_that_no_stack_could_take_is_refused_with_advice(submit: Submit, f
     assert f"no stack is running in {folder}: start one in another terminal" in said
 
 
-def test_a_missing_file_is_shown_as_an_example_and_written_if_wanted(tmp_path: Path, folder: Path, dev: Start) -> None:
+def test_the_commands_of_the_readme_lead_from_nothing_to_a_charge(
+    tmp_path: Path, dev: Start, submit: Submit, folder: Path
+) -> None:
     refused = command("dev", "my_handlers.py", cwd=tmp_path)
     _, said = refused.communicate(timeout=60)
     assert refused.returncode == 1
-    assert "there is no file my_handlers.py" in said
-    assert '@handler("greet")' in said
+    assert f"there is no file my_handlers.py. --new writes this example there:\n\n{EXAMPLE}" in said
     assert list(tmp_path.iterdir()) == []
 
     session = dev("--new", "my_handlers.py")
     session.shows("""dev submit greet '{"name": "Ada"}'""")
-    assert '@handler("greet")' in (tmp_path / "my_handlers.py").read_text()
+    assert (tmp_path / "my_handlers.py").read_text() == EXAMPLE
+    shown = re.findall(r"my_handlers.py is running:\n +greet +0.01 EUR a job\n", session.printed)
+    _, printed, _ = submit("greet", {"name": "Ada"})
+    _, _, failure = submit("greet", {})
+    handlers_page = (PROJECT / "docs/handlers.md").read_text()
+    for text in ((PROJECT / "README.md").read_text(), handlers_page):
+        assert "$ .venv/bin/innosystem dev --new my_handlers.py\n" in text
+        assert shown[0] in text
+        assert f"""$ .venv/bin/innosystem dev submit greet '{{"name": "Ada"}}'\n{printed}""" in text
+    assert f"```python\n{EXAMPLE}```" in handlers_page
+    assert f"$ .venv/bin/innosystem dev submit greet '{{}}'\n{failure}" in handlers_page
     assert session.stop() == 0
