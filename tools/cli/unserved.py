@@ -1,12 +1,16 @@
 """Which waiting jobs no runner takes, in words, for every command that shows or submits jobs."""
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
     from innosystem.jobs.v1.job_service_pb2 import QueueStats
+
+# As many as one call may name.
+_QUEUES_MAX: Final = 100
 
 
 def unserved(stats: "Iterable[QueueStats]") -> list[str]:
@@ -17,12 +21,12 @@ def unserved(stats: "Iterable[QueueStats]") -> list[str]:
     """
     counted = list(stats)
     # Runners of the first release are seen only when they take jobs.
-    running = {one.queue for one in counted if one.running}
+    served = {one.queue for one in counted if one.runners or one.running or not one.HasField("runners")}
     waiting: Counter[str] = Counter()
     lacking: Counter[str] = Counter()
     handlers: dict[str, set[str]] = {}
     for one in counted:
-        if not one.runners and one.queue not in running:
+        if one.queue not in served:
             waiting[one.queue] += one.waiting
         elif one.unserved:
             lacking[one.queue] += one.unserved
@@ -50,6 +54,13 @@ async def unserved_jobs(client: "Innosystem", queues: Collection[str] = ()) -> l
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
 
     return unserved((await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=queues))).queues)
+
+
+async def say_unserved(client: "Innosystem", queues: Collection[str]) -> None:
+    """Say on standard error which of the queues have waiting jobs and no runner; nothing if no queue is named."""
+    if queues:
+        for line in await unserved_jobs(client, sorted(queues)[:_QUEUES_MAX]):
+            sys.stderr.write(f"{line}\n")
 
 
 def _jobs_wait(count: int) -> str:

@@ -347,11 +347,17 @@ def test_an_interrupted_wait_prints_what_was_submitted_and_how_to_continue(
     assert again["job_ids"] == [job["id"]]
 
 
-def test_waiting_has_a_limit(innosystem: Run, jsonl: Jsonl, unserved: str) -> None:
-    arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "500ms")
+def test_waiting_has_a_limit_and_says_that_no_runner_takes_the_jobs(
+    innosystem: Run, jsonl: Jsonl, unserved: str
+) -> None:
+    arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "2s")
     done = innosystem("submit", jsonl(['{"input": 1}']), *arguments)
     assert done.returncode == 1
-    assert done.stderr == "0 of 1 jobs have ended: --timeout has passed. The other jobs continue.\n"
+    no_runner = (
+        f"1 job waits in {unserved}, and no runner takes from it: `innosystem run --queue {unserved}` starts one"
+    )
+    timeout = "0 of 1 jobs have ended: --timeout has passed. The other jobs continue."
+    assert done.stderr.splitlines() == [no_runner, timeout]
     assert done.stdout.split()[:2] == ["accepted", "1"]
 
 

@@ -9,7 +9,7 @@ from tools.cli.unserved import unserved
 
 
 def stats(queue: str = "a", **values: Any) -> QueueStats:
-    return QueueStats(queue=queue, **values)
+    return QueueStats(queue=queue, **{"runners": 0, **values})
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,8 @@ def stats(queue: str = "a", **values: Any) -> QueueStats:
             ],
             ["3 jobs wait in a for handlers that no runner has: x, y, z"],
         ),
+        # A service of a release that does not count runners.
+        ([QueueStats(queue="a", waiting=5)], []),
         # The handlers do not matter before a runner takes from the queue.
         (
             [stats(waiting=2, unserved=2, unserved_handlers=["x"])],

@@ -153,7 +153,8 @@ def _stuck(stats: "Iterable[QueueStats]", *, knows_runners: bool) -> list[Proble
             problems.append(
                 Problem(f"the queue {queue.name} is paused, and {verb}", f"innosystem queue resume {queue.name}")
             )
-        elif queue.waiting and knows_runners and not queue.runners:
+        # Runners of the first release are seen only when they take jobs.
+        elif queue.waiting and knows_runners and not (queue.runners or queue.running):
             problems.append(Problem(f"{verb} in {queue.name}, which no runner serves", start))
         elif unserved:
             what = f"{_jobs(unserved)} wait{'s' * (unserved == 1)} in {queue.name} for handlers that no runner has"

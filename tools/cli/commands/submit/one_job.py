@@ -14,6 +14,7 @@ from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
 from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.output import Columns, Output, cell, field, print_document, print_one
+from tools.cli.unserved import say_unserved
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ async def submit_one(
         return 0
     try:
         async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+            await say_unserved(client, {created.queue})
             await _until_settled(client, created.id)
     except TimeoutError:
         sys.stderr.write("--timeout has passed. ")

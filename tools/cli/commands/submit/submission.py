@@ -13,6 +13,7 @@ from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
 from tools.cli.commands.submit.job_lines import Batch, RefusedLine
+from tools.cli.unserved import say_unserved
 
 _CONCURRENT_CALLS: Final = 4
 _WAITERS: Final = 16
@@ -49,6 +50,7 @@ class SubmissionReport:
         refused: The lines that were refused.
         ended: The number of ended jobs by status: SUCCEEDED, FAILED, CANCELLED; empty without --wait.
         failed: The ended jobs that did not succeed.
+        queues: The queues of the jobs.
     """
 
     accepted: dict[int, str] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class SubmissionReport:
     refused: list[RefusedLine] = field(default_factory=list)
     ended: Counter[str] = field(default_factory=Counter)
     failed: list[FailedJob] = field(default_factory=list)
+    queues: set[str] = field(default_factory=set)
 
     @property
     def jobs(self) -> dict[int, str]:
@@ -98,13 +101,15 @@ async def send(
 
 
 async def wait_until_final(client: Innosystem, report: SubmissionReport, changed: Callable[[], None]) -> None:
-    """Wait until all jobs of a report have ended.
+    """Wait until all jobs of a report have ended. Standard error says at the start which of them no runner takes.
 
     Args:
         client: The platform.
         report: Receives the outcome of each job, so that none is lost when the wait is interrupted.
         changed: Called when a job has ended.
     """
+    # A large response leaves out the queues of its jobs.
+    await say_unserved(client, report.queues - {""})
     waiting = iter(report.jobs.items())
 
     async def work() -> None:
@@ -130,6 +135,7 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
         if result.WhichOneof("result") == "response":
             found = report.replayed if result.response.replayed else report.accepted
             found[line] = result.response.job.id
+            report.queues.add(result.response.job.queue)
         else:
             error = error_from_status(result.error)
             reason = error.reason or error.code.name
