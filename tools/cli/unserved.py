@@ -33,7 +33,8 @@ def unserved(stats: "Iterable[QueueStats]") -> list[str]:
             handlers.setdefault(one.queue, set()).update(one.unserved_handlers)
     return [
         *(
-            f"{_jobs_wait(count)} in {queue}, and no runner takes from it: `innosystem run --queue {queue}` starts one"
+            f"{_jobs_wait(count)} in {queue}, and no runner takes from it:"
+            f" `innosystem run --handlers MODULE --queue {queue}` starts one"
             for queue, count in sorted(waiting.items())
             if count
         ),

@@ -353,9 +353,8 @@ def test_waiting_has_a_limit_and_says_that_no_runner_takes_the_jobs(
     arguments = ("--customer-id", ADA, "--job-type", unserved, "--wait", "--timeout", "2s")
     done = innosystem("submit", jsonl(['{"input": 1}']), *arguments)
     assert done.returncode == 1
-    no_runner = (
-        f"1 job waits in {unserved}, and no runner takes from it: `innosystem run --queue {unserved}` starts one"
-    )
+    start = f"`innosystem run --handlers MODULE --queue {unserved}` starts one"
+    no_runner = f"1 job waits in {unserved}, and no runner takes from it: {start}"
     timeout = "0 of 1 jobs have ended: --timeout has passed. The other jobs continue."
     assert done.stderr.splitlines() == [no_runner, timeout]
     assert done.stdout.split()[:2] == ["accepted", "1"]

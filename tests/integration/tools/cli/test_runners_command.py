@@ -55,7 +55,8 @@ def test_a_runner_is_listed_and_shown_by_the_start_of_its_id(
 def test_jobs_in_a_queue_that_no_runner_takes_from_are_named(found: Found, innosystem: Run, tmp_path: Path) -> None:
     queue = f"q-{uuid4().hex[:8]}"
     waiting_in(queue, found, tmp_path)
-    line = f"1 job waits in {queue}, and no runner takes from it: `innosystem run --queue {queue}` starts one\n"
+    start = f"`innosystem run --handlers MODULE --queue {queue}` starts one"
+    line = f"1 job waits in {queue}, and no runner takes from it: {start}\n"
     assert innosystem("queue", queue).stderr.endswith(line)
     done = innosystem("runners", "--queue", queue)
     assert (done.stdout, done.stderr) == ("No runners found.\n", line)

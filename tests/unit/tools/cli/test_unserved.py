@@ -7,6 +7,8 @@ import pytest
 from innosystem.jobs.v1.job_service_pb2 import QueueStats
 from tools.cli.unserved import unserved
 
+NO_RUNNER = "and no runner takes from it: `innosystem run --handlers MODULE --queue"
+
 
 def stats(queue: str = "a", **values: Any) -> QueueStats:
     return QueueStats(queue=queue, **{"runners": 0, **values})
@@ -22,13 +24,13 @@ def stats(queue: str = "a", **values: Any) -> QueueStats:
         ([stats(waiting=5), stats(running=1)], []),
         (
             [stats(waiting=1)],
-            ["1 job waits in a, and no runner takes from it: `innosystem run --queue a` starts one"],
+            [f"1 job waits in a, {NO_RUNNER} a` starts one"],
         ),
         (
             [stats(waiting=1200), stats(waiting=34), stats("b", waiting=1, runners=2), stats("0", waiting=2)],
             [
-                "2 jobs wait in 0, and no runner takes from it: `innosystem run --queue 0` starts one",
-                "1,234 jobs wait in a, and no runner takes from it: `innosystem run --queue a` starts one",
+                f"2 jobs wait in 0, {NO_RUNNER} 0` starts one",
+                f"1,234 jobs wait in a, {NO_RUNNER} a` starts one",
             ],
         ),
         (
@@ -43,7 +45,7 @@ def stats(queue: str = "a", **values: Any) -> QueueStats:
         # The handlers do not matter before a runner takes from the queue.
         (
             [stats(waiting=2, unserved=2, unserved_handlers=["x"])],
-            ["2 jobs wait in a, and no runner takes from it: `innosystem run --queue a` starts one"],
+            [f"2 jobs wait in a, {NO_RUNNER} a` starts one"],
         ),
     ],
 )
