@@ -26,7 +26,8 @@ def test_a_misspelt_setting_is_named_with_the_nearest_one(name: str, meant: str)
     assert misspelt([name]) == {name: meant}
 
 
-@pytest.mark.parametrize("service", ["JOBS", "WALLETS", "CUSTOMERS", "REDIS", "RUNNER"])
+# The port of a Service that is called job-reuse looks like JOBS_REUSE_PORT.
+@pytest.mark.parametrize("service", ["JOBS", "WALLETS", "CUSTOMERS", "REDIS", "RUNNER", "JOB_REUSE"])
 def test_variables_of_kubernetes_are_none_of_ours(service: str) -> None:
     names = [
         *(f"{service}_SERVICE_HOST", f"{service}_SERVICE_PORT", f"{service}_SERVICE_PORT_GRPC", f"{service}_PORT"),
