@@ -30,11 +30,14 @@ class Output:
         False
     )
 
+    def __post_init__(self) -> None:
+        # Before the command changes anything.
+        if self.as_json and self.chosen not in ("table", "json"):
+            raise CommandError(f"--json is short for -o json, and -o says {self.chosen}: give one of them")
+
     @property
     def format(self) -> Format:
         """The format."""
-        if self.as_json and self.chosen not in ("table", "json"):
-            raise CommandError(f"--json is short for -o json, and -o says {self.chosen}: give one of them")
         return "json" if self.as_json else self.chosen
 
     @property

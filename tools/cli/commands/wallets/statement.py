@@ -13,6 +13,7 @@ from tools.cli.listing import collect
 from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
 from tools.cli.times import PastTime, created_between
+from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -52,6 +53,8 @@ async def statement(
             job_id = await whole_id(client, JOB, job_id)
         if job_id and not wallet_id and not customer_id:
             customer_id, currency = await _payer(client, job_id)
+        if not wallet_id and not customer_id:
+            raise CommandError("name the wallet by its ID, by --customer-id and --currency, or by --job-id")
         request = ListTransactionsRequest(
             **await named_wallet(client, wallet_id, customer_id, currency),
             filter=transaction_filter(filter, job_id=job_id, kind=kind or "", since=since, until=until),
