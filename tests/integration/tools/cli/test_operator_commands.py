@@ -357,7 +357,7 @@ def test_one_job_is_submitted_by_options_and_waited_for(innosystem: Run, found: 
     assert json.loads(rows["output"])["lines"] == 1
     job = found("jobs", "show", job_id)
     assert (job["labels"], job["priority"]) == ({"team": "blue"}, "PRIORITY_HIGH")
-    other = innosystem(*options, "--idempotency-key", "again")
+    other = innosystem(*options, "--priority", "HIGH", "--max-cost", "0.02EUR", "--idempotency-key", "again")
     assert other.stdout.strip() != job_id
 
 
