@@ -227,6 +227,9 @@ def test_a_declined_job_is_found_and_written_off(
         ("TRANSACTION_KIND_DEDUCTION", job_id, "the customer is gone"),
         ("TRANSACTION_KIND_ADJUSTMENT", job_id, "the customer is gone"),
     ]
+    again = innosystem("jobs", "write-off", job_id, "--reason", "the customer is gone", "--yes")
+    assert again.returncode == 1
+    assert f"job {job_id} was paid or written off before" in again.stderr
     refused = innosystem("jobs", "write-off", waiting[1], "--reason", "a mistake", "--yes")
     assert refused.returncode == 1
     assert "NOTHING_TO_WRITE_OFF" in refused.stderr

@@ -14,6 +14,7 @@ from tools.cli.ids import JOB, whole_id, whole_ids
 from tools.cli.money import WHOLE
 from tools.cli.options import Filter
 from tools.cli.output import TABLE, Output, cell, print_document, print_list, print_one
+from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -107,12 +108,18 @@ async def write_off(
     Args:
         reason: The reason, for the wallet's statement.
     """
-    from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC
+    from innosystem.jobs.v1.job_pb2 import BILLING_STATUS_CHARGED, JOB_VIEW_BASIC
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest, WriteOffJobRequest
 
     async with platform() as client:
         whole = await whole_id(client, JOB, job_id)
         job = (await client.jobs.GetJob(GetJobRequest(job_id=whole, view=JOB_VIEW_BASIC))).job
+        if job.billing_status == BILLING_STATUS_CHARGED:
+            # The service returns it unchanged, which looks like a write-off.
+            raise CommandError(
+                f"nothing was done: job {job.id} was paid or written off before; "
+                f"`innosystem wallets statement --job-id {job.id}` shows which"
+            )
         if not confirmed(
             [
                 f"The charge of job {job.id} is written off: {cell(job, 'cost_cents')} of customer {job.customer_id}, "
