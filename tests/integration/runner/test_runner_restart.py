@@ -71,6 +71,19 @@ async def test_a_runner_that_starts_anew_leaves_no_process_of_a_handler_behind(
         await until(lambda: gone(pid))
 
 
+async def test_a_process_that_cannot_import_the_handlers_shows_the_line_of_their_author(
+    world: RunnerStack, tmp_path: Path
+) -> None:
+    broken = "import sys\nif 'innosystem.runner.handler_process_program' in sys.modules: 1 / 0\n"
+    async with running_program(world, tmp_path, broken + HANDLERS) as running:
+        await world.submit("process", {"entered": str(tmp_path / "entered"), "sleeps": False})
+        await until(lambda: running.logged("handlers_not_loaded"))
+
+    line = next(line for line in running.lines if line["event"] == "handlers_not_loaded")
+    assert f'{tmp_path}/handlers_of_a_test.py", line 2' in line["error"]
+    assert line["error"].endswith("ZeroDivisionError: division by zero")
+
+
 async def test_a_runner_that_was_asked_to_stop_does_not_start_anew(world: RunnerStack, tmp_path: Path) -> None:
     limits = {"RUNNER_STOP_SECONDS": "0.2", "RUNNER_CONCURRENCY": "2", "RUNNER_DRAIN_SECONDS": "20"}
     entered = tmp_path / "entered"

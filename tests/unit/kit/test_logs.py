@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.kit.observability.logs import mask_secrets
+from tests.support.terminal import on_a_pipe, on_a_terminal
 
 # Logging is set up once a process, so that each example is a process.
 _SET_UP = """
@@ -35,6 +36,16 @@ def test_a_line_is_one_json_object_with_what_the_context_knows() -> None:
 
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "hello", "number": 42, "request_id": "r-1", "service": "shop", "level": "info"}
+
+
+def test_a_service_logs_for_people_on_a_terminal_and_json_elsewhere() -> None:
+    def code(form: str) -> str:
+        return _SET_UP.format(level="INFO", format=form) + "log.info('hello', number=42)"
+
+    assert json.loads(on_a_pipe(code("auto")))["number"] == 42
+    assert json.loads(on_a_terminal(code("json")))["number"] == 42
+    assert not on_a_terminal(code("auto")).startswith("{")
+    assert "\x1b[" not in on_a_pipe(code("console"))
 
 
 def test_a_line_of_one_of_several_processes_says_which() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 import pytest
+import structlog
 
 from innosystem.client import new_id
 from innosystem.runner.drain import Drain
@@ -51,3 +52,21 @@ async def test_a_job_that_could_not_be_returned_makes_the_drain_incomplete(succe
     async with asyncio.timeout(LIMIT_SECONDS):
         assert await drain.run(nothing_to_stop()) is succeeds
     assert in_hand.jobs == []
+
+
+async def test_a_drain_says_what_a_second_signal_does() -> None:
+    in_hand = JobsInHand(1)
+    in_hand.add(PoppedId(str(new_id()), "jobs:p1:pending")).stage = "run"
+    returns = ReturnSender(service=ServiceClient("jobs"), stub=cast("JobServiceAsyncStub", None), in_hand=in_hand)
+    handing = cast("Runs", Handing(in_hand, returns, succeeds=True))
+    drain = Drain(seconds=2, in_hand=in_hand, runs=handing, returns=returns)
+
+    with structlog.testing.capture_logs() as lines:
+        drain.stop()
+        drain.stop()
+        await drain.run(nothing_to_stop())
+        await drain.run(nothing_to_stop())
+
+    first, second = (line for line in lines if line["event"] == "draining")
+    assert (first["jobs"], "up to 2 s" in first["note"], "second signal" in first["note"]) == (1, True, True)
+    assert (second["jobs"], "note" in second) == (0, False)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -299,6 +300,22 @@ async def test_a_processor_type_that_the_handler_is_not_written_as_is_logged_onc
     assert await mismatches() == []
     monkeypatch.setattr(processor_types, "_EVERY_SECONDS", 0.0)
     assert await mismatches() == expected
+
+
+async def test_what_a_blocked_loop_returns_after_its_timeout_has_succeeded_and_is_logged(
+    registry: Registry, executor: Executor, claimed: ClaimedJobs
+) -> None:
+    async def blocks(input: Any) -> str:
+        time.sleep(0.2)  # noqa: ASYNC251 - the subject of this test
+        return "late"
+
+    registry.add("blocks", blocks)
+    with structlog.testing.capture_logs() as lines:
+        assert await executor.execute(claimed("blocks", timeout_seconds=0.05)) == Succeeded('"late"')
+
+    [line] = [line for line in lines if line["event"] == "timeout_not_enforced"]
+    assert line["timeout_seconds"] == 0.05
+    assert line["seconds"] >= 0.2
 
 
 async def test_an_input_that_is_not_json_fails_the_job(

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+from tests.support.terminal import on_a_pipe, on_a_terminal
+
 CODE = """
 import structlog
 from innosystem.runner.logs import configure_logs
@@ -30,3 +32,14 @@ def test_no_value_keeps_a_line_from_being_written_or_stops_who_logs_it() -> None
     assert (line["error"], line["cycle"], line["nan"]) == ("'a\\udcff'", "[[...]]", None)
     assert "RuntimeError" in line["rude"]
     assert second == "printed \\udcff"
+
+
+def test_a_runner_logs_for_people_on_a_terminal_and_json_elsewhere() -> None:
+    by_default = "from innosystem.runner.logs import configure_logs; configure_logs()\n"
+    explicit = "from innosystem.runner.logs import configure_logs; configure_logs(log_format='json')\n"
+    hello = "import structlog; structlog.get_logger().info('hello', number=42)"
+
+    assert json.loads(on_a_pipe(by_default + hello))["number"] == 42
+    assert json.loads(on_a_terminal(explicit + hello))["number"] == 42
+    assert not on_a_terminal(by_default + hello).startswith("{")
+    assert "hello" in on_a_terminal(by_default + hello)
