@@ -66,6 +66,7 @@ class Session:
         self._command = command
         self._context = context
         self._greeted = False
+        self._at_ctrl_c = "stops everything; the data stays"
 
     async def run(self) -> None:
         """Run the handlers of the file, and run them anew when it changes.
@@ -108,6 +109,7 @@ class Session:
                 found = await started_stack(self._folder)
             if found is not None:
                 _say(f"Uses the stack that process {process} runs in {self._folder}.")
+                self._at_ctrl_c = "stops the runner; the stack stays"
                 yield found, found.wait
                 return
         ports = {} if self._free_ports else {name: port for name, port in _PORTS.items() if is_free(port)}
@@ -150,7 +152,7 @@ class Session:
         _say(
             "\nSubmit a job in another terminal:\n"
             f"  {self._command} dev submit {shlex.quote(handler)} {shlex.quote(given)}\n"
-            f"The runner starts anew when {self._file.name} changes. Ctrl-C stops everything; the data stays.\n"
+            f"The runner starts anew when {self._file.name} changes. Ctrl-C {self._at_ctrl_c}.\n"
         )
 
     def _say_ended(self, how: str) -> None:

@@ -61,7 +61,7 @@ async def dev(
     try:
         await until_stopped(session.run())
     except KeyboardInterrupt:
-        print("Stopped. The data is kept for the next start.")
+        print("Stopped.")
     return 0
 
 

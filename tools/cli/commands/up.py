@@ -75,7 +75,11 @@ async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json:
             print(json.dumps(stack.addresses), flush=True)
         else:
             print("\n".join(_greeting(stack, handlers, context, has_examples=has_examples)), flush=True)
-        await stack.watch()
+        try:
+            await stack.watch()
+        finally:
+            if not as_json:
+                print("Stopping ...", flush=True)
 
 
 async def _seeded(platform: Innosystem) -> bool:
@@ -102,10 +106,10 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, *, has_exampl
         "Try in another terminal:",
         f"  {command} status",
         f"  {command} jobs list",
-        f"  {command} dev my_handlers.py       # your own handlers on this stack",
+        f"  {command} dev --new my_handlers.py   # handlers of your own on this stack",
         *_grpcurl(stack.addresses["jobs"]),
         "",
-        f"Own handlers in this terminal: {command} up --handlers my_handlers",
+        f"Own handlers in this terminal: {command} up --handlers my_handlers.py",
         context,
         "Ctrl-C stops everything; the data stays.",
     ]

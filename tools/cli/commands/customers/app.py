@@ -59,7 +59,7 @@ async def show(customer_id: Id, /, *, output: Output = TABLE) -> None:
 
 @app.command
 async def create(*, name: str, email: str, customer_id: str = "", output: Output = TABLE) -> None:
-    """Create a customer and print its API key, this once.
+    """Create a customer and print its API key, this once. No service asks for a key yet.
 
     Args:
         name: The customer's name.
