@@ -1,16 +1,16 @@
 """`innosystem migrate`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import App, Parameter
 
 from services import SERVICES, Service
 from tools.cli.confirmation import DryRun, Yes, confirmed
-from tools.cli.options import Json
-from tools.cli.output import NOTHING, print_json, print_table
+from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list, print_table
 from tools.errors import CommandError
 from tools.local.environment import database_variable, owner_variable
 from tools.local.migrations import migrations
@@ -68,17 +68,17 @@ def down(service: Service, /, *, revision: To, yes: Yes = False, dry_run: DryRun
 
 
 @app.command
-def current(service: Wanted = None, /, *, as_json: Json = False) -> None:
+def current(service: Wanted = None, /, *, output: Output = TABLE) -> None:
     """Show the revision of each database."""
     found: list[dict[str, str | None]] = []
     for each in _of(service):
         with _named_failures(each.service):
             found.append({"service": each.service, "revision": each.current()})
-    _print(found, as_json=as_json)
+    _print(found, output)
 
 
 @app.command
-def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
+def history(service: Wanted = None, /, *, output: Output = TABLE) -> None:
     """Show all revisions, the oldest first, and which of them each database has applied."""
     found: list[dict[str, str | None]] = []
     for each in _of(service):
@@ -93,11 +93,11 @@ def history(service: Wanted = None, /, *, as_json: Json = False) -> None:
                 }
                 for revision, title in each.history()
             ]
-    _print(found, as_json=as_json)
+    _print(found, output)
 
 
 @app.command
-def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
+def check(service: Wanted = None, /, *, output: Output = TABLE) -> int:
     """Check that nothing is pending and that the databases match the models; exit with 1 if not.
 
     The check compares tables, columns, types, NOT NULL, defaults, constraints, indexes, triggers, rules and functions,
@@ -114,8 +114,8 @@ def check(service: Wanted = None, /, *, as_json: Json = False) -> int:
                 # A database with pending migrations differs in any case.
                 differences = each.differences()
                 found += [{"service": each.service, "problem": "differs", "what": what} for what in differences]
-    if found or as_json:
-        _print(found, as_json=as_json)
+    if found or not output.for_people:
+        _print(found, output)
     else:
         print("Nothing is pending, and the databases match the models.")
     return 1 if found else 0
@@ -233,8 +233,15 @@ def _print_move(service: str, before: str | None, after: str | None) -> None:
         print(f"{service}: {before or nowhere} -> {after or nowhere}")
 
 
-def _print(found: Sequence[dict[str, str | None]], *, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
+def _print(found: Sequence[dict[str, str | None]], output: Output) -> None:
+    if not output.for_people:
+        names = list(found[0]) if found else []
+        columns = Columns(tuple(Column(name, _value_of(name)) for name in names), name="service")
+        print_list(found, columns, output, nothing="")
     elif found:
+        # Titles and differences are read to their ends, so they wrap.
         print_table(list(found[0]), [[value or NOTHING for value in each.values()] for each in found])
+
+
+def _value_of(name: str) -> Callable[[dict[str, str | None], datetime | None], str]:
+    return lambda row, now: row[name] or NOTHING

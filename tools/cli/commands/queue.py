@@ -8,7 +8,18 @@ from cyclopts import App, Parameter
 from tools.cli.connect import platform
 from tools.cli.follow import INTERVAL, Interval, Watch, follow_list
 from tools.cli.listing import Found
-from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, field, print_document, print_list
+from tools.cli.output import (
+    NOTHING,
+    TABLE,
+    TEXT,
+    Column,
+    Columns,
+    DocumentOutput,
+    Output,
+    field,
+    print_document,
+    print_list,
+)
 from tools.cli.unserved import unserved
 from tools.errors import CommandError
 
@@ -87,7 +98,7 @@ async def pause(
     /,
     *,
     unused: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    output: Output = TABLE,
+    output: DocumentOutput = TEXT,
 ) -> None:
     """Withhold the waiting jobs of a queue from the runners. Running jobs continue.
 
@@ -107,7 +118,7 @@ async def pause(
 
 
 @app.command
-async def resume(name: Name, /, *, output: Output = TABLE) -> None:
+async def resume(name: Name, /, *, output: DocumentOutput = TEXT) -> None:
     """Dispatch the waiting jobs of a queue to runners again.
 
     Args:

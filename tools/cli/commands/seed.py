@@ -5,8 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tools.cli.connect import platform
-from tools.cli.options import Json
-from tools.cli.output import cell, print_json
+from tools.cli.output import TEXT, DocumentOutput, cell, print_document
 from tools.demo.seed import Seeded, seed
 
 
@@ -16,7 +15,7 @@ async def seed_command(
         bool,
         Parameter(negative="", show_default=False, help="Create them even if the platform has other customers."),
     ] = False,
-    as_json: Json = False,
+    output: DocumentOutput = TEXT,
 ) -> None:
     """Create example job types and customers; repeating this changes nothing.
 
@@ -24,10 +23,8 @@ async def seed_command(
     """
     async with platform() as client:
         seeded = await seed(client, beside_others=beside_others)
-    if as_json:
-        customers = [vars(each) for each in seeded.customers]
-        print_json({"job_types": seeded.job_types, "customers": customers, "made": seeded.created})
-    else:
+    customers = [vars(each) for each in seeded.customers]
+    if not print_document({"job_types": seeded.job_types, "customers": customers, "made": seeded.created}, output):
         print_seeded(seeded)
 
 

@@ -14,8 +14,7 @@ from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform, user_at_host
 from tools.cli.databases import check_databases
 from tools.cli.identity import check_same_database
-from tools.cli.options import Json
-from tools.cli.output import logs_on_stderr, print_json, print_table
+from tools.cli.output import TEXT, DocumentOutput, logs_on_stderr, print_document, print_table
 from tools.errors import CommandError
 from tools.local.target import announced
 
@@ -34,7 +33,7 @@ async def verify(
     repair: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
-    as_json: Json = False,
+    output: DocumentOutput = TEXT,
 ) -> int:
     """Check that all money and all jobs fit together, on a live system as well; the exit status is 1 if they do not.
 
@@ -54,9 +53,7 @@ async def verify(
         raise CommandError("nothing was done: give --yes to repair, or --dry-run to see the plan")
     with logs_on_stderr():
         report, repairable = await _verified(timedelta(seconds=grace_seconds), repair=repair, yes=yes, dry_run=dry_run)
-    if as_json:
-        print_json(report.to_json())
-    else:
+    if not print_document(report.to_json(), output):
         _print(report, repairable)
     return 0 if report.ok else 1
 

@@ -56,6 +56,20 @@ class Output:
         return replace(self, chosen="jsonl", as_json=False) if self.format == "json" else self
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DocumentOutput(Output):
+    """The options of a command whose output is no list. It takes them as `output: DocumentOutput = TEXT`."""
+
+    chosen: Annotated[
+        Literal["table", "json", "jsonl", "yaml"],
+        Parameter(name=("--output", "-o"), help="table is text for people."),
+    ] = "table"
+
+
+TEXT: Final = DocumentOutput()
+"""The default of the options of a command whose output is no list."""
+
 TABLE: Final = Output()
 """The default of the options."""
 

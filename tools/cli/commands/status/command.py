@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tools.cli.commands.status.report import Found, Report
-from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_document, print_list
+from tools.cli.output import NOTHING, TEXT, Column, Columns, DocumentOutput, Output, print_document, print_list
 from tools.local.target import target
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _QUEUES = Columns(
 )
 
 
-async def status(*, output: Output = TABLE) -> int:
+async def status(*, output: DocumentOutput = TEXT) -> int:
     """Show what runs, what waits, who serves and what is wrong, each with the command that helps.
 
     The exit status is 0 if nothing is wrong, otherwise 1. Parts that do not reply within 4 s count as unreachable, and

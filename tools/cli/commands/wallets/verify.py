@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 
 from tools.cli.connect import platform
 from tools.cli.money import WHOLE
-from tools.cli.output import TABLE, Columns, Output, field, print_document, print_list, print_pairs
+from tools.cli.output import TEXT, Columns, DocumentOutput, field, print_document, print_list, print_pairs
 
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerResponse
@@ -27,7 +27,7 @@ _SUMS = (
 async def verify(
     *,
     max_offenders: Annotated[int, WHOLE, Parameter(validator=validators.Number(gte=1, lte=1000))] = 20,
-    output: Output = TABLE,
+    output: DocumentOutput = TEXT,
 ) -> int:
     """Check that all books add up; the exit status is 1 if they do not.
 

@@ -7,13 +7,24 @@ from typing import Any
 
 import pytest
 import yaml
-from cyclopts import App
+from cyclopts import App, CycloptsError
 
 from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED, Job
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
 from innosystem.wallets.v1.wallet_pb2 import Wallet
 from tools.cli.listing import Found
-from tools.cli.output import TABLE, Columns, Output, field, print_document, print_list, print_one, to_json
+from tools.cli.output import (
+    TABLE,
+    TEXT,
+    Columns,
+    DocumentOutput,
+    Output,
+    field,
+    print_document,
+    print_list,
+    print_one,
+    to_json,
+)
 from tools.errors import CommandError
 
 COLUMNS = Columns((field("id"), field("status"), field("cost_cents"), field("labels", wide=True)))
@@ -105,6 +116,20 @@ def test_the_command_line_has_the_options(arguments: list[str], chosen: str) -> 
         return output.format
 
     assert app(arguments, exit_on_error=False) == chosen
+
+
+def test_a_command_without_a_list_refuses_formats_of_lists_before_it_does_anything() -> None:
+    app = App(result_action="return_value")
+
+    @app.default
+    def run(*, output: DocumentOutput = TEXT) -> str:
+        return output.format
+
+    assert app(["-o", "yaml"], exit_on_error=False) == "yaml"
+    assert app(["--json"], exit_on_error=False) == "json"
+    for only_lists in ("csv", "name", "wide"):
+        with pytest.raises(CycloptsError):
+            app(["-o", only_lists], exit_on_error=False, print_error=False)
 
 
 def test_whole_numbers_are_numbers_wherever_they_are() -> None:
