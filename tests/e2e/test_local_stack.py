@@ -159,7 +159,8 @@ def test_settings_meant_for_other_servers_and_logs_do_not_keep_a_stack_from_star
     _, said = stack.communicate(timeout=60)
     steps = ["PostgreSQL", "Redis", "migrations", *SERVICES, "runner-1", "examples"]
     assert (stack.returncode, re.findall(r"^(\S+) +\d+\.\d s$", said, re.MULTILINE)) == (0, steps)
-    assert len(said.splitlines()) == len(steps)
+    # A slow machine also says what it waits for.
+    assert all(line.split()[0] in steps for line in said.splitlines())
 
 
 def test_a_second_stack_in_the_same_folder_is_refused(folder: Path, tmp_path: Path) -> None:
