@@ -82,7 +82,11 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Print names and values, one pair per line, without values that are not set."""
-    console().print(pairs_grid(pairs))
+    on = console()
+    with on.capture() as captured:
+        on.print(pairs_grid(pairs))
+    # The grid fills its lines with spaces.
+    sys.stdout.write("".join(f"{line.rstrip(' ')}\n" for line in captured.get().split("\n")[:-1]))
 
 
 def pairs_grid(pairs: Mapping[str, str]) -> "Table":

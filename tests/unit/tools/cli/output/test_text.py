@@ -25,6 +25,11 @@ def test_a_terminal_loses_nothing_of_a_long_value(
     assert capsys.readouterr().out.count("0") == 2 * len(LONG)
 
 
+def test_lines_of_pairs_end_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    print_pairs({"a": "1", "longer": "two\nlines", "not set": "-"})
+    assert capsys.readouterr().out == "a       1\nlonger  two\n        lines\n"
+
+
 def test_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["a"], [["[red]x[/red] :smile:"]])
     print_pairs({"a": "[/nothing]"})
