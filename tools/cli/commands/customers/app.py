@@ -58,7 +58,9 @@ async def show(customer_id: Id, /, *, output: Output = TABLE) -> None:
 
 
 @app.command
-async def create(*, name: str, email: str, customer_id: str = "", output: Output = TABLE) -> None:
+async def create(
+    *, name: str, email: str, customer_id: Annotated[str, Parameter(show_default=False)] = "", output: Output = TABLE
+) -> None:
     """Create a customer and print its API key, this once. No service asks for a key yet.
 
     Args:

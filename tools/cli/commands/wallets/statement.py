@@ -10,7 +10,7 @@ from tools.cli.commands.wallets.naming import CustomerId, OwnerCurrency, WalletI
 from tools.cli.connect import platform
 from tools.cli.ids import JOB, whole_id
 from tools.cli.listing import collect
-from tools.cli.options import Limit, OrderBy, filter_such_as
+from tools.cli.options import Limit, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
 from tools.cli.times import PastTime, created_between
 from tools.errors import CommandError
@@ -32,7 +32,7 @@ async def statement(
     since: PastTime = None,
     until: PastTime = None,
     filter: Annotated[str, filter_such_as("kind = DEDUCTION AND amount_cents < -1000")] = "",
-    order_by: OrderBy = "",
+    order_by: Annotated[str, Parameter(show_default=False, help="`sequence` for the oldest first.")] = "",
     limit: Limit = 50,
     output: Output = TABLE,
 ) -> None:
