@@ -6,9 +6,11 @@ begins with the name of a file is that file, any other is a program.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +99,8 @@ class Session:
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     """A shell beside a new local stack."""
-    stack_folder, folder = tmp_path / "data", tmp_path / "work"
+    # Not in pytest's folder: another pytest that starts takes away PostgreSQL's right to pass through what is above it.
+    stack_folder, folder = Path(tempfile.mkdtemp(prefix="innosystem-sessions-")), tmp_path / "work"
     folder.mkdir()
     try:
         stack, addresses = started(stack_folder, tmp_path)
@@ -113,6 +116,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
             process.kill()
         EmbeddedPostgres(stack_folder).stop(mode="immediate")
         EmbeddedRedis(stack_folder).stop()
+        shutil.rmtree(stack_folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

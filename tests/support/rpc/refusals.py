@@ -48,15 +48,18 @@ class Stored:
             return cursor.fetchall() if cursor.description else []
 
     def rows(self) -> dict[str, list[str]]:
-        """Every row of every table, as text."""
+        """Every row of every table, as text, without what background work writes beside the calls."""
         with psycopg.connect(self._url) as connection:
-            # Runners are noted beside the calls.
+            # Runners are noted, and waiting jobs marked as dispatched, whenever it is their turn.
             tables = connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'runners'"
             ).fetchall()
             assert tables
             read = {
-                name: sql.SQL("SELECT t::text FROM {} t ORDER BY 1").format(sql.Identifier(name)) for [name] in tables
+                name: sql.SQL("SELECT (to_jsonb(t) - 'dispatched_at')::text FROM {} t ORDER BY 1").format(
+                    sql.Identifier(name)
+                )
+                for [name] in tables
             }
             return {name: [row for [row] in connection.execute(query)] for name, query in read.items()}
 
