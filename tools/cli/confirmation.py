@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
+from tools.cli.interrupts import interruptible
 from tools.errors import CommandError
 
 Yes: TypeAlias = Annotated[
@@ -29,6 +30,7 @@ def confirmed(plan: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
 
     Raises:
         CommandError: The user does not agree, or has no terminal and gives no --yes.
+        KeyboardInterrupt: The user pressed Ctrl-C; told that nothing was done.
     """
     sys.stderr.write("".join(f"{line}\n" for line in plan))
     if dry_run:
@@ -40,6 +42,12 @@ def confirmed(plan: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
         raise CommandError("nothing was done: give --yes to do it, or --dry-run to see the plan")
     sys.stderr.write("Continue? Type yes: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() != "yes":
+    try:
+        with interruptible():
+            typed = sys.stdin.readline()
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninnosystem: nothing was done\n")
+        raise
+    if typed.strip().lower() != "yes":
         raise CommandError("nothing was done")
     return True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 
+from tools.cli.interrupts import left_to_the_child
 from tools.cli.updates import copied
 from tools.errors import CommandError
 
@@ -222,7 +223,8 @@ def _kept_on_errors(text: str) -> Iterator[Path]:
 def _open_editor(file: Path) -> None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:
-        status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+        with left_to_the_child():
+            status = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
     except OSError as error:
         raise CommandError(f"the editor {editor!r} can't be started ({error.strerror}): set EDITOR") from None
     if status:

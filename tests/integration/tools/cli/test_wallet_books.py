@@ -11,6 +11,7 @@ import pytest
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.integration.tools.cli.conftest import Found, Run
+from tests.support.terminal import Typist
 
 
 @pytest.fixture
@@ -166,6 +167,16 @@ def test_money_moves_only_when_that_is_agreed_to(
         assert "--idempotency-key" not in done.stderr
         assert done.returncode == (0 if said else 1)
     assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == 50
+
+
+def test_ctrl_c_at_the_confirmation_ends_the_command_and_moves_nothing(found: Found, wallet: dict[str, Any]) -> None:
+    line = ("wallets", "credit", "--customer-id", wallet["customer_id"], "--amount", "1EUR")
+    with Typist("import sys; from tools.cli.__main__ import main; sys.exit(main())", *line) as person:
+        person.waits_for("Continue? Type yes: ")
+        person.types("\x03")
+        assert person.ends() == 130
+    assert person.screen.endswith("Continue? Type yes: ^C\ninnosystem: nothing was done\n")
+    assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == 100
 
 
 @pytest.mark.parametrize(("amount", "shown"), [("500JPY", "500 JPY"), ("5EUR", "5.00 EUR"), ("0.500KWD", "0.500 KWD")])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get
 from cyclopts import Parameter
 
 from tools.cli.editing import EditedField, Value
+from tools.cli.interrupts import interruptible
 from tools.cli.money import WHOLE, Money, read_money, read_whole
 from tools.cli.options import PriorityName
 from tools.cli.output import cell
@@ -106,7 +107,8 @@ class JobTypeOptions:
 
 
 def _read_file(name: str) -> str:
-    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    with interruptible():
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
