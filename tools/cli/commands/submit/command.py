@@ -47,9 +47,10 @@ async def submit(
     It may have a "job_id", "labels", "max_cost_cents", "run_at" and "expires_at". A malformed line does not stop the
     others. The exit status is 1 if a line was refused or, with --wait, a job did not succeed.
 
-    The same line, and the same options of one job, are the same job, which is never run or charged twice: after an
-    interruption or the correction of refused lines, repeat the command. With another --idempotency-key they are
-    different jobs.
+    What says the same is the same job, which is never run or charged twice: after an interruption or the correction of
+    refused lines, repeat the command. All but the form counts: type, payer, priority, input, labels, maximum price and
+    times. The second of two equal lines in a file is a job of its own. With another --idempotency-key they are
+    different jobs; surest is an ID of your own, by --job-id or "job_id".
 
     Args:
         file: The file, or - for standard input.

@@ -110,7 +110,7 @@ def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobReques
     Args:
         line: The line.
         defaults: The values of fields that the line leaves out.
-        ids: Derives the ID from the line.
+        ids: Derives the ID from what the line says.
 
     Raises:
         MalformedLine: The line is not a JSON object, has unknown fields, or lacks required ones.
@@ -136,7 +136,7 @@ def parse_line(line: bytes, defaults: Defaults, ids: LineIds) -> CreateJobReques
         for name in ("run_at", "expires_at"):
             if given.get(name) is not None:
                 _set_time(getattr(request, name), name, given[name])
-        request.job_id = request.job_id or ids.of(text, request)
+        request.job_id = request.job_id or ids.of(request)
     except UnicodeDecodeError as error:
         raise MalformedLine(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
     except RecursionError:

@@ -13,6 +13,7 @@ from tools.cli.commands.submit.job_lines import Defaults, MalformedLine, parse_l
 from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
 from tools.cli.ids import CUSTOMER, whole_id
+from tools.cli.interrupts import interruptible
 from tools.cli.output import Columns, Output, cell, field, print_document, print_one
 from tools.cli.unserved import say_unserved
 from tools.errors import CommandError
@@ -126,7 +127,8 @@ def _input_json(options: JobOptions) -> str:
     if options.input_file:
         option = "--input-file"
         from_stdin = options.input_file == "-"
-        text = sys.stdin.read() if from_stdin else Path(options.input_file).read_text(encoding="utf-8")
+        with interruptible():
+            text = sys.stdin.read() if from_stdin else Path(options.input_file).read_text(encoding="utf-8")
     elif not text:
         return ""
     try:
