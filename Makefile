@@ -32,7 +32,7 @@ $(STUBS): $(INSTALLED) $(PROTOS)
 .PHONY: setup
 setup: $(INSTALLED) $(STUBS) ## Make the virtual environment .venv with all that is needed
 	@if [ -z "$(filter-out setup,$(or $(MAKECMDGOALS),setup))" ]; then echo "setup: done; next:" \
-		"$(BIN)/innosystem dev --new my_handlers.py, or make demo"; fi
+		"$(BIN)/innosystem dev --new my_handlers.py, or make demo; '. $(BIN)/activate' makes it innosystem"; fi
 
 .PHONY: demo
 demo: setup ## Run the main job on real input: jobs over the standard library's sources, charged to three wallets

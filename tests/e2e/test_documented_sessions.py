@@ -4,13 +4,17 @@ A page is one session: its blocks are run in their order, in one folder, beside 
 begins with the name of a file is that file, any other is a program.
 """
 
+import errno
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +32,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PAGES = [page for page in pages() if any(block.runs for block in page.blocks)]
 _DEFAULT_PORTS = {"50051": "customers", "50052": "wallets", "50053": "jobs"}
 _SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_", "INNOSYSTEM_", "LOG_")
+# Without colours, and wide enough for the tables of the pages.
+_TERMINAL = {"TERM": "dumb", "COLUMNS": "100", "LINES": "50"}
 
 
 class Session:
@@ -49,12 +55,12 @@ class Session:
             "PATH": path,
             "HOME": str(folder),
             "PYTHONPATH": str(PROJECT),
-            "COLUMNS": "120",
+            **_TERMINAL,
             **redis,
         }
         for service, address in addresses.items():
             self._environment[f"{service.upper()}_ADDRESS"] = address
-        self._background: list[subprocess.Popen[str]] = []
+        self._background: list[subprocess.Popen[bytes]] = []
 
     def run(self, step: Step) -> str:
         """Run a command; return how what it printed differs from what is shown, if anything is.
@@ -63,20 +69,45 @@ class Session:
         """
         command = re.sub(r"localhost:(5005[123])", lambda port: self._addresses[_DEFAULT_PORTS[port[1]]], step.command)
         keeps_running = command.endswith("&")
-        process = subprocess.Popen(
-            ["bash", "-c", f"exec {command.removesuffix('&')}" if keeps_running else command],
+        if keeps_running:
+            self._background.append(self._start(f"exec {command.removesuffix('&')}", subprocess.DEVNULL))
+            return ""
+        status, printed = self._printed(command)
+        difference = step.differs(printed) if step.output else "" if status == 0 else "(success)"
+        return difference and f"$ {step.command}\nshown, and not printed: {difference}\nprinted:\n{printed}"
+
+    def _start(self, command: str, output: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["bash", "-c", command],
             cwd=self._folder,
             env=self._environment,
-            stdout=subprocess.DEVNULL if keeps_running else subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL if output == subprocess.DEVNULL else subprocess.PIPE,
         )
-        if keeps_running:
-            self._background.append(process)
-            return ""
-        printed, _ = process.communicate(timeout=120)
-        difference = step.differs(printed) if step.output else "" if process.returncode == 0 else "(success)"
-        return difference and f"$ {step.command}\nshown, and not printed: {difference}\nprinted:\n{printed}"
+
+    def _printed(self, command: str) -> tuple[int, str]:
+        """Run a command with its standard output on a terminal, as a reader has it; return its status and output."""
+        leader, terminal = os.openpty()
+        tty.setraw(terminal)
+        process = self._start(command, terminal)
+        os.close(terminal)
+        limit = threading.Timer(120, process.kill)
+        limit.start()
+        printed = b""
+        with process, selectors.DefaultSelector() as outputs:
+            assert process.stderr is not None
+            for output in (leader, process.stderr.fileno()):
+                outputs.register(output, selectors.EVENT_READ)
+            while outputs.get_map():
+                for key, _ in outputs.select():
+                    piece = _read(key.fd)
+                    printed += piece
+                    if not piece:
+                        outputs.unregister(key.fd)
+        limit.cancel()
+        os.close(leader)
+        return process.returncode, printed.decode()
 
     def steps(self, block: Block) -> Iterator[Step]:
         """Return the commands of a block. One of Python is written to a file first, and run if it is a program."""
@@ -96,12 +127,23 @@ class Session:
             process.wait(timeout=60)
 
 
+def _read(output: int) -> bytes:
+    """Read a piece; empty at the end, which a terminal without programs reports as an error."""
+    try:
+        return os.read(output, 65536)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return b""
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     """A shell beside a new local stack."""
     # Not in pytest's folder: another pytest that starts takes away PostgreSQL's right to pass through what is above it.
     stack_folder, folder = Path(tempfile.mkdtemp(prefix="innosystem-sessions-")), tmp_path / "work"
     folder.mkdir()
+    (folder / "protos").symlink_to(PROJECT / "protos")  # As in a checkout.
     try:
         stack, addresses = started(stack_folder, tmp_path)
         settings = dotenv_values(stack_folder / "stack.env")

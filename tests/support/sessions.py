@@ -1,6 +1,7 @@
 """Sessions in a terminal that the documentation shows: commands, each with what it prints."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?\b"), "<time>"),
     (re.compile(r"\b(localhost|127\.0\.0\.1):\d+\b"), "<address>"),
-    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|m|min|h|d|seconds)\b( \d+ ?(s|m|h)\b)?( ago)?"), "<duration>"),
+    (re.compile(r"\b\d+(\.\d+)? ?(ms|s|m|min|h|d|seconds)\b( \d+ ?(s|m|h)\b)?( ago)?|\bnow\b"), "<duration>"),
     (re.compile(r"─+"), "─"),
     (re.compile(r"[ \t]+"), " "),
 )
@@ -53,12 +54,23 @@ def steps(body: str) -> Iterator[Step]:
             if command:
                 yield Step("\n".join(command), tuple(_trimmed(output)))
             command, output = [line.removeprefix("$ ")], []
-        elif command and not output and command[-1].endswith("\\"):
+        elif command and not output and _continues("\n".join(command)):
             command.append(line)
         else:
             output.append(line)
     if command:
         yield Step("\n".join(command), tuple(_trimmed(output)))
+
+
+def _continues(command: str) -> bool:
+    """Whether a shell would read on: after a backslash, within quotes, and until the end of a here-document."""
+    if here := re.search(r"<<'(\w+)'\n?", command):
+        return here[1] not in command[here.end() :].splitlines()
+    try:
+        shlex.split(command)
+    except ValueError:
+        return True
+    return command.endswith("\\")
 
 
 def _trimmed(lines: list[str]) -> list[str]:

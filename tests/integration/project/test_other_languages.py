@@ -19,6 +19,7 @@ from scripts.build_protos import build
 from services import SERVICES
 from tests.e2e.stack import Stack
 from tests.support.documents import ROOT, Document
+from tests.support.sessions import steps
 
 PAGE = Document.read("docs/clients-in-other-languages.md")
 BIN = Path(sys.executable).parent
@@ -48,11 +49,9 @@ def unpacked(archive: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tools(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PATH with `protoc`, which is that of grpcio-tools, and `buf`."""
-    folder = tmp_path_factory.mktemp("bin")
-    (folder / "protoc").symlink_to(BIN / "python-grpc-tools-protoc")
-    return os.pathsep.join([str(folder), str(BIN), os.environ["PATH"]])
+def tools() -> str:
+    """A PATH with what `make setup` installs first: `buf`, and the protoc of grpcio-tools as a module of `python`."""
+    return os.pathsep.join([str(BIN), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +130,13 @@ def test_the_text_without_rules_has_every_comment(unpacked: Path) -> None:
 
 @pytest.mark.parametrize("folders", ["innosystem buf", "innosystem buf google"])
 def test_protoc_generates_from_a_checkout(tools: str, tmp_path: Path, folders: str) -> None:
-    command = PAGE.text.partition("```sh\nprotoc ")[2].partition("```")[0]
-    assert "find innosystem buf -name" in command
-    (tmp_path / "gen").mkdir()
+    commands = "\n".join(step.command for step in steps(block("Python, with protoc", "console")))
+    assert "find innosystem buf -name" in commands
     (tmp_path / "protos").symlink_to(ROOT / "protos")
-    shell("protoc " + command.replace("innosystem buf", folders), tmp_path, tools)
+    shell(commands.replace("innosystem buf", folders), tmp_path, tools)
     # Without .pth files, and so without the SDK's stubs.
     paths = os.pathsep.join([str(tmp_path / "gen"), sysconfig.get_path("purelib")])
-    code = "import innosystem.jobs.v1.job_service_pb2 as it; print(it.__file__)"
+    code = "import innosystem.jobs.v1.job_service_pb2_grpc as it; print(it.__file__)"
     found = run(sys.executable, "-S", "-c", code, cwd=tmp_path, environment={"PYTHONPATH": paths})
     assert found.startswith(str(tmp_path))
 

@@ -30,7 +30,7 @@ FOLDERS = ("protos/", "sdk/", "runner/", "services/", "tools/", "tests/", "docs/
 SUFFIXES = ("py", "md", "proto", "sh", "yaml", "yml", "toml", "lock", "sql", "example", "ini")
 # Files of readers, not of the project; and what is made when something runs.
 NOT_OURS = re.compile(
-    r"my_\w+\.py|test_my_\w+\.py|.*jobs\.jsonl|\.innosystem/.*|\.env|deploy/\.env|/.*|one\.py|two\.py|bad\.py|hello\.py"
+    r"my_\w+\.py|test_my_\w+\.py|.*jobs\.jsonl|\.innosystem/.*|\.env|deploy/\.env|/.*|one\.py|two\.py|bad\.py|hello\.py|client\.py|\*\.proto"
     r"|requirements\.txt|buf\.gen\.yaml|alembic\.ini|contract\.binpb|htmlcov/?|_pb2\.py|test_\w*\*\w*"
 )
 # Names of others that are written like ours.
@@ -39,7 +39,7 @@ FOREIGN = re.compile(
     "|PlatformTransactionManager|TransactionTemplate|TransactionSynchronization|UnexpectedRollbackException"
     "|CrudRepository|PagingAndSortingRepository|DataAccessException"
     "|JOB_ID|GRPC_POLL_STRATEGY|GRPC_EXPERIMENTS|DRY_RUN|MARIADB_URL"
-    "|idempotency_error|exists_with_different_amount|client_idle_timeout|server_idle_timeout"
+    "|protoc_builtin|idempotency_error|exists_with_different_amount|client_idle_timeout|server_idle_timeout"
 )
 # A verb first: an RPC, or one of its messages.
 RPC = re.compile(
@@ -173,7 +173,7 @@ def _wrong_command(command: list[str]) -> Iterator[str]:
             there = rf"\$\({variable}\)" if is_variable else rf"(?m)^{re.escape(word)}:"
             if not re.search(there, makefile):
                 yield f"make {word}"
-    elif "innosystem" in command:
+    elif "innosystem" in command and name != "find":
         yield from _wrong_arguments(command[command.index("innosystem") + 1 :])
     elif name in {"python", "python3"} and rest[:1] == ["-m"]:
         module, *flags = rest[1:]

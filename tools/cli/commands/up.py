@@ -15,7 +15,7 @@ from tools.cli.confirmation import Yes, confirmed
 from tools.cli.money import WHOLE
 from tools.cli.options import Json
 from tools.cli.programs import innosystem, typed
-from tools.cli.stack_context import stack_context
+from tools.cli.stack_context import for_programs, stack_context
 from tools.demo.seed import HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
 from tools.local.running import FOLDER
@@ -111,6 +111,7 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, *, has_exampl
         "",
         f"Own handlers in this terminal: {command} up --handlers my_handlers.py",
         context,
+        *for_programs(stack.settings_file, stack.addresses),
         "Ctrl-C stops everything; the data stays.",
     ]
 
