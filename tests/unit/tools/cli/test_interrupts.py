@@ -15,7 +15,7 @@ import tools.cli.commands.status.command as command
 
 async def status() -> None:
     {waits}
-    sys.stderr.write("went on\\n")
+    sys.stderr.write("continued\\n")
 
 command.status = status
 sys.exit(main(["status"]))
@@ -36,7 +36,7 @@ def test_the_first_ctrl_c_ends_a_command_that_waits_for_a_person(waits: str) -> 
         person.waits_for("API key: " if waits == "a secret" else "Type")
         person.types("\x03")
         assert person.ends() == 130
-    assert "went on" not in person.screen
+    assert "continued" not in person.screen
     assert "Traceback" not in person.screen
     assert ("innosystem: nothing was done" in person.screen) == (waits == "a confirmation")
 
@@ -46,7 +46,7 @@ def test_a_typed_yes_goes_on() -> None:
         person.waits_for("Type yes: ")
         person.types("yes\n")
         assert person.ends() == 0
-    assert "went on" in person.screen
+    assert "continued" in person.screen
 
 
 def test_ctrl_c_in_an_editor_is_the_editors(tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_ctrl_c_in_an_editor_is_the_editors(tmp_path: Path) -> None:
         person.waits_for("editing")
         person.types("\x03")
         assert person.ends() == 0
-    assert person.screen.index("edited") < person.screen.index("went on")
+    assert person.screen.index("edited") < person.screen.index("continued")
