@@ -10,7 +10,7 @@ from tests.support.documents import Document
 
 def test_the_handlers_of_the_guide_pass_their_own_tests(tmp_path: Path) -> None:
     blocks = [block.body for block in Document.read("docs/handlers.md").blocks if block.language == "python"]
-    files = {re.match(r"# (\w+\.py)\n", body)[1]: body for body in blocks}  # type: ignore[index]
+    files = {named[1]: body for body in blocks if (named := re.match(r"# (\w+\.py)\n", body))}
     assert files.keys() == {"my_handlers.py", "test_my_handlers.py"}
     for name, body in files.items():
         (tmp_path / name).write_text(body, encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ from tools.local.target import announced
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from innosystem.client import Innosystem
     from tools.verify.findings import Limits, VerifyReport
     from tools.verify.repair import ReleaseHold
 
@@ -116,13 +117,17 @@ async def _releasing() -> AsyncIterator["ReleaseHold"]:
     from tools.cli.errors import describe
     from tools.verify.repair import HoldNotReleased
 
-    async with platform() as client:
+    # Only a repair needs the service. Without one, the databases are all that this command looks at.
+    async with AsyncExitStack() as opened:
+        client: Innosystem | None = None
 
         async def release(hold_id: "UUID") -> None:
+            nonlocal client
             try:
+                client = called = client or await opened.enter_async_context(platform())
                 # The hold was found in the database: its ID means nothing to the service of another platform.
                 await check_same_database(announced(), "wallets")
-                await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
+                await called.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
             except (CommandError, aio.AioRpcError) as error:
                 # Reported as the outcome of this repair, so that the rest of the report is not lost.
                 raise HoldNotReleased(f"not released: {describe(error)}") from error

@@ -119,9 +119,11 @@ class _Attempts:
         if context.connection is not None:
             return
         problem = self._address.said(context.original_exception)
-        if isinstance(context.chained_exception, DatabaseUnavailable):
-            context.chained_exception.where = str(self._address)
-            context.chained_exception.said = problem
+        # Only there if an earlier listener has replaced the error, which none does for a failed ping.
+        replaced = getattr(context, "chained_exception", None)
+        if isinstance(replaced, DatabaseUnavailable):
+            replaced.where = str(self._address)
+            replaced.said = problem
         if problem != self._problem:
             self._problem = problem
             log.warning("database_unreachable", error=problem, **self._address.fields)
