@@ -124,10 +124,11 @@ async def _releasing() -> AsyncIterator["ReleaseHold"]:
         async def release(hold_id: "UUID") -> None:
             nonlocal client
             try:
-                client = called = client or await opened.enter_async_context(platform())
+                if client is None:
+                    client = await opened.enter_async_context(platform())
                 # The hold was found in the database: its ID means nothing to the service of another platform.
                 await check_same_database(announced(), "wallets")
-                await called.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
+                await client.wallets.ReleaseHold(ReleaseHoldRequest(hold_id=str(hold_id)))
             except (CommandError, aio.AioRpcError) as error:
                 # Reported as the outcome of this repair, so that the rest of the report is not lost.
                 raise HoldNotReleased(f"not released: {describe(error)}") from error
