@@ -180,7 +180,7 @@ class InvalidPageToken(FieldError):
 
 @dataclass(eq=False)
 class IdempotencyKeyReused(FieldError):
-    """The ID or idempotency key was used before with other parameters ({fields}): make a new one.
+    """The ID or idempotency key was used before with other parameters ({fields}): a new one is for something else.
 
     Attributes:
         fields: The parameters that differ, under their names in the request.

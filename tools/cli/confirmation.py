@@ -40,10 +40,10 @@ def confirmed(plan: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise CommandError("nothing was done: give --yes to do it, or --dry-run to see the plan")
-    sys.stderr.write("Continue? Type yes: ")
-    sys.stderr.flush()
     try:
         with interruptible():
+            sys.stderr.write("Continue? Type yes: ")
+            sys.stderr.flush()
             typed = sys.stdin.readline()
     except KeyboardInterrupt:
         sys.stderr.write("\ninnosystem: nothing was done\n")

@@ -1,5 +1,6 @@
 """Ctrl-C while a command waits for a person."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ def interruptible() -> Iterator[None]:
     In a coroutine, Ctrl-C only cancels the task, which the call would notice when it has returned: too late.
     """
     with _on_interrupt(signal.default_int_handler):
+        if _is_cancelled():
+            # Ctrl-C came just before.
+            raise KeyboardInterrupt
         yield
 
 
@@ -31,3 +35,12 @@ def _on_interrupt(handler: Any) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        # No event loop runs.
+        return False
+    return task is not None and task.cancelling() > 0

@@ -89,7 +89,7 @@ def new_idempotency_key() -> str:
     from innosystem.client import new_id
 
     key = f"cli:{new_id()}"
-    sys.stderr.write(f"--idempotency-key {key}\n")
+    sys.stderr.write(f"If this fails, repeat it with: --idempotency-key {key}\n")
     return key
 
 

@@ -9,7 +9,7 @@ from services.kit.errors import HIDDEN, DomainError
 
 @dataclass(eq=False)
 class WalletNotFound(DomainError):
-    """No wallet has this ID, or the customer has none in this currency: create it, or look for it with ListWallets.
+    """The wallet does not exist.
 
     Attributes:
         wallet_id: The ID of a request that names the wallet by ID.
@@ -20,6 +20,16 @@ class WalletNotFound(DomainError):
     wallet_id: UUID | None = None
     customer_id: UUID | None = None
     currency: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The wallet, as the request names it."""
+        if self.customer_id is None:
+            return (
+                f"No wallet has the ID {self.wallet_id}. "
+                "Is it a customer's? Then name the wallet by customer and currency."
+            )
+        return f"The customer {self.customer_id} has no wallet in {self.currency}: create it first."
 
 
 @dataclass(eq=False)

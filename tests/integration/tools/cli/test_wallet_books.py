@@ -10,7 +10,7 @@ import pytest
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
-from tests.integration.tools.cli.conftest import Found, Run
+from tests.integration.tools.cli.conftest import Done, Found, Run
 from tests.support.terminal import Typist
 
 
@@ -95,7 +95,7 @@ def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_mo
     assert plan.startswith(
         f"20 in minor units of the charge of job {charged.job_id}, which is unknown to the jobs service"
     )
-    key = option.removeprefix("--idempotency-key ")
+    key = option.removeprefix("If this fails, repeat it with: --idempotency-key ")
     again = innosystem(
         "wallets", "refund", "--job-id", charged.job_id, "--amount-cents", "20", "--idempotency-key", key, "--yes"
     )
@@ -159,9 +159,10 @@ def test_money_moves_only_when_that_is_agreed_to(
     refund = innosystem("wallets", "refund", "--transaction-id", charged.id, "--amount-cents", "20", *said)
     credit = innosystem("wallets", "credit", "--customer-id", customer_id, "--amount", "7.50EUR", *said)
     everything = innosystem("wallets", "refund", "--transaction-id", charged.id, "--all", *said)
-    assert f"0.20 EUR of transaction {charged.id}, -0.50 EUR of wallet {wallet['id']}, is refunded." in refund.stderr
+    paid = f"the 0.50 EUR that customer {customer_id} paid for job {charged.job_id}; nothing was refunded before."
+    assert f"0.20 EUR is refunded of {paid}\n" in refund.stderr
     assert f"7.50 EUR is paid into the wallet of customer {customer_id}." in credit.stderr
-    assert f"The rest of transaction {charged.id}, -0.50 EUR of wallet" in everything.stderr
+    assert f"0.50 EUR is refunded of {paid}\n" in everything.stderr
     for done in (refund, credit, everything):
         assert told in done.stderr
         assert "--idempotency-key" not in done.stderr
@@ -193,10 +194,68 @@ def test_money_is_typed_and_shown_in_the_units_of_its_currency(
     assert innosystem("wallets", "show", *of_customer).stdout.count(shown) == 4
 
 
+def test_money_is_paid_into_a_wallet_by_its_id_as_well(innosystem: Run, wallet: dict[str, Any]) -> None:
+    paid = innosystem("wallets", "credit", wallet["id"], "--amount", "1EUR", "--yes")
+    assert "Its balance is 1.00 EUR now." in paid.stderr
+    taken = innosystem("wallets", "deduct", wallet["id"][:30], "--amount-cents", "50", "--yes", "--json")
+    line = json.loads(taken.stdout)["transaction"]["id"]
+    rest = innosystem("wallets", "refund", "--transaction-id", line, "--amount", "0.20EUR", "--yes")
+    assert f"paid for transaction {line}; nothing was refunded before." in rest.stderr
+    rest = innosystem("wallets", "refund", "--transaction-id", line, "--all", "--dry-run")
+    assert "0.30 EUR is refunded of the 0.50 EUR" in rest.stderr
+    other = innosystem("wallets", "credit", wallet["id"], "--amount", "1USD", "--yes")
+    assert f"the wallet {wallet['id']} is in EUR, and the amount in USD: nothing was done" in other.stderr
+
+
+def test_a_wallet_that_does_not_exist_is_named(innosystem: Run, wallet: dict[str, Any]) -> None:
+    owner = wallet["customer_id"]
+    for command in ("show", "statement"):
+        mistaken = innosystem("wallets", command, owner)
+        assert f"No wallet has the ID {owner}. Is it a customer's? Then name" in mistaken.stderr
+    # Without a question.
+    credit = innosystem("wallets", "credit", "--customer-id", owner, "--amount", "5USD", "--dry-run")
+    assert credit.returncode == 1
+    assert f"The customer {owner} has no wallet in USD: create it first." in credit.stderr
+
+
 def test_a_wallet_in_no_currency_is_refused(innosystem: Run) -> None:
     done = innosystem("wallets", "create", "--customer-id", str(uuid4()), "--currency", "XQZ", "--unknown-customer")
     assert done.returncode == 1
     assert "currency: must be a currency of ISO 4217 that has a minor unit, such as EUR, not XQZ" in done.stderr
+
+
+@pytest.mark.parametrize("said", [["--dry-run"], ["--yes"]])
+def test_what_is_left_of_a_charge_is_in_the_plan_and_no_more_is_refunded(
+    innosystem: Run, found: Found, stub: Any, wallet: dict[str, Any], said: list[str]
+) -> None:
+    def refund(*amount: str) -> Done:
+        return innosystem("wallets", "refund", "--transaction-id", charged.id, *amount)
+
+    charged = charge(stub, wallet, 50)
+    paid = f"the 0.50 EUR that customer {wallet['customer_id']} paid for job {charged.job_id}"
+    assert refund("--amount", "0.20EUR", "--idempotency-key", "mine", "--yes").returncode == 0
+    too_much = refund("--amount", "0.31EUR", *said)
+    assert too_much.returncode == 1
+    assert f"0.31 EUR is more than is left of {paid}: 0.20 EUR was refunded before. Nothing was" in too_much.stderr
+    rest = refund("--all", *said)
+    assert rest.returncode == 0
+    assert f"0.30 EUR is refunded of {paid}; 0.20 EUR was refunded before.\n" in rest.stderr
+    again = refund("--amount", "0.20EUR", "--idempotency-key", "mine", *said)
+    assert again.returncode == 0
+    assert "0.20 EUR was refunded under this key before: nothing is refunded now." in again.stderr
+    if said == ["--yes"]:
+        nothing = refund("--all", "--dry-run")
+        assert nothing.returncode == 1
+        assert f"nothing is left of {paid}: 0.50 EUR was refunded before." in nothing.stderr
+        no_charge = innosystem(
+            "wallets",
+            "refund",
+            "--transaction-id",
+            found("wallets", "show", wallet["id"])["transactions"][0]["id"],
+            "--all",
+            "--yes",
+        )
+        assert "is no charge" in no_charge.stderr
 
 
 def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, Any]) -> None:
@@ -208,6 +267,22 @@ def test_refused_refunds_say_why(innosystem: Run, stub: Any, wallet: dict[str, A
     assert (unknown.returncode, too_much.returncode) == (1, 1)
     assert "TRANSACTION_NOT_FOUND: " in unknown.stderr
     assert "REFUND_EXCEEDS_CHARGE: " in too_much.stderr
+    # Nor does a new key, which would be another payment, mend this.
+    reused = [
+        innosystem(
+            "wallets",
+            "credit",
+            "--customer-id",
+            wallet["customer_id"],
+            "--amount",
+            amount,
+            "--idempotency-key",
+            "k",
+            "--yes",
+        )
+        for amount in ("0.05EUR", "0.06EUR")
+    ][1]
+    assert "other parameters (amount_cents): a new one is for something else." in reused.stderr
 
 
 def test_verify_sums_the_books_up_and_names_what_does_not_add_up(

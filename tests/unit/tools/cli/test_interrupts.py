@@ -41,6 +41,13 @@ def test_the_first_ctrl_c_ends_a_command_that_waits_for_a_person(waits: str) -> 
     assert ("innosystem: nothing was done" in person.screen) == (waits == "a confirmation")
 
 
+def test_ctrl_c_just_before_the_question_ends_the_command_as_well() -> None:
+    before = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    with Typist(COMMAND.format(waits=f"{before}; {WAITS['a confirmation']}")) as person:
+        assert person.ends() == 130
+    assert "Type yes" not in person.screen
+
+
 def test_a_typed_yes_goes_on() -> None:
     with Typist(COMMAND.format(waits=WAITS["a confirmation"])) as person:
         person.waits_for("Type yes: ")

@@ -5,18 +5,19 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tools.cli.commands.wallets.columns import print_moved
-from tools.cli.commands.wallets.naming import OwnerId
+from tools.cli.commands.wallets.naming import CustomerId, WalletId, paid_wallet
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.money import Amount, Cents, CurrencyCode, amount_of, new_idempotency_key
-from tools.cli.output import TABLE, Output
+from tools.cli.output import TABLE, Output, cell
 from tools.errors import CommandError
 
 
 async def credit(
+    wallet_id: WalletId = "",
+    /,
     *,
-    customer_id: OwnerId,
+    customer_id: CustomerId = "",
     amount: Amount = None,
     amount_cents: Cents = None,
     currency: CurrencyCode = None,
@@ -43,9 +44,13 @@ async def credit(
 
     paid = amount_of("--amount", amount, amount_cents, currency)
     async with platform() as client:
-        owner = await whole_id(client, CUSTOMER, customer_id)
-        plan = f"{money(paid.cents, paid.currency)} is paid into the wallet of customer {owner}."
-        if not confirmed([plan], yes=yes, dry_run=dry_run):
+        wallet = await paid_wallet(client, wallet_id, customer_id, paid)
+        owner = wallet.customer_id
+        plan = [
+            f"{money(paid.cents, paid.currency)} is paid into the wallet of customer {owner}.",
+            f"Its balance is {cell(wallet, 'current_balance_cents')} now.",
+        ]
+        if not confirmed(plan, yes=yes, dry_run=dry_run):
             return
         request = CreditRequest(
             customer_id=owner,
@@ -59,8 +64,10 @@ async def credit(
 
 
 async def deduct(
+    wallet_id: WalletId = "",
+    /,
     *,
-    customer_id: OwnerId,
+    customer_id: CustomerId = "",
     amount: Amount = None,
     amount_cents: Cents = None,
     currency: CurrencyCode = None,
@@ -95,9 +102,13 @@ async def deduct(
     charged = amount_of("--amount", amount, amount_cents, currency)
     reason = f" for job {job_id}" if job_id else ""
     async with platform() as client:
-        owner = await whole_id(client, CUSTOMER, customer_id)
-        plan = f"{money(charged.cents, charged.currency)} is taken from the wallet of customer {owner}{reason}."
-        if not confirmed([plan], yes=yes, dry_run=dry_run):
+        wallet = await paid_wallet(client, wallet_id, customer_id, charged)
+        owner = wallet.customer_id
+        plan = [
+            f"{money(charged.cents, charged.currency)} is taken from the wallet of customer {owner}{reason}.",
+            f"Its balance is {cell(wallet, 'current_balance_cents')} now.",
+        ]
+        if not confirmed(plan, yes=yes, dry_run=dry_run):
             return
         request = DeductRequest(
             customer_id=owner,

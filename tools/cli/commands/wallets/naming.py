@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from cyclopts import Parameter
 
 from tools.cli.ids import CUSTOMER, WALLET, whole_id
+from tools.cli.money import Money
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
+    from innosystem.wallets.v1.wallet_pb2 import Wallet
 
 WalletId: TypeAlias = Annotated[
     str, Parameter(name="ID", show_default=False, help="The wallet's UUID or its unique start; or name its customer.")
@@ -40,3 +42,26 @@ async def named_wallet(client: "Innosystem", wallet_id: str, customer_id: str, c
         return {"wallet_id": await whole_id(client, WALLET, wallet_id)}
     owner = await whole_id(client, CUSTOMER, customer_id)
     return {"owner": WalletOwner(customer_id=owner, currency=currency)}
+
+
+async def paid_wallet(client: "Innosystem", wallet_id: str, customer_id: str, paid: Money) -> "Wallet":
+    """Return the wallet into or from which an amount is to be paid.
+
+    Args:
+        client: The platform.
+        wallet_id: The wallet's UUID or its start, or empty.
+        customer_id: The UUID of its owner or its start, or empty.
+        paid: The amount.
+
+    Raises:
+        CommandError: The wallet is named in both ways or in none, or has another currency than the amount.
+    """
+    from innosystem.wallets.v1.wallet_service_pb2 import GetWalletRequest
+
+    named = await named_wallet(client, wallet_id, customer_id, paid.currency)
+    wallet = (await client.wallets.GetWallet(GetWalletRequest(**named))).wallet
+    if wallet.currency != paid.currency:
+        raise CommandError(
+            f"the wallet {wallet.id} is in {wallet.currency}, and the amount in {paid.currency}: nothing was done"
+        )
+    return wallet
