@@ -133,7 +133,8 @@ async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart)
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="innosystem-runner",
-        description="Run jobs. Options that are omitted are read from the environment and .env.",
+        description="Run jobs. JOBS_ADDRESS, WALLETS_ADDRESS and REDIS_URL say where the platform is. They and omitted "
+        "options are read from the environment and .env.",
     )
     parser.add_argument(
         "--handlers",
