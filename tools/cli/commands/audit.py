@@ -53,14 +53,16 @@ async def list_audit(
 def _columns() -> Columns:
     return Columns(
         (
-            Column("age", _age, absolute_title="created at"),
+            Column("age", _age, usual=4, fields=("created_at",), absolute_title="created at"),
             Column("action", lambda entry, now: entry.action.value),
-            Column("entity", lambda entry, now: entry.entity_type, priority=1),
-            Column("id", lambda entry, now: str(entry.entity_id)),
-            Column("method", lambda entry, now: entry.method.rpartition(".")[2] or NOTHING, priority=3),
-            Column("request", lambda entry, now: entry.request_id or NOTHING, priority=5),
-            Column("actor", lambda entry, now: entry.actor or NOTHING, priority=4),
-            Column("changes", lambda entry, now: _changes(entry), priority=2, cut=14),
+            Column("entity", lambda entry, now: entry.entity_type, priority=1, usual=8, fields=("entity_type",)),
+            Column("id", lambda entry, now: str(entry.entity_id), usual=36, fields=("entity_id",)),
+            Column("method", lambda entry, now: entry.method.rpartition(".")[2] or NOTHING, priority=3, usual=20),
+            Column(
+                "request", lambda entry, now: entry.request_id or NOTHING, priority=5, usual=36, fields=("request_id",)
+            ),
+            Column("actor", lambda entry, now: entry.actor or NOTHING, priority=4, usual=20),
+            Column("changes", lambda entry, now: _changes(entry), priority=2, cut=14, fields=("before", "after")),
         ),
         document=_json,
     )

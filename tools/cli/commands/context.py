@@ -25,10 +25,10 @@ class _Row(dict[str, Any]):
 
 _COLUMNS = Columns(
     (
-        Column("", lambda row, _: "*" if row["current"] else ""),
-        Column("name", lambda row, _: row["name"]),
-        Column("state", lambda row, _: row["state"] or NOTHING),
-        Column("jobs service", lambda row, _: row["jobs_address"] or NOTHING),
+        Column("", lambda row, _: "*" if row["current"] else "", fields=("current",)),
+        Column("name", lambda row, _: row["name"], usual=12),
+        Column("state", lambda row, _: row["state"] or NOTHING, usual=8),
+        Column("jobs service", lambda row, _: row["jobs_address"] or NOTHING, usual=16, fields=("jobs_address",)),
         Column("stack", lambda row, _: row["stack"] or NOTHING, priority=1, cut=12),
     ),
     name="name",

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from innosystem.client import Innosystem
     from innosystem.jobs.v1.job_service_pb2 import QueueStats
 
-_COLUMNS: Final = Columns(
+COLUMNS: Final = Columns(
     (
         field("queue", cut=12),
-        field("priority"),
+        field("priority", usual=8),
         field("waiting", right=True),
         field("running", right=True),
         Column("unserved", lambda one, now: str(one.unserved or NOTHING), priority=1, right=True),
         Column("paused", lambda one, now: "paused" if one.paused else NOTHING, priority=1),
         field("runners", priority=2, right=True),
-        field("oldest_age", "oldest", priority=2, right=True),
+        field("oldest_age", "oldest", priority=2, usual=8, right=True),
         field("submitted_per_second", "in/s", priority=3, right=True),
         field("completed_per_second", "out/s", priority=3, right=True),
         field("dispatched", priority=4, right=True),
@@ -67,7 +67,7 @@ async def show(*names: str, follow: Watch = False, interval: Interval = INTERVAL
             found = Found(stats.queues)
             if output.for_people:
                 found.note = "\n".join([*unserved(stats.queues), *(await _paused_types(client))])
-            return found, _COLUMNS
+            return found, COLUMNS
 
         if follow:
             await follow_list(read, output, interval=interval, nothing=nothing, version=_version)

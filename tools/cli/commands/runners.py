@@ -27,13 +27,13 @@ def _busy(runner: "Runner", _now: Any) -> str:
 
 COLUMNS = Columns(
     (
-        field("id"),
-        field("state"),
+        field("id", usual=13, short=True),
+        field("state", usual=8),
         field("host", priority=4, cut=8),
         field("queues", priority=1, cut=10),
         field("handlers", priority=5, cut=12),
-        Column("busy", _busy, priority=2, right=True),
-        field("last_seen_at", "seen", priority=3),
+        Column("busy", _busy, priority=2, usual=5, right=True, fields=("busy", "slots")),
+        field("last_seen_at", "seen", priority=3, usual=8),
         field("version", priority=6),
         age("started_at", priority=7),
         field("process_id", wide=True),

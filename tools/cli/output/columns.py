@@ -11,6 +11,9 @@ from tools.cli.output.documents import to_json
 GAP: Final = 2
 """The spaces between two columns."""
 
+# As wide as `59 m`.
+_AGE: Final = 4
+
 
 @dataclass(frozen=True)
 class Column:
@@ -23,6 +26,11 @@ class Column:
         priority: The columns with the largest numbers are left out first where a terminal is narrow; those with 0 are
             always there.
         cut: To how many characters the column may be cut, with an ellipsis; 0 means never, which is right for IDs.
+        usual: How wide the column usually is, by which the columns of a terminal are chosen whatever is in the list; by
+            default as wide as its title, or as it may be cut.
+        short: Whether a terminal shows as much of the UUIDs as tells those of the list apart, which commands accept.
+        fields: The fields of the document that `-o csv` has for the column, such as `cost_cents` and `currency`; by
+            default the title as a field.
         wide: Whether only `-o wide` and `-o csv` have the column.
         right: Whether to align it on the right, for numbers.
         absolute_title: The title where times are absolute, if it is another one.
@@ -32,9 +40,17 @@ class Column:
     show: Callable[[Any, datetime | None], str]
     priority: int = 0
     cut: int = 0
+    usual: int = 0
+    short: bool = False
+    fields: tuple[str, ...] = ()
     wide: bool = False
     right: bool = False
     absolute_title: str = ""
+
+    @property
+    def reckoned(self) -> int:
+        """The width by which the columns of a terminal are chosen."""
+        return max(len(self.title), self.usual or self.cut)
 
     def title_for(self, now: datetime | None) -> str:
         """Return the title, for the same time as `show`."""
@@ -59,6 +75,11 @@ class Columns:
         """Return the columns without those for `-o wide`."""
         return tuple(column for column in self.columns if not column.wide)
 
+    def fields(self) -> tuple[str, ...]:
+        """Return the fields for `-o csv`, each once."""
+        named = [column.fields or (column.title.replace(" ", "_"),) for column in self.columns]
+        return tuple(dict.fromkeys(name for names in named for name in names))
+
 
 def field(
     name: str,
@@ -66,6 +87,8 @@ def field(
     *,
     priority: int = 0,
     cut: int = 0,
+    usual: int = 0,
+    short: bool = False,
     wide: bool = False,
     right: bool = False,
 ) -> Column:
@@ -76,6 +99,8 @@ def field(
         title: The title; by default the field's name in words.
         priority: As in `Column`, like the others.
         cut: As in `Column`.
+        usual: As in `Column`.
+        short: As in `Column`.
         wide: As in `Column`.
         right: As in `Column`.
     """
@@ -84,6 +109,9 @@ def field(
         lambda message, now: cell(message, name, now),
         priority=priority,
         cut=cut,
+        usual=usual,
+        short=short,
+        fields=(name, "currency") if name.endswith("_cents") else (name,),
         wide=wide,
         right=right,
     )
@@ -101,14 +129,14 @@ def age(name: str, *, title: str = "age", priority: int = 0) -> Column:
     def show(message: Any, now: datetime | None) -> str:
         return cell(message, name, now).removesuffix(" ago")
 
-    return Column(title, show, priority=priority, absolute_title=name.replace("_", " "))
+    return Column(title, show, priority=priority, usual=_AGE, fields=(name,), absolute_title=name.replace("_", " "))
 
 
 def fitted(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
     """Choose the columns that fit into a terminal, and their widths.
 
-    Columns are taken by their priority, each if it still fits. Those that may be cut are taken if they fit when all are
-    cut as much as they may; the others only if they leave twice as much to those that may be cut.
+    Columns are taken by their priority, each if it still fits where all are as wide as usual: a list has the same
+    columns whatever is in it. Only if its texts are too long, cut as they may be, are the last of them left out.
 
     Args:
         columns: All columns.
@@ -118,16 +146,14 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], width: int) -> list
     Returns:
         The width of each column; 0 for those that are left out.
     """
-    order = sorted(range(len(columns)), key=lambda at: columns[at].priority)
-    cut, eased = (
-        [min(full, times * column.cut or full) for column, full in zip(columns, widths, strict=True)]
-        for times in (1, 2)
-    )
     chosen: list[int] = []
-    for at in order:
-        needed = cut if columns[at].cut else eased
-        if columns[at].priority == 0 or sum(needed[one] + GAP for one in [*chosen, at]) - GAP <= width:
+    for at in sorted(range(len(columns)), key=lambda at: columns[at].priority):
+        usual = sum(columns[one].reckoned + GAP for one in [*chosen, at]) - GAP
+        if columns[at].priority == 0 or usual <= width:
             chosen.append(at)
+    cut = [min(full, column.cut or full) for column, full in zip(columns, widths, strict=True)]
+    while sum(cut[at] + GAP for at in chosen) - GAP > width and columns[chosen[-1]].priority:
+        chosen.pop()
     found = [cut[at] if at in chosen else 0 for at in range(len(columns))]
     left = width + GAP - sum(found[at] + GAP for at in chosen)
     for at in chosen:

@@ -1,12 +1,15 @@
 """The option --output of every command that prints data, and the printing in each format."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
+from google.protobuf.message import Message
 
+from tools.cli.output.cells import cell
 from tools.cli.output.columns import Columns
 from tools.cli.output.documents import print_json, print_json_line, print_yaml
 from tools.cli.output.text import pairs_of, print_columns, print_pairs
@@ -151,7 +154,28 @@ def _print_document(value: Any, output: Output) -> None:
 def _print_csv(messages: Sequence[Any], columns: Columns, *, titles: bool) -> None:
     import csv
 
+    names = columns.fields()
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if titles:
-        writer.writerow(column.title_for(None) for column in columns.columns)
-    writer.writerows([column.show(message, None) for column in columns.columns] for message in messages)
+        writer.writerow(names)
+    for message in messages:
+        document = columns.document(message)
+        writer.writerow(_plain(message, document, name) for name in names)
+
+
+def _plain(message: Any, document: Any, name: str) -> str:
+    """Return a value for CSV: as in JSON, with statuses as filters have them, and nothing for a value that is not set.
+
+    Args:
+        message: The message.
+        document: What programs get for it.
+        name: The field, or the names of nested ones with dots.
+    """
+    value = document
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(message, Message) and (field := message.DESCRIPTOR.fields_by_name.get(name)) and field.enum_type:
+        return cell(message, name)
+    if value is None or value in ({}, []):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

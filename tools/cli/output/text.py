@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from tools.cli.output.cells import NOTHING, STYLES, cell, printable, title
 from tools.cli.output.columns import GAP, Column, fitted
+from tools.cli.output.starts import starts
 from tools.cli.output.terminal import console
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ def table_lines(messages: Sequence[Any], columns: Sequence[Column], fit: int | N
 
     now = None if fit is None else datetime.now(UTC)
     rows = [[_one_line(column.show(message, now)) for column in columns] for message in messages]
-    if fit is not None:
-        # A column that is empty in every row says nothing.
-        some = [at for at, one in enumerate(columns) if not (one.priority and all(row[at] == NOTHING for row in rows))]
-        columns, rows = [columns[at] for at in some], [[row[at] for at in some] for row in rows]
+    for at, column in enumerate(columns):
+        if fit is not None and column.short:
+            shown = starts([row[at] for row in rows])
+            for row in rows:
+                row[at] = shown[row[at]]
     titles = [column.title_for(now) for column in columns]
     widths = [max(map(cell_len, texts)) for texts in zip(titles, *rows, strict=True)]
     if fit is not None:

@@ -6,7 +6,8 @@ from tools.cli.output import Columns, age, field
 
 CUSTOMERS: Final = Columns(
     (
-        field("id"),
+        # Those of the examples differ only at their ends.
+        field("id", usual=36, short=True),
         field("name", priority=1, cut=14),
         field("email", priority=2, cut=16),
         field("active", priority=1),
@@ -16,9 +17,9 @@ CUSTOMERS: Final = Columns(
 )
 API_KEYS: Final = Columns(
     (
-        field("id"),
-        field("prefix", priority=1),
+        field("id", usual=36, short=True),
+        field("prefix", priority=1, usual=12),
         age("created_at", priority=2),
-        field("expires_at", "ends", priority=1),
+        field("expires_at", "ends", priority=1, usual=7),
     )
 )

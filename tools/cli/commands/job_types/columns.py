@@ -23,10 +23,10 @@ def _timeout(job_type: "JobType", now: "datetime | None") -> str:
 
 JOB_TYPES: Final = Columns(
     (
-        field("name"),
-        field("standard_cost_cents", "price", priority=1, right=True),
+        field("name", usual=20),
+        field("standard_cost_cents", "price", priority=1, usual=9, right=True),
         field("queue", priority=2, cut=12),
-        Column("state", _state, priority=1),
+        Column("state", _state, priority=1, usual=8, fields=("enabled", "paused")),
         Column("timeout", _timeout, priority=4, right=True),
         field("max_attempts", "attempts", priority=5, right=True),
         field("default_priority", "priority", wide=True),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tools.cli.names import NO_NAMES, Names, customer_names, job_type_names
 from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, since, to_json
@@ -10,6 +10,10 @@ from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field,
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
     from innosystem.jobs.v1.job_pb2 import Job
+
+# As wide as the start of an ID that is shown of most.
+_START: Final = 13
+_CANCELLED: Final = "CANCELLED"
 
 
 async def job_columns(client: "Innosystem", jobs: "Sequence[Job]", output: Output, *, full: bool = False) -> Columns:
@@ -38,35 +42,64 @@ def columns_of(names: Names, *, full: bool = False) -> Columns:
         full: Whether to have the inputs and outputs as well.
     """
     columns = [
-        field("id"),
-        Column("type", lambda job, now: names.job_type(job.job_type_id), priority=1, cut=10),
-        field("status"),
-        field("billing_status", "billing", priority=5),
-        Column("try", lambda job, now: f"{job.attempt}/{job.max_attempts}", priority=4),
+        field("id", usual=_START, short=True),
+        Column(
+            "type",
+            lambda job, now: names.job_type(job.job_type_id),
+            priority=1,
+            cut=20,
+            fields=("job_type", "job_type_id"),
+        ),
+        field("status", usual=9),
+        field("billing_status", "billing", priority=7, usual=14),
+        Column(
+            "try",
+            lambda job, now: f"{job.attempt}/{job.max_attempts}",
+            priority=4,
+            usual=5,
+            fields=("attempt", "max_attempts"),
+        ),
         age("created_at", priority=2),
-        Column("starts", _starts, priority=7),
-        Column("took", lambda job, now: duration(job), priority=8),
-        Column("cost", lambda job, now: cost(job), priority=9, right=True),
-        field("queue", priority=10),
+        Column("starts", _starts, priority=9, fields=("run_at",)),
+        Column("took", lambda job, now: duration(job), priority=8, usual=9, fields=("started_at", "completed_at")),
+        Column(
+            "cost",
+            lambda job, now: cost(job),
+            priority=6,
+            usual=8,
+            right=True,
+            fields=("cost_cents", "estimated_cost_cents", "currency"),
+        ),
+        field("queue", priority=10, usual=12),
         field("priority", wide=True),
-        Column("customer", lambda job, now: names.customer(job.customer_id), priority=6),
+        Column("customer", lambda job, now: names.customer(job.customer_id), priority=5, cut=12),
         field("customer_id", wide=True),
         field("labels", wide=True),
-        Column("error", lambda job, now: error_of(job), priority=3, cut=12),
+        Column(
+            "error",
+            lambda job, now: error_of(job),
+            priority=3,
+            cut=12,
+            fields=("error.type", "error.message"),
+        ),
     ]
     if full:
         columns += [field("input_json", "input"), field("output_json", "output")]
 
     def document(job: "Job") -> dict[str, Any]:
-        return {**to_json(job), "job_type": names.job_types.get(job.job_type_id, "")}
+        found = {**to_json(job), "job_type": names.job_types.get(job.job_type_id, "")}
+        return found | ({"customer": names.customer(job.customer_id)} if names.customers else {})
 
     return Columns(tuple(columns), document=document)
 
 
 def error_of(job: "Job") -> str:
-    """Return the type and the message of a job's error."""
+    """Return the type and the message of a job's error, or the reason of a cancellation."""
     if not job.HasField("error"):
         return NOTHING
+    if job.error.type == _CANCELLED and job.error.message:
+        # The status says that already.
+        return job.error.message
     return ": ".join(part for part in (job.error.type, job.error.message) if part)
 
 

@@ -4,24 +4,28 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, print_document, print_one
+from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, print_document, print_one, to_json
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from innosystem.wallets.v1.wallet_pb2 import Wallet
 
-# The start of a UUIDv7 up to its time, and an ellipsis: nearly always unique.
-_SHORT_ID: Final = 14
+# As wide as the start of an ID that is shown of most.
+_START: Final = 13
+# As wide as 999.99 EUR.
+_AMOUNT: Final = 10
+# Those of the examples differ only at their ends.
+_UUID: Final = 36
 
 TRANSACTIONS: Final = Columns(
     (
-        field("sequence", "no.", right=True),
+        field("sequence", "no.", usual=4, right=True),
         age("created_at", priority=1),
-        field("kind"),
-        field("amount_cents", right=True),
-        field("balance_after_cents", "balance", priority=1, right=True),
-        field("job_id", priority=2, cut=_SHORT_ID),
+        field("kind", usual=9),
+        field("amount_cents", usual=_AMOUNT, right=True),
+        field("balance_after_cents", "balance", priority=1, usual=_AMOUNT, right=True),
+        field("job_id", priority=2, usual=_START, short=True),
         field("description", priority=3, cut=14),
         field("counter_account", wide=True),
         field("idempotency_key", wide=True),
@@ -30,11 +34,11 @@ TRANSACTIONS: Final = Columns(
 )
 HOLDS: Final = Columns(
     (
-        field("id"),
-        field("amount_cents", priority=1, right=True),
-        field("state", priority=1),
+        field("id", usual=_START, short=True),
+        field("amount_cents", priority=1, usual=_AMOUNT, right=True),
+        field("state", priority=1, usual=8),
         age("created_at", priority=2),
-        field("job_id", priority=3, cut=_SHORT_ID),
+        field("job_id", priority=3, usual=_START, short=True),
         field("customer_id", wide=True),
         field("wallet_id", wide=True),
         field("resolved_at", "ended", wide=True),
@@ -54,15 +58,16 @@ def wallet_columns(customers: Mapping[str, str]) -> Columns:
 
     return Columns(
         (
-            field("id"),
+            field("id", usual=_UUID, short=True),
             Column("customer", customer, priority=2, cut=10),
-            field("current_balance_cents", "balance", priority=1, right=True),
-            field("pending_charges_cents", "reserved", priority=3, right=True),
-            field("available_cents", "available", priority=4, right=True),
+            field("current_balance_cents", "balance", priority=1, usual=_AMOUNT, right=True),
+            field("pending_charges_cents", "reserved", priority=3, usual=_AMOUNT, right=True),
+            field("available_cents", "available", priority=4, usual=_AMOUNT, right=True),
             field("customer_id", wide=True),
             age("updated_at", title="changed", priority=5),
             field("created_at", wide=True),
-        )
+        ),
+        document=lambda wallet: {**to_json(wallet), "customer": customers.get(wallet.customer_id, "")},
     )
 
 

@@ -12,7 +12,9 @@ from tools.cli.output import TEXT, Columns, DocumentOutput, field, print_documen
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import VerifyLedgerResponse
 
-_OFFENDERS = Columns((field("wallet_id"), field("problem"), field("description", cut=24)), name="wallet_id")
+_OFFENDERS = Columns(
+    (field("wallet_id", usual=36), field("problem", usual=20), field("description", cut=24)), name="wallet_id"
+)
 _SUMS = (
     "wallets",
     "transactions",

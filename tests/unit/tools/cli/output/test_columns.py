@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from innosystem.jobs.v1.job_pb2 import JOB_STATUS_FAILED, JOB_STATUS_SUCCEEDED, Job
+from tools.cli.commands.jobs.columns import columns_of, error_of
+from tools.cli.names import NO_NAMES
 from tools.cli.output import Column, Columns, age, field, since
 from tools.cli.output.cells import shown_seconds, shown_time
 from tools.cli.output.columns import GAP, fitted
@@ -24,16 +26,16 @@ from tools.cli.output.text import print_columns
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 ID = "01990000-0000-7000-8000-000000000201"
 COLUMNS = (
-    field("id"),
-    field("status", priority=2),
+    field("id", usual=36),
+    field("status", priority=2, usual=9),
     age("created_at", priority=1),
     field("queue", priority=3),
     Column("error", lambda job, now: job.error.message or "-", priority=1, cut=8),
 )
 
 
-def column(priority: int = 0, cut: int = 0) -> Column:
-    return Column("x", lambda message, now: "", priority=priority, cut=cut)
+def column(priority: int = 0, cut: int = 0, usual: int = 0) -> Column:
+    return Column("x", lambda message, now: "", priority=priority, cut=cut, usual=usual)
 
 
 def test_all_columns_stay_where_they_fit() -> None:
@@ -45,15 +47,22 @@ def test_the_column_of_the_least_importance_is_left_out_first() -> None:
 
 
 def test_a_small_column_takes_the_place_of_a_large_one() -> None:
-    assert fitted([column(), column(1), column(2)], [10, 30, 8], 20) == [10, 0, 8]
+    assert fitted([column(usual=10), column(1, usual=30), column(2, usual=8)], [10, 30, 8], 20) == [10, 0, 8]
 
 
 def test_a_column_is_cut_before_another_is_left_out() -> None:
     assert fitted([column(), column(2), column(1, cut=5)], [10, 10, 100], 34) == [10, 10, 10]
 
 
-def test_a_column_that_may_be_cut_keeps_twice_its_smallest_width_beside_less_important_ones() -> None:
-    assert fitted([column(), column(2), column(1, cut=5)], [10, 10, 100], 33) == [10, 0, 21]
+def test_the_columns_depend_on_the_terminal_and_not_on_what_is_in_the_list() -> None:
+    columns = [column(usual=10), column(1, usual=10), column(2, usual=10), column(3, cut=10)]
+    for widths in ([10, 10, 10, 10], [1, 1, 1, 1], [5, 10, 1, 300]):
+        assert [bool(width) for width in fitted(columns, widths, 45)] == [True, True, True, False]
+        assert all(fitted(columns, widths, 46))
+
+
+def test_the_last_column_gives_way_to_a_text_that_is_longer_than_usual() -> None:
+    assert fitted([column(usual=10), column(2, usual=10), column(1, usual=10)], [10, 10, 20], 34) == [10, 0, 20]
 
 
 def test_columns_without_priority_stay_on_the_narrowest_terminal() -> None:
@@ -117,7 +126,7 @@ def test_no_line_is_longer_than_the_terminal_and_no_id_is_broken(on_terminal: On
     shown = plain(on_terminal(lambda: print_columns([job(), failed], COLUMNS, fit=True), width))
     assert max(map(cell_len, shown.splitlines())) <= width
     assert shown.count(ID) == 2
-    assert ("queue" in shown) == (width >= 80)
+    assert ("queue" in shown) == (width >= 60)
 
 
 def test_a_cut_text_ends_in_an_ellipsis_and_stays_on_its_line(on_terminal: OnTerminal) -> None:
@@ -126,8 +135,43 @@ def test_a_cut_text_ends_in_an_ellipsis_and_stays_on_its_line(on_terminal: OnTer
     assert shown.splitlines()[2].endswith("…")
 
 
-def test_a_column_that_is_empty_in_every_row_is_left_out_on_a_terminal(on_terminal: OnTerminal) -> None:
-    assert "error" not in on_terminal(lambda: print_columns([job()], COLUMNS, fit=True), 120)
+def test_a_column_that_is_empty_in_every_row_is_there_as_well(on_terminal: OnTerminal) -> None:
+    assert "error" in on_terminal(lambda: print_columns([job()], COLUMNS, fit=True), 120)
+
+
+def test_a_terminal_has_starts_of_ids_and_a_pipe_whole_ones(
+    on_terminal: OnTerminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [Job(id="0199f3a2-7c1b-7000-8000-000000000201"), Job(id="0199f3b2-7c1b-7000-8000-000000000201")]
+    columns = [field("id", short=True)]
+    shown = plain(on_terminal(lambda: print_columns(jobs, columns, fit=True), 80))
+    assert shown.split() == ["id", "─" * 11, "0199f3a2-7c", "0199f3b2-7c"]
+    print_columns(jobs, columns, fit=True)
+    assert jobs[0].id in capsys.readouterr().out
+    # As `-o wide` does.
+    assert jobs[0].id in on_terminal(lambda: print_columns(jobs, columns, fit=False), 80)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_lists_of_jobs_have_the_same_columns_whatever_is_in_them(on_terminal: OnTerminal, width: int) -> None:
+    plainest = job(currency="EUR")
+    failed = job(error={"type": "SyntaxError", "message": "invalid " * 20}, attempt=10, max_attempts=10, currency="EUR")
+    dear = job(cost_cents=1999, currency="EUR", job_type_id="python.source-stats")
+    titles = set()
+    for jobs in ([plainest], [failed], [plainest, dear], [failed, dear]):
+        columns = columns_of(NO_NAMES).of_table()
+        shown = plain(on_terminal(lambda jobs=jobs, columns=columns: print_columns(jobs, columns, fit=True), width))  # type: ignore[misc]
+        titles.add(tuple(shown.splitlines()[0].split()))
+        assert max(map(cell_len, shown.splitlines())) <= width
+    (only,) = titles
+    wide = ["billing", "cost", "customer"] if width == 120 else []
+    assert sorted(only) == sorted(["id", "type", "status", "try", "age", "error", *wide])
+
+
+def test_a_cancelled_job_shows_the_reason_and_not_its_status_again() -> None:
+    assert error_of(job(error={"type": "CANCELLED", "message": "no longer wanted"})) == "no longer wanted"
+    assert error_of(job(error={"type": "CANCELLED"})) == "CANCELLED"
+    assert error_of(job(error={"type": "ValueError", "message": "x"})) == "ValueError: x"
 
 
 def test_times_are_relative_on_a_terminal(on_terminal: OnTerminal) -> None:

@@ -8,11 +8,23 @@ from typing import Any
 import pytest
 import yaml
 from cyclopts import App, CycloptsError
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED, Job
-from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest
-from innosystem.wallets.v1.wallet_pb2 import Wallet
+from innosystem.customers.v1.customer_pb2 import ApiKey, Customer
+from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED, Job, JobError
+from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, CreateJobRequest, QueueStats
+from innosystem.jobs.v1.job_type_pb2 import JobType
+from innosystem.jobs.v1.runner_pb2 import Runner
+from innosystem.wallets.v1.wallet_pb2 import Hold, Transaction, Wallet
+from tools.cli.commands.customers.columns import API_KEYS, CUSTOMERS
+from tools.cli.commands.job_types.columns import JOB_TYPES
+from tools.cli.commands.jobs.columns import columns_of
+from tools.cli.commands.queue import COLUMNS as QUEUES
+from tools.cli.commands.runners import COLUMNS as RUNNERS
+from tools.cli.commands.wallets.columns import HOLDS, TRANSACTIONS, wallet_columns
 from tools.cli.listing import Found
+from tools.cli.names import NO_NAMES
 from tools.cli.output import (
     TABLE,
     TEXT,
@@ -61,10 +73,42 @@ def test_yaml_says_what_json_says(shown: Any) -> None:
     assert yaml.safe_load(shown(Output("yaml"))) == json.loads(shown(Output("json")))
 
 
-def test_csv_has_the_columns_of_wide(shown: Any) -> None:
+def test_csv_has_fields_and_plain_values(shown: Any) -> None:
     rows = list(csv.reader(io.StringIO(shown(Output("csv")))))
-    assert rows[0] == ["id", "status", "cost", "labels"]
-    assert rows[1] == ["a", "SUCCEEDED", "19.99 EUR", "team=blue, red"]
+    assert rows[0] == ["id", "status", "cost_cents", "currency", "labels"]
+    assert rows[1] == ["a", "SUCCEEDED", "1999", "EUR", '{"team": "blue, red"}']
+    assert rows[2] == ["b", "UNSPECIFIED", "", "", ""]
+
+
+def test_csv_has_times_as_json_has_them_and_fields_of_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job(id="a", created_at=Timestamp(seconds=1), error=JobError(type="ValueError", message='no "x", here'))
+    print_list([job], columns_of(NO_NAMES), Output("csv"), nothing="")
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["created_at"] == "1970-01-01T00:00:01Z"
+    assert (row["error.type"], row["error.message"]) == ("ValueError", 'no "x", here')
+    assert (row["attempt"], row["run_at"], row["customer"]) == ("0", "", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "columns", "added"),
+    [
+        (Job(), columns_of(NO_NAMES, full=True), {"job_type", "customer"}),
+        (JobType(), JOB_TYPES, set()),
+        (Runner(), RUNNERS, set()),
+        (QueueStats(), QUEUES, set()),
+        (Customer(), CUSTOMERS, set()),
+        (ApiKey(), API_KEYS, set()),
+        (Wallet(), wallet_columns({}), {"customer"}),
+        (Transaction(), TRANSACTIONS, set()),
+        (Hold(), HOLDS, set()),
+    ],
+)
+def test_the_fields_of_csv_are_those_of_the_contract(message: Message, columns: Columns, added: set[str]) -> None:
+    for path in set(columns.fields()) - added:
+        descriptor: Any = message.DESCRIPTOR
+        for name in path.split("."):
+            assert name in descriptor.fields_by_name, path
+            descriptor = descriptor.fields_by_name[name].message_type
 
 
 def test_name_prints_ids(shown: Any) -> None:
