@@ -234,6 +234,10 @@ class StartupError(Exception):
     """The process cannot start; the message says what to do."""
 
 
+class AddressError(StartupError):
+    """The process can't listen on its address, which the variable `..._LISTEN_ADDRESS` of its service sets."""
+
+
 def load(kind: type[S], prefix: str, **given: Any) -> S:
     """Read settings from the environment and `.env`.
 

@@ -1,10 +1,30 @@
 """Errors of commands as one line that a person can act on."""
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import grpc
+
+#: What the services' messages advise any client to call, and the command for it.
+ADVICE: Final = {
+    "disable it with UpdateJobType": "disable it with `innosystem job-types disable`",
+    "enabled with UpdateJobType": "enabled with `innosystem job-types enable`",
+    "UndeleteCustomer": "`innosystem customers activate`",
+    "RotateApiKey": "`innosystem customers rotate-key`",
+    "ListApiKeys": "`innosystem customers keys`",
+    "ListCustomers": "`innosystem customers list`",
+    "ListHolds": "`innosystem wallets holds`",
+    "ListJobTypes": "`innosystem job-types list`",
+    "ListTransactions": "`innosystem wallets statement`",
+    "ListWallets": "`innosystem wallets list`",
+}
+
+
+def with_commands(message: str) -> str:
+    """Return the message of a service with commands instead of the methods that it advises to call."""
+    return re.sub("|".join(map(re.escape, ADVICE)), lambda found: ADVICE[found[0]], message)
 
 
 def describe(error: BaseException) -> str:
@@ -66,7 +86,7 @@ def _describe_call(error: "grpc.RpcError") -> str:
     from innosystem.client import error_from
 
     if known := error_from(error):
-        return str(known)
+        return with_commands(str(known))
     code = getattr(error, "code", lambda: None)()
     details = getattr(error, "details", lambda: None)()
     return f"{code.name if code else 'UNKNOWN'}: {details or 'the service gave no reason'}"

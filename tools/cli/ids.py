@@ -1,7 +1,9 @@
-"""The IDs that users type: a whole UUID, or the start of one that only one thing has."""
+"""The IDs that users type: a whole UUID, the start of one that only one thing has, or the email of a customer."""
 
 import asyncio
+import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -78,31 +80,56 @@ HOLD: Final = Listed(
 
 
 async def whole_id(client: "Innosystem", listed: Listed, text: str) -> str:
-    """Return the whole ID for the start of one; a whole one costs no call.
+    """Return the whole ID for the start of one, or for the email address of a customer; a whole one costs no call.
 
     Args:
         client: The platform.
         listed: What has the ID.
-        text: What the user typed: a UUID or its start, in upper or lower case, with or without its hyphens.
+        text: What the user typed: a UUID or its start, in upper or lower case, with or without its hyphens; or an
+            email address.
 
     Raises:
         CommandError: No ID or several IDs start like that; the message lists the candidates.
     """
+    if listed is CUSTOMER and "@" in text:
+        return await _customer_with(client, text)
     start = _start(text)
     if start is None:
-        raise CommandError(f"{text!r} is no ID of a {listed.one}: give a UUID, or the start of one")
+        forms = "an email address, a UUID" if listed is CUSTOMER else "a UUID"
+        raise CommandError(
+            f"{text!r} is no ID of a {listed.one}: give {forms}, or the start of one{_hint(listed, text)}"
+        )
     if _UUID.fullmatch(start):
         return start
     # In this order, the primary key has the page side by side.
     request = listed.request(filter=f'id = "{start}*"', order_by="id", page_size=_SHOWN + 1)
     found = [entry.id for entry in getattr(await listed.call(client)(request), listed.field)]
     if not found:
-        raise CommandError(f"no {listed.one} has an ID that starts with {start}")
+        # What was meant as a name may look like the start of an ID, such as `ada`.
+        hint = "" if any(map(str.isdigit, text)) else _hint(listed, text)
+        raise CommandError(f"no {listed.one} has an ID that starts with {start}{hint}")
     if len(found) > 1:
         more = ["..."] if len(found) > _SHOWN else []
         candidates = "\n  ".join([*found[:_SHOWN], *more])
         raise CommandError(f"several IDs of a {listed.one} start with {start}: type more of it\n  {candidates}")
     return str(found[0])
+
+
+async def _customer_with(client: "Innosystem", email: str) -> str:
+    """Return the ID of the customer with an email address."""
+    # Addresses are unique, in upper and lower case.
+    request = CUSTOMER.request(filter=f"email = {json.dumps(email)}", page_size=1)
+    found = (await client.customers.ListCustomers(request)).customers
+    if not found:
+        raise CommandError(f"no customer has the email address {email}: `innosystem customers list` shows them")
+    return str(found[0].id)
+
+
+def _hint(listed: Listed, name: str) -> str:
+    if listed is not CUSTOMER:
+        return ""
+    condition = f"name = {json.dumps(f'{name}*', ensure_ascii=False)}"
+    return f"; `innosystem customers list --filter {shlex.quote(condition)}` finds customers by name"
 
 
 async def whole_ids(client: "Innosystem", listed: Listed, texts: Sequence[str]) -> list[str]:

@@ -56,6 +56,11 @@ class Child:
         return self._process.pid if self._process else None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the process was started and has ended."""
+        return self._process is not None and self._process.returncode is not None
+
+    @property
     def status(self) -> str:
         """The exit status, with the name of the signal that it stands for; `None` while the process runs."""
         status = self._process.returncode if self._process else None

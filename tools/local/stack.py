@@ -149,12 +149,16 @@ class Stack:
 
     def _require_free_ports(self) -> None:
         """Refuse to start if a port is taken, before anything is started."""
-        for service, port in self._ports.items():
-            if port and not is_free(port):
-                raise StackError(
-                    f"port {port}, meant for {service}, is used by {listener(port)}: end it, or have a free port "
-                    f"with --{service}-port 0"
-                )
+        for service in self._ports:
+            self._require_free_port(service)
+
+    def _require_free_port(self, service: str) -> None:
+        port = self._ports.get(service, 0)
+        if port and not is_free(port):
+            raise StackError(
+                f"port {port}, meant for {service}, is used by {listener(port)}: end it, or have a free port "
+                f"with --{service}-port 0"
+            )
 
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
@@ -222,7 +226,13 @@ class Stack:
         self._settings[f"{prefix}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
         self._settings.setdefault(f"{prefix}_METRICS_LISTEN_ADDRESS", _FREE_PORT)
         child = await self._start_child(service, f"services.{service}")
-        address = str((await child.wait_for_event("serving"))["address"])
+        try:
+            address = str((await child.wait_for_event("serving"))["address"])
+        except StackError:
+            if child.has_ended:
+                # Perhaps because another process took the port after it was found free.
+                self._require_free_port(service)
+            raise
         await self._wait_until_serving(child, address)
         self.addresses[service] = self._settings[f"{prefix}_ADDRESS"] = address
         metrics = str((await child.wait_for_event("metrics"))["address"])

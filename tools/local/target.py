@@ -31,6 +31,9 @@ PLATFORM: Final = (
     "REDIS_KEY_PREFIX",
 )
 
+#: The source where nothing names a platform.
+DEFAULT_SOURCE: Final = "the default addresses"
+
 # Where the services listen by default.
 DEFAULT_ADDRESSES: Final = {"customers": "localhost:50051", "wallets": "localhost:50052", "jobs": "localhost:50053"}
 
@@ -224,7 +227,7 @@ def _of_context(name: str, *, obvious: bool = False) -> Target:
 
 
 def _default(*, obvious: bool = False) -> Target:
-    return Target(_with_other_settings({}), "the default addresses", obvious=obvious, defaults=DEFAULT_ADDRESSES)
+    return Target(_with_other_settings({}), DEFAULT_SOURCE, obvious=obvious, defaults=DEFAULT_ADDRESSES)
 
 
 def _of_environment(given: Mapping[str, str], source: str) -> Target:

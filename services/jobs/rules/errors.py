@@ -68,7 +68,7 @@ class CustomerNotFound(DomainError):
 
 @dataclass(eq=False)
 class CustomerInactive(DomainError):
-    """The customer {customer_id} is inactive and can't submit jobs: undelete it first."""
+    """The customer {customer_id} is inactive and can't submit jobs: activate it with UndeleteCustomer first."""
 
     reason = "CUSTOMER_INACTIVE"
     about = "customers/{customer_id}"

@@ -1,5 +1,6 @@
 """`innosystem context`."""
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ def list_contexts(*, output: Output = TABLE) -> None:
     contexts = read_contexts()
     rows = [_row(each, current=contexts.current) for each in (Context(DEFAULT), *contexts.known.values())]
     print_list(rows, _COLUMNS, output, nothing="")
+    _say_instead(contexts.current)
 
 
 @app.command
@@ -57,6 +59,22 @@ def use(name: Name, /) -> None:
     with changed_contexts() as contexts:
         contexts.current = None if name == DEFAULT else contexts.named(name).name
     print(f"The current context is {name}.")
+    _say_instead(None if name == DEFAULT else name)
+
+
+def _say_instead(current: str | None) -> None:
+    """Say on standard error what commands use instead of the current context, if something comes before it."""
+    from tools.local.target import DEFAULT_SOURCE, target
+
+    try:
+        found = target()
+    except CommandError as error:
+        sys.stderr.write(f"{error}\n")
+        return
+    used = found.context or (DEFAULT if found.source == DEFAULT_SOURCE else None)
+    if used != (current or DEFAULT):
+        why = f", which names {next(iter(found.platform))}" if found.is_inherited else ""
+        sys.stderr.write(f"Here, commands use {found.source} instead of the current context{why}.\n")
 
 
 @app.command

@@ -28,7 +28,7 @@ from services.kit.rpc.serving.lifeline import Lifeline, process_number
 from services.kit.rpc.serving.registration import Registrations
 from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
 from services.kit.rpc.serving.supervisor import Supervisor
-from services.kit.settings import LogSettings, ServerSettings, StartupError, load, misspelt_settings
+from services.kit.settings import AddressError, LogSettings, ServerSettings, StartupError, load, misspelt_settings
 
 log = structlog.get_logger(__name__)
 
@@ -147,10 +147,7 @@ class Server:
             port = server.add_insecure_port(address)
         except RuntimeError:
             # gRPC's exception has no reason; gRPC has written the reason to standard error.
-            raise StartupError(
-                f"can't listen on {address}: is it mistyped, or is another process using it? "
-                "The setting is ..._LISTEN_ADDRESS"
-            ) from None
+            raise AddressError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
@@ -228,6 +225,9 @@ def serve(
             if processes > 1:
                 sys.exit(asyncio.run(Supervisor(_module(main), server_settings, prefix, processes).run()))
         uvloop.run(main())
+    except AddressError as error:
+        print(f"{service}: {error} The setting is {service.upper()}_LISTEN_ADDRESS", file=sys.stderr)  # noqa: T201
+        sys.exit(STARTUP_ERROR_EXIT_STATUS)
     except (StartupError, EndpointError) as error:
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
         sys.exit(STARTUP_ERROR_EXIT_STATUS)

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from services.kit.settings import StartupError
+from services.kit.settings import AddressError, StartupError
 
 # The name resolver wraps larger numbers.
 _PORT_MAX = 65535
@@ -36,9 +36,7 @@ def shared_port(address: str, *, exclusive: bool) -> Iterator[str]:
             _bound(host, int(port), shared=False).close()
         kept = _bound(host, int(port), shared=True)
     except OSError as error:
-        raise StartupError(
-            f"can't listen on {address}: {error.strerror or error} (the setting ..._LISTEN_ADDRESS)"
-        ) from None
+        raise AddressError(f"can't listen on {address}: {error.strerror or error}.") from None
     with kept:
         yield f"{host}:{kept.getsockname()[1]}"
 

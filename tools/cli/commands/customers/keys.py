@@ -18,7 +18,7 @@ from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Columns, Output, print_document, print_list, print_one
 from tools.cli.times import Duration
 
-Id = Annotated[str, Parameter(name="ID", help="The customer's UUID, or its unique start.")]
+Id = Annotated[str, Parameter(name="ID", help="The customer's email address, or UUID or its unique start.")]
 
 
 def _list_request(**fields: Any) -> Any:

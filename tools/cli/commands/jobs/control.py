@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from tools.cli.commands.jobs.columns import job_columns
+from tools.cli.commands.jobs.columns import duration, error_of, job_columns
 from tools.cli.commands.jobs.selection import CANCEL, RETRY, JobChange, JobSelection, find
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
+from tools.cli.errors import with_commands
 from tools.cli.ids import JOB, whole_id, whole_ids
 from tools.cli.money import WHOLE
 from tools.cli.options import Filter
-from tools.cli.output import TABLE, Output, cell, print_document, print_list, print_one
+from tools.cli.output import TABLE, Output, cell, console, print_document, print_list, print_one, printable
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_pb2 import Job
     from innosystem.jobs.v1.job_service_pb2 import BatchCancelJobsResponse, BatchRetryJobsResponse, JobResult
 
     Changed = BatchCancelJobsResponse | BatchRetryJobsResponse
 
 _BATCH = 1000
-_WATCHED = ("status", "billing_status", "attempt", "started_at", "completed_at", "error")
+# As wide as SCHEDULED and CHARGE_DUE.
+_STATUS_WIDTH = 9
+_BILLING_WIDTH = 11
 
 Ids = Annotated[str, Parameter(name="ID", help="The jobs' UUIDs, or the starts of them.")]
 Everything = Annotated[
@@ -143,16 +147,36 @@ async def watch(
     /,
     *,
     output: Output = TABLE,
-) -> None:
-    """Show a job and each of its changes, a line each, until it is final and settled."""
+) -> int:
+    """Show a job and each of its changes, a line each, until it is final and settled; exit with 1 if it failed.
+
+    The exit status is that of `innosystem submit --wait`: 0 for SUCCEEDED, 1 for FAILED and CANCELLED.
+    """
+    from rich.text import Text
+
     from innosystem.client import watch_job
+    from innosystem.jobs.v1.job_pb2 import JOB_STATUS_SUCCEEDED
 
     lines = output.as_lines()
     async with platform() as client:
         async for job in watch_job(client.jobs, await whole_id(client, JOB, job_id)):
             if not print_document(job, lines):
-                shown = ((name, cell(job, name)) for name in _WATCHED)
-                print("  ".join(f"{name} {value}" for name, value in shown if value != "-"), flush=True)
+                # One line each: a terminal has the start of a long error, which `jobs show` has whole.
+                console().print(Text(printable(_change_of(job))), no_wrap=True, overflow="ellipsis")
+                sys.stdout.flush()
+    return 0 if job.status == JOB_STATUS_SUCCEEDED else 1
+
+
+def _change_of(job: "Job") -> str:
+    """Return a job after a change in a line: its status, its billing, its attempt, how long it took and its error."""
+    parts = [
+        f"{cell(job, 'status'):<{_STATUS_WIDTH}}",
+        f"{cell(job, 'billing_status'):<{_BILLING_WIDTH}}",
+        f"try {job.attempt}/{job.max_attempts}",
+        f"took {duration(job)}" if job.HasField("completed_at") and job.HasField("started_at") else "",
+        error_of(job).replace("\n", " ") if job.HasField("error") else "",
+    ]
+    return "  ".join(filter(None, parts))
 
 
 async def _change(
@@ -205,7 +229,7 @@ async def _print(client: "Innosystem", results: Sequence["JobResult"], output: O
 
     changed = [result.job for result in results if result.HasField("job")]
     refused = [error_from_status(result.error) for result in results if result.HasField("error")]
-    errors = [f"{error.reason}: {error.message}" for error in refused]
+    errors = [f"{error.reason}: {with_commands(error.message)}" for error in refused]
     columns = await job_columns(client, changed, output)
     if output.format in ("json", "yaml"):
         print_document({"jobs": list(map(columns.document, changed)), "errors": errors}, output)

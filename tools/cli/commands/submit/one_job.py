@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.cli.commands.job_types.names import find_job_type, is_uuid
+from tools.cli.commands.job_types.names import find_job_type, is_uuid, suggesting
 from tools.cli.commands.submit.job_lines import Defaults, MalformedLine, parse_line
 from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
@@ -53,7 +53,8 @@ async def submit_one(
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
 
     request = await _request(client, named, options, key)
-    response = await client.jobs.CreateJob(request)
+    async with suggesting(client, named.job_type):
+        response = await client.jobs.CreateJob(request)
     created = response.job
     if response.replayed:
         sys.stderr.write(

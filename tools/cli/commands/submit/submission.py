@@ -13,6 +13,7 @@ from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
 from tools.cli.commands.submit.job_lines import Batch, RefusedLine
+from tools.cli.errors import with_commands
 from tools.cli.unserved import say_unserved
 
 _CONCURRENT_CALLS: Final = 4
@@ -139,7 +140,7 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
         else:
             error = error_from_status(result.error)
             reason = error.reason or error.code.name
-            report.refused.append(RefusedLine(line, reason, _without_reason(str(error)), request.job_id))
+            report.refused.append(RefusedLine(line, reason, _without_reason(with_commands(str(error))), request.job_id))
 
 
 def _without_reason(text: str) -> str:

@@ -9,7 +9,7 @@ from tools.cli.commands.wallets.columns import HOLDS
 from tools.cli.commands.wallets.naming import OwnerId
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.ids import CUSTOMER, HOLD, whole_id
+from tools.cli.ids import CUSTOMER, HOLD, JOB, whole_id
 from tools.cli.listing import collect
 from tools.cli.money import Amount, Cents, CurrencyCode, amount_of
 from tools.cli.options import Limit, OrderBy, filter_such_as
@@ -70,7 +70,7 @@ async def place_hold(
     async with platform() as client:
         request = PlaceHoldRequest(
             hold_id=hold_id,
-            job_id=job_id,
+            job_id=await whole_id(client, JOB, job_id),
             customer_id=await whole_id(client, CUSTOMER, customer_id),
             currency=held.currency,
             amount_cents=held.cents,

@@ -16,9 +16,11 @@ WalletId: TypeAlias = Annotated[
     str, Parameter(name="ID", show_default=False, help="The wallet's UUID or its unique start; or name its customer.")
 ]
 CustomerId: TypeAlias = Annotated[
-    str, Parameter(show_default=False, help="The UUID of its owner, or its unique start.")
+    str, Parameter(show_default=False, help="Its owner: the email address, or UUID or its unique start.")
 ]
-OwnerId: TypeAlias = Annotated[str, Parameter(help="The UUID of the wallet's owner, or its unique start.")]
+OwnerId: TypeAlias = Annotated[
+    str, Parameter(help="The wallet's owner: the email address, or UUID or its unique start.")
+]
 OwnerCurrency: TypeAlias = Annotated[str, Parameter(help="The currency of the owner's wallet.")]
 
 
@@ -28,7 +30,7 @@ async def named_wallet(client: "Innosystem", wallet_id: str, customer_id: str, c
     Args:
         client: The platform.
         wallet_id: The wallet's UUID or its start, or empty.
-        customer_id: The UUID of its owner or its start, or empty.
+        customer_id: The email address or UUID of its owner or its start, or empty.
         currency: The currency of the owner's wallet.
 
     Raises:
