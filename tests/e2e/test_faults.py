@@ -271,4 +271,5 @@ def test_an_address_in_use_is_one_clear_line(tmp_path: Path, service: str) -> No
     # gRPC writes a line of its own before, in the format of its logs.
     [error] = [line for line in process.errors.splitlines() if not re.match(r"[EWI][0-9]{4} ", line)]
     assert error.startswith(f"{service}: can't listen on {address}")
+    assert error.endswith(f"The setting is {service.upper()}_LISTEN_ADDRESS")
     assert not process.lines("serving")

@@ -186,6 +186,24 @@ def test_a_port_that_is_taken_is_named_with_its_user_before_anything_starts(fold
     assert not (folder / "postgres").exists()
 
 
+def test_a_port_that_is_taken_during_the_start_is_named_with_its_user(folder: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    stack = command("up", "--folder", folder, "--customers-port", str(port), *FREE_PORTS[2:], cwd=tmp_path)
+    assert stack.stderr
+    # The first step follows the look at the ports, and is over long before the service starts.
+    assert "PostgreSQL" in stack.stderr.readline()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        _, said = stack.communicate(timeout=60)
+    assert stack.returncode == 1
+    assert f"port {port}, meant for customers, is used by process {os.getpid()} (" in said
+    assert "--customers-port 0" in said
+
+
 def test_a_service_that_dies_ends_the_stack_with_its_name_and_log(folder: Path, tmp_path: Path) -> None:
     stack, _ = started(folder, tmp_path)
     [wallets] = [process for process in children(folder) if "services.wallets" in process.cmdline()]

@@ -75,10 +75,13 @@ class Columns:
         """Return the columns without those for `-o wide`."""
         return tuple(column for column in self.columns if not column.wide)
 
-    def fields(self) -> tuple[str, ...]:
-        """Return the fields for `-o csv`, each once."""
-        named = [column.fields or (column.title.replace(" ", "_"),) for column in self.columns]
-        return tuple(dict.fromkeys(name for names in named for name in names))
+    def fields(self) -> dict[str, Column]:
+        """Return the fields for `-o csv`, each once, with the first column that has it."""
+        found: dict[str, Column] = {}
+        for column in self.columns:
+            for name in column.fields or (column.title.replace(" ", "_"),):
+                found.setdefault(name, column)
+        return found
 
 
 def field(

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import Parameter
 from google.protobuf.message import Message
 
-from tools.cli.output.cells import cell
-from tools.cli.output.columns import Columns
+from tools.cli.output.cells import NOTHING, cell
+from tools.cli.output.columns import Column, Columns
 from tools.cli.output.documents import print_json, print_json_line, print_yaml
 from tools.cli.output.text import pairs_of, print_columns, print_pairs
 from tools.errors import CommandError
@@ -154,28 +154,34 @@ def _print_document(value: Any, output: Output) -> None:
 def _print_csv(messages: Sequence[Any], columns: Columns, *, titles: bool) -> None:
     import csv
 
-    names = columns.fields()
+    fields = columns.fields()
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if titles:
-        writer.writerow(names)
+        writer.writerow(fields)
     for message in messages:
         document = columns.document(message)
-        writer.writerow(_plain(message, document, name) for name in names)
+        writer.writerow(_plain(message, document, name, column) for name, column in fields.items())
 
 
-def _plain(message: Any, document: Any, name: str) -> str:
+def _plain(message: Any, document: Any, name: str, column: Column) -> str:
     """Return a value for CSV: as in JSON, with statuses as filters have them, and nothing for a value that is not set.
 
     Args:
         message: The message.
         document: What programs get for it.
-        name: The field, or the names of nested ones with dots.
+        name: The field, or the names of nested ones with dots. If the message has none, it is what the column shows.
+        column: The column.
     """
+    first = name.partition(".")[0]
+    known = message.DESCRIPTOR.fields_by_name if isinstance(message, Message) else {}
+    if first in known and known[first].enum_type:
+        return cell(message, name)
+    if first not in known and first not in document:
+        shown = column.show(message, None)
+        return "" if shown == NOTHING else shown
     value = document
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
-    if isinstance(message, Message) and (field := message.DESCRIPTOR.fields_by_name.get(name)) and field.enum_type:
-        return cell(message, name)
     if value is None or value in ({}, []):
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

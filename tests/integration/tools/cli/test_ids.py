@@ -74,6 +74,55 @@ def test_everything_with_an_id_is_found_by_its_start(jobs: list[str], found: Fou
     assert asyncio.run(resolve()) == (list(whole.values()), [jobs[2], jobs[0]])
 
 
+def test_a_customer_is_named_by_the_email_address_wherever_an_id_is_taken(
+    found: Found, innosystem: Run, tmp_path: Any
+) -> None:
+    found("seed")
+    email = f"Zoe-{uuid4()}@example.com"
+    customer = found("customers", "create", "--name", "Zoe", "--email", email)["customer"]["id"]
+    assert found("customers", "show", email.upper())["id"] == customer
+    assert found("wallets", "create", "--customer-id", email)["customer_id"] == customer
+    assert (
+        found("wallets", "credit", "--customer-id", email, "--amount", "1EUR", "--yes")["wallet"]["customer_id"]
+        == customer
+    )
+    assert found("wallets", "show", "--customer-id", email)["wallet"]["customer_id"] == customer
+    assert len(found("customers", "keys", email)) == 1
+    one = ["--job-type", "python.source-stats", "--input", '{"path": "a", "source": ""}']
+    assert found("submit", *one, "--customer-id", email)["customer_id"] == customer
+    file = tmp_path / "of_zoe.jsonl"
+    file.write_text('{"job_type": "python.source-stats", "input": {"path": "b", "source": ""}}')
+    (job_id,) = found("submit", str(file), "--customer-id", email)["job_ids"]
+    assert found("jobs", "show", job_id)["customer_id"] == customer
+
+    unknown = innosystem("customers", "show", f"no-{email}")
+    assert unknown.stderr == (
+        f"innosystem: no customer has the email address no-{email}: `innosystem customers list` shows them\n"
+    )
+
+
+@pytest.mark.parametrize(("name", "what"), [("ada", "no customer has an ID that starts with ada"), ("Zoe", "'Zoe' is")])
+def test_a_name_instead_of_an_id_is_answered_with_the_filter_that_finds_it(
+    innosystem: Run, name: str, what: str
+) -> None:
+    said = innosystem("customers", "show", name).stderr
+    assert what in said
+    assert f"""`innosystem customers list --filter 'name = "{name}*"'` finds customers by name""" in said
+
+
+def test_a_misspelt_job_type_is_answered_with_the_nearest(found: Found, innosystem: Run) -> None:
+    found("seed")
+    for command in (["job-types", "show"], ["submit", "--customer-id", ADA, "--input", "{}", "--job-type"]):
+        done = innosystem(*command, "python.source-stat")
+        assert done.returncode == 1
+        assert done.stderr == (
+            "innosystem: JOB_TYPE_NOT_FOUND: there is no job type python.source-stat: "
+            "did you mean python.source-stats?\n"
+        )
+    far = innosystem("job-types", "show", "zzz")
+    assert "look for the right one with `innosystem job-types list`" in far.stderr
+
+
 async def test_a_whole_id_costs_no_call(client: Innosystem) -> None:
     unknown = str(new_id())
     assert await whole_id(client, JOB, unknown.upper()) == unknown

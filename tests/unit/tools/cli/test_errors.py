@@ -1,7 +1,9 @@
 """Every failure is one clear line and a status, whatever raised it."""
 
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import grpc
@@ -10,12 +12,23 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
+from innosystem.customers.v1 import customer_service_pb2
+from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
+from innosystem.wallets.v1 import wallet_service_pb2
+from services import SERVICES
+from services.kit.errors import DomainError
 from tools.cli import __main__ as command
-from tools.cli.errors import describe
+from tools.cli.errors import describe, with_commands
 from tools.errors import CommandError
 from tools.local.embedded import EmbeddedServerError
 
 VARIABLES = [f"{name}_{what}" for name in ("CUSTOMERS", "WALLETS", "JOBS") for what in ("ADDRESS", "DATABASE_URL")]
+
+SERVED = [
+    service
+    for module in (customer_service_pb2, job_service_pb2, job_type_service_pb2, wallet_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +56,21 @@ def refusal() -> aio.AioRpcError:
 
 def test_a_refused_call_says_reason_message_and_fields() -> None:
     assert describe(refusal()) == "INVALID_FIELD: The request is wrong. (job_id: not a UUID)"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_methods_that_a_service_advises_to_call_are_commands_in_the_command(service: str) -> None:
+    errors = import_module(f"services.{service}.rules.errors")
+    methods = "|".join(sorted({method for one in SERVED for method in one.methods_by_name}))
+    found = [one.__doc__ for one in vars(errors).values() if isinstance(one, type) and issubclass(one, DomainError)]
+    assert found
+    for message in map(str, found):
+        assert not re.search(rf"\b({methods})\b", with_commands(message)), message
+
+
+def test_an_advice_of_a_service_is_said_as_a_command() -> None:
+    said = "The customer X is inactive and can't submit jobs: activate it with UndeleteCustomer first."
+    assert with_commands(said).endswith("activate it with `innosystem customers activate` first.")
 
 
 def test_a_failed_call_without_details_says_its_status() -> None:

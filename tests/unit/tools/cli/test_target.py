@@ -320,3 +320,24 @@ def test_a_process_gets_the_platform_of_the_context_and_nothing_of_another(
     (tmp_path / ".env").write_text("REDIS_KEY_PREFIX=other:\n")
     with pytest.raises(CommandError, match=r"\.env has REDIS_KEY_PREFIX, and the context staging has not"):
         chosen("staging").apply()
+
+
+def test_a_list_of_contexts_says_what_comes_before_the_current_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep("local", current=True, JOBS_ADDRESS="localhost:1")
+    assert main(["context", "list"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("JOBS_ADDRESS", "localhost:2")
+    said = "Here, commands use the environment instead of the current context, which names JOBS_ADDRESS.\n"
+    for command in ("list", "use local"):
+        assert main(["context", *command.split()]) == 0
+        assert capsys.readouterr().err == said
+    monkeypatch.delenv("JOBS_ADDRESS")
+    keep("other", JOBS_ADDRESS="localhost:3")
+    monkeypatch.setenv("INNOSYSTEM_CONTEXT", "other")
+    assert main(["context", "list"]) == 0
+    assert capsys.readouterr().err == "Here, commands use the context other instead of the current context.\n"
+    monkeypatch.setenv("INNOSYSTEM_CONTEXT", "default")
+    assert main(["context", "list"]) == 0
+    assert "Here, commands use the default addresses instead" in capsys.readouterr().err

@@ -87,8 +87,7 @@ def columns_of(names: Names, *, full: bool = False) -> Columns:
         columns += [field("input_json", "input"), field("output_json", "output")]
 
     def document(job: "Job") -> dict[str, Any]:
-        found = {**to_json(job), "job_type": names.job_types.get(job.job_type_id, "")}
-        return found | ({"customer": names.customer(job.customer_id)} if names.customers else {})
+        return {**to_json(job), "job_type": names.job_types.get(job.job_type_id, "")}
 
     return Columns(tuple(columns), document=document)
 

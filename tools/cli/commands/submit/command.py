@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 
 from tools.cli.commands.submit.job_options import NONE, JobOptions
 from tools.cli.connect import platform
+from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.options import PriorityName
 from tools.cli.output import TABLE, Output, console, print_document, print_pairs, printable
 from tools.cli.times import Duration
@@ -55,7 +57,8 @@ async def submit(
     Args:
         file: The file, or - for standard input.
         job_type: The name of the job's type; for a file, of jobs whose line names none.
-        customer_id: The UUID of the customer who pays; for a file, of jobs whose line names none.
+        customer_id: The customer who pays: the email address, or UUID or its unique start; for a file, of jobs whose
+            line names none.
         priority: The priority; by default that of the type. For a file, of jobs whose line names none.
         idempotency_key: Jobs are submitted once under each key; use the date, say, to submit a file every day.
         wait: Wait until all jobs have ended; print the output and the charge of one job.
@@ -88,6 +91,9 @@ async def _submit_file(
         raise CommandError(
             "-o csv is for lists: use -o json, or -o name for the IDs of the jobs. Nothing was submitted"
         )
+    if defaults.customer_id:
+        async with platform() as client:
+            defaults = replace(defaults, customer_id=await whole_id(client, CUSTOMER, defaults.customer_id))
     report = SubmissionReport()
     with _opened(file) as lines, _progress() as status:
         source = batches(lines, defaults, idempotency_key)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, print_document, print_one, to_json
+from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, print_document, print_one
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +67,6 @@ def wallet_columns(customers: Mapping[str, str]) -> Columns:
             age("updated_at", title="changed", priority=5),
             field("created_at", wide=True),
         ),
-        document=lambda wallet: {**to_json(wallet), "customer": customers.get(wallet.customer_id, "")},
     )
 
 
