@@ -55,9 +55,9 @@ def _columns() -> Columns:
         (
             Column("age", _age, usual=4, fields=("created_at",), absolute_title="created at"),
             Column("action", lambda entry, now: entry.action.value),
-            Column("entity", lambda entry, now: entry.entity_type, priority=1, usual=8, fields=("entity_type",)),
+            Column("entity", lambda entry, now: entry.entity_type, priority=1, usual=9, fields=("entity_type",)),
             Column("id", lambda entry, now: str(entry.entity_id), usual=36, fields=("entity_id",)),
-            Column("method", lambda entry, now: entry.method.rpartition(".")[2] or NOTHING, priority=3, usual=20),
+            Column("method", lambda entry, now: entry.method.rpartition("/")[2] or NOTHING, priority=3, usual=18),
             Column(
                 "request", lambda entry, now: entry.request_id or NOTHING, priority=5, usual=36, fields=("request_id",)
             ),
