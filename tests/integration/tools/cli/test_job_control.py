@@ -62,6 +62,43 @@ def test_jobs_are_cancelled_by_id_and_run_again_by_filter(found: Found, waiting:
     assert {job["status"] for job in again["jobs"]} == {"JOB_STATUS_PENDING"}
 
 
+def test_a_dry_run_says_what_becomes_of_each_named_job(innosystem: Run, found: Found, waiting: list[str]) -> None:
+    first, second = waiting
+    unknown = str(new_id())
+    one = innosystem("jobs", "cancel", first, "--dry-run")
+    assert (one.returncode, one.stdout) == (0, "")
+    assert one.stderr == (
+        "To be cancelled: 1 job of 1 customer (1 PENDING).\n0.01 EUR that is reserved for them is free again.\n"
+        f"  {first}\nNothing was done: --dry-run.\n"
+    )
+    assert found("jobs", "show", first)["status"] == "JOB_STATUS_PENDING"
+    done = innosystem("jobs", "cancel", first)
+    assert (done.returncode, done.stderr) == (0, "")
+    again = innosystem("jobs", "cancel", first)
+    assert (again.returncode, again.stderr) == (0, f"Job {first} was CANCELLED before, and is not changed.\n")
+    mixed = innosystem("jobs", "cancel", first, second, unknown, "--dry-run")
+    assert mixed.returncode == 1
+    assert f"  {second}\nNot to be cancelled: job {first} is CANCELLED.\n" in mixed.stderr
+    assert f"Not to be cancelled: no job has the ID {unknown}.\n" in mixed.stderr
+
+
+def test_a_job_that_was_submitted_before_and_did_not_succeed_is_retried_by_its_id(
+    innosystem: Run, job_type: str, tmp_path: Path
+) -> None:
+    line = ("submit", "--job-type", job_type, "--customer-id", ADA, "--input", "1")
+    job_id = innosystem(*line).stdout.strip()
+    assert "another --idempotency-key makes another job" in innosystem(*line).stderr
+    assert innosystem("jobs", "cancel", job_id).returncode == 0
+    again = innosystem(*line)
+    assert f"It is CANCELLED: `innosystem jobs retry {job_id}` runs it again." in again.stderr
+    assert "--idempotency-key" not in again.stderr
+    file = tmp_path / "again.jsonl"
+    file.write_text(json.dumps({"job_type": job_type, "input": 1}) + "\n")
+    of_file = innosystem("submit", str(file), "--customer-id", ADA)
+    assert "1 of them was FAILED or CANCELLED: `innosystem jobs retry ID` runs it again" in of_file.stdout
+    assert job_id in innosystem("submit", str(file), "--customer-id", ADA, "-o", "json").stdout
+
+
 def test_a_filter_changes_no_more_than_the_limit(found: Found, waiting: list[str], job_type: str) -> None:
     cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
     assert len(cancelled["jobs"]) == 1

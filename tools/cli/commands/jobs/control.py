@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter, validators
 
 from tools.cli.commands.jobs.columns import duration, error_of, job_columns
-from tools.cli.commands.jobs.selection import CANCEL, RETRY, JobChange, JobSelection, find
+from tools.cli.commands.jobs.selection import (
+    CANCEL,
+    RETRY,
+    JobChange,
+    JobSelection,
+    find,
+    plan_of_named,
+    read_named,
+    status_of,
+)
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.errors import with_commands
@@ -185,9 +194,17 @@ async def _change(
     results: list[JobResult] = []
     async with platform() as client:
         if selected.ids:
-            # Jobs named one by one need no count and no confirmation.
-            if not dry_run or confirmed([f"{len(selected.ids):,} jobs are {change.done}."], yes=True, dry_run=True):
-                results = await _change_named(client, await whole_ids(client, JOB, selected.ids), send)
+            # Jobs named one by one need no confirmation.
+            ids = await whole_ids(client, JOB, selected.ids)
+            before = await read_named(client, ids)
+            if dry_run:
+                plan, refused = plan_of_named(ids, before, change)
+                confirmed([*plan, *refused], yes=True, dry_run=True)
+                return 1 if refused else 0
+            results = await _change_named(client, ids, send)
+            for job in (result.job for result in results if result.HasField("job")):
+                if job.id in before and before[job.id].etag == job.etag:
+                    sys.stderr.write(f"Job {job.id} was {status_of(job)} before, and is not changed.\n")
         else:
             found = await find(client, selected, change)
             if found.jobs and confirmed(found.plan(change), yes=yes, dry_run=dry_run):

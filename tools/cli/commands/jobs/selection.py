@@ -1,6 +1,7 @@
 """The jobs that `innosystem jobs cancel` and `retry` change, and the plan that they show before."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -8,9 +9,12 @@ from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
+    from innosystem.jobs.v1.job_pb2 import Job
 
 _PAGE: Final = 1000
 _COUNTED_MAX: Final = 10_000
+# A filter has at most 100 comparisons and 4,096 characters.
+_IDS_OF_FILTER: Final = 60
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,13 @@ class JobSummary:
     customers: set[str] = field(default_factory=set)
     cents: Counter[str] = field(default_factory=Counter)
 
+    def add(self, job: "Job") -> None:
+        """Count a job."""
+        self.jobs += 1
+        self.statuses[status_of(job)] += 1
+        self.customers.add(job.customer_id)
+        self.cents[job.currency] += job.estimated_cost_cents
+
     def plan(self, change: JobChange) -> list[str]:
         """Describe the change, a line each for the jobs and the money."""
         from services.kit.currencies import money
@@ -90,7 +101,6 @@ class JobSummary:
 
 async def find(client: "Innosystem", selected: JobSelection, change: JobChange) -> JobSummary:
     """Summarize the jobs that a filter selects, or all jobs, without changing them, up to 10,000."""
-    from innosystem.jobs.v1.job_pb2 import JobStatus
     from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
 
     changeable = " OR ".join(f"status = {status}" for status in change.statuses)
@@ -101,12 +111,56 @@ async def find(client: "Innosystem", selected: JobSelection, change: JobChange) 
     while found.jobs < limit:
         response = await client.jobs.ListJobs(request)
         for job in response.jobs[: limit - found.jobs]:
-            found.jobs += 1
-            found.statuses[JobStatus.Name(job.status).removeprefix("JOB_STATUS_")] += 1
-            found.customers.add(job.customer_id)
-            found.cents[job.currency] += job.estimated_cost_cents
+            found.add(job)
         request.page_token = response.next_page_token
         if not request.page_token:
             return found
     found.more = limit != selected.limit
     return found
+
+
+async def read_named(client: "Innosystem", ids: Sequence[str]) -> "dict[str, Job]":
+    """Return the jobs that have the IDs, by ID."""
+    from innosystem.jobs.v1.job_service_pb2 import ListJobsRequest
+
+    found: dict[str, Job] = {}
+    for start in range(0, len(ids), _IDS_OF_FILTER):
+        wanted = " OR ".join(f'id = "{one}"' for one in ids[start : start + _IDS_OF_FILTER])
+        request = ListJobsRequest(filter=wanted, page_size=_PAGE)
+        while True:
+            response = await client.jobs.ListJobs(request)
+            found |= {job.id: job for job in response.jobs}
+            request.page_token = response.next_page_token
+            if not request.page_token:
+                break
+    return found
+
+
+def plan_of_named(ids: Sequence[str], found: "Mapping[str, Job]", change: JobChange) -> tuple[list[str], list[str]]:
+    """Describe the change of jobs that are named one by one.
+
+    Args:
+        ids: Their IDs.
+        found: Those that exist, by ID.
+        change: The change.
+
+    Returns:
+        What would be done, and what would not and why, a line each.
+    """
+    summary, lines, refused = JobSummary(), list[str](), list[str]()
+    for one in dict.fromkeys(ids):
+        if (job := found.get(one)) is None:
+            refused.append(f"Not to be {change.done}: no job has the ID {one}.")
+        elif status_of(job) not in change.statuses:
+            refused.append(f"Not to be {change.done}: job {one} is {status_of(job)}.")
+        else:
+            summary.add(job)
+            lines.append(f"  {one}")
+    return [*summary.plan(change), *lines] if summary.jobs else [], refused
+
+
+def status_of(job: "Job") -> str:
+    """Return the status of a job as it is typed in filters."""
+    from innosystem.jobs.v1.job_pb2 import JobStatus
+
+    return JobStatus.Name(job.status).removeprefix("JOB_STATUS_")

@@ -171,6 +171,9 @@ def _print(report: "SubmissionReport", output: Output, *, waited: bool) -> None:
     print_pairs(counts)
     if report.replayed:
         print("Replayed lines were submitted before and are the same jobs; another --idempotency-key makes new ones.")
+    if number := len(report.retryable):
+        were, again = ("was", "it") if number == 1 else ("were", "them")
+        print(f"{number:,} of them {were} FAILED or CANCELLED: `innosystem jobs retry ID` runs {again} again.")
 
 
 def _described(line: int, what: str, why: str, job_id: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools.cli.commands.job_types.names import find_job_type, is_uuid, suggesting
+from tools.cli.commands.jobs.selection import RETRY, status_of
 from tools.cli.commands.submit.job_lines import Defaults, MalformedLine, parse_line
 from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
@@ -57,9 +58,12 @@ async def submit_one(
         response = await client.jobs.CreateJob(request)
     created = response.job
     if response.replayed:
-        sys.stderr.write(
-            "This job was submitted before, and is not run again; another --idempotency-key makes another job.\n"
-        )
+        status = status_of(created)
+        sys.stderr.write("This job was submitted before, and is not run again")
+        if status in RETRY.statuses:
+            sys.stderr.write(f". It is {status}: `innosystem jobs retry {created.id}` runs it again.\n")
+        else:
+            sys.stderr.write("; another --idempotency-key makes another job.\n")
     if not wait:
         if output.for_people:
             print(created.id)

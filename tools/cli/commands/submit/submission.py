@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
 from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobRequest
+from tools.cli.commands.jobs.selection import RETRY, status_of
 from tools.cli.commands.submit.job_lines import Batch, RefusedLine
 from tools.cli.errors import with_commands
 from tools.cli.unserved import say_unserved
@@ -52,6 +53,7 @@ class SubmissionReport:
         ended: The number of ended jobs by status: SUCCEEDED, FAILED, CANCELLED; empty without --wait.
         failed: The ended jobs that did not succeed.
         queues: The queues of the jobs.
+        retryable: The IDs of jobs that had been accepted before, and were FAILED or CANCELLED.
     """
 
     accepted: dict[int, str] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class SubmissionReport:
     ended: Counter[str] = field(default_factory=Counter)
     failed: list[FailedJob] = field(default_factory=list)
     queues: set[str] = field(default_factory=set)
+    retryable: list[str] = field(default_factory=list)
 
     @property
     def jobs(self) -> dict[int, str]:
@@ -137,6 +140,8 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
             found = report.replayed if result.response.replayed else report.accepted
             found[line] = result.response.job.id
             report.queues.add(result.response.job.queue)
+            if result.response.replayed and status_of(result.response.job) in RETRY.statuses:
+                report.retryable.append(result.response.job.id)
         else:
             error = error_from_status(result.error)
             reason = error.reason or error.code.name
