@@ -1,8 +1,9 @@
 """Options of several commands."""
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter, Token, convert, validators
 
 from tools.cli.money import WHOLE
 
@@ -23,7 +24,15 @@ OrderBy: TypeAlias = Annotated[str, Parameter(show_default=False, help="Fields t
 Limit: TypeAlias = Annotated[
     int, WHOLE, Parameter(validator=validators.Number(gte=1), help="How many to print at most.")
 ]
+
+
+def _upper(type_: Any, tokens: Sequence[Token]) -> Any:
+    return convert(type_, [token.value.upper() for token in tokens])
+
+
 PriorityName: TypeAlias = Literal["HIGH", "MEDIUM", "LOW"]
+ANY_CASE: Final = Parameter(converter=_upper)
+"""Names in upper or lower case, as in files."""
 Etag: TypeAlias = Annotated[
     str, Parameter(show_default=False, help="Change nothing unless this is the present `etag`, as --json prints it.")
 ]

@@ -70,6 +70,12 @@ def read_time(text: str, *, now: datetime | None = None) -> datetime:
     Raises:
         ValueError: The text is none of these; the message shows the format.
     """
+    if now is None and _DURATION.fullmatch(text):
+        soon = datetime.now(UTC).replace(microsecond=0) + read_duration(text)
+        raise ValueError(
+            f"{text!r} would be another time whenever the command is repeated, and so another job: "
+            f"type {_rfc_3339(soon)}"
+        )
     if now is not None and _DURATION.fullmatch(text):
         try:
             return now - read_duration(text)

@@ -1,7 +1,9 @@
 """Wrong command lines in one line: everything that is wrong, and whose help helps."""
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from cyclopts import Argument, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
@@ -10,6 +12,8 @@ def describe_usage(error: CycloptsError) -> str:
     """Describe a command line that cyclopts refuses."""
     chain = " ".join(("innosystem", *(error.command_chain or ())))
     if isinstance(error, MissingArgumentError) and (value := _without_value(error)):
+        if (given := _negative_after(value, error.root_input_tokens or ())) is not None:
+            return f"{value} takes no value below zero, such as {given}: see {chain} --help"
         return f"{value} needs a value: see {chain} --help"
     if isinstance(error, (MissingArgumentError, UnknownOptionError)):
         arguments = list(error.app.assemble_argument_collection()) if error.app else []
@@ -36,6 +40,12 @@ def _without_value(error: MissingArgumentError) -> str:
         return error.keyword
     given = error.argument.tokens if error.argument else ()
     return next((token.keyword for token in given if token.keyword), "")
+
+
+def _negative_after(option: str, tokens: Sequence[str]) -> str | None:
+    """Return the number below zero that follows an option, which the parser takes for another option."""
+    following = (later for token, later in pairwise(tokens) if token == option)
+    return next((later for later in following if re.match(r"-\.?[0-9]", later)), None)
 
 
 def _unknown(error: CycloptsError, arguments: Sequence[Argument]) -> Iterator[str]:

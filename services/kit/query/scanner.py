@@ -102,6 +102,8 @@ class Scanner:
 
     def _bare(self, start: int) -> Literal:
         found = _BARE_VALUE.match(self.text, start)
+        if self.text.startswith("=", start):
+            raise problem(start, "a value was expected; equality is written with one =")
         if found is None or found[0] in _KEYWORDS:
             raise problem(start, "a value was expected; put it in quotes")
         self._position = found.end()

@@ -186,9 +186,10 @@ def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) ->
     wallet = found("wallets", "create", *owner, "--unknown-customer")
     first = innosystem("wallets", "credit", *owner, "--amount-cents", "250", "--json", "--yes")
     assert json.loads(first.stdout)["wallet"]["current_balance_cents"] == 250
-    plan, option = first.stderr.splitlines()
+    plan, balance, option = first.stderr.splitlines()
     assert plan == f"2.50 CHF is paid into the wallet of customer {owner[1]}."
-    repeat = option.split()
+    assert balance == "Its balance is 0.00 CHF now."
+    repeat = option.removeprefix("If this fails, repeat it with: ").split()
     assert repeat[0] == "--idempotency-key"
     again = innosystem("wallets", "credit", *owner, "--amount-cents", "250", *repeat, "--yes")
     assert "Nothing was paid in now" in again.stderr

@@ -99,6 +99,19 @@ def test_a_job_that_was_submitted_before_and_did_not_succeed_is_retried_by_its_i
     assert job_id in innosystem("submit", str(file), "--customer-id", ADA, "-o", "json").stdout
 
 
+def test_a_priority_is_typed_as_in_a_file_and_a_start_of_an_id_suffices(
+    innosystem: Run, job_type: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "one.jsonl"
+    file.write_text(json.dumps({"job_type": job_type, "priority": "high", "customer_id": ADA}) + "\n")
+    assert innosystem("submit", str(file)).returncode == 0
+    file.write_text(json.dumps({"job_type": job_type}) + "\n")
+    again = innosystem("submit", str(file), "--priority", "high", "--customer-id", ADA.replace("-", "")[:-1] + "1")
+    assert "replayed  1" in again.stdout
+    unique = innosystem("submit", str(file), "--customer-id", "ffffffff")
+    assert "no customer has an ID that starts with ffffffff" in unique.stderr
+
+
 def test_a_filter_changes_no_more_than_the_limit(found: Found, waiting: list[str], job_type: str) -> None:
     cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
     assert len(cancelled["jobs"]) == 1

@@ -339,7 +339,7 @@ def test_nothing_is_left_of_a_refunded_charge(innosystem: Run, found: Found, cus
     job = submitted(found, customer)
     refund = ("wallets", "refund", "--job-id", job["id"], "--all", "--yes")
     assert innosystem(*refund).returncode == 0
-    assert "Nothing is left of the charge" in innosystem(*refund).stderr
+    assert "nothing is left of the 0.02 EUR that" in innosystem(*refund).stderr
     assert len(found("wallets", "statement", "--job-id", job["id"])) == 2
 
 

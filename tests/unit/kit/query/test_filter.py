@@ -227,6 +227,7 @@ def test_comparisons_with_null_are_false_and_not_makes_them_true(text: str, matc
         ('name = "a*b"', "a * is a wildcard only at the ends"),
         ('name < "a*"', "wildcards can only be compared by ="),
         ("name =", "at character 7, a value was expected"),
+        ("name == x", "at character 7, a value was expected; equality is written with one ="),
         ("name = AND count = 1", "a value was expected"),
         ("name = (a OR b)", "at character 8, a list of values cannot be compared"),
         ("name = a=b", "'=' cannot follow a value"),

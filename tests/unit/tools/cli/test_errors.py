@@ -108,6 +108,10 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
         (["migrate", "down"], "SERVICE and --to are required: see innosystem migrate down --help"),
         (["migrate", "down", "jobs"], "--to is required: see innosystem migrate down --help"),
         (["migrate", "down", "--to"], "--to needs a value: see innosystem migrate down --help"),
+        (
+            ["wallets", "credit", "--customer-id", "x", "--amount", "-5EUR"],
+            "--amount takes no value below zero, such as -5EUR: see innosystem wallets credit --help",
+        ),
         (["jobs", "list", "--limit"], "--limit needs a value: see innosystem jobs list --help"),
         (["jobs", "show", "a", "b", "c"], "unexpected arguments 'b' and 'c': see innosystem jobs show --help"),
         (["jobs", "list", "--qxz"], "unknown option --qxz: see innosystem jobs list --help"),

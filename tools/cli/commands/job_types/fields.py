@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from tools.cli.editing import EditedField, Value
 from tools.cli.interrupts import interruptible
 from tools.cli.money import WHOLE, Money, read_money, read_whole
-from tools.cli.options import PriorityName
+from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import cell
 from tools.cli.times import Duration, read_duration, show_duration
 
@@ -75,7 +75,7 @@ class JobTypeOptions:
     processing_logic_id: Annotated[str | None, _help("processing_logic_id")] = None
     description: Annotated[str | None, _help("description")] = None
     queue: Annotated[str | None, _help("queue")] = None
-    default_priority: Annotated[PriorityName | None, _help("default_priority")] = None
+    default_priority: Annotated[PriorityName | None, ANY_CASE, _help("default_priority")] = None
     max_attempts: Annotated[int | None, WHOLE, _help("max_attempts")] = None
     timeout: Annotated[Duration, _help("timeout")] = None
     expires_after: Annotated[Duration, _help("expires_after")] = None

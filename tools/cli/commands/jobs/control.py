@@ -203,8 +203,8 @@ async def _change(
                 return 1 if refused else 0
             results = await _change_named(client, ids, send)
             for job in (result.job for result in results if result.HasField("job")):
-                if job.id in before and before[job.id].etag == job.etag:
-                    sys.stderr.write(f"Job {job.id} was {status_of(job)} before, and is not changed.\n")
+                if (known := before.get(job.id)) and status_of(known) not in change.statuses:
+                    sys.stderr.write(f"Job {job.id} was {status_of(known)} before, and is not changed.\n")
         else:
             found = await find(client, selected, change)
             if found.jobs and confirmed(found.plan(change), yes=yes, dry_run=dry_run):

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from tools.cli.commands.submit.job_options import NONE, JobOptions
 from tools.cli.connect import platform
 from tools.cli.ids import CUSTOMER, whole_id
-from tools.cli.options import PriorityName
+from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import TABLE, Output, console, print_document, print_pairs, printable
 from tools.cli.times import Duration
 from tools.errors import CommandError
@@ -34,7 +34,7 @@ async def submit(
     *,
     job_type: Annotated[str, Parameter(show_default=False)] = "",
     customer_id: Annotated[str, Parameter(show_default=False)] = "",
-    priority: PriorityName | None = None,
+    priority: Annotated[PriorityName | None, ANY_CASE] = None,
     options: JobOptions = NONE,
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -58,7 +58,7 @@ async def submit(
         file: The file, or - for standard input.
         job_type: The name of the job's type; for a file, of jobs whose line names none.
         customer_id: The customer who pays: the email address, or UUID or its unique start; for a file, of jobs whose
-            line names none.
+            line names none. A line has whole UUIDs, so that it means the same whenever it is submitted.
         priority: The priority; by default that of the type. For a file, of jobs whose line names none.
         idempotency_key: Jobs are submitted once under each key; use the date, say, to submit a file every day.
         wait: Wait until all jobs have ended; print the output and the charge of one job.
