@@ -11,7 +11,7 @@ import psutil
 from tests.e2e.processes import PROJECT
 from tools.local.embedded import EmbeddedRedis
 
-FREE_PORTS = ["--customers-port", "0", "--wallets-port", "0", "--jobs-port", "0"]
+FREE_PORTS = ["--free-ports"]
 
 SETTINGS = ("CUSTOMERS_", "WALLETS_", "JOBS_", "REDIS_", "RUNNER_")
 

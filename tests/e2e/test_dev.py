@@ -1,22 +1,29 @@
 """`innosystem dev`, as an author of handlers uses it."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from dotenv import dotenv_values
 
-from tests.e2e.commands import children, command, ended
+from innosystem.client import Innosystem
+from tests.e2e.commands import children, command, ended, started
 from tests.e2e.processes import PROJECT
-from tests.support.until import until_sync
+from tests.support.until import until, until_sync
+from tools.dev.advice import advice
+from tools.dev.job_types import job_type_for
+from tools.dev.runner import DevRunner
 from tools.dev.sources import EXAMPLE
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
+from tools.local.log_text import parse
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -182,6 +189,118 @@ def test_a_stack_of_up_is_used_and_stays(dev: Start, submit: Submit, folder: Pat
     up.terminate()
     assert ended(up) == 0
     assert session.process.wait(60) == 1
+
+
+def stack_settings(folder: Path) -> dict[str, str]:
+    """The settings for programs that work with a stack."""
+    return {name: str(value) for name, value in dotenv_values(folder / "stack.env").items()}
+
+
+BLOCKING = """
+import time
+from innosystem.runner import handler
+
+
+@handler("block")
+async def block(input: None) -> None:
+    time.sleep(60)
+"""
+
+
+def test_the_queues_of_job_types_that_exist_are_served(dev: Start, folder: Path, tmp_path: Path) -> None:
+    handlers = tmp_path / "my_handlers.py"
+    handlers.write_text(EXAMPLE.replace('"greet"', '"other"').replace("input['name']", "input"))
+    session = dev(handlers)
+    session.shows("is running:")
+    for queue in ("greetings", "elsewhere"):
+        created = command(
+            *(
+                "job-types",
+                "create",
+                "--name",
+                f"greet-{queue}",
+                "--processing-logic-id",
+                "greet",
+                "--standard-cost",
+                "0.04EUR",
+            ),
+            *("--queue", queue),
+            cwd=tmp_path,
+            **stack_settings(folder),
+        )
+        assert created.communicate(timeout=60)[1] == ""
+    waiting = command("dev", "submit", "greet-greetings", "--folder", folder, cwd=tmp_path)
+    assert waiting.stderr is not None
+    assert "No runner has taken the job yet" in waiting.stderr.readline()
+    assert "1 job waits in greetings, and no runner takes from it" in waiting.stderr.readline()
+    handlers.write_text(EXAMPLE.replace("input['name']", "input"))
+    assert waiting.communicate(timeout=60)[0].splitlines()[0] == '{"greeting": "Hello, None!"}'
+    assert session.printed.count("is running:") == 2
+
+    second = command("dev", handlers, "--folder", folder, cwd=tmp_path)
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert f"process {session.process.pid} runs handlers on the stack in {folder} already" in said
+
+
+async def test_a_handler_that_blocks_the_loop_is_named_and_the_new_start_is_shown(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "my_handlers.py").write_text(BLOCKING)
+    stack, addresses = await asyncio.to_thread(started, folder, tmp_path, "--runners", "0")
+    shown: list[str] = []
+    announced: list[Sequence[str]] = []
+    async with Innosystem(**addresses) as platform:
+
+        async def queues(_: Sequence[str]) -> list[str]:
+            await job_type_for(platform, "block", 1, "EUR")
+            return []
+
+        async def ready(handlers: Sequence[str]) -> None:
+            announced.append(handlers)
+
+        def show(line: str) -> None:
+            shown.append(advice(parse(line) or {"event": line}) or "")
+
+        settings = {**os.environ, **stack_settings(folder), "RUNNER_BLOCKED_SECONDS": "2"}
+        runner = DevRunner(
+            tmp_path / "my_handlers.py",
+            logs=folder / "logs",
+            settings=settings,
+            show=show,
+            queues=queues,
+            ready=ready,
+            ended=shown.append,
+        )
+        running = asyncio.create_task(runner.run())
+        await until(lambda: announced or running.done(), START_SECONDS)
+        waiting = command("dev", "submit", "block", "--folder", folder, cwd=tmp_path)
+        try:
+            await until(lambda: len(announced) > 1 or running.done(), START_SECONDS)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            for process in (waiting, stack):
+                process.terminate()
+                process.communicate(timeout=60)
+    said = "\n".join(shown)
+    assert "The handler block (job " in said
+    assert "kept the event loop from running for 2 s" in said
+    assert "The runner starts anew: a handler blocked the event loop." in said
+    assert announced == [["block"], ["block"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("README.md", "README.md is not a Python file: the name of a file with handlers ends in .py"),
+        ("my_handlers", "there is no file my_handlers; did you mean my_handlers.py?"),
+    ],
+)
+def test_a_file_that_holds_no_handlers_is_refused_at_once(tmp_path: Path, given: str, said: str) -> None:
+    (tmp_path / "README.md").touch()
+    (tmp_path / "my_handlers.py").touch()
+    refused = command("dev", given, cwd=tmp_path)
+    assert said in refused.communicate(timeout=60)[1]
+    assert refused.returncode == 1
 
 
 def test_a_job_that_no_stack_could_take_is_refused_with_advice(submit: Submit, folder: Path) -> None:

@@ -23,6 +23,7 @@ from innosystem.jobs.v1.job_pb2 import (
     Job,
 )
 from services.kit.currencies import money
+from tools.dev.advice import advice
 from tools.local.log_text import for_people, local_time, parse
 
 # What the runner logs in ordinary operation, and what the line of the job says better.
@@ -58,6 +59,9 @@ class JobLines:
             task = asyncio.create_task(self._show_job(fields))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
+        elif (sentence := advice(fields)) is not None:
+            where = place(str(fields.get("stack", "")))
+            print(f"{local_time(fields)} {sentence}{f' It is at {where}.' if where else ''}", flush=True)
         elif fields["event"] not in _QUIET:
             print(for_people({name: value for name, value in fields.items() if name != "job_id"}), flush=True)
 

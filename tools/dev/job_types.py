@@ -1,10 +1,11 @@
 """Job types for the handlers under development."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from innosystem.client import Innosystem, new_id
 from innosystem.jobs.v1.job_type_pb2 import JobType
-from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest, GetJobTypeRequest
+from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest, GetJobTypeRequest, ListJobTypesRequest
 from tools.demo.seed import if_any
 
 
@@ -49,3 +50,20 @@ async def job_type_for(platform: Innosystem, handler: str, price_cents: int, cur
     )
     response = await platform.job_types.CreateJobType(CreateJobTypeRequest(job_type=job_type))
     return Served(response.job_type, created=True)
+
+
+async def queues_of(platform: Innosystem, handlers: Collection[str]) -> set[str]:
+    """Return the queues in which jobs for handlers wait: those of all job types that call one of them.
+
+    Args:
+        platform: A client of the services.
+        handlers: The IDs of the handlers.
+    """
+    found: set[str] = set()
+    request = ListJobTypesRequest(page_size=1000)
+    while True:
+        response = await platform.job_types.ListJobTypes(request)
+        found |= {each.queue for each in response.job_types if each.processing_logic_id in handlers}
+        if not response.next_page_token:
+            return found
+        request.page_token = response.next_page_token

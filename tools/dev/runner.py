@@ -1,12 +1,14 @@
 """The runner with the handlers under development, which starts anew when their files change."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from tools.dev.sources import Sources, Stamps
 from tools.local.child import Child, StackError
+from tools.local.log_text import parse
 from tools.local.stopping import run_to_completion
 
 LOG: Final = "dev.log"
@@ -16,6 +18,15 @@ _DRAIN_SECONDS: Final = 2
 _STOP_SECONDS_MAX: Final = 6.0
 # How often files are compared, beside the events of the system.
 _COMPARE_MILLISECONDS: Final = 1000
+
+
+class Started(Enum):
+    """Whether a runner has started."""
+
+    YES = "yes"
+    NO = "no"
+    ELSEWHERE = "elsewhere"
+    """It has, and jobs of its handlers wait in queues that it does not take from."""
 
 
 class DevRunner:
@@ -29,7 +40,8 @@ class DevRunner:
         logs: The folder for the runner's log.
         settings: The environment of the runner.
         show: Shows a line of the runner's output.
-        ready: Called with the IDs of the handlers when a runner has started.
+        queues: Called with the IDs of the handlers when a runner has started; returns the queues of their jobs.
+        ready: Called with the IDs of the handlers when a runner has started that takes jobs from all these queues.
         ended: Called when a runner could not start, or has ended by itself; its argument says which.
     """
 
@@ -40,6 +52,7 @@ class DevRunner:
         logs: Path,
         settings: Mapping[str, str],
         show: Callable[[str], None],
+        queues: Callable[[Sequence[str]], Awaitable[Collection[str]]],
         ready: Callable[[Sequence[str]], Awaitable[None]],
         ended: Callable[[str], None],
     ) -> None:
@@ -48,6 +61,8 @@ class DevRunner:
         self._log = logs / LOG
         self._settings = {**settings, "RUNNER_DRAIN_SECONDS": str(_DRAIN_SECONDS), "LOG_FORMAT": "json"}
         self._show = show
+        self._queues_of = queues
+        self._queues = ["default"]
         self._ready = ready
         self._ended = ended
 
@@ -62,7 +77,7 @@ class DevRunner:
 
     async def _run_until(self, changed: "asyncio.Task[None]") -> None:
         """Run one runner until the files change; one that could not start is not tried again before."""
-        arguments = ["--handlers", str(self._file), "--queue", "default"]
+        arguments = ["--handlers", str(self._file), "--queue", *self._queues]
         child = Child("runner", "innosystem.runner", arguments, self._settings, self._log)
         await child.start()
         # It ends with the runner.
@@ -70,8 +85,8 @@ class DevRunner:
         starting = asyncio.create_task(self._wait_until_ready(child))
         try:
             await asyncio.wait({changed, showing, starting}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
+            if starting.done() and starting.result() is Started.ELSEWHERE:
+                return
             await asyncio.wait({changed, showing}, return_when=asyncio.FIRST_COMPLETED)
             started = None if changed.done() else await starting
         finally:
@@ -81,22 +96,32 @@ class DevRunner:
         if started is None:
             changed.result()
             return
-        self._ended(f"ended with exit status {child.status}" if started else "could not start")
-        if not started:
+        self._ended(f"ended with exit status {child.status}" if started is Started.YES else "could not start")
+        if started is Started.NO:
             await changed
 
-    async def _wait_until_ready(self, child: Child) -> bool:
-        """Announce the handlers once the runner has started; return False if it ends before."""
+    async def _wait_until_ready(self, child: Child) -> Started:
+        """Announce the handlers once the runner has started, if it serves the queues of their jobs."""
         try:
             started = await child.wait_for_event("runner_ready")
         except StackError:
-            return False
+            return Started.NO
+        # Known only now: importing the handlers is left to the runner. Queues of before stay, for jobs in them.
+        if missing := sorted(set(await self._queues_of(started["handlers"])) - set(self._queues)):
+            self._queues += missing
+            return Started.ELSEWHERE
         await self._ready(started["handlers"])
-        return True
+        return Started.YES
 
     async def _follow(self, child: Child) -> None:
+        starts = 0
         async for line in child.lines():
             self._show(line)
+            if (fields := parse(line)) is not None and fields["event"] == "runner_ready":
+                starts += 1
+                # A runner that its handlers have made unusable starts anew in its process.
+                if starts > 1:
+                    await self._ready(fields["handlers"])
 
     async def _changed(self, read: Stamps) -> None:
         """Wait until a file differs from what was read."""

@@ -1,9 +1,11 @@
 """A session of `innosystem dev`: the local stack, job types, and a runner that follows the file with the handlers."""
 
 import asyncio
+import fcntl
+import os
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +17,7 @@ from innosystem.client import Innosystem, error_from
 from services.kit.currencies import money
 from tools.demo.seed import seed
 from tools.dev.job_lines import JobLines
-from tools.dev.job_types import Served, job_type_for
+from tools.dev.job_types import Served, job_type_for, queues_of
 from tools.dev.runner import DevRunner
 from tools.dev.sources import EXAMPLE, EXAMPLE_INPUT
 from tools.errors import CommandError
@@ -72,13 +74,18 @@ class Session:
         """Run the handlers of the file, and run them anew when it changes.
 
         Raises:
-            CommandError: The stack cannot start, or has ended.
+            CommandError: The stack cannot start, or has ended, or another session uses it.
             HasOtherCustomers: The platform is not for development.
         """
         if find_spec("watchfiles") is None:
             raise CommandError("the package watchfiles is missing, of the extra `embedded`: pip install watchfiles")
         steps = Steps()
-        async with self._stack(steps) as (stack, watch), Innosystem(**stack.addresses) as platform:
+        async with (
+            AsyncExitStack() as alone,
+            self._stack(steps) as (stack, watch),
+            Innosystem(**stack.addresses) as platform,
+        ):
+            alone.enter_context(_alone(stack.folder))
             with steps("examples", "for the services to create an example customer"):
                 await seed(platform)
             lines = JobLines(platform)
@@ -87,6 +94,7 @@ class Session:
                 logs=stack.folder / "logs",
                 settings={**_own_settings(), **stack.settings},
                 show=lines.show,
+                queues=lambda handlers: self._queues(platform, handlers),
                 ready=lambda handlers: self._announce(platform, handlers),
                 ended=self._say_ended,
             )
@@ -123,6 +131,14 @@ class Session:
             finally:
                 _say("Stopping ...")
 
+    async def _queues(self, platform: Innosystem, handlers: Sequence[str]) -> Collection[str]:
+        """Return the queues of the handlers' job types; none, with a line, if the services do not say."""
+        try:
+            return await queues_of(platform, handlers)
+        except RpcError as error:
+            _say(f"The queues of the job types are not known: {error_from(error) or error}")
+            return ()
+
     async def _announce(self, platform: Innosystem, handlers: Sequence[str]) -> None:
         """Create the job types of handlers that are new, and say what can be submitted."""
         shown = []
@@ -158,6 +174,28 @@ class Session:
     def _say_ended(self, how: str) -> None:
         again = "starts anew" if how.startswith("ended") else "starts anew when the file changes; jobs wait until then"
         _say(f"{datetime.now().astimezone():%H:%M:%S} The runner {how}. It {again}.")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep a second session from the stack in a folder: both would write one log. The lock ends with this process.
+
+    Raises:
+        CommandError: Another session uses the stack.
+    """
+    with (folder / "dev.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise CommandError(
+                f"process {file.read().strip()} runs handlers on the stack in {folder} already: stop it by Ctrl-C, "
+                "import these handlers in its file, or give another --folder"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 async def _raising(watch: Watch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ from tools.local.log_text import parse
 from tools.local.running import RunningStack
 
 _PATIENCE_SECONDS: Final = 3.0
+
+Unserved = Callable[[Innosystem, Collection[str]], Awaitable[Sequence[str]]]
+"""Returns lines about jobs in the named queues that no runner takes."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,14 @@ def check_input(text: str) -> None:
         raise CommandError(f'the input is not JSON: {error}. Quote it: \'{{"name": "Ada"}}\'') from None
 
 
-async def submit_and_wait(stack: RunningStack, job_type: str, input_json: str) -> Submitted:
+async def submit_and_wait(stack: RunningStack, job_type: str, input_json: str, *, unserved: Unserved) -> Submitted:
     """Submit a job for the example customer Ada, and wait until it is final and settled.
 
     Args:
         stack: The stack to submit it to.
         job_type: The name of the job type.
         input_json: The input.
+        unserved: Returns lines about jobs in some queues that no runner takes.
 
     Raises:
         CommandError: There is no such job type.
@@ -98,7 +103,7 @@ async def submit_and_wait(stack: RunningStack, job_type: str, input_json: str) -
             raise CommandError(await _no_such_type(platform, job_type))
         request = CreateJobRequest(job_id=str(new_id()), customer_id=ADA, job_type=job_type, input_json=input_json)
         job = (await platform.jobs.CreateJob(request)).job
-        waiting = asyncio.create_task(_say_what_it_waits_for(platform, job.id))
+        waiting = asyncio.create_task(_say_what_it_waits_for(platform, job.id, unserved))
         try:
             async with aclosing(watch_job(platform.jobs, job.id)) as states:
                 async for _ in states:
@@ -120,13 +125,14 @@ async def _no_such_type(platform: Innosystem, job_type: str) -> str:
     return f"there is no job type {job_type!r}; there are: {names or 'none'}"
 
 
-async def _say_what_it_waits_for(platform: Innosystem, job_id: str) -> None:
+async def _say_what_it_waits_for(platform: Innosystem, job_id: str, unserved: Unserved) -> None:
     await asyncio.sleep(_PATIENCE_SECONDS)
     job = (await platform.jobs.GetJob(GetJobRequest(job_id=job_id))).job
     if job.status == JOB_STATUS_RUNNING:
         sys.stderr.write(f"The job {job_id} is running ...\n")
     else:
         sys.stderr.write("No runner has taken the job yet: does `innosystem dev` run, without an error? Waiting ...\n")
+        sys.stderr.writelines(f"{line}\n" for line in await unserved(platform, {job.queue}))
 
 
 def _place(folder: Path, job_id: str) -> str:

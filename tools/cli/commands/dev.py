@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from tools.cli.money import Amount, Money
 from tools.cli.programs import innosystem
 from tools.cli.stack_context import stack_context
+from tools.cli.unserved import unserved_jobs
 from tools.demo.seed import CURRENCY
 from tools.dev.session import Session
 from tools.dev.sources import EXAMPLE
@@ -46,6 +47,8 @@ async def dev(
     """
     if not file.is_file():
         _require_example(file, new=new)
+    elif file.suffix != ".py":
+        raise CommandError(f"{file} is not a Python file: the name of a file with handlers ends in .py")
     cost = price or _PRICE
     if cost.currency != CURRENCY:
         raise CommandError(f"--price is in {cost.currency}, and Ada's wallet in {CURRENCY}")
@@ -72,6 +75,8 @@ def _require_example(file: Path, *, new: bool) -> None:
         CommandError: It is not wanted, or not possible.
     """
     if not new:
+        if (meant := file.with_name(f"{file.name}.py")).is_file():
+            raise CommandError(f"there is no file {file}; did you mean {meant}?")
         raise CommandError(f"there is no file {file}. --new writes this example there:\n\n{EXAMPLE}")
     if file.suffix != ".py" or not file.stem.isidentifier():
         raise CommandError(f"{file}: a module needs a name such as my_handlers.py")
@@ -82,7 +87,7 @@ def _require_example(file: Path, *, new: bool) -> None:
 @app.command
 async def submit(
     job_type: Annotated[str, Parameter(name="JOB_TYPE")],
-    input_json: Annotated[str, Parameter(name="INPUT")] = "{}",
+    input_json: Annotated[str, Parameter(name="INPUT")] = "null",
     /,
     *,
     folder: Annotated[
@@ -96,7 +101,7 @@ async def submit(
 
     Args:
         job_type: The job type: the ID of a handler.
-        input_json: The input as JSON, such as {"name": "Ada"}.
+        input_json: The input as JSON, such as {"name": "Ada"}; by default null.
     """
     check_input(input_json)
     where = folder or _current_folder()
@@ -105,7 +110,7 @@ async def submit(
             f"no stack is running in {where.resolve()}: start one in another terminal with "
             f"`{innosystem()} dev my_handlers.py`, or name its folder with --folder"
         )
-    submitted = await until_stopped(submit_and_wait(stack, job_type, input_json))
+    submitted = await until_stopped(submit_and_wait(stack, job_type, input_json, unserved=unserved_jobs))
     if submitted.succeeded:
         print(submitted.job.output_json)
         print(submitted.charge())

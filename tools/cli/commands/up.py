@@ -33,6 +33,9 @@ async def up(
     customers_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["customers"],
     wallets_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["wallets"],
     jobs_port: Annotated[int, WHOLE, Parameter(help="0 for a free one.")] = _PORTS["jobs"],
+    free_ports: Annotated[
+        bool, Parameter(negative="", show_default=False, help="Have the services listen on any free ports.")
+    ] = False,
     runners: Annotated[int, WHOLE, Parameter(help="How many runners to start.")] = 1,
     handlers: Annotated[
         list[str] | None,
@@ -48,6 +51,8 @@ async def up(
     if (plan := await asyncio.to_thread(_planned)) and not confirmed(plan, yes=yes, dry_run=False):
         return 1
     ports = {"customers": customers_port, "wallets": wallets_port, "jobs": jobs_port}
+    if free_ports:
+        ports = {name: port for name, port in ports.items() if port != _PORTS[name]}
     steps = Steps()
     modules = [*HANDLERS, *(handlers or ())]
     stack = Stack(folder, ports=ports, runners=runners, handlers=modules, step=steps)
