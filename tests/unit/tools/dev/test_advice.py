@@ -1,4 +1,4 @@
-"""What an author is told about handlers that block or do not stop."""
+"""What an author reads about handlers that block or do not stop."""
 
 import asyncio
 import json
