@@ -43,6 +43,17 @@ def test_a_job_is_watched_to_its_end_although_the_service_is_restarted(stack: St
     assert etags == sorted(set(etags))
 
 
+async def test_who_watches_is_told_of_an_outage_once() -> None:
+    said: list[str] = []
+    async with connect("127.0.0.1:1") as channel:
+        watched = watch_job(
+            JobServiceStub(channel), str(uuid4()), give_up_seconds=2.5, on_outage=lambda: said.append("unreachable")
+        )
+        with pytest.raises(grpc.aio.AioRpcError):
+            _ = [job async for job in watched]
+    assert said == ["unreachable"]
+
+
 async def test_who_watches_gives_up_when_no_server_answers_for_long() -> None:
     async with connect("127.0.0.1:1") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:

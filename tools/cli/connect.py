@@ -3,6 +3,7 @@
 import getpass
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +60,14 @@ async def platform() -> AsyncIterator["Innosystem"]:
     interceptor = _naming_interceptor(chosen)
     async with Client(**where, interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS) as client:
         yield client
+
+
+def say_unreachable() -> None:
+    """Say on standard error that a job can't be watched for the moment."""
+    sys.stderr.write(
+        "The jobs service can't be reached: still trying. The job is not lost; Ctrl-C stops only this command.\n"
+    )
+    sys.stderr.flush()
 
 
 def unreachable(chosen: Target, service: str) -> ServiceUnreachable:

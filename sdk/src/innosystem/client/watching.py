@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 # The stream was interrupted, but the job has not ended: see `service_config`.
 _INTERRUPTED: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 _PAUSE_SECONDS: Final = 0.1
+_OUTAGE_SECONDS: Final = 1.0
 _PAUSE_SECONDS_MAX: Final = 2.0
 
 
 async def watch_job(
-    jobs: "JobServiceAsyncStub", job_id: str, *, give_up_seconds: float = 60.0
+    jobs: "JobServiceAsyncStub",
+    job_id: str,
+    *,
+    give_up_seconds: float = 60.0,
+    on_outage: Callable[[], None] = lambda: None,
 ) -> "AsyncGenerator[Job, None]":
     """Yield a job's current state and each change, until it is final and settled or needs an operator.
 
@@ -31,17 +36,19 @@ async def watch_job(
         jobs: A stub of JobService.
         job_id: The job's UUID.
         give_up_seconds: How long to look for an available server after each interruption.
+        on_outage: Called once per interruption that lasts longer than the replacement of a server, a second.
 
     Raises:
         grpc.aio.AioRpcError: The job does not exist, or no server was available for that long.
     """
     etag, pause_seconds = "", _PAUSE_SECONDS
     interrupted_at: float | None = None
+    said = False
     while True:
         try:
             async with aclosing(_stream(jobs, job_id)) as states:
                 async for job in states:
-                    pause_seconds, interrupted_at = _PAUSE_SECONDS, None
+                    pause_seconds, interrupted_at, said = _PAUSE_SECONDS, None, False
                     if job.etag != etag:
                         etag = job.etag
                         yield job
@@ -49,6 +56,9 @@ async def watch_job(
             interrupted_at = interrupted_at or monotonic()
             if error.code() not in _INTERRUPTED or monotonic() - interrupted_at >= give_up_seconds:
                 raise
+            if not said and monotonic() - interrupted_at >= _OUTAGE_SECONDS:
+                said = True
+                on_outage()
         else:
             return
         # The jitter spreads the watchers of a server that has stopped.

@@ -18,7 +18,7 @@ from tools.cli.commands.jobs.selection import (
     status_of,
 )
 from tools.cli.confirmation import DryRun, Yes, confirmed
-from tools.cli.connect import platform
+from tools.cli.connect import platform, say_unreachable
 from tools.cli.errors import with_commands
 from tools.cli.ids import JOB, whole_id, whole_ids
 from tools.cli.money import WHOLE
@@ -168,7 +168,7 @@ async def watch(
 
     lines = output.as_lines()
     async with platform() as client:
-        async for job in watch_job(client.jobs, await whole_id(client, JOB, job_id)):
+        async for job in watch_job(client.jobs, await whole_id(client, JOB, job_id), on_outage=say_unreachable):
             if not print_document(job, lines):
                 # One line each: a terminal has the start of a long error, which `jobs show` has whole.
                 console().print(Text(printable(_change_of(job))), no_wrap=True, overflow="ellipsis")

@@ -147,8 +147,9 @@ def _input_json(options: JobOptions) -> str:
 
 async def _until_settled(client: "Innosystem", job_id: str) -> None:
     from innosystem.client import watch_job
+    from tools.cli.connect import say_unreachable
 
-    async for _ in watch_job(client.jobs, job_id):
+    async for _ in watch_job(client.jobs, job_id, on_outage=say_unreachable):
         pass
 
 
