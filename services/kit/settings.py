@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from innosystem.shared.redis_connections import check_url as check_redis_url
-from innosystem.shared.settings_names import misspelt
+from innosystem.shared.settings_names import PLATFORM, misspelt
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -257,8 +257,18 @@ def load(kind: type[S], prefix: str, **given: Any) -> S:
 
 
 def misspelt_settings() -> dict[str, str]:
-    """Return variables of the environment and `.env` that look like misspelt settings, each with the nearest one."""
-    return misspelt({**dotenv_values(".env"), **os.environ})
+    """Return variables of the environment and `.env` that look like misspelt settings, each with the nearest one.
+
+    Raises:
+        StartupError: One was to name a database, Redis or a service, and nothing else does: a default may be another's.
+    """
+    given = {**dotenv_values(".env"), **os.environ}
+    found = misspelt(given)
+    names = {name.upper() for name in given}
+    for name, meant in found.items():
+        if meant in PLATFORM and meant not in names:
+            raise StartupError(f"{name} is not a setting: did you mean {meant}?")
+    return found
 
 
 def load_redis() -> RedisSettings | None:

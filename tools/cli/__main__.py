@@ -19,6 +19,8 @@ _OPTIONS = Group("Options", sort_key=4)
 
 # Commands that bring their own platform, or use none.
 _WITHOUT_PLATFORM = frozenset({"up", "dev", "demo", "bench", "completion"})
+# Those that name misspelt settings in their log, and the one that a shell runs at each start.
+_SPELLED_ELSEWHERE = frozenset({None, "serve", "run", "completion"})
 _OPTIONS_WITH_VALUES = frozenset({"--context", "--env-file"})
 
 # The place of each command, its name, its line in the list of commands, and its group.
@@ -106,7 +108,8 @@ def command_line(called: str | None = None) -> App:
         ] = None,
     ) -> Any:
         try:
-            _warn_of_misspelt_settings(called)
+            if refused := _check_spelling(called, is_given=bool(context or env_file)):
+                return _fail(refused, _BAD_ARGUMENTS)
             _choose(called, context, env_file)
             return app(tokens)
         except (CycloptsError, BrokenPipeError):
@@ -121,14 +124,28 @@ def command_line(called: str | None = None) -> App:
     return app
 
 
-def _warn_of_misspelt_settings(called: str | None) -> None:
-    """Name misspelt settings on standard error. A service and a runner name them in their log."""
-    from innosystem.shared.settings_names import misspelt
+def _check_spelling(called: str | None, *, is_given: bool) -> str:
+    """Name misspelt settings on standard error. A service and a runner name them in their log.
+
+    Args:
+        called: The command.
+        is_given: Whether an option names the platform, so that the environment does not.
+
+    Returns:
+        Why the command must end: it would use another platform than the misspelt variable was to name. Empty otherwise.
+    """
+    from innosystem.shared.settings_names import PLATFORM, misspelt
     from tools.local.environment import environment
 
-    if called not in (None, "serve", "run"):
-        for name, meant in misspelt(environment()).items():
-            sys.stderr.write(f"innosystem: {name} is not a setting: did you mean {meant}?\n")
+    if called in _SPELLED_ELSEWHERE:
+        return ""
+    for name, meant in misspelt(environment()).items():
+        what = f"{name} is not a setting: did you mean {meant}?"
+        if meant in PLATFORM and not is_given:
+            other = "" if called in _WITHOUT_PLATFORM else ", or name the platform by --context or --env-file"
+            return f"{what} It says which platform to use: correct or unset it{other}"
+        sys.stderr.write(f"innosystem: {what}\n")
+    return ""
 
 
 def _called(arguments: Sequence[str]) -> str | None:

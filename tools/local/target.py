@@ -14,22 +14,14 @@ from typing import Final
 
 from dotenv import dotenv_values
 
+from innosystem.shared.settings_names import PLATFORM, misspelt
 from services import SERVICES
 from tools.errors import CommandError
 from tools.local.contexts import DEFAULT, Context, read_contexts
-from tools.local.environment import address_variable, database_variable, environment, owner_variable
+from tools.local.environment import address_variable, database_variable, environment
 
 # Where a service's metrics are read belongs to a platform, and does not name one.
 _METRICS: Final = tuple(f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES)
-
-#: The variables that name a platform. All others are settings of processes.
-PLATFORM: Final = (
-    *map(address_variable, SERVICES),
-    *map(database_variable, SERVICES),
-    *map(owner_variable, SERVICES),
-    "REDIS_URL",
-    "REDIS_KEY_PREFIX",
-)
 
 #: The source where nothing names a platform.
 DEFAULT_SOURCE: Final = "the default addresses"
@@ -127,7 +119,7 @@ class Target:
             return f" in {self.source}: `innosystem context create {self.context} --replace` creates it again"
         if not self.platform:
             return (
-                ": no context is current, and the environment names no platform. `innosystem up` starts one; "
+                f": the context {DEFAULT} knows only addresses of services. `innosystem up` starts a platform; "
                 "--context NAME or --env-file FILE names another"
             )
         return (
@@ -203,7 +195,7 @@ def _find(context: str | None, env_file: Path | None) -> Target:
     if contexts.current:
         others = [one for name, one in contexts.known.items() if name != contexts.current and one.usable]
         return _of_context(contexts.current, obvious=not others)
-    return _default(obvious=True)
+    return _default()
 
 
 def _platform(values: Mapping[str, str]) -> dict[str, str]:
@@ -214,6 +206,9 @@ def _of_file(file: Path) -> Target:
     if not file.is_file():
         raise CommandError(f"--env-file: there is no file {file}")
     values = {name: value for name, value in dotenv_values(file).items() if value}
+    for name, meant in misspelt(values).items():
+        if meant in PLATFORM:
+            raise CommandError(f"--env-file: {file} has {name}, which is not a setting: did you mean {meant}?")
     if not _platform(values):
         raise CommandError(f"--env-file: {file} names no platform: JOBS_ADDRESS, JOBS_DATABASE_URL and so on")
     return Target(_with_other_settings(values), f"the file {file}")
@@ -226,8 +221,9 @@ def _of_context(name: str, *, obvious: bool = False) -> Target:
     return Target(_with_other_settings(context.settings()), f"the context {name}", context=name, obvious=obvious)
 
 
-def _default(*, obvious: bool = False) -> Target:
-    return Target(_with_other_settings({}), DEFAULT_SOURCE, obvious=obvious, defaults=DEFAULT_ADDRESSES)
+def _default() -> Target:
+    # Never obvious: another platform may listen at these ports.
+    return Target(_with_other_settings({}), DEFAULT_SOURCE, defaults=DEFAULT_ADDRESSES)
 
 
 def _of_environment(given: Mapping[str, str], source: str) -> Target:

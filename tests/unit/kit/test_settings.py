@@ -123,10 +123,21 @@ def test_misspelt_settings_of_the_environment_and_the_file_are_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("JOBS_DATABSE_URL=postgresql://db/jobs\n")
+    monkeypatch.setenv("JOBS_DATABASE_URL", "postgresql://db/jobs")
     monkeypatch.setenv("LOG_LEVLE", "DEBUG")
     monkeypatch.setenv("JOBS_SERVICE_HOST", "10.0.0.1")
 
     assert misspelt_settings() == {"JOBS_DATABSE_URL": "JOBS_DATABASE_URL", "LOG_LEVLE": "LOG_LEVEL"}
+
+
+def test_a_misspelt_variable_of_the_platform_ends_the_start_where_the_right_one_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_ULR", "redis://elsewhere")
+
+    with pytest.raises(StartupError, match=r"REDIS_ULR is not a setting: did you mean REDIS_URL\?"):
+        misspelt_settings()
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

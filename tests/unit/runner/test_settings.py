@@ -65,6 +65,15 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(
     assert capsys.readouterr().err == "REDIS_URL: must be a URL that begins with redis://, rediss://, unix://\n"
 
 
+def test_a_misspelt_variable_of_the_platform_ends_the_start_where_the_right_one_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_ULR", "redis://elsewhere")
+    assert main([]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "REDIS_ULR is not a setting: did you mean REDIS_URL?"
+
+
 def test_misspelt_settings_of_the_environment_and_the_file_are_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

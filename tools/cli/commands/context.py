@@ -130,17 +130,22 @@ def delete(name: Name, /) -> None:
         raise CommandError(f"the context {DEFAULT} is always there")
     with changed_contexts() as contexts:
         contexts.remove(contexts.named(name).name)
-    print(f"Deleted the context {name}.")
+        current = contexts.current or DEFAULT
+    where = ", the services at their default ports on this machine" * (current == DEFAULT)
+    print(f"Deleted the context {name}. The current context is {current}{where}.")
 
 
 def _given(variables: Sequence[str]) -> dict[str, str]:
-    from tools.local.target import PLATFORM
+    from innosystem.shared.settings_names import PLATFORM, misspelt
 
     settings = {variable: value for variable, _, value in (each.partition("=") for each in variables)}
-    if wrong := [each for each in variables if each.partition("=")[0] not in PLATFORM or not each.partition("=")[2]]:
-        raise CommandError(
-            f"{wrong[0]!r} is not one of {', '.join(PLATFORM)} with a value: JOBS_ADDRESS=localhost:50053"
-        )
+    for name, value in settings.items():
+        if name not in PLATFORM:
+            near = misspelt([name]).get(name)
+            hint = f"did you mean {near}?" if near in PLATFORM else f"there are {', '.join(PLATFORM)}"
+            raise CommandError(f"{name} does not name a platform: {hint}")
+        if not value:
+            raise CommandError(f"{name} has no value: write {name}=VALUE")
     return settings
 
 

@@ -29,6 +29,7 @@ from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings, misspelt_settings
 from innosystem.shared.log_lines import flush_all
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
+from innosystem.shared.settings_names import PLATFORM
 
 log = structlog.get_logger()
 
@@ -62,8 +63,15 @@ def run(settings: RunnerSettings) -> int:
         The exit status, as for `main`.
     """
     restart = Restart()
+    misspelt = misspelt_settings()
+    for name, meant in misspelt.items():
+        field = meant.lower()
+        if meant in PLATFORM and field in RunnerSettings.model_fields and field not in settings.model_fields_set:
+            # The default may be another platform's.
+            sys.stderr.write(f"{name} is not a setting: did you mean {meant}?\n")
+            return 2
     configure_logs(settings.log_level, settings.log_format)
-    for name, meant in misspelt_settings().items():
+    for name, meant in misspelt.items():
         log.warning("setting_unknown", setting=name, did_you_mean=meant)
     try:
         default_registry.load(settings.runner_handlers, with_entry_points=True)

@@ -38,6 +38,15 @@ SETTINGS: Final = frozenset(
     | {f"{service}_DATABASE_{name}" for service, name in product(_SERVICES, _DATABASE.split())}
 )
 
+#: The settings that name a platform. All others are settings of processes.
+PLATFORM: Final = (
+    *(f"{service}_ADDRESS" for service in _SERVICES),
+    *(f"{service}_DATABASE_URL" for service in _SERVICES),
+    *(f"{service}_DATABASE_OWNER_URL" for service in _SERVICES),
+    "REDIS_URL",
+    "REDIS_KEY_PREFIX",
+)
+
 _OURS: Final = re.compile(r"(CUSTOMERS?|WALLETS?|JOBS?|RUNNERS?|REDIS|LOGS?|INNOSYSTEM)_")
 _OF_KUBERNETES: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 _EDITS_MAX: Final = 1.5

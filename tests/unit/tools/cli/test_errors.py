@@ -146,8 +146,8 @@ def test_bad_arguments_are_one_line_and_status_2(
         (["wallets", "show"], "name the wallet by its ID, or by --customer-id and --currency"),
         (
             ["migrate", "up", "jobs"],
-            "JOBS_DATABASE_URL is not set: no context is current, and the environment names no platform. "
-            "`innosystem up` starts one; --context NAME or --env-file FILE names another",
+            "JOBS_DATABASE_URL is not set: the context default knows only addresses of services. "
+            "`innosystem up` starts a platform; --context NAME or --env-file FILE names another",
         ),
     ],
 )
@@ -202,11 +202,44 @@ def test_an_address_that_is_no_url_is_named(
 def test_a_misspelt_setting_is_named_on_standard_error_and_the_command_goes_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("JOBS_DATABSE_URL", "postgresql://me:hunter2@db/jobs")
-    assert command.main(["migrate", "up", "jobs"]) == 1
-    assert capsys.readouterr().err.splitlines()[0] == (
-        "innosystem: JOBS_DATABSE_URL is not a setting: did you mean JOBS_DATABASE_URL?"
+    monkeypatch.setenv("LOG_LEVLE", "DEBUG")
+    assert command.main(["context", "list"]) == 0
+    assert capsys.readouterr().err == "innosystem: LOG_LEVLE is not a setting: did you mean LOG_LEVEL?\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("JOBS_ADRESS", "JOBS_ADDRESS"),
+        ("JOBS_DATABSE_URL", "JOBS_DATABASE_URL"),
+        ("WALLETS_DATABASE_OWNR_URL", "WALLETS_DATABASE_OWNER_URL"),
+        ("REDIS_ULR", "REDIS_URL"),
+    ],
+)
+def test_a_misspelt_variable_of_the_platform_leads_to_no_other_platform(
+    name: str, meant: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = (
+        f"innosystem: {name} is not a setting: did you mean {meant}? It says which platform to use: correct or unset it"
     )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(f"{name}=elsewhere:1\n")
+    for arguments in (["jobs", "list"], ["migrate", "up", "jobs"], ["status"]):
+        assert command.main(arguments) == 2
+        assert capsys.readouterr().err == f"{said}, or name the platform by --context or --env-file\n"
+    assert command.main(["up"]) == 2
+    assert capsys.readouterr().err == f"{said}\n"
+    # An option names the platform all the same; a shell that asks for the completion at its start is not held up.
+    assert command.main(["--context", "default", "context", "list"]) == 0
+    assert command.main(["completion", "bash"]) == 0
+
+
+def test_a_misspelt_variable_in_a_file_that_names_the_platform_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.env").write_text("WALLETS_ADDRESS=there:1\nJOBS_ADRESS=there:2\n")
+    assert command.main(["--env-file", str(tmp_path / "a.env"), "jobs", "list"]) == 1
+    assert "has JOBS_ADRESS, which is not a setting: did you mean JOBS_ADDRESS?" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:
