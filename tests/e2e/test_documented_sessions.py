@@ -25,6 +25,7 @@ from tests.e2e.commands import children, ended, started
 from tests.e2e.processes import PROJECT
 from tests.support.documents import Block, Document, pages
 from tests.support.sessions import Step, steps
+from tests.support.until import until_sync
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -42,10 +43,10 @@ class Session:
     Args:
         folder: The working directory.
         addresses: The addresses of the stack's services, which take the place of the default ones.
-        redis: The settings of its Redis, for runners.
+        settings: The settings of its databases and of Redis.
     """
 
-    def __init__(self, folder: Path, addresses: dict[str, str], redis: dict[str, str]) -> None:
+    def __init__(self, folder: Path, addresses: dict[str, str], settings: dict[str, str]) -> None:
         self._folder = folder
         self._addresses = addresses
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
@@ -56,7 +57,7 @@ class Session:
             "HOME": str(folder),
             "PYTHONPATH": str(PROJECT),
             **_TERMINAL,
-            **redis,
+            **settings,
         }
         for service, address in addresses.items():
             self._environment[f"{service.upper()}_ADDRESS"] = address
@@ -65,12 +66,15 @@ class Session:
     def run(self, step: Step) -> str:
         """Run a command; return how what it printed differs from what is shown, if anything is.
 
-        A command for which nothing is shown must succeed. One that ends with `&` keeps running.
+        A command for which nothing is shown must succeed. One that ends with `&`, or is a runner, keeps running.
         """
         command = re.sub(r"localhost:(5005[123])", lambda port: self._addresses[_DEFAULT_PORTS[port[1]]], step.command)
-        keeps_running = command.endswith("&")
+        keeps_running = command.endswith("&") or command.startswith("innosystem run ")
         if keeps_running:
             self._background.append(self._start(f"exec {command.removesuffix('&')}", subprocess.DEVNULL))
+            # All of them are runners. The stack has one as well.
+            runners = len(self._background) + 1
+            until_sync(lambda: len(self._printed("innosystem runners -o name")[1].split()) == runners, limit_seconds=60)
             return ""
         status, printed = self._printed(command)
         difference = step.differs(printed) if step.output else "" if status == 0 else "(success)"
@@ -147,8 +151,8 @@ def session(tmp_path: Path) -> Iterator[Session]:
     try:
         stack, addresses = started(stack_folder, tmp_path)
         settings = dotenv_values(stack_folder / "stack.env")
-        redis = {name: value for name, value in settings.items() if name.startswith("REDIS_") and value is not None}
-        session = Session(folder, addresses, redis)
+        others = {name: value for name, value in settings.items() if value and not name.endswith("_ADDRESS")}
+        session = Session(folder, addresses, others)
         yield session
         session.close()
         stack.send_signal(signal.SIGINT)

@@ -8,6 +8,9 @@ from typing import NamedTuple
 # What differs from run to run; everything else must be as shown.
 _VARYING = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
+    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8}(-[0-9a-f]{1,4}){0,3}(-[0-9a-f]{1,12})?\b"), "<id>"),  # the start of one
+    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{12}\b"), "<revision>"),
+    (re.compile(r"\binno_[\w-]+"), "<key>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?\b"), "<time>"),
     (re.compile(r"\b(localhost|127\.0\.0\.1):\d+\b"), "<address>"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s|m|min|h|d|seconds)\b( \d+ ?(s|m|h)\b)?( ago)?|\bnow\b"), "<duration>"),
