@@ -25,6 +25,13 @@ def test_a_block_is_read_as_commands_with_their_outputs() -> None:
 
 
 @pytest.mark.parametrize(
+    "command", ["curl -d '{\n  \"a\": 1\n}' there", "cat > a.txt <<'END'\nhere's one\n\ntwo\nEND", "a \\\n  b"]
+)
+def test_a_command_is_read_as_far_as_a_shell_reads_it(command: str) -> None:
+    assert [*steps(f"$ {command}\nprinted\n")] == [Step(command, ("printed",))]
+
+
+@pytest.mark.parametrize(
     ("shown", "printed"),
     [
         ("a  b", "a b"),
@@ -34,6 +41,11 @@ def test_a_block_is_read_as_commands_with_their_outputs() -> None:
         ("id 01990000-0000-7000-8000-000000000001", "id 01a22432-e92c-7c45-a218-63fec9491750"),
         ("at 2026-11-28 22:06:54Z", "at 2027-01-02 03:04:05Z"),
         ("3 s ago", "12 m ago"),
+        ("3 s", "now"),
+        ("01a2253d-9c7f-7  FAILED", "01a22546-1b  FAILED"),
+        ("3c8e5b1f  FAILED", "01a2253d-9c7f-7  FAILED"),
+        ("jobs 3c8e5b1f7a42", "jobs 5c0e9b7f21d4"),
+        ("key inno_01or-Mk", "key inno_8KPR0XV"),
         ("localhost:50053 ...", "127.0.0.1:41234 list"),
         ('{"runner_id":"...",...}', '{"runner_id":"x","queues":[]}'),
     ],
