@@ -118,7 +118,7 @@ def test_an_update_changes_what_is_named_and_nothing_else(found: Found, innosyst
         ([], "nothing to change: give an option"),
         (["--standard-cost", "1USD"], "priced in EUR, which can't be changed to USD"),
         (["--timeout", "30"], "'30' has no unit"),
-        (["--timeout", "25h"], "INVALID_FIELD"),
+        (["--timeout", "25h"], "--timeout: 1s to 24h"),
         (["--input-schema", "no-such-file"], "no-such-file: No such file or directory"),
     ],
 )
@@ -200,7 +200,7 @@ def test_a_service_that_refuses_an_edit_is_quoted_and_the_text_is_kept(
     platform_environment: dict[str, str], tmp_path: Path, job_type: str
 ) -> None:
     # The second time the editor changes nothing, which gives up.
-    editor = "sed -i s/^queue:.*/queue:\\ Not_A_Queue/"
+    editor = "sed -i s/^processing_logic_id:.*/processing_logic_id:/"
     status, printed = on_a_terminal(platform_environment, tmp_path, editor, "job-types", "edit", job_type)
     assert status == 1
     assert "nothing was changed: INVALID_FIELD" in printed
@@ -208,7 +208,7 @@ def test_a_service_that_refuses_an_edit_is_quoted_and_the_text_is_kept(
     text = kept.read_text()
     kept.unlink()
     assert text.startswith("#! INVALID_FIELD")
-    assert "queue: Not_A_Queue" in text
+    assert "processing_logic_id:\n" in text
 
 
 def test_a_customer_is_updated_deactivated_and_activated(innosystem: Run, found: Found, customer: str) -> None:

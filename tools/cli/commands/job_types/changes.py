@@ -13,12 +13,13 @@ from tools.cli.commands.job_types.fields import (
     JobTypeOptions,
     ProcessorTypeName,
     edited_fields,
+    set_option,
 )
 from tools.cli.commands.job_types.names import Name, find_job_type
 from tools.cli.connect import platform
 from tools.cli.editing import edit as edit_as_yaml
 from tools.cli.money import Amount, Cents, CurrencyCode, amount_of
-from tools.cli.options import Etag
+from tools.cli.options import ANY_CASE, Etag
 from tools.cli.output import TABLE, Output, print_one
 from tools.cli.updates import copied, mask_of
 from tools.errors import CommandError
@@ -26,7 +27,7 @@ from tools.errors import CommandError
 if TYPE_CHECKING:
     from innosystem.jobs.v1.job_type_pb2 import JobType
 
-ProcessorTypeOption = Annotated[ProcessorTypeName, Parameter(help=HELP["processor_type"], show_default=False)]
+ProcessorTypeOption = Annotated[ProcessorTypeName, ANY_CASE, Parameter(help=HELP["processor_type"], show_default=False)]
 
 
 async def create(
@@ -57,11 +58,11 @@ async def create(
     price = amount_of("--standard-cost", standard_cost, standard_cost_cents, currency)
     job_type = JobType(
         id=job_type_id,
-        name=name,
         processing_logic_id=name,
         standard_cost_cents=price.cents,
         currency=price.currency,
     )
+    set_option(job_type, "name", name)
     FIELDS["processor_type"].write(job_type, processor_type)
     options.set_on(job_type)
     async with platform() as client:
@@ -97,7 +98,7 @@ async def update(
         current = await find_job_type(client, name)
     wanted = copied(current)
     if new_name is not None:
-        wanted.name = new_name
+        set_option(wanted, "name", new_name)
     if processor_type is not None:
         FIELDS["processor_type"].write(wanted, processor_type)
     if standard_cost is not None or standard_cost_cents is not None:

@@ -1,6 +1,7 @@
 """The fields of a job type that an operator sets: as options, and as lines of YAML."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tools.cli.money import WHOLE, Money, read_money, read_whole
 from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import cell
 from tools.cli.times import Duration, read_duration, show_duration
+from tools.errors import CommandError
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration as DurationMessage
@@ -50,14 +52,16 @@ HELP: Final = {
     ),
     "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
     "description": "A description for people.",
-    "queue": "The queue in which jobs wait.",
-    "default_priority": "The priority of jobs that are submitted without one.",
-    "max_attempts": "How many times a job is run before it fails for good: 1 to 100; 10 if it is not set.",
+    "queue": "The queue in which jobs wait: lower-case letters, digits and dashes; `default` if it is not set.",
+    "default_priority": "The priority of jobs that are submitted without one; MEDIUM if it is not set.",
+    "max_attempts": (
+        "How many times a job is run before it fails for good: 1 to 100, where 1 is no retry; 10 if it is not set."
+    ),
     "timeout": "How long one run may take: 1s to 24h; 5m if it is not set.",
     "expires_after": "How long a job may wait to be started before it is cancelled: 1s to 90d; 7d if it is not set.",
-    "retry_initial_backoff": "How long a job waits after its first failed run: 1ms to 24h.",
-    "retry_multiplier": "The factor by which the wait grows with each further failed run: 1 to 10.",
-    "retry_max_backoff": "The longest wait between two runs: 1ms to 24h.",
+    "retry_initial_backoff": "How long a job waits after its first failed run: 1ms to 24h; 1s if it is not set.",
+    "retry_multiplier": "The factor by which the wait grows with each further failed run: 1 to 10; 2 if it is not set.",
+    "retry_max_backoff": "The longest wait between two runs: 1ms to 24h; 1h if it is not set.",
     "enabled": "Whether jobs may be submitted.",
     "input_schema": "A JSON Schema (draft 2020-12) against which inputs are checked at submission.",
 }
@@ -99,11 +103,24 @@ class JobTypeOptions:
             job_type: The job type to change.
 
         Raises:
+            CommandError: A value is not allowed; names its option.
             OSError: The file with the schema can't be read.
         """
         for name, value in vars(self).items():
             if value is not None:
-                FIELDS[name].write(job_type, _read_file(value) if name == "input_schema" else value)
+                set_option(job_type, name, _read_file(value) if name == "input_schema" else value)
+
+
+def set_option(job_type: "JobType", name: str, value: Any) -> None:
+    """Set a field as its option says.
+
+    Raises:
+        CommandError: The value is not allowed; names the option.
+    """
+    try:
+        FIELDS[name].write(job_type, value)
+    except ValueError as error:
+        raise CommandError(f"--{name.replace('_', '-')}: {error}") from None
 
 
 def _read_file(name: str) -> str:
@@ -117,7 +134,7 @@ class JobTypeField:
 
     Attributes:
         read: Returns the value that a text means, and raises ValueError for none.
-        write: Sets that value on a job type.
+        write: Sets that value on a job type, and raises ValueError for one that is not allowed.
         show: Returns the value of a job type as `read` reads it.
     """
 
@@ -172,14 +189,36 @@ def _enum(name: str, prefix: str, names: tuple[str, ...]) -> JobTypeField:
     return JobTypeField(read, lambda job_type, value: setattr(job_type, name, prefix + value), show)
 
 
-def _duration(of: Callable[["JobType"], "DurationMessage"]) -> JobTypeField:
+def _within(lowest: str, highest: str, read: Callable[[str], Any], value: Any, note: str = "") -> None:
+    if not read(lowest) <= value <= read(highest):
+        raise ValueError(f"{lowest} to {highest}{note}")
+
+
+def _matching(name: str, pattern: str, meaning: str) -> JobTypeField:
+    def write(job_type: "JobType", value: str) -> None:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r} is not {meaning}")
+        setattr(job_type, name, value)
+
+    return JobTypeField(str, write, lambda job_type: getattr(job_type, name))
+
+
+def _set_attempts(job_type: "JobType", value: int) -> None:
+    # The contract takes 0 for the default, which nobody means who types it.
+    _within("1", "100", int, value, "; 1 means that a failed job is not run again")
+    job_type.max_attempts = value
+
+
+def _duration(lowest: str, highest: str, of: Callable[["JobType"], "DurationMessage"]) -> JobTypeField:
     def write(job_type: "JobType", value: timedelta) -> None:
+        _within(lowest, highest, read_duration, value)
         of(job_type).FromTimedelta(value)
 
     return JobTypeField(read_duration, write, lambda job_type: show_duration(of(job_type).ToTimedelta()))
 
 
 def _set_multiplier(job_type: "JobType", value: float) -> None:
+    _within("1", "10", float, value)
     job_type.retry_policy.multiplier = value
 
 
@@ -206,19 +245,27 @@ def _read_yes_or_no(text: str) -> bool:
 
 
 FIELDS: Final = {
-    "name": _plain("name"),
+    "name": _matching(
+        "name",
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
+        "1 to 100 letters, digits, dots, dashes and underscores, the first of them a letter or a digit",
+    ),
     "processing_logic_id": _plain("processing_logic_id"),
     "processor_type": _enum("processor_type", "PROCESSOR_TYPE_", get_args(ProcessorTypeName)),
     "standard_cost": JobTypeField(read_money, set_price, show_price),
     "description": _plain("description"),
-    "queue": _plain("queue"),
+    "queue": _matching(
+        "queue",
+        "[a-z0-9][a-z0-9-]{0,49}",
+        "1 to 50 lower-case letters, digits and dashes, the first of them no dash",
+    ),
     "default_priority": _enum("default_priority", "PRIORITY_", get_args(PriorityName)),
-    "max_attempts": _plain("max_attempts", read_whole),
-    "timeout": _duration(lambda job_type: job_type.timeout),
-    "expires_after": _duration(lambda job_type: job_type.expires_after),
-    "retry_initial_backoff": _duration(lambda job_type: job_type.retry_policy.initial_backoff),
+    "max_attempts": JobTypeField(read_whole, _set_attempts, lambda job_type: job_type.max_attempts),
+    "timeout": _duration("1s", "24h", lambda job_type: job_type.timeout),
+    "expires_after": _duration("1s", "90d", lambda job_type: job_type.expires_after),
+    "retry_initial_backoff": _duration("1ms", "24h", lambda job_type: job_type.retry_policy.initial_backoff),
     "retry_multiplier": JobTypeField(_read_number, _set_multiplier, lambda job_type: job_type.retry_policy.multiplier),
-    "retry_max_backoff": _duration(lambda job_type: job_type.retry_policy.max_backoff),
+    "retry_max_backoff": _duration("1ms", "24h", lambda job_type: job_type.retry_policy.max_backoff),
     "enabled": _plain("enabled", _read_yes_or_no),
     "input_schema": JobTypeField(str, _set_schema, lambda job_type: _indented(job_type.input_schema_json)),
 }

@@ -10,7 +10,7 @@ from tools.cli.commands.wallets.naming import CustomerId, OwnerCurrency, WalletI
 from tools.cli.connect import platform
 from tools.cli.ids import JOB, whole_id
 from tools.cli.listing import collect
-from tools.cli.options import Limit, filter_such_as
+from tools.cli.options import ANY_CASE, Limit, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
 from tools.cli.times import PastTime, created_between
 from tools.errors import CommandError
@@ -28,7 +28,7 @@ async def statement(
     customer_id: CustomerId = "",
     currency: OwnerCurrency = "EUR",
     job_id: Annotated[str, Parameter(show_default=False)] = "",
-    kind: Annotated[KindName | None, Parameter(show_default=False)] = None,
+    kind: Annotated[KindName | None, ANY_CASE, Parameter(show_default=False)] = None,
     since: PastTime = None,
     until: PastTime = None,
     filter: Annotated[str, filter_such_as("kind = DEDUCTION AND amount_cents < -1000")] = "",
