@@ -1,5 +1,6 @@
 """The operator's commands against real services."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -15,13 +16,27 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from innosystem.client import Innosystem
 from services import SERVICES
 from tests.integration.tools.cli.conftest import Found, Run
 from tests.support.until import until_sync
+from tools.demo.seed import seed
 from tools.local.embedded import EmbeddedPostgres
 
 Jsonl = Callable[[list[str]], str]
 ADA = "01990000-0000-7000-8000-000000000201"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def examples(platform_environment: dict[str, str]) -> None:
+    """The examples, before any test creates customers: `seed` leaves a platform alone that has others."""
+
+    async def work() -> None:
+        addresses = {service: platform_environment[f"{service.upper()}_ADDRESS"] for service in SERVICES}
+        async with Innosystem(**addresses) as platform:
+            await seed(platform)
+
+    asyncio.run(work())
 
 
 @pytest.fixture
