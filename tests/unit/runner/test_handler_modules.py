@@ -132,11 +132,12 @@ def test_a_file_elsewhere_is_imported_from_outside_of_its_package(
         ("nothing.py", "There is no Python file 'nothing.py' in"),
         ("some/thing", "There is no Python file 'some/thing' in"),
         ("two.dots_of_a_test.py", "rename it"),
+        ("NOTES_of_a_test.md", "'NOTES_of_a_test.md' is not a Python file: give a file whose name ends in .py"),
         ("json.py", "Python has another module 'json'.*Rename the file"),
     ],
 )
 def test_what_cannot_be_found_is_named_with_what_to_give(folder: Path, given: str, message: str) -> None:
-    for name in ("two.dots_of_a_test.py", "json.py"):
+    for name in ("two.dots_of_a_test.py", "json.py", "NOTES_of_a_test.md"):
         (folder / name).touch()
 
     with pytest.raises(HandlerRegistrationError, match=message):

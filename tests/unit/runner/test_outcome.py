@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +60,33 @@ def test_a_value_that_is_not_json_fails_the_run(value: object) -> None:
     assert isinstance(outcome, Failed)
     assert outcome.type == "INVALID_OUTPUT_JSON"
     assert not outcome.retryable
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            {"when": datetime(2026, 1, 2, tzinfo=UTC)},
+            "at .when: datetime is not JSON: return a text, such as its isofo",
+        ),
+        ({"rows": [1, {"ids": {1}}]}, "at .rows[1].ids: set is not JSON: return a list"),
+        (object(), "object is not JSON: return a dict, a list"),
+        ([0.0, float("inf")], "at [1]: the number inf is not JSON"),
+        ({"a": {(1, 2): 3}}, "at .a: a key of type tuple is not JSON"),
+    ],
+)
+def test_what_is_not_json_is_named_by_its_path_and_with_advice(value: object, said: str) -> None:
+    outcome = succeeded(value)
+    assert isinstance(outcome, Failed)
+    assert f"cannot be sent: {said}" in outcome.message
+
+
+def test_an_output_that_holds_itself_is_refused() -> None:
+    value: list[object] = []
+    value.append(value)
+    outcome = succeeded(value)
+    assert isinstance(outcome, Failed)
+    assert "Circular reference" in outcome.message
 
 
 def test_an_output_of_one_mebibyte_is_taken_and_no_byte_more() -> None:

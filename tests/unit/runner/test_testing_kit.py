@@ -51,7 +51,7 @@ def test_a_coroutine_is_cancelled_at_its_timeout() -> None:
     async def waits(input: Any) -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(JobError, match=r"longer than 0\.05 seconds") as timed_out:
+    with pytest.raises(JobError, match=r"longer than 0\.05 s$") as timed_out:
         run_handler(waits, timeout_seconds=0.05)
 
     assert (timed_out.value.type, timed_out.value.retryable) == ("TIMEOUT", True)
@@ -71,6 +71,22 @@ def test_a_thread_is_asked_to_stop_at_its_timeout() -> None:
 
     assert timed_out.value.type == "TIMEOUT"
     assert stopped == [True]
+
+
+def test_a_coroutine_that_blocks_beyond_its_timeout_is_warned_of() -> None:
+    async def blocks(input: Any) -> str:
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            pass
+        return "done"
+
+    with pytest.warns(RuntimeWarning, match=r"could not be stopped at its timeout of 0\.01 s: write `def`"):
+        assert run_handler(blocks, timeout_seconds=0.01) == "done"
+
+
+def test_a_field_that_a_job_does_not_have_is_refused_with_those_it_has() -> None:
+    with pytest.raises(TypeError, match=r"no argument foo; .*: job_id, customer_id, .*, snooze_count$"):
+        run_handler(lambda _: None, foo=1)  # type: ignore[call-arg]
 
 
 def test_a_timeout_of_the_handlers_own_is_an_exception_of_the_handler() -> None:

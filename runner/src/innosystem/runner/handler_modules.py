@@ -76,6 +76,8 @@ def _outside_of_packages(folder: Path) -> Path:
 
 def _explanation(given: str, name: str, exc: BaseException) -> str:
     if _is_missing(name, exc):
+        if Path(given).is_file():
+            return f"{given!r} is not a Python file: give a file whose name ends in .py, or the name of a module"
         return f"There is no module {name!r} in {Path.cwd()} or on the path of Python"
     return f"The handlers in {given!r} cannot be loaded:\n{authors_traceback(exc)}"
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from innosystem.runner.errors import JobError, Snooze
+from innosystem.runner.not_json import not_json
 
 OUTPUT_BYTES_MAX: Final = 1024 * 1024
 _TYPE_LENGTH_MAX: Final = 200
@@ -82,7 +83,9 @@ def succeeded(value: object) -> Succeeded | Failed:
         text = _encoder.encode(value)
         length = len(text) if text.isascii() else len(text.encode())
     except (TypeError, ValueError, RecursionError) as exc:
-        return failure("INVALID_OUTPUT_JSON", f"The handler's return value is not JSON: {_message(exc)}")
+        return failure(
+            "INVALID_OUTPUT_JSON", f"The handler's return value cannot be sent: {not_json(value) or _message(exc)}"
+        )
     if length > OUTPUT_BYTES_MAX:
         return failure(
             "OUTPUT_TOO_LARGE",
@@ -120,7 +123,7 @@ def failed(exc: BaseException) -> Failed:
 
 def timed_out(seconds: float) -> Failed:
     """Create the failure of a run that exceeded its time limit."""
-    return failure("TIMEOUT", f"The run took longer than {seconds:g} seconds", retryable=True)
+    return failure("TIMEOUT", f"The run took longer than {seconds:g} s", retryable=True)
 
 
 def failure(type: str, message: str, *, retryable: bool = False, trace: str = "") -> Failed:

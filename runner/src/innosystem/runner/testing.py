@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+import warnings
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
@@ -41,6 +43,9 @@ async def run_handler_async(
 ) -> Any:
     """Run a handler on an input and return its output, for tests with an event loop.
 
+    A coroutine that blocks the event loop cannot be cancelled at its timeout, here and in a runner: its output counts,
+    and a RuntimeWarning says so.
+
     Input and output are converted through JSON, so a test sees the same values as the handler and the customer: a tuple
     becomes a list. A handler with `process=True` runs in a thread here, so that a test can replace what it uses.
 
@@ -53,8 +58,14 @@ async def run_handler_async(
     Raises:
         JobError: The output is not JSON, too large, or not storable: what the platform refuses. Or the handler took
             longer than its timeout (type `TIMEOUT`): a coroutine is cancelled, a thread is asked to stop.
+        TypeError: The JobContext has no such field.
         Exception: Any exception of the handler, including `Snooze`.
     """
+    if unknown := sorted(job.keys() - JobFields.__annotations__.keys()):
+        raise TypeError(
+            f"run_handler has no argument {', '.join(unknown)}; the fields of the job are: "
+            f"{', '.join(JobFields.__annotations__)}"
+        )
     found = _find(handler)
     if timeout_seconds is not None:
         job.setdefault("deadline", datetime.now(UTC) + timedelta(seconds=timeout_seconds))
@@ -65,6 +76,7 @@ async def run_handler_async(
         running: Awaitable[Any] = (
             found.function(*given) if found.mode is Mode.COROUTINE else asyncio.to_thread(found.function, *given)
         )
+        began = time.monotonic()
         limit = asyncio.timeout(timeout_seconds)
         try:
             async with limit:
@@ -74,6 +86,8 @@ async def run_handler_async(
             if not limit.expired():
                 raise
             outcome = timed_out(timeout_seconds or 0.0)
+        else:
+            _warn_if_late(time.monotonic() - began, timeout_seconds)
     if isinstance(outcome, Failed):
         raise JobError(outcome.message, type=outcome.type, retryable=outcome.retryable)
     return json.loads(outcome.output_json)
@@ -100,6 +114,16 @@ def _find(handler: Callable[..., Any] | str) -> Handler:
             f"{', '.join(default_registry) or 'none'}"
         )
     return found
+
+
+def _warn_if_late(seconds: float, timeout_seconds: float | None) -> None:
+    if timeout_seconds is not None and seconds > timeout_seconds:
+        warnings.warn(
+            f"The handler blocked the event loop for up to {seconds:.1f} s, so that it could not be stopped at its "
+            f"timeout of {timeout_seconds:g} s: write `def` instead of `async def` for work that blocks",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def _context(handler_id: str, stop: StopSignal, **job: Unpack[JobFields]) -> JobContext:
