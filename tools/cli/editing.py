@@ -75,7 +75,8 @@ async def edit(
         The new state, or None if nothing was changed.
 
     Raises:
-        CommandError: There is no terminal or no editor, or the user gave up; names the file with the text.
+        CommandError: There is no terminal or no editor, or the user gave up, as by emptying the file; names the file
+            with the text.
     """
     import grpc
 
@@ -88,7 +89,9 @@ async def edit(
         while True:
             _open_editor(file)
             text = _without_errors(file.read_text(encoding="utf-8"))
-            if text == shown or not text.strip():
+            if not text.strip():
+                raise CommandError("cancelled, nothing was changed: the file was empty")
+            if text == shown:
                 if not problem:
                     return None
                 raise CommandError(f"nothing was changed: {problem}")
@@ -212,7 +215,8 @@ def _kept_on_errors(text: str) -> Iterator[Path]:
     try:
         yield file
     except BaseException:
-        if _without_errors(file.read_text(encoding="utf-8")) == text:
+        now = _without_errors(file.read_text(encoding="utf-8"))
+        if now == text or not now.strip():
             file.unlink()
         else:
             sys.stderr.write(f"Your text is in {file}\n")

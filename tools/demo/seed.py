@@ -63,6 +63,12 @@ _CUSTOMERS: Final = (
     ),
 )
 
+#: What the examples are, in words.
+EXAMPLES: Final = (
+    f"{len(_CUSTOMERS)} customers with {money(sum(each.credit_cents for each in _CUSTOMERS), CURRENCY)} "
+    "that nobody paid"
+)
+
 T = TypeVar("T")
 
 

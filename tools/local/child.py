@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sys
@@ -21,6 +22,8 @@ _ERROR_LINES = 15
 _TAIL_LINES = 5
 _TAIL_BYTES = 256 * 1024
 _LOG_BYTES_MAX = 20 * 1024 * 1024
+# What `faulthandler.dump_traceback_later` prints above the stacks of all threads, when it ends a process.
+_STOOD_STILL = re.compile(r"^Timeout \(([\d:.]+)\)!$", re.MULTILINE)
 # One line for each call; they say nothing about why a process has ended.
 _ACCESS_EVENTS = frozenset({"call"})
 
@@ -146,7 +149,13 @@ class Child:
 
     def ended(self) -> StackError:
         """Return the error for a process that has ended unexpectedly."""
-        return StackError(f"{self.name} ended with exit status {self.status}{self.tail()}")
+        ended = f"{self.name} ended with exit status {self.status}"
+        if stood_still := _STOOD_STILL.search(self._output(_TAIL_BYTES)):
+            return StackError(
+                f"{ended}: its event loop was blocked for {stood_still[1]}, by a handler that holds the interpreter or "
+                f"because the process was stopped; {self._log} has what each thread was doing"
+            )
+        return StackError(f"{ended}{self.tail()}")
 
     def tail(self) -> str:
         """Return the last errors in the log since the start, or its end if there are none, for messages."""

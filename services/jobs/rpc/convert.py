@@ -162,6 +162,8 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         queued_at=timestamp(job.queued_at),
         started_at=timestamp(job.started_at),
         completed_at=timestamp(job.completed_at),
+        # A claim does not need it, and is a hot path.
+        runner_id=str(job.runner_id) if view == job_pb2.JOB_VIEW_FULL and job.runner_id else "",
     )
 
 

@@ -153,6 +153,18 @@ def test_a_list_has_no_payloads_unless_they_are_asked_for(world: JobsStack) -> N
     assert payloads(job_pb2.JOB_VIEW_FULL) == ("[1]", "1")
 
 
+def test_the_runner_of_a_job_is_in_the_full_view(world: JobsStack) -> None:
+    job, lease_id = world.job(), str(uuid4())
+    assert world.get(job.id).runner_id == ""
+    runner_id = world.announce()
+    claim = pb.ClaimJobsRequest(job_ids=[job.id], runner_id=runner_id, lease_id=lease_id, queues=["default"])
+    [claimed] = world.jobs.ClaimJobs(claim).jobs
+    assert world.get(job.id).runner_id == runner_id
+    assert world.get(job.id, job_pb2.JOB_VIEW_BASIC).runner_id == claimed.job.runner_id == ""
+    world.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
+    assert world.get(job.id).runner_id == runner_id
+
+
 def test_a_page_of_large_jobs_is_shorter_and_none_is_left_out(world: JobsStack) -> None:
     large = '"' + "x" * (MEBIBYTE - 100) + '"'
     customer_id = world.customer()

@@ -158,7 +158,8 @@ def _planned(database: "Migrations", settings: Mapping[str, str]) -> Iterator[st
 
     with _named_failures(database.service, settings):
         address = make_url(database.url)
-        where = f"the database {address.database} at {address.host or 'this machine'}"
+        at = f"{address.host}:{address.port or 5432}" if address.host else "this machine"
+        where = f"the database {address.database} at {at}"
         current = database.current()
         pending = database.after(current)
         if current is None:

@@ -16,7 +16,7 @@ from tools.cli.money import WHOLE
 from tools.cli.options import Json
 from tools.cli.programs import innosystem, typed
 from tools.cli.stack_context import for_programs, stack_context
-from tools.demo.seed import HasOtherCustomers, seed
+from tools.demo.seed import EXAMPLES, HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
 from tools.local.running import FOLDER
 from tools.local.stack import HANDLERS, Stack
@@ -24,6 +24,7 @@ from tools.local.steps import Steps
 from tools.local.stopping import until_stopped
 
 _NO_EXAMPLES = "No examples were created: these databases have other customers."
+_EXAMPLES_NOT_WANTED = "No examples were created; `innosystem seed` creates them."
 _PORTS = {"customers": 50051, "wallets": 50052, "jobs": 50053}
 
 
@@ -41,6 +42,9 @@ async def up(
         list[str] | None,
         Parameter(help="Modules with handlers, or their files, besides the example.", consume_multiple=True),
     ] = None,
+    examples: Annotated[
+        bool, Parameter(negative="--no-examples", help="Whether to create example customers with invented money.")
+    ] = True,
     yes: Yes = False,
     as_json: Json = False,
 ) -> int:
@@ -48,7 +52,12 @@ async def up(
 
     Databases that *_DATABASE_URL name replace the embedded ones, and are migrated after a confirmation.
     """
-    if (plan := await asyncio.to_thread(_planned)) and not confirmed(plan, yes=yes, dry_run=False):
+    plan, own = await asyncio.to_thread(_planned)
+    # In databases of others only what was said before.
+    examples = examples and bool(own or plan)
+    if plan and examples and not own:
+        plan.append(f"examples: {EXAMPLES}, unless there are other customers; --no-examples creates none")
+    if plan and not confirmed(plan, yes=yes, dry_run=False):
         return 1
     ports = {"customers": customers_port, "wallets": wallets_port, "jobs": jobs_port}
     if free_ports:
@@ -57,29 +66,32 @@ async def up(
     modules = [*HANDLERS, *(handlers or ())]
     stack = Stack(folder, ports=ports, runners=runners, handlers=modules, step=steps)
     try:
-        await until_stopped(_stay(stack, steps, modules, as_json=as_json))
+        await until_stopped(_stay(stack, steps, modules, examples=examples, as_json=as_json))
     except KeyboardInterrupt:
         if not as_json:
             print("Stopped. The data is kept for the next start.")
     return 0
 
 
-def _planned() -> Sequence[str]:
-    """Return the changes that the start would make to databases other than the embedded ones."""
+def _planned() -> tuple[list[str], bool]:
+    """Return the changes that the start would make to given databases, and whether there are no such databases."""
     given = environment()
-    return planned([service for service in SERVICES if database_variable(service) in given], given)
+    others = [service for service in SERVICES if database_variable(service) in given]
+    return planned(others, given), not others
 
 
-async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json: bool) -> None:
+async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, examples: bool, as_json: bool) -> None:
     async with stack:
-        with steps("examples", "for the services to create example customers"):
-            async with Innosystem(**stack.addresses) as platform:
-                has_examples = await _seeded(platform)
+        about_examples = "" if examples else _EXAMPLES_NOT_WANTED
+        if examples:
+            with steps("examples", "for the services to create example customers"):
+                async with Innosystem(**stack.addresses) as platform:
+                    about_examples = await _seeded(platform)
         context = stack_context(stack.settings_file.parent)
         if as_json:
             print(json.dumps(stack.addresses), flush=True)
         else:
-            print("\n".join(_greeting(stack, handlers, context, has_examples=has_examples)), flush=True)
+            print("\n".join(_greeting(stack, handlers, context, about_examples)), flush=True)
         try:
             await stack.watch()
         finally:
@@ -87,16 +99,16 @@ async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, as_json:
                 print("Stopping ...", flush=True)
 
 
-async def _seeded(platform: Innosystem) -> bool:
-    """Create the examples and return True, unless the databases have other customers."""
+async def _seeded(platform: Innosystem) -> str:
+    """Create the examples; return why not, if the databases have other customers."""
     try:
         await seed(platform)
     except HasOtherCustomers:
-        return False
-    return True
+        return _NO_EXAMPLES
+    return ""
 
 
-def _greeting(stack: Stack, handlers: Sequence[str], context: str, *, has_examples: bool) -> Sequence[str]:
+def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_examples: str) -> Sequence[str]:
     command = innosystem()
     runners = [child.name for child in stack.children if child.name not in stack.addresses]
     return [
@@ -106,7 +118,7 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, *, has_exampl
             for name, address in stack.addresses.items()
         ),
         *(f"{name:<12} runs the handlers of {', '.join(handlers)}" for name in runners),
-        *([] if has_examples else ["", _NO_EXAMPLES]),
+        *(["", about_examples] if about_examples else []),
         "",
         "Try in another terminal:",
         f"  {command} status",

@@ -121,6 +121,7 @@ async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart)
         log.info(
             "runner_ready",
             runner_id=runner.runner_id,
+            jobs=settings.jobs_address,
             queues=settings.runner_queues,
             handlers=list(registry),
             concurrency=settings.runner_concurrency,

@@ -54,6 +54,26 @@ def test_a_person_sees_the_changes_and_how_many_there_are(innosystem: Run, renam
     assert done.stderr == "1 of 2 shown; --limit 2 for more\n"
 
 
+def test_without_a_service_the_trails_of_all_are_one_sorted_by_time(innosystem: Run, renamed: str) -> None:
+    assert innosystem("queue", "pause", "of-the-trail", "--unused").returncode == 0
+    done = innosystem("audit", "list", "--json", "--limit", "200")
+    assert done.returncode == 0, done.stderr
+    entries = json.loads(done.stdout)
+    assert {"customers", "queues"} <= {entry["entity_type"] for entry in entries}
+    times = [entry["created_at"] for entry in entries]
+    assert times == sorted(times, reverse=True)
+    newest = innosystem("audit", "list", "--json", "--limit", "1")
+    assert json.loads(newest.stdout) == entries[:1]
+    assert entries[0]["entity_type"] == "queues"
+
+
+def test_a_queue_is_shown_by_its_name(innosystem: Run) -> None:
+    assert innosystem("queue", "pause", "named-in-the-trail", "--unused").returncode == 0
+    done = innosystem("audit", "list", "jobs", "--filter", "entity_type = queues", "--limit", "1")
+    assert "queues" in done.stdout
+    assert " named-in-the-trail " in done.stdout
+
+
 def test_a_filter_that_is_not_understood_is_explained(innosystem: Run) -> None:
     done = innosystem("audit", "list", "wallets", "--filter", "balance > 3")
     assert done.returncode == 1

@@ -194,6 +194,9 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Found, inn
     assert found("customers", "keys", customer_id) == [revoked, first]
     shown = innosystem("customers", "rotate-key", customer_id)
     assert "API key, shown only this once: inno_" in shown.stdout
+    assert f"The keys before it work for 1d more: `innosystem customers keys {customer_id}`" in shown.stdout
+    ended = innosystem("customers", "rotate-key", customer_id, "--overlap", "0s")
+    assert "The keys before it work no longer: " in ended.stdout
 
 
 def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) -> None:

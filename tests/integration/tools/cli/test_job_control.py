@@ -112,6 +112,16 @@ def test_a_priority_is_typed_as_in_a_file_and_a_start_of_an_id_suffices(
     assert "no customer has an ID that starts with ffffffff" in unique.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("cancel", "No jobs that can be cancelled match.\n"), ("retry", "No jobs that can be run again match.\n")],
+)
+@pytest.mark.parametrize("option", ["--dry-run", "--yes"])
+def test_a_filter_that_nothing_matches_is_told(innosystem: Run, command: str, told: str, option: str) -> None:
+    done = innosystem("jobs", command, "--filter", 'labels.of = "nothing"', option)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", told)
+
+
 def test_a_filter_changes_no_more_than_the_limit(found: Found, waiting: list[str], job_type: str) -> None:
     cancelled = found("jobs", "cancel", "--filter", f'labels.of = "{job_type}"', "--limit", "1", "--yes")
     assert len(cancelled["jobs"]) == 1
@@ -145,7 +155,7 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
     assert again.stderr.startswith(
         "To be run again: 2 jobs of 1 customer (2 CANCELLED).\n0.02 EUR is reserved for them again.\n"
     )
-    assert innosystem("jobs", "cancel", *of_type).stdout == "No jobs were changed.\n"
+    assert innosystem("jobs", "cancel", *of_type).stderr == "No jobs that can be cancelled match.\n"
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "  \n "])

@@ -43,8 +43,17 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_no_tables_are_made_in_a_database_that_a_setting_names(others: str, capsys: pytest.CaptureFixture[str]) -> None:
     name = others.split("/")[3].partition("?")[0]
-    assert f"wallets: creates its tables in the database {name} at" in refused(capsys)
+    told = refused(capsys)
+    assert f"wallets: creates its tables in the database {name} at this machine\n" in told
+    assert "examples: 2 customers with 110.00 EUR that nobody paid, unless there are other customers" in told
     assert tables(others) == set()
+
+
+def test_examples_that_are_not_wanted_are_not_named(others: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["up", "--folder", "stack", "--no-examples"]) == 1
+    told = capsys.readouterr().err
+    assert "wallets: creates" in told
+    assert "examples" not in told
 
 
 def test_a_database_that_is_behind_is_not_migrated(others: str, capsys: pytest.CaptureFixture[str]) -> None:

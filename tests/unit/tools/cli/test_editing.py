@@ -133,8 +133,10 @@ def test_without_a_change_there_is_no_call(editor: Editor, step: tuple[tuple[str
 def test_an_emptied_file_changes_nothing(editor: Editor) -> None:
     editor.then((".*", ""))
     service = Service()
-    assert edited(service) is None
+    with pytest.raises(CommandError, match="cancelled, nothing was changed: the file was empty"):
+        edited(service)
     assert service.calls == []
+    assert not editor.file.exists()
 
 
 def test_a_wrong_value_opens_the_editor_again_with_the_reason_and_all_that_was_typed(editor: Editor) -> None:

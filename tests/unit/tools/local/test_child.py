@@ -73,6 +73,19 @@ def test_of_a_process_that_died_its_errors_are_shown_and_not_its_calls(tmp_path:
     assert '"call"' not in shown
 
 
+def test_of_a_process_that_stood_still_the_cause_is_one_sentence(tmp_path: Path) -> None:
+    started = child(
+        tmp_path,
+        "import faulthandler, time\nfaulthandler.dump_traceback_later(0.1, exit=True)\ntime.sleep(60)",
+    )
+    run(started)
+    shown = str(started.ended())
+    assert re.match(r"jobs ended with exit status 1: its event loop was blocked for 0:00:00\.1\d*, by a handler", shown)
+    assert "because the process was stopped" in shown
+    assert str(tmp_path / "jobs.log") in shown
+    assert "\n" not in shown
+
+
 def test_of_a_process_that_was_killed_the_signal_and_the_last_lines_are_shown(tmp_path: Path) -> None:
     call = '{"event":"call","level":"info","code":"OK"}'
     kill = "import os; os.kill(os.getpid(), 9)"

@@ -153,6 +153,8 @@ async def _send(current: "Customer", wanted: "Customer") -> "Customer | None":
 def _print_changed(current: "Customer", changed: "Customer | None", output: Output) -> None:
     if changed is None:
         sys.stderr.write("Nothing was changed.\n")
+        if output.for_people:
+            return
     print_one(changed or current, CUSTOMERS, output)
 
 

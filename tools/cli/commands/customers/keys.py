@@ -16,7 +16,7 @@ from tools.cli.interrupts import interruptible
 from tools.cli.listing import collect
 from tools.cli.options import Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Columns, Output, print_document, print_list, print_one
-from tools.cli.times import Duration
+from tools.cli.times import Duration, show_duration
 
 Id = Annotated[str, Parameter(name="ID", help="The customer's email address, or UUID or its unique start.")]
 
@@ -61,6 +61,9 @@ async def rotate_key(customer_id: Id, /, *, overlap: Duration = timedelta(hours=
         request.overlap.FromTimedelta(overlap or timedelta())
         response = await rotate_api_key(client.customers, request)
     print_with_key(response, response.key, API_KEYS, output)
+    if output.for_people:
+        still = f"for {show_duration(overlap)} more" if overlap else "no longer"
+        print(f"The keys before it work {still}: `innosystem customers keys {response.key.customer_id}`")
 
 
 async def revoke_key(

@@ -136,6 +136,8 @@ async def edit(name: Name, /, *, output: Output = TABLE) -> None:
     )
     if changed is None:
         sys.stderr.write("Nothing was changed.\n")
+        if output.for_people:
+            return
     job_type = changed or current
     print_one(job_type, JOB_TYPES, output, pairs=job_type_pairs(job_type))
 

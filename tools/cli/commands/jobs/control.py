@@ -207,10 +207,12 @@ async def _change(
                     sys.stderr.write(f"Job {job.id} was {status_of(known)} before, and is not changed.\n")
         else:
             found = await find(client, selected, change)
-            if found.jobs and confirmed(found.plan(change), yes=yes, dry_run=dry_run):
+            if not found.jobs:
+                sys.stderr.write(f"No jobs that can be {change.done} match.\n")
+            elif confirmed(found.plan(change), yes=yes, dry_run=dry_run):
                 # No more than in the plan: jobs that were submitted meanwhile come after those.
                 results = await _change_found(client, selected, send, selected.limit if found.more else found.jobs)
-        if dry_run:
+        if dry_run or (output.for_people and not results):
             return 0
         return await _print(client, results, output)
 

@@ -127,6 +127,7 @@ def _pairs(found: Details) -> dict[str, str]:
         "error": error_of(job),
         "attempt": f"{job.attempt} of {job.max_attempts}",
         "took": duration(job),
+        "runner": job.runner_id or NOTHING,
         "customer": _with_id(found.names.customers.get(job.customer_id), job.customer_id),
         "queue": f"{job.queue}, {cell(job, 'priority')}",
         "labels": cell(job, "labels"),
