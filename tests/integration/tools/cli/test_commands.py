@@ -379,6 +379,15 @@ def test_waiting_has_a_limit_and_says_that_no_runner_takes_the_jobs(
     assert done.stdout.split()[:2] == ["accepted", "1"]
 
 
+@pytest.mark.usefixtures("seeded")
+def test_the_wait_for_a_job_says_that_no_runner_has_its_handler(innosystem: Run) -> None:
+    name = f"t-{uuid4()}"
+    of = ("--standard-cost", "0EUR", "--processing-logic-id", "nobody.has-it")
+    assert innosystem("job-types", "create", "--name", name, *of).returncode == 0
+    done = innosystem("submit", "--job-type", name, "--customer-id", ADA, "--wait", "--timeout", "12s")
+    assert "Jobs wait in default for handlers that no runner has: nobody.has-it\n" in done.stderr
+
+
 def test_migrations_go_up_and_down_and_are_checked(
     innosystem: Run, found: Found, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tools.cli.commands.submit.job_lines import Defaults, parse_line
 from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
-from tools.cli.commands.submit.one_job import line_of
+from tools.cli.commands.submit.one_job import failed_attempt, line_of
 from tools.errors import CommandError
 
 TO = Defaults("01990000-0000-7000-8000-000000000201", "greet", "HIGH")
@@ -76,3 +76,27 @@ def test_an_empty_file_is_no_input(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(CommandError, match="--input-file is not JSON"):
         line_of(JobOptions(input_file=str(file)), None)
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "line"),
+    [
+        ("SCHEDULED", 1, "attempt 1 of 10 failed: KeyError: 'text'; again in 3 s"),
+        ("RUNNING", 2, "attempt 1 of 10 failed: KeyError: 'text'; again now"),
+        # An operator has retried it.
+        ("PENDING", 0, ""),
+        ("FAILED", 1, ""),
+    ],
+)
+def test_a_failed_attempt_of_a_job_that_is_run_again_is_told(status: str, attempt: int, line: str) -> None:
+    from innosystem.jobs.v1.job_pb2 import Job, JobError, JobStatus
+
+    job = Job(
+        status=JobStatus.Value(f"JOB_STATUS_{status}"),
+        attempt=attempt,
+        max_attempts=10,
+        error=JobError(type="KeyError", message="'text'", attempt=1),
+    )
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    job.run_at.FromDatetime(now + timedelta(seconds=3))
+    assert failed_attempt(job, now) == line

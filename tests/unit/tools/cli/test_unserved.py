@@ -51,3 +51,9 @@ def stats(queue: str = "a", **values: Any) -> QueueStats:
 )
 def test_the_queues_that_lack_a_runner_or_a_handler_are_named(counted: list[QueueStats], lines: list[str]) -> None:
     assert unserved(counted) == lines
+
+
+def test_of_the_handlers_only_those_that_are_needed_are_named() -> None:
+    counted = [stats(waiting=9, runners=1, unserved=2, unserved_handlers=["old", "greet"])]
+    assert unserved(counted, {"greet"}) == ["Jobs wait in a for handlers that no runner has: greet"]
+    assert unserved(counted, {"other"}) == []

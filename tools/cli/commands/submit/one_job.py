@@ -15,8 +15,8 @@ from tools.cli.commands.submit.job_options import JobOptions
 from tools.cli.commands.submit.line_ids import LineIds
 from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.interrupts import interruptible
-from tools.cli.output import Columns, Output, cell, field, print_document, print_one
-from tools.cli.unserved import say_unserved
+from tools.cli.output import Columns, Output, cell, field, print_document, print_one, printable
+from tools.cli.unserved import saying_unserved
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
@@ -71,8 +71,10 @@ async def submit_one(
             print_one(created, _COLUMNS, output)
         return 0
     try:
-        async with asyncio.timeout(timeout.total_seconds() if timeout else None):
-            await say_unserved(client, {created.queue})
+        async with (
+            asyncio.timeout(timeout.total_seconds() if timeout else None),
+            saying_unserved(client, {created.queue}, {created.job_type_id}),
+        ):
             await _until_settled(client, created.id)
     except TimeoutError:
         sys.stderr.write("--timeout has passed. ")
@@ -149,8 +151,26 @@ async def _until_settled(client: "Innosystem", job_id: str) -> None:
     from innosystem.client import watch_job
     from tools.cli.connect import say_unreachable
 
-    async for _ in watch_job(client.jobs, job_id, on_outage=say_unreachable):
-        pass
+    said = 0
+    async for job in watch_job(client.jobs, job_id, on_outage=say_unreachable):
+        if (line := failed_attempt(job, datetime.now(UTC))) and job.error.attempt != said:
+            said = job.error.attempt
+            sys.stderr.write(f"{printable(line)}\n")
+
+
+def failed_attempt(job: "Job", now: datetime) -> str:
+    """Describe the last failed attempt of a job that is run again; empty if there is none."""
+    from innosystem.jobs.v1.job_pb2 import JOB_STATUS_PENDING, JOB_STATUS_RUNNING, JOB_STATUS_SCHEDULED
+
+    # A job that was retried by an operator keeps its error, and counts its attempts anew.
+    if not 0 < job.error.attempt <= job.attempt:
+        return ""
+    if job.status not in (JOB_STATUS_PENDING, JOB_STATUS_RUNNING, JOB_STATUS_SCHEDULED):
+        return ""
+    failed = f"attempt {job.error.attempt} of {job.max_attempts} failed: {job.error.type}: {job.error.message}"
+    wait = (job.run_at.ToDatetime(UTC) - now).total_seconds() if job.status == JOB_STATUS_SCHEDULED else 0
+    seconds = max(round(wait), 0)
+    return f"{failed}; again {f'in {seconds} s' if seconds else 'now'}"
 
 
 def _print_result(job: "Job", output: Output) -> int:

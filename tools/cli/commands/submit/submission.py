@@ -15,7 +15,7 @@ from innosystem.jobs.v1.job_service_pb2 import BatchCreateJobsRequest, GetJobReq
 from tools.cli.commands.jobs.selection import RETRY, status_of
 from tools.cli.commands.submit.job_lines import Batch, RefusedLine
 from tools.cli.errors import with_commands
-from tools.cli.unserved import say_unserved
+from tools.cli.unserved import saying_unserved
 
 _CONCURRENT_CALLS: Final = 4
 _WAITERS: Final = 16
@@ -53,6 +53,7 @@ class SubmissionReport:
         ended: The number of ended jobs by status: SUCCEEDED, FAILED, CANCELLED; empty without --wait.
         failed: The ended jobs that did not succeed.
         queues: The queues of the jobs.
+        job_type_ids: The UUIDs of their types.
         retryable: The IDs of jobs that had been accepted before, and were FAILED or CANCELLED.
     """
 
@@ -62,6 +63,7 @@ class SubmissionReport:
     ended: Counter[str] = field(default_factory=Counter)
     failed: list[FailedJob] = field(default_factory=list)
     queues: set[str] = field(default_factory=set)
+    job_type_ids: set[str] = field(default_factory=set)
     retryable: list[str] = field(default_factory=list)
 
     @property
@@ -105,15 +107,13 @@ async def send(
 
 
 async def wait_until_final(client: Innosystem, report: SubmissionReport, changed: Callable[[], None]) -> None:
-    """Wait until all jobs of a report have ended. Standard error says at the start which of them no runner takes.
+    """Wait until all jobs of a report have ended. Standard error says which of them no runner takes.
 
     Args:
         client: The platform.
         report: Receives the outcome of each job, so that none is lost when the wait is interrupted.
         changed: Called when a job has ended.
     """
-    # A large response leaves out the queues of its jobs.
-    await say_unserved(client, report.queues - {""})
     waiting = iter(report.jobs.items())
 
     async def work() -> None:
@@ -127,7 +127,11 @@ async def wait_until_final(client: Innosystem, report: SubmissionReport, changed
                 report.failed.append(FailedJob(line, job_id, status, f"{job.error.type}: {job.error.message}"))
             changed()
 
-    async with asyncio.TaskGroup() as tasks:
+    # A large response leaves out the queues and types of its jobs.
+    async with (
+        saying_unserved(client, report.queues - {""}, report.job_type_ids - {""}),
+        asyncio.TaskGroup() as tasks,
+    ):
         for _ in range(_WAITERS):
             tasks.create_task(work())
 
@@ -140,6 +144,7 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
             found = report.replayed if result.response.replayed else report.accepted
             found[line] = result.response.job.id
             report.queues.add(result.response.job.queue)
+            report.job_type_ids.add(result.response.job.job_type_id)
             if result.response.replayed and status_of(result.response.job) in RETRY.statuses:
                 report.retryable.append(result.response.job.id)
         else:
