@@ -129,6 +129,7 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_example
         f"Own handlers in this terminal: {command} up --handlers my_handlers.py",
         context,
         *for_programs(stack.settings_file, stack.addresses),
+        f"Logs: {stack.settings_file.parent / 'logs'}",
         "Ctrl-C stops everything; the data stays.",
     ]
 

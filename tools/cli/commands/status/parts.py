@@ -1,12 +1,14 @@
 """The services, databases and Redis of a platform, each looked at on its own and within a time of its own."""
 
 import asyncio
+import shlex
 from typing import Final
 from urllib.parse import urlsplit
 
 from services import SERVICES
 from tools.cli.commands.status.report import Found, Part, Problem
 from tools.cli.identity import DatabaseFacts, ServiceHealth, database_facts, service_health
+from tools.local.contexts import read_contexts
 from tools.local.environment import database_variable, owner_variable
 from tools.local.target import Target
 
@@ -20,13 +22,15 @@ async def look_at_parts(chosen: Target) -> Found:
         services = {service: group.create_task(_health(chosen, service)) for service in SERVICES}
         databases = {service: group.create_task(_facts(chosen, service)) for service in SERVICES}
         redis = group.create_task(_redis(chosen))
-    found = Found()
-    for service in SERVICES:
-        found.add(_service(chosen, service, services[service].result(), databases[service].result()))
-    for service in SERVICES:
-        found.add(_database(chosen, service, databases[service].result()))
-    found.add(redis.result())
-    return found
+    of_services = [_service(chosen, one, services[one].result(), databases[one].result()) for one in SERVICES]
+    of_databases = [_database(chosen, one, databases[one].result()) for one in SERVICES]
+    looks = [*of_services, *of_databases, redis.result()]
+    # A cause comes before its effects.
+    causes = [*of_databases, redis.result(), *of_services]
+    return Found(
+        parts=[part for look in looks for part in look.parts],
+        problems=[problem for look in causes for problem in look.problems],
+    )
 
 
 async def _health(chosen: Target, service: str) -> ServiceHealth | str:
@@ -61,13 +65,10 @@ def _service(chosen: Target, service: str, health: ServiceHealth | str, facts: D
         return Found([state], problems=[_unreachable(chosen, service, address, health)] if address else [])
     serving = health.status == "SERVING"
     found = Found([Part(service, address, "serving" if serving else "not serving", health.version)])
-    if not serving:
-        found.problems.append(
-            Problem(
-                f"the {service} service at {address} is not serving: its log says why, often its database",
-                f"grpcurl -plaintext {address} grpc.health.v1.Health/Check",
-            )
-        )
+    # Where its database can't be used, that is the cause, and is said.
+    if not serving and (not isinstance(facts, str) or not facts):
+        what = f"the {service} service at {address} is not serving: its log says why, often its database"
+        found.problems.append(Problem(what, _log(chosen, service)))
     if isinstance(facts, DatabaseFacts) and health.database and facts.identity not in ("", health.database):
         found.problems.append(
             Problem(
@@ -81,8 +82,14 @@ def _service(chosen: Target, service: str, health: ServiceHealth | str, facts: D
 def _unreachable(chosen: Target, service: str, address: str, reason: str) -> Problem:
     return Problem(
         f"the {service} service at {address} is unreachable: {reason}",
-        "innosystem up" if service in chosen.defaults else "innosystem context list",
+        "innosystem up" if service in chosen.defaults else _log(chosen, service) or "innosystem context list",
     )
+
+
+def _log(chosen: Target, service: str) -> str:
+    """Return the command that shows the log of a service of a local stack; empty for any other platform."""
+    stack = read_contexts().named(chosen.context).stack if chosen.context else None
+    return f"tail {shlex.quote(str(stack / 'logs' / f'{service}.log'))}" if stack else ""
 
 
 def _database(chosen: Target, service: str, facts: DatabaseFacts | str) -> Found:
@@ -163,7 +170,8 @@ def _reason(error: BaseException) -> str:
         if error.code() == StatusCode.DEADLINE_EXCEEDED:
             return f"no response within {SECONDS_MAX:g} s"
         return "nothing listens there" if "refused" in (error.details() or "") else error.details() or error.code().name
-    return " ".join(str(error).split()) or type(error).__name__
+    # The lines of a reason become its parts.
+    return "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Iterable
+import time
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from tools.cli.commands.status.parts import SECONDS_MAX
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _PAGE_SIZE_MAX: Final = 1000
 # A platform with more paused job types has other worries.
 _PAUSED_TYPES_MAX: Final = 20
+# A lease is 60 s unless the runner's settings say otherwise. The busy slots of a runner lost earlier say nothing.
+_LOST_SECONDS: Final = 120
 _UNPAID: Final = {
     "DECLINED": "not paid: too little in the wallet",
     "CHARGE_BLOCKED": "not paid, for a reason that no retry cures",
@@ -61,7 +64,7 @@ async def _look_at_queues(client: "Innosystem") -> Found:
     return Found(
         queues=_queues(stats),
         runners=None if runners is None else _summary(runners),
-        problems=_stuck(stats, knows_runners=runners is not None),
+        problems=_stuck(stats, runners) + _left_running(runners or ()),
     )
 
 
@@ -140,8 +143,13 @@ def _queues(stats: "Iterable[QueueStats]") -> list[Queue]:
     ]
 
 
-def _stuck(stats: "Iterable[QueueStats]", *, knows_runners: bool) -> list[Problem]:
-    """Describe the jobs that wait in paused queues, or for runners that are not there."""
+def _stuck(stats: "Iterable[QueueStats]", runners: "Sequence[Runner] | None") -> list[Problem]:
+    """Describe the jobs that wait in paused queues, or for runners that are not there.
+
+    Args:
+        stats: What the service counts.
+        runners: The runners that it knows; None if it is of a release that does not know them.
+    """
     stats = list(stats)
     problems = []
     for queue in _queues(stats):
@@ -153,13 +161,44 @@ def _stuck(stats: "Iterable[QueueStats]", *, knows_runners: bool) -> list[Proble
             problems.append(
                 Problem(f"the queue {queue.name} is paused, and {verb}", f"innosystem queue resume {queue.name}")
             )
-        # Runners of the first release are seen only when they take jobs.
-        elif queue.waiting and knows_runners and not (queue.runners or queue.running):
+        # A runner of the first release is seen only when it takes jobs: where such a one may have the running jobs, it
+        # takes the waiting ones as well.
+        elif (
+            queue.waiting
+            and runners is not None
+            and not queue.runners
+            and not (queue.running and _may_have_first_release(queue.name, runners))
+        ):
             problems.append(Problem(f"{verb} in {queue.name}, which no runner serves", start))
         elif unserved:
             what = f"{_jobs(unserved)} wait{'s' * (unserved == 1)} in {queue.name} for handlers that no runner has"
             problems.append(Problem(f"{what}: {', '.join(handlers)}", start))
     return problems
+
+
+def _may_have_first_release(queue: str, runners: "Iterable[Runner]") -> bool:
+    """Return whether a runner that says nothing of itself is known for a queue."""
+    return any(not one.host for one in runners if not one.queues or queue in one.queues)
+
+
+def _left_running(runners: "Iterable[Runner]") -> list[Problem]:
+    """Describe the runners that were lost with jobs, from the last minutes: until the leases of these jobs end."""
+    from innosystem.jobs.v1 import runner_pb2
+
+    now = time.time()
+    return [
+        Problem(
+            f"the runner {one.id[:8]} on {one.host} was lost with {_jobs(one.busy)}: "
+            f"{'its lease ends' if one.busy == 1 else 'their leases end'} soon, then another runner takes "
+            f"{'it' if one.busy == 1 else 'them'}",
+            f"innosystem runners show {one.id}",
+        )
+        for one in runners
+        if one.state == runner_pb2.RUNNER_STATE_LOST
+        and one.host
+        and one.busy
+        and now - one.last_seen_at.ToSeconds() < _LOST_SECONDS
+    ]
 
 
 def _summary(runners: "Iterable[Runner]") -> Runners:
