@@ -146,10 +146,10 @@ def test_parts_that_are_silent_or_gone_are_a_line_each_and_keep_nothing_back(
     }
     assert report["queues"] is None
     assert [what for what, _ in problems(report)] == [
-        "the customers service at 127.0.0.1:1 is unreachable: nothing listens there",
-        f"the jobs service at {silent} is unreachable: no response within 4 s",
         f"the wallets database at {silent}/wallets (WALLETS_DATABASE_URL) can't be used: no response within 4 s",
         f"Redis at {silent}/0 is unreachable: no response within 4 s. New jobs reach no runner",
+        "the customers service at 127.0.0.1:1 is unreachable: nothing listens there",
+        f"the jobs service at {silent} is unreachable: no response within 4 s",
     ]
     assert "secret" not in json.dumps(report)
 
