@@ -186,6 +186,23 @@ def test_a_port_that_is_taken_is_named_with_its_user_before_anything_starts(fold
     assert not (folder / "postgres").exists()
 
 
+def test_all_ports_that_are_taken_are_named_at_once_with_the_command_for_free_ones(
+    folder: Path, tmp_path: Path
+) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for taken in (one, other):
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+        wallets, jobs = one.getsockname()[1], other.getsockname()[1]
+        ports = ["--customers-port", "0", "--wallets-port", str(wallets), "--jobs-port", str(jobs)]
+        stack = command("up", "--folder", folder, *ports, cwd=tmp_path)
+        _, said = stack.communicate(timeout=60)
+    assert stack.returncode == 1
+    assert f"port {wallets}, meant for wallets" in said
+    assert f"port {jobs}, meant for jobs" in said
+    assert "`innosystem up --wallets-port 0 --jobs-port 0`" in said
+
+
 def test_a_port_that_is_taken_during_the_start_is_named_with_its_user(folder: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

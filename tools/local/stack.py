@@ -149,16 +149,16 @@ class Stack:
 
     def _require_free_ports(self) -> None:
         """Refuse to start if a port is taken, before anything is started."""
-        for service in self._ports:
-            self._require_free_port(service)
+        self._require_free_port(*self._ports)
 
-    def _require_free_port(self, service: str) -> None:
-        port = self._ports.get(service, 0)
-        if port and not is_free(port):
-            raise StackError(
-                f"port {port}, meant for {service}, is used by {listener(port)}: end it, or have a free port "
-                f"with --{service}-port 0"
+    def _require_free_port(self, *services: str) -> None:
+        ports = {service: self._ports.get(service, 0) for service in services}
+        if taken := {service: port for service, port in ports.items() if port and not is_free(port)}:
+            used = "; ".join(
+                f"port {port}, meant for {name}, is used by {listener(port)}" for name, port in taken.items()
             )
+            options = " ".join(f"--{name}-port 0" for name in taken)
+            raise StackError(f"{used}: end it, or have a free port with `innosystem up {options}`")
 
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
