@@ -22,11 +22,12 @@ sys.exit(main(["status"]))
 """
 WAITS = {
     "a confirmation": 'from tools.cli.confirmation import confirmed; confirmed(["Paid."], yes=False, dry_run=False)',
-    "a secret": 'from tools.cli.commands.customers.keys import read_key; sys.stderr.write("Type"); read_key()',
+    "a secret": 'from tools.cli.commands.customers.keys import read_key; print("Type", flush=True); read_key()',
     "an input": """from tools.cli.commands.submit.one_job import line_of
     from tools.cli.commands.submit.job_options import JobOptions
-    sys.stderr.write("Type"); line_of(JobOptions(input_file="-"), None)""",
-    "a schema": 'from tools.cli.commands.job_types.fields import _read_file; sys.stderr.write("Type"); _read_file("-")',
+    print("Type", flush=True); line_of(JobOptions(input_file="-"), None)""",
+    "a schema": """from tools.cli.commands.job_types.fields import _read_file
+    print("Type", flush=True); _read_file("-")""",
 }
 
 
