@@ -14,6 +14,7 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.customers.store.tables import metadata
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
+from services.kit.auth.settings import authentication
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
@@ -104,6 +105,7 @@ async def main() -> None:
                     lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
+            authentication=authentication(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=stores.announcements.background,

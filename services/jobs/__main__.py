@@ -63,6 +63,7 @@ from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
+from services.kit.auth.settings import authentication
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
@@ -332,6 +333,7 @@ async def main() -> None:
                     lambda grpc_server: add_JobTypeServiceServicer_to_server(job_type_servicer, grpc_server),
                 ),
             ],
+            authentication=authentication(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             optional={"redis": stores.lists.check},

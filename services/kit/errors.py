@@ -245,6 +245,29 @@ class DependencyUnavailable(DomainError):
 
 
 @dataclass(eq=False)
+class NoCredentials(DomainError):
+    """The call has no credentials: send `authorization: Bearer <token or API key>`, or use a client certificate."""
+
+    reason = "NO_CREDENTIALS"
+
+
+@dataclass(eq=False)
+class BadCredentials(DomainError):
+    """The credentials are unknown, expired or revoked: check them, or replace them by new ones."""
+
+    reason = "BAD_CREDENTIALS"
+
+
+@dataclass(eq=False)
+class NotAllowed(DomainError):
+    """A caller of this kind ({kind}), with these customers, queues and scopes, may not call {method}."""
+
+    reason = "NOT_ALLOWED"
+    method: str
+    kind: str
+
+
+@dataclass(eq=False)
 class Overloaded(DomainError):
     """The server has as many requests as it can handle: wait a moment and send the request again."""
 

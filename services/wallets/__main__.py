@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
+from services.kit.auth.settings import authentication
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.data.engine.database import Database
@@ -145,6 +146,7 @@ async def main() -> None:
                     lambda grpc_server: add_WalletServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
+            authentication=authentication(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=background(settings, stores, use_cases),

@@ -23,7 +23,7 @@ from tests.support.contract_texts import REASONS, comments, named
 
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS = {
-    *("RATE_LIMITED", "NO_CREDENTIALS", "NOT_ALLOWED"),
+    "RATE_LIMITED",
 }
 
 # Reasons that are no INVALID_ARGUMENT and nevertheless about fields.

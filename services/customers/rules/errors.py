@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from services.kit.errors import DomainError, FieldError
+from services.kit.errors import BadCredentials, DomainError, FieldError
 
 
 @dataclass(eq=False)
@@ -33,7 +33,5 @@ class EmailTaken(FieldError):
 
 
 @dataclass(eq=False)
-class BadApiKey(DomainError):
+class BadApiKey(BadCredentials):
     """The API key is unknown or no longer valid: check it, or replace it with RotateApiKey."""
-
-    reason = "BAD_CREDENTIALS"

@@ -8,14 +8,16 @@ class Caller(NamedTuple):
     """The source of a change.
 
     Attributes:
-        actor: The author of the call: its network address, as callers do not authenticate yet.
+        actor: The author of the call, such as `operator/ada`; its network address if it does not authenticate.
         method: The RPC, such as `/innosystem.jobs.v1.JobTypeService/UpdateJobType`.
         request_id: The request that the call belongs to.
+        kind: The kind of caller, such as OPERATOR; empty if it does not authenticate.
     """
 
     actor: str = ""
     method: str = ""
     request_id: str = ""
+    kind: str = ""
 
 
 _PROCESS = Caller()

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine
 from uuid_utils.compat import uuid7
 
 from innosystem.client import error_from
+from services.kit.auth.authentication import OFF
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.memory import MemoryTransactions
@@ -103,7 +104,7 @@ class NoRules:
 async def stub(service: Any, example: SimpleNamespace, tmp_path: Path) -> AsyncIterator[Any]:
     """A client of the example's server, which has the layers that all our servers have."""
     notes_pb2_grpc = import_module("innosystem.notes.v1.notes_pb2_grpc")
-    layers = Layers(Load(10, 10), 10, cast("Any", NoRules()))
+    layers = Layers(Load(10, 10), 10, OFF, cast("Any", NoRules()))
     server = grpc.aio.server()
     servicer = example.NoteServicer(service, PageTokens(b"0123456789abcdef"))
     notes_pb2_grpc.add_NoteServiceServicer_to_server(servicer, Registrations(server, layers))

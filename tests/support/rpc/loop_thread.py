@@ -9,6 +9,7 @@ import grpc
 import uvloop
 from google.protobuf import descriptor_pool
 
+from services.kit.auth.authentication import OFF
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Served, Server
@@ -93,9 +94,9 @@ class AioServer:
         served = [self._served(name, handlers) for name, handlers in self._methods.items()]
         health = Health(list(self._methods), {})
         layers = Layers(
-            Load(settings.concurrent_calls_max, settings.concurrent_streams_max), settings.deadline_seconds_max
+            Load(settings.concurrent_calls_max, settings.concurrent_streams_max), settings.deadline_seconds_max, OFF
         )
-        self._server = Server(settings=settings, served=served, required={}).build(layers, health)
+        self._server = Server(settings=settings, served=served, authentication=OFF, required={}).build(layers, health)
         self._server.add_insecure_port(self._address)
         await self._server.start()
 

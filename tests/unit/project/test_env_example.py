@@ -17,6 +17,7 @@ from services.jobs.settings import (
     SchemaSettings,
     WalletsClientSettings,
 )
+from services.kit.auth.settings import AuthSettings
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings, ServerSettings
 from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 
@@ -28,6 +29,7 @@ WITHOUT_DEFAULT = {"CUSTOMERS_DATABASE_URL", "REDIS_URL", "RUNNER_HANDLERS", "RU
 
 SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (LogSettings, "LOG_"),
+    (AuthSettings, "INNOSYSTEM_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),
     (CacheSettings, "JOBS_CACHE_"),

@@ -20,6 +20,7 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import (
     WalletServiceServicer,
     add_WalletServiceServicer_to_server,
 )
+from services.kit.auth.authentication import OFF
 from services.kit.rpc.serving.server import Served, Server, channel_options, serve, spare_the_collector
 from services.kit.settings import ServerSettings
 
@@ -75,6 +76,7 @@ async def layered() -> None:
                 lambda grpc_server: add_WalletServiceServicer_to_server(_servicer(), grpc_server),
             )
         ],
+        authentication=OFF,
         required={},
     )
     await server.run()

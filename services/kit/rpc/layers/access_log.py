@@ -18,7 +18,9 @@ from services.kit.rpc.layers.call import Call, Context, ended_by
 REQUEST_ID_KEY = "x-request-id"
 # Names and labels as in the Prometheus middleware of other languages' gRPC servers.
 HANDLED = Counter(
-    "grpc_server_handled", "Calls that have ended, by status code.", ["grpc_service", "grpc_method", "grpc_code"]
+    "grpc_server_handled",
+    "Calls that have ended, by status code and kind of caller.",
+    ["grpc_service", "grpc_method", "grpc_code", "caller"],
 )
 HANDLING_SECONDS = Histogram(
     "grpc_server_handling_seconds",
@@ -42,7 +44,7 @@ def logged(method: str, call: Call, *, quiet: bool = False, streams: bool = Fals
     # Bound once: an unbound logger would be bound again for each line.
     log = structlog.get_logger(__name__).bind()
     write = log.debug if quiet else log.info
-    count = (lambda code, seconds: None) if quiet else _counting(method, streams=streams)
+    count = (lambda code, kind, seconds: None) if quiet else _counting(method, streams=streams)
 
     async def logged_call(request: Any, context: Context) -> Any:
         request_id = _request_id(context)
@@ -64,19 +66,21 @@ def logged(method: str, call: Call, *, quiet: bool = False, streams: bool = Fals
             return response
         finally:
             seconds = time.perf_counter() - begun
-            count(code, seconds)
-            write("call", code=code, duration_ms=round(seconds * 1000, 3), peer=peer)
+            who = caller.get()
+            count(code, who.kind, seconds)
+            known = {"actor": who.actor} if who.kind else {}
+            write("call", code=code, duration_ms=round(seconds * 1000, 3), peer=peer, **known)
 
     return logged_call
 
 
-def _counting(method: str, *, streams: bool) -> Callable[[str, float], None]:
-    """Return the function that counts the end of a call, by its code and duration."""
+def _counting(method: str, *, streams: bool) -> Callable[[str, str, float], None]:
+    """Return the function that counts the end of a call, by its code, kind of caller and duration."""
     service, _, name = method.removeprefix("/").partition("/")
     observe = None if streams else HANDLING_SECONDS.labels(service, name).observe
 
-    def count(code: str, seconds: float) -> None:
-        HANDLED.labels(service, name, code).inc()
+    def count(code: str, kind: str, seconds: float) -> None:
+        HANDLED.labels(service, name, code, kind.lower()).inc()
         if observe is not None:
             observe(seconds)
 

@@ -1,4 +1,4 @@
-"""The layers around every call, from the outside in: log, span, errors, deadline, drain, load, contract.
+"""The layers around every call, from the outside in: log, span, errors, deadline, drain, caller, load, contract.
 
 The stack is built once for each method, when its service is registered, and is the method's handler for gRPC: gRPC
 would call an interceptor again for each call.
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 
+from services.kit.auth.authentication import Authentication
+from services.kit.auth.rule import Rule
 from services.kit.rpc.layers.access_log import logged
+from services.kit.rpc.layers.authorization import authorized
 from services.kit.rpc.layers.call import Call, streaming
 from services.kit.rpc.layers.concurrency import limited, limited_stream
 from services.kit.rpc.layers.contract import checked
@@ -39,11 +43,13 @@ class Layers:
         load: The server's load, shared with the server.
         deadline_seconds_max: How long a call without a deadline may take. Streams without a deadline last as long as
             their readers want.
+        authentication: How callers prove who they are.
         validator: The rules of the contract.
     """
 
     load: Load
     deadline_seconds_max: float
+    authentication: Authentication
     validator: ContractValidator = field(default_factory=ContractValidator)
 
     def around(self, method: str, handler: "Handler") -> "Handler":
@@ -60,17 +66,21 @@ class Layers:
             return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
         call = checked(call, self._reader(method, handler))
         limit = limited_stream if handler.response_streaming else limited
-        call = drained(limit(call, self.load), self.load)
+        call = authorized(limit(call, self.load), Rule.of(_described(method)), self.authentication)
+        call = drained(call, self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         # The layers parse the request themselves, so that they also handle bytes that are no request.
         call = logged(method, traced(method, reported(call)), streams=handler.response_streaming)
         return _like(handler, call, None)
 
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
-        service, _, name = method.removeprefix("/").partition("/")
-        descriptor = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
         deserialize = cast("Callable[[bytes], Any]", handler.request_deserializer)
-        return self.validator.reader(descriptor.input_type.full_name, deserialize)
+        return self.validator.reader(_described(method).input_type.full_name, deserialize)
+
+
+def _described(method: str) -> MethodDescriptor:
+    service, _, name = method.removeprefix("/").partition("/")
+    return descriptor_pool.Default().FindServiceByName(service).FindMethodByName(name)
 
 
 def _call(handler: "Handler") -> Call:

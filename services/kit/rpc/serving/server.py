@@ -18,6 +18,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
+from services.kit.auth.authentication import Authentication
 from services.kit.background import end
 from services.kit.observability.logs import configure
 from services.kit.rpc.layers.stack import Layers, Load
@@ -60,6 +61,7 @@ class Server:
     Attributes:
         settings: Address and limits.
         served: The services of the contract.
+        authentication: How callers prove who they are.
         required: Health checks without which the services are NOT_SERVING.
         optional: Health checks whose failure is only logged.
         background: Background work beside the server until it has drained, such as a dispatcher; its failure ends the
@@ -71,6 +73,7 @@ class Server:
 
     settings: ServerSettings
     served: Sequence[Served]
+    authentication: Authentication
     required: Mapping[str, Check]
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
@@ -94,7 +97,7 @@ class Server:
         calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
         names = [one.descriptor.full_name for one in self.served]
         health = Health(names, self.required, self.optional, servicer=HealthServicer(self.database))
-        server = self.build(Layers(calls, self.settings.deadline_seconds_max), health)
+        server = self.build(Layers(calls, self.settings.deadline_seconds_max, self.authentication), health)
         lifeline = Lifeline.inherited()
         async with AsyncExitStack() as running:
             if lifeline is not None:

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from services.kit.auth.authentication import OFF, Authentication
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Served, Server
@@ -76,13 +77,18 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    folder: Path, behavior: Behavior = _nothing, *, health: Health | None = None, **values: Any
+    folder: Path,
+    behavior: Behavior = _nothing,
+    *,
+    health: Health | None = None,
+    authentication: Authentication = OFF,
+    **values: Any,
 ) -> AsyncIterator[Running]:
     chosen = settings(folder, **values)
     load = Load(chosen.concurrent_calls_max, chosen.concurrent_streams_max)
     health = health or Health([NAME], {})
-    one = Server(settings=chosen, served=[served(Customers(behavior))], required={})
-    server = one.build(Layers(load, chosen.deadline_seconds_max), health)
+    one = Server(settings=chosen, served=[served(Customers(behavior))], authentication=authentication, required={})
+    server = one.build(Layers(load, chosen.deadline_seconds_max, authentication), health)
     server.add_insecure_port(chosen.listen_address)
     await server.start()
     try:

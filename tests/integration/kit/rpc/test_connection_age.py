@@ -12,6 +12,7 @@ import pytest
 from innosystem.client import connect
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from services.kit.auth.authentication import OFF
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Server
@@ -31,8 +32,8 @@ async def replica(host: str, port: int, behavior: Behavior, **values: float) -> 
     """Serves on an address; returns the port."""
     settings = ServerSettings(listen_address=f"{host}:{port}", **values)  # type: ignore[arg-type] # they are numbers
     load = Load(settings.concurrent_calls_max, settings.concurrent_streams_max)
-    one = Server(settings=settings, served=[served(Customers(behavior))], required={})
-    server = one.build(Layers(load, settings.deadline_seconds_max), Health([NAME], {}))
+    one = Server(settings=settings, served=[served(Customers(behavior))], authentication=OFF, required={})
+    server = one.build(Layers(load, settings.deadline_seconds_max, OFF), Health([NAME], {}))
     bound = server.add_insecure_port(settings.listen_address)
     await server.start()
     try:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from innosystem.client import error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from services.kit.auth.authentication import OFF
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Server
 from services.kit.settings import StartupError
@@ -61,7 +62,9 @@ async def watching(health: Health) -> AsyncIterator[None]:
 async def run(folder: Path, gate: Gate, **values: Any) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """Runs a server as a process does, and checks that it ends by itself after a stop."""
     chosen = settings(folder, **values)
-    server = Server(settings=chosen, served=[served(Customers(gate))], required={"database": Dependency().check})
+    server = Server(
+        settings=chosen, served=[served(Customers(gate))], authentication=OFF, required={"database": Dependency().check}
+    )
     task = asyncio.create_task(server.run())
     async with grpc.aio.insecure_channel(chosen.listen_address) as channel:
         async with asyncio.timeout(LIMIT_SECONDS):
@@ -237,14 +240,16 @@ async def test_what_runs_beside_the_server_takes_it_down_when_it_fails(tmp_path:
     async def fails() -> None:
         raise RuntimeError("no dispatcher")
 
-    server = Server(settings=settings(tmp_path), served=[served(Customers())], required={}, background=[fails])
+    server = Server(
+        settings=settings(tmp_path), served=[served(Customers())], authentication=OFF, required={}, background=[fails]
+    )
     with capture_logs(), pytest.raises(RuntimeError, match="no dispatcher"):
         await server.run()
 
 
 async def test_an_address_that_can_not_be_used_is_one_clear_error(tmp_path: Path) -> None:
     chosen = settings(tmp_path / "missing")
-    server = Server(settings=chosen, served=[served(Customers())], required={})
+    server = Server(settings=chosen, served=[served(Customers())], authentication=OFF, required={})
 
     with pytest.raises(StartupError, match=r"can't listen on unix:.*missing"):
         await server.run()

@@ -17,6 +17,7 @@ from innosystem.client import error_from
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.options.v1 import options_pb2
+from services.kit.auth.authentication import OFF
 from services.kit.errors import EtagMismatch
 from services.kit.observability.logs import add_call
 from services.kit.rpc.layers.stack import Layers, Load
@@ -78,8 +79,8 @@ class Watched:
         self.load = Load(10, 10)
 
     async def __aenter__(self) -> "Watched":
-        one = Server(settings=self._settings, served=[self._served], required={})
-        self._server = one.build(Layers(self.load, self._settings.deadline_seconds_max), Health([], {}))
+        one = Server(settings=self._settings, served=[self._served], authentication=OFF, required={})
+        self._server = one.build(Layers(self.load, self._settings.deadline_seconds_max, OFF), Health([], {}))
         self._server.add_insecure_port(self._settings.listen_address)
         await self._server.start()
         self._channel = grpc.aio.insecure_channel(self._settings.listen_address)
@@ -209,7 +210,7 @@ async def test_a_method_without_a_policy_keeps_the_server_from_starting(
     tmp_path: Path, unruled: ServiceDescriptor
 ) -> None:
     served = Served(unruled, registering(unruled.full_name, three))
-    server = Server(settings=settings(tmp_path), served=[served], required={})
+    server = Server(settings=settings(tmp_path), served=[served], authentication=OFF, required={})
 
     with pytest.raises(StartupError, match=r"tests\.Unruled\.Watch has no policy.*innosystem\.options\.v1\.method"):
         await server.run()
@@ -219,7 +220,7 @@ async def test_a_service_that_is_registered_beside_the_declared_one_is_found_out
     tmp_path: Path, watched: ServiceDescriptor, unruled: ServiceDescriptor
 ) -> None:
     served = Served(watched, registering(unruled.full_name, three))
-    server = Server(settings=settings(tmp_path), served=[served], required={})
+    server = Server(settings=settings(tmp_path), served=[served], authentication=OFF, required={})
 
     with pytest.raises(StartupError, match=r"tests\.Unruled\.Watch has no policy"):
         await server.run()
@@ -229,7 +230,10 @@ async def test_a_service_that_no_contract_describes_keeps_the_server_from_starti
     tmp_path: Path, watched: ServiceDescriptor
 ) -> None:
     server = Server(
-        settings=settings(tmp_path), served=[Served(watched, registering("tests.Unknown", three))], required={}
+        settings=settings(tmp_path),
+        served=[Served(watched, registering("tests.Unknown", three))],
+        authentication=OFF,
+        required={},
     )
 
     with pytest.raises(StartupError, match=r"tests\.Unknown"):

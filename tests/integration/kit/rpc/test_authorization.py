@@ -1,0 +1,82 @@
+"""Every call passes the check of its caller, before anything of the request is looked at."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from uuid import UUID
+
+import grpc
+import pytest
+
+from innosystem.client import InnosystemError, error_from
+from services.kit.auth.authentication import Authentication
+from services.kit.auth.principal import Kind, Principal, principal
+from services.kit.errors import BadCredentials
+from services.kit.observability.caller import caller
+from tests.integration.kit.rpc.serving import ID, running
+
+PRINCIPALS = {
+    "operator": Principal(kind=Kind.OPERATOR, name="ada", credential="token"),
+    "runner": Principal(kind=Kind.RUNNER, name="images", credential="token"),
+    "client": Principal(kind=Kind.CLIENT, name="app", customers=frozenset([UUID(ID)]), credential="token"),
+}
+
+
+class Words:
+    """Tokens that are the names of principals."""
+
+    def knows(self, token: str) -> bool:
+        return not token.startswith("inno_")
+
+    async def principal(self, token: str) -> Principal:
+        if token not in PRINCIPALS:
+            raise BadCredentials
+        return PRINCIPALS[token]
+
+
+def certificate(connection: Mapping[str, Iterable[bytes]]) -> Principal | None:
+    return None
+
+
+ON = Authentication(required=True, bearers=[Words()], certificate=certificate)
+
+
+async def refusal(folder: Path, *metadata: tuple[str, str], customer_id: str = ID) -> InnosystemError | None:
+    async with running(folder, authentication=ON) as server:
+        try:
+            await server.get(customer_id, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            return error_from(error)
+    return None
+
+
+async def test_a_call_without_credentials_is_refused_before_its_request_is_checked(tmp_path: Path) -> None:
+    error = await refusal(tmp_path, customer_id="not an ID")
+    assert error is not None
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "NO_CREDENTIALS")
+
+
+@pytest.mark.parametrize("value", ["Bearer unknown", "Bearer inno_unknown", "Bearer ", "Basic b3BlcmF0b3I=", ""])
+async def test_a_call_with_wrong_credentials_is_refused_with_one_and_the_same_text(tmp_path: Path, value: str) -> None:
+    error = await refusal(tmp_path, ("authorization", value))
+    assert error is not None
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "BAD_CREDENTIALS")
+    assert error.message == BadCredentials().message
+
+
+async def test_a_call_of_a_kind_that_the_contract_does_not_name_is_refused(tmp_path: Path) -> None:
+    error = await refusal(tmp_path, ("authorization", "Bearer runner"))
+    assert error is not None
+    assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED")
+    assert error.metadata == {"method": "innosystem.customers.v1.CustomerService.GetCustomer", "kind": "runner"}
+
+
+@pytest.mark.parametrize("name", ["operator", "client"])
+async def test_a_call_that_is_admitted_has_its_principal_and_its_actor(tmp_path: Path, name: str) -> None:
+    seen = []
+
+    async def look(request: object, context: object) -> None:
+        seen.append((principal.get(), caller.get().actor))
+
+    async with running(tmp_path, look, authentication=ON) as server:
+        await server.get(metadata=[("authorization", f"bearer {name}")])
+    assert seen == [(PRINCIPALS[name], PRINCIPALS[name].actor)]
