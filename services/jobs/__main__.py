@@ -63,7 +63,7 @@ from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
-from services.kit.auth.settings import authentication
+from services.kit.auth.settings import authentication, own_token
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
@@ -179,9 +179,10 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
 
     client = await opened.enter_async_context(redis_client(settings.redis))
     pubsub = await opened.enter_async_context(pubsub_client(settings.redis))
-    channel = connect(settings.customers.address, deadline_seconds=settings.customers.deadline_seconds)
+    token = own_token()
+    channel = connect(settings.customers.address, deadline_seconds=settings.customers.deadline_seconds, token=token)
     customers_stub = CustomerServiceStub(await opened.enter_async_context(channel))
-    channel = connect(settings.wallets.address, deadline_seconds=settings.wallets.deadline_seconds)
+    channel = connect(settings.wallets.address, deadline_seconds=settings.wallets.deadline_seconds, token=token)
     wallets_stub = WalletServiceStub(await opened.enter_async_context(channel))
 
     customers = CachedCustomers(GrpcCustomers(customers_stub, settings.customers.deadline_seconds), settings.cache)

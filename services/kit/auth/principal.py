@@ -61,7 +61,7 @@ class Principal:
         return self.queues is None or queue in self.queues
 
 
-#: Whoever calls where no authentication is required, and work that a process does by itself.
+#: Any caller where no authentication is required, and work that a process does by itself.
 ANYONE = Principal(kind=None, name="")
 
 #: The principal of the call that is being served. Work that is shared by several calls must not read it.

@@ -17,7 +17,7 @@ from services.jobs.settings import (
     SchemaSettings,
     WalletsClientSettings,
 )
-from services.kit.auth.settings import AuthSettings
+from services.kit.auth.settings import AuthSettings, TokenSettings
 from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings, ServerSettings
 from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 
@@ -30,6 +30,7 @@ WITHOUT_DEFAULT = {"CUSTOMERS_DATABASE_URL", "REDIS_URL", "RUNNER_HANDLERS", "RU
 SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (LogSettings, "LOG_"),
     (AuthSettings, "INNOSYSTEM_"),
+    (TokenSettings, "INNOSYSTEM_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),
     (CacheSettings, "JOBS_CACHE_"),

@@ -70,6 +70,11 @@ def run(settings: RunnerSettings) -> int:
             # The default may be another platform's.
             sys.stderr.write(f"{name} is not a setting: did you mean {meant}?\n")
             return 2
+    try:
+        settings.token()
+    except ValueError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
     configure_logs(settings.log_level, settings.log_format)
     for name, meant in misspelt.items():
         log.warning("setting_unknown", setting=name, did_you_mean=meant)

@@ -10,7 +10,8 @@ import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from innosystem.client import new_id
+from innosystem.client import Token
+from innosystem.client.calls import prepared
 from innosystem.client.service_config import service_config
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
@@ -64,6 +65,7 @@ class LeaseRenewer:
         lease_seconds: How long a lease lasts.
         leases: The leases.
         broken: Called in the event loop if a defect ends the thread.
+        token: The runner's token; None for calls without one.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class LeaseRenewer:
         lease_seconds: float,
         leases: Leases,
         broken: Callable[[BaseException], None],
+        token: Token | None = None,
     ) -> None:
         self._address = address
+        self._token = token
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
         self._lease = Duration()
@@ -165,7 +169,7 @@ class LeaseRenewer:
             some = due[begin : begin + _REQUESTS_MAX]
             stub = JobServiceStub(self._channel)
             try:
-                metadata = (("x-request-id", str(new_id())),)
+                metadata = prepared(None, self._token)
                 # The copies of a request are sent consecutively, so that they reach different replicas: rotation alone
                 # could send the same jobs to the hanging replica every time.
                 calls = [

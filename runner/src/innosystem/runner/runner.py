@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
 
-from innosystem.client import connect, new_id
+from innosystem.client import Token, connect, new_id
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.runner.announcer import Announcer
 from innosystem.runner.charging import ChargeSender, SettlementSender
@@ -65,6 +65,7 @@ class Runner:
         executor: Executor,
         jobs: "JobServiceAsyncStub",
         wallets: "WalletServiceAsyncStub",
+        token: Token | None = None,
     ) -> None:
         self.runner_id = str(new_id())
         self.queue = queue
@@ -97,6 +98,7 @@ class Runner:
             lease_seconds=settings.runner_lease_seconds,
             leases=self._in_hand.leases,
             broken=lambda error: self._break("renew", error),
+            token=token,
         )
         self._runs = Runs(
             executor=executor,
@@ -145,10 +147,14 @@ class Runner:
         Args:
             settings: The settings.
             registry: The handlers.
+
+        Raises:
+            ValueError: The file of the token can't be read.
         """
+        token = settings.token()
         async with AsyncExitStack() as closing:
             channels = [
-                await closing.enter_async_context(connect(address, options=CHANNEL_OPTIONS))
+                await closing.enter_async_context(connect(address, token=token, options=CHANNEL_OPTIONS))
                 for address in (settings.jobs_address, settings.wallets_address)
             ]
             keys = list_keys(settings.runner_queues, settings.redis_key_prefix)
@@ -167,6 +173,7 @@ class Runner:
                 executor=executor,
                 jobs=JobServiceStub(channels[0]),
                 wallets=WalletServiceStub(channels[1]),
+                token=token,
             )
             closing.push_async_callback(runner._renewer.close)
             yield runner

@@ -8,6 +8,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from innosystem.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, Token, token_of
 from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
 from innosystem.shared.redis_connections import check_url as check_redis_url
@@ -32,6 +33,8 @@ class RunnerSettings(BaseSettings):
         redis_url: The address of Redis (`redis://`, `rediss://` or `unix://`).
         redis_key_prefix: The prefix of the names of all lists. `{innosystem}:` keeps them in one slot of a Redis
             Cluster.
+        innosystem_token: The token with which the runner says who it is.
+        innosystem_token_file: A file with the token, which is read again when it changes; in place of the token.
         runner_concurrency: How many handlers run concurrently.
         runner_queues: The queues to take jobs from, separated by commas or spaces.
         runner_handlers: The modules with handlers, or their files, separated by commas.
@@ -64,6 +67,8 @@ class RunnerSettings(BaseSettings):
     wallets_address: str = "localhost:50052"
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     redis_key_prefix: str = ""
+    innosystem_token: SecretStr = SecretStr("")
+    innosystem_token_file: str = ""
     runner_concurrency: int = Field(default=32, ge=1, le=10_000)
     runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
     runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
@@ -79,6 +84,18 @@ class RunnerSettings(BaseSettings):
     runner_metrics_listen_address: str = ""
     log_level: Annotated[LogLevel, BeforeValidator(_capitals)] = "INFO"
     log_format: LogFormat = "auto"
+
+    def token(self) -> Token | None:
+        """Return the token of the runner's calls; None if none is set.
+
+        Raises:
+            ValueError: Both a token and a file are set, or the file can't be read.
+        """
+        given = {
+            TOKEN_VARIABLE: self.innosystem_token.get_secret_value(),
+            TOKEN_FILE_VARIABLE: self.innosystem_token_file,
+        }
+        return token_of(given)
 
     @field_validator("runner_queues", "runner_handlers", mode="before")
     @classmethod

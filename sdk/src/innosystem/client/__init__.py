@@ -7,6 +7,7 @@ response.
 
 from innosystem.client.api_keys import create_customer, rotate_api_key
 from innosystem.client.channel import connect
+from innosystem.client.credentials import Token, TokenFile, token_of
 from innosystem.client.errors import REFUSAL_CODES, InnosystemError, Violation, error_from, error_from_status
 from innosystem.client.identity import new_id, request_id
 from innosystem.client.platform import Innosystem
@@ -16,6 +17,8 @@ __all__ = [
     "REFUSAL_CODES",
     "Innosystem",
     "InnosystemError",
+    "Token",
+    "TokenFile",
     "Violation",
     "connect",
     "create_customer",
@@ -24,5 +27,6 @@ __all__ = [
     "new_id",
     "request_id",
     "rotate_api_key",
+    "token_of",
     "watch_job",
 ]

@@ -1,18 +1,21 @@
-"""Prepare calls before they are sent: add a deadline, a request ID, and IDs for new resources.
+"""Prepare calls before they are sent: add a deadline, a request ID, a token, and IDs for new resources.
 
 The classes wrap the callables that stubs consist of. Interceptors of grpc.aio could do the same, but
 run each call in a task of its own, which costs more than all of this.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
+from innosystem.client.credentials import Token
 from innosystem.client.id_assignment import assign_ids
 from innosystem.client.identity import REQUEST_ID_KEY, new_id, request_id
+
+AUTHORIZATION_KEY: Final = "authorization"
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -20,23 +23,33 @@ Metadata: TypeAlias = aio.Metadata | Sequence[tuple[str, str | bytes]]
 Requests: TypeAlias = AsyncIterator[Request] | Iterator[Request]
 
 
-def with_request_id(metadata: Metadata | None) -> Metadata:
-    """Add the ID of the current request, or a new one, unless the caller set one.
+def prepared(metadata: Metadata | None, token: Token | None) -> tuple[tuple[str, str | bytes], ...]:
+    """Add the ID of the current request, or a new one, and the token, unless the caller set them.
 
     Args:
         metadata: The metadata that the caller passed to the stub, which remains unchanged.
+        token: The token; None for calls without one.
     """
     entries = tuple(metadata or ())
-    if any(key == REQUEST_ID_KEY for key, _ in entries):
-        return entries
-    return (*entries, (REQUEST_ID_KEY, request_id.get() or str(new_id())))
+    given = {key for key, _ in entries}
+    if REQUEST_ID_KEY not in given:
+        entries = (*entries, (REQUEST_ID_KEY, request_id.get() or str(new_id())))
+    if token is not None and AUTHORIZATION_KEY not in given:
+        entries = (*entries, (AUTHORIZATION_KEY, f"Bearer {token()}"))
+    return entries
 
 
 class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request, Response]):
     """Calls with one request and one response, and always with a deadline."""
 
-    def __init__(self, inner: aio.UnaryUnaryMultiCallable[Request, Response], deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        inner: aio.UnaryUnaryMultiCallable[Request, Response],
+        deadline_seconds: float,
+        token: Token | None = None,
+    ) -> None:
         self._inner = inner
+        self._token = token
         self._deadline_seconds = deadline_seconds
 
     def __call__(
@@ -55,7 +68,7 @@ class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request
         return self._inner(
             request,
             timeout=self._deadline_seconds if timeout is None else timeout,
-            metadata=with_request_id(metadata),
+            metadata=prepared(metadata, self._token),
             credentials=credentials,
             wait_for_ready=wait_for_ready,
             compression=compression,
@@ -68,8 +81,9 @@ class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[R
     A stream lasts as long as its reader wants.
     """
 
-    def __init__(self, inner: aio.UnaryStreamMultiCallable[Request, Response]) -> None:
+    def __init__(self, inner: aio.UnaryStreamMultiCallable[Request, Response], token: Token | None = None) -> None:
         self._inner = inner
+        self._token = token
 
     def __call__(
         self,
@@ -85,7 +99,7 @@ class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[R
         return self._inner(
             request,
             timeout=timeout,
-            metadata=with_request_id(metadata),
+            metadata=prepared(metadata, self._token),
             credentials=credentials,
             wait_for_ready=wait_for_ready,
             compression=compression,

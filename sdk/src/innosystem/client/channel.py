@@ -10,6 +10,7 @@ import grpc
 from grpc import aio
 
 from innosystem.client.calls import ResponseStreams, UnaryCalls
+from innosystem.client.credentials import Token, token_of
 from innosystem.client.service_config import service_config
 
 Request = TypeVar("Request")
@@ -31,6 +32,7 @@ def connect(
     *,
     deadline_seconds: float = 10.0,
     credentials: grpc.ChannelCredentials | None = None,
+    token: Token | None = None,
     interceptors: Sequence[aio.ClientInterceptor] = (),
     options: Sequence[tuple[str, Any]] = (),
 ) -> aio.Channel:
@@ -46,12 +48,19 @@ def connect(
         deadline_seconds: The time limit of a unary call, including retries, if it is called without
             a `timeout`.
         credentials: TLS credentials. Without them the connection is not encrypted.
+        token: Returns the bearer token of a call, such as `TokenFile(path)`. By default INNOSYSTEM_TOKEN, or
+            the content of INNOSYSTEM_TOKEN_FILE, of the environment; without those, calls carry none.
         interceptors: Additional interceptors. They see calls as they are sent.
         options: gRPC channel arguments, which override the defaults of this function.
 
     Returns:
         A channel for the generated stubs. Close it, or use it as an async context manager.
+
+    Raises:
+        ValueError: INNOSYSTEM_TOKEN and INNOSYSTEM_TOKEN_FILE are both set, or the file can't be read.
     """
+    if token is None:
+        token = token_of()
     arguments = [
         *{
             "grpc.service_config": service_config(),
@@ -79,7 +88,7 @@ def connect(
         inner = aio.insecure_channel(target, arguments, interceptors=interceptors)
     else:
         inner = aio.secure_channel(target, credentials, arguments, interceptors=interceptors)
-    return _ClientChannel(inner, deadline_seconds)
+    return _ClientChannel(inner, deadline_seconds, token)
 
 
 @cache
@@ -97,8 +106,9 @@ class _ClientChannel(aio.Channel):
     Stubs pass undocumented arguments (`_registered_method`), which are passed on unchanged.
     """
 
-    def __init__(self, inner: aio.Channel, deadline_seconds: float) -> None:
+    def __init__(self, inner: aio.Channel, deadline_seconds: float, token: Token | None) -> None:
         self._inner = inner
+        self._token = token
         self._deadline_seconds = deadline_seconds
 
     def unary_unary(
@@ -109,7 +119,7 @@ class _ClientChannel(aio.Channel):
         **more: Any,
     ) -> aio.UnaryUnaryMultiCallable[Request, Response]:
         inner = self._inner.unary_unary(method, request_serializer, response_deserializer, **more)
-        return UnaryCalls(inner, self._deadline_seconds)
+        return UnaryCalls(inner, self._deadline_seconds, self._token)
 
     def unary_stream(
         self,
@@ -119,7 +129,7 @@ class _ClientChannel(aio.Channel):
         **more: Any,
     ) -> aio.UnaryStreamMultiCallable[Request, Response]:
         inner = self._inner.unary_stream(method, request_serializer, response_deserializer, **more)
-        return ResponseStreams(inner)
+        return ResponseStreams(inner, self._token)
 
     # The contract has no methods with request streams; those of reflection and other general services
     # need no preparation.

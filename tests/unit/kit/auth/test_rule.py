@@ -1,4 +1,4 @@
-"""The contract says who may call a method; whoever it does not name is refused."""
+"""The contract says who may call a method; all others are refused."""
 
 from uuid import uuid4
 
