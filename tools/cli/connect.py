@@ -58,7 +58,9 @@ async def platform() -> AsyncIterator["Innosystem"]:
         await check_guess(chosen)
     where = {service: chosen.addresses.get(service, f"{_UNKNOWN}{service}") for service in SERVICES}
     interceptor = _naming_interceptor(chosen)
-    async with Client(**where, interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS) as client:
+    async with Client(
+        **where, token=chosen.token(), interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS
+    ) as client:
         yield client
 
 

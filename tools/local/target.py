@@ -10,15 +10,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dotenv import dotenv_values
 
-from innosystem.shared.settings_names import PLATFORM, misspelt
+from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, misspelt
 from services import SERVICES
 from tools.errors import CommandError
 from tools.local.contexts import DEFAULT, Context, read_contexts
 from tools.local.environment import address_variable, database_variable, environment
+
+if TYPE_CHECKING:
+    from innosystem.client import Token
 
 # Where a service's metrics are read belongs to a platform, and does not name one.
 _METRICS: Final = tuple(f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES)
@@ -58,6 +61,24 @@ class Target:
         variables = {service: address_variable(service) for service in SERVICES}
         given = {service: self.settings[name] for service, name in variables.items() if name in self.settings}
         return {**self.defaults, **given}
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The variables with which the platform's callers say who they are."""
+        return {name: self.settings[name] for name in CREDENTIALS if name in self.settings}
+
+    def token(self) -> "Token":
+        """Return the token of the command's calls: the one of the platform's source, and no other.
+
+        Raises:
+            CommandError: The source has a token and a file, or the file can't be read.
+        """
+        from innosystem.client.credentials import token_of
+
+        try:
+            return token_of(self.credentials)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
 
     @property
     def platform(self) -> dict[str, str]:
@@ -107,12 +128,13 @@ class Target:
             CommandError: The file `.env`, which such code reads as well, would add variables of another platform.
         """
         own = self.platform
-        leaking = [name for name in PLATFORM if name not in own and dotenv_values(".env").get(name)]
+        known = (*own, *self.credentials)
+        leaking = [name for name in (*PLATFORM, *CREDENTIALS) if name not in known and dotenv_values(".env").get(name)]
         if leaking:
             raise CommandError(f".env has {', '.join(leaking)}, and {self.source} has not: use another folder")
-        for name in PLATFORM:
+        for name in (*PLATFORM, *CREDENTIALS):
             os.environ.pop(name, None)
-        os.environ.update(own)
+        os.environ.update({**own, **self.credentials})
 
     def _remedy(self) -> str:
         if self.context:
@@ -195,7 +217,7 @@ def _find(context: str | None, env_file: Path | None) -> Target:
     if contexts.current:
         others = [one for name, one in contexts.known.items() if name != contexts.current and one.usable]
         return _of_context(contexts.current, obvious=not others)
-    return _default()
+    return _default(own_credentials=True)
 
 
 def _platform(values: Mapping[str, str]) -> dict[str, str]:
@@ -221,9 +243,11 @@ def _of_context(name: str, *, obvious: bool = False) -> Target:
     return Target(_with_other_settings(context.settings()), f"the context {name}", context=name, obvious=obvious)
 
 
-def _default() -> Target:
+def _default(*, own_credentials: bool = False) -> Target:
+    # A token beside the address of another platform is that platform's.
+    own = {name: environment()[name] for name in CREDENTIALS if own_credentials and name in environment()}
     # Never obvious: another platform may listen at these ports.
-    return Target(_with_other_settings({}), DEFAULT_SOURCE, defaults=DEFAULT_ADDRESSES)
+    return Target(_with_other_settings(own), DEFAULT_SOURCE, defaults=DEFAULT_ADDRESSES)
 
 
 def _of_environment(given: Mapping[str, str], source: str) -> Target:
@@ -258,7 +282,7 @@ def _own_addresses() -> dict[str, str]:
 
 
 def _with_other_settings(values: Mapping[str, str]) -> dict[str, str]:
-    others = {name: value for name, value in environment().items() if name not in (*PLATFORM, *_METRICS)}
+    others = {name: value for name, value in environment().items() if name not in (*PLATFORM, *CREDENTIALS, *_METRICS)}
     return {**others, **values}
 
 

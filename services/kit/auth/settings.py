@@ -37,8 +37,8 @@ class TokenSettings(BaseSettings):
     token_file: str = ""
 
 
-def own_token() -> Token | None:
-    """Return the token with which this service calls others; None if none is set.
+def own_token() -> Token:
+    """Return the token with which this service calls others.
 
     Raises:
         StartupError: Both a token and a file are set, or the file can't be read.

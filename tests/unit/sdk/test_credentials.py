@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from grpc import aio
 
-from innosystem.client import TokenFile, connect, credentials, token_of
+from innosystem.client import NO_TOKEN, TokenFile, connect, credentials, token_of
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 
@@ -50,6 +50,15 @@ async def test_calls_carry_the_token_of_the_environment(
         watch: aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream("/test.Streams/Watch")
         assert [item async for item in watch(b"")]
     assert sent(server) == "Bearer abc"
+
+
+async def test_a_channel_without_a_token_does_not_take_the_one_of_the_environment(
+    server: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INNOSYSTEM_TOKEN", "abc")
+    async with connect(server.target, token=NO_TOKEN) as channel:
+        await get(channel)
+    assert sent(server) is None
 
 
 async def test_a_token_of_the_channel_goes_before_the_environment_and_one_of_the_call_before_both(

@@ -87,7 +87,10 @@ def show(name: Annotated[str | None, Parameter(name="NAME")] = None, /, *, outpu
     contexts = read_contexts()
     chosen = name or contexts.current or DEFAULT
     context = Context(DEFAULT) if chosen == DEFAULT else contexts.named(chosen)
-    settings = {variable: _without_password(value) for variable, value in _settings(context).items()}
+    settings = {
+        variable: "***" if variable.endswith("_TOKEN") else _without_password(value)
+        for variable, value in _settings(context).items()
+    }
     row = _Row(_row(context, current=contexts.current), settings=settings)
     stack = {"stack": str(context.stack), "state": context.state} if context.stack else {}
     print_one(row, _COLUMNS, output, pairs={"name": context.name, **stack, **settings})
@@ -136,13 +139,15 @@ def delete(name: Name, /) -> None:
 
 
 def _given(variables: Sequence[str]) -> dict[str, str]:
-    from innosystem.shared.settings_names import PLATFORM, misspelt
+    from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, misspelt
+
+    known = (*PLATFORM, *CREDENTIALS)
 
     settings = {variable: value for variable, _, value in (each.partition("=") for each in variables)}
     for name, value in settings.items():
-        if name not in PLATFORM:
+        if name not in known:
             near = misspelt([name]).get(name)
-            hint = f"did you mean {near}?" if near in PLATFORM else f"there are {', '.join(PLATFORM)}"
+            hint = f"did you mean {near}?" if near in known else f"there are {', '.join(known)}"
             raise CommandError(f"{name} does not name a platform: {hint}")
         if not value:
             raise CommandError(f"{name} has no value: write {name}=VALUE")
@@ -157,7 +162,7 @@ def _named_by_environment() -> dict[str, str]:
         raise CommandError(
             "name the platform: JOBS_ADDRESS=... JOBS_DATABASE_URL=... and so on, or --env-file with such lines"
         )
-    return chosen.platform
+    return {**chosen.platform, **chosen.credentials}
 
 
 def _settings(context: Context) -> dict[str, str]:

@@ -10,7 +10,7 @@ import grpc
 import structlog
 from google.protobuf.duration_pb2 import Duration
 
-from innosystem.client import Token
+from innosystem.client import NO_TOKEN, Token
 from innosystem.client.calls import prepared
 from innosystem.client.service_config import service_config
 from innosystem.jobs.v1 import job_service_pb2
@@ -65,7 +65,7 @@ class LeaseRenewer:
         lease_seconds: How long a lease lasts.
         leases: The leases.
         broken: Called in the event loop if a defect ends the thread.
-        token: The runner's token; None for calls without one.
+        token: The runner's token.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class LeaseRenewer:
         lease_seconds: float,
         leases: Leases,
         broken: Callable[[BaseException], None],
-        token: Token | None = None,
+        token: Token = NO_TOKEN,
     ) -> None:
         self._address = address
         self._token = token

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import structlog
 
-from innosystem.client import Token, connect, new_id
+from innosystem.client import NO_TOKEN, Token, connect, new_id
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.runner.announcer import Announcer
 from innosystem.runner.charging import ChargeSender, SettlementSender
@@ -65,7 +65,7 @@ class Runner:
         executor: Executor,
         jobs: "JobServiceAsyncStub",
         wallets: "WalletServiceAsyncStub",
-        token: Token | None = None,
+        token: Token = NO_TOKEN,
     ) -> None:
         self.runner_id = str(new_id())
         self.queue = queue

@@ -33,8 +33,10 @@ class RunnerSettings(BaseSettings):
         redis_url: The address of Redis (`redis://`, `rediss://` or `unix://`).
         redis_key_prefix: The prefix of the names of all lists. `{innosystem}:` keeps them in one slot of a Redis
             Cluster.
-        innosystem_token: The token with which the runner says who it is.
+        innosystem_token: The token with which processes of this environment say who they are.
         innosystem_token_file: A file with the token, which is read again when it changes; in place of the token.
+        runner_token: The runner's own token, in place of that one, which may be an operator's.
+        runner_token_file: A file with it.
         runner_concurrency: How many handlers run concurrently.
         runner_queues: The queues to take jobs from, separated by commas or spaces.
         runner_handlers: The modules with handlers, or their files, separated by commas.
@@ -69,6 +71,8 @@ class RunnerSettings(BaseSettings):
     redis_key_prefix: str = ""
     innosystem_token: SecretStr = SecretStr("")
     innosystem_token_file: str = ""
+    runner_token: SecretStr = SecretStr("")
+    runner_token_file: str = ""
     runner_concurrency: int = Field(default=32, ge=1, le=10_000)
     runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
     runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
@@ -85,17 +89,16 @@ class RunnerSettings(BaseSettings):
     log_level: Annotated[LogLevel, BeforeValidator(_capitals)] = "INFO"
     log_format: LogFormat = "auto"
 
-    def token(self) -> Token | None:
-        """Return the token of the runner's calls; None if none is set.
+    def token(self) -> Token:
+        """Return the token of the runner's calls: its own, or else the one of all processes in this environment.
 
         Raises:
             ValueError: Both a token and a file are set, or the file can't be read.
         """
-        given = {
-            TOKEN_VARIABLE: self.innosystem_token.get_secret_value(),
-            TOKEN_FILE_VARIABLE: self.innosystem_token_file,
-        }
-        return token_of(given)
+        own = self.runner_token.get_secret_value(), self.runner_token_file
+        shared = self.innosystem_token.get_secret_value(), self.innosystem_token_file
+        text, file = own if any(own) else shared
+        return token_of({TOKEN_VARIABLE: text, TOKEN_FILE_VARIABLE: file})
 
     @field_validator("runner_queues", "runner_handlers", mode="before")
     @classmethod

@@ -7,13 +7,14 @@ response.
 
 from innosystem.client.api_keys import create_customer, rotate_api_key
 from innosystem.client.channel import connect
-from innosystem.client.credentials import Token, TokenFile, token_of
+from innosystem.client.credentials import NO_TOKEN, Token, TokenFile, token_of
 from innosystem.client.errors import REFUSAL_CODES, InnosystemError, Violation, error_from, error_from_status
 from innosystem.client.identity import new_id, request_id
 from innosystem.client.platform import Innosystem
 from innosystem.client.watching import watch_job
 
 __all__ = [
+    "NO_TOKEN",
     "REFUSAL_CODES",
     "Innosystem",
     "InnosystemError",

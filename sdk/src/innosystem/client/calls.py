@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
-from innosystem.client.credentials import Token
+from innosystem.client.credentials import NO_TOKEN, Token
 from innosystem.client.id_assignment import assign_ids
 from innosystem.client.identity import REQUEST_ID_KEY, new_id, request_id
 
@@ -23,19 +23,19 @@ Metadata: TypeAlias = aio.Metadata | Sequence[tuple[str, str | bytes]]
 Requests: TypeAlias = AsyncIterator[Request] | Iterator[Request]
 
 
-def prepared(metadata: Metadata | None, token: Token | None) -> tuple[tuple[str, str | bytes], ...]:
+def prepared(metadata: Metadata | None, token: Token) -> tuple[tuple[str, str | bytes], ...]:
     """Add the ID of the current request, or a new one, and the token, unless the caller set them.
 
     Args:
         metadata: The metadata that the caller passed to the stub, which remains unchanged.
-        token: The token; None for calls without one.
+        token: The token.
     """
     entries = tuple(metadata or ())
     given = {key for key, _ in entries}
     if REQUEST_ID_KEY not in given:
         entries = (*entries, (REQUEST_ID_KEY, request_id.get() or str(new_id())))
-    if token is not None and AUTHORIZATION_KEY not in given:
-        entries = (*entries, (AUTHORIZATION_KEY, f"Bearer {token()}"))
+    if AUTHORIZATION_KEY not in given and (text := token()):
+        entries = (*entries, (AUTHORIZATION_KEY, f"Bearer {text}"))
     return entries
 
 
@@ -46,7 +46,7 @@ class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request
         self,
         inner: aio.UnaryUnaryMultiCallable[Request, Response],
         deadline_seconds: float,
-        token: Token | None = None,
+        token: Token = NO_TOKEN,
     ) -> None:
         self._inner = inner
         self._token = token
@@ -81,7 +81,7 @@ class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[R
     A stream lasts as long as its reader wants.
     """
 
-    def __init__(self, inner: aio.UnaryStreamMultiCallable[Request, Response], token: Token | None = None) -> None:
+    def __init__(self, inner: aio.UnaryStreamMultiCallable[Request, Response], token: Token = NO_TOKEN) -> None:
         self._inner = inner
         self._token = token
 

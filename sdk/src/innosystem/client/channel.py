@@ -106,7 +106,7 @@ class _ClientChannel(aio.Channel):
     Stubs pass undocumented arguments (`_registered_method`), which are passed on unchanged.
     """
 
-    def __init__(self, inner: aio.Channel, deadline_seconds: float, token: Token | None) -> None:
+    def __init__(self, inner: aio.Channel, deadline_seconds: float, token: Token) -> None:
         self._inner = inner
         self._token = token
         self._deadline_seconds = deadline_seconds

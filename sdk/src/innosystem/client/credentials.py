@@ -6,8 +6,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
 
-#: Returns the token of a call that is about to be sent.
+#: Returns the token of a call that is about to be sent; empty for none.
 Token: TypeAlias = Callable[[], str]
+#: The token of calls without one, whatever the environment names.
+NO_TOKEN: Final[Token] = str
 
 TOKEN_VARIABLE: Final = "INNOSYSTEM_TOKEN"  # noqa: S105 - names of variables, no tokens
 TOKEN_FILE_VARIABLE: Final = "INNOSYSTEM_TOKEN_FILE"  # noqa: S105
@@ -17,8 +19,8 @@ _LOOK_SECONDS: Final = 1.0
 class TokenFile:
     """A token in a file, which is read again within a second after the file has changed.
 
-    A file that can't be read, or is empty, leaves the previous token in use: whoever replaces it may be
-    between two steps.
+    A file that can't be read, or is empty, leaves the previous token in use: its replacement may be
+    half done.
 
     Args:
         path: The file.
@@ -51,14 +53,14 @@ class TokenFile:
         return token
 
 
-def token_of(settings: Mapping[str, str] = os.environ) -> Token | None:
+def token_of(settings: Mapping[str, str] = os.environ) -> Token:
     """Return the token that settings name: INNOSYSTEM_TOKEN, or INNOSYSTEM_TOKEN_FILE for the name of a file.
 
     Args:
         settings: Settings by variable; by default the environment.
 
     Returns:
-        The token, or None if neither is set.
+        The token; `NO_TOKEN` if neither is set.
 
     Raises:
         ValueError: Both are set, or the file can't be read or holds no token.
@@ -72,4 +74,4 @@ def token_of(settings: Mapping[str, str] = os.environ) -> Token | None:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise ValueError(f"{TOKEN_FILE_VARIABLE}: can't read {file}: {reason}") from None
-    return (lambda: text) if text else None
+    return (lambda: text) if text else NO_TOKEN

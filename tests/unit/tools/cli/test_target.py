@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from innosystem.shared.settings_names import PLATFORM
+from innosystem.shared.settings_names import CREDENTIALS, PLATFORM
 from tools.cli.__main__ import _called, main
 from tools.errors import CommandError
 from tools.local.contexts import Context, changed_contexts, contexts_file, read_contexts
@@ -23,7 +23,7 @@ BOOKS = {f"{name}_DATABASE_URL": f"postgresql://books/{name.lower()}" for name i
 @pytest.fixture(autouse=True)
 def _no_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    for name in PLATFORM:
+    for name in (*PLATFORM, *CREDENTIALS):
         monkeypatch.delenv(name, raising=False)
     choose()
     yield
@@ -326,6 +326,44 @@ def test_a_process_gets_the_platform_of_the_context_and_nothing_of_another(
     (tmp_path / ".env").write_text("REDIS_KEY_PREFIX=other:\n")
     with pytest.raises(CommandError, match=r"\.env has REDIS_KEY_PREFIX, and the context staging has not"):
         chosen("staging").apply()
+
+
+def test_the_token_is_the_one_of_the_platforms_source_and_never_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INNOSYSTEM_TOKEN", "of-the-shell")
+    assert chosen().token()() == "of-the-shell"
+    keep("staging", JOBS_ADDRESS="staging:1")
+    assert chosen("staging").token()() == ""
+    keep("production", JOBS_ADDRESS="production:1", INNOSYSTEM_TOKEN="of-production")
+    assert chosen("production").token()() == "of-production"
+    file = tmp_path / "env"
+    file.write_text("JOBS_ADDRESS=other:1\n")
+    assert chosen(env_file=file).token()() == ""
+    monkeypatch.setenv("JOBS_ADDRESS", "shell:1")
+    assert chosen().token()() == "of-the-shell"
+
+
+def test_a_process_gets_the_credentials_of_the_context_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep("staging", JOBS_ADDRESS="staging:1", RUNNER_TOKEN="of-staging")
+    monkeypatch.setenv("INNOSYSTEM_TOKEN", "of-the-shell")
+    chosen("staging").apply()
+    assert {name: os.environ[name] for name in CREDENTIALS if name in os.environ} == {"RUNNER_TOKEN": "of-staging"}
+
+
+def test_a_token_file_that_cannot_be_read_is_an_error_of_the_command(tmp_path: Path) -> None:
+    keep("staging", JOBS_ADDRESS="staging:1", INNOSYSTEM_TOKEN_FILE=str(tmp_path / "missing"))
+    with pytest.raises(CommandError, match="INNOSYSTEM_TOKEN_FILE: can't read"):
+        chosen("staging").token()
+
+
+def test_a_context_keeps_a_token_and_does_not_show_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["context", "create", "staging", "JOBS_ADDRESS=staging:1", "INNOSYSTEM_TOKEN=secret"]) == 0
+    assert main(["context", "show", "staging"]) == 0
+    shown = capsys.readouterr().out
+    assert "INNOSYSTEM_TOKEN" in shown
+    assert "secret" not in shown
+    assert chosen("staging").token()() == "secret"
 
 
 def test_a_list_of_contexts_says_what_comes_before_the_current_one(

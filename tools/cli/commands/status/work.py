@@ -33,7 +33,7 @@ async def look_at_work(chosen: Target) -> Found:
     found = Found()
     if (address := chosen.addresses.get("jobs")) is None:
         return found
-    async with Innosystem(jobs=address, deadline_seconds=SECONDS_MAX) as client:
+    async with Innosystem(jobs=address, token=chosen.token(), deadline_seconds=SECONDS_MAX) as client:
         looks = await asyncio.gather(
             _within_time(_look_at_queues(client), "the queues"),
             _within_time(_look_at_paused_types(client), "the jobs of paused types"),
