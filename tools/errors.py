@@ -1,8 +1,15 @@
 """Errors that end a command; each message is one line."""
 
+BAD_ARGUMENTS = 2
+"""The exit status for wrong arguments. A refusal or a failure has 1."""
+
 
 class CommandError(Exception):
     """A command can't do its work; the message is all that its user needs."""
+
+
+class UsageError(CommandError):
+    """The arguments of a command are wrong, whatever platform it is for."""
 
 
 class ServiceUnreachable(CommandError):

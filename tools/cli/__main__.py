@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
-_BAD_ARGUMENTS = 2
+from tools.errors import BAD_ARGUMENTS, UsageError
+
 _INTERRUPTED = 130
 
 _LOCAL = Group("Local stack", sort_key=1)
@@ -109,7 +110,7 @@ def command_line(called: str | None = None) -> App:
     ) -> Any:
         try:
             if refused := _check_spelling(called, is_given=bool(context or env_file)):
-                return _fail(refused, _BAD_ARGUMENTS)
+                return _fail(refused, BAD_ARGUMENTS)
             _choose(called, context, env_file)
             return app(tokens)
         except (CycloptsError, BrokenPipeError):
@@ -117,9 +118,9 @@ def command_line(called: str | None = None) -> App:
         except Exception as error:
             if debug:
                 raise
-            from tools.cli.errors import describe
+            from tools.cli.errors import describe, status_of
 
-            return _fail(describe(error), 1)
+            return _fail(describe(error), status_of(error))
 
     return app
 
@@ -156,12 +157,11 @@ def _called(arguments: Sequence[str]) -> str | None:
 
 
 def _choose(called: str | None, context: str | None, env_file: Path | None) -> None:
-    from tools.errors import CommandError
     from tools.local.target import choose
 
     if called in _WITHOUT_PLATFORM and (context or env_file):
         option = "--context" if context else "--env-file"
-        raise CommandError(f"{option} names a platform that is there, which `{called}` does not use")
+        raise UsageError(f"{option} names a platform that is there, which `{called}` does not use")
     choose(context, env_file)
 
 
@@ -169,13 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     A command is a function or a coroutine. It returns None or its exit status, and raises `CommandError` with a message
-    for its user; any other exception is described here as well.
+    for its user, or `UsageError` for wrong arguments; any other exception is described here as well.
 
     Args:
         arguments: The arguments after `innosystem`; by default those of this process.
 
     Returns:
-        The exit status: 0, 1 if the command failed, 2 for bad arguments, or the command's own status.
+        The exit status: 0, 1 if the command failed or was refused, 2 for wrong arguments, or the command's own status.
     """
     # The platform never forks without exec. gRPC reads this when it is imported; otherwise it logs each fork.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -187,11 +187,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnknownCommandError as error:
         from tools.cli.errors import describe_unknown_command
 
-        return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), _BAD_ARGUMENTS)
+        return _fail(describe_unknown_command(error.unused_tokens or (), list(error.app or app)), BAD_ARGUMENTS)
     except CycloptsError as error:
         from tools.cli.usage import describe_usage
 
-        return _fail(describe_usage(error), _BAD_ARGUMENTS)
+        return _fail(describe_usage(error), BAD_ARGUMENTS)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:

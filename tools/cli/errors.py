@@ -4,8 +4,30 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from tools.errors import BAD_ARGUMENTS, UsageError
+
 if TYPE_CHECKING:
     import grpc
+
+# Names of other programs for what is called otherwise here, each with the commands to look for.
+_OTHER_NAMES: Final = {
+    "get": ("show",),
+    "describe": ("show",),
+    "info": ("show",),
+    "view": ("show",),
+    "ls": ("list",),
+    "add": ("create",),
+    "new": ("create",),
+    "set": ("update",),
+    "remove": ("delete", "deactivate"),
+    "rm": ("delete", "deactivate"),
+    "delete": ("deactivate",),
+    "stop": ("cancel", "pause"),
+    "kill": ("cancel",),
+    "rerun": ("retry",),
+    "logs": ("watch",),
+    "tail": ("watch",),
+}
 
 #: What the services' messages advise any client to call, and the command for it.
 ADVICE: Final = {
@@ -65,6 +87,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} (this should not happen: --debug shows where it does)"
 
 
+def status_of(error: BaseException) -> int:
+    """Return the exit status for an error of a command: 2 for wrong arguments, otherwise 1."""
+    return BAD_ARGUMENTS if isinstance(first_of(error), UsageError) else 1
+
+
 def first_of(error: BaseException) -> BaseException:
     """Return the first error of a group of tasks: the others were cancelled because of it, or have the same cause."""
     while isinstance(error, BaseExceptionGroup):
@@ -77,7 +104,7 @@ def describe_unknown_command(tokens: Sequence[str], known: Sequence[str]) -> str
     import difflib
 
     name = tokens[0] if tokens else ""
-    near = difflib.get_close_matches(name, known, 1)
+    near = [one for one in _OTHER_NAMES.get(name, ()) if one in known] or difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else "--help lists them"
     return f"unknown {'option' if name.startswith('-') else 'command'} {name!r}: {hint}"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -96,9 +96,7 @@ async def whole_id(client: "Innosystem", listed: Listed, text: str) -> str:
     start = _start(text)
     if start is None:
         forms = "an email address, a UUID" if listed is CUSTOMER else "a UUID"
-        raise CommandError(
-            f"{text!r} is no ID of a {listed.one}: give {forms}, or the start of one{_hint(listed, text)}"
-        )
+        raise UsageError(f"{text!r} is no ID of a {listed.one}: give {forms}, or the start of one{_hint(listed, text)}")
     if _UUID.fullmatch(start):
         return start
     # In this order, the primary key has the page side by side.

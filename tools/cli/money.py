@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from cyclopts import Parameter, validators
 
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 _INT64_MAX: Final = 2**63 - 1
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,30}")
@@ -103,12 +103,12 @@ def amount_of(option: str, amount: Money | None, cents: int | None, currency: st
         currency: The value of --currency; by default euros.
 
     Raises:
-        CommandError: Both options were given, or neither, or two currencies.
+        UsageError: Both options were given, or neither, or two currencies.
     """
     if (amount is None) == (cents is None):
-        raise CommandError(f"give the amount once: {option} 7.50EUR, or {option}-cents 750 --currency EUR")
+        raise UsageError(f"give the amount once: {option} 7.50EUR, or {option}-cents 750 --currency EUR")
     if amount is None:
         return Money(cents or 0, currency or _CURRENCY)
     if currency not in (None, amount.currency):
-        raise CommandError(f"{option} is in {amount.currency} and --currency says {currency}")
+        raise UsageError(f"{option} is in {amount.currency} and --currency says {currency}")
     return amount

@@ -4,8 +4,12 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Final
 
 from cyclopts import Argument, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
+
+# What the arguments that a command does not take can mean, by the command.
+_MEANT: Final = {("submit",): "; one job is given by --job-type, --customer-id and --input"}
 
 
 def describe_usage(error: CycloptsError) -> str:
@@ -18,7 +22,7 @@ def describe_usage(error: CycloptsError) -> str:
     if isinstance(error, (MissingArgumentError, UnknownOptionError)):
         arguments = list(error.app.assemble_argument_collection()) if error.app else []
         problems, meant = [], set()
-        for option in _unknown(error, arguments):
+        for option in dict.fromkeys(_unknown(error, arguments)):
             near = _nearest(option, arguments)
             problems.append(f"unknown option {option}" + (f" (did you mean {near}?)" if near else ""))
             meant.add(near)
@@ -30,7 +34,8 @@ def describe_usage(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         unexpected = [repr(token) for token in error.unused_tokens or ()]
         noun = "argument" if len(unexpected) == 1 else "arguments"
-        return f"unexpected {noun} {_listed(unexpected)}: see {chain} --help"
+        meant = _MEANT.get(tuple(error.command_chain or ()), "")
+        return f"unexpected {noun} {_listed(unexpected)}{meant}: see {chain} --help"
     return " ".join(str(error).split())
 
 
@@ -50,7 +55,7 @@ def _negative_after(option: str, tokens: Sequence[str]) -> str | None:
 
 def _unknown(error: CycloptsError, arguments: Sequence[Argument]) -> Iterator[str]:
     if isinstance(error, UnknownOptionError):
-        yield error.token.keyword or error.token.value
+        yield (error.token.keyword or error.token.value).partition("=")[0]
     known = {name for one in arguments for name in one.names}
     for token in error.unused_tokens or ():
         option = token.partition("=")[0]

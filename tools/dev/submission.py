@@ -27,7 +27,7 @@ from services.kit.currencies import money
 from tools.demo.seed import ADA, if_any
 from tools.dev.job_lines import place
 from tools.dev.runner import LOG
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 from tools.local.log_text import parse
 from tools.local.running import RunningStack
 
@@ -77,12 +77,12 @@ def check_input(text: str) -> None:
     """Check that an input is JSON.
 
     Raises:
-        CommandError: It is not JSON; the message says where.
+        UsageError: It is not JSON; the message says where.
     """
     try:
         json.loads(text)
     except ValueError as error:
-        raise CommandError(f'the input is not JSON: {error}. Quote it: \'{{"name": "Ada"}}\'') from None
+        raise UsageError(f'the input is not JSON: {error}. Quote it: \'{{"name": "Ada"}}\'') from None
 
 
 async def submit_and_wait(stack: RunningStack, job_type: str, input_json: str, *, unserved: Unserved) -> Submitted:

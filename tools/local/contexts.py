@@ -19,7 +19,7 @@ from typing import Final, Literal
 
 from dotenv import dotenv_values
 
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 #: The context that is always there: the services at their default ports on this machine, and no databases.
 DEFAULT: Final = "default"
@@ -133,10 +133,10 @@ def check_name(name: str) -> None:
     """Check that a context may have a name.
 
     Raises:
-        CommandError: It may not.
+        UsageError: It may not.
     """
     if name == DEFAULT or not _NAME.fullmatch(name):
-        raise CommandError(
+        raise UsageError(
             f"{name!r} can't be the name of a context: letters, digits, `.`, `_` and `-`, at most 63, and not {DEFAULT}"
         )
 

@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 
 from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, misspelt
 from services import SERVICES
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, read_contexts
 from tools.local.environment import address_variable, database_variable, environment
 
@@ -166,10 +166,10 @@ def choose(context: str | None = None, env_file: Path | None = None) -> None:
     """Take the options `--context` and `--env-file` of this command.
 
     Raises:
-        CommandError: There are both.
+        UsageError: There are both.
     """
     if context and env_file:
-        raise CommandError("--context and --env-file name a platform each: give one of them")
+        raise UsageError("--context and --env-file name a platform each: give one of them")
     _choice.context, _choice.env_file, _choice.target = context, env_file, None
 
 
@@ -230,7 +230,7 @@ def _of_file(file: Path) -> Target:
     values = {name: value for name, value in dotenv_values(file).items() if value}
     for name, meant in misspelt(values).items():
         if meant in PLATFORM:
-            raise CommandError(f"--env-file: {file} has {name}, which is not a setting: did you mean {meant}?")
+            raise UsageError(f"--env-file: {file} has {name}, which is not a setting: did you mean {meant}?")
     if not _platform(values):
         raise CommandError(f"--env-file: {file} names no platform: JOBS_ADDRESS, JOBS_DATABASE_URL and so on")
     return Target(_with_other_settings(values), f"the file {file}")

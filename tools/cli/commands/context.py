@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list, print_one
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, changed_contexts, check_name, read_contexts
 
 app = App(name="context", help="Choose the platform that commands use: list, use, show, create or delete contexts.")
@@ -130,7 +130,7 @@ def delete(name: Name, /) -> None:
         name: The context.
     """
     if name == DEFAULT:
-        raise CommandError(f"the context {DEFAULT} is always there")
+        raise UsageError(f"the context {DEFAULT} is always there")
     with changed_contexts() as contexts:
         contexts.remove(contexts.named(name).name)
         current = contexts.current or DEFAULT
@@ -148,9 +148,9 @@ def _given(variables: Sequence[str]) -> dict[str, str]:
         if name not in known:
             near = misspelt([name]).get(name)
             hint = f"did you mean {near}?" if near in known else f"there are {', '.join(known)}"
-            raise CommandError(f"{name} does not name a platform: {hint}")
+            raise UsageError(f"{name} does not name a platform: {hint}")
         if not value:
-            raise CommandError(f"{name} has no value: write {name}=VALUE")
+            raise UsageError(f"{name} has no value: write {name}=VALUE")
     return settings
 
 
@@ -159,7 +159,7 @@ def _named_by_environment() -> dict[str, str]:
 
     chosen = target()
     if chosen.context or not chosen.platform:
-        raise CommandError(
+        raise UsageError(
             "name the platform: JOBS_ADDRESS=... JOBS_DATABASE_URL=... and so on, or --env-file with such lines"
         )
     return {**chosen.platform, **chosen.credentials}

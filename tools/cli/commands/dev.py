@@ -13,7 +13,7 @@ from tools.demo.seed import CURRENCY
 from tools.dev.session import Session
 from tools.dev.sources import EXAMPLE
 from tools.dev.submission import check_input, submit_and_wait
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 from tools.local.contexts import read_contexts
 from tools.local.running import FOLDER, holder, started_stack
 from tools.local.stopping import until_stopped
@@ -48,10 +48,10 @@ async def dev(
     if not file.is_file():
         _require_example(file, new=new)
     elif file.suffix != ".py":
-        raise CommandError(f"{file} is not a Python file: the name of a file with handlers ends in .py")
+        raise UsageError(f"{file} is not a Python file: the name of a file with handlers ends in .py")
     cost = price or _PRICE
     if cost.currency != CURRENCY:
-        raise CommandError(f"--price is in {cost.currency}, and Ada's wallet in {CURRENCY}")
+        raise UsageError(f"--price is in {cost.currency}, and Ada's wallet in {CURRENCY}")
     session = Session(
         file,
         folder=folder,
@@ -79,7 +79,7 @@ def _require_example(file: Path, *, new: bool) -> None:
             raise CommandError(f"there is no file {file}; did you mean {meant}?")
         raise CommandError(f"there is no file {file}. --new writes this example there:\n\n{EXAMPLE}")
     if file.suffix != ".py" or not file.stem.isidentifier():
-        raise CommandError(f"{file}: a module needs a name such as my_handlers.py")
+        raise UsageError(f"{file}: a module needs a name such as my_handlers.py")
     file.write_text(EXAMPLE, encoding="utf-8")
     print(f"Wrote an example to {file}.")
 

@@ -13,7 +13,7 @@ from tools.cli.output.cells import NOTHING, cell
 from tools.cli.output.columns import Column, Columns
 from tools.cli.output.documents import print_json, print_json_line, print_yaml
 from tools.cli.output.text import pairs_of, print_columns, print_pairs
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 Format = Literal["table", "wide", "json", "jsonl", "csv", "name", "yaml"]
 
@@ -36,7 +36,7 @@ class Output:
     def __post_init__(self) -> None:
         # Before the command changes anything.
         if self.as_json and self.chosen not in ("table", "json"):
-            raise CommandError(f"--json is short for -o json, and -o says {self.chosen}: give one of them")
+            raise UsageError(f"--json is short for -o json, and -o says {self.chosen}: give one of them")
 
     @property
     def format(self) -> Format:
@@ -52,10 +52,10 @@ class Output:
         """Return the format for documents that are printed one after another: JSON Lines instead of JSON.
 
         Raises:
-            CommandError: The format has no such form.
+            UsageError: The format has no such form.
         """
         if self.format == "yaml":
-            raise CommandError("-o yaml is for one document, and changes are many: use -o jsonl")
+            raise UsageError("-o yaml is for one document, and changes are many: use -o jsonl")
         return replace(self, chosen="jsonl", as_json=False) if self.format == "json" else self
 
 
@@ -136,12 +136,12 @@ def print_document(value: Any, output: Output) -> bool:
         Whether it was printed; False if the user wants text.
 
     Raises:
-        CommandError: The format is only for lists.
+        UsageError: The format is only for lists.
     """
     if output.for_people:
         return False
     if output.format in ("csv", "name"):
-        raise CommandError(f"-o {output.format} is for lists, and this is none: use -o json, jsonl or yaml")
+        raise UsageError(f"-o {output.format} is for lists, and this is none: use -o json, jsonl or yaml")
     _print_document(value, output)
     return True
 

@@ -161,7 +161,7 @@ def test_what_a_filter_changes_is_told_and_agreed_to_before(
 @pytest.mark.parametrize("blank", [" ", "\t", "  \n "])
 def test_a_blank_filter_changes_no_job(innosystem: Run, found: Found, waiting: list[str], blank: str) -> None:
     done = innosystem("jobs", "cancel", "--filter", blank, "--yes")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "use --all for that" in done.stderr
     assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_PENDING"}
 
@@ -172,7 +172,7 @@ def test_all_jobs_are_cancelled_by_saying_so(innosystem: Run, found: Found, wait
     assert "To be cancelled: " in told.stderr
     assert innosystem("jobs", "cancel", "--all", "--yes").returncode == 0
     assert {found("jobs", "show", job_id)["status"] for job_id in waiting} == {"JOB_STATUS_CANCELLED"}
-    assert innosystem("jobs", "cancel", "--all", "--filter", "status = PENDING").returncode == 1
+    assert innosystem("jobs", "cancel", "--all", "--filter", "status = PENDING").returncode == 2
 
 
 def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run, waiting: list[str]) -> None:
@@ -186,7 +186,7 @@ def test_what_can_not_be_changed_is_named_and_the_command_fails(innosystem: Run,
 @pytest.mark.parametrize("arguments", [[], ["id", "--filter", "status = FAILED"]], ids=["nothing", "both"])
 def test_jobs_are_named_in_one_way(innosystem: Run, arguments: list[str]) -> None:
     done = innosystem("jobs", "retry", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "by exactly one of their IDs, --filter or --all" in done.stderr
 
 

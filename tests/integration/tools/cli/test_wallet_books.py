@@ -114,7 +114,7 @@ def test_a_charge_is_refunded_in_parts_and_a_repeated_command_refunds_nothing_mo
 def test_a_refund_names_one_charge(innosystem: Run, named: list[str]) -> None:
     done = innosystem("wallets", "refund", *named)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == "innosystem: name the charge by --transaction-id or by --job-id\n"
 
 
@@ -133,7 +133,7 @@ def test_all_that_is_left_is_refunded_only_when_that_is_said(
 ) -> None:
     charged = charge(stub, wallet, 50)
     done = innosystem("wallets", "refund", "--transaction-id", charged.id, *said)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest" in done.stderr
     assert found("wallets", "show", wallet["id"])["wallet"]["current_balance_cents"] == 50
 

@@ -98,6 +98,9 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
         (["nonsense"], "unknown command 'nonsense': --help lists them"),
         (["job", "show"], "unknown command 'job': did you mean jobs?"),
         (["jobs", "lst"], "unknown command 'lst': did you mean list?"),
+        (["jobs", "get", "1"], "unknown command 'get': did you mean show?"),
+        (["job-types", "describe", "x"], "unknown command 'describe': did you mean show?"),
+        (["customers", "rm", "x"], "unknown command 'rm': did you mean deactivate?"),
         (["--nonsense"], "unknown option '--nonsense': --help lists them"),
         (["jobs", "show"], "ID is required: see innosystem jobs show --help"),
         (["serve"], "SERVICE is required: see innosystem serve --help"),
@@ -115,6 +118,8 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
         (["jobs", "list", "--limit"], "--limit needs a value: see innosystem jobs list --help"),
         (["jobs", "show", "a", "b", "c"], "unexpected arguments 'b' and 'c': see innosystem jobs show --help"),
         (["jobs", "list", "--qxz"], "unknown option --qxz: see innosystem jobs list --help"),
+        (["jobs", "show", "--qxz"], "unknown option --qxz: see innosystem jobs show --help"),
+        (["jobs", "show", "--qxz", "--qxz=1"], "unknown option --qxz: see innosystem jobs show --help"),
         (
             ["customers", "create", "--nam", "Ada", "--emale=ada@example.com"],
             "unknown option --nam (did you mean --name?); unknown option --emale (did you mean --email?): "
@@ -130,6 +135,47 @@ def test_errors_are_put_into_words(error: BaseException, line: str) -> None:
             ["wallets", "credit", "--customer-id", "x", "--amount-cents", str(2**63)],
             f'Invalid value "{2**63}" for --amount-cents. Must be <= {2**63 - 1}.',
         ),
+        (["wallets", "show"], "name the wallet by its ID, or by --customer-id and --currency"),
+        (["wallets", "statement"], "name the wallet by its ID, by --customer-id and --currency, or by --job-id"),
+        (["wallets", "refund", "--all"], "name the charge by --transaction-id or by --job-id"),
+        (
+            ["wallets", "refund", "--job-id", "x"],
+            "give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest",
+        ),
+        (
+            ["wallets", "credit", "--customer-id", "x"],
+            "give the amount once: --amount 7.50EUR, or --amount-cents 750 --currency EUR",
+        ),
+        (["jobs", "cancel"], "name the jobs by exactly one of their IDs, --filter or --all"),
+        (["jobs", "list", "--json", "-o", "csv"], "--json is short for -o json, and -o says csv: give one of them"),
+        (["customers", "update", "x"], "nothing to change: give --name or --email"),
+        (
+            ["job-types", "create", "--name", "a b", "--standard-cost", "0EUR"],
+            "--name: 'a b' is not 1 to 100 letters, digits, dots, dashes and underscores, the first of them a letter "
+            "or a digit",
+        ),
+        (["submit", "--timeout", "5s"], "--timeout limits --wait: give both"),
+        (["submit"], "name a file of jobs (- is standard input), or one job by --job-type and --customer-id"),
+        (["submit", "greet"], "there is no file greet. If greet is the type of the job: --job-type greet"),
+        (
+            ["submit", "greet", "--input", "1"],
+            "a file has all of a job in its line: leave out the options of one job, such as --input. "
+            "If greet is the type of the job: --job-type greet",
+        ),
+        (
+            ["submit", "greet", '{"name": "Ada"}'],
+            """unexpected argument '{"name": "Ada"}'; one job is given by --job-type, --customer-id and --input: """
+            "see innosystem submit --help",
+        ),
+        (["context", "create", "a", "JOBS_ADDRESS="], "JOBS_ADDRESS has no value: write JOBS_ADDRESS=VALUE"),
+        (["context", "delete", "default"], "the context default is always there"),
+        (["--context", "default", "up"], "--context names a platform that is there, which `up` does not use"),
+        (["dev", "--new", "notes.txt"], "notes.txt: a module needs a name such as my_handlers.py"),
+        (
+            ["dev", "submit", "greet", "{"],
+            "the input is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1). "
+            """Quote it: '{"name": "Ada"}'""",
+        ),
     ],
 )
 def test_bad_arguments_are_one_line_and_status_2(
@@ -143,7 +189,7 @@ def test_bad_arguments_are_one_line_and_status_2(
     ("arguments", "line"),
     [
         (["submit", "missing.jsonl"], "missing.jsonl: No such file or directory"),
-        (["wallets", "show"], "name the wallet by its ID, or by --customer-id and --currency"),
+        (["--env-file", "missing.env", "jobs", "list"], "--env-file: there is no file missing.env"),
         (
             ["migrate", "up", "jobs"],
             "JOBS_DATABASE_URL is not set: the context default knows only addresses of services. "
@@ -238,7 +284,7 @@ def test_a_misspelt_variable_in_a_file_that_names_the_platform_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "a.env").write_text("WALLETS_ADDRESS=there:1\nJOBS_ADRESS=there:2\n")
-    assert command.main(["--env-file", str(tmp_path / "a.env"), "jobs", "list"]) == 1
+    assert command.main(["--env-file", str(tmp_path / "a.env"), "jobs", "list"]) == 2
     assert "has JOBS_ADRESS, which is not a setting: did you mean JOBS_ADDRESS?" in capsys.readouterr().err
 
 

@@ -30,7 +30,7 @@ CREATE = ("job-types", "create", "--name", "greet", "--standard-cost", "0EUR")
 def test_a_value_that_is_not_allowed_is_refused_by_the_name_of_its_option(
     option: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main((*CREATE, option, value)) == 1
+    assert main((*CREATE, option, value)) == 2
     assert capsys.readouterr().err == f"innosystem: {problem}\n"
 
 
@@ -56,7 +56,7 @@ def test_what_is_allowed_is_what_the_contract_allows(name: str, lowest: str, hig
 
 def test_a_choice_is_taken_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
     # Both words are taken, and the number is refused after them.
-    assert main((*CREATE, "--processor-type", "sync", "--default-priority", "High", "--max-attempts", "0")) == 1
+    assert main((*CREATE, "--processor-type", "sync", "--default-priority", "High", "--max-attempts", "0")) == 2
     assert "--max-attempts" in capsys.readouterr().err
     assert main((*CREATE, "--processor-type", "synk")) == 2
     assert "PROCESSOR-TYPE" in capsys.readouterr().err

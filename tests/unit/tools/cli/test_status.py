@@ -77,7 +77,7 @@ def test_the_lines_of_a_reason_are_separated() -> None:
 
 
 def test_a_pipe_is_not_redrawn(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--context", "default", "status", "--watch"]) == 1
+    assert main(["--context", "default", "status", "--watch"]) == 2
     assert "--watch redraws a terminal" in capsys.readouterr().err
 
 

@@ -233,7 +233,7 @@ def test_contexts_are_kept_for_this_user_only(tmp_path: Path, capsys: pytest.Cap
 def test_what_can_not_be_done_to_contexts_is_said(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["context", *arguments]) == 1
+    assert main(["context", *arguments]) == (1 if arguments[0] == "use" else 2)
     assert line in capsys.readouterr().err
 
 
@@ -293,7 +293,7 @@ def test_the_command_is_told_from_the_values_of_options(arguments: list[str], ca
 
 
 def test_commands_that_bring_their_own_platform_refuse_another(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["up", "--context", "x"]) == 1
+    assert main(["up", "--context", "x"]) == 2
     assert "`up` does not use" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ from tools.cli.commands.bench.options import FiguresFile, Quick
 from tools.cli.commands.bench.profile import profile
 from tools.cli.money import WHOLE
 from tools.cli.output import logs_on_stderr, print_progress, print_table
-from tools.errors import CommandError
+from tools.errors import UsageError
 from tools.local.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def bench(
     try:
         measures = selected([only]) if only or (soak is None and plots is None) else frozenset[str]()
     except ValueError as error:
-        raise CommandError(str(error)) from None
+        raise UsageError(str(error)) from None
     request = BenchRequest(plan, measures, peers_folder.resolve() if peers else None, soak)
     with (
         logs_on_stderr(),

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from tools.cli.commands.bench.options import Quick
 from tools.cli.output import logs_on_stderr, print_progress, print_table
-from tools.errors import CommandError
+from tools.errors import UsageError
 from tools.local.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def _measures(only: str) -> list[str]:
     try:
         wanted = selected([only]) if only else frozenset(MEASURES)
     except ValueError as error:
-        raise CommandError(str(error)) from None
+        raise UsageError(str(error)) from None
     if others := sorted(wanted - set(MEASURES)):
-        raise CommandError(f"{', '.join(others)}: only {' and '.join(MEASURES)} can be profiled")
+        raise UsageError(f"{', '.join(others)}: only {' and '.join(MEASURES)} can be profiled")
     return [measure for measure in MEASURES if measure in wanted]
 
 

@@ -16,7 +16,7 @@ from tools.cli.listing import collect
 from tools.cli.options import Etag, Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
 from tools.cli.updates import copied, mask_of
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -99,7 +99,7 @@ async def update(
         email: The customer's email address, which must be unique.
     """
     if name is None and email is None:
-        raise CommandError("nothing to change: give --name or --email")
+        raise UsageError("nothing to change: give --name or --email")
     async with platform() as client:
         current = await _get(client, customer_id)
     wanted = copied(current)

@@ -22,7 +22,7 @@ from tools.cli.money import Amount, Cents, CurrencyCode, amount_of
 from tools.cli.options import ANY_CASE, Etag
 from tools.cli.output import TABLE, Output, print_one
 from tools.cli.updates import copied, mask_of
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from innosystem.jobs.v1.job_type_pb2 import JobType
@@ -93,7 +93,7 @@ async def update(
     """
     others = (new_name, processor_type, standard_cost, standard_cost_cents, no_input_schema or None)
     if options == JobTypeOptions() and others == (None,) * len(others):
-        raise CommandError(f"nothing to change: give an option, such as --timeout 5m, or use `job-types edit {name}`")
+        raise UsageError(f"nothing to change: give an option, such as --timeout 5m, or use `job-types edit {name}`")
     async with platform() as client:
         current = await find_job_type(client, name)
     wanted = copied(current)

@@ -17,7 +17,7 @@ from tools.cli.money import WHOLE, Money, read_money, read_whole
 from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import cell
 from tools.cli.times import Duration, read_duration, show_duration
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration as DurationMessage
@@ -103,7 +103,7 @@ class JobTypeOptions:
             job_type: The job type to change.
 
         Raises:
-            CommandError: A value is not allowed; names its option.
+            UsageError: A value is not allowed; names its option.
             OSError: The file with the schema can't be read.
         """
         for name, value in vars(self).items():
@@ -115,12 +115,12 @@ def set_option(job_type: "JobType", name: str, value: Any) -> None:
     """Set a field as its option says.
 
     Raises:
-        CommandError: The value is not allowed; names the option.
+        UsageError: The value is not allowed; names the option.
     """
     try:
         FIELDS[name].write(job_type, value)
     except ValueError as error:
-        raise CommandError(f"--{name.replace('_', '-')}: {error}") from None
+        raise UsageError(f"--{name.replace('_', '-')}: {error}") from None
 
 
 def _read_file(name: str) -> str:

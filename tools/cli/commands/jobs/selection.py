@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -54,9 +54,9 @@ class JobSelection:
 
     def __post_init__(self) -> None:
         if [bool(self.ids), bool(self.filter), self.everything].count(True) != 1:
-            raise CommandError("name the jobs by exactly one of their IDs, --filter or --all")
+            raise UsageError("name the jobs by exactly one of their IDs, --filter or --all")
         if self.filter and not self.filter.strip():
-            raise CommandError("a blank filter would select all jobs of all customers: use --all for that")
+            raise UsageError("a blank filter would select all jobs of all customers: use --all for that")
 
 
 @dataclass

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from tools.cli.commands.status.report import Found, Report
 from tools.cli.follow import INTERVAL, Interval, redraw
 from tools.cli.output import NOTHING, TEXT, Column, Columns, DocumentOutput, Output, print_document, print_list
-from tools.errors import CommandError
+from tools.errors import UsageError
 from tools.local.target import target
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def status(*, follow: _Watch = False, interval: Interval = INTERVAL, outpu
     chosen = target()
     if follow:
         if not (output.for_people and sys.stdout.isatty()):
-            raise CommandError("--watch redraws a terminal: in a program, repeat `innosystem status -o json`")
+            raise UsageError("--watch redraws a terminal: in a program, repeat `innosystem status -o json`")
         await redraw(partial(_look, chosen), lambda found: _drawn(Report(chosen.describe(), found)), interval=interval)
     report = Report(chosen.describe(), await _look(chosen))
     if not print_document(report.to_json(), output):

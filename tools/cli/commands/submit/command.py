@@ -1,6 +1,7 @@
 """`innosystem submit`."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import TABLE, Output, console, print_document, print_pairs, printable
 from tools.cli.times import Duration
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -67,14 +68,16 @@ async def submit(
     from tools.cli.commands.submit.job_lines import Defaults
 
     if timeout is not None and not wait:
-        raise CommandError("--timeout limits --wait: give both")
+        raise UsageError("--timeout limits --wait: give both")
     named = Defaults(customer_id, job_type, priority or "")
     if file:
         if options != NONE:
-            raise CommandError("a file has all of a job in its line: leave out the options of one job, such as --input")
+            raise UsageError(
+                f"a file has all of a job in its line: leave out the options of one job, such as --input{_meant(file)}"
+            )
         return await _submit_file(file, named, idempotency_key, wait=wait, timeout=timeout, output=output)
     if not job_type or not customer_id:
-        raise CommandError("name a file of jobs (- is standard input), or one job by --job-type and --customer-id")
+        raise UsageError("name a file of jobs (- is standard input), or one job by --job-type and --customer-id")
     from tools.cli.commands.submit.one_job import submit_one
 
     async with platform() as client:
@@ -88,9 +91,7 @@ async def _submit_file(
     from tools.cli.commands.submit.submission import SubmissionReport, send, wait_until_final
 
     if output.format == "csv":
-        raise CommandError(
-            "-o csv is for lists: use -o json, or -o name for the IDs of the jobs. Nothing was submitted"
-        )
+        raise UsageError("-o csv is for lists: use -o json, or -o name for the IDs of the jobs. Nothing was submitted")
     if defaults.customer_id:
         async with platform() as client:
             defaults = replace(defaults, customer_id=await whole_id(client, CUSTOMER, defaults.customer_id))
@@ -115,6 +116,13 @@ async def _submit_file(
     return 1 if report.refused or (wait and report.ended["SUCCEEDED"] != len(report.jobs)) else 0
 
 
+def _meant(file: str) -> str:
+    """Return what else the name of a file that is not there can mean."""
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*", file) and not Path(file).suffix.startswith(".json"):
+        return f". If {file} is the type of the job: --job-type {file}"
+    return ""
+
+
 @contextmanager
 def _opened(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
@@ -122,7 +130,13 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
         # lock that closing would wait for.
         yield open(0, "rb", closefd=False)  # noqa: SIM115
         return
-    with Path(file).open("rb") as lines:
+    try:
+        lines = Path(file).open("rb")  # noqa: SIM115
+    except FileNotFoundError:
+        if not (meant := _meant(file)):
+            raise
+        raise UsageError(f"there is no file {file}{meant}") from None
+    with lines:
         yield lines
 
 

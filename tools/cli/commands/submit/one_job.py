@@ -17,7 +17,7 @@ from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.interrupts import interruptible
 from tools.cli.output import Columns, Output, cell, field, print_document, print_one, printable
 from tools.cli.unserved import saying_unserved
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -106,14 +106,14 @@ async def _request(client: "Innosystem", named: Defaults, options: JobOptions, k
         line = line_of(options, max_cost_cents).encode()
         return parse_line(line, Defaults(customer_id, name, named.priority), LineIds(key))
     except MalformedLine as error:
-        raise CommandError(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def line_of(options: JobOptions, max_cost_cents: int | None) -> str:
     """Return the line of a file that describes the same job. The same options make the same line.
 
     Raises:
-        CommandError: The input is not JSON, or a label has no value.
+        UsageError: The input is not JSON, or a label has no value.
         OSError: The file with the input can't be read.
     """
     members = {
@@ -129,7 +129,7 @@ def line_of(options: JobOptions, max_cost_cents: int | None) -> str:
 
 def _input_json(options: JobOptions) -> str:
     if options.input and options.input_file:
-        raise CommandError("give the input once: --input or --input-file")
+        raise UsageError("give the input once: --input or --input-file")
     text, option = options.input, "--input"
     if options.input_file:
         option = "--input-file"
@@ -142,7 +142,7 @@ def _input_json(options: JobOptions) -> str:
         json.loads(text)
     except (ValueError, RecursionError) as error:
         example = """--input '{"name": "Ada"}'"""
-        raise CommandError(f"{option} is not JSON ({error}); {example} is, for example") from None
+        raise UsageError(f"{option} is not JSON ({error}); {example} is, for example") from None
     # A line has no line breaks, and JSON has them only between its tokens.
     return " ".join(text.splitlines()).strip()
 
@@ -195,9 +195,9 @@ def _labels(texts: Sequence[str]) -> dict[str, str]:
     for text in sorted(texts):
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise CommandError(f"--label {text!r} has no value: --label team=blue, for example")
+            raise UsageError(f"--label {text!r} has no value: --label team=blue, for example")
         if key in labels:
-            raise CommandError(f"--label {key} is given twice")
+            raise UsageError(f"--label {key} is given twice")
         labels[key] = value
     return labels
 

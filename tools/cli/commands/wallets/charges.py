@@ -10,7 +10,7 @@ from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.money import Amount, Cents, CurrencyCode, amount_of, new_idempotency_key
 from tools.cli.output import TABLE, Output, cell
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 
 async def credit(
@@ -98,7 +98,7 @@ async def deduct(
     from services.kit.currencies import money
 
     if job_id and idempotency_key:
-        raise CommandError("a job has an idempotency key of its own: leave --idempotency-key out")
+        raise UsageError("a job has an idempotency key of its own: leave --idempotency-key out")
     charged = amount_of("--amount", amount, amount_cents, currency)
     reason = f" for job {job_id}" if job_id else ""
     async with platform() as client:

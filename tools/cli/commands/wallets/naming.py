@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from tools.cli.ids import CUSTOMER, WALLET, whole_id
 from tools.cli.money import Money
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -34,12 +34,12 @@ async def named_wallet(client: "Innosystem", wallet_id: str, customer_id: str, c
         currency: The currency of the owner's wallet.
 
     Raises:
-        CommandError: The wallet is named in both ways, or in none.
+        UsageError: The wallet is named in both ways, or in none.
     """
     from innosystem.wallets.v1.wallet_service_pb2 import WalletOwner
 
     if bool(wallet_id) == bool(customer_id):
-        raise CommandError("name the wallet by its ID, or by --customer-id and --currency")
+        raise UsageError("name the wallet by its ID, or by --customer-id and --currency")
     if wallet_id:
         return {"wallet_id": await whole_id(client, WALLET, wallet_id)}
     owner = await whole_id(client, CUSTOMER, customer_id)

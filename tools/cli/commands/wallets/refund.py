@@ -11,7 +11,7 @@ from tools.cli.connect import platform
 from tools.cli.ids import JOB, whole_id
 from tools.cli.money import Amount, Cents, new_idempotency_key
 from tools.cli.output import TABLE, Output
-from tools.errors import CommandError
+from tools.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest
@@ -47,11 +47,11 @@ async def refund(
     from innosystem.wallets.v1.wallet_service_pb2 import RefundRequest
 
     if bool(transaction_id) == bool(job_id):
-        raise CommandError("name the charge by --transaction-id or by --job-id")
+        raise UsageError("name the charge by --transaction-id or by --job-id")
     cents = amount.cents if amount else amount_cents
     # In the request, 0 means the rest of the charge. On the command line that is --all, and 0 is a mistake.
     if [amount is not None, amount_cents is not None, everything].count(True) != 1 or cents == 0:
-        raise CommandError("give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest")
+        raise UsageError("give the amount once: --amount 7.50EUR, or --amount-cents 750, or --all for the rest")
     request = RefundRequest(amount_cents=cents or 0, description=description, idempotency_key=idempotency_key)
     async with platform() as client:
         if job_id:

@@ -13,7 +13,7 @@ from tools.cli.listing import collect
 from tools.cli.options import ANY_CASE, Limit, filter_such_as
 from tools.cli.output import TABLE, Output, print_list, print_one
 from tools.cli.times import PastTime, created_between
-from tools.errors import CommandError
+from tools.errors import UsageError
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -54,7 +54,7 @@ async def statement(
         if job_id and not wallet_id and not customer_id:
             customer_id, currency = await _payer(client, job_id)
         if not wallet_id and not customer_id:
-            raise CommandError("name the wallet by its ID, by --customer-id and --currency, or by --job-id")
+            raise UsageError("name the wallet by its ID, by --customer-id and --currency, or by --job-id")
         request = ListTransactionsRequest(
             **await named_wallet(client, wallet_id, customer_id, currency),
             filter=transaction_filter(filter, job_id=job_id, kind=kind or "", since=since, until=until),
