@@ -9,7 +9,7 @@ from typing import Final
 from cyclopts import Argument, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 # What the arguments that a command does not take can mean, by the command.
-_MEANT: Final = {("submit",): "; one job is given by --job-type, --customer-id and --input"}
+_MEANT: Final[dict[tuple[str, ...], str]] = {("submit",): "; one job is given by --job-type, --customer-id and --input"}
 
 
 def describe_usage(error: CycloptsError) -> str:
@@ -34,8 +34,8 @@ def describe_usage(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         unexpected = [repr(token) for token in error.unused_tokens or ()]
         noun = "argument" if len(unexpected) == 1 else "arguments"
-        meant = _MEANT.get(tuple(error.command_chain or ()), "")
-        return f"unexpected {noun} {_listed(unexpected)}{meant}: see {chain} --help"
+        advice = _MEANT.get(tuple(error.command_chain or ()), "")
+        return f"unexpected {noun} {_listed(unexpected)}{advice}: see {chain} --help"
     return " ".join(str(error).split())
 
 

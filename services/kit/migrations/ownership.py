@@ -45,6 +45,13 @@ def check_owner(connection: Connection, service: str) -> str | None:
     return None
 
 
+def applied_revision(connection: Connection) -> str | None:
+    """Return the revision of a database; None if it was never migrated."""
+    if not connection.scalar(_EVER_MIGRATED):
+        return None
+    return next((str(found.revision) for found in connection.execute(text(REVISIONS))), None)
+
+
 def _service_with(revision: str) -> str | None:
     """Return the service whose history has a revision; None if no service of this release has it."""
     named = re.compile(rf"""^revision(: str)? = ["']{re.escape(revision)}["']""", re.MULTILINE)

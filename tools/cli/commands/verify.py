@@ -12,7 +12,7 @@ from services import SERVICES
 from services.kit.observability.caller import Caller, caller
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform, user_at_host
-from tools.cli.databases import check_databases
+from tools.cli.databases import check_databases, schema_behind
 from tools.cli.identity import check_same_database
 from tools.cli.output import TEXT, DocumentOutput, logs_on_stderr, print_document, print_table
 from tools.errors import CommandError
@@ -71,7 +71,7 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
     customers, wallets, jobs = (
         load(DatabaseSettings, f"{name.upper()}_DATABASE_", url=urls[name]) for name in SERVICES
     )
-    await check_databases({"customers": customers, "wallets": wallets, "jobs": jobs})
+    revisions = await check_databases({"customers": customers, "wallets": wallets, "jobs": jobs})
     limits = _limits(grace)
     books = open_books(customers, wallets, jobs, limits)
     try:
@@ -90,7 +90,7 @@ async def _verified(grace: timedelta, *, repair: bool, yes: bool, dry_run: bool)
             repairing = Repairer(opened.repairs, release, set(agreed))
             return await verify_books(opened.books, limits=limits, repairing=repairing), ""
     except SchemaBehind as error:
-        raise CommandError("a database is behind this release: run `innosystem migrate up`") from error
+        raise schema_behind(revisions) from error
 
 
 def _limits(grace: timedelta) -> "Limits":

@@ -6,16 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from tests.conftest import PostgresServer
 from tests.integration.tools.cli.conftest import Run
 from tests.support.until import until_sync
 from tests.support.verify_books import PROMISED_KEYS
 from tools.cli.connect import user_at_host
+from tools.local.migrations import migrations
 
 ADA = UUID("01990000-0000-7000-8000-000000000201")
 JOBS = 1000
@@ -240,3 +242,43 @@ def test_it_says_which_database_it_was_not_told(verify: Run, name: str, monkeypa
     done = verify()
     assert done.returncode == 1
     assert f"{name} is not set" in done.stderr
+
+
+@pytest.mark.parametrize("service", ["customers", "wallets", "jobs"])
+def test_it_says_which_database_is_empty(
+    verify: Run, service: str, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    postgres.create_database(name := f"empty_{uuid4().hex}")
+    variable = f"{service.upper()}_DATABASE_URL"
+    monkeypatch.setenv(variable, postgres.url(name))
+    done = verify()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("_DATABASE_URL") == 1
+    assert f"no tables are in the database of {variable} (" in done.stderr
+    assert f"/{name})" in done.stderr
+    assert f"`innosystem migrate up {service}` makes them" in done.stderr
+
+
+def test_all_empty_databases_are_named_at_once(
+    verify: Run, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    for service in ("WALLETS", "JOBS"):
+        postgres.create_database(name := f"empty_{uuid4().hex}")
+        monkeypatch.setenv(f"{service}_DATABASE_URL", postgres.url(name))
+    said = verify().stderr
+    assert "no tables are in the database of WALLETS_DATABASE_URL (" in said
+    assert ", JOBS_DATABASE_URL (" in said
+    assert "`innosystem migrate up` makes them" in said
+
+
+def test_it_says_which_database_is_behind_the_release(
+    verify: Run, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
+    postgres.create_database(name := f"behind_{uuid4().hex}")
+    monkeypatch.delenv("JOBS_DATABASE_OWNER_URL", raising=False)
+    monkeypatch.setenv("JOBS_DATABASE_URL", postgres.url(name))
+    first = migrations("jobs", postgres.url(name)).history()[0][0]
+    migrations("jobs", postgres.url(name)).up(first)
+    done = verify()
+    assert done.returncode == 1
+    assert f"the database of jobs (at {first}) is behind this release: `innosystem migrate up jobs`" in done.stderr
