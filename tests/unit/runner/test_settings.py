@@ -26,6 +26,32 @@ def test_lists_after_flags_are_separated_as_in_variables(given: list[str]) -> No
     assert settings.runner_queues == settings.runner_handlers == ("default", "bulk")
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("my folder/hand lers.py", ["my folder/hand lers.py"]),
+        ("my folder/hand lers.py, other", ["my folder/hand lers.py", "other"]),
+        ("a b,my folder/hand lers.py", ["a", "b", "my folder/hand lers.py"]),
+        ("my folder/a,b.py", ["my folder/a,b.py"]),
+        ("a.py b.py", ["a.py", "b.py"]),
+        ("my folder/missing.py", ["my", "folder/missing.py"]),
+    ],
+)
+def test_the_path_of_a_file_with_handlers_may_have_spaces(
+    given: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my folder").mkdir()
+    for name in ("hand lers.py", "a,b.py"):
+        (tmp_path / "my folder" / name).touch()
+    monkeypatch.setenv("RUNNER_HANDLERS", given)
+
+    assert RunnerSettings().runner_handlers == tuple(names)
+    monkeypatch.delenv("RUNNER_HANDLERS")
+    flags = vars(_parse(["--handlers", given])) | {"runner_queues": "default", "runner_concurrency": 1}
+    assert RunnerSettings(**flags).runner_handlers == tuple(names)
+
+
 def test_a_level_may_be_given_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_LEVEL", "debug")
 

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from dotenv import dotenv_values
@@ -39,7 +41,8 @@ class RunnerSettings(BaseSettings):
         runner_token_file: A file with it.
         runner_concurrency: How many handlers run concurrently.
         runner_queues: The queues to take jobs from, separated by commas or spaces.
-        runner_handlers: The modules with handlers, or their files, separated by commas.
+        runner_handlers: The modules with handlers, or their files, separated by commas or spaces. A path with spaces is
+            one file if there is such a file.
         runner_processes: How many processes run the handlers registered with `process=True`; by default the number of
             CPUs available to the runner. The same number may run for jobs whose runner was lost before.
         runner_lease_seconds: How long the lease of a claimed job lasts.
@@ -100,14 +103,17 @@ class RunnerSettings(BaseSettings):
         text, file = own if any(own) else shared
         return token_of({TOKEN_VARIABLE: text, TOKEN_FILE_VARIABLE: file})
 
-    @field_validator("runner_queues", "runner_handlers", mode="before")
+    @field_validator("runner_queues", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Accept names that are separated by commas, spaces or both, in a variable and after a flag."""
-        given = [value] if isinstance(value, str) else value
-        if isinstance(given, (list, tuple)) and all(isinstance(one, str) for one in given):
-            return tuple(part for one in given for part in _SEPARATORS.split(one) if part)
-        return value
+        return _each(value, _names)
+
+    @field_validator("runner_handlers", mode="before")
+    @classmethod
+    def _split_handlers(cls, value: object) -> object:
+        """Accept names as for queues, and the paths of files that have spaces or commas."""
+        return _each(value, _modules)
 
     @field_validator("redis_url")
     @classmethod
@@ -126,6 +132,33 @@ class RunnerSettings(BaseSettings):
                     f"{name!r} is not a queue: names have at most 50 lower-case letters, digits and hyphens"
                 )
         return tuple(dict.fromkeys(value))
+
+
+def _each(value: object, split: Callable[[str], Iterable[str]]) -> object:
+    given = [value] if isinstance(value, str) else value
+    if isinstance(given, (list, tuple)) and all(isinstance(one, str) for one in given):
+        return tuple(part for one in given for part in split(one))
+    return value
+
+
+def _names(text: str) -> Iterator[str]:
+    return (part for part in _SEPARATORS.split(text) if part)
+
+
+def _modules(text: str) -> Iterator[str]:
+    """Yield the modules and files of a text. Where a Python file has the path, it is not split further."""
+    if _is_handlers_file(text.strip()):
+        yield text.strip()
+        return
+    for part in text.split(","):
+        if _is_handlers_file(part.strip()):
+            yield part.strip()
+        else:
+            yield from _names(part)
+
+
+def _is_handlers_file(text: str) -> bool:
+    return text.endswith(".py") and Path(text).is_file()
 
 
 def misspelt_settings() -> dict[str, str]:
