@@ -1,10 +1,12 @@
 """`innosystem migrate`."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from threading import Timer
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from cyclopts import App, Parameter
 
@@ -18,6 +20,9 @@ from tools.local.target import announced
 
 if TYPE_CHECKING:
     from services.kit.migrations.tree import Migrations
+
+# After which a person wonders whether anything happens.
+_SILENT_SECONDS: Final = 1.0
 
 app = App(name="migrate", help="Bring the databases to the schema of this release, or back.")
 
@@ -186,12 +191,34 @@ def _checked(databases: Sequence["Migrations"], settings: Mapping[str, str]) -> 
     """
     places: dict[tuple[Any, ...], str] = {}
     for each in databases:
-        with _named_failures(each.service, settings):
+        with _named_failures(each.service, settings), _saying_what_is_waited_for(each, settings):
             each.check_owner()
             other = places.setdefault(each.place(), each.service)
         if other != each.service:
             raise CommandError(f"{other} and {each.service} have the same database: each service needs its own")
     return list(databases)
+
+
+@contextmanager
+def _saying_what_is_waited_for(database: "Migrations", settings: Mapping[str, str]) -> Iterator[None]:
+    """Say on standard error which database does not respond, while it is waited for."""
+    from services.kit.data.engine.address import DatabaseAddress
+
+    address = DatabaseAddress.of(database.url, _variable(database.service, settings))
+    line = f"Waiting for the database of {address} to respond, {database.connect_timeout_seconds:g} s at most ...\n"
+    saying = Timer(_SILENT_SECONDS, sys.stderr.write, [line])
+    saying.daemon = True
+    saying.start()
+    try:
+        yield
+    finally:
+        saying.cancel()
+
+
+def _variable(service: str, settings: Mapping[str, str]) -> str:
+    """Return the variable that names the database to migrate."""
+    owner = owner_variable(service)
+    return owner if owner in settings else database_variable(service)
 
 
 def _on(service: str, settings: Mapping[str, str]) -> "Migrations":
@@ -211,9 +238,8 @@ def _named_failures(service: str, settings: Mapping[str, str] | None = None) -> 
     from services.kit.migrations.locking import MigrationsBusy
     from services.kit.migrations.ownership import DatabaseOfAnother
 
-    owner = owner_variable(service)
     given = announced().settings if settings is None else settings
-    variable = owner if owner in given else database_variable(service)
+    variable = _variable(service, given)
     try:
         yield
     except (AlembicError, DatabaseOfAnother, MigrationsBusy, ServiceRoleUnknown) as error:

@@ -1,8 +1,11 @@
 """Every failure is one clear line and a status, whatever raised it."""
 
+import io
 import re
+import socket
 import subprocess
 import sys
+import threading
 from importlib import import_module
 from pathlib import Path
 
@@ -233,6 +236,43 @@ def test_a_database_that_is_away_is_named_without_its_password(
     assert err.startswith(f"innosystem: can't use the database of JOBS_DATABASE_URL (me@{tmp_path}/jobs): ")
     assert err.count("\n") == 1
     assert "secret" not in err
+
+
+class Told(io.StringIO):
+    """A standard error that notices the first text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Event()
+
+    def write(self, text: str) -> int:
+        """Take a text."""
+        written = super().write(text)
+        self.told.set()
+        return written
+
+
+@pytest.mark.parametrize("arguments", [["migrate", "up", "jobs"], ["migrate", "current", "jobs"], ["up"]])
+def test_a_database_that_does_not_respond_is_named_while_it_is_waited_for(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", said := Told())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def respond_when_it_is_said() -> None:
+            connection, _ = server.accept()
+            with connection:
+                said.told.wait(9)
+
+        answering = threading.Thread(target=respond_when_it_is_said)
+        answering.start()
+        where = f"127.0.0.1:{server.getsockname()[1]}/jobs"
+        monkeypatch.setenv("JOBS_DATABASE_URL", f"postgresql://me:secret@{where}")
+        assert command.main(arguments) == 1
+        answering.join()
+    first, failed = said.getvalue().splitlines()
+    assert first == f"Waiting for the database of JOBS_DATABASE_URL (me@{where}) to respond, 10 s at most ..."
+    assert failed.startswith(f"innosystem: can't use the database of JOBS_DATABASE_URL (me@{where}): ")
 
 
 def test_an_address_that_is_no_url_is_named(
