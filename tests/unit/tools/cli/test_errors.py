@@ -264,12 +264,12 @@ def test_a_database_that_does_not_respond_is_named_while_it_is_waited_for(
             with connection:
                 said.told.wait(9)
 
-        answering = threading.Thread(target=respond_when_it_is_said)
-        answering.start()
+        peer = threading.Thread(target=respond_when_it_is_said)
+        peer.start()
         where = f"127.0.0.1:{server.getsockname()[1]}/jobs"
         monkeypatch.setenv("JOBS_DATABASE_URL", f"postgresql://me:secret@{where}")
         assert command.main(arguments) == 1
-        answering.join()
+        peer.join()
     first, failed = said.getvalue().splitlines()
     assert first == f"Waiting for the database of JOBS_DATABASE_URL (me@{where}) to respond, 10 s at most ..."
     assert failed.startswith(f"innosystem: can't use the database of JOBS_DATABASE_URL (me@{where}): ")
