@@ -330,10 +330,6 @@ def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is
         listed: list[Any] = found("jobs", "list", "--filter", f'queue = "{unserved}"', "--limit", "2000")
         return listed
 
-    def held() -> int:
-        return int(found("wallets", "show", "--customer-id", ADA)["wallet"]["pending_charges_cents"])
-
-    before = held()
     lines = [json.dumps({"input": n}) for n in range(600)]
     with submitting(platform_environment, tmp_path, job_type=unserved) as process:
         write(process, "\n".join(lines[:450]) + "\n")
@@ -343,7 +339,8 @@ def test_submitting_that_was_killed_goes_on_when_it_is_given_again_and_no_job_is
     again = found("submit", jsonl(lines), "--customer-id", ADA, "--job-type", unserved)
     assert again["replayed"] >= 200
     assert again["accepted"] + again["replayed"] == len(set(again["job_ids"])) == len(jobs()) == 600
-    assert held() - before == 600
+    # Each has one hold. The sum that the wallet holds has those of other jobs too, which come and go meanwhile.
+    assert len({job["hold_id"] for job in jobs()} - {""}) == 600
 
     other = found("submit", jsonl(lines[:1]), "--customer-id", ADA, "--job-type", unserved, "--idempotency-key", "2")
     assert (other["accepted"], other["replayed"]) == (1, 0)
