@@ -12,6 +12,7 @@ from innosystem.client.errors import REFUSAL_CODES, InnosystemError, Violation, 
 from innosystem.client.identity import new_id, request_id
 from innosystem.client.platform import Innosystem
 from innosystem.client.watching import watch_job
+from innosystem.shared.transport import Transport, TransportError
 
 __all__ = [
     "NO_TOKEN",
@@ -20,6 +21,8 @@ __all__ = [
     "InnosystemError",
     "Token",
     "TokenFile",
+    "Transport",
+    "TransportError",
     "Violation",
     "connect",
     "create_customer",

@@ -1,5 +1,6 @@
 """Channels to the services."""
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,9 @@ from grpc import aio
 
 from innosystem.client.calls import ResponseStreams, UnaryCalls
 from innosystem.client.credentials import Token, token_of
+from innosystem.client.renewal import RenewedChannel, client_files, transport_options
 from innosystem.client.service_config import service_config
+from innosystem.shared.transport import Transport
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -31,6 +34,7 @@ def connect(
     target: str,
     *,
     deadline_seconds: float = 10.0,
+    transport: Transport | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     token: Token | None = None,
     interceptors: Sequence[aio.ClientInterceptor] = (),
@@ -47,7 +51,9 @@ def connect(
             supports.
         deadline_seconds: The time limit of a unary call, including retries, if it is called without
             a `timeout`.
-        credentials: TLS credentials. Without them the connection is not encrypted.
+        transport: How the connection is protected, with files that are read again when they change. By
+            default INNOSYSTEM_TLS_CA_FILE and so on of the environment.
+        credentials: Credentials of your own, in place of `transport`.
         token: Returns the bearer token of a call, such as `TokenFile(path)`. By default INNOSYSTEM_TOKEN, or
             the content of INNOSYSTEM_TOKEN_FILE, of the environment; without those, calls carry none.
         interceptors: Additional interceptors. They see calls as they are sent.
@@ -57,8 +63,12 @@ def connect(
         A channel for the generated stubs. Close it, or use it as an async context manager.
 
     Raises:
+        TransportError: If the connection would leave this machine without TLS, or the TLS files can't
+            be used.
         ValueError: INNOSYSTEM_TOKEN and INNOSYSTEM_TOKEN_FILE are both set, or the file can't be read.
     """
+    if transport is None:
+        transport = Transport.of(os.environ)
     if token is None:
         token = token_of()
     arguments = [
@@ -81,13 +91,21 @@ def connect(
             # By default gRPC waits for up to two minutes before it reconnects.
             "grpc.initial_reconnect_backoff_ms": _RECONNECT_MILLISECONDS,
             "grpc.max_reconnect_backoff_ms": _RECONNECT_MILLISECONDS_MAX,
+            **transport_options(target, transport),
             **dict(options),
         }.items()
     ]
-    if credentials is None:
-        inner = aio.insecure_channel(target, arguments, interceptors=interceptors)
+
+    def secure(with_credentials: grpc.ChannelCredentials) -> aio.Channel:
+        return aio.secure_channel(target, with_credentials, arguments, interceptors=interceptors)
+
+    inner: aio.Channel
+    if credentials is not None:
+        inner = secure(credentials)
+    elif (files := client_files(target, transport)) is not None:
+        inner = RenewedChannel(files, secure)
     else:
-        inner = aio.secure_channel(target, credentials, arguments, interceptors=interceptors)
+        inner = aio.insecure_channel(target, arguments, interceptors=interceptors)
     return _ClientChannel(inner, deadline_seconds, token)
 
 

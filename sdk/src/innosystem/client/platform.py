@@ -28,7 +28,7 @@ class Innosystem:
         wallets: The address of the wallets service: WALLETS_ADDRESS, or localhost:50052.
         jobs: The address of the jobs service, which also serves job types: JOBS_ADDRESS, or
             localhost:50053.
-        channel: Passed on to `connect` for each service: `deadline_seconds`, `credentials`, `token` and so on.
+        channel: Passed on to `connect` for each service: `deadline_seconds`, `transport`, `token` and so on.
     """
 
     def __init__(

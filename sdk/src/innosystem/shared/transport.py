@@ -3,10 +3,11 @@
 A connection that is not encrypted stays on this machine, unless INNOSYSTEM_PLAINTEXT says otherwise.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 PREFIX: Final = "INNOSYSTEM_"
 PLAINTEXT: Final = f"{PREFIX}PLAINTEXT"
@@ -18,8 +19,21 @@ TRANSPORT: Final = (
 )
 
 
+#: Called after each change of the files of TLS: with what is wrong with them, or with nothing once they are in use.
+Report: TypeAlias = Callable[[str], None]
+
+
 class TransportError(Exception):
     """A connection can't be protected as the settings say; the message says what to set."""
+
+
+def log_renewal(problem: str) -> None:
+    """Report a change of files to the standard library's log."""
+    log = logging.getLogger(__name__)
+    if problem:
+        log.error("the files of TLS are not renewed, the old ones stay in use: %s", problem)
+    else:
+        log.info("the files of TLS are renewed")
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Transport:
         key_file: The file with the certificate's private key, not encrypted.
         server_name: The name that certificates of services must have; by default the host of the address.
         plaintext: Whether connections without TLS may leave this machine.
+        report: Called after each change of the files.
     """
 
     ca_file: str = ""
@@ -40,6 +55,7 @@ class Transport:
     key_file: str = ""
     server_name: str = ""
     plaintext: bool = False
+    report: Report = field(default=log_renewal, compare=False)
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Self:
