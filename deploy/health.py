@@ -15,6 +15,9 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from innosystem.client.renewal import client_files, credentials_of, transport_options
+from innosystem.shared.transport import Transport
+
 _SERVICES = ("CUSTOMERS", "WALLETS", "JOBS")
 # Less than the HEALTHCHECK's own limit, which kills without saying what is wrong.
 _SECONDS_MAX = 3.0
@@ -60,8 +63,7 @@ def _look(health_file: Path) -> tuple[str, str]:
 
 
 def _ask(address: str) -> tuple[str, str]:
-    # Calls inside the container must not go through a proxy of the environment.
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with _channel(address) as channel:
         try:
             # The type stubs lack the methods of this stub.
             check = HealthStub(channel).Check  # type: ignore[attr-defined]
@@ -69,6 +71,16 @@ def _ask(address: str) -> tuple[str, str]:
         except grpc.RpcError as error:
             return address, error.code().name
     return address, HealthCheckResponse.ServingStatus.Name(response.status)
+
+
+def _channel(address: str) -> grpc.Channel:
+    """Open a channel, by TLS where INNOSYSTEM_TLS_CA_FILE is set, as for all clients."""
+    # Calls inside the container must not go through a proxy of the environment.
+    options = [("grpc.enable_http_proxy", 0)]
+    if (files := client_files(address, transport := Transport.of(os.environ))) is None:
+        return grpc.insecure_channel(address, options)
+    options += transport_options(address, transport).items()
+    return grpc.secure_channel(address, credentials_of(files.current()), options)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
+from services.kit.rpc.serving.transport import server_transport
 from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
 
 
@@ -106,6 +107,7 @@ async def main() -> None:
                 )
             ],
             authentication=authentication(),
+            transport=server_transport(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=stores.announcements.background,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import redis.asyncio as redis
@@ -75,6 +76,7 @@ from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.serving.server import Served, Server, serve
+from services.kit.rpc.serving.transport import client_transport, server_transport
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
 
@@ -179,10 +181,10 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
 
     client = await opened.enter_async_context(redis_client(settings.redis))
     pubsub = await opened.enter_async_context(pubsub_client(settings.redis))
-    token = own_token()
-    channel = connect(settings.customers.address, deadline_seconds=settings.customers.deadline_seconds, token=token)
+    connected = partial(connect, transport=client_transport(), token=own_token())
+    channel = connected(settings.customers.address, deadline_seconds=settings.customers.deadline_seconds)
     customers_stub = CustomerServiceStub(await opened.enter_async_context(channel))
-    channel = connect(settings.wallets.address, deadline_seconds=settings.wallets.deadline_seconds, token=token)
+    channel = connected(settings.wallets.address, deadline_seconds=settings.wallets.deadline_seconds)
     wallets_stub = WalletServiceStub(await opened.enter_async_context(channel))
 
     customers = CachedCustomers(GrpcCustomers(customers_stub, settings.customers.deadline_seconds), settings.cache)
@@ -335,6 +337,7 @@ async def main() -> None:
                 ),
             ],
             authentication=authentication(),
+            transport=server_transport(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             optional={"redis": stores.lists.check},

@@ -202,6 +202,7 @@ class ServerSettings(BaseSettings):
             their readers want.
         concurrent_calls_max: How many calls may be in flight; further calls are refused with OVERLOADED.
         concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
+        connections_max: How many connections may be open; further ones are closed at once.
         connection_age_seconds: The age, give or take a tenth, at which a client is asked to open a new connection, for
             which it resolves the service's name again and finds new replicas. Calls in flight finish on the old
             connection, however long they take.
@@ -222,12 +223,42 @@ class ServerSettings(BaseSettings):
     deadline_seconds_max: PositiveFloat = 30
     concurrent_calls_max: PositiveInt = 1000
     concurrent_streams_max: PositiveInt = 10_000
+    connections_max: PositiveInt = 10_000
     connection_age_seconds: PositiveFloat = 60
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
     processes: PositiveInt = 1
     reuse_port: bool = False
     reflection: bool = True
     metrics_listen_address: str = ""
+
+
+class TransportSettings(BaseSettings):
+    """How connections are protected, those that are accepted and those that are opened: INNOSYSTEM_TLS_KEY_FILE etc.
+
+    All files are in PEM, and are read again when they change.
+
+    Attributes:
+        tls_certificate_file: The certificate of this process with its chain, for both sides of connections. With it,
+            the server accepts only TLS.
+        tls_key_file: The key of the certificate, not encrypted.
+        tls_client_ca_file: The CA certificates that certificates of callers must be signed by. With it, callers without
+            a certificate are refused.
+        tls_ca_file: The CA certificates that certificates of other services must be signed by. With it, they are called
+            by TLS only.
+        tls_server_name: The name that certificates of other services must have; by default the host of the address.
+        tls_metrics: Whether metrics are served by TLS as well, to clients with and without a certificate.
+        plaintext: `allow` for connections without TLS to and from other machines.
+    """
+
+    model_config = ENVIRONMENT
+
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
+    tls_client_ca_file: str = ""
+    tls_ca_file: str = ""
+    tls_server_name: str = ""
+    tls_metrics: bool = False
+    plaintext: Literal["", "allow"] = ""
 
 
 class StartupError(Exception):

@@ -19,6 +19,7 @@ from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
+from services.kit.rpc.serving.transport import server_transport
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import DatabaseSettings, load
 from services.wallets.background.books_monitor import BooksMonitor
@@ -147,6 +148,7 @@ async def main() -> None:
                 )
             ],
             authentication=authentication(),
+            transport=server_transport(),
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=background(settings, stores, use_cases),

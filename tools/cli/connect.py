@@ -59,7 +59,11 @@ async def platform() -> AsyncIterator["Innosystem"]:
     where = {service: chosen.addresses.get(service, f"{_UNKNOWN}{service}") for service in SERVICES}
     interceptor = _naming_interceptor(chosen)
     async with Client(
-        **where, token=chosen.token(), interceptors=[interceptor], deadline_seconds=_DEADLINE_SECONDS
+        **where,
+        transport=chosen.transport,
+        token=chosen.token(),
+        interceptors=[interceptor],
+        deadline_seconds=_DEADLINE_SECONDS,
     ) as client:
         yield client
 

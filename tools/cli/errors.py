@@ -63,6 +63,7 @@ def describe(error: BaseException) -> str:
     import psycopg
     from redis.exceptions import RedisError
 
+    from innosystem.shared.transport import TransportError
     from services.kit.errors import DatabaseUnavailable, DomainError, explained
     from services.kit.settings import StartupError
     from tools.errors import CommandError
@@ -80,7 +81,7 @@ def describe(error: BaseException) -> str:
         return f"the database refused: {' '.join(str(driver).split())}"
     if isinstance(error, RedisError):
         return f"can't use the Redis of REDIS_URL: {error}"
-    if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError)):
+    if isinstance(error, (CommandError, DomainError, EmbeddedServerError, StartupError, TransportError)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -34,17 +34,20 @@ class ServiceHealth:
     database: str
 
 
-async def service_health(address: str, *, seconds_max: float = _SECONDS_MAX) -> ServiceHealth:
+async def service_health(chosen: Target, service: str, *, seconds_max: float = _SECONDS_MAX) -> ServiceHealth:
     """Return the health of a service.
 
     Raises:
+        CommandError: The source does not name the service.
+        TransportError: The connection can't be protected as the settings say.
         grpc.aio.AioRpcError: The service is unreachable, or does not reply in time.
     """
-    from grpc import aio
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
-    async with aio.insecure_channel(address) as channel:
+    from innosystem.client import connect
+
+    async with connect(chosen.address(service), transport=chosen.transport) as channel:
         request = HealthCheckRequest()
         call = HealthStub(channel).Check(request, timeout=seconds_max)  # type: ignore[attr-defined] # not in the stubs
         reply = await call
@@ -110,7 +113,7 @@ async def same_database(chosen: Target, service: str) -> bool | None:
     if not url:
         return None
     try:
-        health, facts = await asyncio.gather(service_health(chosen.address(service)), database_facts(url))
+        health, facts = await asyncio.gather(service_health(chosen, service), database_facts(url))
     except (aio.AioRpcError, psycopg.Error, TimeoutError):
         # The command itself will meet the same failure, and describe it.
         return None

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from innosystem.shared.transport import TRANSPORT, Transport
 from services import SERVICES
 from tools.local.child import Child, StackError
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -167,7 +168,8 @@ class Stack:
         """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
         names += [f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES]
-        names += [name for name in (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX") if name in self._settings]
+        optional = (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX", *TRANSPORT)
+        names += [name for name in optional if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
         # Complete from the first moment, for commands that read it meanwhile.
         new = self.settings_file.with_suffix(".new")
@@ -242,7 +244,7 @@ class Stack:
         import grpc
 
         try:
-            await until_serving(address, seconds_max=_SERVING_SECONDS_MAX)
+            await until_serving(address, Transport.of(self._settings), seconds_max=_SERVING_SECONDS_MAX)
         except TimeoutError:
             raise StackError(f"{child.name} is not healthy after {_SERVING_SECONDS_MAX:g} s{child.tail()}") from None
         except grpc.RpcError as error:

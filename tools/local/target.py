@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dotenv import dotenv_values
 
 from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, misspelt
+from innosystem.shared.transport import Transport
 from services import SERVICES
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, read_contexts
@@ -84,6 +85,15 @@ class Target:
     def platform(self) -> dict[str, str]:
         """The variables that name the platform."""
         return {name: self.settings[name] for name in PLATFORM if name in self.settings}
+
+    @property
+    def transport(self) -> Transport:
+        """How connections to the services are protected.
+
+        Raises:
+            TransportError: A variable has a value that is not known.
+        """
+        return Transport.of(self.settings)
 
     def describe(self) -> str:
         """Return the platform in a few words, such as `context local (127.0.0.1:50053)`."""

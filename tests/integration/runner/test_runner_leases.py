@@ -19,6 +19,7 @@ from innosystem.runner.in_hand import JobInHand, Leases
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.queue import PoppedId
 from innosystem.runner.stop_signal import StopReason
+from innosystem.shared.transport import Transport
 from tests.integration.runner.conftest import RunnerStack
 from tests.integration.runner.fakes import StoredJob, status
 from tests.support.until import until
@@ -359,6 +360,7 @@ async def test_a_job_whose_claim_took_long_is_renewed_immediately(world: RunnerS
     late.leased_at = time.monotonic() - 900
     broken: list[BaseException] = []
     renewer = LeaseRenewer(
+        transport=Transport(),
         address=world.addresses["jobs"],
         runner_id=stored.job.customer_id,
         lease_seconds=3600,
@@ -379,7 +381,12 @@ async def test_a_defect_in_the_renewal_does_not_go_unnoticed(world: RunnerStack)
     broken: list[BaseException] = []
     leases = Leases()
     renewer = LeaseRenewer(
-        address=world.addresses["jobs"], runner_id="", lease_seconds=1, leases=leases, broken=broken.append
+        transport=Transport(),
+        address=world.addresses["jobs"],
+        runner_id="",
+        lease_seconds=1,
+        leases=leases,
+        broken=broken.append,
     )
     # Neither a UUID nor any other valid value of a string field.
     leases.add(JobInHand(PoppedId("\ud800", "jobs:p1:pending")))

@@ -18,7 +18,14 @@ from services.jobs.settings import (
     WalletsClientSettings,
 )
 from services.kit.auth.settings import AuthSettings, TokenSettings
-from services.kit.settings import CacheSettings, DatabaseSettings, LogSettings, RedisSettings, ServerSettings
+from services.kit.settings import (
+    CacheSettings,
+    DatabaseSettings,
+    LogSettings,
+    RedisSettings,
+    ServerSettings,
+    TransportSettings,
+)
 from services.wallets.settings import RetentionSettings, VerificationSettings, WalletsServerSettings
 
 TEXT = (Path(__file__).parents[3] / ".env.example").read_text(encoding="utf-8")
@@ -41,6 +48,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (RetentionSettings, "WALLETS_"),
     (HousekeepingSettings, "JOBS_"),
     (SchemaSettings, "JOBS_SCHEMA_"),
+    (TransportSettings, "INNOSYSTEM_"),
     (RunnerSettings, ""),
 ]
 

@@ -30,6 +30,7 @@ from innosystem.runner.settings import RunnerSettings, misspelt_settings
 from innosystem.shared.log_lines import flush_all
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from innosystem.shared.settings_names import PLATFORM
+from innosystem.shared.transport import TransportError
 
 log = structlog.get_logger()
 
@@ -78,6 +79,8 @@ def run(settings: RunnerSettings) -> int:
     configure_logs(settings.log_level, settings.log_format)
     for name, meant in misspelt.items():
         log.warning("setting_unknown", setting=name, did_you_mean=meant)
+    if settings.innosystem_plaintext:
+        log.warning("plaintext_allowed", note="connections to and from other machines need no encryption")
     try:
         default_registry.load(settings.runner_handlers, with_entry_points=True)
     except HandlerRegistrationError as exc:
@@ -102,6 +105,9 @@ def run(settings: RunnerSettings) -> int:
     except EndpointError as exc:
         sys.stderr.write(f"RUNNER_METRICS_LISTEN_ADDRESS: {exc}\n")
         return 2
+    except TransportError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return 2
 
 
 async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart) -> int:
@@ -118,7 +124,9 @@ async def _serve(settings: RunnerSettings, registry: Registry, restart: Restart)
         closing.enter_context(watch.watching())
         REGISTRY.register(runner.metrics)
         closing.callback(REGISTRY.unregister, runner.metrics)
-        await closing.enter_async_context(metrics_endpoint(settings.runner_metrics_listen_address))
+        await closing.enter_async_context(
+            metrics_endpoint(settings.runner_metrics_listen_address, settings.metrics_files)
+        )
         runner.queue.loop_was_blocked = watch.was_blocked
         # Everything loaded so far is permanent: keep the garbage collector from scanning it repeatedly.
         gc.collect()

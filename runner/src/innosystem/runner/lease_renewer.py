@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.client import NO_TOKEN, Token
 from innosystem.client.calls import prepared
+from innosystem.client.renewal import client_files, credentials_of, transport_options
 from innosystem.client.service_config import service_config
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
@@ -20,6 +21,7 @@ from innosystem.runner.in_hand import JobInHand, Leases
 from innosystem.runner.lease_batches import Batch, Renewal, batches, renew_divided
 from innosystem.runner.service_client import CHANNEL_OPTIONS
 from innosystem.runner.stop_signal import StopReason
+from innosystem.shared.transport import Transport
 
 log = structlog.get_logger()
 
@@ -61,6 +63,7 @@ class LeaseRenewer:
 
     Args:
         address: The address of the jobs service.
+        transport: How the connection is protected.
         runner_id: The UUID of the runner's process.
         lease_seconds: How long a lease lasts.
         leases: The leases.
@@ -72,6 +75,7 @@ class LeaseRenewer:
         self,
         *,
         address: str,
+        transport: Transport,
         runner_id: str,
         lease_seconds: float,
         leases: Leases,
@@ -79,6 +83,8 @@ class LeaseRenewer:
         token: Token = NO_TOKEN,
     ) -> None:
         self._address = address
+        self._files = client_files(address, transport)
+        self._options = (*_OPTIONS, *transport_options(address, transport).items())
         self._token = token
         self._runner_id = runner_id
         self._lease_seconds = lease_seconds
@@ -141,6 +147,7 @@ class LeaseRenewer:
                     self._renew_all(began)
                 else:
                     self._renew([*batches(self._still_leased(self._failed))], began)
+                self._follow_files()
                 retry_at = time.monotonic() + self._backoff.next_seconds() if self._failed else due
         except BaseException as exc:  # noqa: BLE001 - a runner that cannot renew must stop
             self._in_loop(self._broken, exc)
@@ -273,4 +280,25 @@ class LeaseRenewer:
             )
 
     def _connect(self) -> grpc.Channel:
-        return grpc.insecure_channel(self._address, options=_OPTIONS)
+        if self._files is None:
+            return grpc.insecure_channel(self._address, options=self._options)
+        self._contents = self._files.current()
+        return grpc.secure_channel(self._address, credentials_of(self._contents), options=self._options)
+
+    def _follow_files(self) -> None:
+        """Open another channel after the files of TLS have changed; keep the old one while the other can't connect."""
+        if self._files is None or self._files.current() is self._contents:
+            return
+        before = self._contents
+        channel = self._connect()
+        ready = grpc.channel_ready_future(channel)
+        try:
+            ready.result(self._call_seconds)
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            channel.close()
+            # The next round tries again.
+            self._contents = before
+            return
+        self._channel.close()
+        self._channel = channel

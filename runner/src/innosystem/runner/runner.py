@@ -94,6 +94,7 @@ class Runner:
         self._return = ReturnSender(service=jobs_service, stub=jobs, in_hand=self._in_hand)
         self._renewer = LeaseRenewer(
             address=settings.jobs_address,
+            transport=settings.transport,
             runner_id=self.runner_id,
             lease_seconds=settings.runner_lease_seconds,
             leases=self._in_hand.leases,
@@ -150,11 +151,14 @@ class Runner:
 
         Raises:
             ValueError: The file of the token can't be read.
+            TransportError: The connections can't be protected as the settings say.
         """
-        token = settings.token()
+        token, transport = settings.token(), settings.transport
         async with AsyncExitStack() as closing:
             channels = [
-                await closing.enter_async_context(connect(address, token=token, options=CHANNEL_OPTIONS))
+                await closing.enter_async_context(
+                    connect(address, transport=transport, token=token, options=CHANNEL_OPTIONS)
+                )
                 for address in (settings.jobs_address, settings.wallets_address)
             ]
             keys = list_keys(settings.runner_queues, settings.redis_key_prefix)

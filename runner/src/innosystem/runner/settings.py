@@ -15,6 +15,9 @@ from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
 from innosystem.shared.redis_connections import check_url as check_redis_url
 from innosystem.shared.settings_names import misspelt
+from innosystem.shared.tls_files import TlsFiles
+from innosystem.shared.tls_renewals import renewals
+from innosystem.shared.transport import Transport, TransportError
 
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -39,6 +42,14 @@ class RunnerSettings(BaseSettings):
         innosystem_token_file: A file with the token, which is read again when it changes; in place of the token.
         runner_token: The runner's own token, in place of that one, which may be an operator's.
         runner_token_file: A file with it.
+        innosystem_tls_ca_file: The CA certificates, in PEM, that must have signed the certificates of the services.
+            With it, the services are called by TLS only. All files of TLS are read again when they change.
+        innosystem_tls_certificate_file: The runner's own certificate with its chain.
+        innosystem_tls_key_file: The key of the certificate, not encrypted.
+        innosystem_tls_server_name: The name that certificates of services must have; by default the host of the
+            address.
+        innosystem_tls_metrics: Whether metrics are served by TLS as well.
+        innosystem_plaintext: `allow` for connections without TLS to other machines.
         runner_concurrency: How many handlers run concurrently.
         runner_queues: The queues to take jobs from, separated by commas or spaces.
         runner_handlers: The modules with handlers, or their files, separated by commas or spaces. A path with spaces is
@@ -76,6 +87,12 @@ class RunnerSettings(BaseSettings):
     innosystem_token_file: str = ""
     runner_token: SecretStr = SecretStr("")
     runner_token_file: str = ""
+    innosystem_tls_ca_file: str = ""
+    innosystem_tls_certificate_file: str = ""
+    innosystem_tls_key_file: str = ""
+    innosystem_tls_server_name: str = ""
+    innosystem_tls_metrics: bool = False
+    innosystem_plaintext: Literal["", "allow"] = ""
     runner_concurrency: int = Field(default=32, ge=1, le=10_000)
     runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
     runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
@@ -102,6 +119,35 @@ class RunnerSettings(BaseSettings):
         shared = self.innosystem_token.get_secret_value(), self.innosystem_token_file
         text, file = own if any(own) else shared
         return token_of({TOKEN_VARIABLE: text, TOKEN_FILE_VARIABLE: file})
+
+    @property
+    def transport(self) -> Transport:
+        """How the runner's connections to the services are protected."""
+        return Transport(
+            self.innosystem_tls_ca_file,
+            self.innosystem_tls_certificate_file,
+            self.innosystem_tls_key_file,
+            self.innosystem_tls_server_name,
+            plaintext=bool(self.innosystem_plaintext),
+            report=renewals("client"),
+        )
+
+    @property
+    def metrics_files(self) -> TlsFiles | None:
+        """The TLS files of the runner's metrics; None for metrics without TLS.
+
+        Raises:
+            TransportError: If they can't be used.
+        """
+        if not self.innosystem_tls_metrics:
+            return None
+        if not self.innosystem_tls_certificate_file:
+            raise TransportError("INNOSYSTEM_TLS_METRICS needs INNOSYSTEM_TLS_CERTIFICATE_FILE as well")
+        return TlsFiles(
+            certificate_file=self.innosystem_tls_certificate_file,
+            key_file=self.innosystem_tls_key_file,
+            report=renewals("server"),
+        )
 
     @field_validator("runner_queues", mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from grpc import aio
 
 from innosystem.client.calls import ResponseStreams, UnaryCalls
 from innosystem.client.credentials import Token, token_of
-from innosystem.client.renewal import RenewedChannel, client_files, transport_options
+from innosystem.client.renewal import client_files, renewed_channel, transport_options
 from innosystem.client.service_config import service_config
 from innosystem.shared.transport import Transport
 
@@ -103,7 +103,7 @@ def connect(
     if credentials is not None:
         inner = secure(credentials)
     elif (files := client_files(target, transport)) is not None:
-        inner = RenewedChannel(files, secure)
+        inner = renewed_channel(files, secure)
     else:
         inner = aio.insecure_channel(target, arguments, interceptors=interceptors)
     return _ClientChannel(inner, deadline_seconds, token)

@@ -56,8 +56,8 @@ def transport_options(target: str, transport: Transport) -> dict[str, Any]:
     return options
 
 
-class RenewedChannel(aio.Channel):
-    """A channel that is replaced by a new one after the files of its TLS have changed.
+def renewed_channel(files: TlsFiles, create: Callable[[grpc.ChannelCredentials], aio.Channel]) -> aio.Channel:
+    """Create a channel that is replaced by a new one after the files of its TLS have changed.
 
     The new channel is used once it is connected, so that a server which does not accept its certificate yet costs no
     call. Calls on the old one finish there.
@@ -66,7 +66,10 @@ class RenewedChannel(aio.Channel):
         files: The files, which are looked at once a second while there are calls.
         create: Creates a channel with credentials.
     """
+    return _RenewedChannel(files, create)
 
+
+class _RenewedChannel(aio.Channel):
     def __init__(self, files: TlsFiles, create: Callable[[grpc.ChannelCredentials], aio.Channel]) -> None:
         self._files = files
         self._create = create
@@ -76,7 +79,7 @@ class RenewedChannel(aio.Channel):
         self._look_at = monotonic() + _LOOK_SECONDS
         self._draining: dict[asyncio.Task[None], aio.Channel] = {}
 
-    def current(self) -> aio.Channel:
+    def _current(self) -> aio.Channel:
         """Return the channel for the next call."""
         now = monotonic()
         if now >= self._look_at:
@@ -101,16 +104,16 @@ class RenewedChannel(aio.Channel):
         task.add_done_callback(lambda done: self._draining.pop(done, None))
 
     def unary_unary(self, *arguments: Any, **more: Any) -> Any:
-        return _Calls(self.current, lambda channel: channel.unary_unary(*arguments, **more))
+        return _Calls(self._current, lambda channel: channel.unary_unary(*arguments, **more))
 
     def unary_stream(self, *arguments: Any, **more: Any) -> Any:
-        return _Calls(self.current, lambda channel: channel.unary_stream(*arguments, **more))
+        return _Calls(self._current, lambda channel: channel.unary_stream(*arguments, **more))
 
     def stream_unary(self, *arguments: Any, **more: Any) -> Any:
-        return _Calls(self.current, lambda channel: channel.stream_unary(*arguments, **more))
+        return _Calls(self._current, lambda channel: channel.stream_unary(*arguments, **more))
 
     def stream_stream(self, *arguments: Any, **more: Any) -> Any:
-        return _Calls(self.current, lambda channel: channel.stream_stream(*arguments, **more))
+        return _Calls(self._current, lambda channel: channel.stream_stream(*arguments, **more))
 
     async def close(self, grace: float | None = None) -> None:
         # A channel must not be closed twice at a time.
@@ -122,13 +125,13 @@ class RenewedChannel(aio.Channel):
         await asyncio.gather(*(channel.close(grace) for channel in channels))
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return self.current().get_state(try_to_connect)
+        return self._current().get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        await self.current().wait_for_state_change(last_observed_state)
+        await self._current().wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        await self.current().channel_ready()
+        await self._current().channel_ready()
 
     async def __aenter__(self) -> Self:
         return self

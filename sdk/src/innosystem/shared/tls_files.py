@@ -4,7 +4,7 @@ New files are used once they are complete: a certificate without its key, or hal
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import NoReturn, TypeAlias
@@ -16,11 +16,19 @@ _Mark: TypeAlias = tuple[int, int, int] | None
 
 @dataclass(frozen=True)
 class TlsContents:
-    """What the files hold, in PEM; None where there is no file."""
+    """What the files hold, in PEM; None where there is no file.
+
+    Attributes:
+        ca: The CA certificates.
+        certificate: The certificate with its chain.
+        key: Its key.
+        server: A server's context with certificate and key, for what does not use gRPC.
+    """
 
     ca: bytes | None
     certificate: bytes | None
-    key: bytes | None
+    key: bytes | None = field(repr=False)
+    server: ssl.SSLContext = field(compare=False, repr=False)
 
 
 class TlsFiles:
@@ -82,6 +90,7 @@ class TlsFiles:
         Raises:
             TransportError: If it can't.
         """
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ca, certificate, key = map(_bytes, (self._ca_file, self._certificate_file, self._key_file))
         if ca is not None:
             try:
@@ -90,14 +99,12 @@ class TlsFiles:
                 raise TransportError(f"{self._ca_file} has no CA certificates in PEM ({_said(error)})") from None
         if certificate is not None:
             try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
-                    self._certificate_file, self._key_file, self._refuse_password
-                )
+                server.load_cert_chain(self._certificate_file, self._key_file, self._refuse_password)
             except (ssl.SSLError, OSError) as error:
                 raise TransportError(
                     f"{self._certificate_file} and {self._key_file} are no certificate with its key ({_said(error)})"
                 ) from None
-        return TlsContents(ca, certificate, key)
+        return TlsContents(ca, certificate, key, server)
 
     def _refuse_password(self) -> NoReturn:
         raise TransportError(f"{self._key_file} is encrypted: TLS needs a key without a password")

@@ -18,6 +18,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
+from innosystem.shared.transport import TransportError
 from services.kit.auth.authentication import Authentication
 from services.kit.background import end
 from services.kit.observability.logs import configure
@@ -29,6 +30,7 @@ from services.kit.rpc.serving.lifeline import Lifeline, process_number
 from services.kit.rpc.serving.registration import Registrations
 from services.kit.rpc.serving.supervision import CRASH_EXIT_STATUS, STARTUP_ERROR_EXIT_STATUS
 from services.kit.rpc.serving.supervisor import Supervisor
+from services.kit.rpc.serving.transport import LOCAL_PLAINTEXT, ServerTransport, server_transport
 from services.kit.settings import AddressError, LogSettings, ServerSettings, StartupError, load, misspelt_settings
 
 log = structlog.get_logger(__name__)
@@ -39,6 +41,9 @@ _YOUNG_ROUNDS = 10
 _MIDDLE_ROUNDS = 20
 
 _INTERRUPT_EXIT_STATUS = 130
+
+# By default a client may take two minutes to say anything.
+_HANDSHAKE_MILLISECONDS_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Server:
         served: The services of the contract.
         authentication: How callers prove who they are.
         required: Health checks without which the services are NOT_SERVING.
+        transport: How connections to the server are protected.
         optional: Health checks whose failure is only logged.
         background: Background work beside the server until it has drained, such as a dispatcher; its failure ends the
             process.
@@ -75,6 +81,7 @@ class Server:
     served: Sequence[Served]
     authentication: Authentication
     required: Mapping[str, Check]
+    transport: ServerTransport = LOCAL_PLAINTEXT
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     on_drain: Sequence[Callable[[], None]] = ()
@@ -105,7 +112,9 @@ class Server:
                 running.callback(lifeline.close)
             # gRPC reports a server that is collected without being stopped, even one that never started.
             running.push_async_callback(server.stop, None)
-            await running.enter_async_context(metrics_endpoint(self.settings.metrics_listen_address))
+            await running.enter_async_context(
+                metrics_endpoint(self.settings.metrics_listen_address, self.transport.metrics_files)
+            )
             address = self._bind(server)
             await health.start()
             await server.start()
@@ -147,7 +156,7 @@ class Server:
     def _bind(self, server: grpc.aio.Server) -> str:
         address = self.settings.listen_address
         try:
-            port = server.add_insecure_port(address)
+            port = self.transport.add_port(server, address)
         except RuntimeError:
             # gRPC's exception has no reason; gRPC has written the reason to standard error.
             raise AddressError(f"can't listen on {address}: is it mistyped, or is another process using it?") from None
@@ -159,6 +168,9 @@ def channel_options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.message_bytes_max),
         ("grpc.max_send_message_length", settings.message_bytes_max),
+        # Further connections are closed, and those without a handshake in time: each costs memory and a descriptor.
+        ("grpc.max_allowed_incoming_connections", settings.connections_max),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MILLISECONDS_MAX),
         # Without a grace period, no call is cut off because of its connection's age.
         ("grpc.max_connection_age_ms", max(1, round(settings.connection_age_seconds * 1000))),
         ("grpc.so_reuseport", int(settings.reuse_port)),
@@ -221,6 +233,8 @@ def serve(
         if number is None:
             for name, meant in misspelt_settings().items():
                 log.warning("setting_unknown", setting=name, did_you_mean=meant)
+            if server_transport().plaintext:
+                log.warning("plaintext_allowed", note="connections to and from other machines need no encryption")
         if settings is not None and number is None:
             prefix = f"{service.upper()}_"
             server_settings = load(settings, prefix)
@@ -231,7 +245,7 @@ def serve(
     except AddressError as error:
         print(f"{service}: {error} The setting is {service.upper()}_LISTEN_ADDRESS", file=sys.stderr)  # noqa: T201
         sys.exit(STARTUP_ERROR_EXIT_STATUS)
-    except (StartupError, EndpointError) as error:
+    except (StartupError, EndpointError, TransportError) as error:
         print(f"{service}: {error}", file=sys.stderr)  # noqa: T201 - the log may be what could not be set up
         sys.exit(STARTUP_ERROR_EXIT_STATUS)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc
 import pytest
 
-from innosystem.client import connect
+from innosystem.client import Transport, connect
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.kit.auth.authentication import OFF
@@ -23,6 +23,8 @@ from tests.integration.kit.rpc.serving import ID, LIMIT_SECONDS, NAME, Behavior,
 # Nothing is repeated but what no server has seen, which gRPC does by itself for all methods: a call that is sent at the
 # moment at which a server asks for a new connection is given back. Whatever else fails is to be seen.
 _SPREAD_ONLY = json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})
+# The name server could lead to other machines.
+PLAINTEXT = Transport(plaintext=True)
 NO_REPEATS = [("grpc.service_config", _SPREAD_ONLY)]
 HOSTS = ("127.0.0.1", "127.0.0.2")
 
@@ -61,7 +63,9 @@ async def test_a_replica_that_comes_later_gets_its_share_and_no_call_fails(names
     async with AsyncExitStack() as running:
         port = await running.enter_async_context(replica(HOSTS[0], 0, counting(HOSTS[0]), connection_age_seconds=0.5))
         target = f"dns://127.0.0.1:{await names.start()}/replicas.test:{port}"
-        channel = await running.enter_async_context(connect(target, deadline_seconds=LIMIT_SECONDS, options=NO_REPEATS))
+        channel = await running.enter_async_context(
+            connect(target, deadline_seconds=LIMIT_SECONDS, transport=PLAINTEXT, options=NO_REPEATS)
+        )
         stub = CustomerServiceStub(channel)
 
         async def call_until_both_answer() -> int:
@@ -83,7 +87,7 @@ async def test_a_call_that_outlasts_the_age_of_its_connection_succeeds(names: Na
     gate = Gate()
     async with replica(HOSTS[0], 0, gate, connection_age_seconds=0.2) as port:
         target = f"dns://127.0.0.1:{await names.start()}/replicas.test:{port}"
-        async with connect(target, deadline_seconds=LIMIT_SECONDS) as channel:
+        async with connect(target, deadline_seconds=LIMIT_SECONDS, transport=PLAINTEXT) as channel:
             call = CustomerServiceStub(channel).GetCustomer(pb.GetCustomerRequest(customer_id=ID))
             await gate.wait_entered()
             async with asyncio.timeout(LIMIT_SECONDS):

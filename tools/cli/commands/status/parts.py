@@ -5,6 +5,7 @@ import shlex
 from typing import Final
 from urllib.parse import urlsplit
 
+from innosystem.shared.transport import TransportError
 from services import SERVICES
 from tools.cli.commands.status.report import Found, Part, Problem
 from tools.cli.identity import DatabaseFacts, ServiceHealth, database_facts, service_health
@@ -37,12 +38,12 @@ async def _health(chosen: Target, service: str) -> ServiceHealth | str:
     """Return the health of a service, or why it is unknown; empty if its address is."""
     from grpc import aio
 
-    if (address := chosen.addresses.get(service)) is None:
+    if service not in chosen.addresses:
         return ""
     try:
         async with asyncio.timeout(SECONDS_MAX):
-            return await service_health(address, seconds_max=SECONDS_MAX)
-    except (aio.AioRpcError, TimeoutError) as error:
+            return await service_health(chosen, service, seconds_max=SECONDS_MAX)
+    except (aio.AioRpcError, TimeoutError, TransportError) as error:
         return _reason(error)
 
 

@@ -33,7 +33,9 @@ async def look_at_work(chosen: Target) -> Found:
     found = Found()
     if (address := chosen.addresses.get("jobs")) is None:
         return found
-    async with Innosystem(jobs=address, token=chosen.token(), deadline_seconds=SECONDS_MAX) as client:
+    async with Innosystem(
+        jobs=address, transport=chosen.transport, token=chosen.token(), deadline_seconds=SECONDS_MAX
+    ) as client:
         looks = await asyncio.gather(
             _within_time(_look_at_queues(client), "the queues"),
             _within_time(_look_at_paused_types(client), "the jobs of paused types"),
@@ -48,6 +50,7 @@ async def _within_time(look: Awaitable[Found], what: str) -> Found:
     """Await what calls of the jobs service find; a failure is a problem."""
     from grpc import aio
 
+    from innosystem.client import TransportError
     from tools.cli.errors import describe
 
     try:
@@ -55,7 +58,7 @@ async def _within_time(look: Awaitable[Found], what: str) -> Found:
             return await look
     except TimeoutError:
         return Found(problems=[Problem(f"the jobs service did not count {what} within {SECONDS_MAX:g} s")])
-    except aio.AioRpcError as error:
+    except (aio.AioRpcError, TransportError) as error:
         return Found(problems=[Problem(f"the jobs service did not count {what}: {describe(error)}")])
 
 
