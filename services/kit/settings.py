@@ -202,7 +202,7 @@ class ServerSettings(BaseSettings):
             their readers want.
         concurrent_calls_max: How many calls may be in flight; further calls are refused with OVERLOADED.
         concurrent_streams_max: How many streams, such as watchers of jobs, may be open; they do not count as calls.
-        connections_max: How many connections may be open; further ones are closed at once.
+        connections_max: How many connections may be open; further ones are closed immediately.
         connection_age_seconds: The age, give or take a tenth, at which a client is asked to open a new connection, for
             which it resolves the service's name again and finds new replicas. Calls in flight finish on the old
             connection, however long they take.

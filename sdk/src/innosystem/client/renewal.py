@@ -63,7 +63,7 @@ def renewed_channel(files: TlsFiles, create: Callable[[grpc.ChannelCredentials],
     call. Calls on the old one finish there.
 
     Args:
-        files: The files, which are looked at once a second while there are calls.
+        files: The files, which are examined every second while there are calls.
         create: Creates a channel with credentials.
     """
     return _RenewedChannel(files, create)
@@ -116,7 +116,7 @@ class _RenewedChannel(aio.Channel):
         return _Calls(self._current, lambda channel: channel.stream_stream(*arguments, **more))
 
     async def close(self, grace: float | None = None) -> None:
-        # A channel must not be closed twice at a time.
+        # A channel must not be closed by two tasks concurrently.
         draining = dict(self._draining)
         for task in draining:
             task.cancel()

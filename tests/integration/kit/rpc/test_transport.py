@@ -29,7 +29,7 @@ _SETTINGS = {"CUSTOMERS_DATABASE_URL": "postgresql://ada@127.0.0.1:1/customers",
 
 
 class Service:
-    """The customers service as a process, without a database: its health service answers all the same."""
+    """The customers service as a process, without a database: its health service responds all the same."""
 
     def __init__(self, started: subprocess.Popen[str]) -> None:
         self._started = started
