@@ -1,5 +1,6 @@
 """CustomerService over gRPC: parses requests, calls use cases, and converts results."""
 
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -10,9 +11,12 @@ from services.customers.rpc.convert import api_key_message, customer_message, cu
 from services.customers.rules.resources import API_KEYS, CUSTOMERS
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
+from services.kit.auth.tenants import Tenants
+from services.kit.query.listing import NOT_NARROWED
 from services.kit.query.page import PageTokens
 from services.kit.rpc.batches import batch_results, parse_id
 from services.kit.rpc.convert import id_or_new, masked, require_set, required_id
+from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.responses import fit
 
@@ -36,20 +40,25 @@ class CustomerServicer(CustomerServiceServicer):
             replayed=created.api_key is None,
         )
 
-    async def GetCustomer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
-        customer = await self._service.get(required_id(request.customer_id, "customer_id"))
+    @for_tenants
+    async def GetCustomer(
+        self, request: pb.GetCustomerRequest, context: Context, tenants: Tenants
+    ) -> pb.GetCustomerResponse:
+        customer = await self._service.get(required_id(request.customer_id, "customer_id"), tenants)
         return pb.GetCustomerResponse(customer=customer_message(customer))
 
+    @for_tenants
     async def BatchGetCustomers(
-        self, request: pb.BatchGetCustomersRequest, context: Context
+        self, request: pb.BatchGetCustomersRequest, context: Context, tenants: Tenants
     ) -> pb.BatchGetCustomersResponse:
+        work = partial(self._service.get_many, tenants=tenants)
         results = await batch_results(
-            request.customer_ids, "customer_ids", parse=parse_id, work=self._service.get_many, message=customer_result
+            request.customer_ids, "customer_ids", parse=parse_id, work=work, message=customer_result
         )
         return pb.BatchGetCustomersResponse(results=fit(results))
 
     async def ListCustomers(self, request: pb.ListCustomersRequest, context: Context) -> pb.ListCustomersResponse:
-        customers, token = await self._customers.serve(request, self._service.list_page, customer_message)
+        customers, token = await self._customers.serve(request, NOT_NARROWED, self._service.list_page, customer_message)
         return pb.ListCustomersResponse(customers=customers, next_page_token=token)
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Context) -> pb.UpdateCustomerResponse:
@@ -91,6 +100,7 @@ class CustomerServicer(CustomerServiceServicer):
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
         keys, token = await self._keys.serve(
             request,
+            NOT_NARROWED,
             lambda query: self._api_keys.list_page(required_id(request.customer_id, "customer_id"), query),
             api_key_message,
             parameters={"customer_id": request.customer_id},

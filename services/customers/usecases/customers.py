@@ -12,6 +12,7 @@ from services.customers.rules.api_keys import NewApiKey, SecretKey
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.errors import CustomerNotFound, EmailTaken
 from services.customers.usecases.ports import ApiKeyRepository, Changed, CustomerRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.data.errors import AlreadyExists
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
@@ -85,18 +86,20 @@ class CustomersService:
         return CreatedCustomer(known, None)
 
     @transactional(read_only=True)
-    async def get(self, customer_id: UUID) -> Customer:
+    async def get(self, customer_id: UUID, tenants: Tenants) -> Customer:
         """Return a customer.
 
         Raises:
             CustomerNotFound: If the customer does not exist.
         """
+        if not tenants.own(customer_id):
+            raise CustomerNotFound(customer_id)
         return existing(await self._customers.get(customer_id), customer_id)
 
     @transactional(read_only=True)
-    async def get_many(self, customer_ids: Sequence[UUID]) -> list[Customer | DomainError]:
+    async def get_many(self, customer_ids: Sequence[UUID], tenants: Tenants) -> list[Customer | DomainError]:
         """Return customers, or the error of a missing one, aligned with the IDs."""
-        found = await self._customers.get_many(set(customer_ids))
+        found = await self._customers.get_many({one for one in customer_ids if tenants.own(one)})
         return [found.get(one) or CustomerNotFound(one) for one in customer_ids]
 
     @transactional(read_only=True)

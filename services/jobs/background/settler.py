@@ -15,6 +15,7 @@ from services.jobs.rules.errors import HoldNotActive
 from services.jobs.rules.transitions.completion import Charged, Declined, Released, Settlement
 from services.jobs.usecases.ports import JobRepository, Wallets
 from services.jobs.usecases.run import RunService
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.batching.dividing import divided
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DomainError, RowLocked
@@ -99,7 +100,7 @@ class Settler:
 
     async def _settle(self, known: Sequence[Settlement]) -> None:
         recorded: list[Settlement] = []
-        for settlement, outcome in zip(known, await self._runs.settle(known), strict=True):
+        for settlement, outcome in zip(known, await self._runs.settle(known, ALL_TENANTS), strict=True):
             if isinstance(outcome, DomainError):
                 log.error("settlement_not_recorded", job_id=str(settlement.job_id), error=str(outcome))
             else:

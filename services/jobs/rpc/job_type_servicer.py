@@ -16,6 +16,7 @@ from services.jobs.rpc.job_type_convert import (
 )
 from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.usecases.job_types import JobTypeService
+from services.kit.query.listing import NOT_NARROWED
 from services.kit.query.page import PageTokens
 from services.kit.rpc.convert import masked, require_set, required_id
 from services.kit.rpc.list_rpc import ListRpc
@@ -41,7 +42,7 @@ class JobTypeServicer(JobTypeServiceServicer):
         return pb.GetJobTypeResponse(job_type=job_type_message(job_type))
 
     async def ListJobTypes(self, request: pb.ListJobTypesRequest, context: Context) -> pb.ListJobTypesResponse:
-        job_types, token = await self._job_types.serve(request, self._service.list_page, job_type_message)
+        job_types, token = await self._job_types.serve(request, NOT_NARROWED, self._service.list_page, job_type_message)
         return pb.ListJobTypesResponse(job_types=job_types, next_page_token=token)
 
     async def UpdateJobType(self, request: pb.UpdateJobTypeRequest, context: Context) -> pb.UpdateJobTypeResponse:

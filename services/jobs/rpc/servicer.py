@@ -20,18 +20,22 @@ from services.jobs.rules.resources import JOBS, RUNNERS
 from services.jobs.rules.runners import RunnerState
 from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.control import CANCELLABLE, RETRYABLE, ControlService
+from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
+from services.kit.auth.tenants import Tenants
 from services.kit.batching.parts import in_parts, single_result
 from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
+from services.kit.query.listing import NOT_NARROWED
 from services.kit.query.page import ListQuery, PageTokens
 from services.kit.query.specification import ALWAYS, Specification
 from services.kit.rpc.batches import batch_results, checked, parse_id, result_messages
+from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.responses import RESPONSE_BYTES_MAX, fit
 from services.kit.rpc.validation import ContractValidator
@@ -75,54 +79,74 @@ class JobServicer(JobServiceServicer):
         self._job_lists = ListRpc(JOBS, tokens)
         self._runner_lists = ListRpc(RUNNERS, tokens)
 
-    async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
-        [result] = await self._submissions.submit([convert.submission(request)], patient=True)
+    @for_tenants
+    async def CreateJob(self, request: pb.CreateJobRequest, context: Context, tenants: Tenants) -> pb.CreateJobResponse:
+        [result] = await self._submissions.submit([convert.submission(request)], tenants, patient=True)
         return convert.submitted_message(single_result(result))
 
-    async def BatchCreateJobs(self, request: pb.BatchCreateJobsRequest, context: Context) -> pb.BatchCreateJobsResponse:
+    @for_tenants
+    async def BatchCreateJobs(
+        self, request: pb.BatchCreateJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.BatchCreateJobsResponse:
         results = await batch_results(
             request.requests,
             "requests",
             parse=checked(self._validator, convert.submission),
-            work=self._submissions.submit,
+            work=partial(self._submissions.submit, tenants=tenants),
             message=partial(convert.submission_result, view=request.view),
         )
         return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))
 
-    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
+    @for_tenants
+    async def GetJob(self, request: pb.GetJobRequest, context: Context, tenants: Tenants) -> pb.GetJobResponse:
         view = request.view or _FULL
-        job = await self._queries.get(UUID(request.job_id), full=view == _FULL)
+        job = await self._queries.get(UUID(request.job_id), tenants, full=view == _FULL)
         return pb.GetJobResponse(job=convert.job_message(job, view))
 
-    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+    @for_tenants
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context, tenants: Tenants) -> pb.ListJobsResponse:
         full = request.view == _FULL
         read, message = (
             partial(self._queries.list_page, full=full),
             partial(convert.job_message, view=request.view),
         )
-        jobs, token = await self._job_lists.serve(request, read, message, parameters={"full": str(full)})
+        jobs, token = await self._job_lists.serve(
+            request, narrowing(tenants), read, message, parameters={"full": str(full)}
+        )
         return pb.ListJobsResponse(jobs=jobs, next_page_token=token)
 
-    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
-        [result] = await self._control.cancel([UUID(request.job_id)], request.reason)
+    @for_tenants
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context, tenants: Tenants) -> pb.CancelJobResponse:
+        [result] = await self._control.cancel([UUID(request.job_id)], request.reason, tenants)
         return pb.CancelJobResponse(job=convert.job_message(single_result(result)))
 
-    async def BatchCancelJobs(self, request: pb.BatchCancelJobsRequest, context: Context) -> pb.BatchCancelJobsResponse:
-        change = partial(self._control.cancel, reason=request.reason)
-        results, token = await self._changed(request, CANCELLABLE, change)
+    @for_tenants
+    async def BatchCancelJobs(
+        self, request: pb.BatchCancelJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.BatchCancelJobsResponse:
+        change = partial(self._control.cancel, reason=request.reason, tenants=tenants)
+        results, token = await self._changed(request, CANCELLABLE, change, tenants)
         return pb.BatchCancelJobsResponse(results=results, next_page_token=token)
 
-    async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:
+    @for_tenants
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Context, tenants: Tenants) -> pb.RetryJobResponse:
         retry_count = request.retry_count if request.HasField("retry_count") else None
-        [result] = await self._control.retry([UUID(request.job_id)], retry_count=retry_count)
+        [result] = await self._control.retry([UUID(request.job_id)], tenants, retry_count=retry_count)
         return pb.RetryJobResponse(job=convert.job_message(single_result(result)))
 
-    async def BatchRetryJobs(self, request: pb.BatchRetryJobsRequest, context: Context) -> pb.BatchRetryJobsResponse:
-        results, token = await self._changed(request, RETRYABLE, self._control.retry)
+    @for_tenants
+    async def BatchRetryJobs(
+        self, request: pb.BatchRetryJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.BatchRetryJobsResponse:
+        results, token = await self._changed(request, RETRYABLE, partial(self._control.retry, tenants=tenants), tenants)
         return pb.BatchRetryJobsResponse(results=results, next_page_token=token)
 
     async def _changed(
-        self, request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest, changeable: Specification, change: Change
+        self,
+        request: pb.BatchCancelJobsRequest | pb.BatchRetryJobsRequest,
+        changeable: Specification,
+        change: Change,
+        tenants: Tenants,
     ) -> tuple[Sequence[pb.JobResult], str]:
         """Change jobs by IDs or by a filter; return the results and the token of the filter's next page."""
         message, token = partial(convert.job_result, view=request.view), ""
@@ -131,14 +155,16 @@ class JobServicer(JobServiceServicer):
                 request.ids.job_ids, "ids.job_ids", parse=parse_id, work=change, message=message
             )
         else:
-            query = await self._queries.by_type_id(self._named(request.filter, changeable, request.DESCRIPTOR.name))
+            query = await self._queries.by_type_id(
+                self._named(request.filter, changeable, request.DESCRIPTOR.name, tenants)
+            )
             page = await self._control.matching(query)
             token = self._job_lists.listing.next_page_token(query, page)
             wanted = partial(change, wanted=query.specification)
             results = result_messages(await in_parts([job.id for job in page.items], wanted), message)
         return fit(results, convert.narrow_job_result), token
 
-    def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str) -> ListQuery:
+    def _named(self, jobs: pb.JobFilter, changeable: Specification, call: str, tenants: Tenants) -> ListQuery:
         if (parse_filter(jobs.filter, JOBS) is ALWAYS) != jobs.all:
             problem = "must be empty if all is set" if jobs.all else "must not be blank: set all to mean all jobs"
             raise InvalidField.of("filter.filter", problem)
@@ -148,6 +174,7 @@ class JobServicer(JobServiceServicer):
             page_size=jobs.limit or _FILTERED_MAX,
             page_token=jobs.page_token,
             scope=changeable,
+            narrowing=narrowing(tenants),
             parameters={"call": call},
             within="filter",
         )
@@ -156,8 +183,11 @@ class JobServicer(JobServiceServicer):
         job = await self._write_offs.write_off(UUID(request.job_id), request.reason)
         return pb.WriteOffJobResponse(job=convert.job_message(job))
 
-    async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
-        async with aclosing(self._watching.watch(UUID(request.job_id))) as states:
+    @for_tenants
+    async def WatchJob(
+        self, request: pb.WatchJobRequest, context: Context, tenants: Tenants
+    ) -> AsyncIterator[pb.WatchJobResponse]:
+        async with aclosing(self._watching.watch(UUID(request.job_id), tenants)) as states:
             async for job in states:
                 yield pb.WatchJobResponse(job=convert.job_message(job))
 
@@ -169,22 +199,26 @@ class JobServicer(JobServiceServicer):
         await self._control.set_queue(request.queue, paused=False)
         return pb.ResumeQueueResponse()
 
-    async def GetQueueStats(self, request: pb.GetQueueStatsRequest, context: Context) -> pb.GetQueueStatsResponse:
-        stats = await self._queries.stats(request.queues)
+    @for_tenants
+    async def GetQueueStats(
+        self, request: pb.GetQueueStatsRequest, context: Context, tenants: Tenants
+    ) -> pb.GetQueueStatsResponse:
+        stats = await self._queries.stats(request.queues, tenants)
         return pb.GetQueueStatsResponse(queues=[convert.stats_message(one) for one in stats])
 
     async def GetRunner(self, request: pb.GetRunnerRequest, context: Context) -> pb.GetRunnerResponse:
         return pb.GetRunnerResponse(runner=runner_message(await self._runners.get(UUID(request.runner_id))))
 
     async def ListRunners(self, request: pb.ListRunnersRequest, context: Context) -> pb.ListRunnersResponse:
-        runners, token = await self._runner_lists.serve(request, self._runners.list_page, runner_message)
+        runners, token = await self._runner_lists.serve(request, NOT_NARROWED, self._runners.list_page, runner_message)
         return pb.ListRunnersResponse(runners=runners, next_page_token=token)
 
-    async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context) -> pb.ClaimJobsResponse:
+    @for_tenants
+    async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context, tenants: Tenants) -> pb.ClaimJobsResponse:
         if not (request.job_ids and request.handlers):
             # Without handlers it is a runner of the first release, which never describes itself.
             said = announcement(request)
-            self._runners.announced(said)
+            self._runners.announced(said, tenants)
             if not request.job_ids and said.state is not RunnerState.ACTIVE:
                 # It takes no more jobs: those that wait for its handlers wait for another runner.
                 return pb.ClaimJobsResponse()
@@ -198,38 +232,62 @@ class JobServicer(JobServiceServicer):
             handlers=frozenset(request.handlers),
             queues=frozenset(request.queues),
         )
-        claimed = await self._runs.claim(claim)
+        claimed = await self._runs.claim(claim, tenants)
         return pb.ClaimJobsResponse(
             jobs=[convert.claimed_message(job) for job in claimed.jobs],
             deferred_job_ids=[str(job_id) for job_id in claimed.deferred],
         )
 
-    async def CompleteJobs(self, request: pb.CompleteJobsRequest, context: Context) -> pb.CompleteJobsResponse:
+    @for_tenants
+    async def CompleteJobs(
+        self, request: pb.CompleteJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.CompleteJobsResponse:
         parse = checked(self._validator, convert.completion)
         results = await batch_results(
-            request.completions, "completions", parse=parse, work=self._runs.complete, message=convert.completion_result
+            request.completions,
+            "completions",
+            parse=parse,
+            work=partial(self._runs.complete, tenants=tenants),
+            message=convert.completion_result,
         )
         return pb.CompleteJobsResponse(results=fit(results))
 
-    async def RenewLeases(self, request: pb.RenewLeasesRequest, context: Context) -> pb.RenewLeasesResponse:
+    @for_tenants
+    async def RenewLeases(
+        self, request: pb.RenewLeasesRequest, context: Context, tenants: Tenants
+    ) -> pb.RenewLeasesResponse:
         renewal = Renewal(
             lease_ids=convert.job_ids(request.lease_ids),
             job_ids=convert.job_ids(request.job_ids),
             lease=request.lease.ToTimedelta() if request.HasField("lease") else _DEFAULT_LEASE,
         )
-        kept = await self._runs.renew(renewal)
+        kept = await self._runs.renew(renewal, tenants)
         return convert.kept_message(kept, convert.no_ids(request.job_ids))
 
-    async def ReturnJobs(self, request: pb.ReturnJobsRequest, context: Context) -> pb.ReturnJobsResponse:
+    @for_tenants
+    async def ReturnJobs(
+        self, request: pb.ReturnJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.ReturnJobsResponse:
         parse = checked(self._validator, convert.job_return)
         results = await batch_results(
-            request.returns, "returns", parse=parse, work=self._runs.give_back, message=convert.return_result
+            request.returns,
+            "returns",
+            parse=parse,
+            work=partial(self._runs.give_back, tenants=tenants),
+            message=convert.return_result,
         )
         return pb.ReturnJobsResponse(results=fit(results))
 
-    async def SettleJobs(self, request: pb.SettleJobsRequest, context: Context) -> pb.SettleJobsResponse:
+    @for_tenants
+    async def SettleJobs(
+        self, request: pb.SettleJobsRequest, context: Context, tenants: Tenants
+    ) -> pb.SettleJobsResponse:
         parse = checked(self._validator, convert.settlement)
         results = await batch_results(
-            request.settlements, "settlements", parse=parse, work=self._runs.settle, message=convert.settlement_result
+            request.settlements,
+            "settlements",
+            parse=parse,
+            work=partial(self._runs.settle, tenants=tenants),
+            message=convert.settlement_result,
         )
         return pb.SettleJobsResponse(results=fit(results))

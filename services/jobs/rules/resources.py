@@ -38,6 +38,8 @@ JOB_TYPES = Resource(
     default_order=(JOB_TYPE_NAME.ascending(),),
 )
 
+CUSTOMER_ID = UuidField("customer_id")
+QUEUE = StringField("queue")
 STATUS = EnumField("status", JobStatus)
 JOB_TYPE_ID = UuidField("job_type_id")
 #: The name of the job type. Jobs are not stored with it: rules/type_names.py.
@@ -47,13 +49,13 @@ JOBS = Resource(
     "jobs",
     (
         ID,
-        UuidField("customer_id"),
+        CUSTOMER_ID,
         JOB_TYPE_ID,
         JOB_TYPE,
         STATUS,
         EnumField("billing_status", BillingStatus),
         EnumField("priority", Priority, sortable=True),
-        StringField("queue"),
+        QUEUE,
         StringMapField("labels"),
         MemberField("error.type", "type", attribute="error"),
         IntegerField("attempt"),

@@ -233,7 +233,7 @@ class MemoryJobRepository(MemoryQueue):
         deleted = [self._jobs.pop(job_id) for job_id in job_ids if job_id in self._jobs]
         for job in deleted:
             if job.billing_status is BillingStatus.CHARGED:
-                receipts[job.id] = job.transaction_id
+                receipts[job.id] = job.customer_id
         return len(deleted)
 
     @override

@@ -14,9 +14,11 @@ from services.jobs.rules.entities import Job, JobStatus, Lane, ListKey, NewJob, 
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.resources import JOBS
 from services.jobs.usecases.ports import JobRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.data.errors import StillReferenced
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 from services.kit.fast_dataclasses import made
+from services.kit.query.specification import ALWAYS, Specification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +53,19 @@ class MemoryQueue(MemoryRepository[Job, NewJob], JobRepository):
         return {name for name, paused in self._transactions.resource.tables.get("queues", {}).items() if paused}
 
     @override
-    async def get(self, entity_id: UUID) -> Job | None:
+    async def get(self, entity_id: UUID, wanted: Specification = ALWAYS, *, full: bool = True) -> Job | None:
         row = self._jobs.get(entity_id)
-        return None if row is None else whole(row)
+        if row is None or not wanted.matches(row):
+            return None
+        return whole(row) if full else bare(row)
+
+    @override
+    async def own(self, job_ids: Collection[UUID], tenants: Tenants) -> set[UUID]:
+        receipts = self._transactions.resource.tables.get("receipts", {})
+        found = {key: job for key in job_ids if (job := self._jobs.get(key)) is not None}
+        own = {key for key, job in found.items() if tenants.own(job.customer_id) and tenants.serve(job.queue)}
+        deleted = {key for key in job_ids if key in receipts} if tenants.queues is None else set()
+        return own | {key for key in deleted if tenants.own(receipts[key])}
 
     @override
     async def get_many(self, ids: Iterable[UUID]) -> dict[UUID, Job]:

@@ -54,16 +54,18 @@ from services.jobs.store.statements.lists import select_live
 from services.jobs.store.tables import jobs
 from services.jobs.store.unserved_sql import SqlUnserved
 from services.jobs.usecases.ports import JobRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import noted, understood
 from services.kit.data.dialects.postgresql import SHORT_LOCK_TIMEOUT
+from services.kit.data.repositories import query_sql
 from services.kit.data.repositories.sql import SqlRepository
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DataCorrupt
 from services.kit.fast_dataclasses import made
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.resource import Ordering
-from services.kit.query.specification import Comparison
+from services.kit.query.specification import ALWAYS, Comparison, Specification
 
 # The columns that a new job lacks, as they are stored.
 _UNTOUCHED = {field.name: field.default for field in fields(Job) if field.default is not MISSING}
@@ -94,8 +96,22 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         await self._trail.add(trail.of_jobs(changes, self._transactions.transaction_id))
 
     @override
-    async def get(self, entity_id: UUID) -> Job | None:
-        return await self._one(statements.GET_WHOLE, {"entity_id": entity_id})
+    async def get(self, entity_id: UUID, wanted: Specification = ALWAYS, *, full: bool = True) -> Job | None:
+        statement = statements.GET_WHOLE if full else statements.GET_BARE
+        if wanted != ALWAYS:
+            statement = statement.where(query_sql.where(wanted, jobs.c))
+        return await self._one(statement, {"entity_id": entity_id})
+
+    @override
+    async def own(self, job_ids: Collection[UUID], tenants: Tenants) -> set[UUID]:
+        parameters = {
+            "ids": list(job_ids),
+            "all_customers": tenants.customers is None,
+            "customer_ids": list(tenants.customers or ()),
+            "all_queues": tenants.queues is None,
+            "queues": list(tenants.queues or ()),
+        }
+        return {job_id for (job_id,) in await self._execute(statements.OWN, parameters)}
 
     @override
     async def list_page(self, query: ListQuery) -> Page[Job]:

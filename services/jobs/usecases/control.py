@@ -1,6 +1,7 @@
 """Control of jobs by clients and operators: cancel, retry, pause and resume."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,10 @@ from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.control import cancellation, hold_for_retry, retried
+from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
 from services.jobs.usecases.reservations import Reservations
+from services.kit.auth.tenants import Tenants
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Isolation, Transactions
@@ -59,13 +62,14 @@ class ControlService:
         self._wake_settler = wake_settler
 
     async def cancel(
-        self, job_ids: Sequence[UUID], reason: str, *, wanted: Specification = ALWAYS
+        self, job_ids: Sequence[UUID], reason: str, tenants: Tenants, *, wanted: Specification = ALWAYS
     ) -> list[Job | DomainError]:
         """Cancel jobs; a repeated call changes nothing.
 
         Args:
             job_ids: The jobs.
             reason: Stored with each job.
+            tenants: Whose jobs exist for the caller.
             wanted: The condition that jobs must still satisfy when they are locked; others are left out.
 
         Returns:
@@ -75,15 +79,22 @@ class ControlService:
         def decide(job: Job) -> Change | None:
             return cancellation(job, reason)
 
-        return await self._change(job_ids, decide, wanted, self._wake_settler)
+        own = await own_jobs(self.transactions, self._jobs, job_ids, tenants)
+        return await self._change(job_ids, own, decide, wanted, self._wake_settler)
 
     async def retry(
-        self, job_ids: Sequence[UUID], *, wanted: Specification = ALWAYS, retry_count: int | None = None
+        self,
+        job_ids: Sequence[UUID],
+        tenants: Tenants,
+        *,
+        wanted: Specification = ALWAYS,
+        retry_count: int | None = None,
     ) -> list[Job | DomainError]:
         """Run final jobs again, at their frozen price; jobs that are not final are returned unchanged.
 
         Args:
             job_ids: The jobs.
+            tenants: Whose jobs exist for the caller.
             wanted: The condition that jobs must still satisfy when they are locked; others are left out.
             retry_count: The number of retries that the caller has seen; jobs with more are returned unchanged. None
                 for any number.
@@ -92,8 +103,9 @@ class ControlService:
             The present jobs, or why one is not retried, aligned with the IDs.
         """
         until = monotonic() + self._reservations.times.store_within.total_seconds()
+        own = await own_jobs(self.transactions, self._jobs, job_ids, tenants)
         async with self.transactions.begin(read_only=True):
-            found = await self._jobs.get_many(set(job_ids))
+            found = await self._jobs.get_many(own)
         jobs = understood_by_key(found)
         needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key], retry_count)) is not None]
         reserved = await self._reservations.reserve(needed)
@@ -102,7 +114,7 @@ class ControlService:
         def decide(job: Job) -> Change | None:
             return retried(job, reserved, retry_count)
 
-        return await self._change(job_ids, decide, wanted, self._queue.wake, timeout_seconds=until - monotonic())
+        return await self._change(job_ids, own, decide, wanted, self._queue.wake, timeout_seconds=until - monotonic())
 
     async def matching(self, query: ListQuery) -> Page[Job]:
         """Return the jobs that a query finds, to be changed by a later call."""
@@ -118,6 +130,7 @@ class ControlService:
     async def _change(
         self,
         job_ids: Sequence[UUID],
+        own: AbstractSet[UUID],
         decide: Callable[[Job], Change | None],
         wanted: Specification,
         after_commit: Callable[[], None],
@@ -130,17 +143,23 @@ class ControlService:
         async def work(wait: bool) -> list[Job | DomainError]:
             async with self.transactions.begin(timeout_seconds=timeout_seconds):
                 self.transactions.after_commit(after_commit)
-                return await self._change_locked(job_ids, decide, wanted, wait=wait)
+                return await self._change_locked(job_ids, own, decide, wanted, wait=wait)
 
         return await waiting_briefly(work)
 
     async def _change_locked(
-        self, job_ids: Sequence[UUID], decide: Callable[[Job], Change | None], wanted: Specification, *, wait: bool
+        self,
+        job_ids: Sequence[UUID],
+        own: AbstractSet[UUID],
+        decide: Callable[[Job], Change | None],
+        wanted: Specification,
+        *,
+        wait: bool,
     ) -> list[Job | DomainError]:
         """Lock, change and audit jobs in the open transaction."""
-        locked = await self._jobs.lock_many(set(job_ids), wait=wait)
+        locked = await self._jobs.lock_many(own, wait=wait)
         # Jobs that exist and could not be locked: their rows are locked by another transaction.
-        missing = set(job_ids) - locked.keys()
+        missing = own - locked.keys()
         taken = dict.fromkeys(await self._jobs.versions(missing) if missing and not wait else (), RowLocked())
         # Runners may have claimed some since the filter found them.
         known = understood_by_key(locked)

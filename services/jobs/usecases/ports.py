@@ -1,6 +1,7 @@
 """The ports of the jobs service: what its use cases and background work need from outside."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -29,8 +30,10 @@ from services.jobs.rules.schemas.verdict import Verdict
 from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.completion import Deduction, Released
 from services.jobs.rules.transitions.leasing import Claim, Claimed, Renewal, Renewed
+from services.kit.auth.tenants import Tenants
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
+from services.kit.query.specification import ALWAYS, Specification
 
 
 class Customers(Protocol):
@@ -331,8 +334,11 @@ class JobRepository(Protocol):
     Methods that lock skip rows locked by another transaction, or wait for them if `wait` is true.
     """
 
-    async def get(self, job_id: UUID) -> Job | None:
-        """Return the job with its payloads, if it exists."""
+    async def get(self, job_id: UUID, wanted: Specification = ALWAYS, *, full: bool = True) -> Job | None:
+        """Return the job if it exists and meets a condition; with its payloads if `full`."""
+
+    async def own(self, job_ids: Collection[UUID], tenants: Tenants) -> AbstractSet[UUID]:
+        """Return those of some IDs that their jobs have, or had: those that were charged and deleted."""
 
     async def get_many(self, job_ids: Iterable[UUID]) -> Mapping[UUID, Job | DataCorrupt]:
         """Return the jobs that exist, by ID; a row not understood does not affect others."""

@@ -11,11 +11,14 @@ from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.resources import JOB_TYPES
 from services.jobs.rules.runners import with_runners
+from services.jobs.rules.statistics import queue_stats
 from services.jobs.rules.type_names import by_type_id, wanted_types
+from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.ports import JobRepository, JobTypeRepository, RunnerRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.data.transactions.transactional import transactional
-from services.kit.errors import DataCorrupt, InvalidFilter
+from services.kit.errors import InvalidFilter
 from services.kit.query.page import PAGE_SIZE_MAX, ListQuery, Page
 
 PAGE_BYTES_MAX = 4_000_000
@@ -44,17 +47,15 @@ class QueryService:
         self._runners = runners
 
     @transactional(read_only=True)
-    async def get(self, job_id: UUID, *, full: bool) -> Job:
+    async def get(self, job_id: UUID, tenants: Tenants, *, full: bool) -> Job:
         """Return a job, with its payloads if `full`.
 
         Raises:
             JobNotFound: If the job does not exist.
         """
-        job = await self._jobs.get(job_id) if full else (await self._jobs.get_many([job_id])).get(job_id)
+        job = await self._jobs.get(job_id, narrowing(tenants).specification, full=full)
         if job is None:
             raise JobNotFound(job_id)
-        if isinstance(job, DataCorrupt):
-            raise job
         return job
 
     @transactional(read_only=True, isolation=Isolation.REPEATABLE_READ)
@@ -97,9 +98,24 @@ class QueryService:
         return replace(query, specification=by_type_id(query.specification, types))
 
     @transactional(read_only=True)
-    async def stats(self, queues: Collection[str]) -> list[QueueStats]:
-        """Count the waiting and running jobs per queue and priority, and the runners; all queues if none is named."""
-        return with_runners(await self._jobs.stats(queues), *await self._runners.active())
+    async def stats(self, queues: Collection[str], tenants: Tenants) -> list[QueueStats]:
+        """Count the waiting and running jobs per queue and priority, and the runners.
+
+        Args:
+            queues: The queues; if none is named, all that have something to count, or all that the caller is bound to.
+            tenants: Whose queues exist for the caller. One that is bound to customers has none: queues mix customers.
+        """
+        own = frozenset[str]() if tenants.customers is not None else tenants.queues
+        if own is None:
+            return with_runners(await self._jobs.stats(queues), *await self._runners.active())
+        named = sorted(set(queues) or own)
+        counted = [name for name in named if name in own]
+        found = await self._jobs.stats(counted) if counted else []
+        runners, anywhere = await self._runners.active()
+        # All others are as a queue that nobody has used, which is counted as well if it is named.
+        unknown = queue_stats((), [name for name in named if name not in own], 1) if len(counted) < len(named) else []
+        stats = sorted([*found, *unknown], key=lambda one: (one.queue, one.priority.value))
+        return with_runners(stats, {name: runners[name] for name in own & runners.keys()}, anywhere)
 
 
 def _fitting(jobs: Sequence[Job], *, full: bool) -> Sequence[Job]:

@@ -34,7 +34,9 @@ from services.jobs.rules.transitions.completion import (
 )
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim, Claimed, Renewal
+from services.jobs.usecases.own_jobs import for_own_jobs, own_jobs
 from services.jobs.usecases.ports import Changes, JobRepository, JobTypes, Queue, Unserved
+from services.kit.auth.tenants import Tenants
 from services.kit.batching.coalescing import Coalescer
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
@@ -147,11 +149,14 @@ class RunService:
             "settlements", self._settle, unlocked=partial(self._settle, wait=False), key=attrgetter("job_id")
         )
 
-    async def claim(self, claim: Claim) -> Claimed:
+    async def claim(self, claim: Claim, tenants: Tenants) -> Claimed:
         """Make PENDING jobs RUNNING under the claim's lease; a repeated claim returns the same jobs.
 
-        A claim of no jobs only reports which handlers a runner has.
+        A claim of no jobs only reports which handlers a runner has. Jobs of other tenants are left out.
         """
+        if not tenants.are_all:
+            own = await own_jobs(self.transactions, self._jobs, claim.job_ids, tenants)
+            claim = replace(claim, job_ids=[one for one in claim.job_ids if one in own])
 
         async def work(wait: bool) -> Claimed:
             async with self.transactions.begin():
@@ -168,15 +173,16 @@ class RunService:
             log.error("jobs_left_waiting", reason=error.reason, error=error.message)
         return claimed
 
-    async def renew(self, renewal: Renewal) -> Kept:
+    async def renew(self, renewal: Renewal, tenants: Tenants) -> Kept:
         """Extend the leases of a runner's jobs, and return the jobs that the runner must stop.
 
         A job whose row stays locked is not among them, although its lease is not renewed: the next renewal may find
-        the row free.
+        the row free. A job of other tenants is lost, as one that does not exist.
         """
-        ends: dict[UUID, LeaseEnd] = {}
+        own = await own_jobs(self.transactions, self._jobs, renewal.job_ids, tenants)
+        ends = {key: LeaseEnd.LOST for key in renewal.job_ids if key not in own}
         expires_at: datetime | None = None
-        left = set(renewal.job_ids)
+        left = set(own)
         for pause_seconds in _RENEWAL_PAUSES:
             await sleep(pause_seconds)
             async with self.transactions.begin():
@@ -192,7 +198,7 @@ class RunService:
             log.warning("leases_not_renewed_rows_locked", job_ids=[str(job_id) for job_id in left])
         return Kept(ends, expires_at)
 
-    async def complete(self, completions: Sequence[Completion]) -> list[Recorded | DomainError]:
+    async def complete(self, completions: Sequence[Completion], tenants: Tenants) -> list[Recorded | DomainError]:
         """Record how runs ended; the status and the charge that is due are stored together.
 
         A repeated completion returns the same result. Any other completion of a job that does not run under the lease
@@ -201,7 +207,7 @@ class RunService:
         Returns:
             The results, aligned with the completions.
         """
-        return await self._completions(completions)
+        return await for_own_jobs(self.transactions, self._jobs, completions, tenants, self._completions)
 
     async def _complete(self, completions: Sequence[Completion], *, wait: bool = True) -> list[Recorded | DomainError]:
         types = await self._types_of_failures(completions)
@@ -231,13 +237,17 @@ class RunService:
             for one in completions
         ]
 
-    async def give_back(self, returns: Sequence[Return]) -> list[JobStatus | DomainError]:
+    async def give_back(self, returns: Sequence[Return], tenants: Tenants) -> list[JobStatus | DomainError]:
         """Return jobs that their runner cannot finish to the queue, without using up an attempt.
 
         Returns:
             The present statuses, aligned with the returns.
         """
-        return await waiting_briefly(partial(self._give_back, returns))
+
+        async def work(own: Sequence[Return]) -> list[JobStatus | DomainError]:
+            return await waiting_briefly(partial(self._give_back, own))
+
+        return await for_own_jobs(self.transactions, self._jobs, returns, tenants, work)
 
     async def _give_back(self, returns: Sequence[Return], wait: bool) -> list[JobStatus | DomainError]:
         job_ids = {one.job_id for one in returns}
@@ -272,7 +282,7 @@ class RunService:
             for one in returns
         ]
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
+    async def settle(self, settlements: Sequence[Settlement], tenants: Tenants) -> list[BillingStatus | DomainError]:
         """Record the outcomes of charges; final billing statuses stay unchanged.
 
         Concurrent calls share a transaction.
@@ -280,7 +290,7 @@ class RunService:
         Returns:
             The present billing statuses, aligned with the settlements.
         """
-        return await self._settlements(settlements)
+        return await for_own_jobs(self.transactions, self._jobs, settlements, tenants, self._settlements)
 
     async def settle_one(self, settlement: Settlement) -> BillingStatus | DomainError:
         """Record the outcome of a charge, in the open transaction."""

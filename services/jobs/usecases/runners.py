@@ -1,13 +1,16 @@
 """Runners: who takes jobs from which queues, and which handlers they have."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from services.jobs.rules.errors import RunnerNotFound
 from services.jobs.rules.runners import Announcement, Runner
 from services.jobs.usecases.ports import Announcements, RunnerRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.data.transactions.ambient import Isolation, Transactions
 from services.kit.data.transactions.transactional import transactional
+from services.kit.errors import InvalidField
 from services.kit.query.page import ListQuery, Page
 
 
@@ -27,8 +30,18 @@ class RunnerService:
         self._runners = runners
         self._announcements = announcements
 
-    def announced(self, announcement: Announcement) -> None:
-        """Note what a runner says about itself. It is listed about a second later."""
+    def announced(self, announcement: Announcement, tenants: Tenants) -> None:
+        """Note what a runner says about itself. It is listed about a second later.
+
+        Raises:
+            InvalidField: If it takes jobs from queues that it is not bound to.
+        """
+        if tenants.queues is not None:
+            foreign = ", ".join(sorted({one for one in announcement.queues if not tenants.serve(one)}))
+            if foreign:
+                raise InvalidField.of("queues", f"must be among those that the credentials are for, unlike {foreign}")
+            # One that does not say takes no others.
+            announcement = replace(announcement, queues=announcement.queues or sorted(tenants.queues))
         self._announcements.put(announcement)
 
     @transactional(read_only=True)

@@ -20,12 +20,15 @@ from services.jobs.rules.entities import (
     NewJob,
     Waiting,
 )
+from services.jobs.rules.errors import CustomerNotFound, JobNotFound
 from services.jobs.rules.holds import Reservation, Reserved
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.admission import Admissions, Unchecked, with_large_inputs_checked
+from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
 from services.jobs.usecases.reservations import Reservations
+from services.kit.auth.tenants import Tenants
 from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
@@ -106,7 +109,7 @@ class SubmitService:
         self._wallets_wait = BriefWait(_LOCKED_SECONDS)
 
     async def submit(
-        self, submissions: Sequence[Submission], *, patient: bool = False
+        self, submissions: Sequence[Submission], tenants: Tenants, *, patient: bool = False
     ) -> list[Submitted | DomainError]:
         """Reserve the price of jobs, store them and dispatch them; each submission succeeds or fails alone.
 
@@ -117,6 +120,7 @@ class SubmitService:
 
         Args:
             submissions: The jobs.
+            tenants: Whose customers and jobs exist for the caller.
             patient: Whether to wait for locked wallets, which delays the other submissions of the call.
 
         Returns:
@@ -127,6 +131,30 @@ class SubmitService:
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too many submissions wait to be stored.
         """
+        if tenants.are_all:
+            return await self._submitted(submissions, patient=patient)
+        own = [one for one in submissions if tenants.own(one.customer_id)]
+        results = iter(await self._submitted(own, patient=patient) if own else ())
+        return await self._told(
+            [
+                (one, next(results) if tenants.own(one.customer_id) else CustomerNotFound(one.customer_id))
+                for one in submissions
+            ],
+            tenants,
+        )
+
+    async def _told(
+        self, results: Sequence[tuple[Submission, Submitted | DomainError]], tenants: Tenants
+    ) -> list[Submitted | DomainError]:
+        """Return the results without those that tell of a job or hold of others under the same ID."""
+        doubtful = {one.job_id for one, result in results if _may_be_of_others(result)}
+        own = await own_jobs(self.transactions, self._jobs, doubtful, tenants)
+        return [
+            JobNotFound(one.job_id) if _may_be_of_others(result) and one.job_id not in own else result
+            for one, result in results
+        ]
+
+    async def _submitted(self, submissions: Sequence[Submission], *, patient: bool) -> list[Submitted | DomainError]:
         ready = await with_large_inputs_checked(submissions)
         prepared = await self._prepared(ready) if self._customers_wait.is_over else [_Prepared(one) for one in ready]
         results = await self._submissions(prepared, patient=patient)
@@ -309,6 +337,12 @@ _Result = Submitted | _Admitted | _Unprepared | Unchecked | DomainError
 def _final(result: _Result) -> Submitted | DomainError:
     # A submission that is still not final met a changed job type in each try.
     return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
+
+
+def _may_be_of_others(result: Submitted | DomainError) -> bool:
+    if isinstance(result, IdempotencyKeyReused):
+        return not {"customer_id", "job_id"}.isdisjoint(result.fields)
+    return isinstance(result, DataCorrupt)
 
 
 def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, _Admitted]:

@@ -13,7 +13,9 @@ from uuid import UUID
 
 from services.jobs.rules.entities import Job, is_at_rest
 from services.jobs.rules.errors import JobNotFound
+from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.ports import JobRepository
+from services.kit.auth.tenants import Tenants
 from services.kit.background import Loop
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import DataCorrupt, DomainError, Draining
@@ -96,7 +98,7 @@ class Watching:
             for watcher in watchers:
                 watcher.offer(None)
 
-    async def watch(self, job_id: UUID) -> AsyncGenerator[Job, None]:
+    async def watch(self, job_id: UUID, tenants: Tenants) -> AsyncGenerator[Job, None]:
         """Yield the present state of a job and each change, until the job is at rest.
 
         Raises:
@@ -111,7 +113,7 @@ class Watching:
         self._watchers.setdefault(job_id, set()).add(watcher)
         try:
             async with self.transactions.begin(read_only=True):
-                found = (await self._jobs.get_many([job_id])).get(job_id)
+                found = await self._jobs.get(job_id, narrowing(tenants).specification, full=False)
             if found is None:
                 raise JobNotFound(job_id)
             watcher.offer(found)

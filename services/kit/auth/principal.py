@@ -3,7 +3,10 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from uuid import UUID
+
+from services.kit.auth.tenants import ALL_TENANTS, Tenants
 
 
 class Kind(StrEnum):
@@ -52,13 +55,10 @@ class Principal:
         """Whether some customers or queues are not its own."""
         return self.customers is not None or self.queues is not None
 
-    def owns(self, customer_id: UUID) -> bool:
-        """Whether what belongs to a customer exists for this caller."""
-        return self.customers is None or customer_id in self.customers
-
-    def serves(self, queue: str) -> bool:
-        """Whether the jobs of a queue exist for this caller."""
-        return self.queues is None or queue in self.queues
+    @cached_property
+    def tenants(self) -> Tenants:
+        """Whose things exist for this caller."""
+        return Tenants(self.customers, self.queues) if self.is_bound else ALL_TENANTS
 
 
 #: Any caller where no authentication is required, and work that a process does by itself.

@@ -16,7 +16,24 @@ from services.kit.query.page import (
     PageTokens,
 )
 from services.kit.query.resource import Ordering, Resource
-from services.kit.query.specification import ALWAYS, Specification
+from services.kit.query.specification import ALWAYS, Specification, all_of
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """The entities that exist for the caller of a list, whatever the filter.
+
+    Attributes:
+        specification: The condition that they meet.
+        key: What page tokens are bound to: a token of another caller's list is refused.
+    """
+
+    specification: Specification = ALWAYS
+    key: str = ""
+
+
+#: All entities exist for all callers of a list.
+NOT_NARROWED = Narrowing()
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class Listing:
         page_size: int = 0,
         page_token: str = "",
         scope: Specification = ALWAYS,
+        narrowing: Narrowing = NOT_NARROWED,
         parameters: Mapping[str, str] | None = None,
         within: str = "",
     ) -> ListQuery:
@@ -50,6 +68,7 @@ class Listing:
             page_size: The size of the page; 0 means 50, more than 1000 means 1000.
             page_token: The `next_page_token` of the previous page, or empty.
             scope: A condition besides the filter, such as the children of a parent.
+            narrowing: The entities that exist for the caller.
             parameters: The request's other parameters, including those of the scope, to which page
                 tokens are bound.
             within: The path of the parameters in the request, if they are nested.
@@ -65,7 +84,7 @@ class Listing:
         """
         try:
             return self._query(
-                page_token, scope, parameters or {}, filter=filter, order_by=order_by, page_size=page_size
+                page_token, scope, narrowing, parameters or {}, filter=filter, order_by=order_by, page_size=page_size
             )
         except DomainError as error:
             raise error.within(within) from error.__cause__
@@ -74,6 +93,7 @@ class Listing:
         self,
         page_token: str,
         scope: Specification,
+        narrowing: Narrowing,
         parameters: Mapping[str, str],
         *,
         filter: str,
@@ -83,13 +103,16 @@ class Listing:
         size = _page_size(page_size)
         specification = parse_filter(filter, self.resource)
         ordering = parse_order_by(order_by, self.resource)
-        binding = _binding(self.resource.name, filter, ordering, parameters)
+        # Tokens of callers to whom everything exists are as they were in earlier releases.
+        bound = {**parameters, "narrowing": narrowing.key} if narrowing.key else parameters
+        binding = _binding(self.resource.name, filter, ordering, bound)
         return ListQuery(
             ordering=ordering,
-            specification=scope & specification,
+            specification=all_of(narrowing.specification, scope, specification),
             page_size=size,
             cursor=self.tokens.decode(page_token, ordering, binding),
             binding=binding,
+            narrowing=narrowing.specification,
         )
 
     def next_page_token(self, query: ListQuery, page: Page[Any]) -> str:

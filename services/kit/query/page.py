@@ -40,6 +40,7 @@ class ListQuery:
         page_size: The maximum number of entities.
         cursor: The end of the previous page; None for the first page.
         binding: The parameters to which page tokens of this list are bound.
+        narrowing: The part of the condition that says which entities exist for the caller: cursors name no others.
     """
 
     ordering: Ordering
@@ -47,6 +48,7 @@ class ListQuery:
     page_size: int = PAGE_SIZE_DEFAULT
     cursor: Cursor | None = None
     binding: bytes = b""
+    narrowing: Specification = ALWAYS
 
     def cursor_after(self, entity: object) -> Cursor:
         """Return where the next page starts if this entity was the last to be examined."""

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from services.kit.query.listing import Listing
+from services.kit.query.listing import Listing, Narrowing
 from services.kit.query.page import ListQuery, Page, PageTokens
 from services.kit.query.resource import Resource
 from services.kit.rpc.responses import RESPONSE_BYTES_MAX
@@ -30,7 +30,7 @@ class ListRequest(Protocol):
 class ListRpc:
     """One list RPC of a resource.
 
-        notes, token = await self._notes.serve(request, self._service.list_page, note_message)
+        notes, token = await self._notes.serve(request, NOT_NARROWED, self._service.list_page, note_message)
         return pb.ListNotesResponse(notes=notes, next_page_token=token)
 
     Args:
@@ -47,6 +47,7 @@ class ListRpc:
     async def serve(
         self,
         request: ListRequest,
+        narrowing: Narrowing,
         read: Callable[[ListQuery], Awaitable[Page[T]]],
         message: Callable[[T], M],
         parameters: Mapping[str, str] | None = None,
@@ -55,6 +56,7 @@ class ListRpc:
 
         Args:
             request: The request.
+            narrowing: The entities that exist for the caller.
             read: Reads a page.
             message: Builds the message of an entity.
             parameters: The request's other parameters, to which page tokens are bound.
@@ -68,16 +70,19 @@ class ListRpc:
             InvalidOrderBy: If the order is malformed.
             InvalidPageToken: If the token belongs to another list or to other parameters.
         """
-        query = self.query(request, parameters)
+        query = self.query(request, narrowing, parameters)
         return self.messages(query, await read(query), message)
 
-    def query(self, request: ListRequest, parameters: Mapping[str, str] | None = None) -> ListQuery:
+    def query(
+        self, request: ListRequest, narrowing: Narrowing, parameters: Mapping[str, str] | None = None
+    ) -> ListQuery:
         """Parse the request, as `serve` does."""
         return self.listing.query(
             filter=request.filter,
             order_by=request.order_by,
             page_size=request.page_size,
             page_token=request.page_token,
+            narrowing=narrowing,
             parameters=parameters,
         )
 

@@ -3,23 +3,27 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import grpc.aio
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
+from services.kit.auth.tenants import Tenants
 from services.kit.batching.parts import single_result
 from services.kit.observability.caller import caller
+from services.kit.query.listing import Narrowing
 from services.kit.query.page import PageTokens
 from services.kit.rpc.batches import batch_results, checked
 from services.kit.rpc.convert import id_or_new, moment, required_id, timestamp
+from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.responses import fit
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc import convert, convert_holds, convert_verify
 from services.wallets.rules.entities import DEFAULT_CURRENCY, NewWallet
-from services.wallets.rules.resources import HOLDS, TRANSACTIONS, WALLETS
+from services.wallets.rules.resources import CUSTOMER_ID, HOLDS, TRANSACTIONS, WALLETS
 from services.wallets.usecases.verify_ledger import LedgerVerification
 from services.wallets.usecases.wallets import WalletsService
 
@@ -64,33 +68,42 @@ class WalletServicer(WalletServiceServicer):
         )
         return pb.CreateWalletResponse(wallet=convert.wallet_message(created.wallet), replayed=created.replayed)
 
-    async def GetWallet(self, request: pb.GetWalletRequest, context: Context) -> pb.GetWalletResponse:
+    @for_tenants
+    async def GetWallet(self, request: pb.GetWalletRequest, context: Context, tenants: Tenants) -> pb.GetWalletResponse:
         reference = convert.wallet_reference(request)
         if request.HasField("at"):
-            past = await self._service.balance_at(reference, moment(request.at, "at"))
+            past = await self._service.balance_at(reference, moment(request.at, "at"), tenants)
             return pb.GetWalletResponse(wallet=convert.past_wallet_message(past))
-        wallet = await self._service.get(reference)
+        wallet = await self._service.get(reference, tenants)
         return pb.GetWalletResponse(wallet=convert.wallet_message(wallet))
 
-    async def ListWallets(self, request: pb.ListWalletsRequest, context: Context) -> pb.ListWalletsResponse:
-        wallets, token = await self._wallets.serve(request, self._service.list_page, convert.wallet_message)
+    @for_tenants
+    async def ListWallets(
+        self, request: pb.ListWalletsRequest, context: Context, tenants: Tenants
+    ) -> pb.ListWalletsResponse:
+        own = tenants.narrowing(CUSTOMER_ID)
+        wallets, token = await self._wallets.serve(request, own, self._service.list_page, convert.wallet_message)
         return pb.ListWalletsResponse(wallets=wallets, next_page_token=token)
 
     async def Credit(self, request: pb.CreditRequest, context: Context) -> pb.CreditResponse:
         accepted = await self._service.credit(convert.credit(request))
         return convert.credit_response(accepted)
 
-    async def Deduct(self, request: pb.DeductRequest, context: Context) -> pb.DeductResponse:
-        accepted = await self._service.deduct(convert.deduct(request))
+    @for_tenants
+    async def Deduct(self, request: pb.DeductRequest, context: Context, tenants: Tenants) -> pb.DeductResponse:
+        accepted = await self._service.deduct(convert.deduct(request), tenants)
         return convert.deduct_response(accepted)
 
-    async def BatchDeduct(self, request: pb.BatchDeductRequest, context: Context) -> pb.BatchDeductResponse:
+    @for_tenants
+    async def BatchDeduct(
+        self, request: pb.BatchDeductRequest, context: Context, tenants: Tenants
+    ) -> pb.BatchDeductResponse:
         parse = checked(self._validator, convert.deduct)
         results = await batch_results(
             request.requests,
             "requests",
             parse=parse,
-            work=self._service.deduct_many,
+            work=partial(self._service.deduct_many, tenants=tenants),
             message=convert.batch_deduct_result,
         )
         return pb.BatchDeductResponse(results=fit(results))
@@ -129,12 +142,17 @@ class WalletServicer(WalletServiceServicer):
         )
         return pb.BatchReleaseHoldsResponse(results=fit(results))
 
-    async def GetHold(self, request: pb.GetHoldRequest, context: Context) -> pb.GetHoldResponse:
-        hold = await self._service.get_hold(required_id(request.hold_id, "hold_id"))
+    @for_tenants
+    async def GetHold(self, request: pb.GetHoldRequest, context: Context, tenants: Tenants) -> pb.GetHoldResponse:
+        hold = await self._service.get_hold(required_id(request.hold_id, "hold_id"), tenants)
         return pb.GetHoldResponse(hold=convert.hold_message(hold), now=timestamp(self._time()))
 
-    async def ListHolds(self, request: pb.ListHoldsRequest, context: Context) -> pb.ListHoldsResponse:
-        holds, token = await self._holds.serve(request, self._service.list_holds, convert.hold_message)
+    @for_tenants
+    async def ListHolds(self, request: pb.ListHoldsRequest, context: Context, tenants: Tenants) -> pb.ListHoldsResponse:
+        # The use case narrows the list: a hold has no customer, but a wallet that has one.
+        bound = Narrowing(key=tenants.key)
+        read = partial(self._service.list_holds, tenants=tenants)
+        holds, token = await self._holds.serve(request, bound, read, convert.hold_message)
         return pb.ListHoldsResponse(holds=holds, next_page_token=token, now=timestamp(self._time()))
 
     async def Refund(self, request: pb.RefundRequest, context: Context) -> pb.RefundResponse:
@@ -150,17 +168,22 @@ class WalletServicer(WalletServiceServicer):
         found = await self._verification.page(after, convert_verify.limit(request))
         return convert_verify.response(found, request, self._tokens)
 
+    @for_tenants
     async def ListTransactions(
-        self, request: pb.ListTransactionsRequest, context: Context
+        self, request: pb.ListTransactionsRequest, context: Context, tenants: Tenants
     ) -> pb.ListTransactionsResponse:
         reference = convert.wallet_reference(request)
-        query = self._transactions.query(request, {"wallet": str(reference)})
-        wallet, page = await self._service.list_transactions(reference, query)
+        query = self._transactions.query(request, Narrowing(key=tenants.key), {"wallet": str(reference)})
+        wallet, page = await self._service.list_transactions(reference, query, tenants)
         transactions, token = self._transactions.messages(
             query, page, lambda one: convert.transaction_message(one, wallet)
         )
         return pb.ListTransactionsResponse(transactions=transactions, next_page_token=token)
 
-    async def GetTransaction(self, request: pb.GetTransactionRequest, context: Context) -> pb.GetTransactionResponse:
-        wallet, transaction = await self._service.get_transaction(required_id(request.transaction_id, "transaction_id"))
+    @for_tenants
+    async def GetTransaction(
+        self, request: pb.GetTransactionRequest, context: Context, tenants: Tenants
+    ) -> pb.GetTransactionResponse:
+        transaction_id = required_id(request.transaction_id, "transaction_id")
+        wallet, transaction = await self._service.get_transaction(transaction_id, tenants)
         return pb.GetTransactionResponse(transaction=convert.transaction_message(transaction, wallet))

@@ -7,11 +7,13 @@ from services.wallets.rules.entities import HoldState, TransactionKind
 ID = UuidField("id", sortable=True)
 CREATED_AT = TimestampField("created_at", sortable=True)
 
+CUSTOMER_ID = UuidField("customer_id")
+
 WALLETS = Resource(
     "wallets",
     (
         ID,
-        UuidField("customer_id"),
+        CUSTOMER_ID,
         StringField("currency"),
         IntegerField("current_balance_cents", sortable=True),
         IntegerField("pending_charges_cents"),
@@ -41,11 +43,13 @@ TRANSACTIONS = Resource(
 
 STATE = EnumField("state", HoldState)
 
+HOLD_WALLET_ID = UuidField("wallet_id")
+
 HOLDS = Resource(
     "holds",
     (
         ID,
-        UuidField("wallet_id"),
+        HOLD_WALLET_ID,
         UuidField("job_id"),
         STATE,
         IntegerField("amount_cents"),

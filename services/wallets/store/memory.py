@@ -36,6 +36,10 @@ class MemoryWalletRepository(MemoryRepository[Wallet, NewWallet], WalletReposito
         return next((wallet for wallet in self._rows.values() if wallet.owner == owner), None)
 
     @override
+    async def ids_of(self, customer_ids: Collection[UUID]) -> list[UUID]:
+        return [wallet.id for wallet in self._rows.values() if wallet.customer_id in customer_ids]
+
+    @override
     async def freeze(self, wallet_id: UUID) -> datetime:
         """Return the time: database transactions run one at a time."""
         return datetime.now(UTC)

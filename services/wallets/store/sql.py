@@ -40,6 +40,11 @@ class SqlWalletRepository(SqlRepository[Wallet, NewWallet], WalletRepository):
         )
 
     @override
+    async def ids_of(self, customer_ids: Collection[UUID]) -> list[UUID]:
+        rows = await self._execute(statements.IDS_OF_CUSTOMERS, {"customer_ids": list(customer_ids)})
+        return [wallet_id for (wallet_id,) in rows]
+
+    @override
     async def freeze(self, wallet_id: UUID) -> datetime:
         """Lock the row against writers, but not against readers, and then read the time."""
         await self._connection.execute(statements.FREEZE, {"wallet_id": wallet_id})

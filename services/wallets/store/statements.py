@@ -66,6 +66,9 @@ LOCK = {wait: _locked(_of_owners, wait=wait) for wait in (True, False)}
 #: Reads wallets without locks.
 OF_OWNERS = Prepared(_of_owners)
 
+#: Reads the IDs of the wallets of customers.
+IDS_OF_CUSTOMERS = Prepared(select(wallets.c.id).where(wallets.c.customer_id == any_of("customer_ids", Uuid)))
+
 
 def _any_in(found: CompoundSelect[Any]) -> Any:
     # An array, because PostgreSQL would plan a join with an unknown number of rows as a read of the whole table.

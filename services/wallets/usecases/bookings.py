@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, TypeVar
 
 from innosystem.shared.crash import crash_point
+from services.kit.auth.tenants import Tenants
 from services.kit.batching.coalescing import Coalescer
 from services.kit.batching.locked_lane import LOCK_TIMES, LockTimes
 from services.kit.batching.parts import single_result
@@ -12,6 +13,7 @@ from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
 from services.kit.errors import DomainError
 from services.wallets.rules import constraints
+from services.wallets.rules.errors import WalletNotFound
 from services.wallets.rules.ledger import Accepted, Decision, Held, WrittenOff
 from services.wallets.rules.requests import Credit, Deduct, PlaceHold, Refund, ReleaseHold, Request, WriteOff
 from services.wallets.usecases.ports import Ledger
@@ -45,7 +47,7 @@ class Bookings:
         """
         return single_result(*_of(Accepted, await self._apply([request], patient=True)))
 
-    async def deduct(self, request: Deduct) -> Accepted:
+    async def deduct(self, request: Deduct, tenants: Tenants) -> Accepted:
         """Charge a wallet, once per key, and end the hold that reserved the money.
 
         Raises:
@@ -55,21 +57,30 @@ class Bookings:
             HoldMismatch: If the hold belongs to another wallet or job.
             InsufficientFunds: If the available funds do not cover the charge.
         """
-        return single_result(*await self.deduct_many([request], patient=True))
+        return single_result(*await self.deduct_many([request], tenants, patient=True))
 
-    async def deduct_many(self, requests: Sequence[Deduct], *, patient: bool = False) -> list[Accepted | DomainError]:
+    async def deduct_many(
+        self, requests: Sequence[Deduct], tenants: Tenants, *, patient: bool = False
+    ) -> list[Accepted | DomainError]:
         """Charge wallets in order; each request is accepted or refused as `deduct` would.
 
         Args:
             requests: In order.
+            tenants: Whose wallets exist for the caller.
             patient: Whether to wait for locked wallets, which delays the other requests as well.
 
         Returns:
             A decision for each request, in the same order.
         """
-        decisions = _of(Accepted, await self._apply(requests, patient=patient))
+        own = [one for one in requests if tenants.own(one.owner.customer_id)]
+        decisions = iter(_of(Accepted, await self._apply(own, patient=patient) if own else []))
         crash_point("wallets.deduct.before_reply")
-        return decisions
+        return [
+            next(decisions)
+            if tenants.own(owner.customer_id)
+            else WalletNotFound(customer_id=owner.customer_id, currency=owner.currency)
+            for owner in (one.owner for one in requests)
+        ]
 
     async def write_off(self, request: WriteOff) -> WrittenOff:
         """Charge a job at our expense, once per job: an adjustment and the deduction, in one database transaction.

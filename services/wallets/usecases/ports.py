@@ -1,6 +1,6 @@
 """The ports of the use cases. The stores in SQL and in memory implement them; one contract suite runs on both."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -21,6 +21,10 @@ class WalletRepository(Protocol):
 
     async def get_by_owner(self, owner: Owner) -> Wallet | None:
         """Return the wallet of a customer in a currency, or None."""
+        ...
+
+    async def ids_of(self, customer_ids: Collection[UUID]) -> list[UUID]:
+        """Return the IDs of all wallets of customers."""
         ...
 
     async def freeze(self, wallet_id: UUID) -> datetime:

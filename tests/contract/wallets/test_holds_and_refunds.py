@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.errors import DomainError, IdempotencyKeyReused, InvalidField
 from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
@@ -93,8 +94,8 @@ async def verified(begin: BeginWallets, limit: int = 1000) -> Findings:
 async def test_a_hold_is_stored_with_all_it_carries(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     placed = await held(service, request := place(wallet.owner, 60))
-    assert await service.get_hold(request.hold_id) == placed.hold
-    assert await service.get(wallet.id) == placed.wallet
+    assert await service.get_hold(request.hold_id, ALL_TENANTS) == placed.hold
+    assert await service.get(wallet.id, ALL_TENANTS) == placed.wallet
     assert placed.hold.currency == "EUR"
     again = await held(service, request)
     assert again.replayed
@@ -105,22 +106,22 @@ async def test_a_charge_captures_its_hold(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     await held(service, request := place(wallet.owner, 60))
     await held(service, place(wallet.owner, 40))
-    charged = await service.deduct(charge(request, 45))
+    charged = await service.deduct(charge(request, 45), ALL_TENANTS)
     assert (charged.wallet.current_balance_cents, charged.wallet.pending_charges_cents) == (55, 40)
-    assert (await service.get_hold(request.hold_id)).state is HoldState.CAPTURED
-    again = await service.deduct(charge(request, 45))
+    assert (await service.get_hold(request.hold_id, ALL_TENANTS)).state is HoldState.CAPTURED
+    again = await service.deduct(charge(request, 45), ALL_TENANTS)
     assert again.replayed
-    assert await service.get(wallet.id) == charged.wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == charged.wallet
 
 
 async def test_a_hold_of_another_job_or_wallet_does_not_pay(service: WalletsService) -> None:
     wallet, other = await funded(service, 100), await funded(service, 100)
     await held(service, request := place(wallet.owner, 60))
     with pytest.raises(HoldMismatch):
-        await service.deduct(charge(request, 10, job_id=uuid7()))
+        await service.deduct(charge(request, 10, job_id=uuid7()), ALL_TENANTS)
     with pytest.raises(HoldMismatch):
-        await service.deduct(charge(request, 10, owner=other.owner))
-    assert (await service.get_hold(request.hold_id)).state is HoldState.ACTIVE
+        await service.deduct(charge(request, 10, owner=other.owner), ALL_TENANTS)
+    assert (await service.get_hold(request.hold_id, ALL_TENANTS)).state is HoldState.ACTIVE
 
 
 async def test_a_hold_id_used_on_another_wallet_is_refused_naming_what_differs(service: WalletsService) -> None:
@@ -138,7 +139,7 @@ async def test_a_released_hold_frees_its_money_and_stays_released(service: Walle
     assert isinstance(first, Held)
     assert isinstance(again, Held)
     assert (first.replayed, again.replayed) == (False, True)
-    assert (await service.get(wallet.id)).available_cents == 100
+    assert (await service.get(wallet.id, ALL_TENANTS)).available_cents == 100
     [refused] = await service.place_holds([request])
     assert isinstance(refused, HoldNotActive)
 
@@ -148,10 +149,10 @@ async def test_a_release_before_its_hold_is_remembered(service: WalletsService) 
     request = place(wallet.owner, 60)
     first = await released(service, request.hold_id)
     assert isinstance(first, Held)
-    assert await service.get_hold(request.hold_id) == first.hold
+    assert await service.get_hold(request.hold_id, ALL_TENANTS) == first.hold
     [refused] = await service.place_holds([request])
     assert isinstance(refused, HoldNotActive)
-    assert (await service.get(wallet.id)) == wallet
+    assert (await service.get(wallet.id, ALL_TENANTS)) == wallet
 
 
 async def test_in_a_batch_each_hold_is_decided_alone_and_in_order(service: WalletsService) -> None:
@@ -161,10 +162,10 @@ async def test_in_a_batch_each_hold_is_decided_alone_and_in_order(service: Walle
         [first, place(poor.owner, 11), first, place(rich.owner, 41), place(rich.owner, 40)]
     )
     assert [type(one) for one in kinds] == [Held, InsufficientFunds, Held, InsufficientFunds, Held]
-    assert (await service.get(rich.id)).available_cents == 0
+    assert (await service.get(rich.id, ALL_TENANTS)).available_cents == 0
     ends = await service.release_holds([ReleaseHold(hold_id=one) for one in (first.hold_id, uuid7(), first.hold_id)])
     assert [one.replayed for one in ends if isinstance(one, Held)] == [False, False, True]
-    assert (await service.get(rich.id)).available_cents == 60
+    assert (await service.get(rich.id, ALL_TENANTS)).available_cents == 60
 
 
 async def test_a_thousand_holds_are_placed_captured_and_released_whole(
@@ -173,16 +174,16 @@ async def test_a_thousand_holds_are_placed_captured_and_released_whole(
     wallets = [await funded(service, 10_000) for _ in range(3)]
     requests = [place(wallets[n % 3].owner, 5) for n in range(1000)]
     assert all(isinstance(one, Held) for one in await service.place_holds(requests))
-    await service.deduct_many([charge(one, 3) for one in requests[:500]])
+    await service.deduct_many([charge(one, 3) for one in requests[:500]], ALL_TENANTS)
     await service.release_holds([ReleaseHold(hold_id=one.hold_id) for one in requests[500:900]])
     found = await verified(begin)
     assert (found.active_holds, found.offenders) == (100, [])
-    assert sum([(await service.get(one.id)).pending_charges_cents for one in wallets]) == 500
+    assert sum([(await service.get(one.id, ALL_TENANTS)).pending_charges_cents for one in wallets]) == 500
 
 
 async def test_an_unknown_hold_is_not_found(service: WalletsService) -> None:
     with pytest.raises(HoldNotFound):
-        await service.get_hold(uuid4())
+        await service.get_hold(uuid4(), ALL_TENANTS)
 
 
 async def test_holds_are_listed_by_state_the_latest_first(service: WalletsService) -> None:
@@ -192,7 +193,7 @@ async def test_holds_are_listed_by_state_the_latest_first(service: WalletsServic
         await held(service, request)
     await released(service, requests[1].hold_id)
     query = LISTED.query(filter=f'state = ACTIVE AND wallet_id = "{wallet.id}"')
-    found = (await service.list_holds(query)).items
+    found = (await service.list_holds(query, ALL_TENANTS)).items
     assert [one.amount_cents for one in found] == [3, 1]
     assert {one.customer_id for one in found} == {wallet.customer_id}
 
@@ -200,7 +201,7 @@ async def test_holds_are_listed_by_state_the_latest_first(service: WalletsServic
 async def test_a_refund_is_bound_to_its_charge_and_made_once(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     await held(service, request := place(wallet.owner, 60))
-    charged = (await service.deduct(charge(request, 45))).transaction
+    charged = (await service.deduct(charge(request, 45), ALL_TENANTS)).transaction
     part = await service.refund(refund(20, charge=JobCharge(request.job_id)))
     assert part.transaction.refunds_transaction_id == charged.id
     assert (await service.refund(refund(20, charge=charged.id))).replayed
@@ -223,15 +224,15 @@ async def test_the_balance_at_a_past_time_is_that_of_the_statement(service: Wall
         changed = (await service.credit(request)).wallet
         times.append((changed.updated_at, changed.current_balance_cents))
     for moment, cents in dict(times).items():
-        assert (await service.balance_at(wallet.id, moment)).current_balance_cents == cents
+        assert (await service.balance_at(wallet.id, moment, ALL_TENANTS)).current_balance_cents == cents
     before = wallet.updated_at - timedelta(microseconds=1)
-    assert (await service.balance_at(wallet.owner, before)).current_balance_cents == 0
+    assert (await service.balance_at(wallet.owner, before, ALL_TENANTS)).current_balance_cents == 0
 
 
 async def test_nobody_is_told_a_balance_of_the_future(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     with pytest.raises(InvalidField) as refused:
-        await service.balance_at(wallet.id, wallet.updated_at + timedelta(minutes=1))
+        await service.balance_at(wallet.id, wallet.updated_at + timedelta(minutes=1), ALL_TENANTS)
     assert refused.value.violations[0].field == "at"
 
 
@@ -243,7 +244,7 @@ async def test_books_in_order_add_up_however_they_are_cut_into_pages(
         wallet = await funded(service, cents)
         await held(service, request := place(wallet.owner, 30))
         await held(service, place(wallet.owner, 10))
-        await service.deduct(charge(request, 25))
+        await service.deduct(charge(request, 25), ALL_TENANTS)
     await service.create(NewWallet(id=uuid7(), customer_id=uuid7(), currency="USD"))
     found = await verified(begin, limit)
     assert (found.wallets, found.transactions, found.active_holds, found.offenders) == (4, 6, 3, [])
@@ -259,7 +260,7 @@ async def test_holds_that_ended_long_ago_are_deleted_and_active_ones_stay(
     placed = [place(wallet.owner, 10) for _ in range(3)]
     await service.place_holds(placed)
     await service.release_holds([ReleaseHold(hold_id=placed[0].hold_id)])
-    await service.deduct(charge(placed[1], 10))
+    await service.deduct(charge(placed[1], 10), ALL_TENANTS)
 
     async with begin() as work:
         assert await work.holds.delete_ended(timedelta(minutes=1), 10) == 0

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.errors import DomainError, IdempotencyKeyReused
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.errors import AlreadyCharged, HoldActive, HoldMismatch, HoldNotActive, InsufficientFunds
@@ -148,7 +149,7 @@ class Asked:
             job_id=self.jobs[job],
             hold_id=self.holds[job],
         )
-        return (await self.service.deduct(request)).replayed
+        return (await self.service.deduct(request, ALL_TENANTS)).replayed
 
     async def write_off(self, wallet: int, job: int, cents: int) -> bool:
         request = WriteOff(
@@ -180,7 +181,7 @@ async def run(begin: BeginWallets, steps: list[Step]) -> None:
             continue
         assert await asked.ask(step) == getattr(model, name)(wallet, job, cents), step
     for number, wallet_id in enumerate(asked.ids):
-        stored = await asked.service.get(wallet_id)
+        stored = await asked.service.get(wallet_id, ALL_TENANTS)
         assert stored.current_balance_cents == model.balance[number]
         assert stored.available_cents == model.available(number)
     assert (await verified(begin, 2)).offenders == []

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import AlreadyExists, Conflict, ConnectionFailed, ConstraintViolated
 from services.kit.data.transactions.sql import SqlTransactions
@@ -52,7 +53,7 @@ def charge(owner: Owner, cents: int, job_id: UUID) -> Deduct:
 async def checked_statement(service: WalletsService, wallet_id: UUID) -> list[Transaction]:
     """The statement, after a look at whether it adds up."""
     query = STATEMENTS.query(order_by="sequence", page_size=1000)
-    wallet, page = await service.list_transactions(wallet_id, query)
+    wallet, page = await service.list_transactions(wallet_id, query, ALL_TENANTS)
     lines = list(page.items)
     assert [one.sequence for one in lines] == list(range(1, wallet.last_sequence + 1))
     assert wallet.current_balance_cents == sum(one.amount_cents for one in lines)
@@ -68,22 +69,23 @@ async def test_concurrent_charges_with_duplicates_are_each_made_once(services: l
     wallet = await funded(services[0], 10_000)
     jobs = [uuid7() for _ in range(WRITERS // 2)]
     results = await asyncio.gather(
-        *(services[n % 2].deduct(charge(wallet.owner, 7, jobs[n // 2])) for n in range(WRITERS))
+        *(services[n % 2].deduct(charge(wallet.owner, 7, jobs[n // 2]), ALL_TENANTS) for n in range(WRITERS))
     )
     assert Counter(one.replayed for one in results) == {False: WRITERS // 2, True: WRITERS // 2}
     lines = await checked_statement(services[0], wallet.id)
     assert {one.job_id for one in lines[1:]} == set(jobs)
-    assert (await services[1].get(wallet.id)).current_balance_cents == 10_000 - 7 * len(jobs)
+    assert (await services[1].get(wallet.id, ALL_TENANTS)).current_balance_cents == 10_000 - 7 * len(jobs)
 
 
 async def test_concurrent_charges_never_take_more_than_there_is(services: list[WalletsService]) -> None:
     wallet = await funded(services[0], 10 * 7 + 3)
     results = await asyncio.gather(
-        *(services[n % 2].deduct(charge(wallet.owner, 7, uuid7())) for n in range(WRITERS)), return_exceptions=True
+        *(services[n % 2].deduct(charge(wallet.owner, 7, uuid7()), ALL_TENANTS) for n in range(WRITERS)),
+        return_exceptions=True,
     )
     assert Counter(type(one) for one in results) == {Accepted: 10, InsufficientFunds: WRITERS - 10}
     await checked_statement(services[0], wallet.id)
-    assert (await services[0].get(wallet.id)).current_balance_cents == 3
+    assert (await services[0].get(wallet.id, ALL_TENANTS)).current_balance_cents == 3
 
 
 async def test_concurrent_batches_over_the_same_wallets_in_any_order_do_not_deadlock(
@@ -95,7 +97,7 @@ async def test_concurrent_batches_over_the_same_wallets_in_any_order_do_not_dead
     batches = [shuffle(jobs, 50) for _ in range(WRITERS)]
     results = await asyncio.gather(
         *(
-            services[n % 2].deduct_many([charge(wallet.owner, 3, job_id) for wallet, job_id in batch])
+            services[n % 2].deduct_many([charge(wallet.owner, 3, job_id) for wallet, job_id in batch], ALL_TENANTS)
             for n, batch in enumerate(batches)
         )
     )
@@ -129,7 +131,7 @@ async def test_64_writers_with_duplicates_and_reused_keys_leave_exact_books(
                 for wallet, job, hold in mine.sample(jobs, 10)
             ]
             await service.place_holds(places)
-            results = await service.deduct_many(charges)
+            results = await service.deduct_many(charges, ALL_TENANTS)
             failures.extend(
                 one for one in results if isinstance(one, DomainError) and not isinstance(one, IdempotencyKeyReused)
             )
@@ -155,14 +157,14 @@ async def test_a_hold_placed_and_released_at_the_same_instant_reserves_nothing_f
             services[0].place_holds([request]), services[1].release_holds([ReleaseHold(hold_id=request.hold_id)])
         )
         await services[0].release_holds([ReleaseHold(hold_id=request.hold_id)])
-    assert (await services[0].get(wallet.id)).available_cents == 1000
+    assert (await services[0].get(wallet.id, ALL_TENANTS)).available_cents == 1000
 
 
 async def test_refunds_at_the_same_instant_never_give_back_more_than_was_charged(
     services: list[WalletsService],
 ) -> None:
     wallet = await funded(services[0], 100)
-    await services[0].deduct(charge(wallet.owner, 50, job_id := uuid7()))
+    await services[0].deduct(charge(wallet.owner, 50, job_id := uuid7()), ALL_TENANTS)
     results = await asyncio.gather(
         *(
             services[n % 2].refund(
@@ -173,7 +175,7 @@ async def test_refunds_at_the_same_instant_never_give_back_more_than_was_charged
         return_exceptions=True,
     )
     assert Counter(type(one) for one in results) == {Accepted: 2, RefundExceedsCharge: 6}
-    assert (await services[1].get(wallet.id)).current_balance_cents == 90
+    assert (await services[1].get(wallet.id, ALL_TENANTS)).current_balance_cents == 90
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ async def test_books_that_were_tampered_with_are_found(
     services: list[WalletsService], databases: list[Database], change: str, problem: Problem
 ) -> None:
     wallet = await funded(services[0], 100)
-    await services[0].deduct_many([charge(wallet.owner, 10, uuid7()) for _ in range(3)])
+    await services[0].deduct_many([charge(wallet.owner, 10, uuid7()) for _ in range(3)], ALL_TENANTS)
     for statement in change.split("; "):
         await execute(databases[0], statement)
     transactions = SqlTransactions(databases[0])
@@ -252,7 +254,7 @@ async def test_a_unit_that_met_a_conflict_is_repeated_whole(
     wallet = await funded(services[0], 10)
     failing = FailingLedger([Conflict(), Conflict()])
     failing.patch(monkeypatch)
-    assert not (await services[0].deduct(charge(wallet.owner, 10, uuid7()))).replayed
+    assert not (await services[0].deduct(charge(wallet.owner, 10, uuid7()), ALL_TENANTS)).replayed
     assert failing.calls == 3
     assert len(await checked_statement(services[0], wallet.id)) == 2
 
@@ -264,7 +266,7 @@ async def test_a_unit_with_an_unknown_outcome_is_not_repeated(
     failing = FailingLedger([ConnectionFailed()])
     failing.patch(monkeypatch)
     with pytest.raises(ConnectionFailed):
-        await services[0].deduct(charge(wallet.owner, 10, uuid7()))
+        await services[0].deduct(charge(wallet.owner, 10, uuid7()), ALL_TENANTS)
     assert failing.calls == 1
 
 

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.errors import AlreadyExists
 from services.kit.errors import IdempotencyKeyReused, InvalidFilter, InvalidPageToken
 from services.kit.query.listing import Listing
@@ -69,7 +70,7 @@ async def funded(service: WalletsService, cents: int = 0, currency: str = "EUR")
 
 async def statement(service: WalletsService, wallet: Wallet, filter: str = "") -> list[Transaction]:
     query = STATEMENTS.query(filter=filter, order_by="sequence", page_size=1000)
-    return list((await service.list_transactions(wallet.id, query))[1].items)
+    return list((await service.list_transactions(wallet.id, query, ALL_TENANTS))[1].items)
 
 
 async def test_a_new_wallet_is_empty_and_found_by_its_id_and_its_owner(service: WalletsService) -> None:
@@ -78,7 +79,7 @@ async def test_a_new_wallet_is_empty_and_found_by_its_id_and_its_owner(service: 
     assert not created.replayed
     assert (created.wallet.id, created.wallet.owner) == (new.id, Owner(new.customer_id, "EUR"))
     assert (created.wallet.current_balance_cents, created.wallet.available_cents) == (0, 0)
-    assert await service.get(new.id) == created.wallet == await service.get(new.owner)
+    assert await service.get(new.id, ALL_TENANTS) == created.wallet == await service.get(new.owner, ALL_TENANTS)
 
 
 async def test_the_same_create_again_answers_the_wallet_as_it_is_now(service: WalletsService) -> None:
@@ -105,7 +106,7 @@ async def test_a_second_wallet_in_a_currency_is_refused_naming_the_first(service
 async def test_a_customer_has_wallets_in_several_currencies(service: WalletsService) -> None:
     wallet = await funded(service, 5)
     other = await service.create(NewWallet(id=uuid7(), customer_id=wallet.customer_id, currency="USD"))
-    assert (await service.get(other.wallet.owner)).current_balance_cents == 0
+    assert (await service.get(other.wallet.owner, ALL_TENANTS)).current_balance_cents == 0
 
 
 async def test_repositories_name_the_constraint_that_refuses_a_wallet(begin: BeginWallets) -> None:
@@ -126,10 +127,10 @@ async def test_repositories_name_the_constraint_that_refuses_a_wallet(begin: Beg
 async def test_an_unknown_wallet_is_not_found_by_id_or_owner(service: WalletsService) -> None:
     unknown = uuid4()
     with pytest.raises(WalletNotFound) as by_id:
-        await service.get(unknown)
+        await service.get(unknown, ALL_TENANTS)
     assert by_id.value.metadata == {"wallet_id": str(unknown)}
     with pytest.raises(WalletNotFound) as by_owner:
-        await service.get(Owner(unknown, "EUR"))
+        await service.get(Owner(unknown, "EUR"), ALL_TENANTS)
     assert by_owner.value.metadata == {"customer_id": str(unknown), "currency": "EUR"}
 
 
@@ -137,21 +138,21 @@ async def test_a_credit_and_a_charge_are_stored_with_all_they_carry(service: Wal
     wallet = await funded(service)
     job_id, hold_id = uuid7(), uuid7()
     paid = await service.credit(credit(wallet.owner, 100, description="Überweisung ✓"))
-    charged = await service.deduct(charge(wallet.owner, 30, job_id, hold_id))
+    charged = await service.deduct(charge(wallet.owner, 30, job_id, hold_id), ALL_TENANTS)
     assert charged.transaction.job_id == job_id
     assert charged.transaction.hold_id == hold_id
     assert await statement(service, wallet) == [paid.transaction, charged.transaction]
-    assert await service.get(wallet.id) == charged.wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == charged.wallet
     assert charged.wallet.current_balance_cents == 70
     assert charged.wallet.updated_at == charged.transaction.created_at >= paid.transaction.created_at
-    assert await service.get_transaction(charged.transaction.id) == (charged.wallet, charged.transaction)
+    assert await service.get_transaction(charged.transaction.id, ALL_TENANTS) == (charged.wallet, charged.transaction)
 
 
 async def test_the_same_charge_again_is_answered_with_the_stored_transaction(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     job_id = uuid7()
-    first = await service.deduct(charge(wallet.owner, 100, job_id))
-    again = await service.deduct(charge(wallet.owner, 100, job_id))
+    first = await service.deduct(charge(wallet.owner, 100, job_id), ALL_TENANTS)
+    again = await service.deduct(charge(wallet.owner, 100, job_id), ALL_TENANTS)
     assert again.replayed
     assert (again.transaction, again.wallet) == (first.transaction, first.wallet)
     assert len(await statement(service, wallet)) == 2
@@ -159,19 +160,19 @@ async def test_the_same_charge_again_is_answered_with_the_stored_transaction(ser
 
 async def test_a_key_used_with_other_parameters_is_refused_and_writes_nothing(service: WalletsService) -> None:
     wallet = await funded(service, 100)
-    await service.deduct(deduct(wallet.owner, 10, "a"))
+    await service.deduct(deduct(wallet.owner, 10, "a"), ALL_TENANTS)
     with pytest.raises(IdempotencyKeyReused) as refused:
         await service.credit(credit(wallet.owner, 11, "a"))
     assert refused.value.fields == ("idempotency_key", "amount_cents")
-    assert (await service.get(wallet.id)).current_balance_cents == 90
+    assert (await service.get(wallet.id, ALL_TENANTS)).current_balance_cents == 90
 
 
 async def test_a_charge_beyond_the_funds_is_refused_and_writes_nothing(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     with pytest.raises(InsufficientFunds) as refused:
-        await service.deduct(deduct(wallet.owner, 101, "a"))
+        await service.deduct(deduct(wallet.owner, 101, "a"), ALL_TENANTS)
     assert (refused.value.available_cents, refused.value.required_cents) == (100, 101)
-    assert await service.get(wallet.id) == wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == wallet
     assert len(await statement(service, wallet)) == 1
 
 
@@ -179,7 +180,7 @@ async def test_a_balance_beyond_int64_is_refused_and_writes_nothing(service: Wal
     wallet = await funded(service, BALANCE_CENTS_MAX)
     with pytest.raises(BalanceOverflow):
         await service.credit(credit(wallet.owner, 1, "a"))
-    assert await service.get(wallet.id) == wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == wallet
 
 
 async def test_money_of_an_unknown_wallet_is_not_found(service: WalletsService) -> None:
@@ -200,7 +201,8 @@ async def test_in_a_batch_each_charge_is_decided_alone_and_in_order(service: Wal
             deduct(rich.owner, 41, "b"),
             deduct(rich.owner, 40, "b"),
             deduct(rich.owner, 39, "b"),
-        ]
+        ],
+        ALL_TENANTS,
     )
     kinds = [type(one) for one in results]
     assert kinds == [
@@ -214,20 +216,20 @@ async def test_in_a_batch_each_charge_is_decided_alone_and_in_order(service: Wal
         IdempotencyKeyReused,
     ]
     assert [accepted(results[at]).replayed for at in (0, 3, 4, 6)] == [False, True, False, False]
-    assert await service.get(rich.id) == accepted(results[6]).wallet
+    assert await service.get(rich.id, ALL_TENANTS) == accepted(results[6]).wallet
     assert [one.sequence for one in await statement(service, rich)] == [1, 2, 3]
     assert [one.balance_after_cents for one in await statement(service, poor)] == [10, 0]
 
 
 async def test_a_batch_of_nothing_does_nothing(service: WalletsService) -> None:
-    assert await service.deduct_many([]) == []
+    assert await service.deduct_many([], ALL_TENANTS) == []
 
 
 async def test_a_batch_of_a_thousand_is_stored_whole(service: WalletsService) -> None:
     wallets = [await funded(service, 1000) for _ in range(3)]
-    results = await service.deduct_many([charge(wallets[n % 3].owner, 2, uuid7()) for n in range(1000)])
+    results = await service.deduct_many([charge(wallets[n % 3].owner, 2, uuid7()) for n in range(1000)], ALL_TENANTS)
     assert all(isinstance(one, Accepted) for one in results)
-    assert sum([(await service.get(wallet.id)).current_balance_cents for wallet in wallets]) == 1000
+    assert sum([(await service.get(wallet.id, ALL_TENANTS)).current_balance_cents for wallet in wallets]) == 1000
     lines = await statement(service, wallets[0])
     assert [one.sequence for one in lines] == list(range(1, 336))
 
@@ -237,18 +239,20 @@ async def test_a_transaction_that_is_rolled_back_leaves_nothing(begin: BeginWall
     async with begin() as work:
         [decision] = await work.ledger.apply([deduct(wallet.owner, 1, "a")])
         assert isinstance(decision, Accepted)
-    assert await service.get(wallet.id) == wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == wallet
     assert len(await statement(service, wallet)) == 1
 
 
 async def test_a_statement_lists_the_latest_first_page_by_page(service: WalletsService) -> None:
     wallet, other = await funded(service, 100), await funded(service, 100)
-    await service.deduct_many([deduct(one.owner, 1, f"key {n}") for n in range(6) for one in (wallet, other)])
+    await service.deduct_many(
+        [deduct(one.owner, 1, f"key {n}") for n in range(6) for one in (wallet, other)], ALL_TENANTS
+    )
     seen: list[int] = []
     token = ""
     while True:
         query = STATEMENTS.query(page_size=3, page_token=token, parameters={"wallet": str(wallet.id)})
-        found, page = await service.list_transactions(wallet.owner, query)
+        found, page = await service.list_transactions(wallet.owner, query, ALL_TENANTS)
         assert found.id == wallet.id
         assert {one.wallet_id for one in page.items} == {wallet.id}
         seen += [one.sequence for one in page.items]
@@ -259,9 +263,9 @@ async def test_a_statement_lists_the_latest_first_page_by_page(service: WalletsS
 
 async def test_a_page_token_of_another_wallet_is_refused(service: WalletsService) -> None:
     wallet = await funded(service, 100)
-    await service.deduct(deduct(wallet.owner, 1, "a"))
+    await service.deduct(deduct(wallet.owner, 1, "a"), ALL_TENANTS)
     query = STATEMENTS.query(page_size=1, parameters={"wallet": str(wallet.id)})
-    token = STATEMENTS.next_page_token(query, (await service.list_transactions(wallet.id, query))[1])
+    token = STATEMENTS.next_page_token(query, (await service.list_transactions(wallet.id, query, ALL_TENANTS))[1])
     assert token
     with pytest.raises(InvalidPageToken):
         STATEMENTS.query(page_size=1, page_token=token, parameters={"wallet": str(uuid4())})
@@ -270,8 +274,8 @@ async def test_a_page_token_of_another_wallet_is_refused(service: WalletsService
 async def test_a_statement_can_be_filtered(service: WalletsService) -> None:
     wallet = await funded(service, 100)
     job_id = uuid7()
-    charged = (await service.deduct(charge(wallet.owner, 30, job_id))).transaction
-    await service.deduct(deduct(wallet.owner, 5, "a"))
+    charged = (await service.deduct(charge(wallet.owner, 30, job_id), ALL_TENANTS)).transaction
+    await service.deduct(deduct(wallet.owner, 5, "a"), ALL_TENANTS)
     day = datetime.now(UTC).date().isoformat()
     for text, count in (
         ("kind = CREDIT", 1),
@@ -288,12 +292,12 @@ async def test_a_statement_can_be_filtered(service: WalletsService) -> None:
 
 async def test_a_statement_of_an_unknown_wallet_is_not_found(service: WalletsService) -> None:
     with pytest.raises(WalletNotFound):
-        await service.list_transactions(uuid4(), STATEMENTS.query())
+        await service.list_transactions(uuid4(), STATEMENTS.query(), ALL_TENANTS)
 
 
 async def test_an_unknown_transaction_is_not_found(service: WalletsService) -> None:
     with pytest.raises(TransactionNotFound):
-        await service.get_transaction(uuid4())
+        await service.get_transaction(uuid4(), ALL_TENANTS)
 
 
 async def test_wallets_can_be_filtered_and_ordered(service: WalletsService) -> None:

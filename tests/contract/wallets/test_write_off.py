@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import IdempotencyKeyReused
@@ -36,18 +37,18 @@ async def test_a_declined_charge_is_written_off_and_answered_ever_after(
     wallet = await funded(service, 10)
     declined = charge(place(wallet.owner, 30), 30)
     with pytest.raises(InsufficientFunds):
-        await service.deduct(declined)
+        await service.deduct(declined, ALL_TENANTS)
     assert declined.job_id is not None
     request = write_off(wallet, 30, declined.job_id, declined.hold_id)
     done = await service.write_off(request)
     assert not done.replayed
-    assert await service.get(wallet.id) == done.wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == done.wallet
     assert (done.wallet.current_balance_cents, done.wallet.last_sequence) == (10, 3)
-    assert (await service.get_transaction(request.adjustment_id))[1] == done.adjustment
-    assert (await service.get_transaction(request.deduction_id))[1] == done.transaction
+    assert (await service.get_transaction(request.adjustment_id, ALL_TENANTS))[1] == done.adjustment
+    assert (await service.get_transaction(request.deduction_id, ALL_TENANTS))[1] == done.transaction
     again = await service.write_off(write_off(wallet, 30, declined.job_id, declined.hold_id))
     assert (again.adjustment, again.transaction, again.replayed) == (done.adjustment, done.transaction, True)
-    charged = await service.deduct(declined)
+    charged = await service.deduct(declined, ALL_TENANTS)
     assert (charged.transaction, charged.replayed) == (done.transaction, True)
     found = await verified(begin)
     assert found.offenders == []
@@ -60,11 +61,11 @@ async def test_a_refused_write_off_writes_nothing(service: WalletsService) -> No
     await held(service, placed := place(wallet.owner, 60))
     with pytest.raises(HoldActive):
         await service.write_off(write_off(wallet, 60, placed.job_id, placed.hold_id))
-    charged = await service.deduct(charge(placed, 60))
+    charged = await service.deduct(charge(placed, 60), ALL_TENANTS)
     with pytest.raises(AlreadyCharged) as error:
         await service.write_off(write_off(wallet, 60, placed.job_id, placed.hold_id))
     assert error.value.transaction_id == charged.transaction.id
-    assert await service.get(wallet.id) == charged.wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == charged.wallet
 
 
 async def test_the_same_job_with_another_amount_is_refused(service: WalletsService) -> None:
@@ -73,7 +74,7 @@ async def test_the_same_job_with_another_amount_is_refused(service: WalletsServi
     with pytest.raises(IdempotencyKeyReused) as error:
         await service.write_off(write_off(wallet, 29, job_id))
     assert error.value.fields == ("amount_cents",)
-    assert await service.get(wallet.id) == done.wallet
+    assert await service.get(wallet.id, ALL_TENANTS) == done.wallet
 
 
 async def test_a_hold_that_was_released_does_not_keep_its_job_from_being_written_off(service: WalletsService) -> None:
@@ -100,7 +101,7 @@ async def test_a_charge_beside_a_write_off_can_still_be_refunded(service: Wallet
     wallet = await funded(service, 100)
     await service.write_off(write_off(wallet, 30, uuid7()))
     await held(service, placed := place(wallet.owner, 60))
-    await service.deduct(charge(placed, 60))
+    await service.deduct(charge(placed, 60), ALL_TENANTS)
     back = await service.refund(refund(0, charge=JobCharge(placed.job_id)))
     assert back.wallet.current_balance_cents == 100
 
@@ -114,7 +115,7 @@ async def test_charges_and_write_offs_of_one_job_at_once_make_one_deduction(data
         writing = [
             service.write_off(write_off(wallet, 30, placed.job_id, placed.hold_id)) for service in (first, second) * 4
         ]
-        charging = [service.deduct(charge(placed, 30)) for service in (first, second) * 4]
+        charging = [service.deduct(charge(placed, 30), ALL_TENANTS) for service in (first, second) * 4]
         responses = await asyncio.gather(*writing, *charging, return_exceptions=True)
         done = [one for one in responses if isinstance(one, Accepted)]
         assert sum(not one.replayed for one in done) == 1
@@ -122,6 +123,6 @@ async def test_charges_and_write_offs_of_one_job_at_once_make_one_deduction(data
         refused = {type(one) for one in responses if not isinstance(one, Accepted)}
         assert refused <= {AlreadyCharged, InsufficientFunds}
         paid_cents = 0 if any(isinstance(one, WrittenOff) for one in done) else 30
-        stored = await first.get(wallet.id)
+        stored = await first.get(wallet.id, ALL_TENANTS)
         assert stored.current_balance_cents == wallet.current_balance_cents - paid_cents
         assert stored.last_sequence == (2 if paid_cents else 3)

@@ -17,6 +17,7 @@ from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.submit import SubmitService, Submitted
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.cache.invalidations import Invalidations
 from services.kit.data.engine.database import Database
 from services.kit.data.errors import Conflict
@@ -68,7 +69,7 @@ class Process:
 
     async def submit(self, job_type: str, customer_id: UUID | None = None) -> Submitted | DomainError:
         one = Submission(job_id=uuid7(), customer_id=customer_id or uuid7(), job_type=job_type)
-        [result] = await self.jobs.submit([one])
+        [result] = await self.jobs.submit([one], ALL_TENANTS)
         return result
 
 

@@ -18,6 +18,7 @@ from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.completion import Completion, ending
 from services.jobs.rules.transitions.leasing import Claim, Claimed
 from services.jobs.usecases.submit import SubmitService, Submitted
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -61,7 +62,7 @@ def service(database: Database, queue: QueueForTests) -> SubmitService:
 
 async def submitted(database: Database, job_type: str, count: int) -> list[UUID]:
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(count)]
-    results = await service(database, QueueForTests()).submit(batch)
+    results = await service(database, QueueForTests()).submit(batch, ALL_TENANTS)
     assert all(isinstance(one, Submitted) for one in results)
     return [one.job_id for one in batch]
 
@@ -91,7 +92,7 @@ async def test_one_id_submitted_by_many_at_once_is_one_job_and_one_push(
     queue = QueueForTests()
     services = [service(database, queue) for database in databases]
     batch = [Submission(job_id=uuid7(), customer_id=uuid7(), job_type=job_type) for _ in range(5)]
-    responses = await asyncio.gather(*(services[n % 2].submit(batch) for n in range(CALLERS)))
+    responses = await asyncio.gather(*(services[n % 2].submit(batch, ALL_TENANTS) for n in range(CALLERS)))
 
     for response in zip(*responses, strict=True):
         jobs = [one for one in response if isinstance(one, Submitted)]

@@ -16,6 +16,7 @@ from services.jobs.rules.transitions.completion import Charged, Completion
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.run import Return
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
@@ -70,29 +71,29 @@ class Process:
         ]
 
     async def claim(self, ids: Sequence[UUID]) -> object:
-        return await self._runs.claim(Claim(ids, uuid7(), self._lease_id, self._lease, 10**9))
+        return await self._runs.claim(Claim(ids, uuid7(), self._lease_id, self._lease, 10**9), ALL_TENANTS)
 
     async def renew(self, ids: Sequence[UUID]) -> object:
-        return await self._runs.renew(Renewal([self._lease_id], ids, self._lease))
+        return await self._runs.renew(Renewal([self._lease_id], ids, self._lease), ALL_TENANTS)
 
     async def complete(self, ids: Sequence[UUID]) -> object:
         failure = Failure(type="E", message="no", retryable=True, retry_after=timedelta(0))
         half = len(ids) // 2
         done = [Completion(job_id=one, lease_id=self._lease_id, outcome=Payload("1", 0)) for one in ids[:half]]
         failed = [Completion(job_id=one, lease_id=self._lease_id, outcome=failure) for one in ids[half:]]
-        return await self._runs.complete([*done, *failed])
+        return await self._runs.complete([*done, *failed], ALL_TENANTS)
 
     async def give_back(self, ids: Sequence[UUID]) -> object:
-        return await self._runs.give_back([Return(one, self._lease_id) for one in ids])
+        return await self._runs.give_back([Return(one, self._lease_id) for one in ids], ALL_TENANTS)
 
     async def settle(self, ids: Sequence[UUID]) -> object:
-        return await self._runs.settle([Charged(one, uuid7()) for one in ids])
+        return await self._runs.settle([Charged(one, uuid7()) for one in ids], ALL_TENANTS)
 
     async def cancel(self, ids: Sequence[UUID]) -> object:
-        return await self._control.cancel(ids, "")
+        return await self._control.cancel(ids, "", ALL_TENANTS)
 
     async def retry(self, ids: Sequence[UUID]) -> object:
-        return await self._control.retry(ids)
+        return await self._control.retry(ids, ALL_TENANTS)
 
     async def withhold(self, ids: Sequence[UUID]) -> None:
         async with self.work.transactions.begin():

@@ -19,6 +19,7 @@ from services.jobs.rules.transitions.completion import Charged, Completion
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.usecases.run import LeaseEnd, Recorded, Return
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -72,12 +73,12 @@ class World:
         self.ids = sorted(job.id for job in jobs)
 
     async def claim(self, lease: timedelta = MINUTE) -> set[UUID]:
-        claimed = await self.runs.claim(Claim(self.ids, uuid7(), LEASE, lease, 10**9))
+        claimed = await self.runs.claim(Claim(self.ids, uuid7(), LEASE, lease, 10**9), ALL_TENANTS)
         return {one.job.id for one in claimed.jobs}
 
     async def complete(self) -> list[object]:
         done = [Completion(job_id=one, lease_id=LEASE, outcome=Payload("1", 1)) for one in self.ids]
-        return list(await self.runs.complete(done))
+        return list(await self.runs.complete(done, ALL_TENANTS))
 
     async def stored(self) -> dict[UUID, Job]:
         async with self.work.transactions.begin(read_only=True):
@@ -127,7 +128,7 @@ async def test_a_renewal_keeps_the_leases_of_the_others_and_does_not_call_a_lock
     await world.claim()
     before = await world.stored()
     with locked():
-        kept = await world.runs.renew(Renewal([LEASE], world.ids, 2 * MINUTE))
+        kept = await world.runs.renew(Renewal([LEASE], world.ids, 2 * MINUTE), ALL_TENANTS)
     assert kept.not_renewed == {}
     after = await world.stored()
     renewed = {key for key, job in after.items() if job.lease_expires_at != before[key].lease_expires_at}
@@ -138,10 +139,10 @@ async def test_a_renewal_keeps_the_leases_of_the_others_and_does_not_call_a_lock
 async def test_a_renewal_still_says_which_jobs_are_cancelled_or_lost(world: World, locked: Locked) -> None:
     await world.claim()
     cancelled, *_ = world.ids
-    await world.control.cancel([cancelled], "")
+    await world.control.cancel([cancelled], "", ALL_TENANTS)
     unknown = uuid7()
     with locked():
-        kept = await world.runs.renew(Renewal([LEASE], [*world.ids, unknown], MINUTE))
+        kept = await world.runs.renew(Renewal([LEASE], [*world.ids, unknown], MINUTE), ALL_TENANTS)
     assert kept.not_renewed == {cancelled: LeaseEnd.CANCELLED, unknown: LeaseEnd.LOST}
 
 
@@ -159,7 +160,7 @@ async def test_the_charges_of_the_others_are_settled(world: World, locked: Locke
     await world.claim()
     await world.complete()
     with locked():
-        results = await world.runs.settle([Charged(one, uuid7()) for one in world.ids])
+        results = await world.runs.settle([Charged(one, uuid7()) for one in world.ids], ALL_TENANTS)
     only_the_locked_one_is_refused(world, results)
     assert results.count(BillingStatus.CHARGED) == OTHERS
 
@@ -167,18 +168,18 @@ async def test_the_charges_of_the_others_are_settled(world: World, locked: Locke
 async def test_the_others_are_handed_back(world: World, locked: Locked) -> None:
     await world.claim()
     with locked():
-        results = await world.runs.give_back([Return(one, LEASE) for one in world.ids])
+        results = await world.runs.give_back([Return(one, LEASE) for one in world.ids], ALL_TENANTS)
     only_the_locked_one_is_refused(world, results)
     assert results.count(JobStatus.PENDING) == OTHERS
 
 
 async def test_the_others_are_cancelled_and_run_again(world: World, locked: Locked) -> None:
     with locked():
-        results = await world.control.cancel(world.ids, "")
+        results = await world.control.cancel(world.ids, "", ALL_TENANTS)
     only_the_locked_one_is_refused(world, results)
-    await world.control.cancel(world.ids, "")
+    await world.control.cancel(world.ids, "", ALL_TENANTS)
     with locked():
-        results = await world.control.retry(world.ids)
+        results = await world.control.retry(world.ids, ALL_TENANTS)
     only_the_locked_one_is_refused(world, results)
     statuses = [job.status for job in (await world.stored()).values()]
     assert statuses.count(JobStatus.PENDING) == OTHERS

@@ -24,6 +24,7 @@ from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import Recorded, Return
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data import corrupt
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -85,7 +86,7 @@ class World:
 
     async def claimed(self, ids: list[UUID], lease: timedelta = AGO) -> UUID:
         lease_id = uuid7()
-        await self.runs.claim(Claim(ids, uuid7(), lease_id, lease, 10**9))
+        await self.runs.claim(Claim(ids, uuid7(), lease_id, lease, 10**9), ALL_TENANTS)
         return lease_id
 
     def spoil(self, job_id: UUID, change: str) -> None:
@@ -141,7 +142,7 @@ async def test_a_job_that_is_not_understood_does_not_expire_and_all_others_do(wo
 async def test_a_job_that_is_not_understood_is_not_claimed_and_all_others_are(world: World, bad: str) -> None:
     ids = await world.stored(3)
     world.spoil(ids[1], LATER[bad])
-    claimed = await world.runs.claim(Claim(ids, uuid7(), uuid7(), MINUTE, 10**9))
+    claimed = await world.runs.claim(Claim(ids, uuid7(), uuid7(), MINUTE, 10**9), ALL_TENANTS)
     assert [one.job.id for one in claimed.jobs] == [ids[0], ids[2]]
     assert [one.entity_id for one in claimed.corrupt] == [str(ids[1])]
     assert world.raw(ids[1])["status"] == "PENDING"
@@ -153,18 +154,20 @@ async def test_each_completion_of_a_batch_has_its_own_answer(world: World, bad: 
     lease_id = await world.claimed(ids, MINUTE)
     world.spoil(ids[1], LATER[bad])
     done = [Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids]
-    assert [type(one) for one in await world.runs.complete(done)] == [Recorded, DataCorrupt, Recorded]
+    assert [type(one) for one in await world.runs.complete(done, ALL_TENANTS)] == [Recorded, DataCorrupt, Recorded]
     assert world.raw(ids[1])["status"] == "RUNNING"
-    returned = await world.runs.give_back([Return(one, lease_id) for one in ids])
+    returned = await world.runs.give_back([Return(one, lease_id) for one in ids], ALL_TENANTS)
     assert isinstance(returned[1], DataCorrupt)
 
 
 async def test_each_settlement_of_a_batch_has_its_own_answer(world: World) -> None:
     ids = await world.stored(3)
     lease_id = await world.claimed(ids, MINUTE)
-    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids])
+    await world.runs.complete(
+        [Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids], ALL_TENANTS
+    )
     world.spoil(ids[1], LATER["billing_status"])
-    settled = await world.runs.settle([Charged(one, uuid7()) for one in ids])
+    settled = await world.runs.settle([Charged(one, uuid7()) for one in ids], ALL_TENANTS)
     assert [type(one) for one in settled] == [BillingStatus, DataCorrupt, BillingStatus]
 
 
@@ -172,15 +175,17 @@ async def test_each_settlement_of_a_batch_has_its_own_answer(world: World) -> No
 async def test_each_cancellation_of_a_batch_has_its_own_answer(world: World, bad: str) -> None:
     ids = await world.stored(3)
     world.spoil(ids[1], LATER[bad])
-    assert [type(one) for one in await world.control.cancel(ids, "")] == [Job, DataCorrupt, Job]
+    assert [type(one) for one in await world.control.cancel(ids, "", ALL_TENANTS)] == [Job, DataCorrupt, Job]
     assert world.raw(ids[1])["status"] == "PENDING"
-    assert [type(one) for one in await world.control.retry(ids)][1] is DataCorrupt
+    assert [type(one) for one in await world.control.retry(ids, ALL_TENANTS)][1] is DataCorrupt
 
 
 async def test_a_charge_of_a_job_with_an_unknown_status_is_not_made_and_others_are(world: World) -> None:
     ids = await world.stored(3)
     lease_id = await world.claimed(ids, MINUTE)
-    await world.runs.complete([Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids])
+    await world.runs.complete(
+        [Completion(job_id=one, lease_id=lease_id, outcome=Payload("1", 0)) for one in ids], ALL_TENANTS
+    )
     world.spoil(ids[1], "priority = 7")
     await world.settler.round()
     assert {one.job_id for charges in world.wallets.charged for one in charges} == {ids[0], ids[2]}
@@ -195,7 +200,7 @@ async def test_a_job_that_is_asked_for_by_its_id_is_answered_as_not_understood(w
     service = QueryService(world.transactions, world.work.jobs, world.work.job_types, world.work.runners)
     for full in (True, False):
         with pytest.raises(DataCorrupt) as raised:
-            await service.get(job_id, full=full)
+            await service.get(job_id, ALL_TENANTS, full=full)
         assert (raised.value.entity_id, raised.value.field) == (str(job_id), "priority")
 
 

@@ -16,6 +16,7 @@ from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.watch import Watching
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.background import together
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -57,14 +58,14 @@ class Process:
 
     async def cancel(self, job_id: UUID) -> None:
         """Cancel the job, with a notification."""
-        await self._control.cancel([job_id], "")
+        await self._control.cancel([job_id], "", ALL_TENANTS)
 
 
 class Stream:
     """A watcher's stream."""
 
     def __init__(self, process: Process, job_id: UUID) -> None:
-        self._states = process.watching.watch(job_id)
+        self._states = process.watching.watch(job_id, ALL_TENANTS)
 
     async def next(self) -> Job:
         """Return the next state, within a limit."""
@@ -210,7 +211,7 @@ async def test_a_process_that_stops_ends_its_streams_and_begins_no_others(proces
 async def test_a_stream_that_is_left_leaves_nothing_behind(processes: Processes) -> None:
     one = await processes.start()
     job_id = await one.stored()
-    states = one.watching.watch(job_id)
+    states = one.watching.watch(job_id, ALL_TENANTS)
     await anext(states)
     assert job_id in one.watching._watchers
     await states.aclose()

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.repositories import search
 from services.kit.data.repositories.search import Search
 from services.kit.query.filter import parse_filter
@@ -48,7 +49,7 @@ async def test_what_is_deleted_while_a_page_is_made_hides_no_other_hold(
     query = ListQuery(parse_order_by("created_at", HOLDS), parse_filter("amount_cents = 2", HOLDS))
     found: list[UUID] = []
     while True:
-        page = await service.list_holds(query)
+        page = await service.list_holds(query, ALL_TENANTS)
         found += [hold.id for hold in page.items]
         if page.next_cursor is None:
             break

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.errors import DataCorrupt
 from services.wallets.rules.entities import NewWallet, Owner
 from services.wallets.rules.ledger import Accepted, Held
@@ -37,7 +38,7 @@ async def test_a_hold_in_an_unknown_state_is_nobody_elses_trouble(service: Walle
         for at in (1, 4):
             connection.execute("UPDATE holds SET state = 'FROZEN' WHERE id = %s", [held[at].hold_id])
     assert [type(one) for one in await service.place_holds(held[:3])] == [Held, DataCorrupt, Held]
-    charged = await service.deduct_many([charge(owner, one.job_id, one.hold_id) for one in held[:3]])
+    charged = await service.deduct_many([charge(owner, one.job_id, one.hold_id) for one in held[:3]], ALL_TENANTS)
     assert [type(one) for one in charged] == [Accepted, DataCorrupt, Accepted]
     released = await service.release_holds([ReleaseHold(hold_id=one.hold_id) for one in held[3:]])
     assert [type(one) for one in released] == [Held, DataCorrupt, Held]
@@ -49,7 +50,7 @@ async def test_a_transaction_of_an_unknown_kind_is_in_the_way_of_its_own_key_alo
     owner = await paid_in(service)
     jobs = [uuid7() for _ in range(3)]
     requests = [charge(owner, job_id, uuid7()) for job_id in jobs]
-    _, charged, _ = await service.deduct_many(requests)
+    _, charged, _ = await service.deduct_many(requests, ALL_TENANTS)
     assert isinstance(charged, Accepted)
     with psycopg.connect(url, autocommit=True) as connection:
         names = connection.execute(
@@ -59,7 +60,7 @@ async def test_a_transaction_of_an_unknown_kind_is_in_the_way_of_its_own_key_alo
             connection.execute(f"ALTER TABLE wallet_transactions DROP CONSTRAINT {name}".encode())
         connection.execute("ALTER TABLE wallet_transactions DISABLE TRIGGER ALL")
         connection.execute("UPDATE wallet_transactions SET kind = 'DONATION' WHERE job_id = %s", [jobs[1]])
-    again = await service.deduct_many(requests)
+    again = await service.deduct_many(requests, ALL_TENANTS)
     assert [type(one) for one in again] == [Accepted, DataCorrupt, Accepted]
     with pytest.raises(DataCorrupt):
         await service.refund(

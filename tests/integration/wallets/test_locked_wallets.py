@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.errors import DomainError, RowLocked
 from services.wallets.rules.entities import NewWallet, Owner, Wallet
 from services.wallets.rules.ledger import Held
@@ -73,7 +74,7 @@ async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_
     stuck, *others = [await funded(service) for _ in range(21)]
     [held] = await service.place_holds([hold(stuck.owner)])
     assert isinstance(held, Held)
-    spent = await service.deduct(charge(stuck.owner))
+    spent = await service.deduct(charge(stuck.owner), ALL_TENANTS)
     times = Times()
     refused: list[object] = []
 
@@ -83,7 +84,7 @@ async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_
         for _ in range(2):
             calls = [
                 service.credit(credit(stuck.owner)),
-                service.deduct(charge(stuck.owner)),
+                service.deduct(charge(stuck.owner), ALL_TENANTS),
                 service.refund(refund),
             ]
             refused.extend(await asyncio.gather(*calls, return_exceptions=True))
@@ -97,7 +98,7 @@ async def test_one_locked_wallet_costs_a_thousand_others_less_than_a_second_and_
             case 0:
                 await times.of(service.credit(credit(owner)))
             case 1:
-                await times.of(service.deduct_many([charge(owner), charge(others[0].owner)]))
+                await times.of(service.deduct_many([charge(owner), charge(others[0].owner)], ALL_TENANTS))
             case _:
                 await times.of(service.place_holds([hold(owner)]))
 
@@ -118,13 +119,13 @@ async def test_in_a_call_of_many_one_locked_wallet_is_refused_and_the_others_are
     requests[100] = charge(stuck.owner)
     with locked(url, stuck.id):
         began_at = monotonic()
-        first = await service.deduct_many(requests)
-        again = await service.deduct_many(requests)
+        first = await service.deduct_many(requests, ALL_TENANTS)
+        again = await service.deduct_many(requests, ALL_TENANTS)
         assert monotonic() - began_at < 2.0
     for results in (first, again):
         assert [number for number, one in enumerate(results) if isinstance(one, DomainError)] == [100]
         assert isinstance(results[100], RowLocked)
-    assert not any(isinstance(one, DomainError) for one in await service.deduct_many(requests))
+    assert not any(isinstance(one, DomainError) for one in await service.deduct_many(requests, ALL_TENANTS))
 
 
 async def test_a_call_for_a_wallet_that_is_locked_for_a_moment_waits_and_is_served(
@@ -132,7 +133,7 @@ async def test_a_call_for_a_wallet_that_is_locked_for_a_moment_waits_and_is_serv
 ) -> None:
     wallet = await funded(service)
     with locked(url, wallet.id):
-        call = asyncio.create_task(service.deduct(charge(wallet.owner)))
+        call = asyncio.create_task(service.deduct(charge(wallet.owner), ALL_TENANTS))
         # It has been found locked, and is tried again.
         await until(lambda: service._apply.knows_locked)
     assert (await call).wallet.current_balance_cents == 999
@@ -143,9 +144,9 @@ async def test_hundreds_of_locked_wallets_are_found_at_once(service: WalletsServ
     stuck, others = wallets[:250], wallets[250:]
     times = Times()
     with locked(url, *(wallet.id for wallet in stuck)):
-        calls = [service.deduct(charge(wallet.owner)) for wallet in stuck]
+        calls = [service.deduct(charge(wallet.owner), ALL_TENANTS) for wallet in stuck]
         trouble = asyncio.gather(*calls, return_exceptions=True)
-        await asyncio.gather(*(times.of(service.deduct(charge(wallet.owner))) for wallet in others))
+        await asyncio.gather(*(times.of(service.deduct(charge(wallet.owner), ALL_TENANTS)) for wallet in others))
         refused = await trouble
     assert {type(one) for one in refused} == {RowLocked}
     assert times.p99 < 1.0

@@ -7,6 +7,7 @@ import psycopg
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
@@ -42,7 +43,7 @@ def credit(owner: Owner) -> Credit:
 
 
 async def balance(service: WalletsService, wallet: Wallet, moment: datetime) -> int:
-    return (await service.balance_at(wallet.id, moment)).current_balance_cents
+    return (await service.balance_at(wallet.id, moment, ALL_TENANTS)).current_balance_cents
 
 
 async def test_a_balance_is_not_told_while_a_transaction_of_that_time_is_not_committed(

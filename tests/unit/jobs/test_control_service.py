@@ -5,6 +5,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.resources import STATUS
 from services.jobs.rules.transitions.leasing import Claim
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.transactions.memory import MemoryTransactions
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type
 from tests.support.jobs_usecases import control_service
@@ -22,7 +23,7 @@ async def test_a_job_that_was_claimed_since_the_filter_found_it_is_left_alone() 
         await work.jobs.create_many([waiting, running])
         await work.jobs.claim(Claim([running.id], uuid7(), uuid7(), MINUTE, 1000))
     found = [waiting.id, running.id]
-    [cancelled] = await control.cancel(found, "", wanted=STATUS.is_(JobStatus.PENDING))
+    [cancelled] = await control.cancel(found, "", ALL_TENANTS, wanted=STATUS.is_(JobStatus.PENDING))
     assert isinstance(cancelled, Job)
     assert (cancelled.id, cancelled.status) == (waiting.id, JobStatus.CANCELLED)
     assert changes.job_ids == [waiting.id]

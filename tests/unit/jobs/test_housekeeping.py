@@ -23,6 +23,7 @@ from services.jobs.rules.transitions.changes import Change, Failure
 from services.jobs.rules.transitions.completion import Completion, Deduction, Settlement
 from services.jobs.rules.transitions.deaths import DeathRules
 from services.jobs.rules.transitions.leasing import Claim
+from services.kit.auth.tenants import ALL_TENANTS, Tenants
 from services.kit.data.errors import ConstraintViolated
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError, RowLocked
@@ -82,13 +83,13 @@ class World:
 
     async def claimed(self, job_id: UUID, lease: timedelta = AGO) -> UUID:
         lease_id = uuid7()
-        await self.runs.claim(Claim([job_id], uuid7(), lease_id, lease, 1000))
+        await self.runs.claim(Claim([job_id], uuid7(), lease_id, lease, 1000), ALL_TENANTS)
         return lease_id
 
     async def succeeded(self, **values: Any) -> UUID:
         job_id = await self.stored(**values)
         lease_id = await self.claimed(job_id, MINUTE)
-        await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=Payload("1", 0))])
+        await self.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=Payload("1", 0))], ALL_TENANTS)
         self.changes.job_ids.clear()
         return job_id
 
@@ -162,7 +163,7 @@ async def test_a_job_that_loses_its_runner_again_waits_for_a_while(world: World)
 async def test_jobs_that_died_together_are_all_run_again_and_none_pays_for_it(world: World) -> None:
     job_ids = [await world.stored() for _ in range(8)]
     for _ in range(20):
-        await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000))
+        await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000), ALL_TENANTS)
         await world.rescuer.round()
         for job_id in job_ids:
             await world.released(job_id)
@@ -173,7 +174,7 @@ async def test_jobs_that_died_together_are_all_run_again_and_none_pays_for_it(wo
 async def test_a_job_that_is_found_late_does_not_look_as_if_it_had_been_alone(world: World) -> None:
     runner, job_ids = uuid7(), [await world.stored() for _ in range(4)]
     for job_id, lease in zip(job_ids, (AGO, AGO, AGO, MINUTE), strict=True):
-        await world.runs.claim(Claim([job_id], runner, uuid7(), lease, 10_000_000))
+        await world.runs.claim(Claim([job_id], runner, uuid7(), lease, 10_000_000), ALL_TENANTS)
     await world.rescuer.round()
     async with world.transactions.begin() as transaction:
         rows = transaction._resource.tables["jobs"]
@@ -184,7 +185,7 @@ async def test_a_job_that_is_found_late_does_not_look_as_if_it_had_been_alone(wo
 
 async def test_jobs_of_one_runner_are_not_handed_over_beside_one_another(world: World) -> None:
     job_ids = [await world.stored() for _ in range(8)]
-    await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000))
+    await world.runs.claim(Claim(job_ids, uuid7(), uuid7(), AGO, 10_000_000), ALL_TENANTS)
     await world.rescuer.round()
     assert world.queue.first == []
     await until(lambda: len(world.queue.first) >= 8)
@@ -340,7 +341,7 @@ async def failed(world: World) -> tuple[UUID, UUID]:
     job_id = await world.stored(billing_status=BillingStatus.HELD, hold_id=hold_id)
     lease_id = await world.claimed(job_id, MINUTE)
     failure = Failure(type="E", message="no", retryable=False)
-    await world.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=failure)])
+    await world.runs.complete([Completion(job_id=job_id, lease_id=lease_id, outcome=failure)], ALL_TENANTS)
     return job_id, hold_id
 
 
@@ -422,9 +423,9 @@ async def test_a_settlement_whose_job_is_locked_is_not_counted_as_made(
     paid = [await world.succeeded() for _ in range(2)]
     settle = world.runs.settle
 
-    async def locked(settlements: Sequence[Settlement]) -> list[BillingStatus | DomainError]:
+    async def locked(settlements: Sequence[Settlement], tenants: Tenants) -> list[BillingStatus | DomainError]:
         _, *others = settlements
-        return [RowLocked(), *await settle(others)]
+        return [RowLocked(), *await settle(others, tenants)]
 
     monkeypatch.setattr(world.runs, "settle", locked)
     before = charged()

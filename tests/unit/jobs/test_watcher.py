@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.transitions.leasing import Claim
 from services.jobs.usecases.watch import Watching, _Watcher
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable, DataCorrupt
 from tests.support.jobs_examples import MINUTE, new_job, new_job_type, stored_job
@@ -50,7 +51,7 @@ async def watched() -> AsyncIterator[tuple[Watching, JobsWork, UUID, AsyncIterat
     async with transactions.begin():
         job = new_job((await work.job_types.create(new_job_type())).id)
         await work.jobs.create_many([job])
-    async with aclosing(watching.watch(job.id)) as states:
+    async with aclosing(watching.watch(job.id, ALL_TENANTS)) as states:
         assert (await anext(states)).status is JobStatus.PENDING
         yield watching, work, job.id, states
 

@@ -11,6 +11,7 @@ from services.jobs.rules.entities import BillingStatus, Charge, Job
 from services.jobs.rules.errors import JobNotFound, NothingToWriteOff, WriteOffRefused
 from services.jobs.rules.transitions.completion import Charged, Declined, Deduction
 from services.jobs.usecases.write_off import WriteOffs
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
 from services.wallets.rules.entities import NewWallet, Owner, TransactionKind
@@ -57,7 +58,7 @@ class LedgerForTests(WalletsForTests):
         return _made(charge, accepted)
 
     async def deduct(self, charges: Sequence[Charge]) -> list[Deduction | DomainError]:
-        decisions = await self.service.deduct_many([_deduct(charge) for charge in charges])
+        decisions = await self.service.deduct_many([_deduct(charge) for charge in charges], ALL_TENANTS)
         return [_made(charge, one) for charge, one in zip(charges, decisions, strict=True)]
 
     async def open(self, job: Job, cents: int = 0) -> UUID:
@@ -107,7 +108,7 @@ class WriteOffWorld(World):
         return job
 
     async def balance(self, job: Job) -> int:
-        return (await self.ledger.service.get(Owner(job.customer_id, job.currency))).current_balance_cents
+        return (await self.ledger.service.get(Owner(job.customer_id, job.currency), ALL_TENANTS)).current_balance_cents
 
     async def credit(self, job: Job, cents: int) -> None:
         owner = Owner(job.customer_id, job.currency)
@@ -128,7 +129,7 @@ async def test_a_declined_job_is_charged_at_our_expense_and_watchers_hear_of_it(
     assert books.changes.job_ids == [job.id]
     assert await books.balance(job) == 4
     assert done.transaction_id is not None
-    _, transaction = await books.ledger.service.get_transaction(done.transaction_id)
+    _, transaction = await books.ledger.service.get_transaction(done.transaction_id, ALL_TENANTS)
     assert (transaction.kind, transaction.amount_cents, transaction.job_id, transaction.description) == (
         TransactionKind.DEDUCTION,
         -5,

@@ -6,8 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    Boolean,
+    CompoundSelect,
     Interval,
     Select,
+    Text,
     Update,
     Uuid,
     bindparam,
@@ -22,7 +25,7 @@ from sqlalchemy import (
 
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.transitions.leasing import Claim
-from services.jobs.store.tables import job_types, jobs, lost_runs, queues
+from services.jobs.store.tables import job_types, jobs, lost_runs, queues, receipts
 from services.kit.data.array_parameters import any_of, unnest
 from services.kit.data.engine.prepared import Prepared
 
@@ -64,6 +67,29 @@ def _withhold() -> Update:
     return update(jobs).where(jobs.c.id == waiting.c.id).values(dispatched_at=null())
 
 
+def _own() -> CompoundSelect[Any]:
+    # First by the key alone: the planner might else read all jobs of the customers.
+    named = (
+        select(jobs.c.id, jobs.c.customer_id, jobs.c.queue)
+        .where(jobs.c.id == any_of("ids", Uuid))
+        .cte("named")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    all_customers, all_queues = bindparam("all_customers", type_=Boolean), bindparam("all_queues", type_=Boolean)
+    return union_all(
+        select(named.c.id).where(
+            or_(all_customers, named.c.customer_id == any_of("customer_ids", Uuid)),
+            or_(all_queues, named.c.queue == any_of("queues", Text)),
+        ),
+        # Of a deleted job the queue is no longer known.
+        select(receipts.c.job_id).where(
+            all_queues,
+            receipts.c.job_id == any_of("ids", Uuid),
+            receipts.c.customer_id == any_of("customer_ids", Uuid),
+        ),
+    )
+
+
 _PAYLOADS = frozenset({"input_data", "output_data"})
 _FIELDS = tuple(field.name for field in fields(Job))
 
@@ -72,6 +98,7 @@ WHOLE = tuple(jobs.c[name] for name in _FIELDS)
 BARE = tuple(null().label(name) if name in _PAYLOADS else jobs.c[name] for name in _FIELDS)
 
 GET_WHOLE = select(*WHOLE).where(jobs.c.id == bindparam("entity_id"))
+GET_BARE = select(*BARE).where(jobs.c.id == bindparam("entity_id"))
 GET_MANY_WHOLE = Prepared(select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid)))
 PAYLOADS = Prepared(select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid)))
 _bare = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
@@ -93,6 +120,8 @@ LOCK_BILLING = {wait: _locked(_billing, wait=wait) for wait in (True, False)}
 LOCK_FOR_CLAIM = {wait: _locked(_for_claim, wait=wait) for wait in (True, False)}
 # The columns that renewals need; locked rows are skipped.
 LOCK_LEASED = Prepared(_leased(), fresh=True)
+# Those of some IDs that are of jobs of tenants.
+OWN = Prepared(_own())
 GET_MANY_BARE = Prepared(select(*BARE).where(jobs.c.id == any_of("ids", Uuid)))
 VERSIONS = Prepared(select(jobs.c.id, jobs.c.version).where(jobs.c.id == any_of("ids", Uuid)))
 RENEW = Prepared(_renew(), fresh=True)

@@ -4,6 +4,9 @@ Rows that match a filter are found by an index, or by reading rows in the order 
 as the table is large, and keep a connection busy for that time. It therefore ends after `ROWS_READ_MAX` rows: the page
 may have fewer entities than its size, or none, and has a cursor as long as more rows are left (as AIP-158 allows).
 
+Rows that do not exist for the caller are not among those that are read: else the cursor, which callers can read, would
+name them, and short pages would tell of them.
+
 The entities of the page and its last row are two statements that must see the same rows: lists run in a transaction
 that is REPEATABLE READ.
 """
@@ -29,6 +32,8 @@ from services.kit.query.specification import (
 ROWS_READ_MAX = 4_000
 """Read in about ten milliseconds."""
 _WALKS_MAX = 4
+# A walk costs a tenth of a millisecond of planning.
+_OWN_WALKS_MAX = 50
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,17 @@ class Search:
             is_indexed: Whether an index in the order of the list has the rows of a comparison side by side. Bounds on
                 the first field of the order always qualify.
         """
-        specification = query.specification
-        parts = specification.parts if isinstance(specification, And) else (specification,)
+        parts, own = _parts(query.specification), _parts(query.narrowing)
         leading = [part for part in parts if _leads(part, query, is_indexed)]
         merged = None
         if not any(is_indexed(part) for part in leading):
             # Each of a few values has a walk of its own, in the order of the list.
-            merged = next((part for part in parts if isinstance(part, OneOf) and _all_lead(part, is_indexed)), None)
-        checked = [part for part in parts if part not in leading and part is not merged]
+            found = (part for part in parts if isinstance(part, OneOf) and _all_lead(part, is_indexed, part in own))
+            merged = next(found, None)
+        read = [*leading, *(part for part in own if part not in leading and part is not merged)]
+        checked = [part for part in parts if part not in read and part is not merged]
         starts: Sequence[Specification] = [ALWAYS] if merged is None else _comparisons(merged)
-        walks = [replace(query, specification=all_of(start, *leading)) for start in starts]
+        walks = [replace(query, specification=all_of(start, *read)) for start in starts]
         return cls(table, tuple(walks), all_of(*checked))
 
     @property
@@ -103,6 +109,10 @@ class Search:
         return select(merged).order_by(*order).limit(ROWS_READ_MAX).subquery("rows_read")
 
 
+def _parts(specification: Specification) -> tuple[Specification, ...]:
+    return specification.parts if isinstance(specification, And) else (specification,)
+
+
 def _leads(part: Specification, query: ListQuery, is_indexed: Callable[[Comparison], bool]) -> TypeGuard[Comparison]:
     if not isinstance(part, Comparison):
         return False
@@ -110,8 +120,9 @@ def _leads(part: Specification, query: ListQuery, is_indexed: Callable[[Comparis
     return is_indexed(part) or (sorted_by and part.operator is not Operator.NOT_EQUAL)
 
 
-def _all_lead(part: OneOf, is_indexed: Callable[[Comparison], bool]) -> bool:
-    return 0 < len(part.values) <= _WALKS_MAX and all(map(is_indexed, _comparisons(part)))
+def _all_lead(part: OneOf, is_indexed: Callable[[Comparison], bool], is_own: bool) -> bool:
+    walks_max = _OWN_WALKS_MAX if is_own else _WALKS_MAX
+    return 0 < len(part.values) <= walks_max and all(map(is_indexed, _comparisons(part)))
 
 
 def _comparisons(part: OneOf) -> Sequence[Comparison]:

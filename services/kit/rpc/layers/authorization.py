@@ -1,22 +1,37 @@
 """Authentication and authorization: who calls, and whether the contract admits them to the method."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from opentelemetry import trace
 from prometheus_client import Counter
 
 from services.kit.auth.authentication import Authentication
-from services.kit.auth.principal import ANYONE, principal
+from services.kit.auth.principal import ANYONE, Principal, principal
 from services.kit.auth.rule import Rule
-from services.kit.errors import DomainError
+from services.kit.errors import DependencyUnavailable, DomainError, Draining
 from services.kit.observability.caller import caller
 from services.kit.rpc.layers.call import Call, Context
 
 REFUSED = Counter("innosystem_auth_refused", "Calls refused for their credentials, by reason.", ["reason"])
 
 
-def authorized(call: Call, rule: Rule, authentication: Authentication) -> Call:
-    """Wrap a call in the check, and set its principal."""
+#: How often the credentials of a stream are looked at again.
+STREAM_CHECK_SECONDS = 30.0
+
+
+def authorized(call: Call, rule: Rule, authentication: Authentication, *, streams: bool = False) -> Call:
+    """Wrap a call in the check, and set its principal.
+
+    Args:
+        call: The next layer.
+        rule: The callers of the method.
+        authentication: How callers prove who they are.
+        streams: Whether the method streams its responses: then the check is repeated while the stream lasts.
+    """
 
     async def authorized_call(request: Any, context: Context) -> Any:
         try:
@@ -29,6 +44,53 @@ def authorized(call: Call, rule: Rule, authentication: Authentication) -> Call:
             REFUSED.labels(error.reason).inc()
             raise
         principal.set(who)
-        return await call(request, context)
+        if not streams or who is ANYONE:
+            return await call(request, context)
+        async with _while_allowed(who, partial(authentication.principal, context), rule):
+            return await call(request, context)
 
     return authorized_call
+
+
+@asynccontextmanager
+async def _while_allowed(who: Principal, ask: Callable[[], Awaitable[Principal]], rule: Rule) -> AsyncIterator[None]:
+    """End a block when the credentials of its caller are no longer good for it.
+
+    Raises:
+        DomainError: As a new call with them would; DRAINING if the caller is bound to others now.
+    """
+    problem: DomainError | None = None
+
+    async def check() -> None:
+        nonlocal problem
+        while problem is None:
+            await asyncio.sleep(STREAM_CHECK_SECONDS)
+            try:
+                now = await ask()
+                rule.check(now)
+                if now.tenants != who.tenants:
+                    problem = Draining()
+            except DependencyUnavailable:
+                continue
+            except DomainError as error:
+                problem = error
+
+    def end(ended: "asyncio.Task[None]") -> None:
+        # Also after an error that nobody foresaw: a stream that is not checked does not go on.
+        if not ended.cancelled():
+            limit.reschedule(asyncio.get_running_loop().time())
+
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            checking = asyncio.create_task(check())
+            checking.add_done_callback(end)
+            try:
+                yield
+            finally:
+                checking.cancel()
+    except TimeoutError:
+        if problem is None:
+            raise
+        REFUSED.labels(problem.reason).inc()
+        raise problem from None

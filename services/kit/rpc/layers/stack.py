@@ -13,7 +13,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
 from services.kit.auth.authentication import Authentication
-from services.kit.auth.rule import Rule
+from services.kit.auth.rule import Binding, Rule
+from services.kit.rpc.for_tenants import takes_tenants
 from services.kit.rpc.layers.access_log import logged
 from services.kit.rpc.layers.authorization import authorized
 from services.kit.rpc.layers.call import Call, streaming
@@ -25,6 +26,7 @@ from services.kit.rpc.layers.errors import reported
 from services.kit.rpc.layers.load import Load
 from services.kit.rpc.layers.tracing import traced
 from services.kit.rpc.validation import ContractValidator
+from services.kit.settings import StartupError
 
 __all__ = ["Layers", "Load"]
 
@@ -58,6 +60,9 @@ class Layers:
         Args:
             method: The full name of the method: `/package.Service/Method`.
             handler: The registered handler, which is not changed.
+
+        Raises:
+            StartupError: If callers get only what is theirs by the contract, and the handler does not ask whose it is.
         """
         call = _call(handler)
         if method.startswith(_EXEMPT):
@@ -66,7 +71,12 @@ class Layers:
             return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
         call = checked(call, self._reader(method, handler))
         limit = limited_stream if handler.response_streaming else limited
-        call = authorized(limit(call, self.load), Rule.of(_described(method)), self.authentication)
+        rule = Rule.of(_described(method))
+        if rule.binding is Binding.OWN and not takes_tenants(_behavior(handler)):
+            raise StartupError(
+                f"{rule.method} has BINDING_OWN in the contract: its servicer's method needs @for_tenants"
+            )
+        call = authorized(limit(call, self.load), rule, self.authentication, streams=handler.response_streaming)
         call = drained(call, self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         # The layers parse the request themselves, so that they also handle bytes that are no request.
@@ -84,8 +94,13 @@ def _described(method: str) -> MethodDescriptor:
 
 
 def _call(handler: "Handler") -> Call:
+    behavior = _behavior(handler)
+    return streaming(behavior) if handler.response_streaming else behavior
+
+
+def _behavior(handler: "Handler") -> Call:
     if handler.response_streaming:
-        return streaming(cast("Call", handler.unary_stream or handler.stream_stream))
+        return cast("Call", handler.unary_stream or handler.stream_stream)
     return cast("Call", handler.unary_unary or handler.stream_unary)
 
 

@@ -14,6 +14,8 @@ from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.kit.auth.authentication import OFF, Authentication
+from services.kit.auth.tenants import Tenants
+from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Served, Server
@@ -37,7 +39,10 @@ class Customers:
     def __init__(self, behavior: Behavior = _nothing) -> None:
         self._behavior = behavior
 
-    async def get_customer(self, request: pb.GetCustomerRequest, context: Context) -> pb.GetCustomerResponse:
+    @for_tenants
+    async def get_customer(
+        self, request: pb.GetCustomerRequest, context: Context, _tenants: Tenants
+    ) -> pb.GetCustomerResponse:
         await self._behavior(request, context)
         return pb.GetCustomerResponse(customer=Customer(id=request.customer_id))
 
