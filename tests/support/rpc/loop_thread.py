@@ -9,7 +9,7 @@ import grpc
 import uvloop
 from google.protobuf import descriptor_pool
 
-from services.kit.auth.authentication import OFF
+from services.kit.auth.authentication import OFF, Authentication
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
 from services.kit.rpc.serving.server import Served, Server
@@ -61,8 +61,9 @@ class LoopThread:
 class AioServer:
     """What `add_XServicer_to_server` and pytest-grpc need of a `grpc.Server`, around the server that services use."""
 
-    def __init__(self, loop: LoopThread, **settings: Any) -> None:
+    def __init__(self, loop: LoopThread, authentication: Authentication = OFF, **settings: Any) -> None:
         self._loop = loop
+        self._authentication = authentication
         self._settings = settings
         self._methods: dict[str, dict[str, Any]] = {}
         self._address = ""
@@ -93,10 +94,10 @@ class AioServer:
         settings = ServerSettings(listen_address=self._address, **self._settings)
         served = [self._served(name, handlers) for name, handlers in self._methods.items()]
         health = Health(list(self._methods), {})
-        layers = Layers(
-            Load(settings.concurrent_calls_max, settings.concurrent_streams_max), settings.deadline_seconds_max, OFF
-        )
-        self._server = Server(settings=settings, served=served, authentication=OFF, required={}).build(layers, health)
+        load = Load(settings.concurrent_calls_max, settings.concurrent_streams_max)
+        layers = Layers(load, settings.deadline_seconds_max, self._authentication)
+        server = Server(settings=settings, served=served, authentication=self._authentication, required={})
+        self._server = server.build(layers, health)
         self._server.add_insecure_port(self._address)
         await self._server.start()
 

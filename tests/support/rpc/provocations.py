@@ -467,6 +467,8 @@ BATCHES: Final[dict[str, tuple[str, Callable[[list[Any]], Message]]]] = {
 
 #: Reasons that take a fault, and where the tests with such faults are.
 ELSEWHERE: Final[dict[tuple[str, str], str]] = {
+    ("JobService.CreateJob", "JOB_NOT_FOUND"): "integration/tenants/test_isolation.py"
+    "::test_the_id_of_a_job_of_others_is_refused_without_a_word_about_it",
     ("JobService.CreateJob", "CONCURRENT_UPDATE"): "integration/jobs/test_caches.py"
     "::test_a_job_type_deleted_elsewhere_is_a_conflict_once_and_then_unknown",
     ("JobService.CreateJob", "DEPENDENCY_UNAVAILABLE"): "integration/jobs/test_customers_away.py"
