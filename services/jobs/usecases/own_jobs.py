@@ -1,7 +1,7 @@
 """The jobs that exist for a caller: for a bound one, those of its customers and queues.
 
 What belongs to others is looked for neither in a batch that callers share nor under a lock: a job that others keep
-locked would be told from one that does not exist. So a bound caller pays one statement by primary keys for a call.
+locked would differ from one that does not exist. So a bound caller pays one statement by primary keys for a call.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -52,7 +52,7 @@ async def for_own_jobs(
     tenants: Tenants,
     work: Callable[[Sequence[I]], Awaitable[Sequence[R | DomainError]]],
 ) -> list[R | DomainError]:
-    """Do work for the items whose jobs exist for a caller; the others are answered as if their jobs did not exist.
+    """Do work for the items whose jobs exist for a caller; for the others, return what a job that does not exist gets.
 
     Args:
         transactions: The transactions of the jobs database.

@@ -1,4 +1,4 @@
-"""Methods of servicers whose answers depend on whose call it is.
+"""Methods of servicers whose results depend on the caller.
 
     @for_tenants
     async def GetNote(self, request: pb.GetNoteRequest, context: Context, tenants: Tenants) -> pb.GetNoteResponse:

@@ -76,7 +76,7 @@ async def _while_allowed(who: Principal, ask: Callable[[], Awaitable[Principal]]
                 problem = error
 
     def end(ended: "asyncio.Task[None]") -> None:
-        # Also after an error that nobody foresaw: a stream that is not checked does not go on.
+        # Also after an error that nobody foresaw: a stream that is not checked ends.
         if not ended.cancelled():
             limit.reschedule(asyncio.get_running_loop().time())
 
