@@ -19,14 +19,14 @@ from tests.support.rpc.tenants import TenantsWorld
 METHODS = {f"{service.name}.{method.name}": method for service in services() for method in service.methods}
 RULES = {name: Rule.of(method) for name, method in METHODS.items()}
 #: What a runner proves by the token of a charge, not by its queues.
-_PROVEN: Final = frozenset({"WalletService.Deduct", "WalletService.BatchDeduct"})
-#: Methods that answer about a thing that does not exist, and what they say then.
+PROVEN: Final = frozenset({"WalletService.Deduct", "WalletService.BatchDeduct"})
+#: What other results than errors say of a thing that does not exist.
 _NOTHING: Final = frozenset({"EMPTY", "LOST", "ZEROS"})
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-def answer(world: JobsStack, name: str, request: Message) -> tuple[set[str], bytes]:
-    """Return what a method answers, in a word for each item, and the bytes of it."""
+def said_by(world: JobsStack, name: str, request: Message) -> tuple[set[str], bytes]:
+    """Return what a method returns, in a word for each item, and the bytes of it."""
     service, _, method = name.partition(".")
     stub = {
         "CustomerService": world.customers,
@@ -83,31 +83,31 @@ def test_every_method_has_a_request() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_call_without_credentials_or_with_wrong_ones_is_refused(world: TenantsWorld, name: str) -> None:
     request = REQUESTS[name](world.a)
-    assert answer(world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
-    assert answer(world.as_caller("nobody"), name, request)[0] == {"BAD_CREDENTIALS"}
+    assert said_by(world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
+    assert said_by(world.as_caller("nobody"), name, request)[0] == {"BAD_CREDENTIALS"}
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_answers_each_caller_as_the_contract_says(world: TenantsWorld, name: str) -> None:
+def test_a_method_treats_each_caller_as_the_contract_says(world: TenantsWorld, name: str) -> None:
     make = REQUESTS[name]
     for actor, who in world.names.principals.items():
         others = world.a if actor == "client/b" else world.b
         own = world.b if actor == "client/b" else world.a
         stack = world.as_caller(actor)
         request = make(own)
-        said, _ = answer(stack, name, request)
+        said, _ = said_by(stack, name, request)
         if not is_allowed(RULES[name], who):
             assert said == {"NOT_ALLOWED"}, actor
-            assert answer(stack, name, make(others))[0] == {"NOT_ALLOWED"}, actor
+            assert said_by(stack, name, make(others))[0] == {"NOT_ALLOWED"}, actor
             continue
-        if RULES[name].binding is not Binding.OWN or (name in _PROVEN and who.queues):
-            assert said.isdisjoint({"NOT_ALLOWED"}) or name in _PROVEN, actor
+        if RULES[name].binding is not Binding.OWN or (name in PROVEN and who.queues):
+            assert said.isdisjoint({"NOT_ALLOWED"}) or name in PROVEN, actor
             continue
         counts_nothing = name == "JobService.GetQueueStats" and who.customers
         assert not said & {"NOT_ALLOWED", "INVALID_FIELD", *_NOTHING} or counts_nothing, (actor, said)
         assert not any(one.endswith("_NOT_FOUND") for one in said), (actor, said)
         requests = make(others), make(world.nobody)
-        (foreign, its_bytes), (absent, no_bytes) = (answer(stack, name, one) for one in requests)
+        (foreign, its_bytes), (absent, no_bytes) = (said_by(stack, name, one) for one in requests)
         assert foreign.isdisjoint({"NOT_ALLOWED"}), actor
         if who.is_bound:
             assert all(one in _NOTHING or one.endswith("_NOT_FOUND") for one in foreign), (actor, foreign)

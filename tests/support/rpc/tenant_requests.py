@@ -1,4 +1,4 @@
-"""A request of every method about what belongs to somebody: by the method's name, from that."""
+"""A request of every method about what belongs to a tenant: by the method's name, from that."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -91,7 +91,7 @@ REQUESTS: Final[dict[str, Callable[[Belongings], Message]]] = {
     _JOB + "PauseQueue": lambda _: jobs.PauseQueueRequest(queue="paused"),
     _JOB + "ResumeQueue": lambda _: jobs.ResumeQueueRequest(queue="paused"),
     _JOB + "ClaimJobs": lambda of: jobs.ClaimJobsRequest(
-        # Under the lease that the job has already, so that it can be claimed again and again.
+        # Under the lease that the job has already, so that it can be claimed repeatedly.
         job_ids=[of.running],
         runner_id=str(uuid4()),
         lease_id=of.lease_id,
