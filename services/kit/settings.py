@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -21,7 +22,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from innosystem.shared.redis_connections import check_url as check_redis_url
+from innosystem.shared.redis_connections import is_protected as protects_redis
+from innosystem.shared.secret_files import SecretFileError
+from innosystem.shared.secret_settings import SecretsFromFiles
 from innosystem.shared.settings_names import PLATFORM, misspelt
+from innosystem.shared.transport import PLAINTEXT, PREFIX, is_local
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -29,6 +34,9 @@ S = TypeVar("S", bound=BaseSettings)
 _DATABASE_URL = re.compile(
     r"\w+(\+\w+)?://([^:/@]*(:[^@]*)?@)?(?P<host>\[[^\]/?]+\]|[^/?:\[\]]*)(:\d*)?([/?].*)?", re.DOTALL
 )
+
+# Others let the server, or whoever is in between, do without TLS.
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 #: The configuration of all settings classes. `NAME=` in a file or a manifest means that the value is not set.
 ENVIRONMENT = SettingsConfigDict(
@@ -88,11 +96,11 @@ class LogSettings(BaseSettings):
     format: Literal["auto", "json", "console"] = "auto"
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(SecretsFromFiles):
     """A service's database, such as JOBS_DATABASE_URL.
 
     Attributes:
-        url: `postgresql://user:password@host:port/name`.
+        url: `postgresql://user:password@host:port/name`, with `?sslmode=verify-full&sslrootcert=FILE` for TLS.
         pool_size: How many connections are kept.
         max_overflow: How many more may be opened when all are busy. Each of them is closed after its use, which costs
             more than waiting under steady load.
@@ -152,11 +160,11 @@ class DatabaseSettings(BaseSettings):
         return blake2b(self.url.get_secret_value().encode(), digest_size=32, person=b"page tokens").digest()
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(SecretsFromFiles):
     """The queue: REDIS_URL, REDIS_COMMAND_TIMEOUT_SECONDS, REDIS_CONNECTION_LIFETIME_SECONDS, REDIS_KEY_PREFIX.
 
     Attributes:
-        url: The address: `redis://host:6379/0`, `rediss://` for TLS, or `unix:///path`.
+        url: The address: `redis://host:6379/0`, `rediss://host:6379/0?ssl_ca_certs=FILE` for TLS, or `unix:///path`.
         command_timeout_seconds: How long a command may take.
         connection_lifetime_seconds: The age at which a connection is replaced, which resolves the address again.
         key_prefix: The prefix of all keys, for several platforms in one Redis.
@@ -170,7 +178,7 @@ class RedisSettings(BaseSettings):
     key_prefix: str = ""
 
 
-class _RedisAddress(BaseSettings):
+class _RedisAddress(SecretsFromFiles):
     """The address of Redis, if one is configured."""
 
     model_config = ENVIRONMENT
@@ -278,13 +286,46 @@ def load(kind: type[S], prefix: str, **given: Any) -> S:
         given: Values that replace those of the environment, by field.
 
     Raises:
-        StartupError: If environment variables are missing or wrong; names each of them.
+        StartupError: If environment variables are missing or wrong, names each of them; or if a database or Redis would
+            be used from another machine without TLS.
     """
     try:
-        return kind(_env_prefix=prefix, **given)
+        settings = kind(_env_prefix=prefix, **given)
+    except SecretFileError as error:
+        raise StartupError(str(error)) from None
     except ValidationError as error:
         problems = (_problem(prefix, problem) for problem in error.errors(include_input=False))
         raise StartupError("; ".join(problems)) from None
+    if isinstance(settings, (DatabaseSettings, RedisSettings)):
+        _check_protection(settings, f"{prefix}URL")
+    return settings
+
+
+def _check_protection(settings: DatabaseSettings | RedisSettings, variable: str) -> None:
+    url = settings.url.get_secret_value()
+    protects, how = (
+        (protects_redis, "a URL that begins with rediss://")
+        if isinstance(settings, RedisSettings)
+        else (protects_database, "?sslmode=verify-full&sslrootcert=FILE in the URL")
+    )
+    if not protects(url) and load(TransportSettings, PREFIX).plaintext != "allow":
+        raise StartupError(
+            f"{variable}: the connection to another machine would not be encrypted: use {how}, or {PLAINTEXT}=allow if "
+            "the network is to be trusted"
+        )
+
+
+def protects_database(url: str) -> bool:
+    """Return whether connections to a database are encrypted, or stay on this machine."""
+    parts = _DATABASE_URL.fullmatch(url)
+    query = dict(parse_qsl(urlsplit(url).query))
+    mode = query.get("sslmode", os.environ.get("PGSSLMODE", ""))
+    named = (
+        (parts["host"] if parts else "") or query.get("host") or query.get("hostaddr") or os.environ.get("PGHOST", "")
+    )
+    # Without a host, and with a folder, it is a socket.
+    hosts = [one for one in unquote(named).split(",") if one and not one.startswith(("/", "@"))]
+    return mode in _ENCRYPTED or all(map(is_local, hosts))
 
 
 def misspelt_settings() -> dict[str, str]:

@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
+from innosystem.shared.secret_files import SecretFileError, secrets_in_files
+from innosystem.shared.settings_names import SECRETS
 from services import SERVICES
 from tools.errors import CommandError
 
@@ -24,10 +26,28 @@ class DatabaseServer(NamedTuple):
 
 
 def environment() -> Mapping[str, str]:
-    """Read the environment, and the file `.env` of the working directory for variables that the environment lacks."""
-    values = {**dotenv_values(".env"), **os.environ}
+    """Read the environment, and the file `.env` of the working directory for variables that the environment lacks.
+
+    Raises:
+        CommandError: The file of a secret, such as that of JOBS_DATABASE_URL_FILE, can't be used.
+    """
+    return {**_filled(dotenv_values(".env")), **shell_environment()}
+
+
+def shell_environment() -> Mapping[str, str]:
+    """Return the environment of this process alone, as `environment` returns it with `.env`."""
+    return _filled(os.environ)
+
+
+def _filled(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Return variables with a value, and secrets in place of the names of their files."""
     # `NAME=` in a template is a variable that is not filled in.
-    return {name: value for name, value in values.items() if value}
+    given = {name: value for name, value in variables.items() if value}
+    try:
+        secrets = secrets_in_files(given, SECRETS)
+    except SecretFileError as error:
+        raise CommandError(str(error)) from None
+    return {name: value for name, value in given.items() if name.removesuffix("_FILE") not in secrets} | secrets
 
 
 def address_variable(service: str) -> str:

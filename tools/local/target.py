@@ -19,7 +19,7 @@ from innosystem.shared.transport import Transport
 from services import SERVICES
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, read_contexts
-from tools.local.environment import address_variable, database_variable, environment
+from tools.local.environment import address_variable, database_variable, environment, shell_environment
 
 if TYPE_CHECKING:
     from innosystem.client import Token
@@ -144,6 +144,7 @@ class Target:
             raise CommandError(f".env has {', '.join(leaking)}, and {self.source} has not: use another folder")
         for name in (*PLATFORM, *CREDENTIALS):
             os.environ.pop(name, None)
+            os.environ.pop(f"{name}_FILE", None)
         os.environ.update({**own, **self.credentials})
 
     def _remedy(self) -> str:
@@ -213,7 +214,7 @@ def _find(context: str | None, env_file: Path | None) -> Target:
         return _of_file(env_file)
     if context:
         return _of_context(context)
-    shell = _platform(os.environ)
+    shell = _platform(shell_environment())
     if name := os.environ.get("INNOSYSTEM_CONTEXT"):
         if shell:
             raise CommandError(

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_settings import BaseSettings
 
 from innosystem.runner.settings import RunnerSettings
+from innosystem.shared.settings_names import SECRETS
 from innosystem.shared.settings_names import SETTINGS as NAMES
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
@@ -72,7 +73,7 @@ def test_the_example_names_nothing_that_is_no_setting() -> None:
     known = {prefix + name.upper() for kind, prefix in SETTINGS for name in kind.model_fields}
     services = {f"{service}_DATABASE_URL" for service in ("WALLETS", "JOBS")}
     owners = {f"{service}_DATABASE_OWNER_URL" for service in ("CUSTOMERS", "WALLETS", "JOBS")}
-    assert EXAMPLES.keys() - known - services - owners == set()
+    assert EXAMPLES.keys() - known - services - owners - {"CUSTOMERS_DATABASE_URL_FILE"} == set()
 
 
 def test_the_list_of_names_has_every_setting_and_nothing_else() -> None:
@@ -85,7 +86,8 @@ def test_the_list_of_names_has_every_setting_and_nothing_else() -> None:
         "INNOSYSTEM_CONTEXT",
         "INNOSYSTEM_CONFIG",
     }
-    assert NAMES ^ (servers | databases | fields | EXAMPLES.keys() | others) == set()
+    files = {f"{secret}_FILE" for secret in SECRETS}
+    assert NAMES ^ (servers | databases | fields | EXAMPLES.keys() | others | files) == set()
 
 
 def test_the_services_listen_where_clients_look_for_them() -> None:

@@ -29,6 +29,7 @@ from innosystem.runner.runner import Runner
 from innosystem.runner.settings import RunnerSettings, misspelt_settings
 from innosystem.shared.log_lines import flush_all
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
+from innosystem.shared.secret_files import SecretFileError
 from innosystem.shared.settings_names import PLATFORM
 from innosystem.shared.transport import TransportError
 
@@ -48,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = RunnerSettings(**given)
     except ValidationError as exc:
         for fault in exc.errors(include_url=False):
-            name = ".".join(str(part) for part in fault["loc"]).upper()
-            sys.stderr.write(f"{name}: {fault['msg'].removeprefix('Value error, ')}\n")
+            name = "".join(f"{part}: " for part in fault["loc"]).upper()
+            sys.stderr.write(f"{name}{fault['msg'].removeprefix('Value error, ')}\n")
+        return 2
+    except SecretFileError as exc:
+        sys.stderr.write(f"{exc}\n")
         return 2
     return run(settings)
 

@@ -4,16 +4,18 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from innosystem.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, Token, token_of
 from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
 from innosystem.shared.redis_connections import check_url as check_redis_url
+from innosystem.shared.redis_connections import is_protected
+from innosystem.shared.secret_settings import SecretsFromFiles
 from innosystem.shared.settings_names import misspelt
 from innosystem.shared.tls_files import TlsFiles
 from innosystem.shared.tls_renewals import renewals
@@ -29,7 +31,7 @@ def _capitals(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-class RunnerSettings(BaseSettings):
+class RunnerSettings(SecretsFromFiles):
     """The settings of a runner. Each field is read from the environment variable of the same name.
 
     Attributes:
@@ -77,7 +79,9 @@ class RunnerSettings(BaseSettings):
     """
 
     # `NAME=` counts as unset, as for the services.
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     jobs_address: str = "localhost:50053"
     wallets_address: str = "localhost:50052"
@@ -160,6 +164,15 @@ class RunnerSettings(BaseSettings):
     def _split_handlers(cls, value: object) -> object:
         """Accept names as for queues, and the paths of files that have spaces or commas."""
         return _each(value, _modules)
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        if not self.innosystem_plaintext and not is_protected(self.redis_url.get_secret_value()):
+            raise ValueError(
+                "REDIS_URL: the connection to another machine would not be encrypted: use a URL that begins with "
+                "rediss://, or INNOSYSTEM_PLAINTEXT=allow if the network is to be trusted"
+            )
+        return self
 
     @field_validator("redis_url")
     @classmethod

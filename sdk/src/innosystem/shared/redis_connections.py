@@ -9,6 +9,9 @@ The SDK itself needs no Redis, so the client is imported only when `connect` is 
 
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from innosystem.shared.transport import is_local
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,6 +38,12 @@ def check_url(url: str) -> None:
         raise ValueError(
             "must be a URL such as redis://user:password@host:6379/0, with / in a password as %2F"
         ) from None
+
+
+def is_protected(url: str) -> bool:
+    """Return whether connections to Redis are encrypted, or stay on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme != "redis" or is_local(parts.hostname or "localhost")
 
 
 def connect(url: str, *, lifetime_seconds: float, **arguments: Any) -> "Redis":

@@ -36,11 +36,18 @@ INNOSYSTEM_TLS_KEY_FILE INNOSYSTEM_TLS_CLIENT_CA_FILE INNOSYSTEM_TLS_CA_FILE INN
 INNOSYSTEM_TLS_METRICS INNOSYSTEM_PLAINTEXT
 """
 
+#: Secret settings, each of which can be in a file: JOBS_DATABASE_URL_FILE names that of JOBS_DATABASE_URL.
+SECRETS: Final = (
+    *(f"{service}_DATABASE_{name}" for service, name in product(_SERVICES, ("URL", "OWNER_URL"))),
+    "REDIS_URL",
+)
+
 #: All settings of services, runners and the command. Tests compare them with `.env.example` and the settings classes.
 SETTINGS: Final = frozenset(
     {*_OTHERS.split()}
     | {f"{service}_{name}" for service, name in product(_SERVICES, _SERVER.split())}
     | {f"{service}_DATABASE_{name}" for service, name in product(_SERVICES, _DATABASE.split())}
+    | {f"{secret}_FILE" for secret in SECRETS}
 )
 
 #: The settings that name a platform. All others are settings of processes.
