@@ -35,7 +35,7 @@ _DATABASE_URL = re.compile(
     r"\w+(\+\w+)?://([^:/@]*(:[^@]*)?@)?(?P<host>\[[^\]/?]+\]|[^/?:\[\]]*)(:\d*)?([/?].*)?", re.DOTALL
 )
 
-# Others let the server, or whoever is in between, do without TLS.
+# Others let the server, or anything in between, do without TLS.
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 #: The configuration of all settings classes. `NAME=` in a file or a manifest means that the value is not set.
@@ -219,7 +219,7 @@ class ServerSettings(BaseSettings):
             starts and stops them.
         reuse_port: Whether independently started processes may listen on the same port, among which the kernel
             distributes connections.
-        reflection: Whether clients such as grpcurl may read the contract.
+        reflection: Whether operators may read the contract, with clients such as grpcurl; `open` for everybody.
         metrics_listen_address: `host:port` where Prometheus scrapes metrics over HTTP; empty for none. Of several
             processes, the first has this port, and each further process the next one.
     """
@@ -236,7 +236,7 @@ class ServerSettings(BaseSettings):
     message_bytes_max: PositiveInt = 16 * 1024 * 1024
     processes: PositiveInt = 1
     reuse_port: bool = False
-    reflection: bool = True
+    reflection: bool | Literal["open"] = True
     metrics_listen_address: str = ""
 
 

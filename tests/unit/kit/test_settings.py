@@ -141,12 +141,12 @@ def test_a_misspelt_variable_of_the_platform_ends_the_start_where_the_right_one_
 
 
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://ada:hunter2@db/shop")
+    monkeypatch.setenv("SHOP_DATABASE_URL", "postgresql://ada:hunter2@localhost/shop")
 
     settings = load(DatabaseSettings, "SHOP_DATABASE_")
 
     assert "hunter2" not in f"{settings!r} {settings}"
-    assert settings.url.get_secret_value() == "postgresql://ada:hunter2@db/shop"
+    assert settings.url.get_secret_value() == "postgresql://ada:hunter2@localhost/shop"
 
 
 def test_page_tokens_have_a_key_where_the_database_has_none_and_another_in_other_services() -> None:

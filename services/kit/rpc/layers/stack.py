@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 
 from services.kit.auth.authentication import Authentication
+from services.kit.auth.principal import Kind
 from services.kit.auth.rule import Binding, Rule
 from services.kit.rpc.for_tenants import takes_tenants
 from services.kit.rpc.layers.access_log import logged
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 # These have no policy, no rules and nothing to drain, and must work while all other calls are refused.
-_EXEMPT = ("/grpc.health.", "/grpc.reflection.")
+_REFLECTION = "/grpc.reflection."
+_EXEMPT = ("/grpc.health.", _REFLECTION)
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Layers:
             their readers want.
         authentication: How callers prove who they are.
         validator: The rules of the contract.
+        open_reflection: Whether reflection shows the contract to everybody, and not only to operators.
     """
 
     load: Load
     deadline_seconds_max: float
     authentication: Authentication
     validator: ContractValidator = field(default_factory=ContractValidator)
+    open_reflection: bool = False
 
     def around(self, method: str, handler: "Handler") -> "Handler":
         """Return a method's handler wrapped in the layers.
@@ -66,6 +70,8 @@ class Layers:
         """
         call = _call(handler)
         if method.startswith(_EXEMPT):
+            if method.startswith(_REFLECTION) and not self.open_reflection:
+                call = reported(authorized(call, _operators_only(method), self.authentication))
             if handler.response_streaming:
                 call = ended_at_drain(call, self.load)
             return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
@@ -86,6 +92,10 @@ class Layers:
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
         deserialize = cast("Callable[[bytes], Any]", handler.request_deserializer)
         return self.validator.reader(_described(method).input_type.full_name, deserialize)
+
+
+def _operators_only(method: str) -> Rule:
+    return Rule(method=method.removeprefix("/").replace("/", "."), callers=frozenset({Kind.OPERATOR}))
 
 
 def _described(method: str) -> MethodDescriptor:

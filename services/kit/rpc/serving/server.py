@@ -104,7 +104,13 @@ class Server:
         calls = Load(self.settings.concurrent_calls_max, self.settings.concurrent_streams_max)
         names = [one.descriptor.full_name for one in self.served]
         health = Health(names, self.required, self.optional, servicer=HealthServicer(self.database))
-        server = self.build(Layers(calls, self.settings.deadline_seconds_max, self.authentication), health)
+        layers = Layers(
+            calls,
+            self.settings.deadline_seconds_max,
+            self.authentication,
+            open_reflection=self.settings.reflection == "open",
+        )
+        server = self.build(layers, health)
         lifeline = Lifeline.inherited()
         async with AsyncExitStack() as running:
             if lifeline is not None:

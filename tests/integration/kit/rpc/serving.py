@@ -93,7 +93,8 @@ async def running(
     load = Load(chosen.concurrent_calls_max, chosen.concurrent_streams_max)
     health = health or Health([NAME], {})
     one = Server(settings=chosen, served=[served(Customers(behavior))], authentication=authentication, required={})
-    server = one.build(Layers(load, chosen.deadline_seconds_max, authentication), health)
+    layers = Layers(load, chosen.deadline_seconds_max, authentication, open_reflection=chosen.reflection == "open")
+    server = one.build(layers, health)
     server.add_insecure_port(chosen.listen_address)
     await server.start()
     try:

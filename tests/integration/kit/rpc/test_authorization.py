@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from innosystem.client import InnosystemError, error_from
 from services.kit.auth.authentication import Authentication
 from services.kit.auth.principal import Kind, Principal, principal
 from services.kit.errors import BadCredentials
 from services.kit.observability.caller import caller
-from tests.integration.kit.rpc.serving import ID, running
+from tests.integration.kit.rpc.serving import ID, LIMIT_SECONDS, health_method, running
 
 PRINCIPALS = {
     "operator": Principal(kind=Kind.OPERATOR, name="ada", credential="token"),
@@ -80,3 +83,35 @@ async def test_a_call_that_is_admitted_has_its_principal_and_its_actor(tmp_path:
     async with running(tmp_path, look, authentication=ON) as server:
         await server.get(metadata=[("authorization", f"bearer {name}")])
     assert seen == [(PRINCIPALS[name], PRINCIPALS[name].actor)]
+
+
+async def _reflected(channel: grpc.aio.Channel, token: str) -> InnosystemError | None:
+    """Ask for the contract, and return the refusal."""
+    call = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=ServerReflectionRequest.SerializeToString,
+        response_deserializer=ServerReflectionResponse.FromString,
+    )(metadata=[("authorization", f"Bearer {token}")] if token else [])
+    try:
+        await call.write(ServerReflectionRequest(list_services=""))
+        response: Any = await call.read()
+    except grpc.aio.AioRpcError as error:
+        return error_from(error)
+    assert response.list_services_response.service
+    call.cancel()
+    return None
+
+
+async def test_reflection_is_for_operators_and_health_for_everybody(tmp_path: Path) -> None:
+    async with running(tmp_path, authentication=ON) as server:
+        assert await _reflected(server.channel, "operator") is None
+        for token, reason in (("", "NO_CREDENTIALS"), ("unknown", "BAD_CREDENTIALS"), ("client", "NOT_ALLOWED")):
+            error = await _reflected(server.channel, token)
+            assert error is not None
+            assert error.reason == reason
+        await health_method(server.channel, "Check")(HealthCheckRequest(), timeout=LIMIT_SECONDS)
+
+
+async def test_open_reflection_is_for_everybody(tmp_path: Path) -> None:
+    async with running(tmp_path, authentication=ON, reflection="open") as server:
+        assert await _reflected(server.channel, "") is None
