@@ -23,7 +23,7 @@ from services.kit.data.errors import (
     StillReferenced,
     TimedOut,
 )
-from services.kit.data.transactions.ambient import Propagation, Transaction
+from services.kit.data.transactions.ambient import Isolation, Propagation, Transaction
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.settings import DatabaseSettings
 from tests.support.until import until
@@ -322,3 +322,36 @@ async def test_a_crowd_that_is_cancelled_at_different_awaits_leaves_the_pool_as_
     works = (writes, writes_in_a_savepoint, fails_quietly)
     crowd = [cancel_at(work(transactions), step) for step in range(1, 12) for work in works]
     await asyncio.wait_for(asyncio.gather(*crowd), WAIT_SECONDS)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [{"read_only": True}, {"isolation": Isolation.REPEATABLE_READ}, {"propagation": Propagation.SUPPORTS}],
+    ids=["read-only", "isolation", "without"],
+)
+async def test_a_block_that_is_cancelled_as_it_begins_leaves_nothing_of_it_to_the_next_one(
+    connect: Open, begun: dict[str, Any]
+) -> None:
+    transactions = connect(pool_timeout_seconds=WAIT_SECONDS)
+
+    async def interrupted() -> None:
+        async with transactions.begin(**begun) as transaction:
+            await execute(transaction, "SELECT 1")
+
+    async def next_one() -> list[object]:
+        async with transactions.begin() as transaction:
+            settings = "current_setting('transaction_read_only'), current_setting('transaction_isolation')"
+            [found] = await transaction._resource.execute(text(f"SELECT {settings}, pg_current_xact_id()::text"))
+            [again] = await transaction._resource.execute(text("SELECT pg_current_xact_id()::text"))
+            # Two statements of one transaction have the same ID, and of none two.
+            return [*found[:2], found[2] == again[0]]
+
+    # Steps of the loop, not time: each place where it can be interrupted is met again and again.
+    for steps in [*range(20)] * 5:
+        task = asyncio.create_task(interrupted())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert await next_one() == ["off", "read committed", True], steps

@@ -127,7 +127,7 @@ class Database:
     async def _checked_out(self, options: dict[str, Any]) -> AsyncIterator[AsyncConnection]:
         try:
             async with self._engine.connect() as connection:
-                yield (await connection.execution_options(**options)) if options else connection
+                yield (await _with_options(connection, options)) if options else connection
         except PoolTimeoutError as error:
             raise TimedOut from error
 
@@ -197,6 +197,19 @@ class Database:
         await self._engine.dispose()
         if self._probe is not None:
             await self._probe.close()
+
+
+async def _with_options(connection: AsyncConnection, options: Mapping[str, Any]) -> AsyncConnection:
+    """Return a connection with options, which SQLAlchemy takes back when it returns to the pool.
+
+    A cancellation may come when the driver has an option already, and SQLAlchemy does not know that yet. Such a
+    connection is discarded: its next user would get a transaction that is read-only, or none at all.
+    """
+    try:
+        return await connection.execution_options(**options)
+    except BaseException:
+        await connection.invalidate()
+        raise
 
 
 def _handle(connection: Connection, failure: BaseException, statement: str) -> NoReturn:
