@@ -20,7 +20,7 @@ from services.kit.rpc.layers.access_log import logged
 from services.kit.rpc.layers.authorization import authorized
 from services.kit.rpc.layers.call import Call, streaming
 from services.kit.rpc.layers.concurrency import limited, limited_stream
-from services.kit.rpc.layers.contract import checked
+from services.kit.rpc.layers.contract import checked, parsed
 from services.kit.rpc.layers.deadline import timed
 from services.kit.rpc.layers.drain import drained, ended_at_drain
 from services.kit.rpc.layers.errors import reported
@@ -70,11 +70,12 @@ class Layers:
         """
         call = _call(handler)
         if method.startswith(_EXEMPT):
+            call = parsed(call, cast("Callable[[bytes], Any]", handler.request_deserializer))
             if method.startswith(_REFLECTION) and not self.open_reflection:
-                call = reported(authorized(call, _operators_only(method), self.authentication))
+                call = authorized(call, _operators_only(method), self.authentication)
             if handler.response_streaming:
                 call = ended_at_drain(call, self.load)
-            return _like(handler, logged(method, call, quiet=True), handler.request_deserializer)
+            return _like(handler, logged(method, reported(call), quiet=True))
         call = checked(call, self._reader(method, handler))
         limit = limited_stream if handler.response_streaming else limited
         rule = Rule.of(_described(method))
@@ -85,9 +86,8 @@ class Layers:
         call = authorized(limit(call, self.load), rule, self.authentication, streams=handler.response_streaming)
         call = drained(call, self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
-        # The layers parse the request themselves, so that they also handle bytes that are no request.
         call = logged(method, traced(method, reported(call)), streams=handler.response_streaming)
-        return _like(handler, call, None)
+        return _like(handler, call)
 
     def _reader(self, method: str, handler: "Handler") -> Callable[[bytes], Any]:
         deserialize = cast("Callable[[bytes], Any]", handler.request_deserializer)
@@ -114,8 +114,11 @@ def _behavior(handler: "Handler") -> Call:
     return cast("Call", handler.unary_unary or handler.stream_unary)
 
 
-def _like(handler: "Handler", call: Call, deserialize: Callable[[bytes], Any] | None) -> "Handler":
-    """Return a handler of the same kind with another call."""
+def _like(handler: "Handler", call: Call) -> "Handler":
+    """Return a handler of the same kind with another call, which parses the request itself.
+
+    So the layers also handle bytes that are no request.
+    """
     kinds: dict[tuple[bool, bool], Callable[..., Handler]] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -123,4 +126,4 @@ def _like(handler: "Handler", call: Call, deserialize: Callable[[bytes], Any] | 
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     create = kinds[handler.request_streaming, handler.response_streaming]
-    return create(call, request_deserializer=deserialize, response_serializer=handler.response_serializer)
+    return create(call, response_serializer=handler.response_serializer)

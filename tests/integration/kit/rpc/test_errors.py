@@ -21,7 +21,7 @@ from services.kit.errors import (
     EtagMismatch,
     InvalidField,
 )
-from tests.integration.kit.rpc.serving import ID, NAME, Behavior, Context, Running, running
+from tests.integration.kit.rpc.serving import ID, LIMIT_SECONDS, NAME, Behavior, Context, Running, running
 
 OTHER_ID = "00000000-0000-0000-0000-000000000007"
 
@@ -155,6 +155,33 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(tmp_path: Path)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert read(caught.value).reason == "INVALID_FIELD"
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff", b"\x0a\x02\xed\xa0"], ids=["no fields", "no UTF-8"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+async def test_bytes_that_are_no_message_of_health_or_reflection_are_invalid_arguments_and_in_no_error_log(
+    tmp_path: Path, method: str, raw: bytes
+) -> None:
+    with capture_logs() as logs:
+        async with running(tmp_path) as server:
+            make: Any = {
+                "Check": server.channel.unary_unary,
+                "Watch": server.channel.unary_stream,
+                "ServerReflectionInfo": server.channel.stream_stream,
+            }[method.rpartition("/")[2]]
+            call = make(method)(iter([raw]) if method.endswith("Info") else raw, timeout=LIMIT_SECONDS)
+            code, details = await call.code(), await call.details()
+
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details == "request: must be the bytes of the method's request, with texts in UTF-8"
+    assert not [line for line in logs if line["log_level"] == "error"]
 
 
 async def test_a_method_that_is_not_there_is_unimplemented(tmp_path: Path) -> None:
