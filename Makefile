@@ -83,6 +83,16 @@ SEED ?=
 chaos: setup ## Run jobs under random faults and compare the books: `make chaos MINUTES=10 SEED=1 RATE=200`
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(RATE),--jobs-per-second $(RATE))
 
+REQUESTS ?= 100000
+
+.PHONY: fuzz
+fuzz: setup ## Send requests made at random to every method of all services: `make fuzz REQUESTS=100000 SEED=1`
+	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: audit
+audit: setup ## Audit locks, licences, secrets and, where a network answers, vulnerabilities: `make audit OFFLINE=1`
+	$(BIN)/python scripts/audit.py $(if $(OFFLINE),--offline)
+
 .PHONY: check
 check: setup ## Check format, lint, types, contracts and migrations
 	$(BIN)/ruff format --check .

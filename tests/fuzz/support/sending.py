@@ -1,0 +1,171 @@
+"""Sends requests as they are, and says what is wrong with an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from grpc import aio
+
+from innosystem.options.v1 import error_reason_pb2, options_pb2
+from tests.fuzz.support.requests import Request
+
+T = TypeVar("T")
+
+# How long a stream is read.
+_STREAM_SECONDS = 0.15
+_ACCIDENTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS"}
+# gRPC refuses these itself, before a service sees them, and knows no reasons.
+_OF_GRPC = {
+    "RESOURCE_EXHAUSTED": ("larger than max", "metadata size exceeds"),
+    "UNIMPLEMENTED": ("Method not found",),
+}
+_PREFIX = "ERROR_REASON_"
+_DOMAIN = "innosystem"
+_REASONS = {
+    value.name.removeprefix(_PREFIX): value.GetOptions().Extensions[options_pb2.status]
+    for value in error_reason_pb2.ErrorReason.DESCRIPTOR.values
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        code: The status.
+        reason: Why; empty with OK, and where gRPC itself has answered.
+        complaints: What is wrong with it.
+    """
+
+    code: str
+    reason: str = ""
+    complaints: tuple[str, ...] = ()
+
+
+async def send(channel: aio.Channel, request: Request) -> Answer:
+    """Send a request and judge what comes back."""
+    try:
+        raw = await _call(channel, request)
+    except aio.AioRpcError as error:
+        return _judged(request, error)
+    except asyncio.CancelledError:
+        if request.manner != "leaving":
+            raise
+        return Answer("CANCELLED")
+    found = [complaint for body in raw for complaint in _items(request, body)]
+    return Answer("OK", complaints=tuple(found))
+
+
+async def _call(channel: Any, request: Request) -> list[bytes]:
+    """Return the responses."""
+    method, path = request.method, request.method.path
+    timeout = request.seconds if request.manner == "hurried" else 30.0
+    options: dict[str, Any] = {"timeout": timeout, "metadata": aio.Metadata(*request.metadata)}
+    if request.compressed:
+        options["compression"] = grpc.Compression.Gzip
+    if method.takes_stream:
+        return await _read(channel.stream_stream(path)(iter([request.body]), **options), request)
+    if method.streams:
+        return await _read(channel.unary_stream(path)(request.body, **options), request)
+    call = channel.unary_unary(path)(request.body, **options)
+    return [await _unless_left(call, call, request.seconds if request.manner == "leaving" else None)]
+
+
+async def _read(call: Any, request: Request) -> list[bytes]:
+    """Return what a stream has given until it ended, or was read long enough."""
+    found: list[bytes] = []
+
+    async def read() -> None:
+        async for one in call:
+            found.append(one)  # noqa: PERF401 - what has arrived counts when the stream is left
+
+    with suppress(asyncio.CancelledError):
+        await _unless_left(call, read(), min(request.seconds, _STREAM_SECONDS))
+    return found
+
+
+async def _unless_left(call: Any, answer: Awaitable[T], seconds: float | None) -> T:
+    """Wait for an answer, and cancel the call if it takes longer: then it is a `CancelledError`."""
+
+    async def wait() -> T:
+        return await answer
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.wait([waiting], timeout=seconds)
+    if not waiting.done():
+        call.cancel()
+        await asyncio.wait([waiting])
+    return waiting.result()
+
+
+def _judged(request: Request, error: aio.AioRpcError) -> Answer:
+    code, details = error.code().name, error.details() or ""
+    complaints = []
+    if request.manner != "patient" and "Internal error from Core" in details:
+        # Of the client, which could not send the request because the deadline had passed.
+        return Answer("DEADLINE_EXCEEDED")
+    if code in _ACCIDENTS:
+        return Answer(code, complaints=(f"{code}: {details[:500]}",))
+    if (code == "CANCELLED" and request.manner == "leaving") or (
+        code == "DEADLINE_EXCEEDED" and request.manner == "hurried"
+    ):
+        return Answer(code)
+    if "GOAWAY received" in details and request.is_beyond_metadata:
+        # A connection that has reached its age does not wait for the refusal of metadata that are too large.
+        return Answer(code)
+    if any(text in details for text in _OF_GRPC.get(code, ())) or (request.method.standard and code != "UNAVAILABLE"):
+        return Answer(code)
+    status = Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            status = Status.FromString(value)
+    reason = _reason(status)
+    if reason not in _REASONS:
+        complaints.append(f"{code} without a reason of the contract: {reason!r} {details[:500]}")
+    elif code == "UNAVAILABLE":
+        complaints.append(f"UNAVAILABLE while everything runs: {reason} {details[:500]}")
+    elif status.code != error.code().value[0] or _REASONS[reason] != status.code:
+        complaints.append(f"{code} has the reason {reason}, whose status is {_REASONS[reason]}")
+    return Answer(code, reason, tuple(complaints))
+
+
+def _items(request: Request, body: bytes) -> Iterator[str]:
+    """What is wrong with the items of a response."""
+    if request.method.answer is None:
+        yield "a method that does not exist has answered"
+        return
+    response = request.method.answer.FromString(body)
+    for status in _statuses(response):
+        reason = _reason(status)
+        if reason not in _REASONS:
+            yield f"an item failed without a reason of the contract: {str(status)[:500]}"
+        elif _REASONS[reason] != status.code or status.code in (
+            grpc.StatusCode.INTERNAL.value[0],
+            grpc.StatusCode.UNKNOWN.value[0],
+        ):
+            yield f"an item failed with {status.code} and {reason}"
+
+
+def _statuses(response: Message) -> Iterator[Status]:
+    for descriptor, value in response.ListFields():
+        if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
+            continue
+        for one in value if descriptor.is_repeated else (value,):
+            if isinstance(one, Status):
+                yield one
+            elif isinstance(one, Message):
+                yield from _statuses(one)
+
+
+def _reason(status: Status) -> str:
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == _DOMAIN:
+            return info.reason
+    return ""
