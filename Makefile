@@ -90,7 +90,7 @@ fuzz: setup ## Send requests made at random to every method of all services: `ma
 	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: audit
-audit: setup ## Audit locks, licences, secrets and, where a network answers, vulnerabilities: `make audit OFFLINE=1`
+audit: setup ## Audit locks, licences, secrets and, where there is a network, vulnerabilities: `make audit OFFLINE=1`
 	$(BIN)/python scripts/audit.py $(if $(OFFLINE),--offline)
 
 .PHONY: check
@@ -128,8 +128,10 @@ lock: setup ## Resolve the dependencies anew and write the locks: for developmen
 	$(COMPILE) --upgrade --all-extras --output-file requirements.lock pyproject.toml
 	rm -f requirements-deploy.lock requirements-build.lock
 	$(COMPILE) --constraint requirements.lock --output-file requirements-deploy.lock pyproject.toml
-	$(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["build-system"]["requires"], sep="\n")' \
-		< sdk/pyproject.toml | $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
+	{ $(BIN)/python -c 'import sys, tomllib; print(*tomllib.load(sys.stdin.buffer)["build-system"]["requires"], sep="\n")' \
+		< sdk/pyproject.toml; $(BIN)/python -c 'import sys, tomllib; \
+		print(*tomllib.load(sys.stdin.buffer)["project"]["optional-dependencies"]["sbom"], sep="\n")' < pyproject.toml; } \
+		| $(COMPILE) --constraint requirements.lock --output-file requirements-build.lock -
 
 .PHONY: lock-peers
 lock-peers: setup ## Resolve anew what the bench is compared with

@@ -26,7 +26,18 @@ _AUDIT_SECONDS = 300
 
 # Licences that let us ship the image. LGPL and MPL are of libraries that are used as they are and can be replaced.
 ALLOWED = frozenset(
-    {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "LGPL-3.0-only", "MIT", "MPL-2.0", "PSF-2.0", "Unlicense"}
+    {
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "LGPL-3.0-only",
+        "MIT",
+        "MIT-0",
+        "MPL-2.0",
+        "PSF-2.0",
+        "Unlicense",
+    }
 )
 # What packages say that name no SPDX expression.
 _SPELLINGS = {
@@ -142,11 +153,11 @@ def vulnerabilities() -> tuple[list[str], list[str]]:
     command += ["--disable-pip", "--progress-spinner", "off", "--format", "json"]
     try:
         done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=_AUDIT_SECONDS)
-        answers = json.loads(done.stdout)["dependencies"]
+        responses = json.loads(done.stdout)["dependencies"]
     except (subprocess.TimeoutExpired, json.JSONDecodeError, KeyError):
-        return [], ["all: pip-audit gave no answer"]
-    found = [f"{one['name']} {one['version']}: {bug['id']}" for one in answers for bug in one.get("vulns", ())]
-    return found, [f"{one['name']}: {one['skip_reason']}" for one in answers if "skip_reason" in one]
+        return [], ["all: pip-audit gave no response"]
+    found = [f"{one['name']} {one['version']}: {bug['id']}" for one in responses for bug in one.get("vulns", ())]
+    return found, [f"{one['name']}: {one['skip_reason']}" for one in responses if "skip_reason" in one]
 
 
 if __name__ == "__main__":

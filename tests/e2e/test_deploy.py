@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from graphlib import TopologicalSorter
+from importlib.metadata import distributions
 from pathlib import Path
 
 import grpc
 import pytest
+from packaging.utils import canonicalize_name
 
 from innosystem.client import new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
@@ -150,6 +152,18 @@ class Client:
         return wallet.current_balance_cents, sorted((each.job_id, each.amount_cents) for each in listed.transactions)
 
 
+def sbom_names_what_is_installed(installed: Path) -> None:
+    sbom = json.loads((installed / "sbom.json").read_text("utf-8"))
+    assert sbom["bomFormat"] == "CycloneDX"
+    assert sbom["metadata"]["component"]["name"] == "innosystem-platform"
+    named = {(one["name"], one["version"]) for one in sbom["components"]}
+    assert all(one["externalReferences"][0]["hashes"] for one in sbom["components"])
+    [packages] = (installed / "lib").glob("python*/site-packages")
+    found = {(canonicalize_name(one.metadata["Name"]), one.version) for one in distributions(path=[str(packages)])}
+    own = {one for one in found if one[0].startswith("innosystem")}
+    assert found - own <= named, found - own - named
+
+
 # One test, because workers of pytest-xdist would else install the same thing each.
 def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_ends_cleanly(
     installed: Path, stack: tuple[dict[str, Container], Network], tmp_path: Path
@@ -158,6 +172,7 @@ def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_en
     run([str(installed / "bin" / program), *arguments], {}, tmp_path, limit_seconds=START_SECONDS)
     tools = {"pip", "uv", "protoc-gen-mypy", "hatchling", "pytest", "mypy"}
     assert tools.isdisjoint(path.name for path in (installed / "bin").iterdir())
+    sbom_names_what_is_installed(installed)
 
     containers, network = stack
     for name in SERVICES:

@@ -38,9 +38,9 @@ class Method:
         path: `/package.Service/Method`.
         request: The type of its requests, with the rules of the contract.
         takes_stream: Whether it takes a stream of requests.
-        streams: Whether it answers with a stream.
+        streams: Whether it streams its responses.
         standard: Whether it is of health or reflection, whose errors have no reason of the contract.
-        answer: The class of its responses; None if the method does not exist.
+        response: The class of its responses; None if the method does not exist.
         identity: The field with the ID of what it creates; empty if it creates nothing.
     """
 
@@ -50,13 +50,13 @@ class Method:
     takes_stream: bool = False
     streams: bool = False
     standard: bool = False
-    answer: type[Message] | None = None
+    response: type[Message] | None = None
     identity: str = ""
 
     @property
     def listed(self) -> Sequence[str]:
         """The fields of what it lists."""
-        fields: Any = self.answer.DESCRIPTOR.fields if self.answer is not None else ()
+        fields: Any = self.response.DESCRIPTOR.fields if self.response is not None else ()
         items = [one.message_type for one in fields if one.is_repeated and one.message_type]
         return [field.name for item in items for field in item.fields]
 

@@ -42,7 +42,7 @@ class Request:
         body: Its bytes.
         caller: Whose credentials it has.
         metadata: What goes with it.
-        manner: `patient` waits for the answer, `hurried` has a deadline of milliseconds, `leaving` cancels.
+        manner: `patient` waits for the response, `hurried` has a deadline of milliseconds, `leaving` cancels.
         seconds: The deadline, or when it is cancelled.
         connection: Which connection it takes.
         compressed: Whether its bytes are compressed.

@@ -12,7 +12,7 @@ from grpc import aio
 from tests.fuzz.support.methods import methods
 from tests.fuzz.support.platform import Platform
 from tests.fuzz.support.requests import Request, Requests
-from tests.fuzz.support.sending import Answer, send
+from tests.fuzz.support.sending import Response, send
 from tests.fuzz.support.world import prepare
 
 CONNECTIONS = 4
@@ -25,7 +25,7 @@ and what the C library does not give back of the largest requests, of which ther
 """
 
 _WARM_UP_SHARE = 0.2
-# Requests use up what there is: jobs are cancelled, keys revoked, customers deactivated.
+# Requests use up what exists: jobs are cancelled, keys revoked, customers deactivated.
 _WORLD_REQUESTS = 1500
 _SAY_EVERY = 10_000
 _COMPLAINTS_MAX = 200
@@ -68,16 +68,16 @@ class Result:
         verdict = f"FAILED: {len(self.complaints)} complaints" if self.complaints else "ok"
         return f"fuzz {verdict}: {self.requests} requests in {self.seconds:.0f} s"
 
-    def record(self, request: Request, answer: Answer) -> None:
-        """Count an answer, and keep what is wrong with it."""
+    def record(self, request: Request, response: Response) -> None:
+        """Count a response, and keep what is wrong with it."""
         self.requests += 1
-        self.codes[answer.code] += 1
-        if answer.reason:
-            self.reasons[answer.reason] += 1
-        if answer.code == "OK":
+        self.codes[response.code] += 1
+        if response.reason:
+            self.reasons[response.reason] += 1
+        if response.code == "OK":
             self.carried_out[request.method.name] += 1
         if len(self.complaints) < _COMPLAINTS_MAX:
-            self.complaints += [f"{complaint}\n  {request}" for complaint in answer.complaints]
+            self.complaints += [f"{complaint}\n  {request}" for complaint in response.complaints]
 
 
 async def run(folder: Path, *, seed: int, requests: int, say: Callable[[str], None], only: int | None = None) -> Result:
@@ -134,7 +134,7 @@ async def _send_all(requests: Iterator[Request], channels: Mapping[str, list[aio
 
 
 def _judge(platform: Platform, result: Result) -> list[str]:
-    """What is wrong besides the answers."""
+    """What is wrong besides the responses."""
     if ended := platform.ended():
         return [*ended, *platform.mishaps()]
     result.sizes.append(platform.sizes())

@@ -1,4 +1,4 @@
-"""Sends requests as they are, and says what is wrong with an answer."""
+"""Sends requests as they are, and says what is wrong with a response."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -34,12 +34,12 @@ _REASONS = {
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What came back.
 
     Attributes:
         code: The status.
-        reason: Why; empty with OK, and where gRPC itself has answered.
+        reason: Why; empty with OK, and where gRPC itself has responded.
         complaints: What is wrong with it.
     """
 
@@ -48,7 +48,7 @@ class Answer:
     complaints: tuple[str, ...] = ()
 
 
-async def send(channel: aio.Channel, request: Request) -> Answer:
+async def send(channel: aio.Channel, request: Request) -> Response:
     """Send a request and judge what comes back."""
     try:
         raw = await _call(channel, request)
@@ -57,9 +57,9 @@ async def send(channel: aio.Channel, request: Request) -> Answer:
     except asyncio.CancelledError:
         if request.manner != "leaving":
             raise
-        return Answer("CANCELLED")
+        return Response("CANCELLED")
     found = [complaint for body in raw for complaint in _items(request, body)]
-    return Answer("OK", complaints=tuple(found))
+    return Response("OK", complaints=tuple(found))
 
 
 async def _call(channel: Any, request: Request) -> list[bytes]:
@@ -90,11 +90,11 @@ async def _read(call: Any, request: Request) -> list[bytes]:
     return found
 
 
-async def _unless_left(call: Any, answer: Awaitable[T], seconds: float | None) -> T:
-    """Wait for an answer, and cancel the call if it takes longer: then it is a `CancelledError`."""
+async def _unless_left(call: Any, response: Awaitable[T], seconds: float | None) -> T:
+    """Wait for a response, and cancel the call if it takes longer: then it is a `CancelledError`."""
 
     async def wait() -> T:
-        return await answer
+        return await response
 
     waiting = asyncio.create_task(wait())
     await asyncio.wait([waiting], timeout=seconds)
@@ -104,23 +104,23 @@ async def _unless_left(call: Any, answer: Awaitable[T], seconds: float | None) -
     return waiting.result()
 
 
-def _judged(request: Request, error: aio.AioRpcError) -> Answer:
+def _judged(request: Request, error: aio.AioRpcError) -> Response:
     code, details = error.code().name, error.details() or ""
     complaints = []
     if request.manner != "patient" and "Internal error from Core" in details:
         # Of the client, which could not send the request because the deadline had passed.
-        return Answer("DEADLINE_EXCEEDED")
+        return Response("DEADLINE_EXCEEDED")
     if code in _ACCIDENTS:
-        return Answer(code, complaints=(f"{code}: {details[:500]}",))
+        return Response(code, complaints=(f"{code}: {details[:500]}",))
     if (code == "CANCELLED" and request.manner == "leaving") or (
         code == "DEADLINE_EXCEEDED" and request.manner == "hurried"
     ):
-        return Answer(code)
+        return Response(code)
     if "GOAWAY received" in details and request.is_beyond_metadata:
         # A connection that has reached its age does not wait for the refusal of metadata that are too large.
-        return Answer(code)
+        return Response(code)
     if any(text in details for text in _OF_GRPC.get(code, ())) or (request.method.standard and code != "UNAVAILABLE"):
-        return Answer(code)
+        return Response(code)
     status = Status()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
@@ -132,15 +132,15 @@ def _judged(request: Request, error: aio.AioRpcError) -> Answer:
         complaints.append(f"UNAVAILABLE while everything runs: {reason} {details[:500]}")
     elif status.code != error.code().value[0] or _REASONS[reason] != status.code:
         complaints.append(f"{code} has the reason {reason}, whose status is {_REASONS[reason]}")
-    return Answer(code, reason, tuple(complaints))
+    return Response(code, reason, tuple(complaints))
 
 
 def _items(request: Request, body: bytes) -> Iterator[str]:
     """What is wrong with the items of a response."""
-    if request.method.answer is None:
-        yield "a method that does not exist has answered"
+    if request.method.response is None:
+        yield "a method that does not exist has responded"
         return
-    response = request.method.answer.FromString(body)
+    response = request.method.response.FromString(body)
     for status in _statuses(response):
         reason = _reason(status)
         if reason not in _REASONS:

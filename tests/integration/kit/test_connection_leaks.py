@@ -346,7 +346,7 @@ async def test_a_block_that_is_cancelled_as_it_begins_leaves_nothing_of_it_to_th
             # Two statements of one transaction have the same ID, and of none two.
             return [*found[:2], found[2] == again[0]]
 
-    # Steps of the loop, not time: each place where it can be interrupted is met again and again.
+    # Steps of the loop, not time: each place where it can be interrupted is met several times.
     for steps in [*range(20)] * 5:
         task = asyncio.create_task(interrupted())
         for _ in range(steps):
