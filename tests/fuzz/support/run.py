@@ -31,11 +31,15 @@ _SAY_EVERY = 10_000
 _COMPLAINTS_MAX = 200
 
 # What callers that are trusted with it can do to the books, as these requests do: settle what was never charged, charge
-# for jobs that do not exist, name holds that never were, and give wallets to customers that nobody has created.
+# for jobs that do not exist, name holds that never were, release those of waiting jobs, and give wallets to customers
+# that nobody has created. No request may unbalance the ledger, charge a job twice, or make a row contradict itself.
 _OF_TRUSTED_CALLERS = (
     "missing_charges:",
     "charges_without_job:",
     "unknown_customers:",
+    "holds_missing:",
+    "declined:",
+    "blocked:",
     "hold_id: there is no such hold",
 )
 
