@@ -6,8 +6,9 @@ from uuid_utils.compat import uuid7
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services.kit.auth.principal import Kind
 from services.kit.errors import DomainError
-from services.kit.observability.caller import caller
+from services.kit.observability.caller import Caller, caller
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
 from services.kit.rpc.status import to_status
 from services.wallets.rules.entities import (
@@ -160,8 +161,19 @@ def deduct(request: pb.DeductRequest) -> Deduct:
         job_id=job_id,
         hold_id=optional_id(request.hold_id),
         description=request.description,
-        caused_by=caller.get() if job_id is None else None,
+        caused_by=cause(for_job=job_id is not None),
     )
+
+
+def cause(*, for_job: bool) -> Caller | None:
+    """Return the caller of a request that the audit trail records; None for one that a job explains.
+
+    Args:
+        for_job: Whether the request names a job. Runners and services then do what the job needs; an operator does it
+            by hand.
+    """
+    who = caller.get()
+    return None if for_job and who.kind != Kind.OPERATOR else who
 
 
 def refund(request: pb.RefundRequest) -> Refund:

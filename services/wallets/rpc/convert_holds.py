@@ -7,7 +7,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import id_or_new
 from services.kit.rpc.status import to_status
-from services.wallets.rpc.convert import hold_message, wallet_message
+from services.wallets.rpc.convert import cause, hold_message, wallet_message
 from services.wallets.rules.entities import Owner
 from services.wallets.rules.ledger import Held
 from services.wallets.rules.requests import PlaceHold, ReleaseHold
@@ -20,12 +20,13 @@ def place(request: pb.PlaceHoldRequest) -> PlaceHold:
         job_id=UUID(request.job_id),
         owner=Owner(UUID(request.customer_id), request.currency),
         amount_cents=request.amount_cents,
+        caused_by=cause(for_job=True),
     )
 
 
 def release(request: pb.ReleaseHoldRequest) -> ReleaseHold:
     """Return the hold to release."""
-    return ReleaseHold(hold_id=UUID(request.hold_id))
+    return ReleaseHold(hold_id=UUID(request.hold_id), caused_by=cause(for_job=True))
 
 
 def place_response(held: Held) -> pb.PlaceHoldResponse:

@@ -26,7 +26,8 @@ class LedgerRequest:
         job_id: The job to charge; None if the request is not for a job.
         hold_id: The hold that reserves the money; None without a hold.
         description: A note for the statement, which may differ when a request is repeated.
-        caused_by: The caller, for the audit trail; None for the charge of a job, which the job itself explains.
+        caused_by: The caller, for the audit trail; None for the charge of a job by a runner or
+            service, which the job itself explains.
     """
 
     kind: ClassVar[TransactionKind]
@@ -219,7 +220,8 @@ class PlaceHold:
     Attributes:
         hold_id: Identifies the request: a repeated one returns the hold and changes nothing.
         amount_cents: The amount, from 1 to `BALANCE_CENTS_MAX`.
-        caused_by: The caller, for the audit trail; None for the jobs service, which places one for each job.
+        caused_by: The caller, for the audit trail; None for the jobs service, which places one for each job. Operators
+            place and release them by hand.
     """
 
     hold_id: UUID

@@ -18,7 +18,17 @@ from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.loop_thread import AioServer, LoopThread
 from tests.support.rpc.promises import promised
 from tests.support.rpc.servers import customers_servicer, job_types_servicer, jobs_servicer, wallets_servicer
-from tests.support.rpc.tenants import B_CENTS, QUEUE_X, QUEUE_Y, Names, TenantsWorld, furnish, principals, stubs
+from tests.support.rpc.tenants import (
+    B_CENTS,
+    QUEUE_X,
+    QUEUE_Y,
+    REQUEST_ID,
+    Names,
+    TenantsWorld,
+    furnish,
+    principals,
+    stubs,
+)
 
 Add = Callable[[Any], None]
 
@@ -59,16 +69,16 @@ def world(
                 opened.enter_context(_serving(loop_thread, f"unix:{folder / place}", authentication, adds))
             return _Listening(f"unix:{folder / 'anyone'}", f"unix:{folder / 'callers'}")
 
-        customers = opened.enter_context(customers_servicer(loop_thread, fresh_database("customers")))
+        urls = {service: fresh_database(service) for service in ("customers", "wallets", "jobs")}
+        customers = opened.enter_context(customers_servicer(loop_thread, urls["customers"]))
         customers_at = listening(lambda server: add_CustomerServiceServicer_to_server(customers, server))
-        wallets = opened.enter_context(wallets_servicer(loop_thread, fresh_database("wallets")))
+        wallets = opened.enter_context(wallets_servicer(loop_thread, urls["wallets"]))
         wallets_at = listening(lambda server: add_WalletServiceServicer_to_server(wallets, server))
-        database = fresh_database("jobs")
-        types = opened.enter_context(job_types_servicer(loop_thread, database))
+        types = opened.enter_context(job_types_servicer(loop_thread, urls["jobs"]))
         parts = opened.enter_context(
             jobs_servicer(
                 loop_thread,
-                database,
+                urls["jobs"],
                 redis_url=redis_url,
                 redis_prefix=f"{uuid4()}:",
                 customers_address=customers_at.anyone,
@@ -84,7 +94,7 @@ def world(
             addresses = [getattr(one, kind) for one in (customers_at, wallets_at, jobs_at)]
             return [promised(opened.enter_context(grpc.insecure_channel(one))) for one in addresses]
 
-        anyone = replace(stubs(None, *channels("anyone")), settle=lambda: loop_thread.run(parts.settler.round()))
+        anyone = replace(stubs(None, channels("anyone")), settle=lambda: loop_thread.run(parts.settler.round()))
         a, b, c = (
             furnish(anyone, QUEUE_X, cents=100_000, more=20),
             furnish(anyone, QUEUE_Y, cents=B_CENTS, more=150),
@@ -93,7 +103,7 @@ def world(
         names.principals.update(principals(a, b, c))
         protected = channels("callers")
 
-        def as_caller(token: str) -> JobsStack:
-            return stubs(token or None, *protected)
+        def as_caller(token: str, request_id: str = REQUEST_ID) -> JobsStack:
+            return stubs(token or None, protected, request_id)
 
-        yield TenantsWorld(anyone, as_caller, names, a, b, c)
+        yield TenantsWorld(anyone, as_caller, names, a, b, c, urls)

@@ -1,6 +1,6 @@
 """Callers of every kind, bound and not, and what belongs to each of several tenants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -156,21 +156,29 @@ def principals(a: Belongings, b: Belongings, c: Belongings) -> dict[str, Princip
 
 @dataclass(frozen=True)
 class TenantsWorld:
-    """The services as everybody may use them, as their callers may, and three tenants."""
+    """The services and three tenants.
+
+    Attributes:
+        anyone: The services as those use them who need no credentials.
+        as_caller: Returns the services as the holder of a token uses them, with a request ID if one is given.
+        names: The tokens.
+        urls: The databases of the services.
+    """
 
     anyone: JobsStack
-    as_caller: Callable[[str], JobsStack]
+    as_caller: Callable[..., JobsStack]
     names: Names
     a: Belongings
     b: Belongings
     c: Belongings
+    urls: Mapping[str, str]
     nobody: Belongings = field(default_factory=Belongings)
 
 
 class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, request_id: str) -> None:
         authorization = [] if token is None else [("authorization", f"Bearer {token}")]
-        self._metadata = [("x-request-id", REQUEST_ID), *authorization]
+        self._metadata = [("x-request-id", request_id), *authorization]
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         """Call with the token."""
@@ -179,9 +187,10 @@ class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterce
     intercept_unary_stream = intercept_unary_unary
 
 
-def stubs(token: str | None, customers_at: grpc.Channel, wallets_at: grpc.Channel, jobs_at: grpc.Channel) -> JobsStack:
-    """Return the services as the holder of a token sees them."""
-    channels = [grpc.intercept_channel(one, _WithToken(token)) for one in (customers_at, wallets_at, jobs_at)]
+def stubs(token: str | None, services: Sequence[grpc.Channel], request_id: str = REQUEST_ID) -> JobsStack:
+    """Return the services of customers, wallets and jobs as the holder of a token uses them."""
+    with_token = _WithToken(token, request_id)
+    channels = [grpc.intercept_channel(one, with_token) for one in services]
     return JobsStack(
         JobServiceStub(channels[2]),
         JobTypeServiceStub(channels[2]),
