@@ -132,7 +132,7 @@ class SqlHoldRepository(SqlRepository[Hold, Hold], HoldRepository):
     entity = Hold
     resource = HOLDS
     columns = statements.HOLD_COLUMNS
-    indexed = frozenset({"id", "job_id"})
+    indexed = frozenset({"id", "job_id", "wallet_id"})
 
     def _leads(self, ordering: Ordering, comparison: Comparison) -> bool:
         # Active holds have an index of their own.

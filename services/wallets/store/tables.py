@@ -176,5 +176,8 @@ Index("ix_holds_active", holds.c.created_at, holds.c.id, postgresql_where=holds.
 # The active holds of a wallet, whose sum must equal its pending charges. As small as the previous one.
 Index("ix_holds_active_wallet_id", holds.c.wallet_id, postgresql_where=holds.c.state == "ACTIVE")
 
+# ListHolds of a caller that is bound to customers, and of one wallet.
+Index("ix_holds_wallet_id", holds.c.wallet_id, holds.c.created_at, holds.c.id)
+
 # The holds of a job.
 Index("ix_holds_job_id", holds.c.job_id, postgresql_where=holds.c.job_id.is_not(None))

@@ -12,7 +12,7 @@ import pytest
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.indexed_lists import check_order
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.resources import JOBS, STATUS
+from services.jobs.rules.resources import CUSTOMER_ID, JOBS, STATUS
 from services.jobs.rules.transitions.control import removal
 from services.jobs.usecases.queries import QueryService
 from services.kit.data.corrupt import understood
@@ -129,6 +129,32 @@ async def test_the_pages_of_a_bounded_search_have_all_that_match_in_order(
         query = ListQuery(parse_order_by(order_by, JOBS), parse_filter(text, JOBS), page_size=2)
 
         found, _ = await walked(work, query)
+
+        assert found == expected(jobs, query)
+
+
+@pytest.mark.parametrize("walks_max", [2, 50])
+@pytest.mark.parametrize("order_by", ORDERS)
+@pytest.mark.parametrize("text", FILTERS)
+async def test_a_narrowed_list_has_all_that_match_and_no_cursor_names_a_job_of_others(
+    work: JobsWork, monkeypatch: pytest.MonkeyPatch, text: str, order_by: str, walks_max: int
+) -> None:
+    monkeypatch.setattr(search, "_OWN_WALKS_MAX", walks_max)
+    async with work.transactions.begin():
+        jobs = await filled(work)
+        own = {job.customer_id for job in jobs[::3]}
+        narrowing = CUSTOMER_ID.is_in(own)
+        wanted = narrowing & parse_filter(text, JOBS)
+        query = ListQuery(parse_order_by(order_by, JOBS), wanted, page_size=2, narrowing=narrowing)
+        found: list[UUID] = []
+        ids = {job.id for job in jobs if job.customer_id in own}
+        for _ in range(2 * COUNT):
+            page = await work.jobs.list_page(query)
+            found += [job.id for job in page.items]
+            if page.next_cursor is None:
+                break
+            assert page.next_cursor[-1] in ids
+            query = replace(query, cursor=page.next_cursor)
 
         assert found == expected(jobs, query)
 

@@ -20,12 +20,13 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.jobs.rules.entities import BillingStatus, Job, JobStatus, ListKey
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.resources import JOBS
+from services.jobs.rules.resources import JOBS, STATUS
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.completion import BillingChange, Completion, ending, given_back
 from services.jobs.rules.transitions.control import Retry, removal
 from services.jobs.rules.transitions.leasing import Claim, Renewal
 from services.jobs.rules.transitions.rescue import Rescue
+from services.kit.auth.tenants import Tenants
 from services.kit.data.audit.entries import AUDIT_LOG
 from services.kit.data.audit.sql import SqlAuditLog
 from services.kit.data.corrupt import understood
@@ -37,13 +38,23 @@ from services.kit.query.page import ListQuery, Page, PageTokens
 from services.kit.query.resource import Resource
 from services.kit.settings import DatabaseSettings
 from services.wallets.rules.books import START
-from services.wallets.rules.entities import HoldState, Owner
+from services.wallets.rules.entities import HoldState, Owner, Wallet
 from services.wallets.rules.requests import Credit, Deduct, JobCharge, Refund, ReleaseHold, WriteOff
-from services.wallets.rules.resources import CREATED_AT, HOLDS, ID, STATE, TRANSACTIONS, WALLET_ID, WALLETS
+from services.wallets.rules.resources import (
+    CREATED_AT,
+    HOLD_WALLET_ID,
+    HOLDS,
+    ID,
+    STATE,
+    TRANSACTIONS,
+    WALLET_ID,
+    WALLETS,
+)
 from tests.integration.plans.recording import Recorded, collect_indexes
 from tests.support.jobs_examples import MINUTE, NOW, new_job
 from tests.support.jobs_work import JobsWork
 from tests.support.jobs_work import sql_work as jobs_work
+from tests.support.wallets_work import WalletsWork
 from tests.support.wallets_work import sql_work as wallets_work
 
 pytestmark = pytest.mark.slow
@@ -241,6 +252,9 @@ async def list_jobs(recorded: Recorded, work: JobsWork) -> Page[Job]:
     customer = JOBS.by_name["customer_id"]
     mine = ListQuery(JOBS.default_ordering, customer.is_(page.items[0].customer_id))
     await recorded.call("list of a customer", lambda: jobs.list_page(mine))
+    both = customer.is_in([page.items[0].customer_id, uuid7()])
+    own = ListQuery(JOBS.default_ordering, both & STATUS.is_(JobStatus.SUCCEEDED), narrowing=both)
+    await recorded.call("list of own jobs", lambda: jobs.list_page(own))
     await recorded.call("start of an ID", lambda: jobs.list_page(by_start_of_id(JOBS)))
     for name, text in SEARCHES.items():
         query = ListQuery(JOBS.default_ordering, parse_filter(text, JOBS))
@@ -265,6 +279,9 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
     ids = await look_after_jobs(recorded, work)
     await recorded.call("get", lambda: jobs.get(ids[0]))
     await recorded.call("get many", lambda: jobs.get_many(ids))
+    of_customers = Tenants(frozenset(one.customer_id for one in page.items), None)
+    await recorded.call("own jobs", lambda: jobs.own(ids, of_customers))
+    await recorded.call("own queues", lambda: jobs.own(ids, Tenants(None, frozenset(["default"]))))
     await recorded.call("payloads", lambda: jobs.payloads(ids))
     await recorded.call("lock", lambda: jobs.lock_many(ids))
     await recorded.call("lock billing", lambda: jobs.lock_billing(ids))
@@ -284,6 +301,10 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "list": {"ix_jobs_created_at"},
         "list on": {"ix_jobs_created_at"},
         "list of a customer": {"ix_jobs_customer_id"},
+        "list of own jobs": {"ix_jobs_customer_id", "pk_jobs"},
+        # No charged job has been deleted yet.
+        "own jobs": {"pk_jobs", "all of receipts"},
+        "own queues": {"pk_jobs"},
         "start of an ID": {"pk_jobs"},
         "dead letters": {"ix_jobs_dead"},
         **{name: {"ix_jobs_created_at", "pk_jobs"} for name in ("a label", "an error", "a type", "what was dear")},
@@ -376,6 +397,14 @@ async def _all_types(work: Any) -> list[UUID]:
     return [job_type.id for name, job_type in found.items() if name == "type"]
 
 
+async def list_own_holds(recorded: Recorded, work: WalletsWork, wallet: Wallet) -> None:
+    """List the holds of a customer's wallets, of which one state is wanted."""
+    ids = await recorded.call("own wallets", lambda: work.wallets.ids_of([wallet.customer_id]))
+    own = HOLD_WALLET_ID.is_in(ids)
+    query = ListQuery(HOLDS.default_ordering, own & STATE.is_(HoldState.CAPTURED), narrowing=own)
+    await recorded.call("own holds", lambda: work.holds.list_page(query))
+
+
 async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], Recorded]) -> None:
     recorded = record("wallets", WALLETS_ROWS)
     work = wallets_work(recorded.transactions)
@@ -399,6 +428,7 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
     hold = active_holds.items[0]
     of_a_job = ListQuery(HOLDS.default_ordering, HOLDS.by_name["job_id"].is_(uuid7()))
     await recorded.call("holds of a job", lambda: work.holds.list_page(of_a_job))
+    await list_own_holds(recorded, work, wallet)
     assert await recorded.call("retention", lambda: work.holds.delete_ended(-MINUTE, 10)) == 10
     await recorded.call("get a hold", lambda: work.holds.get(hold.id))
     await recorded.call("release", lambda: work.ledger.apply([ReleaseHold(hold_id=hold.id)]))
@@ -428,6 +458,8 @@ async def test_the_wallets_service_reads_by_index(record: Callable[[str, str], R
         "list holds": {"ix_holds_created_at", "pk_wallets"},
         "oldest holds": {"ix_holds_active", "pk_wallets"},
         "holds of a job": {"ix_holds_job_id", "pk_wallets"},
+        "own wallets": {owner},
+        "own holds": {"ix_holds_wallet_id", "pk_holds", "pk_wallets"},
         "retention": {"ix_holds_created_at", "pk_holds"},
         "get a hold": {"pk_holds", "pk_wallets"},
         "release": named,
