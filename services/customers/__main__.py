@@ -17,6 +17,8 @@ from services.customers.usecases.customers import CustomersService
 from services.kit.auth.settings import authentication
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.limits.limits import open_limits
+from services.kit.limits.settings import LimitSettings
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
@@ -31,12 +33,16 @@ class Settings:
     server: CustomersServerSettings
     database: DatabaseSettings
     redis: RedisSettings | None
+    limits: LimitSettings
 
     @classmethod
     def load(cls) -> "Settings":
         """Read the settings from the environment."""
         return cls(
-            load(CustomersServerSettings, "CUSTOMERS_"), load(DatabaseSettings, "CUSTOMERS_DATABASE_"), load_redis()
+            load(CustomersServerSettings, "CUSTOMERS_"),
+            load(DatabaseSettings, "CUSTOMERS_DATABASE_"),
+            load_redis(),
+            load(LimitSettings, "INNOSYSTEM_LIMITS_"),
         )
 
 
@@ -95,6 +101,7 @@ async def main() -> None:
     settings = Settings.load()
     async with AsyncExitStack() as opened:
         stores = await open_stores(settings, opened)
+        limits = await opened.enter_async_context(open_limits("customers", settings.limits, settings.redis))
         use_cases = build_use_cases(stores)
         tokens = PageTokens(stores.schema.page_token_key)
         servicer = CustomerServicer(use_cases.customers, use_cases.api_keys, tokens)
@@ -108,6 +115,7 @@ async def main() -> None:
             ],
             authentication=authentication(),
             transport=server_transport(),
+            limits=limits,
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=stores.announcements.background,

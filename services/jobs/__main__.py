@@ -72,6 +72,8 @@ from services.kit.cache.metrics import CacheCollector
 from services.kit.clocks import Skew
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.limits.limits import open_limits
+from services.kit.limits.settings import LimitSettings
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
@@ -109,6 +111,7 @@ class Settings:
     housekeeping: HousekeepingSettings
     cache: CacheSettings
     schemas: SchemaSettings
+    limits: LimitSettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -122,6 +125,7 @@ class Settings:
             housekeeping=load(HousekeepingSettings, "JOBS_"),
             cache=load(CacheSettings, "JOBS_CACHE_"),
             schemas=load(SchemaSettings, "JOBS_SCHEMA_"),
+            limits=load(LimitSettings, "INNOSYSTEM_LIMITS_"),
         )
 
     @property
@@ -320,6 +324,7 @@ async def main() -> None:
     settings = Settings.load()
     async with AsyncExitStack() as opened:
         stores = await open_stores(settings, opened)
+        limits = await opened.enter_async_context(open_limits("jobs", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
         job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens)
@@ -338,6 +343,7 @@ async def main() -> None:
             ],
             authentication=authentication(),
             transport=server_transport(),
+            limits=limits,
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             optional={"redis": stores.lists.check},

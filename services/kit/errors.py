@@ -268,6 +268,26 @@ class NotAllowed(DomainError):
 
 
 @dataclass(eq=False)
+class RateLimited(DomainError):
+    """The limit {limit} ({allowed}) is used up: wait as long as the details say, and send the request again.
+
+    Attributes:
+        limit: The name of the limit: that of the setting INNOSYSTEM_LIMITS_*, in lower case.
+        allowed: The limit itself, such as `200/400` (a second/burst).
+    """
+
+    reason = "RATE_LIMITED"
+    limit: str
+    allowed: str
+    retry_seconds: float = field(metadata=HIDDEN)
+
+    @property
+    def retry_after_seconds(self) -> float | None:  # type: ignore[override] # it depends on the case
+        """When there will be room, if nothing else is sent."""
+        return self.retry_seconds
+
+
+@dataclass(eq=False)
 class Overloaded(DomainError):
     """The server has as many requests as it can handle: wait a moment and send the request again."""
 

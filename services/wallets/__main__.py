@@ -16,12 +16,14 @@ from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.limits.limits import open_limits
+from services.kit.limits.settings import LimitSettings
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import server_transport
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import DatabaseSettings, load
+from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
 from services.wallets.background.books_monitor import BooksMonitor
 from services.wallets.background.retention import HoldRetention
 from services.wallets.metrics import BooksCollector
@@ -45,6 +47,8 @@ class Settings:
     database: DatabaseSettings
     verification: VerificationSettings
     retention: RetentionSettings
+    redis: RedisSettings | None
+    limits: LimitSettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -54,6 +58,8 @@ class Settings:
             load(DatabaseSettings, "WALLETS_DATABASE_"),
             load(VerificationSettings, "WALLETS_"),
             load(RetentionSettings, "WALLETS_"),
+            load_redis(),
+            load(LimitSettings, "INNOSYSTEM_LIMITS_"),
         )
 
 
@@ -134,6 +140,7 @@ async def main() -> None:
     settings = Settings.load()
     async with AsyncExitStack() as opened:
         stores = open_stores(settings, opened)
+        limits = await opened.enter_async_context(open_limits("wallets", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
         servicer = WalletServicer(
@@ -149,6 +156,7 @@ async def main() -> None:
             ],
             authentication=authentication(),
             transport=server_transport(),
+            limits=limits,
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             background=background(settings, stores, use_cases),

@@ -7,6 +7,7 @@ from functools import cached_property
 from uuid import UUID
 
 from services.kit.auth.tenants import ALL_TENANTS, Tenants
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits
 
 
 class Kind(StrEnum):
@@ -36,6 +37,7 @@ class Principal:
         queues: The queues that it is bound to; None for all.
         scopes: What its API key may do; None for everything that its kind may.
         credential: How it has proved itself: `certificate`, `token` or `api_key`.
+        limits: The limits of its customer that differ from the settings, if its credential tells them.
     """
 
     kind: Kind | None
@@ -44,8 +46,9 @@ class Principal:
     queues: frozenset[str] | None = None
     scopes: frozenset[Scope] | None = None
     credential: str = ""
+    limits: CustomerLimits = NO_EXCEPTIONS
 
-    @property
+    @cached_property
     def actor(self) -> str:
         """The name in the audit trail, in logs and in limits, such as `operator/ada`; empty for `ANYONE`."""
         return f"{self.kind.lower()}/{self.name}" if self.kind else ""

@@ -13,7 +13,15 @@ from tests.support.contract_texts import has_path, reasons_of
 
 #: What says how long to wait, because the same request may be taken then.
 WAITING_HELPS = frozenset(
-    ["ROW_LOCKED", "CONCURRENT_UPDATE", "DATABASE_UNAVAILABLE", "DEPENDENCY_UNAVAILABLE", "OVERLOADED", "DRAINING"]
+    [
+        "ROW_LOCKED",
+        "CONCURRENT_UPDATE",
+        "DATABASE_UNAVAILABLE",
+        "DEPENDENCY_UNAVAILABLE",
+        "RATE_LIMITED",
+        "OVERLOADED",
+        "DRAINING",
+    ]
 )
 #: What says so only where the hold of the job is about to be released.
 WAITING_MAY_HELP = frozenset({"JOB_NOT_RETRYABLE"})

@@ -19,6 +19,7 @@ from services.jobs.settings import (
     WalletsClientSettings,
 )
 from services.kit.auth.settings import AuthSettings, TokenSettings
+from services.kit.limits.settings import LimitSettings
 from services.kit.settings import (
     CacheSettings,
     DatabaseSettings,
@@ -38,6 +39,7 @@ WITHOUT_DEFAULT = {"CUSTOMERS_DATABASE_URL", "REDIS_URL", "RUNNER_HANDLERS", "RU
 SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (LogSettings, "LOG_"),
     (AuthSettings, "INNOSYSTEM_"),
+    (LimitSettings, "INNOSYSTEM_LIMITS_"),
     (TokenSettings, "INNOSYSTEM_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),

@@ -1,4 +1,4 @@
-"""The layers around every call, from the outside in: log, span, errors, deadline, drain, caller, load, contract.
+"""The layers around every call, from the outside in: log, span, errors, deadline, drain, caller, rates, load, contract.
 
 The stack is built once for each method, when its service is registered, and is the method's handler for gRPC: gRPC
 would call an interceptor again for each call.
@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from services.kit.auth.authentication import Authentication
 from services.kit.auth.principal import Kind
 from services.kit.auth.rule import Binding, Rule
+from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.rpc.for_tenants import takes_tenants
 from services.kit.rpc.layers.access_log import logged
 from services.kit.rpc.layers.authorization import authorized
@@ -25,6 +26,7 @@ from services.kit.rpc.layers.deadline import timed
 from services.kit.rpc.layers.drain import drained, ended_at_drain
 from services.kit.rpc.layers.errors import reported
 from services.kit.rpc.layers.load import Load
+from services.kit.rpc.layers.rates import rated
 from services.kit.rpc.layers.tracing import traced
 from services.kit.rpc.validation import ContractValidator
 from services.kit.settings import StartupError
@@ -50,6 +52,7 @@ class Layers:
         authentication: How callers prove who they are.
         validator: The rules of the contract.
         open_reflection: Whether reflection shows the contract to everybody, and not only to operators.
+        limits: The limits of callers.
     """
 
     load: Load
@@ -57,6 +60,7 @@ class Layers:
     authentication: Authentication
     validator: ContractValidator = field(default_factory=ContractValidator)
     open_reflection: bool = False
+    limits: Limits = UNLIMITED
 
     def around(self, method: str, handler: "Handler") -> "Handler":
         """Return a method's handler wrapped in the layers.
@@ -83,7 +87,8 @@ class Layers:
             raise StartupError(
                 f"{rule.method} has BINDING_OWN in the contract: its servicer's method needs @for_tenants"
             )
-        call = authorized(limit(call, self.load), rule, self.authentication, streams=handler.response_streaming)
+        call = rated(limit(call, self.load), self.limits, streams=handler.response_streaming)
+        call = authorized(call, rule, self.authentication, streams=handler.response_streaming)
         call = drained(call, self.load)
         call = timed(call, None if handler.response_streaming else self.deadline_seconds_max)
         call = logged(method, traced(method, reported(call)), streams=handler.response_streaming)

@@ -21,6 +21,7 @@ from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from innosystem.shared.transport import TransportError
 from services.kit.auth.authentication import Authentication
 from services.kit.background import end
+from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.observability.logs import configure
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.policy import check_policies
@@ -73,6 +74,7 @@ class Server:
         background: Background work beside the server until it has drained, such as a dispatcher; its failure ends the
             process.
         on_drain: Called when the drain begins, to end long streams.
+        limits: The limits of callers.
         database: Returns the identity of the service's database for clients that use the database themselves; empty
             while it is unknown.
     """
@@ -85,6 +87,7 @@ class Server:
     optional: Mapping[str, Check] = field(default_factory=dict)
     background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     on_drain: Sequence[Callable[[], None]] = ()
+    limits: Limits = UNLIMITED
     database: Callable[[], str] = str
     _stopped: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
 
@@ -109,6 +112,7 @@ class Server:
             self.settings.deadline_seconds_max,
             self.authentication,
             open_reflection=self.settings.reflection == "open",
+            limits=self.limits,
         )
         server = self.build(layers, health)
         lifeline = Lifeline.inherited()
@@ -124,7 +128,7 @@ class Server:
             address = self._bind(server)
             await health.start()
             await server.start()
-            tasks = [asyncio.create_task(work()) for work in (health.watch, *self.background)]
+            tasks = [asyncio.create_task(work()) for work in (health.watch, *self.limits.background, *self.background)]
             running.push_async_callback(end, tasks)
             spare_the_collector()
             _say_serving(address, lifeline)

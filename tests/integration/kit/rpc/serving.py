@@ -15,6 +15,7 @@ from innosystem.customers.v1.customer_pb2 import Customer
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from services.kit.auth.authentication import OFF, Authentication
 from services.kit.auth.tenants import Tenants
+from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.rpc.for_tenants import for_tenants
 from services.kit.rpc.layers.stack import Layers, Load
 from services.kit.rpc.serving.health import Health
@@ -87,13 +88,20 @@ async def running(
     *,
     health: Health | None = None,
     authentication: Authentication = OFF,
+    limits: Limits = UNLIMITED,
     **values: Any,
 ) -> AsyncIterator[Running]:
     chosen = settings(folder, **values)
     load = Load(chosen.concurrent_calls_max, chosen.concurrent_streams_max)
     health = health or Health([NAME], {})
     one = Server(settings=chosen, served=[served(Customers(behavior))], authentication=authentication, required={})
-    layers = Layers(load, chosen.deadline_seconds_max, authentication, open_reflection=chosen.reflection == "open")
+    layers = Layers(
+        load,
+        chosen.deadline_seconds_max,
+        authentication,
+        open_reflection=chosen.reflection == "open",
+        limits=limits,
+    )
     server = one.build(layers, health)
     server.add_insecure_port(chosen.listen_address)
     await server.start()

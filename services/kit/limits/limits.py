@@ -1,0 +1,202 @@
+"""The limits of the callers of a service."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+
+from services.kit.auth.principal import Kind, Principal
+from services.kit.errors import RateLimited
+from services.kit.limits.buckets import Buckets, Charge
+from services.kit.limits.settings import LimitSettings
+from services.kit.limits.sharing import Sharing, redis_client
+from services.kit.rates import CustomerLimits, Rate
+from services.kit.settings import RedisSettings
+
+log = structlog.get_logger(__name__)
+
+REFUSED = Counter("innosystem_rate_limited", "Calls, and items of batches, beyond a limit, by limit.", ["limit"])
+
+# A place is free when a call or a stream ends, which nothing foretells.
+_CALLS_SECONDS: Final = 0.2
+_STREAMS_SECONDS: Final = 2.0
+
+
+#: The place of a call or a stream: the name of the limit and the actor.
+InFlight = tuple[str, str]
+
+
+class Submitted(NamedTuple):
+    """What is submitted for one customer: the number of jobs, and the bytes of their inputs."""
+
+    jobs: int
+    input_bytes: int
+
+
+@dataclass(frozen=True)
+class _KindLimits:
+    """The limits of each principal of a kind, with their names."""
+
+    requests: tuple[str, Rate]
+    submissions: tuple[str, Rate]
+    input_bytes: tuple[str, Rate]
+    calls: tuple[str, int]
+    streams: tuple[str, int]
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, one.name)[1] for one in fields(self))
+
+    @classmethod
+    def of(cls, kind: Kind, settings: LimitSettings) -> "_KindLimits":
+        name = kind.lower()
+        return cls(
+            requests=(f"{name}_requests", settings.rate(f"{name}_requests")),
+            submissions=(f"{name}_submissions", settings.rate(f"{name}_submissions")),
+            input_bytes=(f"{name}_input_bytes_per_day", settings.rate(f"{name}_input_bytes_per_day")),
+            calls=(f"{name}_calls", getattr(settings, f"{name}_calls")),
+            streams=(f"{name}_watches", getattr(settings, f"{name}_watches")),
+        )
+
+
+class Limits:
+    """The limits of the callers of a service. A decision is made in memory, and takes microseconds.
+
+    Args:
+        settings: The limits; None for none.
+        buckets: What callers have used.
+        background: The work that shares it with other processes.
+    """
+
+    def __init__(
+        self,
+        settings: LimitSettings | None = None,
+        buckets: Buckets | None = None,
+        background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> None:
+        limits = {} if settings is None else {kind: _KindLimits.of(kind, settings) for kind in Kind}
+        settings = settings or LimitSettings()
+        # A client also has the limits of its customer.
+        self._kinds = {kind: one for kind, one in limits.items() if one or kind is Kind.CLIENT}
+        self._customer_requests = settings.rate("customer_requests")
+        self._customer_submissions = settings.rate("customer_submissions")
+        self._customer_input_bytes = settings.rate("customer_input_bytes_per_day")
+        self._buckets = buckets or Buckets()
+        # Calls and streams in flight, by limit and actor.
+        self._open: dict[InFlight, int] = {}
+        self.background = background
+
+    def begin(self, who: Principal, *, streams: bool) -> "InFlight | None":
+        """Count a call.
+
+        Returns:
+            The call's place, to be given to `end` when the call has ended; None if there is no limit.
+
+        Raises:
+            RateLimited: If a limit of its principal or customer is used up.
+        """
+        limits = None if who.kind is None else self._kinds.get(who.kind)
+        if limits is None:
+            return None
+        limit, count_max = limits.streams if streams else limits.calls
+        place = limit, who.actor
+        count = self._open.get(place, 0)
+        if count_max and count >= count_max:
+            raise _refused(limit, count_max, _STREAMS_SECONDS if streams else _CALLS_SECONDS)
+        self._take(self._requests(who, *limits.requests))
+        if not count_max:
+            return None
+        self._open[place] = count + 1
+        return place
+
+    def end(self, place: "InFlight") -> None:
+        """Free the place of a call."""
+        if self._open[place] > 1:
+            self._open[place] -= 1
+        else:
+            del self._open[place]
+
+    def submit(
+        self, who: Principal, submitted: Mapping[UUID, Submitted], exceptions: Mapping[UUID, CustomerLimits]
+    ) -> Mapping[UUID, RateLimited]:
+        """Count submissions.
+
+        Args:
+            who: The caller.
+            submitted: What it submits, by customer.
+            exceptions: The limits of customers that differ from the settings.
+
+        Returns:
+            The customers with a limit that is used up, whose submissions are to be refused.
+
+        Raises:
+            RateLimited: If a limit of the principal is used up.
+        """
+        limits = None if who.kind is None else self._kinds.get(who.kind)
+        if limits is None:
+            return {}
+        jobs = sum(one.jobs for one in submitted.values())
+        size = sum(one.input_bytes for one in submitted.values())
+        actor = who.actor
+        self._take(_charges((*limits.submissions, actor, jobs), (*limits.input_bytes, actor, size)))
+        refused = {}
+        if who.kind is Kind.CLIENT:
+            for customer_id, one in submitted.items():
+                try:
+                    self._take(self._submissions(customer_id, one, exceptions.get(customer_id)))
+                except RateLimited as error:
+                    refused[customer_id] = error
+        return refused
+
+    def _requests(self, who: Principal, limit: str, rate: Rate) -> list[Charge]:
+        charges = [Charge(limit, who.actor, rate, 1)] if rate else []
+        if who.kind is Kind.CLIENT and who.customers is not None and len(who.customers) == 1:
+            own = who.limits.requests
+            if rate := self._customer_requests if own is None else own:
+                charges.extend(Charge("customer_requests", one, rate, 1) for one in who.customers)
+        return charges
+
+    def _submissions(self, customer_id: UUID, one: Submitted, own: CustomerLimits | None) -> list[Charge]:
+        jobs, size = self._customer_submissions, self._customer_input_bytes
+        if own is not None:
+            jobs = jobs if own.submissions is None else own.submissions
+            size = size if own.input_bytes_per_day is None else Rate.of_day(own.input_bytes_per_day)
+        return _charges(
+            ("customer_submissions", jobs, customer_id, one.jobs),
+            ("customer_input_bytes_per_day", size, customer_id, one.input_bytes),
+        )
+
+    def _take(self, charges: Sequence[Charge]) -> None:
+        try:
+            self._buckets.take(charges)
+        except RateLimited as error:
+            REFUSED.labels(error.limit).inc()
+            raise
+
+
+#: No limits, for tests.
+UNLIMITED: Final = Limits()
+
+
+@asynccontextmanager
+async def open_limits(service: str, settings: LimitSettings, redis: RedisSettings | None) -> AsyncIterator[Limits]:
+    """Open the limits of a service, shared over Redis; without Redis each process limits by itself."""
+    if redis is None:
+        log.warning("redis_not_configured", consequence="each process limits its callers by itself")
+        yield Limits(settings)
+        return
+    async with redis_client(redis) as client:
+        buckets = Buckets(shared=True)
+        yield Limits(settings, buckets, (Sharing(buckets, client, redis.key_prefix, service).run,))
+
+
+def _charges(*wanted: tuple[str, Rate, Any, int]) -> list[Charge]:
+    return [Charge(limit, subject, rate, cost) for limit, rate, subject, cost in wanted if rate and cost]
+
+
+def _refused(limit: str, count_max: int, seconds: float) -> RateLimited:
+    REFUSED.labels(limit).inc()
+    return RateLimited(limit, str(count_max), seconds)
