@@ -69,6 +69,8 @@ from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
+from services.kit.charges.keys import ChargeKeys
+from services.kit.charges.vouchers import Vouchers
 from services.kit.clocks import Skew
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
@@ -80,7 +82,7 @@ from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import client_transport, server_transport
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings, load
+from services.kit.settings import CacheSettings, ChargeKeySettings, DatabaseSettings, RedisSettings, load
 
 _RETENTION_EVERY = timedelta(minutes=1)
 _ANNOUNCEMENTS_EVERY = timedelta(seconds=1)
@@ -112,6 +114,7 @@ class Settings:
     cache: CacheSettings
     schemas: SchemaSettings
     limits: LimitSettings
+    charge_keys: ChargeKeySettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -126,6 +129,7 @@ class Settings:
             cache=load(CacheSettings, "JOBS_CACHE_"),
             schemas=load(SchemaSettings, "JOBS_SCHEMA_"),
             limits=load(LimitSettings, "INNOSYSTEM_LIMITS_"),
+            charge_keys=load(ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
         )
 
     @property
@@ -327,7 +331,9 @@ async def main() -> None:
         limits = await opened.enter_async_context(open_limits("jobs", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
-        job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens)
+        charge_keys = ChargeKeys(settings.charge_keys.keys.get_secret_value(), settings.charge_keys.keys_file)
+        vouchers = Vouchers(charge_keys, stores.database.now)
+        job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens, vouchers)
         job_type_servicer = JobTypeServicer(use_cases.job_types, tokens)
         server = Server(
             settings=settings.server,
@@ -347,7 +353,7 @@ async def main() -> None:
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
             optional={"redis": stores.lists.check},
-            background=background(settings, stores, use_cases),
+            background=[*background(settings, stores, use_cases), *(loop.run for loop in charge_keys.loops)],
             on_drain=[use_cases.jobs.watching.drain],
         )
         opened.push_async_callback(use_cases.announcements.flush)

@@ -186,6 +186,20 @@ class _RedisAddress(SecretsFromFiles):
     url: SecretStr | None = None
 
 
+class ChargeKeySettings(BaseSettings):
+    """The keys of charge tokens: INNOSYSTEM_CHARGE_KEYS_FILE or INNOSYSTEM_CHARGE_KEYS, the same for jobs and wallets.
+
+    Attributes:
+        keys: The keys, separated by spaces: `ID:SECRET`. They are read once.
+        keys_file: A file with a key a line, which is read again every few seconds.
+    """
+
+    model_config = ENVIRONMENT
+
+    keys: SecretStr = SecretStr("")
+    keys_file: str = ""
+
+
 class CacheSettings(BaseSettings):
     """A service's caches of rarely changed entities, such as JOBS_CACHE_TTL_SECONDS.
 

@@ -14,6 +14,8 @@ from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServi
 from services.kit.auth.settings import authentication
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
+from services.kit.charges.keys import ChargeKeys
+from services.kit.charges.vouchers import Vouchers
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.limits.limits import open_limits
@@ -23,7 +25,7 @@ from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import server_transport
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
+from services.kit.settings import ChargeKeySettings, DatabaseSettings, RedisSettings, load, load_redis
 from services.wallets.background.books_monitor import BooksMonitor
 from services.wallets.background.retention import HoldRetention
 from services.wallets.metrics import BooksCollector
@@ -49,6 +51,7 @@ class Settings:
     retention: RetentionSettings
     redis: RedisSettings | None
     limits: LimitSettings
+    charge_keys: ChargeKeySettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -60,6 +63,7 @@ class Settings:
             load(RetentionSettings, "WALLETS_"),
             load_redis(),
             load(LimitSettings, "INNOSYSTEM_LIMITS_"),
+            load(ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
         )
 
 
@@ -143,8 +147,14 @@ async def main() -> None:
         limits = await opened.enter_async_context(open_limits("wallets", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
+        charge_keys = ChargeKeys(settings.charge_keys.keys.get_secret_value(), settings.charge_keys.keys_file)
         servicer = WalletServicer(
-            use_cases.wallets, use_cases.verification, tokens, ContractValidator(), stores.database.time
+            use_cases.wallets,
+            use_cases.verification,
+            tokens,
+            ContractValidator(),
+            stores.database.time,
+            vouchers=Vouchers(charge_keys, stores.database.now),
         )
         server = Server(
             settings=settings.server,
@@ -159,7 +169,7 @@ async def main() -> None:
             limits=limits,
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
-            background=background(settings, stores, use_cases),
+            background=[*background(settings, stores, use_cases), *(loop.run for loop in charge_keys.loops)],
         )
         await server.run()
 

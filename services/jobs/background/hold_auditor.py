@@ -16,7 +16,7 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import JOBS, UNRELEASED
-from services.jobs.rules.entities import HOLD_IN_USE, BillingStatus, Release
+from services.jobs.rules.entities import HOLD_IN_USE, Billing, BillingStatus, Release
 from services.jobs.rules.errors import HoldNotActive
 from services.jobs.rules.holds import Hold, HoldState
 from services.jobs.rules.transitions.completion import BillingChange
@@ -168,7 +168,8 @@ class HoldAuditor:
     async def _reopen(self, one: Release) -> None:
         async with self.transactions.begin():
             now = await self._jobs.lock_billing([one.job_id])
-            if now.get(one.job_id) is not BillingStatus.CHARGED:
+            billing = now.get(one.job_id)
+            if not isinstance(billing, Billing) or billing.status is not BillingStatus.CHARGED:
                 # Another replica was faster.
                 return
             await self._jobs.apply([BillingChange(job_id=one.job_id, billing_status=BillingStatus.CHARGE_DUE)])

@@ -1,6 +1,6 @@
 """Conversion between the messages of the jobs contract and the domain."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from innosystem.client import request_id
@@ -12,7 +12,7 @@ from services.jobs.rules.job_types import Priority, ProcessorType
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.changes import Failure
-from services.jobs.rules.transitions.completion import Charged, Completion, Declined, Settlement, Snooze
+from services.jobs.rules.transitions.completion import Completion, Snooze
 from services.jobs.usecases.run import Kept, Recorded, Return
 from services.jobs.usecases.submit import Submitted
 from services.kit.errors import DomainError
@@ -120,14 +120,6 @@ def _storable(text: str, length_max: int) -> str:
     return text[:length_max].replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def settlement(message: pb.JobSettlement) -> Settlement:
-    """Return the outcome of a charge that a runner reports, in a message that satisfies the contract."""
-    job_id = UUID(message.job_id)
-    if message.HasField("transaction"):
-        return Charged(job_id, UUID(message.transaction.id))
-    return Declined(job_id, message.declined.reason)
-
-
 def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC) -> job_pb2.Job:
     """Return the message of a job; with payloads if the job was read with them."""
     if view == job_pb2.JOB_VIEW_NARROW:
@@ -225,15 +217,22 @@ def claimed_message(claimed: ClaimedJob) -> pb.ClaimedJob:
     )
 
 
-def completion_result(result: Recorded | DomainError) -> pb.JobCompletionResult:
-    """Return the result of a completion."""
+def completion_result(
+    result: Recorded | DomainError, charge_token: Callable[[Charge], bytes]
+) -> pb.JobCompletionResult:
+    """Return the result of a completion.
+
+    Args:
+        result: The result.
+        charge_token: Returns the token that authorises a charge.
+    """
     if isinstance(result, DomainError):
         return pb.JobCompletionResult(error=to_status(result))
-    charge = _charge_message(result.charge) if result.charge else None
+    charge = _charge_message(result.charge, charge_token(result.charge)) if result.charge else None
     return pb.JobCompletionResult(recorded=pb.RecordedCompletion(status=_STATUSES[result.status], charge=charge))
 
 
-def _charge_message(charge: Charge) -> pb.Charge:
+def _charge_message(charge: Charge, charge_token: bytes) -> pb.Charge:
     return pb.Charge(
         customer_id=str(charge.customer_id),
         currency=charge.currency,
@@ -241,6 +240,7 @@ def _charge_message(charge: Charge) -> pb.Charge:
         idempotency_key=charge.idempotency_key,
         hold_id=str(charge.hold_id or ""),
         job_id=str(charge.job_id),
+        charge_token=charge_token,
     )
 
 

@@ -14,6 +14,7 @@ from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceServicer
 from services.jobs.rpc import convert
+from services.jobs.rpc.charge_calls import ChargeCalls
 from services.jobs.rpc.runner_convert import announcement, runner_message
 from services.jobs.rules.entities import Job
 from services.jobs.rules.resources import JOBS, RUNNERS
@@ -29,6 +30,7 @@ from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.parts import in_parts, single_result
+from services.kit.charges.vouchers import Vouchers
 from services.kit.errors import DomainError, InvalidField
 from services.kit.query.filter import parse_filter
 from services.kit.query.listing import NOT_NARROWED
@@ -67,7 +69,9 @@ class JobUseCases:
 class JobServicer(JobServiceServicer):
     """JobService."""
 
-    def __init__(self, use_cases: JobUseCases, validator: ContractValidator, tokens: PageTokens) -> None:
+    def __init__(
+        self, use_cases: JobUseCases, validator: ContractValidator, tokens: PageTokens, vouchers: Vouchers
+    ) -> None:
         self._submissions = use_cases.submissions
         self._queries = use_cases.queries
         self._control = use_cases.control
@@ -78,6 +82,7 @@ class JobServicer(JobServiceServicer):
         self._validator = validator
         self._job_lists = ListRpc(JOBS, tokens)
         self._runner_lists = ListRpc(RUNNERS, tokens)
+        self._charges = ChargeCalls(vouchers)
 
     @for_tenants
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context, tenants: Tenants) -> pb.CreateJobResponse:
@@ -248,7 +253,7 @@ class JobServicer(JobServiceServicer):
             "completions",
             parse=parse,
             work=partial(self._runs.complete, tenants=tenants),
-            message=convert.completion_result,
+            message=self._charges.completion_results(),
         )
         return pb.CompleteJobsResponse(results=fit(results))
 
@@ -282,7 +287,7 @@ class JobServicer(JobServiceServicer):
     async def SettleJobs(
         self, request: pb.SettleJobsRequest, context: Context, tenants: Tenants
     ) -> pb.SettleJobsResponse:
-        parse = checked(self._validator, convert.settlement)
+        parse = checked(self._validator, self._charges.settlement_parser())
         results = await batch_results(
             request.settlements,
             "settlements",

@@ -181,6 +181,18 @@ class Charge:
         return f"job:{self.job_id}"
 
 
+class Billing(NamedTuple):
+    """What settling a job needs to know of it.
+
+    Attributes:
+        status: Its billing status.
+        cost_cents: What it is charged; None before it has succeeded.
+    """
+
+    status: BillingStatus
+    cost_cents: int | None
+
+
 @dataclass(frozen=True)
 class Release:
     """The hold of a job that ended without success, which has to be released."""

@@ -177,6 +177,13 @@ class LeaseLost(DomainError):
 
 
 @dataclass(eq=False)
+class SettlementNotAuthorised(DomainError):
+    """Nothing shows that this became of the job's charge: leave it to this service, which settles each job itself."""
+
+    reason = "NOT_ALLOWED"
+
+
+@dataclass(eq=False)
 class JobNotCancellable(DomainError):
     """The job {job_id} is {status} already and can't be taken back."""
 

@@ -15,6 +15,7 @@ from services.jobs.rules.entities import (
     BILLING_IS_OVER,
     SETTLERS,
     Backlog,
+    Billing,
     BillingStatus,
     Charge,
     Due,
@@ -73,8 +74,12 @@ class MemoryJobRepository(MemoryQueue):
         return await self.get_many(job_ids)
 
     @override
-    async def lock_billing(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, BillingStatus]:
-        return {key: job.billing_status for key in job_ids if (job := self._jobs.get(key)) is not None}
+    async def lock_billing(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Billing]:
+        return {
+            key: Billing(job.billing_status, job.cost_cents)
+            for key in job_ids
+            if (job := self._jobs.get(key)) is not None
+        }
 
     @override
     async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:

@@ -15,6 +15,7 @@ from services.jobs.rules import trail
 from services.jobs.rules.backlogs import with_unserved
 from services.jobs.rules.entities import (
     Backlog,
+    Billing,
     BillingStatus,
     Charge,
     Due,
@@ -165,11 +166,9 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         return await self._by_id(statements.LOCK_MANY[wait], {"ids": list(job_ids)})
 
     @override
-    async def lock_billing(
-        self, job_ids: Collection[UUID], *, wait: bool = True
-    ) -> dict[UUID, BillingStatus | DataCorrupt]:
+    async def lock_billing(self, job_ids: Collection[UUID], *, wait: bool = True) -> dict[UUID, Billing | DataCorrupt]:
         rows = await self._execute(statements.LOCK_BILLING[wait], {"ids": list(job_ids)})
-        return {job_id: stored_values.billing_status(job_id, status) for job_id, status in rows}
+        return {job_id: stored_values.billing(job_id, status, cost_cents) for job_id, status, cost_cents in rows}
 
     @override
     async def claim(self, claim: Claim, *, wait: bool = True) -> Claimed:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.jobs.rules.entities import BillingStatus, JobError, ListKey
+from services.jobs.rules.entities import Billing, BillingStatus, JobError, ListKey
 from services.jobs.rules.job_types import Priority
 from services.kit.data.corrupt import noted
 from services.kit.errors import DataCorrupt
@@ -48,10 +48,10 @@ def labels(row: Mapping[Any, Any]) -> Mapping[str, str]:
     return stored
 
 
-def billing_status(job_id: UUID, status: str) -> BillingStatus | DataCorrupt:
-    """Return a billing status, or log and return the error of its row."""
+def billing(job_id: UUID, status: str, cost_cents: int | None) -> Billing | DataCorrupt:
+    """Return a billing status and the cost, or log and return the error of their row."""
     known = _BILLING_STATUSES.get(status)
-    return known or noted(corrupt(job_id, "billing_status", status))
+    return noted(corrupt(job_id, "billing_status", status)) if known is None else Billing(known, cost_cents)
 
 
 def list_key(queue: str, priority: int) -> ListKey | DataCorrupt:

@@ -9,6 +9,7 @@ from uuid import UUID
 from services.jobs.rules.backlogs import BacklogState, Count, Note
 from services.jobs.rules.entities import (
     Backlog,
+    Billing,
     BillingStatus,
     Charge,
     Due,
@@ -379,8 +380,8 @@ class JobRepository(Protocol):
 
     async def lock_billing(
         self, job_ids: Collection[UUID], *, wait: bool = True
-    ) -> Mapping[UUID, BillingStatus | DataCorrupt]:
-        """Lock jobs in the same way, and return only their billing statuses."""
+    ) -> Mapping[UUID, Billing | DataCorrupt]:
+        """Lock jobs in the same way, and return only their billing statuses and costs."""
 
     async def renew(self, renewal: Renewal) -> Renewed:
         """Extend the leases of RUNNING jobs, skipping locked rows."""

@@ -14,8 +14,8 @@ import structlog
 
 from innosystem.shared.crash import crash_point
 from services.jobs.metrics import count_changed, count_claimed
-from services.jobs.rules.entities import Backlog, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
-from services.jobs.rules.errors import JobNotFound, LeaseLost
+from services.jobs.rules.entities import Backlog, Billing, BillingStatus, Charge, Job, JobStatus, Waiting, charge_due
+from services.jobs.rules.errors import JobNotFound, LeaseLost, SettlementNotAuthorised
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.transitions.changes import Failure, applied
 from services.jobs.rules.transitions.completion import (
@@ -29,6 +29,7 @@ from services.jobs.rules.transitions.completion import (
     ending,
     given_back,
     holds_lease,
+    is_proven,
     is_repeated,
     settled,
 )
@@ -302,23 +303,28 @@ class RunService:
     ) -> list[BillingStatus | DomainError]:
         job_ids = {one.job_id for one in settlements}
         async with self.transactions.begin():
-            now = dict(await self._jobs.lock_billing(job_ids, wait=wait))
-            taken = await self._taken(job_ids - now.keys(), wait=wait)
+            found = await self._jobs.lock_billing(job_ids, wait=wait)
+            taken = await self._taken(job_ids - found.keys(), wait=wait)
             chosen: dict[UUID, BillingChange] = {}
             for one in settlements:
-                before = now.get(one.job_id)
-                change = settled(before, one, self._settle_after) if isinstance(before, BillingStatus) else None
+                billing = found.get(one.job_id)
+                if not isinstance(billing, Billing) or not is_proven(billing, one):
+                    continue
+                change = settled(billing.status, one, self._settle_after)
                 # A charge that was made wins over a refusal of the same batch.
                 if change is not None and (isinstance(one, Charged) or one.job_id not in chosen):
                     chosen[one.job_id] = change
             await self._jobs.apply(_in_order(chosen))
             self._changed(chosen)
-        now.update({key: change.billing_status for key, change in chosen.items()})
-        for one in settlements:
-            if now.get(one.job_id) in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
+        statuses = [
+            taken.get(one.job_id) or _settled_status(one, found.get(one.job_id), chosen.get(one.job_id))
+            for one in settlements
+        ]
+        for one, status in zip(settlements, statuses, strict=True):
+            if status in (BillingStatus.DECLINED, BillingStatus.CHARGE_BLOCKED):
                 reason = one.reason if isinstance(one, Declined) else ""
                 log.warning("charge_refused", job_id=str(one.job_id), reason=reason)
-        return [taken.get(one.job_id) or now.get(one.job_id) or JobNotFound(one.job_id) for one in settlements]
+        return statuses
 
     async def _taken(self, missing: Collection[UUID], *, wait: bool) -> Mapping[UUID, RowLocked]:
         """Return those of the missing jobs that exist: their rows are locked. A call that waits gets all that exist."""
@@ -354,6 +360,18 @@ def _recorded(completion: Completion, job: Job | DataCorrupt | None) -> Recorded
     if not is_repeated(job, completion):
         return LeaseLost(completion.job_id)
     return Recorded(job.status, charge_due(job))
+
+
+def _settled_status(
+    one: Settlement, billing: Billing | DataCorrupt | None, change: BillingChange | None
+) -> BillingStatus | DomainError:
+    if billing is None:
+        return JobNotFound(one.job_id)
+    if isinstance(billing, DataCorrupt):
+        return billing
+    if not is_proven(billing, one):
+        return SettlementNotAuthorised()
+    return billing.status if change is None else change.billing_status
 
 
 def _returned(one: Return, job: Job | DataCorrupt | None, *, fresh: bool) -> JobStatus | DomainError:

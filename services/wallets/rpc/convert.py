@@ -7,10 +7,8 @@ from uuid_utils.compat import uuid7
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.auth.principal import Kind
-from services.kit.errors import DomainError
 from services.kit.observability.caller import Caller, caller
 from services.kit.rpc.convert import numbers, optional_id, required_id, timestamp
-from services.kit.rpc.status import to_status
 from services.wallets.rules.entities import (
     CounterAccount,
     Hold,
@@ -84,6 +82,7 @@ def transaction_message(transaction: Transaction, wallet: Wallet) -> wallet_pb2.
         refunds_transaction_id=_text(transaction.refunds_transaction_id),
         description=transaction.description,
         created_at=timestamp(transaction.created_at),
+        vouched_by=transaction.vouched_by or "",
     )
 
 
@@ -96,12 +95,13 @@ def credit_response(accepted: Accepted) -> pb.CreditResponse:
     )
 
 
-def deduct_response(accepted: Accepted) -> pb.DeductResponse:
+def deduct_response(accepted: Accepted, receipt: bytes) -> pb.DeductResponse:
     """Return the response to a deduction."""
     return pb.DeductResponse(
         transaction=transaction_message(accepted.transaction, accepted.wallet),
         wallet=wallet_message(accepted.wallet),
         replayed=accepted.replayed,
+        receipt=receipt,
     )
 
 
@@ -124,13 +124,6 @@ def write_off_response(written_off: WrittenOff) -> pb.WriteOffResponse:
     )
 
 
-def batch_deduct_result(decision: Accepted | DomainError) -> pb.BatchDeductResult:
-    """Return the result of one deduction of a batch."""
-    if isinstance(decision, DomainError):
-        return pb.BatchDeductResult(error=to_status(decision))
-    return pb.BatchDeductResult(response=deduct_response(decision))
-
-
 def credit(request: pb.CreditRequest) -> Credit:
     """Return the credit of a request.
 
@@ -146,8 +139,12 @@ def credit(request: pb.CreditRequest) -> Credit:
     )
 
 
-def deduct(request: pb.DeductRequest) -> Deduct:
+def deduct(request: pb.DeductRequest, vouched_by: str | None) -> Deduct:
     """Return the deduction of a request.
+
+    Args:
+        request: The request.
+        vouched_by: The ID of the key of its charge token; None if none vouches for it.
 
     Raises:
         InvalidField: If the key does not fit the job.
@@ -162,6 +159,7 @@ def deduct(request: pb.DeductRequest) -> Deduct:
         hold_id=optional_id(request.hold_id),
         description=request.description,
         caused_by=cause(for_job=job_id is not None),
+        vouched_by=vouched_by,
     )
 
 

@@ -12,6 +12,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceServicer
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.parts import single_result
+from services.kit.charges.vouchers import Vouchers
 from services.kit.observability.caller import caller
 from services.kit.query.listing import Narrowing
 from services.kit.query.page import PageTokens
@@ -22,6 +23,7 @@ from services.kit.rpc.list_rpc import ListRpc
 from services.kit.rpc.responses import fit
 from services.kit.rpc.validation import ContractValidator
 from services.wallets.rpc import convert, convert_holds, convert_verify
+from services.wallets.rpc.charge_calls import ChargeCalls
 from services.wallets.rules.entities import DEFAULT_CURRENCY, NewWallet
 from services.wallets.rules.resources import CUSTOMER_ID, HOLDS, TRANSACTIONS, WALLETS
 from services.wallets.usecases.verify_ledger import LedgerVerification
@@ -39,6 +41,7 @@ class WalletServicer(WalletServiceServicer):
         tokens: Signs page tokens.
         validator: Checks messages against the contract.
         time: Returns the ledger's time; None while it is unknown.
+        vouchers: Reads charge tokens and makes receipts.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class WalletServicer(WalletServiceServicer):
         tokens: PageTokens,
         validator: ContractValidator,
         time: Callable[[], datetime | None],
+        *,
+        vouchers: Vouchers,
     ) -> None:
         self._service = service
         self._time = time
@@ -57,6 +62,7 @@ class WalletServicer(WalletServiceServicer):
         self._wallets = ListRpc(WALLETS, tokens)
         self._transactions = ListRpc(TRANSACTIONS, tokens)
         self._holds = ListRpc(HOLDS, tokens)
+        self._charges = ChargeCalls(vouchers)
 
     async def CreateWallet(self, request: pb.CreateWalletRequest, context: Context) -> pb.CreateWalletResponse:
         created = await self._service.create(
@@ -91,20 +97,20 @@ class WalletServicer(WalletServiceServicer):
 
     @for_tenants
     async def Deduct(self, request: pb.DeductRequest, context: Context, tenants: Tenants) -> pb.DeductResponse:
-        accepted = await self._service.deduct(convert.deduct(request), tenants)
-        return convert.deduct_response(accepted)
+        accepted = await self._service.deduct(self._charges.parser()(request), tenants)
+        return self._charges.response(accepted)
 
     @for_tenants
     async def BatchDeduct(
         self, request: pb.BatchDeductRequest, context: Context, tenants: Tenants
     ) -> pb.BatchDeductResponse:
-        parse = checked(self._validator, convert.deduct)
+        parse = checked(self._validator, self._charges.parser())
         results = await batch_results(
             request.requests,
             "requests",
             parse=parse,
             work=partial(self._service.deduct_many, tenants=tenants),
-            message=convert.batch_deduct_result,
+            message=self._charges.result,
         )
         return pb.BatchDeductResponse(results=fit(results))
 

@@ -130,6 +130,8 @@ class Transaction:
         refunds_transaction_id: The deduction that a refund gives back.
         requested_amount_cents: The amount that a refund asked for, where it differs from the amount refunded: 0, which
             stands for the whole remainder.
+        vouched_by: The ID of the key by which the jobs service vouched for a charge; None if it came without a charge
+            token, such as those of services and operators.
     """
 
     id: UUID
@@ -146,6 +148,7 @@ class Transaction:
     description: str = ""
     created_at: datetime
     requested_amount_cents: int | None = None
+    vouched_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

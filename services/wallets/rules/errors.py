@@ -126,6 +126,13 @@ class RefundExceedsCharge(DomainError):
 
 
 @dataclass(eq=False)
+class ChargeNotAuthorised(DomainError):
+    """The charge token does not authorise this charge: leave it to the jobs service, which charges each job itself."""
+
+    reason = "NOT_ALLOWED"
+
+
+@dataclass(eq=False)
 class WalletExists(DomainError):
     """The customer {customer_id} already has a wallet in {currency}, with the ID {wallet_id}: use that one."""
 

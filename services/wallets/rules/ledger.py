@@ -428,6 +428,7 @@ def _transaction(request: LedgerRequest, changed: Wallet) -> Transaction:
         hold_id=request.hold_id,
         description=request.description,
         created_at=changed.updated_at,
+        vouched_by=request.vouched_by,
     )
 
 

@@ -28,6 +28,7 @@ class LedgerRequest:
         description: A note for the statement, which may differ when a request is repeated.
         caused_by: The caller, for the audit trail; None for the charge of a job by a runner or
             service, which the job itself explains.
+        vouched_by: The ID of the key by which the jobs service vouches for the charge; None without a charge token.
     """
 
     kind: ClassVar[TransactionKind]
@@ -42,6 +43,7 @@ class LedgerRequest:
     hold_id: UUID | None = None
     description: str = ""
     caused_by: Caller | None = field(default=None, compare=False)
+    vouched_by: str | None = None
 
     def __post_init__(self) -> None:
         _check_amount(self.amount_cents, 1)

@@ -74,6 +74,7 @@ wallet_transactions = Table(
     Column("requested_amount_cents", BigInteger, nullable=True),
     # Set by a migration only: the line charges a job a second time, from before the unique index existed.
     Column("charged_again", Boolean, nullable=True),
+    Column("vouched_by", Text(collation="C"), nullable=True),
     # The order of the statement, and unique sequences.
     UniqueConstraint("wallet_id", "sequence"),
     UniqueConstraint("wallet_id", "idempotency_key"),

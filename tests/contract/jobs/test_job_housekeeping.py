@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.entities import BillingStatus, Charge, JobStatus, Release, Unsettled, Waiting
+from services.jobs.rules.entities import Billing, BillingStatus, Charge, JobStatus, Release, Unsettled, Waiting
 from services.jobs.rules.holds import Reserved
 from services.jobs.rules.job_types import DEFAULT_EXPIRES_AFTER, Priority
 from services.jobs.rules.schemas.payloads import Payload
@@ -420,12 +420,15 @@ async def test_what_is_not_settled_is_counted_and_what_should_have_been_tried_a_
     }
 
 
-async def test_the_billing_statuses_of_those_that_exist_are_read_under_a_lock(begin: BeginJobs) -> None:
+async def test_the_billing_statuses_and_costs_of_those_that_exist_are_read_under_a_lock(begin: BeginJobs) -> None:
     [waiting] = await stored(begin)
     done = await succeeded(begin)
     async with begin() as work:
         found = await work.jobs.lock_billing([waiting.id, done.id, uuid7()])
-    assert found == {waiting.id: BillingStatus.UNHELD, done.id: BillingStatus.CHARGE_DUE}
+    assert found == {
+        waiting.id: Billing(BillingStatus.UNHELD, None),
+        done.id: Billing(BillingStatus.CHARGE_DUE, done.estimated_cost_cents),
+    }
 
 
 async def test_holds_that_could_not_be_released_are_taken_again_after_longer_and_longer(begin: BeginJobs) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from grpc import aio
@@ -45,6 +46,8 @@ from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.background import Loop
+from services.kit.charges.keys import KeyRing, new_key
+from services.kit.charges.vouchers import Vouchers
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.query.page import PageTokens
@@ -65,6 +68,8 @@ _HOLD_TIMES = HoldTimes(orphan_after=timedelta(minutes=10))
 # No test wants the settler to make a charge.
 _SETTLE_AFTER = timedelta(hours=1)
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
+#: What both services vouch for charges with.
+VOUCHERS = Vouchers(partial(KeyRing, [new_key("of-tests")]), lambda: datetime.now(UTC))
 
 
 def _nobody(_customer_id: UUID) -> None:
@@ -111,7 +116,12 @@ def wallets_servicer(loop: LoopThread, url: str) -> Iterator[WalletServicer]:
     with _database(loop, "wallets", url) as database:
         verification = LedgerVerification(transactions := SqlTransactions(database), SqlBooksReader(transactions))
         yield WalletServicer(
-            wallets_service(database), verification, _TOKENS, ContractValidator(), lambda: datetime.now(UTC)
+            wallets_service(database),
+            verification,
+            _TOKENS,
+            ContractValidator(),
+            lambda: datetime.now(UTC),
+            vouchers=VOUCHERS,
         )
 
 
@@ -214,6 +224,7 @@ def jobs_servicer(
             ),
             ContractValidator(),
             _TOKENS,
+            VOUCHERS,
         )
         yield JobsParts(servicer, settler, auditor)
         for task in background:

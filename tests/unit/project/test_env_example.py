@@ -22,6 +22,7 @@ from services.kit.auth.settings import AuthSettings, TokenSettings
 from services.kit.limits.settings import LimitSettings
 from services.kit.settings import (
     CacheSettings,
+    ChargeKeySettings,
     DatabaseSettings,
     LogSettings,
     RedisSettings,
@@ -43,6 +44,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (TokenSettings, "INNOSYSTEM_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),
+    (ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
     (CacheSettings, "JOBS_CACHE_"),
     (CustomersServerSettings, "CUSTOMERS_"),
     (CustomersClientSettings, "CUSTOMERS_"),

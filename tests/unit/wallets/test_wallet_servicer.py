@@ -11,6 +11,8 @@ from google.rpc.status_pb2 import Status
 
 from innosystem.wallets.v1 import wallet_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
+from services.kit.charges.keys import KeyRing
+from services.kit.charges.vouchers import Vouchers
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import InvalidField, InvalidPageToken
 from services.kit.query.page import PageTokens
@@ -26,7 +28,14 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def servicer() -> WalletServicer:
     work = memory_work(MemoryTransactions())
-    return WalletServicer(work.service, work.verification, PageTokens(b"0123456789abcdef"), VALIDATOR, lambda: NOW)
+    return WalletServicer(
+        work.service,
+        work.verification,
+        PageTokens(b"0123456789abcdef"),
+        VALIDATOR,
+        lambda: NOW,
+        vouchers=Vouchers(lambda: KeyRing(()), lambda: NOW),
+    )
 
 
 async def funded(servicer: WalletServicer, cents: int) -> wallet_pb2.Wallet:

@@ -138,7 +138,9 @@ class ChargeSender(SettlerBackedSender):
             )
             job.settlement = job_service_pb2.JobSettlement(
                 job_id=job.job_id,
-                declined=job_service_pb2.ChargeDeclined(reason=error.reason),
+                declined=job_service_pb2.ChargeDeclined(
+                    reason=error.reason, charge_token=b"" if job.charge is None else job.charge.charge_token
+                ),
             )
             self._settlements.report(job)
         else:

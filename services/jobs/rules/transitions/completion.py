@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, assert_never
 from uuid import UUID
 
-from services.jobs.rules.entities import BillingStatus, Job, JobStatus
+from services.jobs.rules.entities import Billing, BillingStatus, Job, JobStatus
 from services.jobs.rules.job_types import NewJobType
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.changes import NOW, RUN_IS_OVER, Change, Failure, Requeueing, next_try, requeued
@@ -63,18 +63,30 @@ class Completion:
 
 @dataclass(frozen=True)
 class Charged:
-    """The ledger has charged the job."""
+    """The ledger has charged the job.
+
+    Attributes:
+        amount_cents: What it has charged, if that is yet to be compared with the cost of the job: a runner says so, by
+            a receipt of the ledger.
+    """
 
     job_id: UUID
     transaction_id: UUID
+    amount_cents: int | None = None
 
 
 @dataclass(frozen=True)
 class Declined:
-    """The ledger refused the charge, for this reason."""
+    """The ledger refused the charge, for this reason.
+
+    Attributes:
+        is_hearsay: Whether a runner says so that has to be asked for proof, and there is none. Then only missing funds
+            are believed, because the settler tries again soon; a charge that needs an operator has to be seen by it.
+    """
 
     job_id: UUID
     reason: str
+    is_hearsay: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,6 +279,11 @@ class BillingChange(Change):
     next_try_at: timedelta | None = None
 
 
+def is_proven(billing: Billing, settlement: Settlement) -> bool:
+    """Return whether a charge is that of the job: one of another amount is not."""
+    return not isinstance(settlement, Charged) or settlement.amount_cents in (None, billing.cost_cents)
+
+
 def settled(billing_status: BillingStatus, settlement: Settlement, settle_after: timedelta) -> BillingChange | None:
     """Return what a settlement changes, if anything.
 
@@ -300,7 +317,7 @@ def _settled_status(billing_status: BillingStatus, settlement: Settlement) -> Bi
             return BillingStatus.CHARGED if tried or billing_status is BillingStatus.CHARGE_BLOCKED else None
         case Declined(reason="INSUFFICIENT_FUNDS"):
             return BillingStatus.DECLINED if billing_status is BillingStatus.CHARGE_DUE else None
-        case Declined():
-            return BillingStatus.CHARGE_BLOCKED if tried else None
+        case Declined(is_hearsay=is_hearsay):
+            return BillingStatus.CHARGE_BLOCKED if tried and not is_hearsay else None
         case _:
             assert_never(settlement)

@@ -102,7 +102,7 @@ GET_BARE = select(*BARE).where(jobs.c.id == bindparam("entity_id"))
 GET_MANY_WHOLE = Prepared(select(*WHOLE).where(jobs.c.id == any_of("ids", Uuid)))
 PAYLOADS = Prepared(select(jobs.c.id, jobs.c.input_data, jobs.c.output_data).where(jobs.c.id == any_of("ids", Uuid)))
 _bare = select(*BARE).where(jobs.c.id == any_of("ids", Uuid))
-_billing = select(jobs.c.id, jobs.c.billing_status).where(jobs.c.id == any_of("ids", Uuid))
+_billing = select(jobs.c.id, jobs.c.billing_status, jobs.c.cost_cents).where(jobs.c.id == any_of("ids", Uuid))
 # The same for a claim, with the time, pauses, and the versions of the job types.
 _for_claim = (
     select(

@@ -29,6 +29,7 @@ TRANSACTIONS: Final = Columns(
         field("description", priority=3, cut=14),
         field("counter_account", wide=True),
         field("idempotency_key", wide=True),
+        field("vouched_by", wide=True),
         field("id", wide=True),
     )
 )
