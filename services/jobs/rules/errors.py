@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import HIDDEN, DomainError, FieldError
+from services.kit.errors import HIDDEN, DomainError, FieldError, NotAllowed
 
 
 @dataclass(eq=False)
@@ -177,10 +177,11 @@ class LeaseLost(DomainError):
 
 
 @dataclass(eq=False)
-class SettlementNotAuthorised(DomainError):
+class SettlementNotAuthorised(NotAllowed):
     """Nothing shows that this became of the job's charge: leave it to this service, which settles each job itself."""
 
-    reason = "NOT_ALLOWED"
+    method: str = "innosystem.jobs.v1.JobService.SettleJobs"
+    kind: str = "runner"
 
 
 @dataclass(eq=False)

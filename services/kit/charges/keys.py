@@ -117,7 +117,7 @@ class KeyRing:
                 raise ValueError(f"line {number} has the ID of a line before")
             keys[key.id] = key
         if not keys:
-            raise ValueError("there is no key: `innosystem keys create` makes one")
+            raise ValueError("there is no key: `innosystem charge-keys create` makes one")
         return cls(list(keys.values()))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from services.kit.currencies import money
-from services.kit.errors import HIDDEN, DomainError
+from services.kit.errors import HIDDEN, DomainError, NotAllowed
 
 
 @dataclass(eq=False)
@@ -126,10 +126,11 @@ class RefundExceedsCharge(DomainError):
 
 
 @dataclass(eq=False)
-class ChargeNotAuthorised(DomainError):
+class ChargeNotAuthorised(NotAllowed):
     """The charge token does not authorise this charge: leave it to the jobs service, which charges each job itself."""
 
-    reason = "NOT_ALLOWED"
+    method: str = "innosystem.wallets.v1.WalletService.Deduct"
+    kind: str = "runner"
 
 
 @dataclass(eq=False)

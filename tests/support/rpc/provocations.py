@@ -105,8 +105,8 @@ def _returned(job_id: str) -> Message:
     return jobs.ReturnJobsRequest(returns=[jobs.JobReturn(job_id=job_id, lease_id=nobody())])
 
 
-def _settled(job_id: str) -> Message:
-    transaction = jobs.ChargeTransaction(id=nobody())
+def _settled(job_id: str, receipt: bytes = b"") -> Message:
+    transaction = jobs.ChargeTransaction(id=nobody(), receipt=receipt)
     return jobs.SettleJobsRequest(settlements=[jobs.JobSettlement(job_id=job_id, transaction=transaction)])
 
 
@@ -322,6 +322,7 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("JobService.ReturnJobs", "JOB_NOT_FOUND"): lambda _: _returned(nobody()),
     ("JobService.ReturnJobs", "LEASE_LOST"): lambda world: _returned(world.running()[0].id),
     ("JobService.SettleJobs", "JOB_NOT_FOUND"): lambda _: _settled(nobody()),
+    ("JobService.SettleJobs", "NOT_ALLOWED"): lambda _: _settled(nobody(), receipt=b"forged"),
     ("JobTypeService.CreateJobType", "JOB_TYPE_NAME_TAKEN"): lambda world: _new_type(world, name=world.job_type().name),
     ("JobTypeService.CreateJobType", "IDEMPOTENCY_KEY_REUSED"): _type_reused,
     ("JobTypeService.GetJobType", "JOB_TYPE_NOT_FOUND"): lambda _: job_types.GetJobTypeRequest(name="unknown"),
@@ -355,6 +356,7 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("WalletService.Deduct", "IDEMPOTENCY_KEY_REUSED"): partial(_reused, _deduction, "Deduct"),
     ("WalletService.Deduct", "HOLD_MISMATCH"): partial(_mismatched, wallets.DeductRequest),
     ("WalletService.Deduct", "ALREADY_CHARGED"): _charged_elsewhere,
+    ("WalletService.Deduct", "NOT_ALLOWED"): lambda world: _deduction(world.customer(), charge_token=b"forged"),
     ("WalletService.Deduct", "INSUFFICIENT_FUNDS"): lambda world: _deduction(world.customer(4)),
     ("WalletService.PlaceHold", "IDEMPOTENCY_KEY_REUSED"): _hold_reused,
     ("WalletService.PlaceHold", "HOLD_NOT_ACTIVE"): _released,

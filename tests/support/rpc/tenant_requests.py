@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from google.protobuf.message import Message
 
@@ -10,6 +10,8 @@ from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
+from services.kit.charges.vouchers import Charge
+from tests.support.rpc.servers import VOUCHERS
 from tests.support.rpc.tenants import Belongings
 
 _JOB = "JobService."
@@ -48,8 +50,25 @@ def _completion(of: Belongings) -> jobs.JobCompletion:
     return jobs.JobCompletion(job_id=of.running, lease_id=str(uuid4()), output_json="1")
 
 
+def _token(of: Belongings, job_id: str) -> bytes:
+    return VOUCHERS.charge_tokens()(Charge(UUID(job_id), UUID(of.customer_id), "EUR", 1, None))
+
+
+def _deduction(of: Belongings) -> wallets.DeductRequest:
+    job_id = str(uuid4())
+    return wallets.DeductRequest(
+        customer_id=of.customer_id,
+        currency="EUR",
+        amount_cents=1,
+        idempotency_key=f"job:{job_id}",
+        job_id=job_id,
+        charge_token=_token(of, job_id),
+    )
+
+
 def _settlement(of: Belongings) -> jobs.JobSettlement:
-    return jobs.JobSettlement(job_id=of.succeeded, declined=jobs.ChargeDeclined(reason="INSUFFICIENT_FUNDS"))
+    declined = jobs.ChargeDeclined(reason="INSUFFICIENT_FUNDS", charge_token=_token(of, of.succeeded))
+    return jobs.JobSettlement(job_id=of.succeeded, declined=declined)
 
 
 def _of_customer(of: Belongings) -> str:
@@ -115,8 +134,8 @@ REQUESTS: Final[dict[str, Callable[[Belongings], Message]]] = {
     _WALLET + "GetWallet": lambda of: wallets.GetWalletRequest(wallet_id=of.wallet_id),
     _WALLET + "ListWallets": lambda of: wallets.ListWalletsRequest(filter=_of_customer(of)),
     _WALLET + "Credit": lambda of: _moving(wallets.CreditRequest, of),
-    _WALLET + "Deduct": lambda of: _moving(wallets.DeductRequest, of),
-    _WALLET + "BatchDeduct": lambda of: wallets.BatchDeductRequest(requests=[_moving(wallets.DeductRequest, of)]),
+    _WALLET + "Deduct": _deduction,
+    _WALLET + "BatchDeduct": lambda of: wallets.BatchDeductRequest(requests=[_deduction(of)]),
     _WALLET + "PlaceHold": _hold,
     _WALLET + "BatchPlaceHolds": lambda of: wallets.BatchPlaceHoldsRequest(requests=[_hold(of)]),
     _WALLET + "ReleaseHold": lambda _: wallets.ReleaseHoldRequest(hold_id=str(uuid4())),

@@ -1,10 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from services.jobs.rules.entities import BillingStatus, Job, JobStatus, charge_due
+from services.jobs.rules.entities import Billing, BillingStatus, Job, JobStatus, charge_due
 from services.jobs.rules.job_types import NewJobType, Priority
 from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.transitions.changes import Failure, applied
@@ -19,6 +20,7 @@ from services.jobs.rules.transitions.completion import (
     backoff,
     ending,
     holds_lease,
+    is_proven,
     is_repeated,
     settled,
 )
@@ -120,6 +122,22 @@ def test_settlements_move_only_what_they_may(status: BillingStatus) -> None:
     # Of what was declined the ledger may say later that no retry helps.
     tried = due or status is BillingStatus.DECLINED
     assert status_after(status, LOST) == (BillingStatus.CHARGE_BLOCKED if tried else None)
+
+
+@pytest.mark.parametrize("status", sorted(ANY))
+def test_of_what_a_runner_says_of_a_refusal_only_missing_funds_are_believed(status: BillingStatus) -> None:
+    poor, lost = (replace(one, is_hearsay=True) for one in (POOR, LOST))
+    assert status_after(status, poor) == status_after(status, POOR)
+    assert status_after(status, lost) is None
+
+
+def test_a_charge_of_another_amount_than_the_cost_is_not_that_of_the_job() -> None:
+    billing = Billing(BillingStatus.CHARGE_DUE, 7)
+    assert is_proven(billing, PAID)
+    assert is_proven(billing, replace(PAID, amount_cents=7))
+    assert not is_proven(billing, replace(PAID, amount_cents=6))
+    assert not is_proven(Billing(BillingStatus.HELD, None), replace(PAID, amount_cents=7))
+    assert is_proven(billing, POOR)
 
 
 SECOND = timedelta(seconds=1)
