@@ -13,7 +13,7 @@ from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import CUSTOMER_ID, QUEUE
 from services.jobs.usecases.ports import JobRepository
 from services.kit.auth.tenants import Tenants
-from services.kit.data.transactions.ambient import Transactions
+from services.kit.data.transactions.ambient import Propagation, Transactions
 from services.kit.errors import DomainError
 from services.kit.query.listing import Narrowing
 
@@ -41,7 +41,8 @@ async def own_jobs(
     """Return those of some jobs that exist for a caller; all of them if it is not bound, whether they exist or not."""
     if tenants.are_all or not job_ids:
         return frozenset(job_ids)
-    async with transactions.begin(read_only=True):
+    # One statement: a transaction around it would be two more round trips.
+    async with transactions.begin(Propagation.SUPPORTS):
         return await jobs.own(job_ids, tenants)
 
 
