@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from grpc import aio
 
+from tests.fuzz.support.metadata import Metadata
 from tests.fuzz.support.methods import methods
 from tests.fuzz.support.platform import Platform
 from tests.fuzz.support.requests import Request, Requests
@@ -24,6 +26,9 @@ A service keeps nothing of a request. It keeps bounded caches, the statements th
 and what the C library does not give back of the largest requests, of which there are `AT_A_TIME` at most.
 """
 
+NOBODY: Mapping[str, Sequence[Metadata]] = MappingProxyType({"nobody": [()]})
+"""Callers without credentials: authentication is off."""
+
 _WARM_UP_SHARE = 0.2
 # Requests use up what exists: jobs are cancelled, keys revoked, customers deactivated.
 _WORLD_REQUESTS = 1500
@@ -31,8 +36,8 @@ _SAY_EVERY = 10_000
 _COMPLAINTS_MAX = 200
 
 # What callers that are trusted with it can do to the books, as these requests do: settle what was never charged, charge
-# for jobs that do not exist, name holds that never were, release those of waiting jobs, and give wallets to customers
-# that nobody has created. No request may unbalance the ledger, charge a job twice, or make a row contradict itself.
+# for jobs that do not exist, name holds that never were or will be another job's, release those of waiting jobs, and
+# give wallets to customers that nobody has created. No request may unbalance the ledger, or charge a job twice.
 _OF_TRUSTED_CALLERS = (
     "missing_charges:",
     "charges_without_job:",
@@ -41,6 +46,7 @@ _OF_TRUSTED_CALLERS = (
     "declined:",
     "blocked:",
     "hold_id: there is no such hold",
+    "hold_id: the hold is of another wallet or job",
 )
 
 
@@ -84,7 +90,15 @@ class Result:
             self.complaints += [f"{complaint}\n  {request}" for complaint in response.complaints]
 
 
-async def run(folder: Path, *, seed: int, requests: int, say: Callable[[str], None], only: int | None = None) -> Result:
+async def run(
+    folder: Path,
+    *,
+    seed: int,
+    requests: int,
+    say: Callable[[str], None],
+    only: int | None = None,
+    credentials: Mapping[str, Sequence[Metadata]] = NOBODY,
+) -> Result:
     """Start the services, send requests, and judge.
 
     Args:
@@ -93,8 +107,9 @@ async def run(folder: Path, *, seed: int, requests: int, say: Callable[[str], No
         requests: How many.
         say: Called with what happens.
         only: The number of the one request to send, to look at it again.
+        credentials: What callers of each kind send, by the name of the kind: each request is one of theirs, or forged.
     """
-    made = Requests(seed, methods(), {"nobody": [()]}, CONNECTIONS)
+    made = Requests(seed, methods(), credentials, CONNECTIONS)
     numbers = range(requests) if only is None else range(only, only + 1)
     result = Result()
     async with Platform.open(folder) as platform:
