@@ -52,12 +52,14 @@ class Stack:
         database_urls: The databases, by service, as their owner connects.
         redis_url: The queue.
         key_prefix: Keeps the queue's lists apart from those of other tests.
+        credentials: How channels are protected; None for channels without TLS.
     """
 
     folder: Path
     database_urls: Mapping[str, str]
     redis_url: str
     key_prefix: str = ""
+    credentials: grpc.ChannelCredentials | None = None
     processes: dict[str, Process] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     _opened: ExitStack = field(default_factory=ExitStack)
@@ -115,7 +117,11 @@ class Stack:
     def channel(self, service: str) -> grpc.Channel:
         """A channel to a service."""
         if service not in self._channels:
-            channel = grpc.insecure_channel(self.addresses[service], options=_CHANNEL_OPTIONS)
+            channel = (
+                grpc.secure_channel(self.addresses[service], self.credentials, options=_CHANNEL_OPTIONS)
+                if self.credentials
+                else grpc.insecure_channel(self.addresses[service], options=_CHANNEL_OPTIONS)
+            )
             self._channels[service] = self._opened.enter_context(channel)
         return self._channels[service]
 
