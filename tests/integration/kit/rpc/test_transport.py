@@ -163,6 +163,10 @@ class Load:
     async def until_renewed(self, times: int) -> None:
         """Wait until both sides have renewed their files so many times, and a hundred calls more."""
         await asyncio.to_thread(self._service.logged, "tls_files_renewed", times)
+        await self.until_more(times)
+
+    async def until_more(self, times: int) -> None:
+        """Wait until the client has renewed its files so many times, and a hundred calls more."""
         await until(lambda: len(self.renewed) >= times, limit_seconds=LIMIT_SECONDS)
         calls = len(self.codes) + 100
         await until(lambda: len(self.codes) >= calls, limit_seconds=LIMIT_SECONDS)
@@ -180,6 +184,31 @@ async def test_certificates_of_both_sides_are_renewed_under_load_without_a_faile
                 server.renew()
                 client.renew()
                 await load.until_renewed(number)
+                assert await asyncio.to_thread(_served, service.address) == _leaf(server)
+
+
+def _served(address: str) -> bytes:
+    """The certificate that a service shows."""
+    host, _, port = address.rpartition(":")
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((host, int(port)), timeout=LIMIT_SECONDS))
+
+
+def _leaf(files: Certificates) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(
+        files.certificate_file.read_text().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----"
+    )
+
+
+async def test_a_certificate_that_the_service_does_not_accept_costs_no_call_while_the_old_connection_stands(
+    tmp_path: Path, server: Certificates, client: Certificates
+) -> None:
+    with serving(tmp_path, **server.server()) as service:
+        load = Load(service, client)
+        async with load.running():
+            client.renew(trustme.CA())
+            await load.until_more(times=1)
+            client.renew()
+            await load.until_more(times=2)
 
 
 async def test_both_authorities_are_replaced_under_load_without_a_failed_call(
