@@ -194,9 +194,8 @@ def _served(address: str) -> bytes:
 
 
 def _leaf(files: Certificates) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(
-        files.certificate_file.read_text().partition("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----"
-    )
+    end = "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(files.certificate_file.read_text().partition(end)[0] + end)
 
 
 async def test_a_certificate_that_the_service_does_not_accept_costs_no_call_while_the_old_connection_stands(
