@@ -311,7 +311,7 @@ def test_a_service_does_not_start_without_the_protection_that_it_needs(
     tmp_path: Path, settings: dict[str, str], said: str
 ) -> None:
     with process(tmp_path, **_SETTINGS, **{"CUSTOMERS_LISTEN_ADDRESS": "127.0.0.1:0", **settings}) as started:
-        _, err = started.communicate(timeout=LIMIT_SECONDS)
+        _, err = started.communicate(timeout=3 * LIMIT_SECONDS)
     assert started.returncode == 2
     assert said in err
     assert len(err.splitlines()) == 1
