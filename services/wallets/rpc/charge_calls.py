@@ -1,13 +1,12 @@
 """Deduct: who may charge what, and the receipts."""
 
 from collections.abc import Callable
-from uuid import UUID
 
 from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.kit.auth.principal import Principal, principal
 from services.kit.charges.vouchers import Charge, Vouchers
 from services.kit.errors import DomainError
-from services.kit.rpc.convert import optional_id
+from services.kit.fast_dataclasses import changed
 from services.kit.rpc.status import to_status
 from services.wallets.rpc import convert
 from services.wallets.rules.errors import ChargeNotAuthorised
@@ -31,7 +30,7 @@ class ChargeCalls:
         It raises `ChargeNotAuthorised` for a charge that the caller may not make, before anything is read or written.
         """
         caller = principal.get()
-        return lambda request: convert.deduct(request, self._vouched_by(request, caller))
+        return lambda request: self._vouched(convert.deduct(request), request.charge_token, caller)
 
     def response(self, accepted: Accepted) -> pb.DeductResponse:
         """Return the response to a deduction, with a receipt if it charged a job."""
@@ -47,17 +46,15 @@ class ChargeCalls:
             return pb.BatchDeductResult(error=to_status(decision))
         return pb.BatchDeductResult(response=self.response(decision))
 
-    def _vouched_by(self, request: pb.DeductRequest, caller: Principal) -> str | None:
-        """Return the ID of the key by which the jobs service vouches for a charge; None if it need not."""
-        if not self._vouchers.must_prove(caller, request.charge_token):
-            return None
-        job_id = optional_id(request.job_id)
-        if job_id is None:
+    def _vouched(self, charge: Deduct, token: bytes, caller: Principal) -> Deduct:
+        """Return a charge with the ID of the key by which the jobs service vouches for it, if it has to."""
+        if not self._vouchers.must_prove(caller, token):
+            return charge
+        if charge.job_id is None:
             raise ChargeNotAuthorised
-        charge = Charge(
-            job_id, UUID(request.customer_id), request.currency, request.amount_cents, optional_id(request.hold_id)
-        )
-        key_id = self._vouchers.authorising_key(charge, request.charge_token)
+        customer_id, currency = charge.owner
+        authorised = Charge(charge.job_id, customer_id, currency, charge.amount_cents, charge.hold_id)
+        key_id = self._vouchers.authorising_key(authorised, token)
         if key_id is None:
             raise ChargeNotAuthorised
-        return key_id
+        return changed(charge, vouched_by=key_id)

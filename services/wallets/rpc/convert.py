@@ -139,12 +139,8 @@ def credit(request: pb.CreditRequest) -> Credit:
     )
 
 
-def deduct(request: pb.DeductRequest, vouched_by: str | None) -> Deduct:
+def deduct(request: pb.DeductRequest) -> Deduct:
     """Return the deduction of a request.
-
-    Args:
-        request: The request.
-        vouched_by: The ID of the key of its charge token; None if none vouches for it.
 
     Raises:
         InvalidField: If the key does not fit the job.
@@ -159,7 +155,6 @@ def deduct(request: pb.DeductRequest, vouched_by: str | None) -> Deduct:
         hold_id=optional_id(request.hold_id),
         description=request.description,
         caused_by=cause(for_job=job_id is not None),
-        vouched_by=vouched_by,
     )
 
 
