@@ -17,8 +17,8 @@ from services.customers.usecases.customers import CustomersService
 from services.kit.auth.settings import authentication
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
-from services.kit.limits.limits import open_limits
 from services.kit.limits.settings import LimitSettings
+from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve

@@ -61,6 +61,7 @@ from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
+from services.jobs.usecases.submission_limits import COUNT_EVERY_SECONDS, SubmissionLimits, UnfinishedJobs
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
@@ -74,8 +75,9 @@ from services.kit.charges.vouchers import Vouchers
 from services.kit.clocks import Skew
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
-from services.kit.limits.limits import open_limits
+from services.kit.limits.limits import Limits
 from services.kit.limits.settings import LimitSettings
+from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
@@ -173,6 +175,7 @@ class UseCases:
     unserved: UnservedJobs
     announcements: StoredAnnouncements
     settling: asyncio.Event
+    unfinished: UnfinishedJobs
 
 
 async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
@@ -223,7 +226,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     )
 
 
-def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
+def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCases:
     """Build the use cases on the stores."""
     transactions, jobs = stores.transactions, stores.jobs
     watching = Watching(transactions, jobs)
@@ -241,6 +244,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
     announcements = StoredAnnouncements(transactions, stores.runners)
     settling = asyncio.Event()
     reservations = Reservations(stores.wallets, settings.hold_times)
+    unfinished = UnfinishedJobs(transactions, jobs)
     checks = IsolatedSchemaChecks(settings.schemas.cpu_seconds_max)
     runs = RunService(
         transactions,
@@ -264,6 +268,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
             now=stores.database.now,
             checks=checks,
             lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
+            limits=SubmissionLimits(limits, stores.customers, unfinished),
         ),
         queries=QueryService(transactions, jobs, stores.job_types, stores.runners),
         control=ControlService(
@@ -281,7 +286,7 @@ def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
         watching=watching,
     )
     job_types = JobTypeService(transactions, stores.job_types, stores.known_types, dispatcher, checks)
-    return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, announcements, settling)
+    return UseCases(job_use_cases, job_types, changes, dispatcher, unserved, announcements, settling, unfinished)
 
 
 def background(
@@ -314,6 +319,7 @@ def background(
         Loop("hold auditor", auditor.round, every=orphan_after / 20),
         Loop("gauges", Gauges(transactions, jobs).round, every=_GAUGES_EVERY),
         Loop("backlog", BacklogGauges(transactions, jobs, stores.known_types).round, every=_GAUGES_EVERY),
+        Loop("unfinished jobs", use_cases.unfinished.round, every=timedelta(seconds=COUNT_EVERY_SECONDS)),
         Loop("unserved", use_cases.unserved.round, every=_UNSERVED_EVERY),
         Loop("runners", use_cases.announcements.round, every=_ANNOUNCEMENTS_EVERY),
         Loop("gone runners", use_cases.announcements.delete_gone, every=_RETENTION_EVERY),
@@ -329,7 +335,7 @@ async def main() -> None:
     async with AsyncExitStack() as opened:
         stores = await open_stores(settings, opened)
         limits = await opened.enter_async_context(open_limits("jobs", settings.limits, settings.redis))
-        use_cases = build_use_cases(settings, stores)
+        use_cases = build_use_cases(settings, stores, limits)
         tokens = PageTokens(stores.schema.page_token_key)
         charge_keys = ChargeKeys(settings.charge_keys.keys.get_secret_value(), settings.charge_keys.keys_file)
         vouchers = Vouchers(charge_keys, stores.database.now)

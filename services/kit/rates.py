@@ -61,11 +61,13 @@ class CustomerLimits:
         requests: Requests of the customer's own credentials, at each service.
         submissions: Submitted jobs.
         input_bytes_per_day: Bytes of inputs of submitted jobs.
+        jobs_waiting: Jobs that are not final.
     """
 
     requests: Rate | None = None
     submissions: Rate | None = None
     input_bytes_per_day: int | None = None
+    jobs_waiting: int | None = None
 
 
 #: A customer whose limits are those of the settings.

@@ -1,5 +1,10 @@
 """Conversion between the messages of the customers contract and the domain."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
 from innosystem.customers.v1 import customer_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from services.customers.rules.api_keys import ApiKey
@@ -20,7 +25,13 @@ def customer_message(customer: Customer) -> customer_pb2.Customer:
         created_at=timestamp(customer.created_at),
         updated_at=timestamp(customer.updated_at),
         etag=customer.etag,
+        limits=None if customer.limits is None else ParseDict(dict(customer.limits), customer_pb2.CustomerLimits()),
     )
+
+
+def stored_limits(limits: customer_pb2.CustomerLimits) -> Mapping[str, Any] | None:
+    """Return limits as they are stored; None if they have none."""
+    return MessageToDict(limits, preserving_proto_field_name=True) or None
 
 
 def customer_result(result: Customer | DomainError) -> pb.BatchGetCustomersResult:

@@ -7,10 +7,10 @@ import grpc.aio
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
-from services.customers.rpc.convert import api_key_message, customer_message, customer_result
+from services.customers.rpc.convert import api_key_message, customer_message, customer_result, stored_limits
 from services.customers.rules.resources import API_KEYS, CUSTOMERS
 from services.customers.usecases.api_keys import ApiKeyService
-from services.customers.usecases.customers import CustomersService
+from services.customers.usecases.customers import UNCHANGED, CustomersService
 from services.kit.auth.tenants import Tenants
 from services.kit.query.listing import NOT_NARROWED
 from services.kit.query.page import PageTokens
@@ -62,12 +62,13 @@ class CustomerServicer(CustomerServiceServicer):
         return pb.ListCustomersResponse(customers=customers, next_page_token=token)
 
     async def UpdateCustomer(self, request: pb.UpdateCustomerRequest, context: Context) -> pb.UpdateCustomerResponse:
-        paths = masked(request.update_mask, ("name", "email"))
-        require_set(request.customer, paths, "customer.")
+        paths = masked(request.update_mask, ("name", "email", "limits"))
+        require_set(request.customer, paths - {"limits"}, "customer.")
         customer = await self._service.update(
             required_id(request.customer.id, "customer.id"),
             name=request.customer.name if "name" in paths else None,
             email=request.customer.email if "email" in paths else None,
+            limits=stored_limits(request.customer.limits) if "limits" in paths else UNCHANGED,
             etag=request.customer.etag,
         )
         return pb.UpdateCustomerResponse(customer=customer_message(customer))

@@ -1,8 +1,9 @@
 """Customers, without database and gRPC."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from services.customers.rules.api_keys import NewApiKey
@@ -35,12 +36,14 @@ class Customer(NewCustomer):
 
     Attributes:
         previous_api_key_hash: The hash of the previous key, which works until `previous_api_key_expires_at`.
+        limits: The limits that differ from the settings, as JSON of the contract's message; None if none does.
         version: Counts the changes; the etag.
     """
 
     previous_api_key_hash: bytes | None = None
     previous_api_key_expires_at: datetime | None = None
     active: bool = True
+    limits: Mapping[str, Any] | None = None
     created_at: datetime
     updated_at: datetime
     version: int = 1

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from services.customers.rules import constraints
 from services.kit.data.tables import audit_log, bytes_column, created_at, make_metadata, time_column, updated_at
@@ -35,6 +36,8 @@ customers = Table(
     bytes_column("previous_api_key_hash", nullable=True),
     time_column("previous_api_key_expires_at", nullable=True),
     Column("active", Boolean, nullable=False, server_default=text("true")),
+    # Those that differ from the settings, as JSON of the contract's message.
+    Column("limits", JSONB(none_as_null=True), nullable=True),
     bytes_column("request_digest", nullable=False),
     created_at(),
     updated_at(),

@@ -1,7 +1,8 @@
 """The use cases of customers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from services.kit.query.page import ListQuery, Page
 
 #: How often a change is repeated after a concurrent change.
 RETRIES: Final = 4
+#: Stands for limits that an update keeps.
+UNCHANGED: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -107,15 +110,33 @@ class CustomersService:
         """Return a page of customers."""
         return await self._customers.list_page(query)
 
-    async def update(self, customer_id: UUID, *, name: str | None, email: str | None, etag: str) -> Customer:
-        """Change the arguments that are not None.
+    async def update(
+        self,
+        customer_id: UUID,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        limits: Mapping[str, Any] | None = UNCHANGED,
+        etag: str = "",
+    ) -> Customer:
+        """Change what is given.
+
+        Args:
+            customer_id: The customer.
+            name: The new name; None to keep it.
+            email: The new address; None to keep it.
+            limits: The new limits, None for those of the settings; `UNCHANGED` to keep them.
+            etag: The present etag; empty for any.
 
         Raises:
             CustomerNotFound: If the customer does not exist.
             EmailTaken: If another customer has the address.
             EtagMismatch: If the etag is neither empty nor the present one.
         """
-        changes = {name: value for name, value in (("name", name), ("email", email)) if value is not None}
+        changes: dict[str, Any] = {"name": name, "email": email}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if limits is not UNCHANGED:
+            changes["limits"] = limits
         try:
             return await self._change(customer_id, changes, etag)
         except AlreadyExists as error:
@@ -139,7 +160,7 @@ class CustomersService:
         changed = replace(customer, **changes)
         if changed == customer:
             return customer
-        if changed.active != customer.active:
+        if (changed.active, changed.limits) != (customer.active, customer.limits):
             self.transactions.after_end(lambda: self._changed(customer_id))
         return await self._customers.update(changed)
 

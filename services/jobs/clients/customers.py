@@ -9,9 +9,11 @@ import structlog
 from typing_extensions import override
 
 from innosystem.client import error_from_status
+from innosystem.customers.v1.customer_pb2 import Customer, RateLimit
 from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersRequest, BatchGetCustomersResult
-from services.jobs.usecases.ports import Customers
+from services.jobs.usecases.ports import CustomerReader, KnownCustomer
 from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits, Rate
 from services.kit.rpc.dependency import Dependency
 
 log = structlog.get_logger(__name__)
@@ -21,7 +23,7 @@ _BATCH: Final = 1000
 _SHARES: Final = (1 / 6, 1 / 3, 1 / 2)
 
 
-class GrpcCustomers(Customers):
+class GrpcCustomers(CustomerReader):
     """The customers service as a port of the use cases. The channel repeats calls that are safe to repeat.
 
     Args:
@@ -35,14 +37,14 @@ class GrpcCustomers(Customers):
         self._attempts = [share * deadline_seconds for share in _SHARES]
 
     @override
-    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
+    async def read(self, customer_ids: Collection[UUID]) -> Mapping[UUID, KnownCustomer | DomainError]:
         ids = list(customer_ids)
-        results: dict[UUID, bool | DomainError] = {}
+        results: dict[UUID, KnownCustomer | DomainError] = {}
         for start in range(0, len(ids), _BATCH):
-            results.update(await self._active(ids[start : start + _BATCH]))
+            results.update(await self._read(ids[start : start + _BATCH]))
         return results
 
-    async def _active(self, ids: Sequence[UUID]) -> dict[UUID, bool | DomainError]:
+    async def _read(self, ids: Sequence[UUID]) -> dict[UUID, KnownCustomer | DomainError]:
         try:
             request = BatchGetCustomersRequest(customer_ids=map(str, ids))
             response = await self._customers.call(self._stub.BatchGetCustomers, request, self._attempts)
@@ -51,13 +53,29 @@ class GrpcCustomers(Customers):
         except grpc.aio.AioRpcError as error:
             log.warning("customers_call_failed", code=error.code().name, error=error.details())
             return {one: DependencyUnavailable("customers") for one in ids}
-        results = {one: _active(result) for one, result in zip(ids, response.results, strict=True)}
-        return {one: active for one, active in results.items() if active is not None}
+        results = {one: _known(result) for one, result in zip(ids, response.results, strict=True)}
+        return {one: known for one, known in results.items() if known is not None}
 
 
-def _active(result: BatchGetCustomersResult) -> bool | DomainError | None:
+def _known(result: BatchGetCustomersResult) -> KnownCustomer | DomainError | None:
     if result.HasField("customer"):
-        return result.customer.active
+        return KnownCustomer(result.customer.active, _limits(result.customer))
     if error_from_status(result.error).reason == "CUSTOMER_NOT_FOUND":
         return None
     return DependencyUnavailable("customers")
+
+
+def _limits(customer: Customer) -> CustomerLimits:
+    if not customer.HasField("limits"):
+        return NO_EXCEPTIONS
+    limits = customer.limits
+    return CustomerLimits(
+        requests=_rate(limits.requests) if limits.HasField("requests") else None,
+        submissions=_rate(limits.submissions) if limits.HasField("submissions") else None,
+        input_bytes_per_day=limits.input_bytes_per_day if limits.HasField("input_bytes_per_day") else None,
+        jobs_waiting=limits.jobs_waiting if limits.HasField("jobs_waiting") else None,
+    )
+
+
+def _rate(limit: RateLimit) -> Rate:
+    return Rate(limit.per_second, limit.burst)

@@ -220,6 +220,11 @@ class MemoryJobRepository(MemoryQueue):
         }
 
     @override
+    async def count_unfinished(self, limit: int) -> Mapping[UUID, int]:
+        counted = Counter(row.customer_id for row in self._jobs.values() if row.completed_at is None)
+        return dict(counted.most_common(limit))
+
+    @override
     async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
         until = self.now() - age
         finished = [

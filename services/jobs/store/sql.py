@@ -364,6 +364,11 @@ class SqlJobRepository(SqlRepository[Job, NewJob], JobRepository):
         return {BillingStatus(status): Unsettled(jobs, overdue) for status, jobs, overdue in rows}
 
     @override
+    async def count_unfinished(self, limit: int) -> Mapping[UUID, int]:
+        rows = await self._connection.execute(statistics.COUNT_UNFINISHED, {"limit": limit})
+        return {row.customer_id: row.jobs for row in rows}
+
+    @override
     async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
         return await self._ids(housekeeping.FINISHED, {"age": age, "limit": limit, "without": list(without)})
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -35,10 +36,38 @@ from services.kit.auth.tenants import Tenants
 from services.kit.errors import DataCorrupt, DomainError
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits
+
+
+@dataclass(frozen=True)
+class KnownCustomer:
+    """What the jobs service knows of a customer.
+
+    Attributes:
+        active: Whether the customer may submit jobs.
+        limits: The limits that differ from the settings.
+    """
+
+    active: bool
+    limits: CustomerLimits = NO_EXCEPTIONS
+
+
+class CustomerReader(Protocol):
+    """The customers service."""
+
+    async def read(self, customer_ids: Collection[UUID]) -> Mapping[UUID, KnownCustomer | DomainError]:
+        """Return customers, without those that do not exist; for one that is unknown now, the error to fail with."""
+
+
+class LimitedCustomers(Protocol):
+    """The limits of customers."""
+
+    async def limits(self, customer_ids: Collection[UUID]) -> Mapping[UUID, CustomerLimits]:
+        """Return the limits that differ from the settings, without customers that are unknown now."""
 
 
 class Customers(Protocol):
-    """The customers service."""
+    """The active customers."""
 
     async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
         """Return whether each customer is active, without customers that do not exist.
@@ -461,6 +490,9 @@ class JobRepository(Protocol):
 
     async def count_unsettled(self) -> Mapping[BillingStatus, Unsettled]:
         """Count charges and releases that are due, declined or blocked, by billing status."""
+
+    async def count_unfinished(self, limit: int) -> Mapping[UUID, int]:
+        """Count the jobs that are not final by customer, for at most so many customers: those with the most."""
 
     async def lock_finished(self, age: timedelta, limit: int, without: Collection[UUID] = ()) -> list[UUID]:
         """Return jobs that have been final and settled for longer than this age, locked; skip locked rows."""

@@ -28,6 +28,7 @@ from services.jobs.usecases.admission import Admissions, Unchecked, with_large_i
 from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
 from services.jobs.usecases.reservations import Reservations
+from services.jobs.usecases.submission_limits import SubmissionLimits
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
@@ -66,6 +67,7 @@ class SubmitService:
         now: The time of the database, which all stored times are compared with.
         checks: Checks inputs with the schemas of their types.
         lock_times: How long submissions wait for locked rows.
+        limits: The limits of submissions; None for none.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class SubmitService:
         now: Callable[[], datetime],
         checks: SchemaChecks,
         lock_times: LockTimes = LOCK_TIMES,
+        limits: SubmissionLimits | None = None,
     ) -> None:
+        self._limits = limits
         self.transactions = transactions
         self._jobs = jobs
         self._job_types = job_types
@@ -130,6 +134,7 @@ class SubmitService:
             ConcurrentUpdate: If a job type was deleted concurrently; nothing was stored.
             DatabaseUnavailable: If the jobs could not be stored. Submitting them again under the same IDs is safe.
             Overloaded: If too many submissions wait to be stored.
+            RateLimited: If a limit of the caller is used up, or of all customers.
         """
         if tenants.are_all:
             return await self._submitted(submissions, patient=patient)
@@ -155,6 +160,17 @@ class SubmitService:
         ]
 
     async def _submitted(self, submissions: Sequence[Submission], *, patient: bool) -> list[Submitted | DomainError]:
+        refused = {} if self._limits is None else await self._limits.refused(submissions)
+        if not refused:
+            return await self._accepted(submissions, patient=patient)
+        accepted = [one for one in submissions if one.customer_id not in refused]
+        if not accepted:
+            # The whole call has to wait.
+            raise next(iter(refused.values()))
+        results = iter(await self._accepted(accepted, patient=patient))
+        return [refused.get(one.customer_id) or next(results) for one in submissions]
+
+    async def _accepted(self, submissions: Sequence[Submission], *, patient: bool) -> list[Submitted | DomainError]:
         ready = await with_large_inputs_checked(submissions)
         prepared = await self._prepared(ready) if self._customers_wait.is_over else [_Prepared(one) for one in ready]
         results = await self._submissions(prepared, patient=patient)

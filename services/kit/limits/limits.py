@@ -1,23 +1,17 @@
 """The limits of the callers of a service."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import structlog
 from prometheus_client import Counter
 
 from services.kit.auth.principal import Kind, Principal
 from services.kit.errors import RateLimited
 from services.kit.limits.buckets import Buckets, Charge
 from services.kit.limits.settings import LimitSettings
-from services.kit.limits.sharing import Sharing, redis_client
 from services.kit.rates import CustomerLimits, Rate
-from services.kit.settings import RedisSettings
-
-log = structlog.get_logger(__name__)
 
 REFUSED = Counter("innosystem_rate_limited", "Calls, and items of batches, beyond a limit, by limit.", ["limit"])
 
@@ -85,9 +79,14 @@ class Limits:
         self._customer_submissions = settings.rate("customer_submissions")
         self._customer_input_bytes = settings.rate("customer_input_bytes_per_day")
         self._buckets = buckets or Buckets()
+        self.customer_jobs_waiting = settings.customer_jobs_waiting
         # Calls and streams in flight, by limit and actor.
         self._open: dict[InFlight, int] = {}
         self.background = background
+
+    def apply_to(self, who: Principal) -> bool:
+        """Return whether a caller has limits."""
+        return who.kind is not None and who.kind in self._kinds
 
     def begin(self, who: Principal, *, streams: bool) -> "InFlight | None":
         """Count a call.
@@ -105,7 +104,7 @@ class Limits:
         place = limit, who.actor
         count = self._open.get(place, 0)
         if count_max and count >= count_max:
-            raise _refused(limit, count_max, _STREAMS_SECONDS if streams else _CALLS_SECONDS)
+            raise refusal(limit, count_max, _STREAMS_SECONDS if streams else _CALLS_SECONDS)
         self._take(self._requests(who, *limits.requests))
         if not count_max:
             return None
@@ -181,22 +180,17 @@ class Limits:
 UNLIMITED: Final = Limits()
 
 
-@asynccontextmanager
-async def open_limits(service: str, settings: LimitSettings, redis: RedisSettings | None) -> AsyncIterator[Limits]:
-    """Open the limits of a service, shared over Redis; without Redis each process limits by itself."""
-    if redis is None:
-        log.warning("redis_not_configured", consequence="each process limits its callers by itself")
-        yield Limits(settings)
-        return
-    async with redis_client(redis) as client:
-        buckets = Buckets(shared=True)
-        yield Limits(settings, buckets, (Sharing(buckets, client, redis.key_prefix, service).run,))
-
-
 def _charges(*wanted: tuple[str, Rate, Any, int]) -> list[Charge]:
     return [Charge(limit, subject, rate, cost) for limit, rate, subject, cost in wanted if rate and cost]
 
 
-def _refused(limit: str, count_max: int, seconds: float) -> RateLimited:
+def refusal(limit: str, count_max: int, seconds: float) -> RateLimited:
+    """Return the error of a limit that is no rate, and count it.
+
+    Args:
+        limit: The name of the limit.
+        count_max: The limit.
+        seconds: How long to wait before the next try.
+    """
     REFUSED.labels(limit).inc()
     return RateLimited(limit, str(count_max), seconds)

@@ -44,6 +44,7 @@ class LimitSettings(BaseSettings):
         customer_requests: Calls of all clients that are bound to a customer, `a second/burst`.
         customer_submissions: Jobs that clients submit for a customer, `a second/burst`.
         customer_input_bytes_per_day: Bytes of their inputs: so many in a burst, and as many again evenly over a day.
+        customer_jobs_waiting: Jobs of a customer that are not final: at that many, clients submit no more.
     """
 
     model_config = ENVIRONMENT
@@ -67,6 +68,7 @@ class LimitSettings(BaseSettings):
     customer_requests: RateText = "1000/2000"
     customer_submissions: RateText = "5000/10000"
     customer_input_bytes_per_day: NonNegativeInt = 100_000_000_000
+    customer_jobs_waiting: NonNegativeInt = 0
 
     def rate(self, name: str) -> Rate:
         """Return the rate of a setting: a rate, or an amount a day. False if there is no such setting."""

@@ -10,20 +10,26 @@ over a longer time the rate is kept exactly.
 While Redis is unavailable, each process limits by itself; nothing is refused because of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import chain
 from typing import Final
 
 import redis.asyncio as redis
+import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from innosystem.shared.redis_connections import connect
 from services.kit.background import Loop
 from services.kit.limits.buckets import Bucket, Buckets, Key
+from services.kit.limits.limits import Limits
+from services.kit.limits.settings import LimitSettings
 from services.kit.redis.failures import REDIS_FAILURES
 from services.kit.settings import RedisSettings
+
+log = structlog.get_logger(__name__)
 
 _EVERY: Final = timedelta(seconds=0.1)
 _BACKOFF_SECONDS_MAX: Final = 2.0
@@ -109,3 +115,15 @@ class Sharing:
                     self._buckets.not_reported(key, bucket)
         for bucket, cost, level in zip(taken.values(), used, levels, strict=True):
             self._buckets.reported(bucket, cost, float(level))
+
+
+@asynccontextmanager
+async def open_limits(service: str, settings: LimitSettings, address: RedisSettings | None) -> AsyncIterator[Limits]:
+    """Open the limits of a service, shared over Redis; without Redis each process limits by itself."""
+    if address is None:
+        log.warning("redis_not_configured", consequence="each process limits its callers by itself")
+        yield Limits(settings)
+        return
+    async with redis_client(address) as client:
+        buckets = Buckets(shared=True)
+        yield Limits(settings, buckets, (Sharing(buckets, client, address.key_prefix, service).run,))

@@ -210,6 +210,21 @@ async def test_queues_are_counted_by_priority(begin: BeginJobs) -> None:
     assert stats[1].waiting == 0
 
 
+async def test_jobs_that_are_not_final_are_counted_by_customer_those_with_the_most_first(begin: BeginJobs) -> None:
+    many, few = uuid7(), uuid7()
+    new = await stored(begin, 4, customer_id=many)
+    other = await stored(begin, 2, customer_id=few)
+    async with begin() as work:
+        await work.jobs.claim(claim(new[:1]))
+        await work.jobs.withhold([new[1].id])
+        counted = await work.jobs.count_unfinished(1000)
+        assert (counted[many], counted[few]) == (4, 2)
+        [(most, jobs)] = (await work.jobs.count_unfinished(1)).items()
+        assert jobs >= 4
+        assert most != few
+    assert other
+
+
 async def test_a_queue_asked_for_is_counted_even_when_it_is_empty(begin: BeginJobs) -> None:
     async with begin() as work:
         stats = await work.jobs.stats(["none"])

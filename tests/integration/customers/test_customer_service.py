@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
-from innosystem.customers.v1.customer_pb2 import Customer
+from innosystem.customers.v1.customer_pb2 import Customer, CustomerLimits, RateLimit
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from tests.support.rpc.customer_calls import created, get, request
 from tests.support.rpc.refusals import Refused, Stored, details, fields, reason_of
@@ -105,6 +105,39 @@ def test_a_create_with_a_bad_field_is_refused(
     stub: CustomerServiceStub, refused: Refused, values: dict[str, str], field: str
 ) -> None:
     refused.field(stub.CreateCustomer, request(**values), field)
+
+
+def test_limits_of_a_customer_are_set_listed_and_lifted_as_a_whole(stub: CustomerServiceStub) -> None:
+    customer = created(stub)
+    assert not customer.HasField("limits")
+    limits = CustomerLimits(submissions=RateLimit(per_second=0.5, burst=10), input_bytes_per_day=2**40)
+
+    changed = stub.UpdateCustomer(update(customer, "limits", limits=limits)).customer
+
+    assert changed.limits == limits
+    assert get(stub, customer.id) == changed
+    listed = stub.ListCustomers(pb.ListCustomersRequest(filter=f'id = "{customer.id}"')).customers
+    assert [one.limits for one in listed] == [limits]
+    renamed = stub.UpdateCustomer(update(changed, "name", name="other")).customer
+    assert renamed.limits == limits
+    other = CustomerLimits(requests=RateLimit(per_second=0, burst=1))
+    assert stub.UpdateCustomer(update(changed, "limits", limits=other)).customer.limits == other
+    assert not stub.UpdateCustomer(update(changed, "limits")).customer.HasField("limits")
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        (CustomerLimits(input_bytes_per_day=-1), "customer.limits.input_bytes_per_day"),
+        (CustomerLimits(requests=RateLimit(per_second=-1, burst=1)), "customer.limits.requests.per_second"),
+        (CustomerLimits(requests=RateLimit(per_second=float("nan"), burst=1)), "customer.limits.requests.per_second"),
+        (CustomerLimits(submissions=RateLimit(per_second=1, burst=0.5)), "customer.limits.submissions.burst"),
+    ],
+)
+def test_limits_that_are_none_are_refused(
+    stub: CustomerServiceStub, refused: Refused, limits: CustomerLimits, field: str
+) -> None:
+    refused.field(stub.UpdateCustomer, update(created(stub), "limits", limits=limits), field)
 
 
 def test_all_bad_fields_of_a_request_are_named_at_once(stub: CustomerServiceStub, refused: Refused) -> None:

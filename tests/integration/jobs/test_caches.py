@@ -16,6 +16,7 @@ from services.jobs.rules.errors import CustomerInactive, JobTypeDisabled, JobTyp
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.ports import KnownCustomer
 from services.jobs.usecases.submit import SubmitService, Submitted
 from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.cache.invalidations import Invalidations
@@ -23,6 +24,7 @@ from services.kit.data.engine.database import Database
 from services.kit.data.errors import Conflict
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import DependencyUnavailable, DomainError
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits
 from services.kit.redis.pubsub import redis_client
 from services.kit.settings import CacheSettings, DatabaseSettings, RedisSettings
 from tests.support.jobs_examples import NOW, new_job_type
@@ -38,11 +40,14 @@ class Customers:
 
     def __init__(self) -> None:
         self.active_or_error: bool | DomainError = True
+        self.limits = NO_EXCEPTIONS
         self.asked = 0
 
-    async def active(self, customer_ids: Collection[UUID]) -> dict[UUID, bool | DomainError]:
+    async def read(self, customer_ids: Collection[UUID]) -> dict[UUID, KnownCustomer | DomainError]:
         self.asked += len(customer_ids)
-        return dict.fromkeys(customer_ids, self.active_or_error)
+        state = self.active_or_error
+        known = state if isinstance(state, DomainError) else KnownCustomer(state, self.limits)
+        return dict.fromkeys(customer_ids, known)
 
 
 class Process:
@@ -206,3 +211,30 @@ async def test_a_customer_that_was_refused_is_asked_for_again(
     assert isinstance(await process.submit(job_type.name, customer_id), refusal)
     process.customers.active_or_error = True
     assert isinstance(await process.submit(job_type.name, customer_id), Submitted)
+
+
+async def test_changed_limits_of_a_customer_are_known_when_the_customer_is_forgotten_or_expires() -> None:
+    service, one = Customers(), uuid7()
+    cached = CachedCustomers(service, CacheSettings(ttl_seconds=HOURS))
+    assert await cached.limits([one]) == {one: NO_EXCEPTIONS}
+    service.limits = CustomerLimits(jobs_waiting=5)
+    assert await cached.limits([one]) == {one: NO_EXCEPTIONS}
+    # As a message of the customers service does.
+    cached.cache.forget([one])
+    assert await cached.limits([one]) == {one: service.limits}
+    assert await cached.active([one]) == {one: True}
+    assert service.asked == 2
+
+
+async def test_limits_of_settings_apply_while_the_customers_service_is_slow_or_unavailable() -> None:
+    class Hanging(Customers):
+        """A customers service that does not respond."""
+
+        async def read(self, customer_ids: Collection[UUID]) -> dict[UUID, KnownCustomer | DomainError]:
+            await asyncio.sleep(HOURS)
+            return {}
+
+    assert await CachedCustomers(Hanging(), CacheSettings()).limits([uuid7()]) == {}
+    service = Customers()
+    service.active_or_error = DependencyUnavailable("customers")
+    assert await CachedCustomers(service, CacheSettings()).limits([uuid7()]) == {}

@@ -231,6 +231,7 @@ async def look_after_jobs(recorded: Recorded, work: JobsWork) -> list[UUID]:
     )
     await recorded.call("remove", lambda: jobs.apply([removal(lost[0], JobStatus.FAILED, "E", "no")]))
     assert await recorded.call("count unsettled", jobs.count_unsettled)
+    assert await recorded.call("count unfinished", lambda: jobs.count_unfinished(1000))
     await recorded.call("audit", lambda: work.progress.window(MINUTE))
     await recorded.call("versions", lambda: jobs.versions(waiting))
     await recorded.call("withhold", lambda: jobs.withhold(waiting))
@@ -328,6 +329,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "expired": {"ix_jobs_expiring", "pk_jobs"},
         "unsettled": {"ix_jobs_unsettled", "pk_jobs"},
         "count unsettled": {"ix_jobs_blocked", "ix_jobs_unsettled"},
+        "count unfinished": {"ix_jobs_active", "ix_jobs_lanes", "ix_jobs_scheduled"},
         "finished": {"ix_jobs_completed_at"},
         "retention": {"pk_jobs"},
         "left alone": {"ix_jobs_active", "ix_jobs_expiring", "ix_jobs_unsettled"},

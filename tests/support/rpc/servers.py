@@ -1,6 +1,6 @@
 """Puts the servicers together as the services' `__main__` do, on a loop thread, for as long as a module needs them."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,7 @@ from services.jobs.store.runners.sql import SqlRunners
 from services.jobs.store.sql import SqlJobRepository
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
+from services.jobs.usecases.ports import CustomerReader, KnownCustomer
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
@@ -50,6 +51,7 @@ from services.kit.charges.keys import KeyRing, new_key
 from services.kit.charges.vouchers import Vouchers
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
+from services.kit.errors import DomainError
 from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.validation import ContractValidator
@@ -96,6 +98,18 @@ def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]
             ApiKeyService(transactions, customers, api_keys, lambda: datetime.now(UTC), _nobody),
             _TOKENS,
         )
+
+
+class Uncached:
+    """The active customers, read anew each time."""
+
+    def __init__(self, customers: CustomerReader) -> None:
+        self._customers = customers
+
+    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
+        """Return whether each customer is active."""
+        found = await self._customers.read(customer_ids)
+        return {one: known.active if isinstance(known, KnownCustomer) else known for one, known in found.items()}
 
 
 def wallets_service(database: Database) -> WalletsService:
@@ -163,7 +177,7 @@ def jobs_servicer(
     client = redis_client(RedisSettings(url=SecretStr(redis_url)))
     with _database(loop, "jobs", url) as database:
         channels = [loop.run(connected(address)) for address in (customers_address, wallets_address)]
-        customers = GrpcCustomers(CustomerServiceStub(channels[0]))
+        customers = Uncached(GrpcCustomers(CustomerServiceStub(channels[0])))
         wallets = GrpcWallets(WalletServiceStub(channels[1]), lambda: datetime.now(UTC))
         reservations = Reservations(wallets, _HOLD_TIMES)
         transactions = SqlTransactions(database)

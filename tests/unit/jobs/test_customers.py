@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import grpc
 
-from innosystem.customers.v1.customer_pb2 import Customer
+from innosystem.customers.v1.customer_pb2 import Customer, CustomerLimits, RateLimit
 from innosystem.customers.v1.customer_service_pb2 import (
     BatchGetCustomersRequest,
     BatchGetCustomersResponse,
@@ -12,13 +12,17 @@ from innosystem.customers.v1.customer_service_pb2 import (
 )
 from services.customers.rules.errors import CustomerNotFound
 from services.jobs.clients.customers import GrpcCustomers
+from services.jobs.usecases.ports import KnownCustomer
+from services.kit import rates
 from services.kit.data.errors import ConnectionFailed
 from services.kit.errors import DependencyUnavailable
 from services.kit.rpc.status import to_status
 
 ADA, GRACE, NOBODY, UNKNOWN = (UUID(int=number) for number in range(1, 5))
+MESSAGE = CustomerLimits(submissions=RateLimit(per_second=1, burst=2), input_bytes_per_day=0)
+LIMITS = rates.CustomerLimits(submissions=rates.Rate(1, 2), input_bytes_per_day=0)
 RESULTS = {
-    str(ADA): BatchGetCustomersResult(customer=Customer(id=str(ADA), active=True)),
+    str(ADA): BatchGetCustomersResult(customer=Customer(id=str(ADA), active=True, limits=MESSAGE)),
     str(GRACE): BatchGetCustomersResult(customer=Customer(id=str(GRACE))),
     str(NOBODY): BatchGetCustomersResult(error=to_status(CustomerNotFound(NOBODY))),
     str(UNKNOWN): BatchGetCustomersResult(error=to_status(ConnectionFailed())),
@@ -44,9 +48,12 @@ class Stub:
 
 async def test_all_customers_are_asked_for_at_once_and_each_has_its_own_answer() -> None:
     stub = Stub()
-    found = await GrpcCustomers(stub).active([ADA, GRACE, NOBODY, UNKNOWN])
+    found = await GrpcCustomers(stub).read([ADA, GRACE, NOBODY, UNKNOWN])
     unknown = found[UNKNOWN]
-    assert {ADA: found[ADA], GRACE: found[GRACE]} == {ADA: True, GRACE: False}
+    assert {ADA: found[ADA], GRACE: found[GRACE]} == {
+        ADA: KnownCustomer(active=True, limits=LIMITS),
+        GRACE: KnownCustomer(active=False),
+    }
     assert NOBODY not in found
     assert isinstance(unknown, DependencyUnavailable)
     assert stub.asked == [4]
@@ -54,11 +61,11 @@ async def test_all_customers_are_asked_for_at_once_and_each_has_its_own_answer()
 
 async def test_more_than_a_batch_are_several_calls_and_none_is_no_call() -> None:
     stub = Stub()
-    assert await GrpcCustomers(stub).active([uuid4() for _ in range(1001)]) == {}
-    assert await GrpcCustomers(stub).active([]) == {}
+    assert await GrpcCustomers(stub).read([uuid4() for _ in range(1001)]) == {}
+    assert await GrpcCustomers(stub).read([]) == {}
     assert stub.asked == [1000, 1]
 
 
 async def test_while_the_service_is_away_nothing_is_known_of_anybody() -> None:
-    found = await GrpcCustomers(Stub(away=True)).active([ADA, GRACE])
+    found = await GrpcCustomers(Stub(away=True)).read([ADA, GRACE])
     assert {type(one) for one in found.values()} == {DependencyUnavailable}

@@ -14,6 +14,7 @@ from grpc import aio
 from innosystem.client.credentials import NO_TOKEN, Token
 from innosystem.client.id_assignment import assign_ids
 from innosystem.client.identity import REQUEST_ID_KEY, new_id, request_id
+from innosystem.client.patience import PatientCall
 
 AUTHORIZATION_KEY: Final = "authorization"
 
@@ -40,17 +41,27 @@ def prepared(metadata: Metadata | None, token: Token) -> tuple[tuple[str, str | 
 
 
 class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request, Response]):
-    """Calls with one request and one response, and always with a deadline."""
+    """Calls with one request and one response, and always with a deadline.
+
+    Args:
+        inner: Sends the calls.
+        deadline_seconds: The deadline of calls that set none.
+        token: Returns the token of the calls.
+        patient: Whether the calls may be repeated, so that they wait when a limit is used up.
+    """
 
     def __init__(
         self,
         inner: aio.UnaryUnaryMultiCallable[Request, Response],
         deadline_seconds: float,
         token: Token = NO_TOKEN,
+        *,
+        patient: bool = False,
     ) -> None:
         self._inner = inner
         self._token = token
         self._deadline_seconds = deadline_seconds
+        self._patient = patient
 
     def __call__(
         self,
@@ -65,14 +76,20 @@ class UnaryCalls(aio.UnaryUnaryMultiCallable[Request, Response], Generic[Request
         """Start a call, to be awaited."""
         if isinstance(request, Message):
             assign_ids(request)
-        return self._inner(
-            request,
-            timeout=self._deadline_seconds if timeout is None else timeout,
-            metadata=prepared(metadata, self._token),
-            credentials=credentials,
-            wait_for_ready=wait_for_ready,
-            compression=compression,
-        )
+        seconds = self._deadline_seconds if timeout is None else timeout
+        given = prepared(metadata, self._token)
+
+        def start(seconds: float) -> aio.UnaryUnaryCall[Request, Response]:
+            return self._inner(
+                request,
+                timeout=seconds,
+                metadata=given,
+                credentials=credentials,
+                wait_for_ready=wait_for_ready,
+                compression=compression,
+            )
+
+        return PatientCall(start, seconds) if self._patient else start(seconds)
 
 
 class ResponseStreams(aio.UnaryStreamMultiCallable[Request, Response], Generic[Request, Response]):

@@ -11,6 +11,7 @@ import grpc
 from grpc import aio
 
 from innosystem.client.calls import ResponseStreams, UnaryCalls
+from innosystem.client.contract import repeatable_methods
 from innosystem.client.credentials import Token, token_of
 from innosystem.client.renewal import client_files, renewed_channel, transport_options
 from innosystem.client.service_config import service_config
@@ -43,7 +44,8 @@ def connect(
     """Create a channel to one service, which connects on first use and reconnects as needed.
 
     Calls rotate among all servers that the target resolves to, over one connection each, which is not
-    shared with other channels. Calls that are safe to repeat are retried while no server is available.
+    shared with other channels. Calls that are safe to repeat are retried while no server is available,
+    and wait when a limit of the caller is used up, as long as the service says, within their deadline.
     Every call carries an `x-request-id`, and new resources have an ID before the call is sent.
 
     Args:
@@ -137,7 +139,7 @@ class _ClientChannel(aio.Channel):
         **more: Any,
     ) -> aio.UnaryUnaryMultiCallable[Request, Response]:
         inner = self._inner.unary_unary(method, request_serializer, response_deserializer, **more)
-        return UnaryCalls(inner, self._deadline_seconds, self._token)
+        return UnaryCalls(inner, self._deadline_seconds, self._token, patient=method in repeatable_methods())
 
     def unary_stream(
         self,

@@ -53,6 +53,12 @@ def safe_to_repeat() -> Iterator[MethodDescriptor]:
                 yield method
 
 
+@cache
+def repeatable_methods() -> frozenset[str]:
+    """Return the methods of `safe_to_repeat`, as they are called: `/package.Service/Method`."""
+    return frozenset(f"/{method.containing_service.full_name}/{method.name}" for method in safe_to_repeat())
+
+
 def _identified() -> Iterator[MethodDescriptor]:
     for service in services():
         for method in service.methods:

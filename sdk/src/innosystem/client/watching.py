@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from grpc import aio
 
+from innosystem.client.patience import wait_seconds
+
 if TYPE_CHECKING:
     from innosystem.jobs.v1.job_pb2 import Job
     from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceAsyncStub
@@ -30,7 +32,8 @@ async def watch_job(
 ) -> "AsyncGenerator[Job, None]":
     """Yield a job's current state and each change, until it is final and settled or needs an operator.
 
-    A server that stops ends its streams. The watch resumes at the next server, and yields no state twice.
+    A server that stops ends its streams. The watch resumes at the next server, and yields no state twice. It waits
+    while the caller has used up a limit.
 
     Args:
         jobs: A stub of JobService.
@@ -54,7 +57,10 @@ async def watch_job(
                         yield job
         except aio.AioRpcError as error:
             interrupted_at = interrupted_at or monotonic()
-            if error.code() not in _INTERRUPTED or monotonic() - interrupted_at >= give_up_seconds:
+            told_seconds = wait_seconds(error)
+            lasting_seconds = monotonic() - interrupted_at + (told_seconds or 0.0)
+            passing = error.code() in _INTERRUPTED or told_seconds is not None
+            if not passing or lasting_seconds >= give_up_seconds:
                 raise
             if not said and monotonic() - interrupted_at >= _OUTAGE_SECONDS:
                 said = True
@@ -62,7 +68,7 @@ async def watch_job(
         else:
             return
         # The jitter spreads the watchers of a server that has stopped.
-        await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        await asyncio.sleep(max(told_seconds or 0.0, pause_seconds * random.uniform(0.5, 1)))  # noqa: S311 - no secret
         pause_seconds = min(2 * pause_seconds, _PAUSE_SECONDS_MAX)
 
 

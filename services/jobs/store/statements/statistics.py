@@ -1,4 +1,4 @@
-"""The statement that counts waiting and running jobs."""
+"""The statements that count waiting and running jobs."""
 
 from sqlalchemy import text
 
@@ -32,5 +32,21 @@ STATS = text(
     ) AS parts
     WHERE cardinality(CAST(:queues AS text[])) = 0 OR queue = ANY(CAST(:queues AS text[]))
     GROUP BY queue, priority
+    """
+)
+
+# By the same indexes, of which only the one of withheld jobs has the customer.
+COUNT_UNFINISHED = text(
+    """
+    SELECT customer_id, sum(jobs)::bigint AS jobs
+    FROM (
+        SELECT customer_id, count(*) AS jobs FROM jobs
+        WHERE status = 'RUNNING' OR (status = 'PENDING' AND dispatched_at IS NOT NULL) GROUP BY customer_id
+        UNION ALL
+        SELECT customer_id, count(*) FROM jobs WHERE status = 'PENDING' AND dispatched_at IS NULL GROUP BY customer_id
+        UNION ALL
+        SELECT customer_id, count(*) FROM jobs WHERE status = 'SCHEDULED' GROUP BY customer_id
+    ) AS parts
+    GROUP BY customer_id ORDER BY jobs DESC LIMIT :limit
     """
 )

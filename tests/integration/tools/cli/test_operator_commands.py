@@ -214,6 +214,15 @@ def test_a_service_that_refuses_an_edit_is_quoted_and_the_text_is_kept(
 def test_a_customer_is_updated_deactivated_and_activated(innosystem: Run, found: Found, customer: str) -> None:
     assert found("customers", "update", customer, "--name", "Ada")["name"] == "Ada"
     assert "nothing to change" in innosystem("customers", "update", customer).stderr
+    limits = ("customers", "limits")
+    assert found(*limits, "set", customer, "--requests", "5/10", "--input-bytes-per-day", "0")["requests"] == {
+        "per_second": 5,
+        "burst": 10,
+    }
+    assert found(*limits, "set", customer, "--requests", "default", "--submissions", "7").keys() >= {"submissions"}
+    assert found(*limits, "show", customer)["submissions"] == {"per_second": 7, "burst": 7}
+    assert "200/400" in innosystem(*limits, "set", customer, "--requests", "fast").stderr
+    assert "nothing to change" in innosystem(*limits, "set", customer).stderr
     # Without jobs there is nothing to confirm.
     assert found("customers", "deactivate", customer)["active"] is False
     refused = innosystem("submit", "--job-type", STATS, "--customer-id", customer)

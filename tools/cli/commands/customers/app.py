@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from tools.cli.commands.customers.columns import CUSTOMERS
 from tools.cli.commands.customers.keys import Id, list_keys, print_with_key, resolve_key, revoke_key, rotate_key
+from tools.cli.commands.customers.limits import app as limits
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.editing import EditedField
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from innosystem.customers.v1.customer_pb2 import Customer
 
 app = App(
-    name="customers", help="List, show, create, update, edit, deactivate or activate customers; manage their API keys."
+    name="customers",
+    help="List, show, create, update, edit, deactivate or activate customers; manage their API keys and limits.",
 )
 app.command(list_keys, name="keys")
 for _command in (rotate_key, revoke_key, resolve_key):
     app.command(_command)
+app.command(limits)
 
 _WRITABLE = ("name", "email")
 
