@@ -1,6 +1,6 @@
 """Authentication: the principal of a call, from its bearer token or the certificate of its connection."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -40,12 +40,14 @@ class Authentication:
         required: Whether they have to. If not, each call is that of `ANYONE`.
         bearers: The kinds of bearer tokens.
         certificate: Returns the principal of a connection, from gRPC's authentication context; None if it has no
-            certificate, or one without a name of this platform.
+            certificate, or one without a name.
+        refresh: Called about every second while the process serves, to read again what credentials are checked with.
     """
 
     required: bool
     bearers: Sequence[Bearers] = ()
     certificate: Certificate | None = None
+    refresh: Callable[[], Awaitable[None]] | None = None
 
     async def principal(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Principal:
         """Return the principal of a call. A token takes precedence over the connection's certificate.

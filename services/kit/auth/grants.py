@@ -1,18 +1,37 @@
 """What a credential grants: the kind and the name of a caller, and what it is bound to."""
 
+import re
 from typing import Annotated, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from services.kit.auth.principal import Kind, Principal
 
 T = TypeVar("T")
 
+#: The defaults of INNOSYSTEM_AUTH_ISSUER and INNOSYSTEM_AUTH_AUDIENCE.
+ISSUER = "innosystem"
+AUDIENCE = "innosystem"
 #: The claim of the platform's own tokens that holds a `Grant`.
 CLAIM = "innosystem"
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}$")]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,199}")
+
+
+def check_name(name: str) -> str:
+    """Return a caller's name, which is part of audit entries and log lines.
+
+    Raises:
+        ValueError: It can't be one.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name has up to 200 letters, digits and . _ : @ - and begins with a letter or a digit")
+    return name
+
+
+#: The name of a caller among those of its kind.
+Name = Annotated[str, AfterValidator(check_name)]
 _Queue = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,49}$")]
 
 

@@ -12,19 +12,13 @@ from uuid import UUID
 
 from joserfc import jwt
 from joserfc.jwk import Key, OKPKey
-from pydantic import TypeAdapter
 
-from services.kit.auth.grants import CLAIM, Grant, Name
+from services.kit.auth.grants import AUDIENCE, CLAIM, ISSUER, Grant, check_name
 from services.kit.auth.principal import Kind
 from services.kit.auth.signing_keys import ALGORITHMS, algorithm_of, imported
 
-#: The defaults of INNOSYSTEM_AUTH_ISSUER and INNOSYSTEM_AUTH_AUDIENCE.
-ISSUER: Final = "innosystem"
-AUDIENCE: Final = "innosystem"
-
 _PRIVATE: Final = 0o600
 _PUBLIC: Final = 0o644
-_NAME: Final = TypeAdapter(Name)
 
 
 def create_key(key_file: Path, public_file: Path) -> str:
@@ -118,7 +112,7 @@ def create_token(
     claims = {
         "iss": issuer,
         "aud": audience,
-        "sub": _NAME.validate_python(name),
+        "sub": check_name(name),
         "iat": now,
         "exp": now + int(ttl.total_seconds()),
         "jti": secrets.token_hex(8),

@@ -1,26 +1,62 @@
 """Settings of authentication: INNOSYSTEM_AUTH and so on."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, Field, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings
 
 from innosystem.client import Token, token_of
 from innosystem.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
-from services.kit.auth.authentication import OFF, Authentication
+from services.kit.auth.authentication import OFF, Authentication, Bearers
+from services.kit.auth.certificates import Certificates
+from services.kit.auth.grants import AUDIENCE, ISSUER
+from services.kit.auth.mapping import Callers, check_keys, read_callers
+from services.kit.auth.sources import Source, SourceError, Sources, is_address, source_of
+from services.kit.auth.tokens import Limits, SignedTokens, Trusted
 from services.kit.settings import ENVIRONMENT, StartupError, load
 
 
+def _file(where: str) -> str:
+    if is_address(where):
+        raise ValueError("must be the name of a file")
+    return where
+
+
 class AuthSettings(BaseSettings):
-    """Who may call: INNOSYSTEM_AUTH.
+    """Who may call: INNOSYSTEM_AUTH and INNOSYSTEM_AUTH_KEYS, ..._ISSUER, ..._AUDIENCE, ..._MAPPING and so on.
 
     Attributes:
         auth: `on` if callers have to authenticate, `off` if everybody who reaches the port may do everything.
+        auth_keys: The public keys of the platform's own tokens: the JSON Web Key Set that `innosystem tokens keys
+            create` makes, or an https address with one.
+        auth_issuer: The issuer of the platform's own tokens.
+        auth_audience: The audience that tokens must be for.
+        auth_mapping: A file that says who callers with tokens of other issuers, and with certificates, are; read again
+            when it changes.
+        auth_trust_domain: The trust domain of the platform's certificates: `spiffe://<trust domain>/<kind>/<name>`.
+        auth_keys_seconds: How often keys are read again from an address. Files are read every second.
+        auth_keys_kept_seconds: How long the last good keys, or mapping, go on that can't be read again.
+        auth_token_seconds_max: The longest life of a token, from its issue to its end.
+        auth_clock_skew_seconds: How far the clock of an issuer may differ.
     """
 
     model_config = ENVIRONMENT
 
     auth: Literal["on", "off"] = "off"
+    auth_keys: Annotated[str, AfterValidator(check_keys)] = ""
+    auth_issuer: str = ISSUER
+    auth_audience: str = AUDIENCE
+    auth_mapping: Annotated[str, AfterValidator(_file)] = ""
+    auth_trust_domain: str = ""
+    auth_keys_seconds: PositiveFloat = 300
+    auth_keys_kept_seconds: PositiveFloat = 86_400
+    auth_token_seconds_max: PositiveFloat = 604_800
+    auth_clock_skew_seconds: Annotated[int, Field(ge=0)] = 30
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether anybody can authenticate."""
+        return bool(self.auth_keys or self.auth_mapping or self.auth_trust_domain)
 
 
 class TokenSettings(BaseSettings):
@@ -51,11 +87,59 @@ def own_token() -> Token:
         raise StartupError(str(error)) from None
 
 
-def authentication() -> Authentication:
+def authentication(*others: Bearers) -> Authentication:
     """Return how callers prove who they are, by the settings of the environment.
 
+    Reads the keys and the mapping, which takes seconds if an address does not answer: for the start of a process.
+
+    Args:
+        others: Further kinds of bearer tokens, such as API keys.
+
     Raises:
-        StartupError: If environment variables are wrong; names each of them.
+        StartupError: If environment variables are wrong, or a file can't be read; names each of them.
     """
     settings = load(AuthSettings, "INNOSYSTEM_")
-    return OFF if settings.auth == "off" else Authentication(required=True)
+    if settings.auth == "off":
+        return OFF
+    if not settings.is_enough:
+        raise StartupError(
+            "INNOSYSTEM_AUTH is on, and nobody could authenticate: set INNOSYSTEM_AUTH_KEYS to the public keys that "
+            "`innosystem tokens keys create` makes, or INNOSYSTEM_AUTH_MAPPING, or INNOSYSTEM_AUTH_TRUST_DOMAIN"
+        )
+    sources = Sources()
+    try:
+        callers = _callers(settings, sources)
+        tokens = signed_tokens(settings, callers, sources)
+        tokens.load()
+    except SourceError as error:
+        raise StartupError(f"INNOSYSTEM_AUTH is on, and its keys or its mapping can't be read: {error}") from None
+    return Authentication(
+        required=True,
+        bearers=(tokens, *others),
+        certificate=Certificates(settings.auth_trust_domain, callers),
+        refresh=sources.round,
+    )
+
+
+def signed_tokens(settings: AuthSettings, callers: Source[Callers] | None, sources: Sources) -> SignedTokens:
+    """Return how signed tokens are checked, by settings."""
+    return SignedTokens(
+        Trusted(name=settings.auth_issuer, audience=settings.auth_audience, keys=settings.auth_keys),
+        callers,
+        sources,
+        Limits(
+            life_seconds_max=settings.auth_token_seconds_max,
+            clock_skew_seconds=settings.auth_clock_skew_seconds,
+            keys_seconds=settings.auth_keys_seconds,
+            keys_kept_seconds=settings.auth_keys_kept_seconds,
+        ),
+    )
+
+
+def _callers(settings: AuthSettings, sources: Sources) -> Source[Callers] | None:
+    if not settings.auth_mapping:
+        return None
+    source = source_of(settings.auth_mapping, read_callers, kept_seconds=settings.auth_keys_kept_seconds)
+    source.load()
+    sources.add(source)
+    return source

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import grpc
@@ -20,7 +21,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from innosystem.shared.transport import TransportError
 from services.kit.auth.authentication import Authentication
-from services.kit.background import end
+from services.kit.background import Loop, end
 from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.observability.logs import configure
 from services.kit.rpc.layers.stack import Layers, Load
@@ -45,6 +46,8 @@ _INTERRUPT_EXIT_STATUS = 130
 
 # By default a client may take two minutes to say anything.
 _HANDSHAKE_MILLISECONDS_MAX = 10_000
+
+_REFRESH_EVERY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ class Server:
             address = self._bind(server)
             await health.start()
             await server.start()
-            tasks = [asyncio.create_task(work()) for work in (health.watch, *self.limits.background, *self.background)]
+            works = [health.watch, *self._refresh(), *self.limits.background, *self.background]
+            tasks = [asyncio.create_task(work()) for work in works]
             running.push_async_callback(end, tasks)
             spare_the_collector()
             _say_serving(address, lifeline)
@@ -162,6 +166,10 @@ class Server:
             names = [one.descriptor.full_name for one in self.served]
             reflection.enable([*names, "grpc.health.v1.Health"], without_policy)
         return server
+
+    def _refresh(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        refresh = self.authentication.refresh
+        return [] if refresh is None else [Loop("credentials", refresh, every=_REFRESH_EVERY).run]
 
     def _bind(self, server: grpc.aio.Server) -> str:
         address = self.settings.listen_address
