@@ -9,7 +9,7 @@ from typing import Any
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import serialize_compact
 
-from services.kit.auth.mapping import Callers, read_callers
+from services.kit.auth.grants import Callers, read_callers
 from services.kit.auth.settings import AuthSettings, signed_tokens
 from services.kit.auth.signing_keys import ALGORITHMS
 from services.kit.auth.sources import Source, Sources, source_of

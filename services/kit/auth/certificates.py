@@ -5,8 +5,7 @@ from typing import Final
 
 import structlog
 
-from services.kit.auth.grants import Grant, check_name
-from services.kit.auth.mapping import Callers, last_part
+from services.kit.auth.grants import Callers, Grant, check_name, last_part
 from services.kit.auth.principal import Principal
 from services.kit.auth.sources import Source
 from services.kit.errors import BadCredentials, DependencyUnavailable

@@ -9,8 +9,7 @@ from innosystem.client import Token, token_of
 from innosystem.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE
 from services.kit.auth.authentication import OFF, Authentication, Bearers
 from services.kit.auth.certificates import Certificates
-from services.kit.auth.grants import AUDIENCE, ISSUER
-from services.kit.auth.mapping import Callers, check_keys, read_callers
+from services.kit.auth.grants import AUDIENCE, ISSUER, Callers, check_keys, read_callers
 from services.kit.auth.sources import Source, SourceError, Sources, is_address, source_of
 from services.kit.auth.tokens import Limits, SignedTokens, Trusted
 from services.kit.settings import ENVIRONMENT, StartupError, load

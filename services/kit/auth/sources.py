@@ -250,8 +250,10 @@ def fetch(url: str, ca_file: str = "", token_file: str = "") -> bytes:
     headers = {"accept": "application/json", "connection": "close"}
     if token_file:
         headers["authorization"] = f"Bearer {Path(token_file).read_text('ascii').strip()}"
+    connection.connect()
     # The time limit of a socket is for each piece, and pieces may come for ever.
-    limit = threading.Timer(_FETCH_SECONDS, _cut, [connection])
+    is_cut = threading.Event()
+    limit = threading.Timer(_FETCH_SECONDS, _cut, (connection.sock, is_cut))
     limit.daemon = True
     limit.start()
     try:
@@ -259,16 +261,20 @@ def fetch(url: str, ca_file: str = "", token_file: str = "") -> bytes:
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
             raise SourceError(f"the answer is {response.status} {response.reason}")
-        return response.read(_BYTES_MAX + 1)
+        data = response.read(_BYTES_MAX + 1)
     except HTTPException as error:
         raise SourceError(f"the answer breaks off, or is no HTTP: {type(error).__name__}") from None
     finally:
         limit.cancel()
         connection.close()
+    # What has been cut off looks like an answer that has ended.
+    if is_cut.is_set() or (response.length and len(data) <= _BYTES_MAX):
+        raise SourceError(f"the answer breaks off, or takes longer than {_FETCH_SECONDS:g} s")
+    return data
 
 
-def _cut(connection: HTTPConnection) -> None:
-    if (sock := connection.sock) is not None:
-        with suppress(OSError):
-            # Not `SSLSocket.shutdown`, which would let the other thread read on without decryption.
-            socket.shutdown(sock, SHUT_RDWR)
+def _cut(sock: socket, is_cut: threading.Event) -> None:
+    is_cut.set()
+    with suppress(OSError):
+        # Not `SSLSocket.shutdown`, which would let the other thread read on without decryption.
+        socket.shutdown(sock, SHUT_RDWR)

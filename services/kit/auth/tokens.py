@@ -16,8 +16,7 @@ from joserfc.jws import deserialize_compact
 from joserfc.jwt import JWTClaimsRegistry
 from pydantic import ValidationError
 
-from services.kit.auth.grants import CLAIM, Grant, check_name
-from services.kit.auth.mapping import Caller, Callers
+from services.kit.auth.grants import CLAIM, Caller, Callers, Grant, check_name
 from services.kit.auth.principal import Principal
 from services.kit.auth.signing_keys import ALGORITHMS, SigningKey, public_keys
 from services.kit.auth.sources import Source, SourceError, Sources, is_address, source_of

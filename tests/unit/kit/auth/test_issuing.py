@@ -91,9 +91,9 @@ def test_a_file_that_is_no_key_set_is_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"kind": Kind.OPERATOR, "name": "", "ttl": HOUR}, "pattern"),
-        ({"kind": Kind.OPERATOR, "name": "ada\n", "ttl": HOUR}, "pattern"),
-        ({"kind": Kind.OPERATOR, "name": "a/b", "ttl": HOUR}, "pattern"),
+        ({"kind": Kind.OPERATOR, "name": "", "ttl": HOUR}, "a name has"),
+        ({"kind": Kind.OPERATOR, "name": "ada\n", "ttl": HOUR}, "a name has"),
+        ({"kind": Kind.OPERATOR, "name": "a/b", "ttl": HOUR}, "a name has"),
         ({"kind": Kind.OPERATOR, "name": "ada", "ttl": timedelta(0)}, "at least a second"),
         ({"kind": Kind.OPERATOR, "name": "ada", "ttl": HOUR, "queues": ["a"]}, "queues are for a runner"),
         ({"kind": Kind.RUNNER, "name": "ada", "ttl": HOUR, "customers": [uuid4()]}, "customers are for a client"),
