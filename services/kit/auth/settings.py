@@ -34,7 +34,7 @@ class AuthSettings(BaseSettings):
             when it changes.
         auth_trust_domain: The trust domain of the platform's certificates: `spiffe://<trust domain>/<kind>/<name>`.
         auth_keys_seconds: How often keys are read again from an address. Files are read every second.
-        auth_keys_kept_seconds: How long the last good keys, or mapping, go on that can't be read again.
+        auth_keys_kept_seconds: How long the last good keys, or mapping, remain in use that can't be read again.
         auth_token_seconds_max: The longest life of a token, from its issue to its end.
         auth_clock_skew_seconds: How far the clock of an issuer may differ.
     """
@@ -54,7 +54,7 @@ class AuthSettings(BaseSettings):
 
     @property
     def is_enough(self) -> bool:
-        """Whether anybody can authenticate."""
+        """Whether there is a way to authenticate."""
         return bool(self.auth_keys or self.auth_mapping or self.auth_trust_domain)
 
 
@@ -89,7 +89,7 @@ def own_token() -> Token:
 def authentication(*others: Bearers) -> Authentication:
     """Return how callers prove who they are, by the settings of the environment.
 
-    Reads the keys and the mapping, which takes seconds if an address does not answer: for the start of a process.
+    Reads the keys and the mapping, which takes seconds if an address does not respond: for the start of a process.
 
     Args:
         others: Further kinds of bearer tokens, such as API keys.
@@ -102,7 +102,7 @@ def authentication(*others: Bearers) -> Authentication:
         return OFF
     if not settings.is_enough:
         raise StartupError(
-            "INNOSYSTEM_AUTH is on, and nobody could authenticate: set INNOSYSTEM_AUTH_KEYS to the public keys that "
+            "INNOSYSTEM_AUTH is on, and no caller could authenticate: set INNOSYSTEM_AUTH_KEYS to the public keys that "
             "`innosystem tokens keys create` makes, or INNOSYSTEM_AUTH_MAPPING, or INNOSYSTEM_AUTH_TRUST_DOMAIN"
         )
     sources = Sources()

@@ -1,4 +1,4 @@
-"""What credentials are checked with: read again from files and addresses, while the last good value goes on."""
+"""What credentials are checked with: read again from files and addresses, while the last good value remains in use."""
 
 import asyncio
 import ssl
@@ -37,14 +37,14 @@ class SourceError(Exception):
 
 
 class Source(Generic[T]):
-    """A value that is read again from time to time. When that fails, the last good one goes on for a bounded time.
+    """A value that is read again from time to time. If that fails, the last good one remains in use for a bounded time.
 
     Args:
         name: The file or address, for logs and metrics.
         read: Reads it, in a thread; bounded in time.
         parse: Returns the value.
         every_seconds: How often it is read.
-        kept_seconds: How long a value goes on that can't be read again.
+        kept_seconds: How long a value remains in use that can't be read again.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Source(Generic[T]):
     async def _read(self) -> None:
         try:
             self._take(*await asyncio.to_thread(self._read_and_parse))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good value goes on
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the last good value remains in use
             self._fail(error)
 
     def _read_and_parse(self) -> tuple[bytes, T]:
@@ -187,7 +187,7 @@ def source_of(
         where: The file or the address.
         parse: Returns the value; raises a ValueError if there is none.
         address_seconds: How often an address is read. A file is read every second.
-        kept_seconds: How long a value goes on that can't be read again.
+        kept_seconds: How long a value remains in use that can't be read again.
         ca_file: The certificates to trust at the address; by default those of the system.
         token_file: A file with a bearer token for the address.
     """
@@ -236,8 +236,8 @@ def fetch(url: str, ca_file: str = "", token_file: str = "") -> bytes:
         token_file: A file with a bearer token for the address, as that of a Kubernetes API server needs one.
 
     Raises:
-        SourceError: If the answer is none.
-        OSError: If there is none.
+        SourceError: If the response holds nothing.
+        OSError: If there is no response.
         ValueError: If a file holds nothing of its kind.
     """
     parts = urlsplit(url)
@@ -260,16 +260,16 @@ def fetch(url: str, ca_file: str = "", token_file: str = "") -> bytes:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         response = connection.getresponse()
         if response.status != HTTPStatus.OK:
-            raise SourceError(f"the answer is {response.status} {response.reason}")
+            raise SourceError(f"the response is {response.status} {response.reason}")
         data = response.read(_BYTES_MAX + 1)
     except HTTPException as error:
-        raise SourceError(f"the answer breaks off, or is no HTTP: {type(error).__name__}") from None
+        raise SourceError(f"the response breaks off, or is no HTTP: {type(error).__name__}") from None
     finally:
         limit.cancel()
         connection.close()
-    # What has been cut off looks like an answer that has ended.
+    # What has been cut off looks like a response that has ended.
     if is_cut.is_set() or (response.length and len(data) <= _BYTES_MAX):
-        raise SourceError(f"the answer breaks off, or takes longer than {_FETCH_SECONDS:g} s")
+        raise SourceError(f"the response breaks off, or takes longer than {_FETCH_SECONDS:g} s")
     return data
 
 

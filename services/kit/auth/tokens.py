@@ -29,12 +29,12 @@ CREDENTIAL: Final = "token"
 # More than the largest tokens of Kubernetes, and as much as gRPC takes as metadata by default.
 _CHARS_MAX: Final = 8192
 _PARTS: Final = 3
-# How long a verified token is known. A key that is removed is forgotten at once, with all tokens: this is for the rest.
+# How long a verified token is known. When a key is removed, all tokens are forgotten: this is for any other reason.
 _KNOWN_SECONDS_MAX: Final = 60.0
 _KNOWN_MAX: Final = 10_000
 # Tokens whose verification has not ended: a verification takes less than a millisecond, and the issuer a few seconds.
 _PENDING_MAX: Final = 256
-# Of these, the ones that wait for an issuer: one that is away leaves room for the tokens of others.
+# Of these, the ones that wait for an issuer: an unavailable one leaves room for the tokens of others.
 _WAITING_MAX: Final = 64
 
 
@@ -46,7 +46,7 @@ class Limits:
         life_seconds_max: The longest time from its issue to its end.
         clock_skew_seconds: How far the issuer's clock may differ from ours.
         keys_seconds: How often keys are read again from an address.
-        keys_kept_seconds: How long keys go on that can't be read again.
+        keys_kept_seconds: How long keys remain in use that can't be read again.
     """
 
     life_seconds_max: float
@@ -135,7 +135,7 @@ class SignedTokens:
         """Read the keys now: for the start of a process.
 
         Raises:
-            SourceError: If a file can't be read. An address may answer later.
+            SourceError: If a file can't be read. An address may respond later.
         """
         for source in self._keys.values():
             try:
@@ -248,7 +248,7 @@ class SignedTokens:
         return float(expires)
 
     def _read_issuers(self) -> None:
-        """Take the issuers of the mapping; keys that are known go on being known."""
+        """Take the issuers of the mapping; known keys remain known."""
         others = (self._callers.value if self._callers is not None else None) or Callers()
         before, self._keys = self._keys, {}
         self._issuers = {

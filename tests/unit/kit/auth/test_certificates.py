@@ -25,7 +25,7 @@ certificates:
 
 
 class Server:
-    """A server that answers each call with its actor, or with why there is none."""
+    """A server that responds each call with its actor, or with why there is none."""
 
     def __init__(self, authority: trustme.CA, authentication: Authentication) -> None:
         self._authority = authority
@@ -40,9 +40,9 @@ class Server:
         self.port = self.server.add_secure_port("localhost:0", credentials)
 
     def service(self, _details: object) -> Any:
-        return grpc.unary_unary_rpc_method_handler(self._answer)
+        return grpc.unary_unary_rpc_method_handler(self._respond)
 
-    async def _answer(self, _request: bytes, context: Any) -> bytes:
+    async def _respond(self, _request: bytes, context: Any) -> bytes:
         try:
             who = await self._authentication.principal(context)
         except DomainError as error:
@@ -61,8 +61,8 @@ class Server:
         async with grpc.aio.secure_channel(f"localhost:{self.port}", credentials) as channel:
             metadata = (("authorization", f"Bearer {token}"),) if token else ()
             method: Any = channel.unary_unary("/a/B")
-            answer: bytes = await method(b"", metadata=metadata, timeout=20)
-        return answer.decode()
+            response: bytes = await method(b"", metadata=metadata, timeout=20)
+        return response.decode()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def uri(text: str) -> x509.UniformResourceIdentifier:
 
 
 @pytest.mark.parametrize(
-    ("spiffe_id", "answer"),
+    ("spiffe_id", "response"),
     [
         ("spiffe://prod.example/operator/ada", "operator/ada"),
         ("spiffe://prod.example/service/jobs", "service/jobs"),
@@ -112,8 +112,8 @@ def uri(text: str) -> x509.UniformResourceIdentifier:
         ("https://prod.example/operator/ada", "NO_CREDENTIALS"),
     ],
 )
-async def test_the_spiffe_id_of_a_certificate_says_who_calls(server: Server, spiffe_id: str, answer: str) -> None:
-    assert await server.call(uri(spiffe_id)) == answer
+async def test_the_spiffe_id_of_a_certificate_says_who_calls(server: Server, spiffe_id: str, response: str) -> None:
+    assert await server.call(uri(spiffe_id)) == response
 
 
 async def test_a_runner_with_a_certificate_is_bound_by_the_mapping(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Keys come from files and addresses; one that is away, slow or wrong leaves the last good keys in use."""
+"""Keys come from files and addresses; one that is unavailable, slow or wrong leaves the last good keys in use."""
 
 import asyncio
 import json
@@ -21,11 +21,11 @@ from services.kit.auth.tokens import SignedTokens
 from services.kit.errors import BadCredentials, DependencyUnavailable
 from tests.support.tokens import claims, key_set, new_key, signed, verifier
 
-ANSWER = b'{"keys": []}'
-Answer = Callable[[BaseHTTPRequestHandler], None]
+RESPONSE = b'{"keys": []}'
+Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
-def keys_answer(handler: BaseHTTPRequestHandler, body: bytes = ANSWER) -> None:
+def send_keys(handler: BaseHTTPRequestHandler, body: bytes = RESPONSE) -> None:
     handler.send_response(200)
     handler.send_header("content-length", str(len(body)))
     handler.end_headers()
@@ -33,7 +33,7 @@ def keys_answer(handler: BaseHTTPRequestHandler, body: bytes = ANSWER) -> None:
 
 
 @contextmanager
-def issuer(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[str]]]:
+def issuer(response: Respond, context: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[str]]]:
     """An issuer on this machine: its address, and the authorization of each request."""
     asked: list[str] = []
 
@@ -41,7 +41,7 @@ def issuer(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[tu
         def do_GET(self) -> None:
             asked.append(self.headers.get("authorization", ""))
             with suppress(OSError):
-                answer(self)
+                response(self)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -66,7 +66,7 @@ def issuer(answer: Answer, context: ssl.SSLContext | None = None) -> Iterator[tu
      "https://ada@issuer.example/", "https://ada:secret@issuer.example/", "http://127.0.0.1.example/",
      "http://10.0.0.1/", "http://localhost.example/", "gopher://127.0.0.1/"],
 )  # fmt: skip
-def test_an_address_whose_answer_could_be_replaced_is_refused(url: str) -> None:
+def test_an_address_whose_respond_could_be_replaced_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         check_address(url)
 
@@ -78,15 +78,15 @@ def test_https_and_this_machine_are_good(url: str) -> None:
     check_address(url)
 
 
-def test_an_answer_is_read() -> None:
-    with issuer(keys_answer) as (url, asked):
-        assert fetch(url) == ANSWER
+def test_an_respond_is_read() -> None:
+    with issuer(send_keys) as (url, asked):
+        assert fetch(url) == RESPONSE
     assert asked == [""]
 
 
 def test_a_token_for_the_address_is_read_from_its_file_each_time(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    with issuer(keys_answer) as (url, asked):
+    with issuer(send_keys) as (url, asked):
         for token in ("first", "second"):
             file.write_text(token + "\n")
             fetch(url, token_file=str(file))
@@ -99,16 +99,16 @@ def test_the_certificate_of_an_address_is_verified(tmp_path: Path) -> None:
     authority.issue_cert("localhost").configure_cert(context)
     for name, one in (("ca", authority), ("other", other)):
         one.cert_pem.write_to_path(tmp_path / name)
-    with issuer(keys_answer, context) as (url, _):
-        assert fetch(url, ca_file=str(tmp_path / "ca")) == ANSWER
+    with issuer(send_keys, context) as (url, _):
+        assert fetch(url, ca_file=str(tmp_path / "ca")) == RESPONSE
         for wrong in (str(tmp_path / "other"), ""):
             with pytest.raises(ssl.SSLCertVerificationError):
                 fetch(url, ca_file=wrong)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_an_answer_that_points_elsewhere_is_not_followed(status: int) -> None:
-    with issuer(keys_answer) as (other, asked):
+def test_an_respond_that_points_elsewhere_is_not_followed(status: int) -> None:
+    with issuer(send_keys) as (other, asked):
 
         def point(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(status)
@@ -121,7 +121,7 @@ def test_an_answer_that_points_elsewhere_is_not_followed(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 401, 404, 500, 503])
-def test_an_answer_without_keys_is_an_error(status: int) -> None:
+def test_an_respond_without_keys_is_an_error(status: int) -> None:
     def fail(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
         handler.end_headers()
@@ -169,20 +169,20 @@ def cut(handler: BaseHTTPRequestHandler) -> None:
     handler.send_response(200)
     handler.send_header("content-length", "1000000")
     handler.end_headers()
-    handler.wfile.write(ANSWER)
+    handler.wfile.write(RESPONSE)
 
 
-@pytest.mark.parametrize("answer", [drip_headers, drip_body, never, cut], ids=lambda one: str(one.__name__))
+@pytest.mark.parametrize("response", [drip_headers, drip_body, never, cut], ids=lambda one: str(one.__name__))
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_an_answer_that_never_ends_is_given_up(
-    answer: Answer, encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_respond_that_never_ends_is_given_up(
+    response: Respond, encrypted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "_FETCH_SECONDS", 0.5)
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "ca")
-    with issuer(answer, context if encrypted else None) as (url, _):
+    with issuer(response, context if encrypted else None) as (url, _):
         began = time.monotonic()
         with pytest.raises((SourceError, OSError)):
             fetch(url, ca_file=str(tmp_path / "ca"))
@@ -200,7 +200,7 @@ def test_a_server_that_takes_no_connection_is_given_up(monkeypatch: pytest.Monke
 
 
 class Issuer:
-    """An issuer whose answer changes."""
+    """An issuer whose response changes."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -210,7 +210,7 @@ class Issuer:
         if self.is_away:
             handler.send_error(503)
         else:
-            keys_answer(handler, self.body)
+            send_keys(handler, self.body)
 
 
 def remote(folder: Path, url: str) -> SignedTokens:

@@ -365,7 +365,7 @@ async def test_the_last_good_keys_go_on_for_a_bounded_time(
     clock.passed = 86_300
     with capture_logs() as logged:
         with pytest.raises(DependencyUnavailable):
-            # The key might be there, and nobody can tell.
+            # The key might be there, and no service can tell.
             await tokens.principal(signed(new_key(kid="k2"), claims()))
         await sources.round()
     assert [line["event"] for line in logged] == ["auth_source_failing"]
