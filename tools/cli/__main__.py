@@ -57,6 +57,7 @@ _COMMANDS = (
     ("serve:serve", "serve", "Serve customers, wallets or jobs in this process.", _DEPLOY),
     ("run:run", "run", "Run a runner in this process.", _DEPLOY),
     ("charge_keys:app", "charge-keys", "Make and rotate the keys by which services vouch for charges.", _DEPLOY),
+    ("tokens:app", "tokens", "Create tokens and their keys, and explain a token.", _DEPLOY),
     ("migrate:app", "migrate", "Bring the databases to the schema of this release, or back.", _DEPLOY),
 )
 

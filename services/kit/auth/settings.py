@@ -107,7 +107,7 @@ def authentication(*others: Bearers) -> Authentication:
         )
     sources = Sources()
     try:
-        callers = _callers(settings, sources)
+        callers = callers_of(settings, sources)
         tokens = signed_tokens(settings, callers, sources)
         tokens.load()
     except SourceError as error:
@@ -135,7 +135,12 @@ def signed_tokens(settings: AuthSettings, callers: Source[Callers] | None, sourc
     )
 
 
-def _callers(settings: AuthSettings, sources: Sources) -> Source[Callers] | None:
+def callers_of(settings: AuthSettings, sources: Sources) -> Source[Callers] | None:
+    """Read the mapping that settings name, and read it again when it changes; None if they name none.
+
+    Raises:
+        SourceError: If it can't be read.
+    """
     if not settings.auth_mapping:
         return None
     source = source_of(settings.auth_mapping, read_callers, kept_seconds=settings.auth_keys_kept_seconds)

@@ -28,8 +28,11 @@ _BYTES_MAX: Final = 1 << 20
 _FETCH_SECONDS: Final = 3.0
 # At each call of `Sources.round`.
 _FILE_SECONDS: Final = 0.5
-#: How soon it is read again after a failure, or for a key that nobody knows.
-_AGAIN_SECONDS: Final = 10.0
+# How soon they are read again for a key that is unknown, and addresses after a failure.
+_FILE_SOON_SECONDS: Final = 0.1
+_ADDRESS_SOON_SECONDS: Final = 10.0
+# How long a call waits for that moment.
+_PATIENCE_SECONDS: Final = 0.5
 
 
 class SourceError(Exception):
@@ -44,6 +47,7 @@ class Source(Generic[T]):
         read: Reads it, in a thread; bounded in time.
         parse: Returns the value.
         every_seconds: How often it is read.
+        soon_seconds: How soon it may be read again for a key that is unknown.
         kept_seconds: How long a value remains in use that can't be read again.
     """
 
@@ -54,6 +58,7 @@ class Source(Generic[T]):
         parse: Callable[[bytes], T],
         *,
         every_seconds: float,
+        soon_seconds: float,
         kept_seconds: float,
     ) -> None:
         self.name = name
@@ -61,7 +66,7 @@ class Source(Generic[T]):
         self._read_now = read
         self._parse = parse
         self._every_seconds = every_seconds
-        self._again_seconds = min(every_seconds, _AGAIN_SECONDS)
+        self._soon_seconds = soon_seconds
         self._kept_seconds = kept_seconds
         self._value: T | None = None
         self._data: bytes | None = None
@@ -94,13 +99,27 @@ class Source(Generic[T]):
 
     def poll(self) -> None:
         """Begin to read it again if it is time."""
-        wait = self._again_seconds if self._error else self._every_seconds
+        wait = min(self._every_seconds, _ADDRESS_SOON_SECONDS) if self._error else self._every_seconds
         if time.monotonic() - self._tried_at >= wait:
             self._begin()
 
-    async def newer(self) -> T | None:
-        """Return the value after another attempt to read it, if the last one is not from just now."""
-        if self._is_reading() or time.monotonic() - self._tried_at >= self._again_seconds:
+    async def newer(self, is_wanted: Callable[[T], bool]) -> T | None:
+        """Return the value, read again after this call unless that would be too soon or it has what is wanted.
+
+        Args:
+            is_wanted: Whether a value needs no further attempt.
+        """
+        if self._reading is not None and not self._reading.done():
+            # It may have begun before the change.
+            await asyncio.shield(self._reading)
+            if self.value is not None and is_wanted(self.value):
+                return self.value
+        called_at = time.monotonic()
+        wait = self._tried_at + self._soon_seconds - called_at
+        if wait > _PATIENCE_SECONDS:
+            return self.value
+        await asyncio.sleep(max(0, wait))
+        if self._tried_at <= called_at or not self._is_read():
             await asyncio.shield(self._begin())
         return self.value
 
@@ -109,12 +128,12 @@ class Source(Generic[T]):
         with suppress(KeyError):
             UP.remove(self.name)
 
-    def _is_reading(self) -> bool:
-        return self._reading is not None and not self._reading.done()
+    def _is_read(self) -> bool:
+        return self._reading is None or self._reading.done()
 
     def _begin(self) -> "asyncio.Task[None]":
         """Begin to read it, or join those who wait for it already."""
-        if self._reading is None or self._reading.done():
+        if self._reading is None or self._is_read():
             self._tried_at = time.monotonic()
             self._reading = asyncio.create_task(self._read())
         return self._reading
@@ -193,8 +212,14 @@ def source_of(
     """
     is_remote = is_address(where)
     read = partial(fetch, where, ca_file, token_file) if is_remote else partial(read_file, Path(where))
-    every_seconds = address_seconds if is_remote else _FILE_SECONDS
-    return Source(where, read, parse, every_seconds=every_seconds, kept_seconds=kept_seconds)
+    return Source(
+        where,
+        read,
+        parse,
+        every_seconds=address_seconds if is_remote else _FILE_SECONDS,
+        soon_seconds=min(address_seconds, _ADDRESS_SOON_SECONDS) if is_remote else _FILE_SOON_SECONDS,
+        kept_seconds=kept_seconds,
+    )
 
 
 def is_address(where: str) -> bool:

@@ -187,7 +187,7 @@ class SignedTokens:
             self._pending -= 1
 
     async def _verify(self, token: str) -> Verified:
-        header, claims = _parts(token)
+        header, claims = read_token(token)
         issuer = self._issuer(claims)
         key = await self._key(issuer, header)
         # One at a time, with the loop's other work in between: a flood of forged tokens does not stop the rest.
@@ -217,7 +217,7 @@ class SignedTokens:
             raise TokenRefused("its header has no key ID (kid)")
         keys = issuer.keys.value
         if keys is None or kid not in keys:
-            keys = await self._newer(issuer.keys)
+            keys = await self._newer(issuer.keys, kid)
         if keys is None or (kid not in keys and issuer.keys.failing):
             raise DependencyUnavailable("token issuer", 1)
         if kid not in keys:
@@ -226,12 +226,12 @@ class SignedTokens:
             raise TokenRefused(f"its algorithm is {_shown(header.get('alg'))}, the key's is {keys[kid].algorithm}")
         return keys[kid]
 
-    async def _newer(self, keys: Source[Mapping[str, SigningKey]]) -> Mapping[str, SigningKey] | None:
+    async def _newer(self, keys: Source[Mapping[str, SigningKey]], kid: str) -> Mapping[str, SigningKey] | None:
         if self._waiting >= _WAITING_MAX:
             raise DependencyUnavailable("token issuer", 1)
         self._waiting += 1
         try:
-            return await keys.newer()
+            return await keys.newer(lambda found: kid in found)
         finally:
             self._waiting -= 1
 
@@ -304,8 +304,12 @@ def _until(_digest: bytes, known: _Known, _now: float) -> float:
     return known.until
 
 
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return header and claims of a token whose signature is not checked yet."""
+def read_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims of a token, whose signature may be anything.
+
+    Raises:
+        TokenRefused: If it has none.
+    """
     if len(token) > _CHARS_MAX:
         raise TokenRefused(f"it has more than {_CHARS_MAX} characters")
     parts = token.split(".")

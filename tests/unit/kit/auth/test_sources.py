@@ -140,7 +140,7 @@ def test_no_more_is_read_than_keys_may_have() -> None:
     with issuer(flood) as (url, _):
         data = fetch(url)
         assert len(data) == (1 << 20) + 1
-        source = Source(url, lambda: data, json.loads, every_seconds=1, kept_seconds=1)
+        source = Source(url, lambda: data, json.loads, every_seconds=1, soon_seconds=1, kept_seconds=1)
         with pytest.raises(SourceError, match="larger than 1048576"):
             source.load()
 
