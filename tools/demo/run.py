@@ -109,7 +109,7 @@ async def run(stack: Stack, jobs: int | None, show_progress: ShowProgress) -> De
     """
     files = source_files(jobs)
     print(f"Starting a platform for {len(files)} jobs:", flush=True)
-    async with stack, Innosystem(**stack.addresses) as platform, asyncio.TaskGroup() as tasks:
+    async with stack, stack.client() as platform, asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(stack.watch())
         result = await _work(platform, files, show_progress)
         watch.cancel()

@@ -83,7 +83,7 @@ class Session:
         async with (
             AsyncExitStack() as alone,
             self._stack(steps) as (stack, watch),
-            Innosystem(**stack.addresses) as platform,
+            stack.client() as platform,
         ):
             alone.enter_context(_alone(stack.folder))
             with steps("examples", "for the services to create an example customer"):

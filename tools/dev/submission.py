@@ -98,7 +98,7 @@ async def submit_and_wait(stack: RunningStack, job_type: str, input_json: str, *
         CommandError: There is no such job type.
         grpc.RpcError: The job is refused.
     """
-    async with Innosystem(**stack.addresses) as platform:
+    async with stack.client() as platform:
         if not await if_any(platform.job_types.GetJobType(GetJobTypeRequest(name=job_type)), "JOB_TYPE_NOT_FOUND"):
             raise CommandError(await _no_such_type(platform, job_type))
         request = CreateJobRequest(job_id=str(new_id()), customer_id=ADA, job_type=job_type, input_json=input_json)

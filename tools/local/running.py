@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from services import SERVICES
 from tools.errors import CommandError
 from tools.local.contexts import Context
 from tools.local.environment import address_variable
+
+if TYPE_CHECKING:
+    from innosystem.client import Innosystem
 
 FOLDER: Final = Path(".innosystem")
 """Where `innosystem up` and `innosystem dev` keep data and logs by default."""
@@ -33,6 +36,16 @@ class RunningStack:
     def addresses(self) -> Mapping[str, str]:
         """The addresses of the services, by name."""
         return {service: self.settings[address_variable(service)] for service in SERVICES}
+
+    def client(self, **channel: Any) -> "Innosystem":
+        """Return a client of the services, as the stack's operator.
+
+        Args:
+            channel: Passed on to `innosystem.client.Innosystem`.
+        """
+        from innosystem.client import Innosystem, token_of
+
+        return Innosystem(**self.addresses, token=token_of(self.settings), **channel)
 
     async def wait(self) -> None:
         """Wait until the stack ends.

@@ -11,11 +11,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from innosystem.shared.settings_names import CREDENTIALS
 from innosystem.shared.transport import TRANSPORT, Transport
 from services import SERVICES
 from tools.local.child import Child, StackError
+from tools.local.credentials import Credentials, create_credentials
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 from tools.local.embedded.errors import with_log
 from tools.local.environment import database_variable, drop_libpq_variables, environment, owner_variable
@@ -27,6 +29,8 @@ from tools.local.stopping import run_to_completion
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from innosystem.client import Innosystem
 
 HANDLERS = ("innosystem.runner.examples.source_stats",)
 
@@ -72,6 +76,7 @@ class Stack:
         self._handlers = handlers
         self._settings = dict(environment() if settings is None else settings)
         self._step = step
+        self._credentials = Credentials()
         self._servers: dict[str, EmbeddedPostgres | EmbeddedRedis] = {}
         self._opened = AsyncExitStack()
 
@@ -90,6 +95,16 @@ class Stack:
         traceback: "TracebackType | None",
     ) -> None:
         await run_to_completion(self._opened.aclose())
+
+    def client(self, **channel: Any) -> "Innosystem":
+        """Return a client of the services, as the stack's operator.
+
+        Args:
+            channel: Passed on to `innosystem.client.Innosystem`.
+        """
+        from innosystem.client import Innosystem, token_of
+
+        return Innosystem(**self.addresses, token=token_of(self._settings), **channel)
 
     async def watch(self) -> None:
         """Wait until one of the processes ends.
@@ -125,6 +140,7 @@ class Stack:
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         self._lock()
         self._require_free_ports()
+        self._create_credentials()
         for name, start, waits_for in (
             (
                 "PostgreSQL",
@@ -143,10 +159,19 @@ class Stack:
             with self._step(name, f"for it to be ready ({self._log(name)})"):
                 # Runners with one address could not start beside each other.
                 self._settings["RUNNER_METRICS_LISTEN_ADDRESS"] = _FREE_PORT
-                child = await self._start_child(name, "innosystem.runner", "--handlers", *self._handlers)
+                own = self._credentials.runner
+                child = await self._start_child(name, "innosystem.runner", "--handlers", *self._handlers, own=own)
                 await child.wait_for_event("runner_ready")
                 self.metrics[name] = str((await child.wait_for_event("metrics"))["address"])
         self._write_settings()
+
+    def _create_credentials(self) -> None:
+        """Create credentials, unless INNOSYSTEM_AUTH is off. Those of the environment are of other platforms."""
+        for name in CREDENTIALS:
+            self._settings.pop(name, None)
+        if self._settings.get("INNOSYSTEM_AUTH", "").lower() != "off":
+            self._credentials = create_credentials(self._folder / "credentials")
+            self._settings.update({**self._credentials.runner, **self._credentials.operator})
 
     def _require_free_ports(self) -> None:
         """Refuse to start if a port is taken, before anything is started."""
@@ -168,7 +193,7 @@ class Stack:
         """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
         names += [f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES]
-        optional = (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX", *TRANSPORT)
+        optional = (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX", *TRANSPORT, *CREDENTIALS)
         names += [name for name in optional if name in self._settings]
         lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
         # Complete from the first moment, for commands that read it meanwhile.
@@ -227,7 +252,8 @@ class Stack:
         prefix = service.upper()
         self._settings[f"{prefix}_LISTEN_ADDRESS"] = f"127.0.0.1:{self._ports.get(service, 0)}"
         self._settings.setdefault(f"{prefix}_METRICS_LISTEN_ADDRESS", _FREE_PORT)
-        child = await self._start_child(service, f"services.{service}")
+        own = {**self._credentials.shared, **self._credentials.services.get(service, {})}
+        child = await self._start_child(service, f"services.{service}", own=own)
         try:
             address = str((await child.wait_for_event("serving"))["address"])
         except StackError:
@@ -250,13 +276,14 @@ class Stack:
         except grpc.RpcError as error:
             raise StackError(f"{child.name} ended while it was starting{child.tail()}") from error
 
-    async def _start_child(self, name: str, module: str, *arguments: str) -> Child:
+    async def _start_child(self, name: str, module: str, *arguments: str, own: Mapping[str, str]) -> Child:
         # The stack reads the progress of a process from its log, which takes the level INFO.
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
-        # Only migrations connect as the owners of the databases.
-        given = {key: value for key, value in self._settings.items() if key not in map(owner_variable, SERVICES)}
-        child = Child(name, module, arguments, {**given, **settings}, self._log(name))
+        # Only migrations connect as the owners of the databases, and each process has a token of its own.
+        others = {*map(owner_variable, SERVICES), *CREDENTIALS}
+        given = {key: value for key, value in self._settings.items() if key not in others}
+        child = Child(name, module, arguments, {**given, **settings, **own}, self._log(name))
         # Stopped in reverse order: runners first, then the services that take their results, then the databases.
         self._opened.push_async_callback(child.stop, _STOP_SECONDS_MAX)
         await child.start()

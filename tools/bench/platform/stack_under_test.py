@@ -14,6 +14,7 @@ from innosystem.client import Innosystem, new_id
 from innosystem.customers.v1.customer_service_pb2 import CreateCustomerRequest
 from innosystem.jobs.v1.job_type_pb2 import PROCESSOR_TYPE_ASYNC, JobType
 from innosystem.jobs.v1.job_type_service_pb2 import CreateJobTypeRequest
+from innosystem.shared.settings_names import CREDENTIALS
 from innosystem.wallets.v1.wallet_service_pb2 import CreateWalletRequest, CreditRequest
 from tools.bench.load.generator import CURRENCY
 from tools.bench.load.load_process import LoadProcess, module_command
@@ -74,7 +75,8 @@ class StackUnderTest:
     def load_process(self, name: str, module: str, task: Mapping[str, Any]) -> LoadProcess:
         """Return a process that generates load from the platform's own environment."""
         log = self.folder / f"{name}-{next(self._numbers)}.log"
-        return LoadProcess(module_command(module), task, environment(), log)
+        credentials = {name: value for name, value in self.settings.items() if name in CREDENTIALS}
+        return LoadProcess(module_command(module), task, {**environment(), **credentials}, log)
 
     def generator(self, kind: str, **task: Any) -> LoadProcess:
         """Return a load generator.
@@ -139,8 +141,7 @@ async def start_stack(
         urls = await opened.enter_async_context(service_databases())
         own = own_settings(environment(), urls) | dict(settings or {})
         processes = await opened.enter_async_context(Stack(folder, runners=runners, handlers=_HANDLERS, settings=own))
-        client = Innosystem(**processes.addresses, deadline_seconds=_DEADLINE_SECONDS)
-        platform = await opened.enter_async_context(client)
+        platform = await opened.enter_async_context(processes.client(deadline_seconds=_DEADLINE_SECONDS))
         jobs = await opened.enter_async_context(JobsReader.connect(urls["jobs"]))
         say(f"opening {plan.wallets} wallets")
         customers = await _open_accounts(platform, plan.wallets)

@@ -85,7 +85,7 @@ async def _stay(stack: Stack, steps: Steps, handlers: Sequence[str], *, examples
         about_examples = "" if examples else _EXAMPLES_NOT_WANTED
         if examples:
             with steps("examples", "for the services to create example customers"):
-                async with Innosystem(**stack.addresses) as platform:
+                async with stack.client() as platform:
                     about_examples = await _seeded(platform)
         context = stack_context(stack.settings_file.parent)
         if as_json:

@@ -1,0 +1,62 @@
+"""The credentials of a local stack: a key of its own, and tokens for its services, its runners and its operator."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from services import SERVICES
+
+# A stack makes new tokens at each start. A shell that has read its `stack.env` keeps working across starts, because the
+# key stays.
+_TOKEN_LIFE: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The settings by which the processes of a stack know each other; empty where no authentication is wanted.
+
+    Attributes:
+        shared: Of all services.
+        services: Of each service, by name: who it is.
+        runner: Of the runners.
+        operator: Of the operator's commands and programs.
+    """
+
+    shared: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    runner: Mapping[str, str] = field(default_factory=dict)
+    operator: Mapping[str, str] = field(default_factory=dict)
+
+
+def create_credentials(folder: Path) -> Credentials:
+    """Create tokens, and the key that signs them if there is none, in files that only this user can read.
+
+    Args:
+        folder: The folder of the credentials; created if it is missing.
+    """
+    from services.kit.auth.issuing import create_key, create_token
+    from services.kit.auth.principal import Kind
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    key, public = folder / "signing-key.json", folder / "public-keys.json"
+    if not (key.exists() and public.exists()):
+        # Half a pair is of no use.
+        key.unlink(missing_ok=True)
+        public.unlink(missing_ok=True)
+        create_key(key, public)
+
+    def token(kind: Kind, name: str) -> str:
+        return create_token(key, kind=kind, name=name, ttl=_TOKEN_LIFE)
+
+    return Credentials(
+        shared={
+            "INNOSYSTEM_AUTH": "on",
+            "INNOSYSTEM_AUTH_KEYS": str(public),
+        },
+        services={name: {"INNOSYSTEM_TOKEN": token(Kind.SERVICE, name)} for name in SERVICES},
+        runner={"RUNNER_TOKEN": token(Kind.RUNNER, "local")},
+        operator={"INNOSYSTEM_TOKEN": token(Kind.OPERATOR, "local")},
+    )
