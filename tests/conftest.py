@@ -21,6 +21,7 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from innosystem.shared.settings_names import CREDENTIALS
 from services.kit.data.engine.database import Database
 from services.kit.migrations.tree import Migrations
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
@@ -40,6 +41,11 @@ _contexts = Path(tempfile.mkdtemp(prefix="innosystem-contexts-"))
 atexit.register(shutil.rmtree, _contexts, ignore_errors=True)
 os.environ["INNOSYSTEM_CONFIG"] = str(_contexts / "of-the-run.json")
 os.environ.pop("INNOSYSTEM_CONTEXT", None)
+
+# Services that a test starts by themselves know no caller, unless the test gives them keys.
+os.environ["INNOSYSTEM_AUTH"] = "off"
+for _name in CREDENTIALS:
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(autouse=True)

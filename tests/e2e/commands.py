@@ -22,7 +22,7 @@ def command(*arguments: str | Path, cwd: Path, **settings: str) -> subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-m", "tools.cli", *map(str, arguments)],
         cwd=cwd,
-        env={**environment, "PYTHONPATH": str(PROJECT), **settings},
+        env={**environment, "PYTHONPATH": str(PROJECT), "INNOSYSTEM_AUTH": "on", **settings},
         process_group=0,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -21,6 +21,7 @@ from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from tests.conftest import as_service
 from tests.e2e.processes import Process
+from tools.local.credentials import Credentials
 
 # Clients of tests see each failure, and find a server again as soon as it is back. Without a service config nothing is
 # repeated but what no server has seen, as when it asks for a new connection in the moment of a call.
@@ -53,6 +54,7 @@ class Stack:
         redis_url: The queue.
         key_prefix: Keeps the queue's lists apart from those of other tests.
         credentials: How channels are protected; None for channels without TLS.
+        issued: By which the processes know each other; by default nobody has to authenticate.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Stack:
     redis_url: str
     key_prefix: str = ""
     credentials: grpc.ChannelCredentials | None = None
+    issued: Credentials = field(default_factory=Credentials)
     processes: dict[str, Process] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     _opened: ExitStack = field(default_factory=ExitStack)
@@ -71,6 +74,8 @@ class Stack:
         settings = {
             f"{name}_DATABASE_URL": as_service(service, self.database_urls[service]),
             f"{name}_LISTEN_ADDRESS": self.addresses.get(service, "127.0.0.1:0"),
+            **self.issued.shared,
+            **self.issued.services.get(service, {}),
         }
         if service != "wallets":
             settings |= self._queue()
@@ -93,6 +98,7 @@ class Stack:
             **self._queue(),
             "JOBS_ADDRESS": self.addresses["jobs"],
             "WALLETS_ADDRESS": self.addresses["wallets"],
+            **self.issued.runner,
             **settings,
         }
         runner = Process("innosystem.runner", "--handlers", handlers, environment=environment, folder=self.folder)

@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 from dotenv import dotenv_values
 
-from innosystem.client import Innosystem
+from innosystem.client import Innosystem, token_of
 from tests.e2e.commands import children, command, ended, started
 from tests.e2e.processes import PROJECT
 from tests.support.until import until, until_sync
@@ -248,7 +248,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_and_the_new_start_is_show
     stack, addresses = await asyncio.to_thread(started, folder, tmp_path, "--runners", "0")
     shown: list[str] = []
     announced: list[Sequence[str]] = []
-    async with Innosystem(**addresses) as platform:
+    async with Innosystem(**addresses, token=token_of(stack_settings(folder))) as platform:
 
         async def queues(_: Sequence[str]) -> list[str]:
             await job_type_for(platform, "block", 1, "EUR")
@@ -289,18 +289,20 @@ async def test_a_handler_that_blocks_the_loop_is_named_and_the_new_start_is_show
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "said", "status"),
     [
-        ("README.md", "README.md is not a Python file: the name of a file with handlers ends in .py"),
-        ("my_handlers", "there is no file my_handlers; did you mean my_handlers.py?"),
+        ("README.md", "README.md is not a Python file: the name of a file with handlers ends in .py", 2),
+        ("my_handlers", "there is no file my_handlers; did you mean my_handlers.py?", 1),
     ],
 )
-def test_a_file_that_holds_no_handlers_is_refused_at_once(tmp_path: Path, given: str, said: str) -> None:
+def test_a_file_that_holds_no_handlers_is_refused_at_once(
+    tmp_path: Path, given: str, said: str, status: int
+) -> None:
     (tmp_path / "README.md").touch()
     (tmp_path / "my_handlers.py").touch()
     refused = command("dev", given, cwd=tmp_path)
     assert said in refused.communicate(timeout=60)[1]
-    assert refused.returncode == 1
+    assert refused.returncode == status
 
 
 def test_a_job_that_no_stack_could_take_is_refused_with_advice(submit: Submit, folder: Path) -> None:

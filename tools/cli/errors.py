@@ -29,6 +29,12 @@ _OTHER_NAMES: Final = {
     "tail": ("watch",),
 }
 
+# What a refusal for its credentials means for a command.
+_CREDENTIALS_ADVICE: Final = {
+    "NO_CREDENTIALS": " For commands: INNOSYSTEM_TOKEN, INNOSYSTEM_TOKEN_FILE, or the context of a running stack",
+    "BAD_CREDENTIALS": " (`innosystem tokens show` explains a token)",
+}
+
 #: What the services' messages advise any client to call, and the command for it.
 ADVICE: Final = {
     "disable it with UpdateJobType": "disable it with `innosystem job-types disable`",
@@ -114,7 +120,7 @@ def _describe_call(error: "grpc.RpcError") -> str:
     from innosystem.client import error_from
 
     if known := error_from(error):
-        return with_commands(str(known))
+        return with_commands(str(known)) + _CREDENTIALS_ADVICE.get(known.reason, "")
     code = getattr(error, "code", lambda: None)()
     details = getattr(error, "details", lambda: None)()
     return f"{code.name if code else 'UNKNOWN'}: {details or 'the service gave no reason'}"

@@ -1,12 +1,10 @@
 """The context of a local stack, by which commands in other terminals find it."""
 
 import shlex
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.errors import CommandError
 from tools.local.contexts import changed_contexts
-from tools.local.target import DEFAULT_ADDRESSES
 
 
 def stack_context(folder: Path) -> str:
@@ -30,18 +28,13 @@ def stack_context(folder: Path) -> str:
     )
 
 
-def for_programs(settings_file: Path, addresses: Mapping[str, str]) -> Sequence[str]:
-    """Return how programs find a stack: the SDK knows nothing of contexts, only the environment and the default ports.
+def for_programs(settings_file: Path) -> str:
+    """Return how programs find a stack, and say who they are: the SDK and grpcurl know nothing of contexts.
 
     Args:
         settings_file: Its `stack.env`, an absolute path.
-        addresses: Where its services listen, by their names.
     """
-    if all(
-        address.rpartition(":")[2] == DEFAULT_ADDRESSES[name].rpartition(":")[2] for name, address in addresses.items()
-    ):
-        return []
     here = Path.cwd()
     # With a slash: the shell looks for a name without one on the PATH.
     path = f"./{settings_file.relative_to(here)}" if settings_file.is_relative_to(here) else str(settings_file)
-    return [f"For programs: set -a; . {shlex.quote(path)}; set +a"]
+    return f"For programs: set -a; . {shlex.quote(path)}; set +a"

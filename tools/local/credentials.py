@@ -55,6 +55,7 @@ def create_credentials(folder: Path) -> Credentials:
         shared={
             "INNOSYSTEM_AUTH": "on",
             "INNOSYSTEM_AUTH_KEYS": str(public),
+            "INNOSYSTEM_AUTH_TOKEN_SECONDS_MAX": str(int(_TOKEN_LIFE.total_seconds())),
         },
         services={name: {"INNOSYSTEM_TOKEN": token(Kind.SERVICE, name)} for name in SERVICES},
         runner={"RUNNER_TOKEN": token(Kind.RUNNER, "local")},

@@ -41,7 +41,7 @@ class AuthSettings(BaseSettings):
 
     model_config = ENVIRONMENT
 
-    auth: Literal["on", "off"] = "off"
+    auth: Literal["on", "off"] = "on"
     auth_keys: Annotated[str, AfterValidator(check_keys)] = ""
     auth_issuer: str = ISSUER
     auth_audience: str = AUDIENCE

@@ -95,7 +95,11 @@ class Neighbour:
     @asynccontextmanager
     async def open(cls, platform: Platform, load: Load) -> AsyncIterator["Neighbour"]:
         """Connect to one replica of each service."""
-        async with connect(_target(platform, "jobs")) as jobs, connect(_target(platform, "wallets")) as wallets:
+        token = platform.token
+        async with (
+            connect(_target(platform, "jobs"), token=token) as jobs,
+            connect(_target(platform, "wallets"), token=token) as wallets,
+        ):
             yield cls(platform, load, JobServiceStub(jobs), WalletServiceStub(wallets))
 
     async def run(self) -> None:

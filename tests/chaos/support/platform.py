@@ -18,6 +18,7 @@ from tests.chaos.support.notes import PLACE, Notes
 from tests.chaos.support.proxy import Link, Upstream
 from tests.chaos.support.row_faults import allow_later_value, connect
 from tests.conftest import migrations, service_role
+from tools.local.credentials import create_credentials
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 REPLICAS = 2
@@ -97,6 +98,7 @@ class Platform:
         self.links: dict[str, Link] = {}
         self.members: dict[str, Member] = {}
         self._listen: dict[str, str] = {}
+        self._credentials = create_credentials(folder / "credentials")
 
     @classmethod
     @asynccontextmanager
@@ -118,6 +120,14 @@ class Platform:
     def database_urls(self) -> Mapping[str, str]:
         """The databases, without a proxy in between."""
         return {service: self.postgres.url(service) for service in SERVICES}
+
+    def token(self) -> str:
+        """Return the token of the run's own calls."""
+        return self._credentials.operator["INNOSYSTEM_TOKEN"]
+
+    def runner_token(self) -> str:
+        """Return the token of the runners."""
+        return self._credentials.runner["RUNNER_TOKEN"]
 
     @property
     def redis(self) -> EmbeddedRedis:
@@ -266,13 +276,16 @@ class Platform:
         service, _, _ = name.partition("-")
         if service == "runner":
             clients = {f"{each.upper()}_ADDRESS": self.target(each) for each in ("wallets", "jobs")}
-            return {**self._queue(), **clients, **_RUNNER_SETTINGS, PLACE: str(self.notes)}
+            own = self._credentials.runner
+            return {**self._queue(), **clients, **_RUNNER_SETTINGS, **own, PLACE: str(self.notes)}
         upper = service.upper()
         settings = {
             f"{upper}_DATABASE_URL": self._database_url(service),
             f"{upper}_DATABASE_POOL_SIZE": "8",
             f"{upper}_LISTEN_ADDRESS": self._listen.get(name, "127.0.0.1:0"),
             f"{upper}_DRAIN_SECONDS": "5",
+            **self._credentials.shared,
+            **self._credentials.services[service],
         }
         if service == "customers":
             settings |= self._queue()

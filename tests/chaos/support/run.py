@@ -91,7 +91,7 @@ async def run(
         load = Load(clients, seed=seed, jobs_per_second=jobs_per_second)
         await load.prepare()
         broken: list[str] = []
-        async with connect(platform.target("jobs")) as channel:
+        async with connect(platform.target("jobs"), token=platform.runner_token) as channel:
             inflictor = Inflictor(platform, JobServiceStub(channel), load)
             watching = asyncio.create_task(platform.watch())
             async with load.running():
@@ -121,7 +121,10 @@ async def run(
 
 def _clients(platform: Platform) -> Innosystem:
     return Innosystem(
-        customers=platform.target("customers"), wallets=platform.target("wallets"), jobs=platform.target("jobs")
+        customers=platform.target("customers"),
+        wallets=platform.target("wallets"),
+        jobs=platform.target("jobs"),
+        token=platform.token,
     )
 
 

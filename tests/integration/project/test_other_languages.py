@@ -19,6 +19,7 @@ from services import SERVICES
 from tests.e2e.stack import Stack
 from tests.support.documents import ROOT, Document
 from tests.support.sessions import steps
+from tools.local.credentials import create_credentials
 
 PAGE = Document.read("docs/clients-in-other-languages.md")
 BIN = Path(sys.executable).parent
@@ -57,10 +58,12 @@ def running(
     tmp_path_factory: pytest.TempPathFactory, fresh_database: Callable[[str], str], redis_url: str
 ) -> Iterator[Stack]:
     urls = {service: fresh_database(service) for service in SERVICES}
-    stack = Stack(tmp_path_factory.mktemp("languages"), urls, redis_url, key_prefix=f"{uuid4()}:")
+    folder = tmp_path_factory.mktemp("languages")
+    credentials = create_credentials(folder / "credentials")
+    stack = Stack(folder, urls, redis_url, key_prefix=f"{uuid4()}:", issued=credentials)
     stack.start(*SERVICES)
     addresses = {f"{service.upper()}_ADDRESS": stack.addresses[service] for service in SERVICES}
-    run(BIN / "innosystem", "seed", cwd=stack.folder, environment=addresses)
+    run(BIN / "innosystem", "seed", cwd=stack.folder, environment={**addresses, **credentials.operator})
     stack.start_runner("innosystem.runner.examples.source_stats")
     yield stack
     stack.close()
@@ -143,7 +146,7 @@ def test_python_of_the_archive_works_with_a_service(unpacked: Path, tools: str, 
     shell(block("Python, with protoc", "sh"), unpacked, tools)
     (unpacked / "client.py").write_text(block("Python, with protoc", "python"), "utf-8")
     paths = os.pathsep.join([str(unpacked / "gen"), sysconfig.get_path("purelib")])
-    environment = {"PYTHONPATH": paths, "JOBS_ADDRESS": running.addresses["jobs"]}
+    environment = {"PYTHONPATH": paths, "JOBS_ADDRESS": running.addresses["jobs"], **running.issued.operator}
     told = run(sys.executable, "-S", "client.py", cwd=unpacked, environment=environment).splitlines()
     assert told[-2] == "JOB_STATUS_SUCCEEDED"
     assert told[-1] == "IDEMPOTENCY_KEY_REUSED {'fields': 'input_json'}"
@@ -180,7 +183,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("contract", ["protos", "protos-without-rules", "contract.binpb"])
 def test_node_calls_a_service(node: Path, running: Stack, unpacked: Path, contract: str) -> None:
-    environment = {"CONTRACT": str(unpacked / contract), "JOBS_ADDRESS": running.addresses["jobs"]}
+    contract_of = {"CONTRACT": str(unpacked / contract)}
+    environment = {**contract_of, "JOBS_ADDRESS": running.addresses["jobs"], **running.issued.operator}
     told = run("node", "client.mjs", cwd=node, environment=environment).splitlines()
     assert told[0] == "replayed: true"
     assert told[-2:] == ["JOB_STATUS_SUCCEEDED BILLING_STATUS_CHARGED", "IDEMPOTENCY_KEY_REUSED"]

@@ -124,11 +124,11 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_example
         f"  {command} status",
         f"  {command} jobs list",
         f"  {command} dev --new my_handlers.py   # handlers of your own on this stack",
-        *_grpcurl(stack.addresses["jobs"]),
         "",
         f"Own handlers in this terminal: {command} up --handlers my_handlers.py",
         context,
-        *for_programs(stack.settings_file, stack.addresses),
+        for_programs(stack.settings_file),
+        *_grpcurl(stack.addresses["jobs"]),
         f"Logs: {stack.settings_file.parent / 'logs'}",
         "Ctrl-C stops everything; the data stays.",
     ]
@@ -137,4 +137,5 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_example
 def _grpcurl(jobs: str) -> Sequence[str]:
     """Return a call with grpcurl, if it is installed."""
     grpcurl = typed("grpcurl")
-    return [f"  {grpcurl} -plaintext {jobs} list"] if grpcurl else []
+    header = "authorization: Bearer $INNOSYSTEM_TOKEN"
+    return [f'  {grpcurl} -plaintext -H "{header}" {jobs} list'] if grpcurl else []
