@@ -295,9 +295,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_and_the_new_start_is_show
         ("my_handlers", "there is no file my_handlers; did you mean my_handlers.py?", 1),
     ],
 )
-def test_a_file_that_holds_no_handlers_is_refused_at_once(
-    tmp_path: Path, given: str, said: str, status: int
-) -> None:
+def test_a_file_that_holds_no_handlers_is_refused_at_once(tmp_path: Path, given: str, said: str, status: int) -> None:
     (tmp_path / "README.md").touch()
     (tmp_path / "my_handlers.py").touch()
     refused = command("dev", given, cwd=tmp_path)

@@ -45,9 +45,9 @@ async def service_health(chosen: Target, service: str, *, seconds_max: float = _
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
-    from innosystem.client import connect
+    from innosystem.client import NO_TOKEN, connect
 
-    async with connect(chosen.address(service), transport=chosen.transport) as channel:
+    async with connect(chosen.address(service), token=NO_TOKEN, transport=chosen.transport) as channel:
         request = HealthCheckRequest()
         call = HealthStub(channel).Check(request, timeout=seconds_max)  # type: ignore[attr-defined] # not in the stubs
         reply = await call

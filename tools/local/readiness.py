@@ -20,9 +20,9 @@ async def until_serving(address: str, transport: Transport, *, seconds_max: floa
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
     from grpc_health.v1.health_pb2_grpc import HealthStub
 
-    from innosystem.client import connect
+    from innosystem.client import NO_TOKEN, connect
 
-    async with asyncio.timeout(seconds_max), connect(address, transport=transport) as channel:
+    async with asyncio.timeout(seconds_max), connect(address, token=NO_TOKEN, transport=transport) as channel:
         updates = HealthStub(channel).Watch(HealthCheckRequest())  # type: ignore[attr-defined] # not in the type stubs
         async for response in updates:
             if response.status == HealthCheckResponse.SERVING:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from innosystem.shared.transport import Transport
 from services import SERVICES
 from tools.errors import CommandError
 from tools.local.contexts import Context
@@ -45,7 +46,8 @@ class RunningStack:
         """
         from innosystem.client import Innosystem, token_of
 
-        return Innosystem(**self.addresses, token=token_of(self.settings), **channel)
+        transport = Transport.of(self.settings)
+        return Innosystem(**self.addresses, token=token_of(self.settings), transport=transport, **channel)
 
     async def wait(self) -> None:
         """Wait until the stack ends.

@@ -104,7 +104,8 @@ class Stack:
         """
         from innosystem.client import Innosystem, token_of
 
-        return Innosystem(**self.addresses, token=token_of(self._settings), **channel)
+        transport = Transport.of(self._settings)
+        return Innosystem(**self.addresses, token=token_of(self._settings), transport=transport, **channel)
 
     async def watch(self) -> None:
         """Wait until one of the processes ends.
