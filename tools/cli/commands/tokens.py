@@ -127,7 +127,7 @@ def create_keys(*, key_file: KeyFile = _KEY_FILE, public_file: PublicFile = _PUB
         raise CommandError(str(error)) from None
     print(
         f"Created the key {kid}.\n"
-        f"{key_file} is private: with it, anybody can be an operator. Services need only {public_file}:\n"
+        f"{key_file} is private: it signs tokens of every kind, operators too. Services need only {public_file}:\n"
         f"INNOSYSTEM_AUTH=on INNOSYSTEM_AUTH_KEYS={public_file.absolute()}"
     )
 
