@@ -15,7 +15,7 @@ from services.jobs.settings import (
     JobsServerSettings,
     WalletsClientSettings,
 )
-from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings
+from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings, TransportSettings
 from services.wallets.settings import WalletsServerSettings
 from tests.e2e.deployment import (
     DEPLOY,
@@ -47,7 +47,7 @@ def stack() -> dict[str, Service]:
 def settings_of(service: str) -> dict[str, bool]:
     """The environment variables that a process reads, and whether it needs them."""
     databases = SERVERS if service == "migrate" else [service] if service in SERVERS else []
-    read: list[tuple[str, type[BaseSettings]]] = [("LOG_", LogSettings)]
+    read: list[tuple[str, type[BaseSettings]]] = [("LOG_", LogSettings), ("INNOSYSTEM_", TransportSettings)]
     read += [(f"{each.upper()}_DATABASE_", DatabaseSettings) for each in databases]
     if service in SERVERS:
         read.append((f"{service.upper()}_", SERVERS[service]))
