@@ -31,13 +31,14 @@ class Credentials:
 
 
 def create_credentials(folder: Path) -> Credentials:
-    """Create tokens, and the key that signs them if there is none, in files that only this user can read.
+    """Create tokens, and the keys of tokens and charges if there are none, in files that only this user can read.
 
     Args:
         folder: The folder of the credentials; created if it is missing.
     """
     from services.kit.auth.issuing import create_key, create_token
     from services.kit.auth.principal import Kind
+    from services.kit.charges.keys import new_key
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -48,6 +49,11 @@ def create_credentials(folder: Path) -> Credentials:
         public.unlink(missing_ok=True)
         create_key(key, public)
 
+    charge_keys = folder / "charge-keys"
+    if not charge_keys.exists():
+        charge_keys.touch(mode=0o600)
+        charge_keys.write_text(f"{new_key('local').line}\n", encoding="ascii")
+
     def token(kind: Kind, name: str) -> str:
         return create_token(key, kind=kind, name=name, ttl=_TOKEN_LIFE)
 
@@ -55,6 +61,7 @@ def create_credentials(folder: Path) -> Credentials:
         shared={
             "INNOSYSTEM_AUTH": "on",
             "INNOSYSTEM_AUTH_KEYS": str(public),
+            "INNOSYSTEM_CHARGE_KEYS_FILE": str(charge_keys),
             "INNOSYSTEM_AUTH_TOKEN_SECONDS_MAX": str(int(_TOKEN_LIFE.total_seconds())),
         },
         services={name: {"INNOSYSTEM_TOKEN": token(Kind.SERVICE, name)} for name in SERVICES},
