@@ -156,7 +156,7 @@ class SignedTokens:
             DependencyUnavailable: If its issuer's keys can't be read now.
             Overloaded: If too many tokens wait for their verification.
         """
-        digest = blake2b(token.encode("utf-8", "replace"), digest_size=32).digest()
+        digest = blake2b(token[: _CHARS_MAX + 1].encode("utf-8", "replace"), digest_size=32).digest()
         if (known := self._known.get(digest)) is not None:
             return known.principal
         generation = self._generation

@@ -35,7 +35,7 @@ NOT_OURS = re.compile(
 )
 # Names of others that are written like ours.
 FOREIGN = re.compile(
-    "PostgreSQL|PgBouncer|TigerBeetle|OpenTelemetry|BatchGetCust|RetryInfo|CacheConcurrencyStrategy"
+    "PostgreSQL|PgBouncer|ServiceAccounts?|TigerBeetle|OpenTelemetry|BatchGetCust|RetryInfo|CacheConcurrencyStrategy"
     "|PlatformTransactionManager|TransactionTemplate|TransactionSynchronization|UnexpectedRollbackException"
     "|CrudRepository|PagingAndSortingRepository|DataAccessException"
     "|JOB_ID|GRPC_POLL_STRATEGY|GRPC_EXPERIMENTS|DRY_RUN|MARIADB_URL"
