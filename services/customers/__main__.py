@@ -1,12 +1,15 @@
 """The customers process: `python -m services.customers`. The only place that puts its parts together."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
+from services.customers.background.key_uses import KeyUses
 from services.customers.clients.invalidations import Announcements, announcements
 from services.customers.rpc.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
@@ -15,6 +18,7 @@ from services.customers.store.tables import metadata
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
 from services.kit.auth.settings import authentication
+from services.kit.background import Loop
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.limits.settings import LimitSettings
@@ -24,6 +28,8 @@ from services.kit.query.page import PageTokens
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import server_transport
 from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
+
+_USES_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,11 @@ class Stores:
 
 @dataclass(frozen=True)
 class UseCases:
-    """The use cases of the service."""
+    """The use cases of the service, and what they notify."""
 
     customers: CustomersService
     api_keys: ApiKeyService
+    uses: KeyUses
 
 
 async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
@@ -89,11 +96,21 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
 def build_use_cases(stores: Stores) -> UseCases:
     """Build the use cases on the stores."""
     transactions, customers, api_keys = stores.transactions, stores.customers, stores.api_keys
-    changed = stores.announcements.changed
+    uses = KeyUses(transactions, api_keys)
+    announced = stores.announcements
     return UseCases(
-        CustomersService(transactions, customers, api_keys, changed),
-        ApiKeyService(transactions, customers, api_keys, stores.database.now, changed),
+        CustomersService(transactions, customers, api_keys, announced.changed),
+        ApiKeyService(
+            transactions, customers, api_keys, stores.database.now, changed=announced.keys_changed, used=uses.note
+        ),
+        uses,
     )
+
+
+def background(stores: Stores, use_cases: UseCases) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Build what runs beside the server; all of it but the announcements waits for the schema."""
+    uses = Loop("key uses", use_cases.uses.round, every=_USES_EVERY)
+    return [*stores.announcements.background, stores.schema.before(uses.run)]
 
 
 async def main() -> None:
@@ -118,7 +135,7 @@ async def main() -> None:
             limits=limits,
             required={"database": stores.schema.check},
             database=lambda: stores.schema.identity,
-            background=stores.announcements.background,
+            background=background(stores, use_cases),
         )
         await server.run()
 

@@ -1,17 +1,21 @@
 """Conversion between the messages of the customers contract and the domain."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from innosystem.customers.v1 import customer_pb2
 from innosystem.customers.v1 import customer_service_pb2 as pb
+from innosystem.options.v1 import options_pb2
 from services.customers.rules.api_keys import ApiKey
 from services.customers.rules.entities import Customer
+from services.kit.auth.principal import Scope
 from services.kit.errors import DomainError
-from services.kit.rpc.convert import timestamp
+from services.kit.rpc.convert import numbers, timestamp
 from services.kit.rpc.status import to_status
+
+_SCOPES: Final = numbers(Scope, options_pb2.Scope, "SCOPE_")
 
 
 def customer_message(customer: Customer) -> customer_pb2.Customer:
@@ -49,4 +53,12 @@ def api_key_message(key: ApiKey) -> customer_pb2.ApiKey:
         prefix=key.prefix,
         created_at=timestamp(key.created_at),
         expires_at=timestamp(key.expires_at),
+        name=key.name,
+        scopes=sorted(_SCOPES[scope] for scope in key.scopes),
+        last_used_at=timestamp(key.last_used_at),
     )
+
+
+def scopes(asked: Collection[int]) -> frozenset[Scope]:
+    """Return the scopes of a request, which the contract has checked."""
+    return frozenset(scope for scope, number in _SCOPES.items() if number in asked)

@@ -7,7 +7,7 @@ import grpc.aio
 
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceServicer
-from services.customers.rpc.convert import api_key_message, customer_message, customer_result, stored_limits
+from services.customers.rpc.convert import api_key_message, customer_message, customer_result, scopes, stored_limits
 from services.customers.rules.resources import API_KEYS, CUSTOMERS
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import UNCHANGED, CustomersService
@@ -98,6 +98,20 @@ class CustomerServicer(CustomerServiceServicer):
             key=api_key_message(rotated.key),
         )
 
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
+        created = await self._api_keys.create(
+            required_id(request.customer_id, "customer_id"),
+            id_or_new(request.api_key_id),
+            name=request.name,
+            scopes=scopes(request.scopes),
+            ttl=request.ttl.ToTimedelta() if request.HasField("ttl") else None,
+        )
+        return pb.CreateApiKeyResponse(
+            api_key=created.secret.secret if created.secret else "",
+            replayed=created.secret is None,
+            key=api_key_message(created.key),
+        )
+
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
         keys, token = await self._keys.serve(
             request,
@@ -115,5 +129,5 @@ class CustomerServicer(CustomerServiceServicer):
         return pb.RevokeApiKeyResponse(key=api_key_message(key))
 
     async def ResolveApiKey(self, request: pb.ResolveApiKeyRequest, context: Context) -> pb.ResolveApiKeyResponse:
-        customer = await self._api_keys.resolve(request.api_key)
-        return pb.ResolveApiKeyResponse(customer=customer_message(customer))
+        found = await self._api_keys.resolve(request.api_key)
+        return pb.ResolveApiKeyResponse(customer=customer_message(found.customer), key=api_key_message(found.key))

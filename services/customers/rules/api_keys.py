@@ -4,8 +4,10 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
+
+from services.kit.auth.principal import Scope
 
 PREFIX_LENGTH = 12
 
@@ -40,22 +42,41 @@ class NewApiKey:
     """An API key about to be stored.
 
     Attributes:
-        request_digest: The parameters of the rotation that created the key, to compare with a repeated one; empty if
-            no rotation created it.
+        name: What the key is for; empty for a key that rotations replace.
+        may_read: Whether it may be used to read and watch.
+        may_submit: Whether it may be used to submit, cancel and retry.
+        expires_at: The expiry, past or future; None for a key without an end.
+        request_digest: The parameters of the call that created the key, to compare with a repeated one; empty for the
+            first key of a customer.
     """
 
     id: UUID
     customer_id: UUID
+    name: str = ""
     prefix: str
     hash: bytes
+    may_read: bool = True
+    may_submit: bool = True
+    expires_at: datetime | None = None
     request_digest: bytes = b""
 
     @classmethod
-    def of(cls, secret: SecretKey, *, id: UUID, customer_id: UUID, request_digest: bytes = b"") -> Self:
-        """Return the stored form of a key."""
-        return cls(
-            id=id, customer_id=customer_id, prefix=secret.prefix, hash=secret.hash, request_digest=request_digest
-        )
+    def of(cls, secret: SecretKey, *, id: UUID, customer_id: UUID, **values: Any) -> Self:
+        """Return the stored form of a key.
+
+        Args:
+            secret: The key.
+            id: Its ID.
+            customer_id: Its customer.
+            values: Other attributes.
+        """
+        return cls(id=id, customer_id=customer_id, prefix=secret.prefix, hash=secret.hash, **values)
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What the key may be used for."""
+        allowed = ((Scope.READ, self.may_read), (Scope.SUBMIT, self.may_submit))
+        return frozenset(scope for scope, is_allowed in allowed if is_allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +84,10 @@ class ApiKey(NewApiKey):
     """A stored API key.
 
     Attributes:
-        expires_at: The expiry, past or future; None for the present key of a customer.
+        last_used_at: When it was last used, roughly; None if it never was, as far as that was noted.
     """
 
-    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
     created_at: datetime
     updated_at: datetime
     version: int = 1

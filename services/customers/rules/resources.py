@@ -20,6 +20,13 @@ CUSTOMER_ID = UuidField("customer_id")
 
 API_KEYS = Resource(
     "api_keys",
-    (ID, StringField("prefix"), CREATED_AT, TimestampField("expires_at")),
+    (
+        ID,
+        StringField("name"),
+        StringField("prefix"),
+        CREATED_AT,
+        TimestampField("expires_at"),
+        TimestampField("last_used_at"),
+    ),
     default_order=(CREATED_AT.descending(),),
 )

@@ -1,7 +1,7 @@
 """Customers and API keys in memory, for tests."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from typing_extensions import override
@@ -10,7 +10,7 @@ from services.customers.rules import constraints
 from services.customers.rules.api_keys import ApiKey, NewApiKey
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.resources import API_KEYS, CUSTOMERS
-from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository
+from services.customers.usecases.ports import USES_APART, ApiKeyRepository, CustomerRepository
 from services.kit.data.repositories.memory import MemoryRepository, Unique
 
 
@@ -26,14 +26,6 @@ class MemoryCustomerRepository(MemoryRepository[Customer, NewCustomer], Customer
         Unique(constraints.CUSTOMER_EMAIL, lambda customer: customer.email.lower()),
     )
 
-    @override
-    async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
-        keys: dict[UUID, ApiKey] = self._transactions.resource.tables.get(MemoryApiKeyRepository.table, {})
-        for key in keys.values():
-            if key.hash == api_key_hash and key.works(now):
-                return self._rows.get(key.customer_id)
-        return None
-
 
 class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey], ApiKeyRepository):
     """The API keys of a `MemoryStore`."""
@@ -48,5 +40,17 @@ class MemoryApiKeyRepository(MemoryRepository[ApiKey, NewApiKey], ApiKeyReposito
     )
 
     @override
-    async def without_expiry(self, customer_id: UUID) -> Sequence[ApiKey]:
-        return [key for key in self._rows.values() if key.customer_id == customer_id and key.expires_at is None]
+    async def by_hash(self, key_hash: bytes) -> ApiKey | None:
+        return next((key for key in self._rows.values() if key.hash == key_hash), None)
+
+    @override
+    async def present(self, customer_id: UUID) -> Sequence[ApiKey]:
+        own = [key for key in self._rows.values() if key.customer_id == customer_id]
+        return [key for key in own if not key.name and key.expires_at is None]
+
+    @override
+    async def used(self, api_key_ids: Collection[UUID]) -> None:
+        now = self.now()
+        for key in [self._rows[one] for one in api_key_ids if one in self._rows]:
+            if key.last_used_at is None or key.last_used_at < now - USES_APART:
+                self._rows[key.id] = replace(key, last_used_at=now)

@@ -1,17 +1,16 @@
 """Customers and API keys in PostgreSQL."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select, update
 from typing_extensions import override
 
 from services.customers.rules.api_keys import ApiKey, NewApiKey
 from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.resources import API_KEYS, CUSTOMERS
 from services.customers.store.tables import api_keys, customers
-from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository
+from services.customers.usecases.ports import USES_APART, ApiKeyRepository, CustomerRepository
 from services.kit.data.corrupt import understood
 from services.kit.data.repositories.sql import SqlRepository
 
@@ -24,15 +23,6 @@ class SqlCustomerRepository(SqlRepository[Customer, NewCustomer], CustomerReposi
     resource = CUSTOMERS
     audited = True
 
-    @override
-    async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
-        """Look up the key by its hash, and the customer by the key."""
-        key = api_keys.c
-        owner = select(key.customer_id).where(
-            key.hash == api_key_hash, or_(key.expires_at.is_(None), key.expires_at > now)
-        )
-        return await self._one(self._select().where(customers.c.id == owner.scalar_subquery()))
-
 
 class SqlApiKeyRepository(SqlRepository[ApiKey, NewApiKey], ApiKeyRepository):
     """The table `api_keys`."""
@@ -43,8 +33,20 @@ class SqlApiKeyRepository(SqlRepository[ApiKey, NewApiKey], ApiKeyRepository):
     audited = True
 
     @override
-    async def without_expiry(self, customer_id: UUID) -> Sequence[ApiKey]:
+    async def by_hash(self, key_hash: bytes) -> ApiKey | None:
+        return await self._one(self._select().where(api_keys.c.hash == key_hash))
+
+    @override
+    async def present(self, customer_id: UUID) -> Sequence[ApiKey]:
         """Read them by the index on the customer, whose keys are few."""
         key = api_keys.c
-        found = await self._all(self._select().where(key.customer_id == customer_id, key.expires_at.is_(None)))
-        return list(understood(found))
+        present = (key.customer_id == customer_id, key.name == "", key.expires_at.is_(None))
+        return list(understood(await self._all(self._select().where(*present))))
+
+    @override
+    async def used(self, api_key_ids: Collection[UUID]) -> None:
+        """Change no version and no trail. A key that somebody is changing is left out: its next use will be noted."""
+        key = api_keys.c
+        stale = or_(key.last_used_at.is_(None), key.last_used_at < func.now() - USES_APART)
+        due = select(key.id).where(key.id.in_(api_key_ids), stale).with_for_update(skip_locked=True)
+        await self._connection.execute(update(api_keys).where(key.id.in_(due)).values(last_used_at=func.now()))

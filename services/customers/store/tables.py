@@ -63,10 +63,15 @@ api_keys = Table(
     # Checked at the commit: the first key of a customer is stored before the customer, so that the trigger below finds
     # it and does not take the row for one of the previous release.
     Column("customer_id", Uuid, ForeignKey("customers.id", deferrable=True, initially="DEFERRED"), nullable=False),
+    # Empty for a key that rotations replace.
+    Column("name", Text(collation="C"), nullable=False, server_default=text("''")),
     Column("prefix", Text(collation="C"), nullable=False),
     bytes_column("hash", nullable=False),
+    Column("may_read", Boolean, nullable=False, server_default=text("true")),
+    Column("may_submit", Boolean, nullable=False, server_default=text("true")),
     Column("request_digest", LargeBinary, nullable=False, server_default=text(r"'\x'")),
     time_column("expires_at", nullable=True),
+    time_column("last_used_at", nullable=True),
     created_at(),
     updated_at(),
     Column("version", Integer, nullable=False, server_default=text("1")),

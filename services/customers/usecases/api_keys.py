@@ -1,6 +1,6 @@
 """The use cases of API keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,21 +11,31 @@ from services.customers.rules.entities import Customer
 from services.customers.rules.errors import ApiKeyNotFound, BadApiKey
 from services.customers.rules.resources import CUSTOMER_ID
 from services.customers.usecases.customers import RETRIES, existing
-from services.customers.usecases.ports import ApiKeyRepository, Changed, CustomerRepository
+from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository, KeysChanged, Used
+from services.kit.auth.principal import Scope
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.transactional import transactional
+from services.kit.errors import IdempotencyKeyReused
 from services.kit.idempotency import check_same, digest
 from services.kit.query.page import ListQuery, Page
 
 
 @dataclass(frozen=True)
-class RotatedKey:
-    """The result of a rotation: the secret is None if the call was repeated."""
+class CreatedKey:
+    """A key of a customer: the secret is None if the call was repeated."""
 
     customer: Customer
     key: ApiKey
     secret: SecretKey | None
+
+
+@dataclass(frozen=True)
+class OwnedKey:
+    """A key that works, and the customer that it belongs to."""
+
+    customer: Customer
+    key: ApiKey
 
 
 class ApiKeyService:
@@ -36,7 +46,8 @@ class ApiKeyService:
         customers: The stored customers.
         api_keys: The stored API keys.
         now: Returns the time, by which keys expire.
-        changed: Announces changes to other services.
+        changed: Announces keys that end to the services that remember them.
+        used: Notes the uses of keys.
     """
 
     def __init__(
@@ -45,16 +56,54 @@ class ApiKeyService:
         customers: CustomerRepository,
         api_keys: ApiKeyRepository,
         now: Callable[[], datetime],
-        changed: Changed,
+        *,
+        changed: KeysChanged,
+        used: Used,
     ) -> None:
         self.transactions = transactions
         self._customers = customers
         self._api_keys = api_keys
         self._now = now
         self._changed = changed
+        self._used = used
 
     @transactional(retries=RETRIES, patient=True)
-    async def rotate(self, customer_id: UUID, api_key_id: UUID, overlap: timedelta) -> RotatedKey:
+    async def create(
+        self, customer_id: UUID, api_key_id: UUID, *, name: str, scopes: Collection[Scope], ttl: timedelta | None
+    ) -> CreatedKey:
+        """Create a further key with a name, which no rotation replaces.
+
+        Args:
+            customer_id: The customer.
+            api_key_id: The ID of the new key.
+            name: What the key is for; not empty.
+            scopes: What it may be used for.
+            ttl: How long it works; None for a key without an end.
+
+        Raises:
+            CustomerNotFound: If the customer does not exist.
+            IdempotencyKeyReused: If the ID was used with other parameters, or by a rotation.
+        """
+        parameters = {"customer_id": str(customer_id), "name": name, "scopes": sorted(map(str, scopes)), "ttl": ttl}
+        customer = await self._customers.get(customer_id)
+        if (known := await self._known(api_key_id, parameters, is_named=True)) is not None:
+            return CreatedKey(existing(customer, customer_id), known, None)
+        customer = existing(customer, customer_id)
+        secret = SecretKey.generate()
+        new = NewApiKey.of(
+            secret,
+            id=api_key_id,
+            customer_id=customer_id,
+            name=name,
+            may_read=Scope.READ in scopes,
+            may_submit=Scope.SUBMIT in scopes,
+            expires_at=self._now() + ttl if ttl else None,
+            request_digest=digest(parameters),
+        )
+        return CreatedKey(customer, await self._stored(new), secret)
+
+    @transactional(retries=RETRIES, patient=True)
+    async def rotate(self, customer_id: UUID, api_key_id: UUID, overlap: timedelta) -> CreatedKey:
         """Create a new present key; the previous one works until the overlap has passed.
 
         Raises:
@@ -63,24 +112,19 @@ class ApiKeyService:
         """
         parameters = {"customer_id": str(customer_id), "overlap": overlap}
         customer = await self._customers.get_locked(customer_id)
-        known = await self._api_keys.get(api_key_id)
-        if known is not None:
-            check_same(parameters, known.request_digest)
-            return RotatedKey(existing(customer, customer_id), known, None)
+        if (known := await self._known(api_key_id, parameters, is_named=False)) is not None:
+            return CreatedKey(existing(customer, customer_id), known, None)
         customer = existing(customer, customer_id)
         secret = SecretKey.generate()
         new = NewApiKey.of(secret, id=api_key_id, customer_id=customer_id, request_digest=digest(parameters))
         until = self._now() + overlap
-        for replaced in await self._api_keys.without_expiry(customer_id):
-            await self._api_keys.update(replaced.expiring(until))
-        try:
-            key = await self._api_keys.create(new)
-        except AlreadyExists as error:
-            # Another customer received a key with this ID at the same time, as the next attempt sees.
-            raise Conflict from error
-        self._announce(customer_id)
+        replaced = await self._api_keys.present(customer_id)
+        for one in replaced:
+            await self._api_keys.update(one.expiring(until))
+        key = await self._stored(new)
+        self._announce(*replaced)
         changed = customer.with_key(new, until if overlap else None)
-        return RotatedKey(await self._customers.update(changed), key, secret)
+        return CreatedKey(await self._customers.update(changed), key, secret)
 
     @transactional(retries=RETRIES, patient=True)
     async def revoke(self, customer_id: UUID, api_key_id: UUID) -> ApiKey:
@@ -97,7 +141,7 @@ class ApiKeyService:
         now = self._now()
         if not key.works(now):
             return key
-        self._announce(customer_id)
+        self._announce(key)
         ended = await self._api_keys.update(key.expiring(now))
         if (changed := customer.without_key(key)) != customer:
             await self._customers.update(changed)
@@ -115,16 +159,34 @@ class ApiKeyService:
         return await self._api_keys.list_page(replace(query, specification=own))
 
     @transactional(read_only=True)
-    async def resolve(self, secret: str) -> Customer:
-        """Return the customer that a key belongs to, active or not.
+    async def resolve(self, secret: str) -> OwnedKey:
+        """Return a key and the customer that it belongs to, active or not.
 
         Raises:
             BadApiKey: If the key is unknown or has expired.
         """
-        customer = await self._customers.get_by_api_key_hash(SecretKey(secret).hash, self._now())
-        if customer is None:
+        key = await self._api_keys.by_hash(SecretKey(secret).hash)
+        if key is None or not key.works(self._now()):
             raise BadApiKey
-        return customer
+        self._used(key.id)
+        return OwnedKey(existing(await self._customers.get(key.customer_id), key.customer_id), key)
 
-    def _announce(self, customer_id: UUID) -> None:
-        self.transactions.after_end(lambda: self._changed(customer_id))
+    async def _known(self, api_key_id: UUID, parameters: Mapping[str, object], *, is_named: bool) -> ApiKey | None:
+        """Return the key that an identical call created; None if the ID is new."""
+        known = await self._api_keys.get(api_key_id)
+        if known is not None:
+            if bool(known.name) is not is_named:
+                raise IdempotencyKeyReused(("api_key_id",))
+            check_same(parameters, known.request_digest)
+        return known
+
+    async def _stored(self, new: NewApiKey) -> ApiKey:
+        try:
+            return await self._api_keys.create(new)
+        except AlreadyExists as error:
+            # Another customer received a key with this ID at the same time, as the next attempt sees.
+            raise Conflict from error
+
+    def _announce(self, *keys: ApiKey) -> None:
+        hashes = [key.hash for key in keys]
+        self.transactions.after_end(lambda: self._changed(hashes))

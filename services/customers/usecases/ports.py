@@ -1,8 +1,8 @@
 """The ports of the use cases. The stores in SQL and in memory implement them; one contract suite runs on both."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
 from uuid import UUID
 
 from services.customers.rules.api_keys import ApiKey, NewApiKey
@@ -12,6 +12,13 @@ from services.kit.query.page import ListQuery, Page
 
 #: Announces that what other services remember of a customer is outdated. It neither waits nor fails.
 Changed = Callable[[UUID], None]
+#: Announces that what services remember of the API keys with these hashes is outdated. It neither waits nor fails.
+KeysChanged = Callable[[Collection[bytes]], None]
+#: Notes that an API key was used. It neither waits nor fails.
+Used = Callable[[UUID], None]
+
+#: How far two notes of a key's use lie apart, whatever the number of replicas.
+USES_APART: Final = timedelta(seconds=45)
 
 
 class CustomerRepository(Protocol):
@@ -23,10 +30,6 @@ class CustomerRepository(Protocol):
 
     async def get_locked(self, customer_id: UUID) -> Customer | None:
         """Return the customer, locked until the database transaction ends; None if it does not exist."""
-        ...
-
-    async def get_by_api_key_hash(self, api_key_hash: bytes, now: datetime) -> Customer | None:
-        """Return the customer with a key of this hash that has not expired, or None."""
         ...
 
     async def get_many(self, ids: Iterable[UUID]) -> Mapping[UUID, Customer | DataCorrupt]:
@@ -62,8 +65,16 @@ class ApiKeyRepository(Protocol):
         """Return the key, or None."""
         ...
 
-    async def without_expiry(self, customer_id: UUID) -> Sequence[ApiKey]:
-        """Return the keys of a customer that have no expiry."""
+    async def by_hash(self, key_hash: bytes) -> ApiKey | None:
+        """Return the key, ended or not, or None."""
+        ...
+
+    async def present(self, customer_id: UUID) -> Sequence[ApiKey]:
+        """Return the keys of a customer that a rotation replaces: those without a name and without an expiry."""
+        ...
+
+    async def used(self, api_key_ids: Collection[UUID]) -> None:
+        """Note that keys were just used, unless that was noted less than `USES_APART` ago."""
         ...
 
     async def list_page(self, query: ListQuery) -> Page[ApiKey]:

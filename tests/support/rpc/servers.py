@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from uuid import UUID
 
 from grpc import aio
 from pydantic import SecretStr
@@ -74,7 +73,7 @@ _TOKENS = PageTokens(b"the key of the page tokens of tests")
 VOUCHERS = Vouchers(partial(KeyRing, [new_key("of-tests")]), lambda: datetime.now(UTC))
 
 
-def _nobody(_customer_id: UUID) -> None:
+def _nobody(_changed: object) -> None:
     """Tells nobody of a change."""
 
 
@@ -95,7 +94,7 @@ def customers_servicer(loop: LoopThread, url: str) -> Iterator[CustomerServicer]
         customers, api_keys = SqlCustomerRepository(transactions), SqlApiKeyRepository(transactions)
         yield CustomerServicer(
             CustomersService(transactions, customers, api_keys, _nobody),
-            ApiKeyService(transactions, customers, api_keys, lambda: datetime.now(UTC), _nobody),
+            ApiKeyService(transactions, customers, api_keys, lambda: datetime.now(UTC), changed=_nobody, used=_nobody),
             _TOKENS,
         )
 

@@ -1,0 +1,1 @@
+"""What the customers service does beside its calls."""
