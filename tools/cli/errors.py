@@ -41,7 +41,7 @@ ADVICE: Final = {
     "enabled with UpdateJobType": "enabled with `innosystem job-types enable`",
     "UndeleteCustomer": "`innosystem customers activate`",
     "RotateApiKey": "`innosystem customers rotate-key`",
-    "ListApiKeys": "`innosystem customers keys`",
+    "ListApiKeys": "`innosystem customers keys list`",
     "ListCustomers": "`innosystem customers list`",
     "ListHolds": "`innosystem wallets holds`",
     "ListJobTypes": "`innosystem job-types list`",

@@ -1,7 +1,7 @@
 """Announces changes of customers and API keys to caches, which forget them within milliseconds.
 
-A message is neither awaited nor guaranteed to arrive: entries of those caches expire after `JOBS_CACHE_TTL_SECONDS`,
-and API keys after `INNOSYSTEM_API_KEY_TTL_SECONDS`.
+A message is neither awaited nor guaranteed to arrive: entries of those caches expire, customers after
+`JOBS_CACHE_TTL_SECONDS`.
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence

@@ -45,7 +45,7 @@ class SqlApiKeyRepository(SqlRepository[ApiKey, NewApiKey], ApiKeyRepository):
 
     @override
     async def used(self, api_key_ids: Collection[UUID]) -> None:
-        """Change no version and no trail. A key that somebody is changing is left out: its next use will be noted."""
+        """Change no version and no trail. A locked key is left out: its next use will be noted."""
         key = api_keys.c
         stale = or_(key.last_used_at.is_(None), key.last_used_at < func.now() - USES_APART)
         due = select(key.id).where(key.id.in_(api_key_ids), stale).with_for_update(skip_locked=True)

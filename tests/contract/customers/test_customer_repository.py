@@ -13,7 +13,8 @@ from services.customers.rules.entities import Customer, NewCustomer
 from services.customers.rules.resources import CUSTOMERS, EMAIL
 from services.customers.store.memory import MemoryApiKeyRepository, MemoryCustomerRepository
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
-from services.customers.usecases.ports import ApiKeyRepository, CustomerRepository
+from services.customers.usecases.ports import USES_APART, ApiKeyRepository, CustomerRepository
+from services.kit.auth.principal import Scope
 from services.kit.data.errors import AlreadyExists, Conflict
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
@@ -123,27 +124,63 @@ def new_key(customer: Customer, **values: Any) -> NewApiKey:
     )
 
 
-async def test_a_customer_is_found_by_each_key_that_has_not_ended(begin: BeginCustomers) -> None:
+async def test_a_key_is_found_by_its_hash_ended_or_not(begin: BeginCustomers) -> None:
     async with begin() as work:
         first = await work.customers.create(new_customer())
-        ended, ending, present = [await work.api_keys.create(new_key(first)) for _ in range(3)]
-        await work.api_keys.update(ended.expiring(NOW))
-        await work.api_keys.update(ending.expiring(NOW + timedelta(microseconds=1)))
-        for key in (ending, present):
-            found = await work.customers.get_by_api_key_hash(key.hash, NOW)
-            assert found is not None
-            assert found.id == first.id
-        for unknown in (ended.hash, b"none"):
-            assert await work.customers.get_by_api_key_hash(unknown, NOW) is None
+        ended, present = [await work.api_keys.create(new_key(first)) for _ in range(2)]
+        ended = await work.api_keys.update(ended.expiring(NOW))
+        assert not ended.works(NOW)
+        for key in (ended, present):
+            assert await work.api_keys.by_hash(key.hash) == key
+        assert await work.api_keys.by_hash(b"none") is None
 
 
-async def test_keys_without_an_end_are_those_of_the_customer_that_were_given_none(begin: BeginCustomers) -> None:
+async def test_a_rotation_replaces_the_keys_of_the_customer_that_have_neither_a_name_nor_an_end(
+    begin: BeginCustomers,
+) -> None:
     async with begin() as work:
         ada, grace = [await work.customers.create(new_customer()) for _ in range(2)]
         ended, present, other = [await work.api_keys.create(new_key(one)) for one in (ada, ada, grace)]
         await work.api_keys.update(ended.expiring(NOW))
-        assert await work.api_keys.without_expiry(ada.id) == [present]
-        assert await work.api_keys.without_expiry(grace.id) == [other]
+        await work.api_keys.create(new_key(ada, name="backend"))
+        assert await work.api_keys.present(ada.id) == [present]
+        assert await work.api_keys.present(grace.id) == [other]
+
+
+async def test_a_stored_key_is_read_back_as_it_was(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        customer = await work.customers.create(new_customer())
+        new = new_key(customer, name="reports", may_submit=False, expires_at=NOW)
+        stored = await work.api_keys.create(new)
+        assert (stored.name, stored.scopes, stored.expires_at) == ("reports", frozenset([Scope.READ]), NOW)
+        assert stored.last_used_at is None
+        assert await work.api_keys.get(new.id) == stored
+
+
+async def test_a_use_is_noted_beside_the_versions_and_the_trail(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        customer = await work.customers.create(new_customer())
+        used, idle = [await work.api_keys.create(new_key(customer)) for _ in range(2)]
+        await work.api_keys.used([used.id, uuid7()])
+        after = await work.api_keys.get(used.id)
+        assert after is not None
+        assert after.last_used_at is not None
+        assert replace(after, last_used_at=None) == used
+        assert await work.api_keys.get(idle.id) == idle
+
+
+async def test_a_use_that_was_noted_just_before_is_not_written_again(begin: BeginCustomers) -> None:
+    async with begin() as work:
+        key = await work.api_keys.create(new_key(await work.customers.create(new_customer())))
+        long_ago = await work.api_keys.update(replace(key, last_used_at=NOW))
+        await work.api_keys.used([key.id])
+        noted = await work.api_keys.get(key.id)
+        assert noted is not None
+        assert noted.last_used_at is not None
+        assert noted.last_used_at > NOW
+        just_before = await work.api_keys.update(replace(long_ago, last_used_at=noted.last_used_at - USES_APART / 2))
+        await work.api_keys.used([key.id])
+        assert await work.api_keys.get(key.id) == just_before
 
 
 async def test_an_end_is_never_moved_to_a_later_time(begin: BeginCustomers) -> None:

@@ -11,12 +11,14 @@ from google.protobuf.duration_pb2 import Duration
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_pb2 import ApiKey, Customer
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.options.v1 import options_pb2
 from services.customers.rules.api_keys import SecretKey
 from tests.support.rpc.customer_calls import created, get, request
 from tests.support.rpc.refusals import Refused, Stored
 
 SERVICE = "customers"
 HOUR = Duration(seconds=3600)
+READ, SUBMIT = options_pb2.SCOPE_READ, options_pb2.SCOPE_SUBMIT
 CALLERS = 20
 
 
@@ -108,6 +110,104 @@ def test_rotations_under_one_id_at_the_same_moment_make_one_key(stub: CustomerSe
     assert len({one.api_key for one in responses} - {""}) == 1
     assert sum(not one.replayed for one in responses) == 1
     assert len(keys(stub, customer)) == 2
+
+
+def new_key(customer: Customer, *scopes: int, **values: Any) -> pb.CreateApiKeyRequest:
+    given: dict[str, Any] = {"customer_id": customer.id, "api_key_id": str(uuid4()), "name": "backend", **values}
+    return pb.CreateApiKeyRequest(**given, scopes=scopes or [SUBMIT])  # type: ignore[arg-type] # they are numbers
+
+
+def test_a_customer_has_several_keys_with_names_and_scopes_of_their_own(stub: CustomerServiceStub) -> None:
+    first = stub.CreateCustomer(request())
+    backend = stub.CreateApiKey(new_key(first.customer, SUBMIT, READ))
+    reports = stub.CreateApiKey(new_key(first.customer, READ, name="reports", ttl=HOUR))
+
+    assert not backend.key.HasField("expires_at")
+    lasts = reports.key.expires_at.ToDatetime() - reports.key.created_at.ToDatetime()
+    assert abs(lasts - timedelta(hours=1)) < timedelta(seconds=10)
+    described = [(one.name, list(one.scopes)) for one in keys(stub, first.customer)]
+    assert described == [("reports", [READ]), ("backend", [READ, SUBMIT]), ("", [READ, SUBMIT])]
+    for secret, key in ((backend.api_key, backend.key), (reports.api_key, reports.key)):
+        resolved = stub.ResolveApiKey(pb.ResolveApiKeyRequest(api_key=secret))
+        assert (resolved.customer, resolved.key) == (first.customer, key)
+    assert owner(stub, first.api_key) == first.customer.id
+    assert [one.name for one in keys(stub, first.customer, filter='name = "re*"')] == ["reports"]
+
+
+def test_a_rotation_leaves_the_keys_with_a_name_as_they_are(stub: CustomerServiceStub, refused: Refused) -> None:
+    first = stub.CreateCustomer(request())
+    backend = stub.CreateApiKey(new_key(first.customer))
+
+    rotated = stub.RotateApiKey(rotation(first.customer))
+
+    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=first.api_key), "BAD_CREDENTIALS")
+    assert owner(stub, backend.api_key) == owner(stub, rotated.api_key) == first.customer.id
+    assert [one for one in keys(stub, first.customer) if one.name] == [backend.key]
+    assert rotated.customer.api_key_prefix == rotated.key.prefix
+    assert list(rotated.key.scopes) == [READ, SUBMIT]
+
+
+def test_a_key_with_a_name_ends_by_its_ttl_or_when_it_is_revoked(
+    stub: CustomerServiceStub, refused: Refused, stored: Stored
+) -> None:
+    customer = created(stub)
+    short, lasting = stub.CreateApiKey(new_key(customer, ttl=HOUR)), stub.CreateApiKey(new_key(customer, ttl=HOUR))
+    present = get(stub, customer.id)
+
+    stored.execute("UPDATE api_keys SET expires_at = now() WHERE id = %s", UUID(short.key.id))
+    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=short.api_key), "BAD_CREDENTIALS")
+    revoked = revoke(stub, lasting.key)
+    refused(stub.ResolveApiKey, pb.ResolveApiKeyRequest(api_key=lasting.api_key), "BAD_CREDENTIALS")
+    assert revoked.expires_at.ToDatetime() < lasting.key.expires_at.ToDatetime()
+    assert get(stub, customer.id) == present
+
+
+def test_a_repeated_creation_makes_no_further_key(stub: CustomerServiceStub, stored: Stored, refused: Refused) -> None:
+    customer, other = created(stub), created(stub)
+    asked = new_key(customer, READ, ttl=HOUR)
+    first = stub.CreateApiKey(asked)
+
+    with stored.unchanged():
+        again = stub.CreateApiKey(asked)
+    assert again == pb.CreateApiKeyResponse(key=first.key, replayed=True)
+
+    for field, changed in (
+        ("customer_id", new_key(other, READ, ttl=HOUR)),
+        ("name", new_key(customer, READ, ttl=HOUR, name="reports")),
+        ("scopes", new_key(customer, READ, SUBMIT, ttl=HOUR)),
+        ("ttl", new_key(customer, READ)),
+    ):
+        changed.api_key_id = asked.api_key_id
+        assert refused(stub.CreateApiKey, changed, "IDEMPOTENCY_KEY_REUSED").metadata == {"fields": field}
+
+
+def test_neither_of_rotation_and_creation_takes_an_id_of_the_other(stub: CustomerServiceStub, refused: Refused) -> None:
+    customer = created(stub)
+    rotated, named = rotation(customer), new_key(customer)
+    stub.RotateApiKey(rotated)
+    stub.CreateApiKey(named)
+    rotated.api_key_id, named.api_key_id = named.api_key_id, rotated.api_key_id
+    for method, asked in ((stub.RotateApiKey, rotated), (stub.CreateApiKey, named)):
+        assert refused(method, asked, "IDEMPOTENCY_KEY_REUSED").metadata == {"fields": "api_key_id"}
+
+
+def test_creations_under_one_id_at_the_same_moment_make_one_key(stub: CustomerServiceStub) -> None:
+    asked = new_key(created(stub))
+    with ThreadPoolExecutor(CALLERS) as pool:
+        responses = list(pool.map(stub.CreateApiKey, [asked] * CALLERS))
+    assert len({one.api_key for one in responses} - {""}) == 1
+    assert len({one.key.id for one in responses}) == 1
+
+
+def test_what_is_wrong_with_a_new_key_is_named(stub: CustomerServiceStub, refused: Refused) -> None:
+    customer = created(stub)
+    refused.field(stub.CreateApiKey, pb.CreateApiKeyRequest(customer_id=customer.id), "name", "scopes")
+    refused.field(stub.CreateApiKey, new_key(customer, READ, READ), "scopes")
+    refused.field(stub.CreateApiKey, new_key(customer, options_pb2.SCOPE_UNSPECIFIED), "scopes[0]")
+    refused.field(stub.CreateApiKey, new_key(customer, 9), "scopes[0]")
+    refused.field(stub.CreateApiKey, new_key(customer, name="x" * 101), "name")
+    for ttl in (Duration(), Duration(seconds=-1), Duration(seconds=3651 * 86400)):
+        refused.field(stub.CreateApiKey, new_key(customer, ttl=ttl), "ttl")
 
 
 def test_all_keys_of_a_customer_are_listed_the_newest_first(stub: CustomerServiceStub, refused: Refused) -> None:

@@ -482,11 +482,12 @@ async def test_the_customers_service_reads_by_index(record: Callable[[str, str],
     assert customer.created_at > NOW
     await recorded.call("start of an ID", lambda: customers.list_page(by_start_of_id(CUSTOMERS)))
     await recorded.call("get", lambda: customers.get(customer.id))
-    await recorded.call("by key", lambda: customers.get_by_api_key_hash(b"\0\0\0\1", NOW))
     api_keys = SqlApiKeyRepository(recorded.transactions)
+    await recorded.call("by key", lambda: api_keys.by_hash(b"\0\0\0\1"))
     own = ListQuery(API_KEYS.default_ordering, CUSTOMER_ID.is_(customer.id))
     await recorded.call("keys", lambda: api_keys.list_page(own))
-    await recorded.call("present key", lambda: api_keys.without_expiry(customer.id))
+    await recorded.call("present key", lambda: api_keys.present(customer.id))
+    await recorded.call("uses", lambda: api_keys.used([customer.id]))
     await recorded.call("key", lambda: api_keys.get(customer.id))
     await recorded.call("update", lambda: customers.update(customer))
 
@@ -496,9 +497,10 @@ async def test_the_customers_service_reads_by_index(record: Callable[[str, str],
         "list": {"ix_customers_created_at"},
         "start of an ID": {"pk_customers"},
         "get": {"pk_customers"},
-        "by key": {"uq_api_keys_hash", "pk_customers"},
+        "by key": {"uq_api_keys_hash"},
         "keys": {"ix_api_keys_customer_id"},
         "present key": {"ix_api_keys_customer_id"},
+        "uses": {"pk_api_keys"},
         "key": {"pk_api_keys"},
         "update": {"pk_customers"},
     }

@@ -12,6 +12,7 @@ from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_pb2
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 from tests.support.rpc.repeats import failed
@@ -59,6 +60,19 @@ def _key_reused(world: JobsStack) -> Message:
     request = customers.RotateApiKeyRequest(customer_id=world.customer(), api_key_id=nobody())
     world.customers.RotateApiKey(request)
     request.overlap.seconds = 1
+    return request
+
+
+def _new_key(customer_id: str) -> customers.CreateApiKeyRequest:
+    return customers.CreateApiKeyRequest(
+        customer_id=customer_id, api_key_id=nobody(), name="backend", scopes=[options_pb2.SCOPE_READ]
+    )
+
+
+def _new_key_reused(world: JobsStack) -> Message:
+    request = _new_key(world.customer())
+    world.customers.CreateApiKey(request)
+    request.scopes.append(options_pb2.SCOPE_SUBMIT)
     return request
 
 
@@ -280,6 +294,8 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
         customer_id=nobody()
     ),
     ("CustomerService.RotateApiKey", "IDEMPOTENCY_KEY_REUSED"): _key_reused,
+    ("CustomerService.CreateApiKey", "CUSTOMER_NOT_FOUND"): lambda _: _new_key(nobody()),
+    ("CustomerService.CreateApiKey", "IDEMPOTENCY_KEY_REUSED"): _new_key_reused,
     ("CustomerService.ListApiKeys", "CUSTOMER_NOT_FOUND"): lambda _: customers.ListApiKeysRequest(customer_id=nobody()),
     ("CustomerService.RevokeApiKey", "CUSTOMER_NOT_FOUND"): lambda _: customers.RevokeApiKeyRequest(
         customer_id=nobody(), api_key_id=nobody()

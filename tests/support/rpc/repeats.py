@@ -10,6 +10,7 @@ from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_pb2
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from tests.support.rpc.jobs_stack import JobsStack, new_job_type
 
@@ -64,6 +65,14 @@ _reads("CustomerService.ResolveApiKey", lambda world: customers.ResolveApiKeyReq
 @case("CustomerService.RotateApiKey")
 def _rotate(world: JobsStack) -> Message:
     return customers.RotateApiKeyRequest(customer_id=_with_key(world).customer.id, overlap={"seconds": 3600})  # type: ignore[arg-type]
+
+
+@case("CustomerService.CreateApiKey")
+def _create_key(world: JobsStack) -> Message:
+    ttl: Any = {"seconds": 3600}
+    return customers.CreateApiKeyRequest(
+        customer_id=world.customer(), name="backend", scopes=[options_pb2.SCOPE_SUBMIT], ttl=ttl
+    )
 
 
 _reads("CustomerService.ListApiKeys", lambda world: customers.ListApiKeysRequest(customer_id=world.customer()))

@@ -13,7 +13,12 @@ from tools.cli.__main__ import command_line
 
 PEOPLE = {options_pb2.CALLER_OPERATOR, options_pb2.CALLER_CLIENT}
 # Functions of the SDK that make the calls.
-HELPERS = {"create_customer": "CreateCustomer", "rotate_api_key": "RotateApiKey", "watch_job": "WatchJob"}
+HELPERS = {
+    "create_customer": "CreateCustomer",
+    "create_api_key": "CreateApiKey",
+    "rotate_api_key": "RotateApiKey",
+    "watch_job": "WatchJob",
+}
 STUBS = {"customers", "wallets", "jobs", "job_types"}
 
 

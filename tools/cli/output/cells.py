@@ -40,6 +40,8 @@ def cell(message: Message, name: str, now: datetime | None = None) -> str:
     if field.has_presence and not message.HasField(name):
         return NOTHING
     value = getattr(message, name)
+    if field.is_repeated and field.enum_type is not None:
+        return ", ".join(_enum_name(field.enum_type.values_by_number, one) for one in value) or NOTHING
     if field.is_repeated:
         return _map(value) if isinstance(value, Mapping) else ", ".join(map(str, value)) or NOTHING
     if is_money(message.DESCRIPTOR, name):

@@ -1,11 +1,11 @@
 """Connect to the services, with deadlines, safe retries, request IDs and readable errors.
 
 `Innosystem` holds the stubs of all services. `connect` creates a single channel, for direct use with a
-stub. `create_customer` and `rotate_api_key` return a key that is shown only once, even after a lost
+stub. `create_customer`, `create_api_key` and `rotate_api_key` return a key that is shown only once, even after a lost
 response.
 """
 
-from innosystem.client.api_keys import create_customer, rotate_api_key
+from innosystem.client.api_keys import create_api_key, create_customer, rotate_api_key
 from innosystem.client.channel import connect
 from innosystem.client.credentials import NO_TOKEN, Token, TokenFile, token_of
 from innosystem.client.errors import REFUSAL_CODES, InnosystemError, Violation, error_from, error_from_status
@@ -25,6 +25,7 @@ __all__ = [
     "TransportError",
     "Violation",
     "connect",
+    "create_api_key",
     "create_customer",
     "error_from",
     "error_from_status",

@@ -184,19 +184,38 @@ def test_the_keys_of_a_customer_are_rotated_listed_and_revoked(found: Found, inn
     assert f"innosystem customers rotate-key {customer_id}" in again.stderr
     rotated = found("customers", "rotate-key", customer_id, "--overlap", "1h30m")
     assert rotated["api_key"].startswith(rotated["key"]["prefix"])
-    present, first = found("customers", "keys", customer_id)
+    present, first = found("customers", "keys", "list", customer_id)
     assert present == rotated["key"]
     assert "expires_at" in first
-    refused = innosystem("customers", "revoke-key", customer_id, present["id"])
+    refused = innosystem("customers", "keys", "revoke", customer_id, present["id"])
     assert (refused.returncode, "nothing was done" in refused.stderr) == (1, True)
-    assert found("customers", "keys", customer_id) == [present, first]
-    revoked = found("customers", "revoke-key", customer_id, present["id"], "--yes")
-    assert found("customers", "keys", customer_id) == [revoked, first]
+    assert found("customers", "keys", "list", customer_id) == [present, first]
+    revoked = found("customers", "keys", "revoke", customer_id, present["id"], "--yes")
+    assert found("customers", "keys", "list", customer_id) == [revoked, first]
     shown = innosystem("customers", "rotate-key", customer_id)
     assert "API key, shown only this once: inno_" in shown.stdout
-    assert f"The keys before it work for 1d more: `innosystem customers keys {customer_id}`" in shown.stdout
+    assert f"The keys before it work for 1d more: `innosystem customers keys list {customer_id}`" in shown.stdout
     ended = innosystem("customers", "rotate-key", customer_id, "--overlap", "0s")
     assert "The keys before it work no longer: " in ended.stdout
+
+
+def test_a_further_key_has_a_name_and_scopes_and_an_end(found: Found, innosystem: Run) -> None:
+    email = f"{uuid4()}@example.com"
+    found("customers", "create", "--name", "Ada", "--email", email)
+    options = ("--name", "reports", "--scope", "read", "--expires-in", "90d", "--api-key-id", str(uuid4()))
+    made = found("customers", "keys", "create", email, *options)
+    assert made["api_key"].startswith(made["key"]["prefix"])
+    assert (made["key"]["name"], made["key"]["scopes"]) == ("reports", ["SCOPE_READ"])
+    assert "expires_at" in made["key"]
+    again = innosystem("customers", "keys", "create", email, *options)
+    assert "The key existed before" in again.stderr
+    shown = innosystem("customers", "keys", "create", email, "--name", "backend")
+    assert "API key, shown only this once: inno_" in shown.stdout
+    listed = innosystem("customers", "keys", "list", email, "-o", "csv").stdout.splitlines()
+    assert [line.split(",")[1] for line in listed] == ["name", "backend", "reports", ""]
+    assert "READ, SUBMIT" in innosystem("customers", "keys", "list", email, "-o", "wide").stdout
+    refused = innosystem("customers", "keys", "create", email, "--name", "x", "--scope", "write")
+    assert "READ" in refused.stderr
 
 
 def test_a_wallet_is_created_and_credited_once(found: Found, innosystem: Run) -> None:

@@ -87,7 +87,7 @@ def test_a_customer_is_named_by_the_email_address_wherever_an_id_is_taken(
         == customer
     )
     assert found("wallets", "show", "--customer-id", email)["wallet"]["customer_id"] == customer
-    assert len(found("customers", "keys", email)) == 1
+    assert len(found("customers", "keys", "list", email)) == 1
     one = ["--job-type", "python.source-stats", "--input", '{"path": "a", "source": ""}']
     assert found("submit", *one, "--customer-id", email)["customer_id"] == customer
     file = tmp_path / "of_zoe.jsonl"

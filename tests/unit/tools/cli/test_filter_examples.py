@@ -15,7 +15,7 @@ from tools.cli.__main__ import command_line
 LISTS = {
     "audit list": AUDIT_LOG,
     "customers list": CUSTOMERS,
-    "customers keys": API_KEYS,
+    "customers keys list": API_KEYS,
     "job-types list": JOB_TYPES,
     "jobs list": JOBS,
     "jobs cancel": JOBS,

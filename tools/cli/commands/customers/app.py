@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from tools.cli.commands.customers.columns import CUSTOMERS
-from tools.cli.commands.customers.keys import Id, list_keys, print_with_key, resolve_key, revoke_key, rotate_key
+from tools.cli.commands.customers.keys import Id, print_with_key, resolve_key, rotate_key
+from tools.cli.commands.customers.keys import app as keys
 from tools.cli.commands.customers.limits import app as limits
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
@@ -27,8 +28,8 @@ app = App(
     name="customers",
     help="List, show, create, update, edit, deactivate or activate customers; manage their API keys and limits.",
 )
-app.command(list_keys, name="keys")
-for _command in (rotate_key, revoke_key, resolve_key):
+app.command(keys)
+for _command in (rotate_key, resolve_key):
     app.command(_command)
 app.command(limits)
 

@@ -18,8 +18,11 @@ CUSTOMERS: Final = Columns(
 API_KEYS: Final = Columns(
     (
         field("id", usual=36, short=True),
-        field("prefix", priority=1, usual=12),
-        age("created_at", priority=2),
+        field("name", priority=1, cut=14),
+        field("scopes", priority=2, usual=12),
+        field("prefix", priority=3, usual=12),
+        age("created_at", priority=5),
         field("expires_at", "ends", priority=1, usual=7),
+        field("last_used_at", "used", priority=4, usual=8),
     )
 )

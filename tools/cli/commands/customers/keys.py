@@ -1,12 +1,12 @@
-"""`innosystem customers keys`, `rotate-key`, `revoke-key` and `resolve-key`."""
+"""`innosystem customers keys`, `rotate-key` and `resolve-key`."""
 
 import sys
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from tools.cli.commands.customers.columns import API_KEYS, CUSTOMERS
 from tools.cli.confirmation import DryRun, Yes, confirmed
@@ -14,11 +14,15 @@ from tools.cli.connect import platform
 from tools.cli.ids import CUSTOMER, Listed, whole_id
 from tools.cli.interrupts import interruptible
 from tools.cli.listing import collect
-from tools.cli.options import Limit, OrderBy, filter_such_as
+from tools.cli.options import ANY_CASE, Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Columns, Output, print_document, print_list, print_one
 from tools.cli.times import Duration, show_duration
 
 Id = Annotated[str, Parameter(name="ID", help="The customer's email address, or UUID or its unique start.")]
+ScopeName: TypeAlias = Literal["READ", "SUBMIT"]
+_BOTH: Final[tuple[ScopeName, ...]] = ("READ", "SUBMIT")
+
+app = App(name="keys", help="List, create or revoke the API keys of a customer.")
 
 
 def _list_request(**fields: Any) -> Any:
@@ -30,6 +34,7 @@ def _list_request(**fields: Any) -> Any:
 _API_KEY: Final = Listed("API key", lambda client: client.customers.ListApiKeys, _list_request, "api_keys")
 
 
+@app.command(name="list")
 async def list_keys(
     customer_id: Id,
     /,
@@ -39,7 +44,10 @@ async def list_keys(
     limit: Limit = 50,
     output: Output = TABLE,
 ) -> None:
-    """List the API keys of a customer, the newest first. A key without an end works until it is replaced or revoked."""
+    """List the API keys of a customer, the newest first.
+
+    A key without an end works until it is revoked, and one without a name until a rotation replaces it.
+    """
     async with platform() as client:
         owner = await whole_id(client, CUSTOMER, customer_id)
         request = _list_request(customer_id=owner, filter=filter, order_by=order_by)
@@ -63,9 +71,45 @@ async def rotate_key(customer_id: Id, /, *, overlap: Duration = timedelta(hours=
     print_with_key(response, response.key, API_KEYS, output)
     if output.for_people:
         still = f"for {show_duration(overlap)} more" if overlap else "no longer"
-        print(f"The keys before it work {still}: `innosystem customers keys {response.key.customer_id}`")
+        print(f"The keys before it work {still}: `innosystem customers keys list {response.key.customer_id}`")
 
 
+@app.command
+async def create(
+    customer_id: Id,
+    /,
+    *,
+    name: str,
+    scope: Annotated[tuple[ScopeName, ...], ANY_CASE, Parameter(negative="", show_default=False)] = _BOTH,
+    expires_in: Duration | None = None,
+    api_key_id: Annotated[str, Parameter(show_default=False)] = "",
+    output: Output = TABLE,
+) -> None:
+    """Create a further API key for a customer and print it, this once. Rotations leave it as it is.
+
+    Args:
+        name: What the key is for.
+        scope: What the key may be used for, by default both: READ to read and watch, SUBMIT to submit, cancel and retry.
+        expires_in: How long the key works: 1s to 3650d; by default until it is revoked.
+        api_key_id: The key's UUID; by default a new one. Repeating the call changes nothing.
+    """
+    from innosystem.client import create_api_key
+    from innosystem.customers.v1.customer_service_pb2 import CreateApiKeyRequest
+    from innosystem.options.v1 import options_pb2
+
+    async with platform() as client:
+        owner = await whole_id(client, CUSTOMER, customer_id)
+        request = CreateApiKeyRequest(customer_id=owner, name=name, api_key_id=api_key_id)
+        request.scopes.extend(options_pb2.Scope.Value(f"SCOPE_{one}") for one in dict.fromkeys(scope))
+        if expires_in is not None:
+            request.ttl.FromTimedelta(expires_in)
+        response = await create_api_key(client.customers, request)
+    print_with_key(response, response.key, API_KEYS, output)
+    if not response.api_key:
+        sys.stderr.write("The key existed before, and was shown at its creation. If it is lost, create another one.\n")
+
+
+@app.command(name="revoke")
 async def revoke_key(
     customer_id: Id,
     api_key_id: Annotated[str, Parameter(name="KEY_ID")],
@@ -78,7 +122,7 @@ async def revoke_key(
     """Revoke an API key immediately and for good.
 
     Args:
-        api_key_id: The key's UUID, as `innosystem customers keys` shows it, or its unique start.
+        api_key_id: The key's UUID, as `innosystem customers keys list` shows it, or its unique start.
     """
     from innosystem.customers.v1.customer_service_pb2 import RevokeApiKeyRequest
 
