@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
 from services.customers.background.key_uses import KeyUses
@@ -17,8 +19,10 @@ from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerReposit
 from services.customers.store.tables import metadata
 from services.customers.usecases.api_keys import ApiKeyService
 from services.customers.usecases.customers import CustomersService
-from services.kit.auth.settings import authentication
+from services.kit.auth.api_keys import ApiKeys, KnownKeys, ResolvedKey
+from services.kit.auth.settings import ApiKeySettings, authentication
 from services.kit.background import Loop
+from services.kit.cache.metrics import CacheCollector
 from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.limits.settings import LimitSettings
@@ -40,6 +44,7 @@ class Settings:
     database: DatabaseSettings
     redis: RedisSettings | None
     limits: LimitSettings
+    api_keys: ApiKeySettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -49,18 +54,20 @@ class Settings:
             load(DatabaseSettings, "CUSTOMERS_DATABASE_"),
             load_redis(),
             load(LimitSettings, "INNOSYSTEM_LIMITS_"),
+            load(ApiKeySettings, "INNOSYSTEM_API_KEY_"),
         )
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The database with its repositories, and the announcements to other services."""
+    """The database with its repositories, the API keys that are remembered, and the announcements to other services."""
 
     database: Database
     schema: SchemaGate
     transactions: SqlTransactions
     customers: SqlCustomerRepository
     api_keys: SqlApiKeyRepository
+    known_keys: KnownKeys
     announcements: Announcements
 
 
@@ -83,13 +90,16 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     database = Database.connect(settings.database, application_name="innosystem-customers")
     opened.push_async_callback(database.close)
     transactions = SqlTransactions(database)
+    known_keys = KnownKeys(settings.api_keys)
+    REGISTRY.register(CacheCollector([known_keys.statistics]))
     return Stores(
         database=database,
         schema=SchemaGate.of("customers", settings.database, metadata, database),
         transactions=transactions,
         customers=SqlCustomerRepository(transactions),
         api_keys=SqlApiKeyRepository(transactions),
-        announcements=await opened.enter_async_context(announcements(settings.redis)),
+        known_keys=known_keys,
+        announcements=await opened.enter_async_context(announcements(settings.redis, known_keys)),
     )
 
 
@@ -105,6 +115,16 @@ def build_use_cases(stores: Stores) -> UseCases:
         ),
         uses,
     )
+
+
+def own_api_keys(stores: Stores, use_cases: UseCases) -> ApiKeys:
+    """Build the API keys of this service's own callers, which are looked up without a call."""
+
+    async def resolve(token: str) -> ResolvedKey:
+        key = (await use_cases.api_keys.resolve(token)).key
+        return ResolvedKey(key_id=key.id, customer_id=key.customer_id, scopes=key.scopes, expires_at=key.expires_at)
+
+    return ApiKeys(resolve, stores.known_keys, stores.database.now)
 
 
 def background(stores: Stores, use_cases: UseCases) -> list[Callable[[], Coroutine[Any, Any, None]]]:
@@ -130,7 +150,7 @@ async def main() -> None:
                     lambda grpc_server: add_CustomerServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
-            authentication=authentication(),
+            authentication=authentication(own_api_keys(stores, use_cases)),
             transport=server_transport(),
             limits=limits,
             required={"database": stores.schema.check},

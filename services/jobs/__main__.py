@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from innosystem.client import connect
+from innosystem.customers.v1.customer_service_pb2 import ResolveApiKeyRequest
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
@@ -41,7 +42,6 @@ from services.jobs.rpc.job_type_servicer import JobTypeServicer
 from services.jobs.rpc.servicer import JobServicer, JobUseCases
 from services.jobs.rules.holds import HoldTimes
 from services.jobs.settings import (
-    CustomersClientSettings,
     HousekeepingSettings,
     JobsServerSettings,
     SchemaSettings,
@@ -65,7 +65,8 @@ from services.jobs.usecases.submission_limits import COUNT_EVERY_SECONDS, Submis
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
-from services.kit.auth.settings import authentication, own_token
+from services.kit.auth.api_keys import ApiKeys, KnownKeys
+from services.kit.auth.settings import ApiKeySettings, authentication, own_token
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
 from services.kit.cache.invalidations import Invalidations
@@ -81,10 +82,18 @@ from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
 from services.kit.redis.pubsub import redis_client as pubsub_client
+from services.kit.rpc.api_keys import RemoteApiKeys
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import client_transport, server_transport
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import CacheSettings, ChargeKeySettings, DatabaseSettings, RedisSettings, load
+from services.kit.settings import (
+    CacheSettings,
+    ChargeKeySettings,
+    CustomersClientSettings,
+    DatabaseSettings,
+    RedisSettings,
+    load,
+)
 
 _RETENTION_EVERY = timedelta(minutes=1)
 _ANNOUNCEMENTS_EVERY = timedelta(seconds=1)
@@ -114,6 +123,7 @@ class Settings:
     wallets: WalletsClientSettings
     housekeeping: HousekeepingSettings
     cache: CacheSettings
+    api_keys: ApiKeySettings
     schemas: SchemaSettings
     limits: LimitSettings
     charge_keys: ChargeKeySettings
@@ -129,6 +139,7 @@ class Settings:
             wallets=load(WalletsClientSettings, "WALLETS_"),
             housekeeping=load(HousekeepingSettings, "JOBS_"),
             cache=load(CacheSettings, "JOBS_CACHE_"),
+            api_keys=load(ApiKeySettings, "INNOSYSTEM_API_KEY_"),
             schemas=load(SchemaSettings, "JOBS_SCHEMA_"),
             limits=load(LimitSettings, "INNOSYSTEM_LIMITS_"),
             charge_keys=load(ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
@@ -161,6 +172,7 @@ class Stores:
     customers: CachedCustomers
     known_types: CachedJobTypes
     wallets: GrpcWallets
+    api_keys: ApiKeys
     invalidations: Invalidations
 
 
@@ -200,10 +212,14 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
 
     customers = CachedCustomers(GrpcCustomers(customers_stub, settings.customers.deadline_seconds), settings.cache)
     known_types = CachedJobTypes(transactions, job_types, settings.cache)
+    known_keys = KnownKeys(settings.api_keys)
+    resolve = RemoteApiKeys(
+        customers_stub.ResolveApiKey, ResolveApiKeyRequest, settings.customers.deadline_seconds
+    ).resolve
     invalidations = Invalidations(pubsub, settings.redis.key_prefix)
-    invalidations.join(known_types.cache, customers.cache)
+    invalidations.join(known_types.cache, customers.cache, known_keys)
     opened.push_async_callback(invalidations.flush)
-    REGISTRY.register(CacheCollector([known_types.cache.statistics, customers.cache.statistics]))
+    REGISTRY.register(CacheCollector([one.statistics for one in (known_types.cache, customers.cache, known_keys)]))
     return Stores(
         database=database,
         schema=SchemaGate.of("jobs", settings.database, metadata, database),
@@ -222,6 +238,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
             Skew("wallets", settings.database.clock_skew_seconds_max),
             settings.wallets.deadline_seconds,
         ),
+        api_keys=ApiKeys(resolve, known_keys, database.now),
         invalidations=invalidations,
     )
 
@@ -353,7 +370,7 @@ async def main() -> None:
                     lambda grpc_server: add_JobTypeServiceServicer_to_server(job_type_servicer, grpc_server),
                 ),
             ],
-            authentication=authentication(),
+            authentication=authentication(stores.api_keys),
             transport=server_transport(),
             limits=limits,
             required={"database": stores.schema.check},

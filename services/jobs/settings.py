@@ -27,15 +27,6 @@ class SchemaSettings(BaseSettings):
     cpu_seconds_max: PositiveFloat = 1
 
 
-class CustomersClientSettings(BaseSettings):
-    """Address and deadline of the customers service: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
-
-    model_config = ENVIRONMENT
-
-    address: str = "localhost:50051"
-    deadline_seconds: PositiveFloat = 3
-
-
 class WalletsClientSettings(BaseSettings):
     """Address and deadline of the wallets service: WALLETS_ADDRESS, WALLETS_DEADLINE_SECONDS."""
 

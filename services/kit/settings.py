@@ -214,6 +214,15 @@ class CacheSettings(BaseSettings):
     ttl_seconds: PositiveFloat = 5
 
 
+class CustomersClientSettings(BaseSettings):
+    """Address and deadline of the customers service: CUSTOMERS_ADDRESS, CUSTOMERS_DEADLINE_SECONDS."""
+
+    model_config = ENVIRONMENT
+
+    address: str = "localhost:50051"
+    deadline_seconds: PositiveFloat = 3
+
+
 class ServerSettings(BaseSettings):
     """A service's gRPC server, such as JOBS_LISTEN_ADDRESS.
 

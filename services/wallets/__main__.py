@@ -9,11 +9,16 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from innosystem.client import connect
+from innosystem.customers.v1.customer_service_pb2 import ResolveApiKeyRequest
+from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.wallets.v1 import wallet_service_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
-from services.kit.auth.settings import authentication
+from services.kit.auth.api_keys import ApiKeys, KnownKeys
+from services.kit.auth.settings import ApiKeySettings, authentication, own_token
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
+from services.kit.cache.metrics import CacheCollector
 from services.kit.charges.keys import ChargeKeys
 from services.kit.charges.vouchers import Vouchers
 from services.kit.data.engine.database import Database
@@ -22,10 +27,18 @@ from services.kit.limits.settings import LimitSettings
 from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
+from services.kit.rpc.api_keys import RemoteApiKeys
 from services.kit.rpc.serving.server import Served, Server, serve
-from services.kit.rpc.serving.transport import server_transport
+from services.kit.rpc.serving.transport import client_transport, server_transport
 from services.kit.rpc.validation import ContractValidator
-from services.kit.settings import ChargeKeySettings, DatabaseSettings, RedisSettings, load, load_redis
+from services.kit.settings import (
+    ChargeKeySettings,
+    CustomersClientSettings,
+    DatabaseSettings,
+    RedisSettings,
+    load,
+    load_redis,
+)
 from services.wallets.background.books_monitor import BooksMonitor
 from services.wallets.background.retention import HoldRetention
 from services.wallets.metrics import BooksCollector
@@ -52,6 +65,8 @@ class Settings:
     redis: RedisSettings | None
     limits: LimitSettings
     charge_keys: ChargeKeySettings
+    customers: CustomersClientSettings
+    api_keys: ApiKeySettings
 
     @classmethod
     def load(cls) -> "Settings":
@@ -64,12 +79,14 @@ class Settings:
             load_redis(),
             load(LimitSettings, "INNOSYSTEM_LIMITS_"),
             load(ChargeKeySettings, "INNOSYSTEM_CHARGE_"),
+            load(CustomersClientSettings, "CUSTOMERS_"),
+            load(ApiKeySettings, "INNOSYSTEM_API_KEY_"),
         )
 
 
 @dataclass(frozen=True)
 class Stores:
-    """The database, with its repositories."""
+    """The database with its repositories, and the API keys of the customers service."""
 
     database: Database
     schema: SchemaGate
@@ -79,6 +96,7 @@ class Stores:
     holds: SqlHoldRepository
     ledger: SqlLedger
     books: SqlBooksReader
+    api_keys: ApiKeys
 
 
 @dataclass(frozen=True)
@@ -89,16 +107,27 @@ class UseCases:
     verification: LedgerVerification
 
 
-def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
-    """Open the database.
+async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
+    """Open the database and the connection to the customers service.
 
     Args:
         settings: The settings.
-        opened: Closes the database.
+        opened: Closes both.
     """
     database = Database.connect(settings.database, application_name="innosystem-wallets")
     opened.push_async_callback(database.close)
     transactions = SqlTransactions(database)
+    deadline_seconds = settings.customers.deadline_seconds
+    channel = connect(
+        settings.customers.address,
+        deadline_seconds=deadline_seconds,
+        transport=client_transport(),
+        token=own_token(),
+    )
+    customers = CustomerServiceStub(await opened.enter_async_context(channel))
+    known_keys = KnownKeys(settings.api_keys)
+    REGISTRY.register(CacheCollector([known_keys.statistics]))
+    resolve = RemoteApiKeys(customers.ResolveApiKey, ResolveApiKeyRequest, deadline_seconds).resolve
     return Stores(
         database=database,
         schema=SchemaGate.of("wallets", settings.database, metadata, database),
@@ -108,6 +137,7 @@ def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
         holds=SqlHoldRepository(transactions),
         ledger=SqlLedger(transactions),
         books=SqlBooksReader(transactions),
+        api_keys=ApiKeys(resolve, known_keys, database.now),
     )
 
 
@@ -143,7 +173,7 @@ async def main() -> None:
     """Serve until the process is asked to stop."""
     settings = Settings.load()
     async with AsyncExitStack() as opened:
-        stores = open_stores(settings, opened)
+        stores = await open_stores(settings, opened)
         limits = await opened.enter_async_context(open_limits("wallets", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
@@ -164,7 +194,7 @@ async def main() -> None:
                     lambda grpc_server: add_WalletServiceServicer_to_server(servicer, grpc_server),
                 )
             ],
-            authentication=authentication(),
+            authentication=authentication(stores.api_keys),
             transport=server_transport(),
             limits=limits,
             required={"database": stores.schema.check},

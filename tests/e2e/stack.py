@@ -79,8 +79,9 @@ class Stack:
         }
         if service != "wallets":
             settings |= self._queue()
-        if service == "jobs":
+        if service != "customers":
             settings["CUSTOMERS_ADDRESS"] = self.addresses.get("customers", "127.0.0.1:1")
+        if service == "jobs":
             settings["WALLETS_ADDRESS"] = self.addresses.get("wallets", "127.0.0.1:1")
         return settings
 

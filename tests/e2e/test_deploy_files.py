@@ -10,12 +10,18 @@ from pydantic_settings import BaseSettings
 from innosystem.runner.settings import RunnerSettings
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
-    CustomersClientSettings,
     HousekeepingSettings,
     JobsServerSettings,
     WalletsClientSettings,
 )
-from services.kit.settings import DatabaseSettings, LogSettings, RedisSettings, ServerSettings, TransportSettings
+from services.kit.settings import (
+    CustomersClientSettings,
+    DatabaseSettings,
+    LogSettings,
+    RedisSettings,
+    ServerSettings,
+    TransportSettings,
+)
 from services.wallets.settings import WalletsServerSettings
 from tests.e2e.deployment import (
     DEPLOY,
@@ -53,6 +59,8 @@ def settings_of(service: str) -> dict[str, bool]:
         read.append((f"{service.upper()}_", SERVERS[service]))
     if service == "customers":
         read.append(("REDIS_", RedisSettings))
+    if service == "wallets":
+        read.append(("CUSTOMERS_", CustomersClientSettings))
     if service == "jobs":
         read += [
             ("REDIS_", RedisSettings),

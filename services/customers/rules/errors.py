@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.kit.auth.principal import API_KEY
 from services.kit.errors import BadCredentials, DomainError, FieldError
 
 
@@ -34,4 +35,10 @@ class EmailTaken(FieldError):
 
 @dataclass(eq=False)
 class BadApiKey(BadCredentials):
-    """The API key is unknown or no longer valid: check it, or replace it with RotateApiKey."""
+    """The API key is unknown or no longer valid: check it, or replace it with RotateApiKey.
+
+    Attributes:
+        credential: Tells callers that it is the key of the request which is wrong, not their own credentials.
+    """
+
+    credential: str = API_KEY

@@ -4,6 +4,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Final
 from uuid import UUID
 
 from services.kit.auth.tenants import ALL_TENANTS, Tenants
@@ -24,6 +25,10 @@ class Scope(StrEnum):
 
     READ = "READ"
     SUBMIT = "SUBMIT"
+
+
+#: How a caller has proved itself that sent an API key of a customer.
+API_KEY: Final = "api_key"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, SecretStr
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings
 
 from innosystem.client import Token, token_of
@@ -70,6 +70,22 @@ class TokenSettings(BaseSettings):
 
     token: SecretStr = SecretStr("")
     token_file: str = ""
+
+
+class ApiKeySettings(BaseSettings):
+    """What a service remembers of customers' API keys: INNOSYSTEM_API_KEY_TTL_SECONDS and so on.
+
+    Attributes:
+        ttl_seconds: How long a key is used without another lookup: a revoked one works for at most as long.
+        stale_seconds: How much longer it is used while the customers service does not respond.
+        cache_size: How many keys are remembered.
+    """
+
+    model_config = ENVIRONMENT
+
+    ttl_seconds: float = Field(default=5, gt=0, le=5)
+    stale_seconds: float = Field(default=30, ge=0, le=600)
+    cache_size: PositiveInt = 10_000
 
 
 def own_token() -> Token:

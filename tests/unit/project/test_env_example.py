@@ -12,17 +12,17 @@ from innosystem.shared.settings_names import SECRETS
 from innosystem.shared.settings_names import SETTINGS as NAMES
 from services.customers.settings import CustomersServerSettings
 from services.jobs.settings import (
-    CustomersClientSettings,
     HousekeepingSettings,
     JobsServerSettings,
     SchemaSettings,
     WalletsClientSettings,
 )
-from services.kit.auth.settings import AuthSettings, TokenSettings
+from services.kit.auth.settings import ApiKeySettings, AuthSettings, TokenSettings
 from services.kit.limits.settings import LimitSettings
 from services.kit.settings import (
     CacheSettings,
     ChargeKeySettings,
+    CustomersClientSettings,
     DatabaseSettings,
     LogSettings,
     RedisSettings,
@@ -41,6 +41,7 @@ SETTINGS: list[tuple[type[BaseSettings], str]] = [
     (LogSettings, "LOG_"),
     (AuthSettings, "INNOSYSTEM_"),
     (LimitSettings, "INNOSYSTEM_LIMITS_"),
+    (ApiKeySettings, "INNOSYSTEM_API_KEY_"),
     (TokenSettings, "INNOSYSTEM_"),
     (DatabaseSettings, "CUSTOMERS_DATABASE_"),
     (RedisSettings, "REDIS_"),

@@ -36,5 +36,5 @@ def print_seeded(seeded: Seeded) -> None:
         print(f"customer {each.customer.name}: {each.customer.id}")
         print(f"  wallet {each.wallet.id}: {cell(each.wallet, 'current_balance_cents')}")
         if each.api_key:
-            print(f"  API key, shown only this once (no service asks for one yet): {each.api_key}")
+            print(f"  API key, shown only this once: {each.api_key}")
     print("Created: " + ", ".join(seeded.created) if seeded.created else "All examples exist already.")

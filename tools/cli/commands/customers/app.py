@@ -65,7 +65,7 @@ async def show(customer_id: Id, /, *, output: Output = TABLE) -> None:
 async def create(
     *, name: str, email: str, customer_id: Annotated[str, Parameter(show_default=False)] = "", output: Output = TABLE
 ) -> None:
-    """Create a customer and print its API key, this once. No service asks for a key yet.
+    """Create a customer and print its API key, this once.
 
     Args:
         name: The customer's name.

@@ -89,7 +89,7 @@ async def create(
 
     Args:
         name: What the key is for.
-        scope: What the key may be used for, by default both: READ to read and watch, SUBMIT to submit, cancel and retry.
+        scope: What the key may do, by default both: READ to read and watch, SUBMIT to submit, cancel and retry.
         expires_in: How long the key works: 1s to 3650d; by default until it is revoked.
         api_key_id: The key's UUID; by default a new one. Repeating the call changes nothing.
     """
