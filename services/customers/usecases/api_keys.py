@@ -188,5 +188,5 @@ class ApiKeyService:
             raise Conflict from error
 
     def _announce(self, *keys: ApiKey) -> None:
-        hashes = [key.hash for key in keys]
-        self.transactions.after_end(lambda: self._changed(hashes))
+        if hashes := [key.hash for key in keys]:
+            self.transactions.after_end(lambda: self._changed(hashes))

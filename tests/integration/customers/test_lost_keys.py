@@ -8,15 +8,16 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from innosystem.client import connect, create_customer, rotate_api_key
+from innosystem.client import connect, create_api_key, create_customer, rotate_api_key
 from innosystem.customers.v1 import customer_service_pb2 as pb
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
+from innosystem.options.v1 import options_pb2
 from services.customers.rpc.servicer import CustomerServicer
 from tests.support.rpc.loop_thread import LoopThread
 from tests.support.rpc.servers import customers_servicer
 
 SERVICE = "customers"
-SHOWING_KEYS = ("CreateCustomer", "RotateApiKey")
+SHOWING_KEYS = ("CreateCustomer", "CreateApiKey", "RotateApiKey")
 
 
 class LosingAnswers:
@@ -107,6 +108,23 @@ def test_who_rotates_a_key_comes_away_with_the_new_one_and_the_lost_one_is_revok
     present, lost, before = grpc_stub.ListApiKeys(pb.ListApiKeysRequest(customer_id=first.customer.id)).api_keys
     assert present.id == response.key.id
     assert lost.expires_at.seconds < before.expires_at.seconds
+
+
+def test_who_creates_a_further_key_comes_away_with_it_and_the_lost_one_is_revoked(
+    call: Call, grpc_servicer: LosingAnswers, grpc_stub: CustomerServiceStub
+) -> None:
+    first = grpc_stub.CreateCustomer(new_customer(customer_id=str(uuid4())))
+    grpc_servicer.to_lose = 1
+    asked = pb.CreateApiKeyRequest(
+        customer_id=first.customer.id, name="backend", scopes=[options_pb2.SCOPE_READ], ttl=Duration(seconds=3600)
+    )
+
+    response = call(create_api_key, asked)
+
+    assert owner(grpc_stub, response.api_key) == owner(grpc_stub, first.api_key) == first.customer.id
+    present, lost, _ = grpc_stub.ListApiKeys(pb.ListApiKeysRequest(customer_id=first.customer.id)).api_keys
+    assert (present.id, present.name, lost.name) == (response.key.id, "backend", "backend")
+    assert lost.expires_at.seconds < present.expires_at.seconds
 
 
 def test_a_rotation_under_an_id_of_the_callers_own_is_not_made_anew(call: Call, grpc_stub: CustomerServiceStub) -> None:

@@ -184,7 +184,8 @@ async def test_without_an_answer_known_keys_go_on_for_a_bounded_time_and_unknown
         world.seconds = seconds
         assert await world.refusal(token) is None
         assert await world.refusal(unknown) is type(failure)
-    world.seconds = 35.1
+    # The last of them was the answer to a lookup at 29 s, which counts for 5 s.
+    world.seconds = 34.1
     assert await world.refusal(token) is type(failure)
     world.failure = None
     assert await counted(world, [token, unknown]) == {None: 2}
@@ -230,6 +231,22 @@ async def test_ten_thousand_wrong_keys_cause_bounded_lookups_and_memory_and_know
     assert len(world.api_keys._wrong) <= 200
     world.seconds = 7.1
     assert await world.refusal(cold) is None
+
+
+async def test_few_unknown_keys_are_looked_up_at_the_same_moment_and_known_ones_beside_them() -> None:
+    world = World()
+    known = world.add()
+    assert await world.refusal(known) is None
+    world.seconds = 6.0
+    world.gate.clear()
+    world.asked.clear()
+    waiting = [asyncio.create_task(world.refusal(new_key())) for _ in range(200)]
+    known_call = asyncio.create_task(world.refusal(known))
+    await world.asked.wait()
+    world.gate.set()
+    assert Counter(await asyncio.gather(*waiting)) == {Overloaded: 150, BadCredentials: 50}
+    assert await known_call is None
+    assert world.in_flight_max == 51
 
 
 async def test_calls_that_wait_for_lookups_are_bounded_and_known_keys_are_not_refused() -> None:
