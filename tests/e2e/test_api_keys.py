@@ -68,7 +68,7 @@ def jobs_of(stack: Stack, api_key: str) -> str:
 
 
 def payer(stack: Stack) -> str:
-    """Create a customer with money, while the wallets service takes calls of anybody."""
+    """Create a customer with money, while the wallets service takes calls without credentials."""
     stack.start("customers", "wallets")
     customer_id = stack.paying_customer()
     assert stack.processes["wallets"].stop() == 0

@@ -4,12 +4,12 @@
 | --- | --- |
 | of a wrong form | it is refused without a lookup |
 | remembered | no lookup, for `ttl_seconds`: if it is revoked, it is refused by then, or when the message arrives |
-| remembered for longer | it is looked up again; without an answer it goes on, for `stale_seconds` more |
-| unknown | it is looked up; without an answer the call fails as unavailable, not as unauthenticated |
+| remembered for longer | it is looked up again; without a response it works for `stale_seconds` more |
+| unknown | it is looked up; without a response the call fails as unavailable, not as unauthenticated |
 | wrong a moment ago | it is refused without a lookup |
 
 Many different wrong keys neither grow the memory nor reach the database without bound: when there are too many of them
-at once, all keys that are not remembered are refused as OVERLOADED, and those that are remembered go on.
+at the same time, keys that are not remembered are refused as OVERLOADED, and those that are remembered still work.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ _WRONG_MAX: Final = 200
 _LOOKUPS_MAX: Final = 50
 # How many calls may wait for lookups.
 _WAITING_MAX: Final = 1000
-# How long a remembered key waits for its lookup before it goes on without.
+# How long the calls of a remembered key wait for its next lookup before they continue without.
 _PATIENCE_SECONDS: Final = 0.5
 
 
@@ -109,8 +109,8 @@ class KnownKeys(Cache[str, _Known]):
         """Return what the last lookup of a key found, if it is remembered."""
         return self._last.get(key)
 
-    def goes_on(self, known: _Known) -> bool:
-        """Whether a key may be used for `ttl_seconds` more without an answer to its lookup."""
+    def still_works(self, known: _Known) -> bool:
+        """Whether a key may be used for `ttl_seconds` more although its lookup got no response."""
         return self.clock() - known.looked_up < self._stale_seconds
 
     def remember(self, key: str, known: _Known, ended: int) -> None:
@@ -190,7 +190,7 @@ class ApiKeys(Bearers):
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     return await self._looked_up(token, key)
             except (TimeoutError, DependencyUnavailable, DatabaseUnavailable):
-                if self._known.goes_on(last):
+                if self._known.still_works(last):
                     LOOKUPS.labels("stale").inc()
                     return last
         if self._lookups >= _LOOKUPS_MAX or len(self._wrong) >= _WRONG_MAX:

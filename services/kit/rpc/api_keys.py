@@ -43,7 +43,7 @@ class RemoteApiKeys:
 
         Raises:
             BadCredentials: If it is unknown or has ended.
-            DependencyUnavailable: If the customers service does not say so: it is away, or refuses this service.
+            DependencyUnavailable: If the customers service does not say so: it is unavailable, or refuses this service.
         """
         try:
             response = await self._customers.call(self._method, self._request(api_key=token), self._attempts)

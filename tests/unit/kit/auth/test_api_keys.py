@@ -184,7 +184,7 @@ async def test_without_an_answer_known_keys_go_on_for_a_bounded_time_and_unknown
         world.seconds = seconds
         assert await world.refusal(token) is None
         assert await world.refusal(unknown) is type(failure)
-    # The last of them was the answer to a lookup at 29 s, which counts for 5 s.
+    # The last of them was the response to a lookup at 29 s, which counts for 5 s.
     world.seconds = 34.1
     assert await world.refusal(token) is type(failure)
     world.failure = None
