@@ -207,6 +207,8 @@ async def flood(address: str, count: int) -> Counter[str]:
     return reasons
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_flood_of_wrong_keys_neither_grows_the_memory_nor_reaches_the_database_and_known_keys_go_on(
     stack: Stack,
 ) -> None:
