@@ -26,7 +26,7 @@ from tests.e2e.processes import Process
 from tests.e2e.stack import Stack, new_customer, new_job, refusal
 from tests.support.until import until_sync
 
-ON = {"INNOSYSTEM_AUTH": "on"}
+ON = {"INNOSYSTEM_AUTH": "on", "INNOSYSTEM_AUTH_TRUST_DOMAIN": "tests.example"}
 # A message takes milliseconds; this machine may have much else to do.
 TOLD_WITHIN_SECONDS = 2.0
 TTL_SECONDS = 5.0

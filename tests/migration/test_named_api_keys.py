@@ -5,7 +5,7 @@ import psycopg
 from tests.conftest import migrations
 from tests.migration.test_api_keys import LATER, ROWS, hashed
 
-BEFORE = "3c9e70f5ab16"
+BEFORE = "2e81f4d07a5c"
 VALUES = "SELECT name, may_read, may_submit, last_used_at FROM api_keys"
 HASHES = {name: hashed(name) for name in ("one", "two", "previous")} | {"later": LATER}
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from uuid import UUID
 
 from grpc import aio
 from pydantic import SecretStr
