@@ -101,7 +101,7 @@ TRANSACTIONS = Rule(
                 OR (hold.wallet_id IS NOT NULL AND hold.job_id IS DISTINCT FROM page.job_id)
             THEN 'hold_id: the hold is of another wallet or job'
         WHEN hold.state = 'ACTIVE' OR (hold.wallet_id IS NOT NULL AND hold.state = 'RELEASED'
-                AND hold.resolved_at > page.created_at)
+                AND hold.resolved_at >= page.created_at)
             THEN 'hold_id: the hold was not captured, and is ' || hold.state
         WHEN hold.state = 'CAPTURED' AND before.kind = 'ADJUSTMENT' AND before.job_id = page.job_id
             THEN 'hold_id: what is written off captures no hold'

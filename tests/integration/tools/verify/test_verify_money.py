@@ -194,20 +194,3 @@ async def test_a_charged_job_that_names_the_transaction_of_another_job_is_found_
     assert finding.id == job_id
     assert finding.repair is not None
     assert str(own) in finding.description
-
-
-async def test_a_charge_that_found_its_hold_released_in_the_same_batch_is_right(
-    platform: Platform, customer_id: UUID, wallet_id: UUID
-) -> None:
-    job_id = UUID(str(uuid7()))
-    hold_id = platform.hold(wallet_id, job_id)
-    # One transaction, and so one time, as when the wallets service carries both out in one batch.
-    with platform.unguarded(), platform.wallets.transaction():
-        platform.end_hold(hold_id)
-        transaction_id = platform.deduction(wallet_id, job_id)
-        platform.wallets.execute("UPDATE wallet_transactions SET hold_id = %s WHERE id = %s", (hold_id, transaction_id))
-    platform.done(customer_id, job_id, billing_status="CHARGED", transaction_id=transaction_id, hold_id=hold_id)
-
-    report = await platform.verified()
-
-    assert report.ok, report.offenders
