@@ -28,6 +28,7 @@ from services.jobs.usecases.runners import RunnerService
 from services.jobs.usecases.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
+from services.kit.auth.principal import principal
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.parts import in_parts, single_result
 from services.kit.charges.vouchers import Vouchers
@@ -86,7 +87,9 @@ class JobServicer(JobServiceServicer):
 
     @for_tenants
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context, tenants: Tenants) -> pb.CreateJobResponse:
-        [result] = await self._submissions.submit([convert.submission(request)], tenants, patient=True)
+        [result] = await self._submissions.submit(
+            [convert.submission(request)], tenants, patient=True, caller=principal.get()
+        )
         return convert.submitted_message(single_result(result))
 
     @for_tenants
@@ -97,7 +100,7 @@ class JobServicer(JobServiceServicer):
             request.requests,
             "requests",
             parse=checked(self._validator, convert.submission),
-            work=partial(self._submissions.submit, tenants=tenants),
+            work=partial(self._submissions.submit, tenants=tenants, caller=principal.get()),
             message=partial(convert.submission_result, view=request.view),
         )
         return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))

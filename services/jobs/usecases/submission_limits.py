@@ -9,7 +9,7 @@ from uuid import UUID
 
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.ports import JobRepository, LimitedCustomers
-from services.kit.auth.principal import Kind, principal
+from services.kit.auth.principal import Kind, Principal
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import RateLimited
 from services.kit.limits.limits import Limits, Submitted, refusal
@@ -69,7 +69,7 @@ class UnfinishedJobs:
 
 
 class SubmissionLimits:
-    """Counts the submissions of a call, whose principal the context holds.
+    """Counts the submissions of callers.
 
     Args:
         limits: The limits of the service.
@@ -82,8 +82,12 @@ class SubmissionLimits:
         self._customers = customers
         self._unfinished = unfinished
 
-    async def refused(self, submissions: Sequence[Submission]) -> Mapping[UUID, RateLimited]:
+    async def refused(self, submissions: Sequence[Submission], who: Principal) -> Mapping[UUID, RateLimited]:
         """Count submissions, repeated ones as well.
+
+        Args:
+            submissions: Those of one call.
+            who: Its caller.
 
         Returns:
             The customers with a limit that is used up, whose submissions are to be refused.
@@ -91,7 +95,6 @@ class SubmissionLimits:
         Raises:
             RateLimited: If a limit of the caller is used up.
         """
-        who = principal.get()
         if not self._limits.apply_to(who):
             return {}
         costs: dict[UUID, Submitted] = {}

@@ -29,6 +29,7 @@ from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
 from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.submission_limits import SubmissionLimits
+from services.kit.auth.principal import ANYONE, Principal
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.brief_wait import BriefWait
 from services.kit.batching.coalescing import Coalescer
@@ -113,7 +114,12 @@ class SubmitService:
         self._wallets_wait = BriefWait(_LOCKED_SECONDS)
 
     async def submit(
-        self, submissions: Sequence[Submission], tenants: Tenants, *, patient: bool = False
+        self,
+        submissions: Sequence[Submission],
+        tenants: Tenants,
+        *,
+        patient: bool = False,
+        caller: Principal = ANYONE,
     ) -> list[Submitted | DomainError]:
         """Reserve the price of jobs, store them and dispatch them; each submission succeeds or fails alone.
 
@@ -126,6 +132,7 @@ class SubmitService:
             submissions: The jobs.
             tenants: Whose customers and jobs exist for the caller.
             patient: Whether to wait for locked wallets, which delays the other submissions of the call.
+            caller: The one whose limits count.
 
         Returns:
             The results, aligned with the submissions.
@@ -137,9 +144,9 @@ class SubmitService:
             RateLimited: If a limit of the caller is used up, or of all customers.
         """
         if tenants.are_all:
-            return await self._submitted(submissions, patient=patient)
+            return await self._submitted(submissions, caller, patient=patient)
         own = [one for one in submissions if tenants.own(one.customer_id)]
-        results = iter(await self._submitted(own, patient=patient) if own else ())
+        results = iter(await self._submitted(own, caller, patient=patient) if own else ())
         return await self._told(
             [
                 (one, next(results) if tenants.own(one.customer_id) else CustomerNotFound(one.customer_id))
@@ -159,8 +166,10 @@ class SubmitService:
             for one, result in results
         ]
 
-    async def _submitted(self, submissions: Sequence[Submission], *, patient: bool) -> list[Submitted | DomainError]:
-        refused = {} if self._limits is None else await self._limits.refused(submissions)
+    async def _submitted(
+        self, submissions: Sequence[Submission], caller: Principal, *, patient: bool
+    ) -> list[Submitted | DomainError]:
+        refused = {} if self._limits is None else await self._limits.refused(submissions, caller)
         if not refused:
             return await self._accepted(submissions, patient=patient)
         accepted = [one for one in submissions if one.customer_id not in refused]

@@ -8,7 +8,7 @@ import pytest
 
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.submission_limits import SubmissionLimits, UnfinishedJobs
-from services.kit.auth.principal import ANYONE, Kind, Principal, principal
+from services.kit.auth.principal import ANYONE, Kind, Principal
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import RateLimited
 from services.kit.limits.buckets import Buckets
@@ -58,11 +58,7 @@ def limited(exceptions: Exceptions, unfinished: UnfinishedJobs) -> SubmissionLim
 
 
 async def refused(limited: SubmissionLimits, given: list[Submission], who: Principal = CLIENT) -> Mapping[UUID, Any]:
-    token = principal.set(who)
-    try:
-        return await limited.refused(given)
-    finally:
-        principal.reset(token)
+    return await limited.refused(given, who)
 
 
 async def test_a_batch_costs_its_jobs(limited: SubmissionLimits) -> None:
