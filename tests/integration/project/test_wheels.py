@@ -18,8 +18,11 @@ USE_THE_SDK = """
 import importlib, pkgutil, sys
 import innosystem
 
+# These two are for services and runners, which have pydantic, structlog and Prometheus.
+of_processes = {"innosystem.shared.secret_settings", "innosystem.shared.tls_renewals"}
 for package in pkgutil.walk_packages(innosystem.__path__, "innosystem."):
-    importlib.import_module(package.name)
+    if package.name not in of_processes:
+        importlib.import_module(package.name)
 for foreign in ("buf", "grpc_tools", "hatchling", "protovalidate", "services"):
     assert foreign not in sys.modules, foreign
 

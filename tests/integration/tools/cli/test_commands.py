@@ -257,18 +257,18 @@ def test_the_queue_is_counted(found: Found, innosystem: Run, jsonl: Jsonl) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "line"),
+    ("arguments", "line", "status"),
     [
-        (["jobs", "show", "xyz"], "'xyz' is no ID of a job: "),
-        (["jobs", "show", str(UUID(int=7))], "JOB_NOT_FOUND: "),
-        (["jobs", "list", "--filter", "nonsense ="], "INVALID_FILTER: "),
-        (["wallets", "show", "--customer-id", str(UUID(int=7))], "WALLET_NOT_FOUND: "),
-        (["customers", "create", "--name", "x", "--email", "nobody"], "INVALID_FIELD: "),
+        (["jobs", "show", "xyz"], "'xyz' is no ID of a job: ", 2),
+        (["jobs", "show", str(UUID(int=7))], "JOB_NOT_FOUND: ", 1),
+        (["jobs", "list", "--filter", "nonsense ="], "INVALID_FILTER: ", 1),
+        (["wallets", "show", "--customer-id", str(UUID(int=7))], "WALLET_NOT_FOUND: ", 1),
+        (["customers", "create", "--name", "x", "--email", "nobody"], "INVALID_FIELD: ", 1),
     ],
 )
-def test_what_a_service_refuses_is_one_line(innosystem: Run, arguments: list[str], line: str) -> None:
+def test_what_is_refused_is_one_line(innosystem: Run, arguments: list[str], line: str, status: int) -> None:
     done = innosystem(*arguments)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (status, "")
     assert done.stderr.startswith(f"innosystem: {line}")
     assert done.stderr.count("\n") == 1
 
