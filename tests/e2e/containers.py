@@ -13,7 +13,7 @@ from typing import Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from services import SERVICES
-from tests.e2e.deployment import DEPLOY, Service, dockerfile, exec_form
+from tests.e2e.deployment import DEPLOY, Service, dockerfile, exec_form, secrets
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 PREFIX = "/opt/innosystem"
@@ -99,9 +99,12 @@ class Container:
 class Network:
     """Where the names and ports of compose.yaml are on this machine."""
 
-    def __init__(self, services: Mapping[str, Service], postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
+    def __init__(
+        self, services: Mapping[str, Service], postgres: EmbeddedPostgres, redis: EmbeddedRedis, folder: Path
+    ) -> None:
         self._socket_folder = parse_qs(urlsplit(postgres.url("postgres")).query)["host"][0]
         self._redis = redis.url
+        self._secrets = {path: str(folder / file) for path, file in secrets().items()}
         self.addresses: dict[str, str] = {}
         with ExitStack() as reserved:
             for name in SERVICES:
@@ -118,6 +121,8 @@ class Network:
             return self.addresses[f"{name}:{listening[1]}"].replace("127.0.0.1", "0.0.0.0")
         if value == "redis://redis:6379/0":
             return self._redis
+        if value in self._secrets:
+            return self._secrets[value]
         database = rf"@/\1?host={quote(self._socket_folder, safe='')}"
         return self.addresses.get(value) or re.sub(r"@postgres:5432/(\w+)$", database, value)
 

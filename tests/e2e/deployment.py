@@ -115,6 +115,12 @@ def compose(settings: Mapping[str, str]) -> dict[str, Service]:
     return services
 
 
+def secrets() -> dict[str, Path]:
+    """The files of compose.yaml's secrets, below its folder, by the paths that containers have."""
+    text = re.sub(r"\$\{(\w+):-([^}]*)\}", r"\2", (DEPLOY / "compose.yaml").read_text("utf-8"))
+    return {f"/run/secrets/{name}": Path(one["file"]) for name, one in yaml.safe_load(text)["secrets"].items()}
+
+
 def variables() -> dict[str, str]:
     """The settings that compose.yaml takes from outside, and their defaults."""
     return dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (DEPLOY / "compose.yaml").read_text("utf-8")))

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from graphlib import TopologicalSorter
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -79,7 +80,10 @@ def stack(installed: Path, tmp_path: Path) -> Iterator[tuple[dict[str, Container
     with ExitStack() as running:
         postgres = running.enter_context(EmbeddedPostgres(tmp_path / "servers"))
         redis = running.enter_context(EmbeddedRedis(tmp_path / "servers"))
-        network = Network(services, postgres, redis)
+        # As the first two lines of deploy/README.md have it.
+        credentials = ["tokens", "platform", str(tmp_path / "credentials")]
+        run([str(installed / "bin" / "innosystem"), *credentials], {}, tmp_path, limit_seconds=START_SECONDS)
+        network = Network(services, postgres, redis, tmp_path)
         network.create_databases(services["postgres"])
         started: dict[str, Container] = {}
         for name in ours:
@@ -104,6 +108,17 @@ def _await(container: Container, condition: str) -> None:
     else:
         assert condition == "service_healthy"
         until_sync(container.serves, limit_seconds=START_SECONDS, context=container.log.read_text)
+
+
+class Bearer(grpc.UnaryUnaryClientInterceptor):
+    """Sends the token of a file with each call."""
+
+    def __init__(self, file: Path) -> None:
+        self._metadata = [("authorization", f"Bearer {file.read_text().strip()}")]
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """Call with the token."""
+        return continuation(client_call_details._replace(metadata=self._metadata), request)
 
 
 class Client:
@@ -179,7 +194,9 @@ def test_what_the_image_holds_runs_and_charges_a_job_as_compose_starts_it_and_en
         until_sync(containers[name].serves, limit_seconds=START_SECONDS, context=containers[name].log.read_text)
     with ExitStack() as opened:
         channels = {
-            address.partition(":")[0]: opened.enter_context(grpc.insecure_channel(local))
+            address.partition(":")[0]: grpc.intercept_channel(
+                opened.enter_context(grpc.insecure_channel(local)), Bearer(tmp_path / "credentials/operator.token")
+            )
             for address, local in network.addresses.items()
         }
         client = Client(channels)

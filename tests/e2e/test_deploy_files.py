@@ -3,6 +3,7 @@
 import re
 import tomllib
 from functools import cache
+from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
@@ -14,7 +15,9 @@ from services.jobs.settings import (
     JobsServerSettings,
     WalletsClientSettings,
 )
+from services.kit.auth.settings import AuthSettings, TokenSettings
 from services.kit.settings import (
+    ChargeKeySettings,
     CustomersClientSettings,
     DatabaseSettings,
     LogSettings,
@@ -33,8 +36,10 @@ from tests.e2e.deployment import (
     exec_form,
     is_ignored,
     is_ours,
+    secrets,
     variables,
 )
+from tools.local.credentials import create_credentials
 from tools.local.environment import owner_variable
 
 OURS = ("migrate", "customers", "wallets", "jobs", "runner")
@@ -57,6 +62,7 @@ def settings_of(service: str) -> dict[str, bool]:
     read += [(f"{each.upper()}_DATABASE_", DatabaseSettings) for each in databases]
     if service in SERVERS:
         read.append((f"{service.upper()}_", SERVERS[service]))
+        read += [("INNOSYSTEM_", AuthSettings), ("INNOSYSTEM_", TokenSettings), ("INNOSYSTEM_CHARGE_", ChargeKeySettings)]
     if service == "customers":
         read.append(("REDIS_", RedisSettings))
     if service == "wallets":
@@ -148,6 +154,17 @@ def test_services_listen_where_others_dial_them_and_where_the_port_is_published(
         assert dialled - {None} == {f"{name}:{port}"}
 
 
+def test_a_runner_gets_no_secret_but_its_own_token_and_each_secret_is_one_that_the_command_makes(
+    tmp_path: Path,
+) -> None:
+    create_credentials(tmp_path / "credentials")
+    assert all((tmp_path / file).is_file() for file in secrets().values())
+    assert stack()["runner"]["secrets"] == ["runner-token"]
+    for name in OURS:
+        paths = {value for value in stack()[name]["environment"].values() if str(value).startswith("/run/secrets/")}
+        assert paths == {f"/run/secrets/{one}" for one in stack()[name].get("secrets", ())}
+
+
 def test_processes_get_more_time_to_stop_than_they_take() -> None:
     for name, kind in SERVERS.items():
         assert seconds(stack()[name]["stop_grace_period"]) > kind.model_fields["drain_seconds"].default
@@ -184,6 +201,7 @@ def test_secrets_and_leftovers_stay_out_of_the_build_context() -> None:
     for path in (
         ".env",
         "deploy/.env",
+        "deploy/credentials/signing-key.json",
         "services/.env",
         ".git/config",
         ".innosystem/postgres/PG_VERSION",

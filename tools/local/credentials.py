@@ -1,4 +1,4 @@
-"""The credentials of a local stack: a key of its own, and tokens for its services, its runners and its operator."""
+"""The credentials of a platform: keys of its own, and tokens for its services, its runners and its operator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ _TOKEN_LIFE: Final = timedelta(days=366)
 
 @dataclass(frozen=True)
 class Credentials:
-    """The settings by which the processes of a stack know each other; empty where no authentication is wanted.
+    """The settings by which the processes of a platform know each other; empty where no authentication is wanted.
 
     Attributes:
         shared: Of all services.
@@ -30,11 +30,12 @@ class Credentials:
     operator: Mapping[str, str] = field(default_factory=dict)
 
 
-def create_credentials(folder: Path) -> Credentials:
+def create_credentials(folder: Path, *, name: str = "local") -> Credentials:
     """Create tokens, and the keys of tokens and charges if there are none, in files that only this user can read.
 
     Args:
-        folder: The folder of the credentials; created if it is missing.
+        folder: The folder of the credentials; created if it is missing. Each token is also in a file of its own there.
+        name: The name of the runner and the operator.
     """
     from services.kit.auth.issuing import create_key, create_token
     from services.kit.auth.principal import Kind
@@ -51,12 +52,15 @@ def create_credentials(folder: Path) -> Credentials:
 
     charge_keys = folder / "charge-keys"
     if not charge_keys.exists():
-        charge_keys.touch(mode=0o600)
-        charge_keys.write_text(f"{new_key('local').line}\n", encoding="ascii")
+        _write(charge_keys, new_key("first").line)
 
     def token(kind: Kind, name: str) -> str:
         return create_token(key, kind=kind, name=name, ttl=_TOKEN_LIFE)
 
+    issued = {name: token(Kind.SERVICE, name) for name in SERVICES}
+    runner, operator = token(Kind.RUNNER, name), token(Kind.OPERATOR, name)
+    for each, text in {**issued, "runner": runner, "operator": operator}.items():
+        _write(folder / f"{each}.token", text)
     return Credentials(
         shared={
             "INNOSYSTEM_AUTH": "on",
@@ -64,7 +68,15 @@ def create_credentials(folder: Path) -> Credentials:
             "INNOSYSTEM_CHARGE_KEYS_FILE": str(charge_keys),
             "INNOSYSTEM_AUTH_TOKEN_SECONDS_MAX": str(int(_TOKEN_LIFE.total_seconds())),
         },
-        services={name: {"INNOSYSTEM_TOKEN": token(Kind.SERVICE, name)} for name in SERVICES},
-        runner={"RUNNER_TOKEN": token(Kind.RUNNER, "local")},
-        operator={"INNOSYSTEM_TOKEN": token(Kind.OPERATOR, "local")},
+        services={name: {"INNOSYSTEM_TOKEN": text} for name, text in issued.items()},
+        runner={"RUNNER_TOKEN": runner},
+        operator={"INNOSYSTEM_TOKEN": operator},
     )
+
+
+def _write(file: Path, text: str) -> None:
+    """Replace a file as a whole: a process that reads it again meanwhile finds the old token or the new one."""
+    new = file.with_name(f".{file.name}")
+    new.touch(mode=0o600)
+    new.write_text(f"{text}\n", encoding="ascii")
+    new.replace(file)

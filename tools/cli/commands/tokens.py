@@ -81,6 +81,24 @@ def create(
 
 
 @app.command
+def platform(folder: Annotated[Path, Parameter(name="FOLDER")], /, *, name: str = "first") -> None:
+    """Create all keys and tokens of a platform in a folder: signing keys, charge keys, a token for each process.
+
+    Keys that are there stay, and tokens are made anew, valid for a year: services and runners read their files again.
+    The folder is for this user only.
+
+    Args:
+        folder: The folder; created if it is missing.
+        name: The name of the runner and of the operator.
+    """
+    from tools.local.credentials import create_credentials
+
+    created = create_credentials(folder, name=name)
+    print(f"Created keys and tokens in {folder}. Services need, besides their own token:")
+    print("\n".join(f"{variable}={value}" for variable, value in created.shared.items()))
+
+
+@app.command
 async def show(
     token: Annotated[str, Parameter(name="TOKEN")] = "-",  # noqa: S107 - the sign for standard input
     /,
