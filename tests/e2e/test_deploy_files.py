@@ -62,7 +62,11 @@ def settings_of(service: str) -> dict[str, bool]:
     read += [(f"{each.upper()}_DATABASE_", DatabaseSettings) for each in databases]
     if service in SERVERS:
         read.append((f"{service.upper()}_", SERVERS[service]))
-        read += [("INNOSYSTEM_", AuthSettings), ("INNOSYSTEM_", TokenSettings), ("INNOSYSTEM_CHARGE_", ChargeKeySettings)]
+        read += [
+            ("INNOSYSTEM_", AuthSettings),
+            ("INNOSYSTEM_", TokenSettings),
+            ("INNOSYSTEM_CHARGE_", ChargeKeySettings),
+        ]
     if service == "customers":
         read.append(("REDIS_", RedisSettings))
     if service == "wallets":
