@@ -13,6 +13,7 @@ from innosystem.customers.v1 import customer_service_pb2
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
 from services.customers.background.key_uses import KeyUses
 from services.customers.clients.invalidations import Announcements, announcements
+from services.customers.rpc.convert import customer_message
 from services.customers.rpc.servicer import CustomerServicer
 from services.customers.settings import CustomersServerSettings
 from services.customers.store.sql import SqlApiKeyRepository, SqlCustomerRepository
@@ -29,6 +30,7 @@ from services.kit.limits.settings import LimitSettings
 from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
+from services.kit.rpc.convert import customer_limits
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import server_transport
 from services.kit.settings import DatabaseSettings, RedisSettings, load, load_redis
@@ -121,8 +123,15 @@ def own_api_keys(stores: Stores, use_cases: UseCases) -> ApiKeys:
     """Build the API keys of this service's own callers, which are looked up without a call."""
 
     async def resolve(token: str) -> ResolvedKey:
-        key = (await use_cases.api_keys.resolve(token)).key
-        return ResolvedKey(key_id=key.id, customer_id=key.customer_id, scopes=key.scopes, expires_at=key.expires_at)
+        found = await use_cases.api_keys.resolve(token)
+        key = found.key
+        return ResolvedKey(
+            key_id=key.id,
+            customer_id=key.customer_id,
+            scopes=key.scopes,
+            expires_at=key.expires_at,
+            limits=customer_limits(customer_message(found.customer)),
+        )
 
     return ApiKeys(resolve, stores.known_keys, stores.database.now)
 

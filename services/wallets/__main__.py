@@ -18,6 +18,7 @@ from services.kit.auth.api_keys import ApiKeys, KnownKeys
 from services.kit.auth.settings import ApiKeySettings, authentication, own_token
 from services.kit.background import Loop
 from services.kit.batching.locked_lane import LockTimes
+from services.kit.cache.invalidations import Invalidations
 from services.kit.cache.metrics import CacheCollector
 from services.kit.charges.keys import ChargeKeys
 from services.kit.charges.vouchers import Vouchers
@@ -27,6 +28,7 @@ from services.kit.limits.settings import LimitSettings
 from services.kit.limits.sharing import open_limits
 from services.kit.migrations.startup import SchemaGate
 from services.kit.query.page import PageTokens
+from services.kit.redis.pubsub import redis_client as pubsub_client
 from services.kit.rpc.api_keys import RemoteApiKeys
 from services.kit.rpc.serving.server import Served, Server, serve
 from services.kit.rpc.serving.transport import client_transport, server_transport
@@ -97,6 +99,7 @@ class Stores:
     ledger: SqlLedger
     books: SqlBooksReader
     api_keys: ApiKeys
+    invalidations: Invalidations | None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     )
     customers = CustomerServiceStub(await opened.enter_async_context(channel))
     known_keys = KnownKeys(settings.api_keys)
+    invalidations = await _invalidations(settings.redis, known_keys, opened)
     REGISTRY.register(CacheCollector([known_keys.statistics]))
     resolve = RemoteApiKeys(customers.ResolveApiKey, ResolveApiKeyRequest, deadline_seconds).resolve
     return Stores(
@@ -138,7 +142,19 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
         ledger=SqlLedger(transactions),
         books=SqlBooksReader(transactions),
         api_keys=ApiKeys(resolve, known_keys, database.now),
+        invalidations=invalidations,
     )
+
+
+async def _invalidations(
+    redis: RedisSettings | None, known_keys: KnownKeys, opened: AsyncExitStack
+) -> Invalidations | None:
+    """Have keys forgotten as soon as they are revoked; None without Redis, when that takes until their TTL."""
+    if redis is None:
+        return None
+    invalidations = Invalidations(await opened.enter_async_context(pubsub_client(redis)), redis.key_prefix)
+    invalidations.join(known_keys)
+    return invalidations
 
 
 def build_use_cases(settings: Settings, stores: Stores) -> UseCases:
@@ -166,7 +182,8 @@ def background(
     works = [Loop("hold retention", retention.round, every=_RETENTION_EVERY).run]
     if verify_every:
         works.append(monitor.run)
-    return [*map(stores.schema.before, works)]
+    listening = [] if stores.invalidations is None else [stores.invalidations.run]
+    return [*listening, *map(stores.schema.before, works)]
 
 
 async def main() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from innosystem.client import error_from
 from innosystem.customers.v1 import customer_service_pb2 as customers
+from innosystem.customers.v1.customer_pb2 import Customer, CustomerLimits, RateLimit
 from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStub
 from innosystem.jobs.v1.job_service_pb2 import GetJobRequest, ListJobsRequest
 from innosystem.options.v1 import options_pb2
@@ -141,6 +142,33 @@ def test_a_revoked_key_is_refused_when_the_message_arrives_or_after_seconds_with
     assert ended == "BAD_CREDENTIALS"
     assert monotonic() - began < TTL_SECONDS + 2
     assert wallet_of(stack, customer_id, other) == jobs_of(stack, other) == ""
+
+
+def test_a_wallets_service_with_redis_is_told_of_revoked_keys_as_well(stack: Stack) -> None:
+    customer_id = payer(stack)
+    stack.start("wallets", **ON, REDIS_URL=stack.redis_url, REDIS_KEY_PREFIX=stack.key_prefix)
+    created = new_key(stack, customer_id)
+    until_sync(lambda: wallet_of(stack, customer_id, created.api_key) == "")
+    revoke(stack, created)
+    told = until_sync(lambda: wallet_of(stack, customer_id, created.api_key), limit_seconds=TOLD_WITHIN_SECONDS)
+    assert told == "BAD_CREDENTIALS"
+
+
+def test_the_limits_of_one_customer_hold_for_its_keys_at_each_service(stack: Stack) -> None:
+    customer_id = payer(stack)
+    limits = CustomerLimits(requests=RateLimit(per_second=1, burst=3))
+    request = customers.UpdateCustomerRequest(customer=Customer(id=customer_id, limits=limits))
+    request.update_mask.paths.append("limits")
+    stack.customers.UpdateCustomer(request, timeout=15)
+    stack.start("wallets", "jobs", **ON)
+    other = new_customer()
+    free = stack.customers.CreateCustomer(other, timeout=15).api_key
+    limited = new_key(stack, customer_id).api_key
+
+    assert wallet_of(stack, customer_id, limited) == jobs_of(stack, limited) == ""
+    assert "RATE_LIMITED" in {wallet_of(stack, customer_id, limited) for _ in range(10)}
+    assert "RATE_LIMITED" in {jobs_of(stack, limited) for _ in range(10)}
+    assert {jobs_of(stack, free) for _ in range(10)} == {""}
 
 
 def test_the_customers_service_looks_its_callers_keys_up_itself_and_forgets_them_at_once(stack: Stack) -> None:

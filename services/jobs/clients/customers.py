@@ -9,11 +9,10 @@ import structlog
 from typing_extensions import override
 
 from innosystem.client import error_from_status
-from innosystem.customers.v1.customer_pb2 import Customer, RateLimit
 from innosystem.customers.v1.customer_service_pb2 import BatchGetCustomersRequest, BatchGetCustomersResult
 from services.jobs.usecases.ports import CustomerReader, KnownCustomer
 from services.kit.errors import DependencyUnavailable, DomainError
-from services.kit.rates import NO_EXCEPTIONS, CustomerLimits, Rate
+from services.kit.rpc.convert import customer_limits
 from services.kit.rpc.dependency import Dependency
 
 log = structlog.get_logger(__name__)
@@ -59,23 +58,7 @@ class GrpcCustomers(CustomerReader):
 
 def _known(result: BatchGetCustomersResult) -> KnownCustomer | DomainError | None:
     if result.HasField("customer"):
-        return KnownCustomer(result.customer.active, _limits(result.customer))
+        return KnownCustomer(result.customer.active, customer_limits(result.customer))
     if error_from_status(result.error).reason == "CUSTOMER_NOT_FOUND":
         return None
     return DependencyUnavailable("customers")
-
-
-def _limits(customer: Customer) -> CustomerLimits:
-    if not customer.HasField("limits"):
-        return NO_EXCEPTIONS
-    limits = customer.limits
-    return CustomerLimits(
-        requests=_rate(limits.requests) if limits.HasField("requests") else None,
-        submissions=_rate(limits.submissions) if limits.HasField("submissions") else None,
-        input_bytes_per_day=limits.input_bytes_per_day if limits.HasField("input_bytes_per_day") else None,
-        jobs_waiting=limits.jobs_waiting if limits.HasField("jobs_waiting") else None,
-    )
-
-
-def _rate(limit: RateLimit) -> Rate:
-    return Rate(limit.per_second, limit.burst)

@@ -33,6 +33,7 @@ from services.kit.cache.cache import Cache
 from services.kit.cache.names import API_KEYS
 from services.kit.cache.strategy import Strategy
 from services.kit.errors import BadCredentials, DatabaseUnavailable, DependencyUnavailable, Overloaded
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits
 
 LOOKUPS: Final = Counter(
     "innosystem_api_key_lookups",
@@ -58,12 +59,14 @@ class ResolvedKey:
 
     Attributes:
         expires_at: When it ends; None for a key without an end.
+        limits: The limits of its customer that differ from the settings.
     """
 
     key_id: UUID
     customer_id: UUID
     scopes: frozenset[Scope]
     expires_at: datetime | None = None
+    limits: CustomerLimits = NO_EXCEPTIONS
 
 
 Resolve = Callable[[str], Awaitable[ResolvedKey]]
@@ -221,6 +224,7 @@ class ApiKeys(Bearers):
             customers=frozenset([found.customer_id]),
             scopes=found.scopes,
             credential=API_KEY,
+            limits=found.limits,
         )
         known = _Known(who, found.expires_at, began)
         self._known.remember(key, known, ended)

@@ -13,7 +13,7 @@ from innosystem.options.v1 import options_pb2
 from services.kit.auth.api_keys import ResolvedKey
 from services.kit.auth.principal import API_KEY, Scope
 from services.kit.errors import BadCredentials, DependencyUnavailable
-from services.kit.rpc.convert import numbers
+from services.kit.rpc.convert import customer_limits, numbers
 from services.kit.rpc.dependency import Dependency
 
 log = structlog.get_logger(__name__)
@@ -68,4 +68,5 @@ def _resolved(response: Any) -> ResolvedKey:
         customer_id=UUID(key.customer_id),
         scopes=frozenset(scope for scope, number in _SCOPES.items() if number in allowed),
         expires_at=key.expires_at.ToDatetime(UTC) if key.HasField("expires_at") else None,
+        limits=customer_limits(response.customer),
     )

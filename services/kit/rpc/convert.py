@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from uuid_utils.compat import uuid7
 
 from services.kit.errors import FieldViolation, InvalidField
+from services.kit.rates import NO_EXCEPTIONS, CustomerLimits, Rate
 
 if TYPE_CHECKING:
     # The types of the stubs' enums exist for type checkers only.
@@ -125,3 +126,20 @@ def require_set(message: Message, names: Iterable[str], prefix: str) -> None:
     )
     if violations:
         raise InvalidField(violations)
+
+
+def customer_limits(customer: Any) -> CustomerLimits:
+    """Return the limits of a customer's message that differ from the settings."""
+    if not customer.HasField("limits"):
+        return NO_EXCEPTIONS
+    limits = customer.limits
+    return CustomerLimits(
+        requests=_rate(limits.requests) if limits.HasField("requests") else None,
+        submissions=_rate(limits.submissions) if limits.HasField("submissions") else None,
+        input_bytes_per_day=limits.input_bytes_per_day if limits.HasField("input_bytes_per_day") else None,
+        jobs_waiting=limits.jobs_waiting if limits.HasField("jobs_waiting") else None,
+    )
+
+
+def _rate(limit: Any) -> Rate:
+    return Rate(limit.per_second, limit.burst)
