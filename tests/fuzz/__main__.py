@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.fuzz.support.run import Result, run
 
-_COMPLAINTS_SHOWN = 20
+_COMPLAINTS_SHOWN = 60
 
 
 def main() -> int:
@@ -22,7 +22,9 @@ def main() -> int:
     folder = new_folder(seed)
     say = lambda line: print(line, flush=True)  # noqa: E731 - it is passed on
     try:
-        result = asyncio.run(run(folder, seed=seed, requests=arguments.requests, say=say, only=arguments.only))
+        result = asyncio.run(
+            run(folder, seed=seed, requests=arguments.requests, say=say, only=arguments.only, limited=arguments.limited)
+        )
     except Exception:  # noqa: BLE001 - whatever it is, the last line is the verdict
         traceback.print_exc()
         result = Result(["the run itself broke"])
@@ -42,7 +44,12 @@ def report(result: Result, folder: Path, *, keep: bool = False) -> None:
     """Print what happened; keep the logs if they are needed."""
     for complaint in result.complaints[:_COMPLAINTS_SHOWN]:
         print(f"- {complaint}")
-    for title, counts in (("status", result.codes), ("reason", result.reasons), ("carried out", result.carried_out)):
+    for title, counts in (
+        ("status", result.codes),
+        ("reason", result.reasons),
+        ("carried out", result.carried_out),
+        ("carried out for", result.callers),
+    ):
         print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
     for when, sizes in zip(("after the warm-up", "in the end"), result.sizes, strict=False):
         print(f"MiB {when}: " + ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()))
@@ -57,6 +64,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=100_000, help="how many are sent (100000)")
     parser.add_argument("--seed", type=int, help="decides on them (chosen and printed)")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="send only this one of them, to look at it again")
+    parser.add_argument("--limited", action="store_true", help="give clients and customers low limits")
     parser.add_argument("--keep", action="store_true", help="keep the folder when all is well too")
     return parser.parse_args()
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.fuzz.__main__ import new_folder, report
+from tests.fuzz.support.callers import MALFORMED, NOBODY
 from tests.fuzz.support.methods import methods
 from tests.fuzz.support.requests import Requests
 from tests.fuzz.support.run import run
@@ -30,8 +31,8 @@ def test_the_same_seed_makes_the_same_requests_of_every_method() -> None:
     known = {"customer_id": ["0190a2b2-0000-7000-8000-000000000000"], "page_token": ["abc"]}
 
     def some(seed: int) -> list[object]:
-        made = Requests(seed, every, {"nobody": [()]}, connections=2)
-        return [made.make(number, known) for number in range(3 * len(every))]
+        made = Requests(seed, every, connections=2)
+        return [made.make(number, known, [NOBODY, MALFORMED]) for number in range(3 * len(every))]
 
     assert some(1) == some(1)
     assert some(1) != some(2)

@@ -3,8 +3,9 @@
 import base64
 import json
 import random
-from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tests.fuzz.support.callers import Caller
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -87,20 +88,20 @@ def an_authorization(choose: random.Random) -> str:
     )
 
 
-def a_metadata(choose: random.Random, credentials: Mapping[str, Sequence[Metadata]]) -> tuple[str, Metadata]:
-    """What goes with a request, and whose credentials are in it.
+def a_metadata(choose: random.Random, caller: Caller) -> Metadata:
+    """What goes with a request of a caller.
 
     Args:
         choose: Makes the same each time.
-        credentials: What callers of each kind send, by the name of the kind.
+        caller: Whose credentials are in it.
     """
-    kind = "forged" if choose.random() < 0.2 else choose.choice(sorted(credentials))
-    own: Metadata = (
-        credentials[kind][choose.randrange(len(credentials[kind]))]
-        if kind in credentials
-        else tuple(("authorization", an_authorization(choose)) for _ in range(choose.choice([1, 1, 1, 2, 5])))
-    )
-    return kind, own if choose.random() < 0.7 else (*own, *_odd(choose))
+    if caller.token is None:
+        own: Metadata = tuple(
+            ("authorization", an_authorization(choose)) for _ in range(choose.choice([1, 1, 1, 2, 5]))
+        )
+    else:
+        own = (("authorization", f"Bearer {caller.token}"),) if caller.token else ()
+    return own if choose.random() < 0.7 else (*own, *_odd(choose))
 
 
 def _odd(choose: random.Random) -> Metadata:

@@ -42,6 +42,7 @@ class Method:
         standard: Whether it is of health or reflection, whose errors have no reason of the contract.
         response: The class of its responses; None if the method does not exist.
         identity: The field with the ID of what it creates; empty if it creates nothing.
+        policy: What the contract says about its callers; None if it does not exist there.
     """
 
     server: str
@@ -52,6 +53,7 @@ class Method:
     standard: bool = False
     response: type[Message] | None = None
     identity: str = ""
+    policy: options_pb2.MethodPolicy | None = None
 
     @property
     def listed(self) -> Sequence[str]:
@@ -90,6 +92,7 @@ def _methods(server: str, service: ServiceDescriptor, rules: ServiceDescriptor, 
             standard,
             GetMessageClass(method.output_type),
             method.GetOptions().Extensions[options_pb2.method].identity or _IDENTITIES.get(method.name, ""),
+            None if standard else method.GetOptions().Extensions[options_pb2.method],
         )
         for method in service.methods
     ]

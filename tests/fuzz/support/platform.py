@@ -9,15 +9,31 @@ from pathlib import Path
 import psutil
 
 from services import SERVICES
+from services.kit.limits.settings import LimitSettings
 from tests.chaos.support.verifying import verify
 from tests.conftest import migrations
 from tests.e2e.stack import Stack
+from tests.fuzz.support.callers import Tokens
+from tools.local.credentials import create_credentials
 from tools.local.embedded import EmbeddedPostgres, EmbeddedRedis
 
 _ACCIDENTS = {"unexpected_error", "unexpected_cancellation", "data_corrupt", "crashed"}
 _MISHAPS_SHOWN = 5
 # No test of durability.
 _POSTGRES_SETTINGS = {"fsync": "off"}
+# A run would be over its limits most of the time.
+_NO_LIMITS = {f"INNOSYSTEM_LIMITS_{name.upper()}": "0" for name in LimitSettings.model_fields}
+# Such that clients are refused now and then. What exists is created by an operator and a runner.
+_LIMITS = _NO_LIMITS | {
+    "INNOSYSTEM_LIMITS_CLIENT_REQUESTS": "20/20",
+    "INNOSYSTEM_LIMITS_CLIENT_SUBMISSIONS": "2/2",
+    "INNOSYSTEM_LIMITS_CLIENT_CALLS": "2",
+    "INNOSYSTEM_LIMITS_CLIENT_WATCHES": "1",
+    "INNOSYSTEM_LIMITS_CUSTOMER_REQUESTS": "10/10",
+    "INNOSYSTEM_LIMITS_CUSTOMER_SUBMISSIONS": "1/1",
+    "INNOSYSTEM_LIMITS_CUSTOMER_INPUT_BYTES_PER_DAY": "10000",
+    "INNOSYSTEM_LIMITS_CUSTOMER_JOBS_WAITING": "20",
+}
 MEBIBYTE = 1 << 20
 
 
@@ -26,9 +42,12 @@ class Platform:
 
     Attributes:
         stack: The processes.
+        tokens: What callers of them send.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._issued = create_credentials(folder / "credentials")
+        self.tokens = Tokens(folder / "credentials", self._issued)
         self._postgres = EmbeddedPostgres(folder, _POSTGRES_SETTINGS)
         self._redis = EmbeddedRedis(folder)
         work = folder / "services"
@@ -38,27 +57,32 @@ class Platform:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path) -> AsyncIterator["Platform"]:
-        """Start everything, and end it after the block. The folder stays."""
+    async def open(cls, folder: Path, *, limited: bool = False) -> AsyncIterator["Platform"]:
+        """Start everything, and end it after the block. The folder stays.
+
+        Args:
+            folder: Where everything works.
+            limited: Whether clients and customers have low limits; otherwise nobody has any.
+        """
         platform = cls(folder)
         try:
-            await asyncio.to_thread(platform._start)
+            await asyncio.to_thread(platform._start, _LIMITS if limited else _NO_LIMITS)
             yield platform
         finally:
             platform.stack.close()
             platform._postgres.stop(mode="immediate")
             platform._redis.stop()
 
-    def _start(self) -> None:
+    def _start(self, settings: Mapping[str, str]) -> None:
         self._redis.start()
         self._postgres.start()
         for service in SERVICES:
             self._postgres.create_database(service)
             migrations(service, self._postgres.url(service)).up()
         urls = {service: self._postgres.url(service) for service in SERVICES}
-        self.stack = Stack(self._folder, urls, self._redis.url)
+        self.stack = Stack(self._folder, urls, self._redis.url, issued=self._issued)
         # First those that the jobs service calls.
-        self.stack.start("customers", "wallets", "jobs", LOG_LEVEL="DEBUG", INNOSYSTEM_AUTH="off")
+        self.stack.start("customers", "wallets", "jobs", LOG_LEVEL="DEBUG", **settings)
 
     def sizes(self) -> Mapping[str, float]:
         """The memory of each service in MiB, with what it has started."""

@@ -1,16 +1,17 @@
 """Requests: method, bytes, metadata and manner, all of which follow from the seed and the number of the request."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToJson, SerializeToJsonError
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from services.kit.settings import ServerSettings
 from tests.fuzz.support import wire
+from tests.fuzz.support.callers import Caller, chosen
 from tests.fuzz.support.metadata import Metadata, a_metadata
 from tests.fuzz.support.methods import Method
 from tests.fuzz.support.values import Known, Messages
@@ -52,7 +53,7 @@ class Request:
     method: Method
     sort: str
     body: bytes
-    caller: str
+    caller: Caller
     metadata: Metadata
     manner: Manner
     seconds: float
@@ -68,7 +69,7 @@ class Request:
         shown = self.body[:_SHOWN_BYTES].hex() + ("..." if len(self.body) > _SHOWN_BYTES else "")
         return (
             f"request {self.number}: {self.method.server} {self.method.path}, {self.sort}, "
-            f"{self.manner} {self.seconds:g} s, of {self.caller}, metadata {str(self.metadata)[:_SHOWN_BYTES]}\n"
+            f"{self.manner} {self.seconds:g} s, of {self.caller.name}, metadata {str(self.metadata)[:_SHOWN_BYTES]}\n"
             f"    hex {shown}\n    {self._as_grpcurl()}"
         )
 
@@ -76,8 +77,8 @@ class Request:
         try:
             message = GetMessageClass(self.method.request).FromString(self.body)
             text = MessageToJson(message, preserving_proto_field_name=True, indent=None)
-        except (DecodeError, ValueError):
-            return "no message, so there is no grpcurl line"
+        except (DecodeError, SerializeToJsonError, ValueError):
+            return "nothing that JSON can say, so there is no grpcurl line"
         quoted = text[:_SHOWN_BYTES].replace("'", "'\\''")
         return f"grpcurl -plaintext -d '{quoted}' ADDRESS {self.method.path[1:]}"
 
@@ -88,30 +89,28 @@ class Requests:
     Args:
         seed: Decides on everything.
         methods: What may be called.
-        credentials: What callers of each kind send.
         connections: How many connections each service has.
     """
 
-    def __init__(
-        self, seed: int, methods: Sequence[Method], credentials: Mapping[str, Sequence[Metadata]], connections: int
-    ) -> None:
+    def __init__(self, seed: int, methods: Sequence[Method], connections: int) -> None:
         self._seed = seed
         self._methods = methods
-        self._credentials = credentials
         self._connections = connections
 
-    def make(self, number: int, known: Known) -> Request:
+    def make(self, number: int, known: Known, callers: Sequence[Caller]) -> Request:
         """Make a request.
 
         Args:
             number: Which one; the same number makes the same request.
             known: What exists. The servers choose some of it, so that it differs from run to run.
+            callers: Who may call.
         """
         choose = random.Random(f"{self._seed}:{number}")
         # In turn, so that each method has its share even of a short run.
         method = self._methods[number % len(self._methods)]
         sort, body = self._body(choose, method, known)
-        caller, metadata = a_metadata(choose, self._credentials)
+        caller = chosen(choose, callers, method)
+        metadata = a_metadata(choose, caller)
         roll = choose.random()
         manner: Manner = "hurried" if roll < 0.05 else "leaving" if roll < 0.1 else "patient"
         seconds = choose.choice([0.0005, 0.002, 0.005, 0.02, 0.1]) if manner != "patient" else 30.0

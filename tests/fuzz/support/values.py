@@ -99,15 +99,71 @@ class Messages:
 
     def _agree(self, message: Any) -> None:
         """Have fields of a message agree as the services demand: without that hardly any charge would be made."""
-        fields, charges = message.DESCRIPTOR.fields_by_name, self._known.get("charges", ())
-        if "hold_id" in fields and charges and self._random.random() < 0.5:
-            for name, value in zip(
-                ("customer_id", "currency", "job_id", "hold_id"), self._random.choice(charges).split(), strict=True
-            ):
-                if name in fields and name != self._identity:
-                    setattr(message, name, value)
-        if {"job_id", "idempotency_key"} <= set(fields) and message.job_id and self._random.random() < 0.7:
+        fields = set(message.DESCRIPTOR.fields_by_name)
+        if "hold_id" in fields:
+            self._copy(message, "charges", "customer_id currency job_id hold_id amount_cents charge_token", 0.6)
+        if {"job_id", "lease_id"} <= fields:
+            self._copy(message, "leases", "job_id lease_id", 0.6)
+        if {"job_id", "transaction", "declined"} <= fields:
+            self._settle(message)
+        if {"job_id", "idempotency_key"} <= fields and message.job_id and self._random.random() < 0.7:
             message.idempotency_key = f"job:{message.job_id}"
+        if "update_mask" in fields and self._share in (0, None):
+            self._change(message)
+        if self._random.random() < 0.8:
+            # Times must be near the present one, and the generator knows no clock; an etag is known of job types only.
+            for name in {"run_at", "expires_at", "at", "etag"} & fields:
+                message.ClearField(name)
+            if message.DESCRIPTOR.name == "GetJobTypeRequest" and "job_type" in self._known:
+                place = message.WhichOneof("job_type") or "id"
+                setattr(
+                    message, place, self._random.choice(self._known["job_type_id" if place == "id" else "job_type"])
+                )
+
+    def _copy(self, message: Any, name: str, fields: str, share: float) -> None:
+        """Copy what belongs together into some messages, such as what a charge token is for."""
+        known = self._known.get(name, ())
+        if not known or self._random.random() >= share:
+            return
+        for field, value in zip(fields.split(), self._random.choice(known).split(" "), strict=True):
+            descriptor = message.DESCRIPTOR.fields_by_name.get(field)
+            if descriptor is None or (field == self._identity and self._random.random() < 0.9):
+                continue
+            kind = descriptor.type
+            setattr(
+                message,
+                field,
+                bytes.fromhex(value)
+                if kind == FieldDescriptor.TYPE_BYTES
+                else value
+                if kind == FieldDescriptor.TYPE_STRING
+                else int(value),
+            )
+
+    def _settle(self, message: Any) -> None:
+        receipts, charges = self._known.get("receipts", ()), self._known.get("charges", ())
+        roll = self._random.random()
+        if receipts and roll < 0.5:
+            message.job_id, message.transaction.id, receipt = self._random.choice(receipts).split(" ")
+            message.transaction.receipt = bytes.fromhex(receipt)
+        elif charges and roll < 0.6:
+            charge = self._random.choice(charges).split(" ")
+            message.job_id, message.declined.charge_token = charge[2], bytes.fromhex(charge[5])
+            message.declined.reason = self._random.choice(["INSUFFICIENT_FUNDS", "WALLET_NOT_FOUND"])
+
+    def _change(self, message: Any) -> None:
+        """Have an update name what exists, and what may be changed."""
+        for name in ("customer", "job_type"):
+            if name in message.DESCRIPTOR.fields_by_name and f"{name}_id" in self._known:
+                resource = getattr(message, name)
+                resource.id = self._random.choice([*self._known[f"{name}_id"]])
+                resource.name = resource.name or f"n{self._random.getrandbits(32)}"
+                resource.ClearField("etag")
+                paths = ["name", "email"] if name == "customer" else ["name", "description", "default_priority"]
+                paths += ["limits"] if name == "customer" and self._random.random() < 0.2 else []
+                if name == "customer":
+                    resource.email = f"{self._random.getrandbits(64)}@example.com"
+                message.update_mask.paths[:] = self._random.sample(paths, self._random.randrange(1, len(paths)))
 
     def _fill_map(self, entries: Any, field: Any) -> None:
         key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
@@ -167,7 +223,7 @@ class Messages:
         if name in ("filter", "order_by", "page_token"):
             return self._of_a_list(name)
         if name.endswith("_json"):
-            return choose(texts.JSON) if self._random.random() < 0.4 else '{"n": 1}'
+            return choose(texts.JSON) if self._random.random() < (0.4 if self._share != 0 else 0.05) else '{"n": 1}'
         text = rules(field).string
         if self._is_odd():
             bounds = [one for one in (text.min_len, text.max_len, text.max_bytes) if one]
@@ -178,7 +234,7 @@ class Messages:
         if (
             key in self._known
             and key not in (self._identity, "email")
-            and (self._random.random() < 0.8 or not text.uuid)
+            and (self._random.random() < 0.92 or not text.uuid)
         ):
             return choose([*self._known[key]])
         if text.uuid:
@@ -199,7 +255,7 @@ class Messages:
         if name == "page_token":
             tokens = self._known.get("page_token", ())
             return "" if roll < 0.8 or not tokens else texts.a_token(self._random, self._random.choice(tokens))
-        if roll < 0.4:
+        if roll < (0.4 if self._share != 0 else 0.8):
             return ""
         if self._is_odd():
             return self._random.choice(texts.FILTERS)
