@@ -106,7 +106,7 @@ class Messages:
             self._copy(message, "leases", "job_id lease_id", 0.6)
         if {"job_id", "transaction", "declined"} <= fields:
             self._settle(message)
-        if {"job_id", "idempotency_key"} <= fields and message.job_id and self._random.random() < 0.7:
+        if {"job_id", "idempotency_key", "hold_id"} <= fields and message.job_id and self._random.random() < 0.7:
             message.idempotency_key = f"job:{message.job_id}"
         if "update_mask" in fields and self._share in (0, None):
             self._change(message)
@@ -114,6 +114,9 @@ class Messages:
             # Times must be near the present one, and the generator knows no clock; an etag is known of job types only.
             for name in {"run_at", "expires_at", "at", "etag"} & fields:
                 message.ClearField(name)
+            if message.DESCRIPTOR.name == "DeleteCustomerRequest" and "idle_customer_id" in self._known:
+                # No customer that others need: nobody could submit jobs for most of the run.
+                message.customer_id = self._random.choice(self._known["idle_customer_id"])
             if message.DESCRIPTOR.name == "GetJobTypeRequest" and "job_type" in self._known:
                 place = message.WhichOneof("job_type") or "id"
                 setattr(

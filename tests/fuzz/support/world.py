@@ -68,6 +68,9 @@ class _Preparation:
         own = self._owned_by_a_customer()
         foreign = self._owned_by_a_customer()
         first = self._known["customer_id"][0]
+        idle = customer_service_pb2.CreateCustomerRequest(customer_id=self._id("idle_customer_id"), name="Ida")
+        idle.email = f"{idle.customer_id}@example.com"
+        self._call(self._stack.customers.CreateCustomer, idle)
         self._known["page_token"] = [*self._page_tokens()]
         callers = [*self._tokens.callers(first, _QUEUE), *self._api_keys(first)]
         return World(self._known, callers, own, foreign)
