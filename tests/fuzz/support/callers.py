@@ -15,6 +15,7 @@ from joserfc.jwk import OKPKey
 from innosystem.options.v1 import options_pb2
 from services.kit.auth.issuing import create_key, create_token
 from services.kit.auth.principal import Kind
+from services.kit.auth.signing_keys import ALGORITHMS
 from tests.fuzz.support.methods import Method
 from tools.local.credentials import Credentials
 
@@ -55,8 +56,8 @@ class Caller:
         """Whether the contract lets it call a method."""
         policy = method.policy
         if policy is None:
-            # Health and reflection are for everybody.
-            return method.standard
+            # Health is for everybody. Reflection shows the contract to operators.
+            return method.standard and (method.name != "ServerReflectionInfo" or self.kind is Kind.OPERATOR)
         return (
             self.kind in {_KINDS[one] for one in policy.callers}
             and not (self.is_bound and policy.binding == options_pb2.BINDING_UNSPECIFIED)
@@ -142,9 +143,9 @@ class Tokens:
         known = OKPKey.import_key(json.loads(self._key.read_bytes()))
         # Far beyond what the clocks of two machines may differ by.
         past = {"iat": 1_700_000_000, "exp": 1_700_003_600}
-        granted = jwt.decode(self.operator, known, algorithms=["EdDSA"]).claims
-        yield "expired", jwt.encode({"alg": "EdDSA", "kid": known.kid}, granted | past, known, algorithms=["EdDSA"])
+        granted = jwt.decode(self.operator, known, registry=ALGORITHMS).claims
+        yield "expired", jwt.encode({"alg": "EdDSA", "kid": known.kid}, granted | past, known, registry=ALGORITHMS)
         yield (
             "forged: of another audience",
-            jwt.encode({"alg": "EdDSA", "kid": known.kid}, granted | {"aud": "others"}, known, algorithms=["EdDSA"]),
+            jwt.encode({"alg": "EdDSA", "kid": known.kid}, granted | {"aud": "others"}, known, registry=ALGORITHMS),
         )

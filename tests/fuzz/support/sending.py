@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -76,10 +76,21 @@ async def send(channel: aio.Channel, request: Request, foreign: Collection[Ident
         if request.manner != "leaving":
             raise
         return Response("CANCELLED")
-    found = [complaint for body in raw for complaint in _items(request, body, foreign)]
-    if raw and not request.caller.may_call(request.method):
-        found.append(f"{request.caller.name} must not call this")
-    return Response("OK", complaints=tuple(found))
+    return Response("OK", complaints=tuple(complaints(request, raw, foreign)))
+
+
+def complaints(request: Request, responses: Sequence[bytes], foreign: Collection[Identity]) -> Iterator[str]:
+    """Return what is wrong with responses.
+
+    Args:
+        request: What was sent.
+        responses: The messages that came back; none of a stream that was left.
+        foreign: IDs that a caller who is bound to a customer must not learn.
+    """
+    if responses and not request.caller.may_call(request.method):
+        yield f"{request.caller.name} must not call this"
+    for body in responses:
+        yield from _items(request, body, foreign)
 
 
 async def _call(channel: Any, request: Request) -> list[bytes]:
@@ -126,11 +137,10 @@ async def _unless_left(call: Any, response: Awaitable[T], seconds: float | None)
 
 def _judged(request: Request, error: aio.AioRpcError, foreign: Collection[Identity]) -> Response:
     code, details = error.code().name, error.details() or ""
-    complaints = []
     if "Internal error from Core" in details and (request.manner != "patient" or request.method.takes_stream):
         # Of the client, which could not send the request because the deadline had passed, or because the server had
-        # ended the call already: reflection is not served where authentication is on.
-        return Response("DEADLINE_EXCEEDED" if request.manner != "patient" else "UNIMPLEMENTED")
+        # refused the stream already: it does so before it reads, and reflection is for operators.
+        return Response("DEADLINE_EXCEEDED" if request.manner != "patient" else "PERMISSION_DENIED")
     if code in _ACCIDENTS:
         return Response(code, complaints=(f"{code}: {details[:500]}",))
     if (code == "CANCELLED" and request.manner == "leaving") or (
@@ -142,19 +152,20 @@ def _judged(request: Request, error: aio.AioRpcError, foreign: Collection[Identi
         return Response(code)
     if any(text in details for text in _OF_GRPC.get(code, ())) or (request.method.standard and code != "UNAVAILABLE"):
         return Response(code)
+    found: list[str] = []
     status = Status()
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             status = Status.FromString(value)
     reason = _reason(status)
     if reason not in _REASONS:
-        complaints.append(f"{code} without a reason of the contract: {reason!r} {details[:500]}")
+        found.append(f"{code} without a reason of the contract: {reason!r} {details[:500]}")
     elif code == "UNAVAILABLE":
-        complaints.append(f"UNAVAILABLE while everything runs: {reason} {details[:500]}")
+        found.append(f"UNAVAILABLE while everything runs: {reason} {details[:500]}")
     elif status.code != error.code().value[0] or _REASONS[reason] != status.code:
-        complaints.append(f"{code} has the reason {reason}, whose status is {_REASONS[reason]}")
-    complaints += _told(request, f"{details} {status}", foreign)
-    return Response(code, reason, tuple(complaints))
+        found.append(f"{code} has the reason {reason}, whose status is {_REASONS[reason]}")
+    found += _told(request, f"{details} {status}", foreign)
+    return Response(code, reason, tuple(found))
 
 
 def _items(request: Request, body: bytes, foreign: Collection[Identity]) -> Iterator[str]:
