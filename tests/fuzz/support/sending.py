@@ -198,7 +198,7 @@ def _told(request: Request, text: str, foreign: Collection[Identity]) -> list[st
         return []
     named = request.body.lower()
     found = {one for one in _UUID.findall(text) if _exists(one, foreign) and one.encode() not in named}
-    return [f"{request.caller.name} was told {one} of another customer" for one in sorted(found)]
+    return [f"{request.caller.name} got {one} of another customer in an error" for one in sorted(found)]
 
 
 def _exists(value: str, foreign: Collection[Identity]) -> bool:

@@ -115,7 +115,7 @@ class _Preparation:
                 customer_id=customer_id,
                 currency=currency,
                 amount_cents=5,
-                # No job: anybody may submit one with this ID.
+                # No job: any customer may submit one with this ID.
                 job_id=self._id("job_id_of_no_job"),
             )
             self._call(wallets.PlaceHold, hold)
