@@ -40,6 +40,8 @@ _OF_TRUSTED_CALLERS = (
     "unknown_customers:",
     "declined:",
     "blocked:",
+    # Of a write-off, which may name a hold before another job places it.
+    "hold_id: the hold is of another wallet or job",
     # Released in the batch of the charge, just before it. Verify can't tell it from a hold whose end was falsified.
     "hold_id: the hold was not captured, and is RELEASED",
 )
