@@ -147,8 +147,8 @@ def _judged(request: Request, error: aio.AioRpcError, foreign: Collection[Identi
         code == "DEADLINE_EXCEEDED" and request.manner == "hurried"
     ):
         return Response(code)
-    if "GOAWAY received" in details and request.is_beyond_metadata:
-        # A connection that has reached its age does not wait for the refusal of metadata that are too large.
+    if "GOAWAY received" in details and (request.is_beyond_metadata or request.sort == "huge"):
+        # A connection that has reached its age does not wait for the refusal of what is too large.
         return Response(code)
     if any(text in details for text in _OF_GRPC.get(code, ())) or (request.method.standard and code != "UNAVAILABLE"):
         return Response(code)
