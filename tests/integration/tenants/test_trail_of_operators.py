@@ -12,6 +12,7 @@ from innosystem.client.contract import services
 from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services.kit.auth.principal import Kind
 from services.kit.auth.rule import Rule
@@ -120,6 +121,9 @@ _DONE: Final[dict[str, Callable[[JobsStack], Message]]] = {
     "CustomerService.DeleteCustomer": lambda world: customers.DeleteCustomerRequest(customer_id=world.customer()),
     "CustomerService.UndeleteCustomer": _deactivated,
     "CustomerService.RotateApiKey": lambda world: customers.RotateApiKeyRequest(customer_id=world.customer()),
+    "CustomerService.CreateApiKey": lambda world: customers.CreateApiKeyRequest(
+        customer_id=world.customer(), api_key_id=_new(), name="backend", scopes=[options_pb2.SCOPE_READ]
+    ),
     "CustomerService.RevokeApiKey": _revoked,
     "JobService.CancelJob": lambda world: jobs.CancelJobRequest(job_id=world.job().id),
     "JobService.BatchCancelJobs": lambda world: jobs.BatchCancelJobsRequest(ids=jobs.JobIds(job_ids=[world.job().id])),

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from innosystem.customers.v1 import customer_service_pb2 as customers
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1 import job_type_service_pb2 as job_types
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services.kit.charges.vouchers import Charge
 from tests.support.rpc.servers import VOUCHERS
@@ -89,6 +90,9 @@ REQUESTS: Final[dict[str, Callable[[Belongings], Message]]] = {
     ),
     "CustomerService.UndeleteCustomer": lambda of: customers.UndeleteCustomerRequest(customer_id=of.customer_id),
     "CustomerService.RotateApiKey": lambda of: customers.RotateApiKeyRequest(customer_id=of.customer_id),
+    "CustomerService.CreateApiKey": lambda of: customers.CreateApiKeyRequest(
+        customer_id=of.customer_id, api_key_id=str(uuid4()), name="x", scopes=[options_pb2.SCOPE_READ]
+    ),
     "CustomerService.ListApiKeys": lambda of: customers.ListApiKeysRequest(customer_id=of.customer_id),
     "CustomerService.RevokeApiKey": lambda of: customers.RevokeApiKeyRequest(
         customer_id=of.customer_id, api_key_id=of.api_key_id
