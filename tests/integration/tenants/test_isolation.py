@@ -221,15 +221,15 @@ def test_a_watch_ends_soon_after_its_credentials(world: TenantsWorld, monkeypatc
 
     def watched(then: Principal | None) -> str:
         name = f"watcher-{uuid4()}"
-        world.names.principals[name] = Principal(kind=Kind.CLIENT, name=name, customers=own, credential="token")
+        world.principals[name] = Principal(kind=Kind.CLIENT, name=name, customers=own, credential="token")
         states = world.as_caller(name).jobs.WatchJob(jobs.WatchJobRequest(job_id=waiting))
         assert next(states).job.id == waiting
         if then is None:
-            del world.names.principals[name]
+            del world.principals[name]
         else:
-            world.names.principals[name] = then
+            world.principals[name] = then
         error = refusal(next, states)
-        world.names.principals.pop(name, None)
+        world.principals.pop(name, None)
         return error.reason
 
     assert watched(None) == "BAD_CREDENTIALS"

@@ -25,6 +25,11 @@ _NOTHING: Final = frozenset({"EMPTY", "LOST", "ZEROS"})
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
+@pytest.fixture(name="world")
+def _world(each_world: TenantsWorld) -> TenantsWorld:
+    return each_world
+
+
 def said_by(world: JobsStack, name: str, request: Message) -> tuple[set[str], bytes]:
     """Return what a method returns, in a word for each item, and the bytes of it."""
     service, _, method = name.partition(".")
@@ -84,13 +89,15 @@ def test_every_method_has_a_request() -> None:
 def test_a_call_without_credentials_or_with_wrong_ones_is_refused(world: TenantsWorld, name: str) -> None:
     request = REQUESTS[name](world.a)
     assert said_by(world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
-    assert said_by(world.as_caller("nobody"), name, request)[0] == {"BAD_CREDENTIALS"}
+    refusals = {said_by(world.as_caller(wrong), name, request)[1] for wrong in world.refused}
+    assert said_by(world.as_caller(world.refused[0]), name, request)[0] == {"BAD_CREDENTIALS"}
+    assert len(refusals) == 1, refusals
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_treats_each_caller_as_the_contract_says(world: TenantsWorld, name: str) -> None:
     make = REQUESTS[name]
-    for actor, who in world.names.principals.items():
+    for actor, who in world.principals.items():
         others = world.a if actor == "client/b" else world.b
         own = world.b if actor == "client/b" else world.a
         stack = world.as_caller(actor)
@@ -116,4 +123,5 @@ def test_a_method_treats_each_caller_as_the_contract_says(world: TenantsWorld, n
 
 
 def is_allowed(rule: Rule, who: Principal) -> bool:
-    return who.kind in rule.callers and (rule.binding is not Binding.NOTHING or not who.is_bound)
+    in_scope = who.scopes is None or rule.scope in who.scopes
+    return who.kind in rule.callers and in_scope and (rule.binding is not Binding.NOTHING or not who.is_bound)

@@ -71,7 +71,8 @@ _HOLD_TIMES = HoldTimes(orphan_after=timedelta(minutes=10))
 _SETTLE_AFTER = timedelta(hours=1)
 _TOKENS = PageTokens(b"the key of the page tokens of tests")
 #: What both services vouch for charges with.
-VOUCHERS = Vouchers(partial(KeyRing, [new_key("of-tests")]), lambda: datetime.now(UTC))
+CHARGE_KEY = new_key("of-tests")
+VOUCHERS = Vouchers(partial(KeyRing, [CHARGE_KEY]), lambda: datetime.now(UTC))
 
 
 def _nobody(_changed: object) -> None:

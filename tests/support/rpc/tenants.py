@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -12,13 +14,20 @@ from innosystem.customers.v1.customer_service_pb2_grpc import CustomerServiceStu
 from innosystem.jobs.v1 import job_service_pb2 as jobs
 from innosystem.jobs.v1.job_service_pb2_grpc import JobServiceStub
 from innosystem.jobs.v1.job_type_service_pb2_grpc import JobTypeServiceStub
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from innosystem.wallets.v1.wallet_service_pb2_grpc import WalletServiceStub
 from services.kit.auth.authentication import Authentication
-from services.kit.auth.principal import Kind, Principal
+from services.kit.auth.issuing import create_key, create_token
+from services.kit.auth.principal import API_KEY, Kind, Principal, Scope
 from services.kit.errors import BadCredentials
 from tests.support.rpc.jobs_stack import JobsStack
+from tests.support.rpc.refusals import reason_of
 from tests.support.rpc.repeats import failed
+from tests.support.until import until_sync
+
+#: The token of a call, by the path of its method; empty for none.
+TokenOf = Callable[[str], str]
 
 #: The request ID of all calls: refusals repeat it.
 REQUEST_ID: Final = "the-same-for-all"
@@ -90,6 +99,7 @@ def furnish(world: JobsStack, queue: str, *, cents: int, more: int = 0) -> Belon
     world.jobs.SettleJobs(jobs.SettleJobsRequest(settlements=[settlement]))
     cancelled = world.job(**values)
     world.jobs.CancelJob(jobs.CancelJobRequest(job_id=cancelled.id))
+    world.released(cancelled.id)
     running, lease_id = world.running(**values)
     pending = world.job(**values, labels={"of": customer_id})
     many = jobs.BatchCreateJobsRequest(requests=[world.request(**values) for _ in range(more)])
@@ -145,13 +155,73 @@ def principals(a: Belongings, b: Belongings, c: Belongings) -> dict[str, Princip
     customers_of = {name: frozenset(UUID(one.customer_id) for one in those) for name, those in of.items()}
     everybody = [Principal(kind=kind, name="all", credential="token") for kind in Kind]
     clients = [replace(everybody[0], name=name, customers=those) for name, those in customers_of.items()]
-    bound = [
-        replace(one, name="a", customers=customers_of["a"])
-        for one in everybody
-        if one.kind in (Kind.OPERATOR, Kind.SERVICE)
-    ]
     runner = Principal(kind=Kind.RUNNER, name="x", queues=frozenset([a.queue]), credential="token")
-    return {one.actor: one for one in (*everybody, *clients, *bound, runner)}
+    return {one.actor: one for one in (*everybody, *clients, runner)}
+
+
+def more_bound(a: Belongings) -> dict[str, Principal]:
+    """Return callers that are bound although no credential binds such ones yet."""
+    bound = frozenset([UUID(a.customer_id)])
+    kinds = (Kind.OPERATOR, Kind.SERVICE)
+    return {one.actor: one for one in (Principal(kind=kind, name="a", customers=bound) for kind in kinds)}
+
+
+def signed_token(key_file: Path, who: Principal, ttl: timedelta = timedelta(hours=1)) -> str:
+    """Return a signed token of a caller."""
+    assert who.kind is not None
+    return create_token(key_file, kind=who.kind, name=who.name, ttl=ttl, customers=who.customers, queues=who.queues)
+
+
+def keys_of(anyone: JobsStack, of: Belongings) -> dict[str, tuple[Principal, str]]:
+    """Create an API key of a customer for each choice of scopes; return callers by name, and their keys."""
+    made = {}
+    for scopes in ([Scope.READ], [Scope.SUBMIT], [Scope.READ, Scope.SUBMIT]):
+        created = _new_key(anyone, of, scopes)
+        who = Principal(
+            kind=Kind.CLIENT,
+            name=f"{of.customer_id}/{created.key.id}",
+            customers=frozenset([UUID(of.customer_id)]),
+            scopes=frozenset(scopes),
+            credential=API_KEY,
+        )
+        made[f"key/{'+'.join(scopes).lower()}"] = who, created.api_key
+    return made
+
+
+def wrong_tokens(anyone: JobsStack, of: Belongings, key_file: Path) -> dict[str, str]:
+    """Return credentials that open nothing, by name; those that end have ended."""
+    operator = Principal(kind=Kind.OPERATOR, name="all")
+    another = key_file.with_name("another-key.json")
+    create_key(another, another.with_name("another-public-keys.json"))
+    expired, revoked = _new_key(anyone, of, list(Scope), ttl={"seconds": 1}), _new_key(anyone, of, list(Scope))
+    ended = customers.RevokeApiKeyRequest(customer_id=of.customer_id, api_key_id=revoked.key.id)
+    anyone.customers.RevokeApiKey(ended)
+    return {
+        "a forged token": signed_token(another, operator),
+        "an expired token": signed_token(key_file, operator, timedelta(seconds=1)),
+        "an expired key": expired.api_key,
+        "a revoked key": revoked.api_key,
+        "an unknown key": f"inno_{'x' * 43}",
+        "no token": "nobody",
+    }
+
+
+def await_refused(stack: JobsStack) -> None:
+    """Wait until credentials have ended."""
+    until_sync(lambda: reason_of(lambda: stack.jobs.ListJobs(jobs.ListJobsRequest())) == "BAD_CREDENTIALS")
+
+
+def _new_key(
+    anyone: JobsStack, of: Belongings, scopes: Sequence[Scope], **values: Any
+) -> customers.CreateApiKeyResponse:
+    request = customers.CreateApiKeyRequest(
+        customer_id=of.customer_id,
+        api_key_id=str(uuid4()),
+        name="backend",
+        scopes=[options_pb2.Scope.Value(f"SCOPE_{one}") for one in scopes],
+        **values,
+    )
+    return anyone.customers.CreateApiKey(request)
 
 
 @dataclass(frozen=True)
@@ -160,14 +230,16 @@ class TenantsWorld:
 
     Attributes:
         anyone: The services as those use them who need no credentials.
-        as_caller: Returns the services as the holder of a token uses them, with a request ID if one is given.
-        names: The tokens.
+        as_caller: Returns the services as a caller uses them, by name, with a request ID if one is given.
+        principals: The callers, by name.
+        refused: Credentials that open nothing, by name: `as_caller` takes them as well.
         urls: The databases of the services.
     """
 
     anyone: JobsStack
     as_caller: Callable[..., JobsStack]
-    names: Names
+    principals: dict[str, Principal]
+    refused: Sequence[str]
     a: Belongings
     b: Belongings
     c: Belongings
@@ -176,19 +248,22 @@ class TenantsWorld:
 
 
 class _WithToken(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
-    def __init__(self, token: str | None, request_id: str) -> None:
-        authorization = [] if token is None else [("authorization", f"Bearer {token}")]
-        self._metadata = [("x-request-id", request_id), *authorization]
+    def __init__(self, token: TokenOf, request_id: str) -> None:
+        self._token = token
+        self._request_id = request_id
 
     def intercept_unary_unary(self, continuation: Callable[..., Any], client_call_details: Any, request: Any) -> Any:
         """Call with the token."""
-        return continuation(client_call_details._replace(metadata=self._metadata, timeout=30), request)
+        token = self._token(client_call_details.method)
+        authorization = [("authorization", f"Bearer {token}")] if token else []
+        metadata = [("x-request-id", self._request_id), *authorization]
+        return continuation(client_call_details._replace(metadata=metadata, timeout=30), request)
 
     intercept_unary_stream = intercept_unary_unary
 
 
-def stubs(token: str | None, services: Sequence[grpc.Channel], request_id: str = REQUEST_ID) -> JobsStack:
-    """Return the services of customers, wallets and jobs as the holder of a token uses them."""
+def stubs(token: TokenOf, services: Sequence[grpc.Channel], request_id: str = REQUEST_ID) -> JobsStack:
+    """Return the services of customers, wallets and jobs as the holder of tokens uses them."""
     with_token = _WithToken(token, request_id)
     channels = [grpc.intercept_channel(one, with_token) for one in services]
     return JobsStack(
