@@ -111,7 +111,7 @@ def belongings_of_b(world: TenantsWorld) -> list[Message]:
     ("where", "actor"),
     [
         ("processes", "client/a"),
-        ("processes", "key/read+submit"),
+        pytest.param("processes", "key/read+submit", marks=pytest.mark.slow),
         ("processes", "runner/x"),
         # No credential binds such callers yet; the services have to treat them as bound nevertheless.
         ("world", "operator/a"),

@@ -114,7 +114,7 @@ class JobsStack:
         """Has the hold of a job that ended without success released, and returns the job."""
         ended = (job_pb2.BILLING_STATUS_RELEASED, job_pb2.BILLING_STATUS_NOT_BILLABLE)
         self.settle()
-        # At once, unless the service has a settler of its own.
+        # It is done now, unless the service has a settler of its own.
         until_sync(lambda: self.get(job_id).billing_status in ended)
         return self.get(job_id)
 
