@@ -25,11 +25,6 @@ _NOTHING: Final = frozenset({"EMPTY", "LOST", "ZEROS"})
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-@pytest.fixture(name="world")
-def _world(each_world: TenantsWorld) -> TenantsWorld:
-    return each_world
-
-
 def said_by(world: JobsStack, name: str, request: Message) -> tuple[set[str], bytes]:
     """Return what a method returns, in a word for each item, and the bytes of it."""
     service, _, method = name.partition(".")
@@ -86,21 +81,21 @@ def test_every_method_has_a_request() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_call_without_credentials_or_with_wrong_ones_is_refused(world: TenantsWorld, name: str) -> None:
-    request = REQUESTS[name](world.a)
-    assert said_by(world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
-    refusals = {said_by(world.as_caller(wrong), name, request)[1] for wrong in world.refused}
-    assert said_by(world.as_caller(world.refused[0]), name, request)[0] == {"BAD_CREDENTIALS"}
+def test_a_call_without_credentials_or_with_wrong_ones_is_refused(each_world: TenantsWorld, name: str) -> None:
+    request = REQUESTS[name](each_world.a)
+    assert said_by(each_world.as_caller(""), name, request)[0] == {"NO_CREDENTIALS"}
+    refusals = {said_by(each_world.as_caller(wrong), name, request)[1] for wrong in each_world.refused}
+    assert said_by(each_world.as_caller(each_world.refused[0]), name, request)[0] == {"BAD_CREDENTIALS"}
     assert len(refusals) == 1, refusals
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_treats_each_caller_as_the_contract_says(world: TenantsWorld, name: str) -> None:
+def test_a_method_treats_each_caller_as_the_contract_says(each_world: TenantsWorld, name: str) -> None:
     make = REQUESTS[name]
-    for actor, who in world.principals.items():
-        others = world.a if actor == "client/b" else world.b
-        own = world.b if actor == "client/b" else world.a
-        stack = world.as_caller(actor)
+    for actor, who in each_world.principals.items():
+        others = each_world.a if actor == "client/b" else each_world.b
+        own = each_world.b if actor == "client/b" else each_world.a
+        stack = each_world.as_caller(actor)
         request = make(own)
         said, _ = said_by(stack, name, request)
         if not is_allowed(RULES[name], who):
@@ -113,7 +108,7 @@ def test_a_method_treats_each_caller_as_the_contract_says(world: TenantsWorld, n
         counts_nothing = name == "JobService.GetQueueStats" and who.customers
         assert not said & {"NOT_ALLOWED", "INVALID_FIELD", *_NOTHING} or counts_nothing, (actor, said)
         assert not any(one.endswith("_NOT_FOUND") for one in said), (actor, said)
-        requests = make(others), make(world.nobody)
+        requests = make(others), make(each_world.nobody)
         (foreign, its_bytes), (absent, no_bytes) = (said_by(stack, name, one) for one in requests)
         assert foreign.isdisjoint({"NOT_ALLOWED"}), actor
         if who.is_bound:
