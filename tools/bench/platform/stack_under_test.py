@@ -29,7 +29,12 @@ PICKUP = "bench.pickup"
 
 _HANDLERS = ("innosystem.runner.examples.noop", "tools.bench.platform.handlers")
 # Handlers that do nothing leave a runner room for many jobs; the peers have their best settings as well.
-_SETTINGS = {"RUNNER_CONCURRENCY": "256"}
+_SETTINGS = {
+    "RUNNER_CONCURRENCY": "256",
+    # The load comes from one operator, for whom these are limits of what a person does.
+    "INNOSYSTEM_LIMITS_OPERATOR_REQUESTS": "0",
+    "INNOSYSTEM_LIMITS_OPERATOR_SUBMISSIONS": "0",
+}
 _CREDIT_CENTS = 10**12
 _OPENERS = 16
 _DEADLINE_SECONDS = 60.0
