@@ -135,7 +135,7 @@ class SignedTokens:
         """Read the keys now: for the start of a process.
 
         Raises:
-            SourceError: If a file can't be read. An address may respond later.
+            SourceError: If a file can't be read, or has no key. An address may respond later.
         """
         for source in self._keys.values():
             try:
@@ -143,6 +143,8 @@ class SignedTokens:
             except SourceError:
                 if not is_address(source.name):
                     raise
+            if not (source.value or is_address(source.name)):
+                raise SourceError(f"{source.name}: there is no key for EdDSA, ES256 or RS256 with an ID")
 
     def knows(self, token: str) -> bool:
         """Whether it has the form of a signed token."""
