@@ -137,5 +137,6 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_example
 def _grpcurl(jobs: str) -> Sequence[str]:
     """Return a call with grpcurl, if it is installed."""
     grpcurl = typed("grpcurl")
-    header = "authorization: Bearer $INNOSYSTEM_TOKEN"
-    return [f'  {grpcurl} -plaintext -H "{header}" {jobs} list'] if grpcurl else []
+    # grpcurl replaces the variable itself: all users of the machine see the arguments of programs.
+    header = "authorization: Bearer ${INNOSYSTEM_TOKEN}"
+    return [f"  {grpcurl} -plaintext -expand-headers -H '{header}' {jobs} list"] if grpcurl else []

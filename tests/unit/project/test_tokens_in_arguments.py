@@ -1,0 +1,22 @@
+"""What we tell people to type puts no token into the arguments of a program, which every user of the machine sees."""
+
+import re
+
+import pytest
+
+from tests.support.documents import Document, pages
+from tools.cli.commands import up
+
+# A shell replaces a variable between double quotes before the program starts.
+_HEADER = re.compile(r"authorization: Bearer \$\w")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_page_leaves_the_token_of_grpcurl_to_grpcurl(page: Document) -> None:
+    assert not _HEADER.search(page.text)
+
+
+def test_a_stack_leaves_the_token_of_grpcurl_to_grpcurl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "typed", lambda name: name)
+    [line] = up._grpcurl("127.0.0.1:1")
+    assert "-expand-headers -H 'authorization: Bearer ${INNOSYSTEM_TOKEN}'" in line
