@@ -57,7 +57,7 @@ def public_keys(data: bytes) -> Mapping[str, SigningKey]:
     Keys of other types and for other purposes are left out, as RFC 7517 asks for.
 
     Returns:
-        The public keys by ID. A set without any is good: whoever has removed the last key wants no token taken.
+        The public keys by ID. A set without keys is valid: then no token is accepted.
 
     Raises:
         ValueError: The text is no key set, has two keys with one ID, or a private one; it says which.
