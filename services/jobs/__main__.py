@@ -262,6 +262,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
     settling = asyncio.Event()
     reservations = Reservations(stores.wallets, settings.hold_times)
     unfinished = UnfinishedJobs(transactions, jobs)
+    submission_limits = SubmissionLimits(limits, stores.customers, unfinished)
     checks = IsolatedSchemaChecks(settings.schemas.cpu_seconds_max)
     runs = RunService(
         transactions,
@@ -285,7 +286,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
             now=stores.database.now,
             checks=checks,
             lock_times=LockTimes(patient_seconds=settings.database.locked_row_seconds),
-            limits=SubmissionLimits(limits, stores.customers, unfinished),
+            limits=submission_limits,
         ),
         queries=QueryService(transactions, jobs, stores.job_types, stores.runners),
         control=ControlService(
@@ -296,6 +297,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
             queue=dispatcher,
             changes=changes,
             wake_settler=settling.set,
+            limits=submission_limits,
         ),
         runs=runs,
         runners=RunnerService(transactions, stores.runners, announcements),

@@ -5,6 +5,7 @@ from datetime import timedelta
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.ports import Changes, Queue
 from services.jobs.usecases.run import RunService
+from services.jobs.usecases.submission_limits import SubmissionLimits
 from tests.support.jobs_work import JobsWork, TypesForTests, UnservedForTests, WalletsForTests, nobody
 
 
@@ -23,7 +24,11 @@ def run_service(work: JobsWork, queue: Queue, changes: Changes, settle_after: ti
 
 
 def control_service(
-    work: JobsWork, queue: Queue, changes: Changes, wallets: WalletsForTests | None = None
+    work: JobsWork,
+    queue: Queue,
+    changes: Changes,
+    wallets: WalletsForTests | None = None,
+    limits: SubmissionLimits | None = None,
 ) -> ControlService:
     """Return the use cases that change jobs, with wallets of their own unless given."""
     return ControlService(
@@ -34,4 +39,5 @@ def control_service(
         queue=queue,
         changes=changes,
         wake_settler=nobody,
+        limits=limits,
     )

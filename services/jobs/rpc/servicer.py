@@ -139,14 +139,16 @@ class JobServicer(JobServiceServicer):
     @for_tenants
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context, tenants: Tenants) -> pb.RetryJobResponse:
         retry_count = request.retry_count if request.HasField("retry_count") else None
-        [result] = await self._control.retry([UUID(request.job_id)], tenants, retry_count=retry_count)
+        job_ids, caller = [UUID(request.job_id)], principal.get()
+        [result] = await self._control.retry(job_ids, tenants, retry_count=retry_count, caller=caller)
         return pb.RetryJobResponse(job=convert.job_message(single_result(result)))
 
     @for_tenants
     async def BatchRetryJobs(
         self, request: pb.BatchRetryJobsRequest, context: Context, tenants: Tenants
     ) -> pb.BatchRetryJobsResponse:
-        results, token = await self._changed(request, RETRYABLE, partial(self._control.retry, tenants=tenants), tenants)
+        change = partial(self._control.retry, tenants=tenants, caller=principal.get())
+        results, token = await self._changed(request, RETRYABLE, change, tenants)
         return pb.BatchRetryJobsResponse(results=results, next_page_token=token)
 
     async def _changed(

@@ -1,6 +1,6 @@
 """Control of jobs by clients and operators: cancel, retry, pause and resume."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Any
@@ -16,11 +16,13 @@ from services.jobs.rules.transitions.control import cancellation, hold_for_retry
 from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
 from services.jobs.usecases.reservations import Reservations
+from services.jobs.usecases.submission_limits import SubmissionLimits
+from services.kit.auth.principal import ANYONE, Principal
 from services.kit.auth.tenants import Tenants
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Isolation, Transactions
-from services.kit.errors import DataCorrupt, DomainError, RowLocked
+from services.kit.errors import DataCorrupt, DomainError, RateLimited, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 
@@ -40,6 +42,7 @@ class ControlService:
         queue: Dispatches jobs that wait again.
         changes: Notified of jobs that have changed.
         wake_settler: Called when holds are due for release.
+        limits: The limits of submissions, which also count jobs that run again; None for none.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class ControlService:
         queue: Queue,
         changes: Changes,
         wake_settler: Callable[[], None],
+        limits: SubmissionLimits | None = None,
     ) -> None:
         self.transactions = transactions
         self._jobs = jobs
@@ -60,6 +64,7 @@ class ControlService:
         self._queue = queue
         self._changes = changes
         self._wake_settler = wake_settler
+        self._limits = limits
 
     async def cancel(
         self, job_ids: Sequence[UUID], reason: str, tenants: Tenants, *, wanted: Specification = ALWAYS
@@ -89,6 +94,7 @@ class ControlService:
         *,
         wanted: Specification = ALWAYS,
         retry_count: int | None = None,
+        caller: Principal = ANYONE,
     ) -> list[Job | DomainError]:
         """Run final jobs again, at their frozen price; jobs that are not final are returned unchanged.
 
@@ -98,23 +104,37 @@ class ControlService:
             wanted: The condition that jobs must still satisfy when they are locked; others are left out.
             retry_count: The number of retries that the caller has seen; jobs with more are returned unchanged. None
                 for any number.
+            caller: The one whose limits count.
 
         Returns:
             The present jobs, or why one is not retried, aligned with the IDs.
+
+        Raises:
+            RateLimited: If a limit of the caller is used up.
         """
         until = monotonic() + self._reservations.times.store_within.total_seconds()
         own = await own_jobs(self.transactions, self._jobs, job_ids, tenants)
         async with self.transactions.begin(read_only=True):
             found = await self._jobs.get_many(own)
         jobs = understood_by_key(found)
+        limited = await self._limited(jobs.values(), caller)
+        jobs = {key: job for key, job in jobs.items() if job.customer_id not in limited}
         needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key], retry_count)) is not None]
         reserved = await self._reservations.reserve(needed)
         crash_point("jobs.retry.before_update")
 
         def decide(job: Job) -> Change | None:
+            if RETRYABLE.matches(job) and (error := limited.get(job.customer_id)) is not None:
+                raise error
             return retried(job, reserved, retry_count)
 
         return await self._change(job_ids, own, decide, wanted, self._queue.wake, timeout_seconds=until - monotonic())
+
+    async def _limited(self, jobs: Iterable[Job], caller: Principal) -> Mapping[UUID, RateLimited]:
+        """Count the jobs that are to run again; return the customers with a limit that is used up."""
+        if self._limits is None:
+            return {}
+        return await self._limits.refused_again((job.customer_id for job in jobs if RETRYABLE.matches(job)), caller)
 
     async def matching(self, query: ListQuery) -> Page[Job]:
         """Return the jobs that a query finds, to be changed by a later call."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 from uuid import UUID
@@ -101,6 +101,27 @@ class SubmissionLimits:
         for one in submissions:
             jobs, size = costs.get(one.customer_id, (0, 0))
             costs[one.customer_id] = Submitted(jobs + 1, size + _bytes(one.input_json))
+        return await self._refused(costs, who)
+
+    async def refused_again(self, customer_ids: Iterable[UUID], who: Principal) -> Mapping[UUID, RateLimited]:
+        """Count jobs that run again, as submissions without an input: it is stored already.
+
+        Args:
+            customer_ids: The customer of each job.
+            who: The caller.
+
+        Returns:
+            The customers with a limit that is used up, whose jobs are not to run again.
+
+        Raises:
+            RateLimited: If a limit of the caller is used up.
+        """
+        counted = Counter(customer_ids)
+        if not counted or not self._limits.apply_to(who):
+            return {}
+        return await self._refused({one: Submitted(jobs, 0) for one, jobs in counted.items()}, who)
+
+    async def _refused(self, costs: Mapping[UUID, Submitted], who: Principal) -> Mapping[UUID, RateLimited]:
         if who.kind is not Kind.CLIENT:
             return self._limits.submit(who, costs, {})
         own = await self._customers.limits(costs.keys())

@@ -6,16 +6,20 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.submission_limits import SubmissionLimits, UnfinishedJobs
 from services.kit.auth.principal import ANYONE, Kind, Principal
+from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import RateLimited
 from services.kit.limits.buckets import Buckets
 from services.kit.limits.limits import Limits
 from services.kit.limits.settings import LimitSettings
 from services.kit.rates import CustomerLimits, Rate
-from tests.support.jobs_work import memory_work
+from tests.support.jobs_examples import new_job, new_job_type
+from tests.support.jobs_usecases import control_service
+from tests.support.jobs_work import ChangesForTests, QueueForTests, memory_work
 
 ADA, BOB = uuid4(), uuid4()
 CLIENT = Principal(kind=Kind.CLIENT, name="web")
@@ -128,3 +132,31 @@ async def test_a_refused_submission_costs_nothing_of_the_other_limits(
         assert await refused(limited, submissions(10))
     exceptions.own.clear()
     assert not await refused(limited, submissions(9))
+
+
+async def test_jobs_that_run_again_are_counted_as_submissions_and_only_as_far_as_they_would_run(
+    exceptions: Exceptions,
+) -> None:
+    """Without this, cancelling and retrying a few jobs would run any number of them."""
+    transactions = MemoryTransactions()
+    work = memory_work(transactions)
+    settings = LimitSettings(customer_submissions="1/3")
+    limits = SubmissionLimits(
+        Limits(settings, Buckets(clock=lambda: 0.0)), exceptions, UnfinishedJobs(transactions, work.jobs, lambda: 0.0)
+    )
+    control = control_service(work, QueueForTests(), ChangesForTests(), limits=limits)
+    async with transactions.begin():
+        job_type = await work.job_types.create(new_job_type())
+        jobs = [new_job(job_type.id, customer_id=ADA) for _ in range(3)]
+        await work.jobs.create_many(jobs)
+    job_ids = [job.id for job in jobs]
+    # They wait: nothing would run again, so nothing is counted.
+    for _ in range(2):
+        await control.retry(job_ids, ALL_TENANTS, caller=CLIENT)
+    await control.cancel(job_ids, "", ALL_TENANTS)
+    assert [type(one) for one in await control.retry(job_ids, ALL_TENANTS, caller=CLIENT)] == [Job] * 3
+    await control.cancel(job_ids, "", ALL_TENANTS)
+    assert [type(one) for one in await control.retry(job_ids, ALL_TENANTS, caller=CLIENT)] == [RateLimited] * 3
+    async with transactions.begin():
+        left = await work.jobs.get_many(job_ids)
+    assert {job.status for job in left.values() if isinstance(job, Job)} == {JobStatus.CANCELLED}
