@@ -338,12 +338,12 @@ def test_the_profile_shows_processes_and_packages_and_leaves_the_stacks(tmp_path
 def test_only_p1_and_p2_can_be_profiled(tmp_path: Path) -> None:
     profile = command("bench", "profile", "--only", "P2,P4", cwd=tmp_path)
     printed, said = profile.communicate(timeout=60)
-    assert (profile.returncode, printed) == (1, "")
+    assert (profile.returncode, printed) == (2, "")
     assert "P4: only P1 and P2 can be profiled" in said
 
 
 def test_the_bench_names_the_measures_when_one_is_unknown(tmp_path: Path) -> None:
     bench = command("bench", "--only", "P4,P9", cwd=tmp_path)
     printed, said = bench.communicate(timeout=60)
-    assert (bench.returncode, printed) == (1, "")
+    assert (bench.returncode, printed) == (2, "")
     assert "P9: the measures are P1, P2" in said

@@ -66,7 +66,7 @@ def test_jobs_are_counted_by_queue_type_and_end_by_the_service_and_by_the_runner
     assert jobs_metric("run_seconds_count", **of_type) == 3
     assert jobs_metric("lifetime_seconds_count", queue="default", status="SUCCEEDED") == 3
     call = {"grpc_service": "innosystem.jobs.v1.JobService", "grpc_method": "CancelJob"}
-    assert service[of("grpc_server_handled_total", **call, grpc_code="OK")] == 1
+    assert service[of("grpc_server_handled_total", **call, grpc_code="OK", caller="")] == 1
     assert service[of("grpc_server_handling_seconds_count", **call)] == 1
     sums = [value for (name, _), value in service.items() if name.startswith("innosystem_jobs_") and "_sum" in name]
     assert sums

@@ -87,6 +87,8 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     # A password of the environment would be used.
     monkeypatch.delenv("PGPASSWORD", raising=False)
+    # Else the server that is on no machine would be refused for its connection without TLS.
+    monkeypatch.setenv("INNOSYSTEM_PLAINTEXT", "allow")
 
 
 @pytest.mark.parametrize("wrong", REASONS)
