@@ -310,9 +310,13 @@ def test_a_service_without_a_platform_is_led_to_one_and_with_its_own_variables_i
     assert "CUSTOMERS_DATABASE_URL is not set: the context default knows only addresses" in capsys.readouterr().err
     # As in a container: no address of another service, and nobody to ask.
     monkeypatch.setenv("CUSTOMERS_DATABASE_URL", "nonsense")
-    with pytest.raises(SystemExit):
-        main(["serve", "customers"])
-    assert "names no services" not in capsys.readouterr().err
+    # As a process: a service configures the log of its process, for good.
+    command = [sys.executable, "-m", "tools.cli", "serve", "customers"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
+    served = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert served.returncode == 2
+    assert "CUSTOMERS_DATABASE_URL" in served.stderr + served.stdout
+    assert "names no services" not in served.stderr
 
 
 def test_a_process_gets_the_platform_of_the_context_and_nothing_of_another(
