@@ -27,15 +27,8 @@ _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 
 def said_by(world: JobsStack, name: str, request: Message) -> tuple[set[str], bytes]:
     """Return what a method returns, in a word for each item, and the bytes of it."""
-    service, _, method = name.partition(".")
-    stub = {
-        "CustomerService": world.customers,
-        "JobService": world.jobs,
-        "JobTypeService": world.job_types,
-        "WalletService": world.wallets,
-    }[service]
     try:
-        response = getattr(stub, method)(request)
+        response = world.method(name)(request)
         if METHODS[name].server_streaming:
             response = next(response)
     except grpc.RpcError as caught:

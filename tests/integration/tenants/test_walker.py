@@ -67,15 +67,8 @@ def plant(message: Any, path: tuple[Any, ...], text: str) -> None:
 
 def told(world: JobsStack, name: str, request: Message) -> str:
     """Return all that a caller gets to see of a call, with what page tokens hold."""
-    service, _, method = name.partition(".")
-    stub = {
-        "CustomerService": world.customers,
-        "JobService": world.jobs,
-        "JobTypeService": world.job_types,
-        "WalletService": world.wallets,
-    }[service]
     try:
-        response = getattr(stub, method)(request)
+        response = world.method(name)(request)
         if METHODS[name].server_streaming:
             call, response = response, next(response)
             call.cancel()

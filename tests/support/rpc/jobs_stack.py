@@ -110,6 +110,17 @@ class JobsStack:
         """Read a hold."""
         return self.wallets.GetHold(wallets_pb.GetHoldRequest(hold_id=hold_id)).hold
 
+    def method(self, name: str) -> Any:
+        """Return the stub's method of a name such as `JobService.GetJob`."""
+        service, _, method = name.partition(".")
+        stubs = {
+            "CustomerService": self.customers,
+            "JobService": self.jobs,
+            "JobTypeService": self.job_types,
+            "WalletService": self.wallets,
+        }
+        return getattr(stubs[service], method)
+
     def released(self, job_id: str) -> job_pb2.Job:
         """Has the hold of a job that ended without success released, and returns the job."""
         ended = (job_pb2.BILLING_STATUS_RELEASED, job_pb2.BILLING_STATUS_NOT_BILLABLE)

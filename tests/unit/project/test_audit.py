@@ -19,7 +19,7 @@ HASH = "--hash=sha256:" + "a" * 64
         ("a==1.0\n", "a has no hash"),
         (f"a>=1.0 {HASH}\n", "a>=1.0"),
         (f"a @ https://example.com/a.whl {HASH}\n", "a @ https://example.com/a.whl"),
-        ("--index-url https://example.com/simple\n", "--index-url https://example.com/simple"),
+        ("--no-binary :all:\n", "--no-binary :all:"),
         ("-e .\n", "-e ."),
     ],
 )

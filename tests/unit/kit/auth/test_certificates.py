@@ -100,7 +100,7 @@ def uri(text: str) -> x509.UniformResourceIdentifier:
         # A runner or a client that no entry binds, other kinds and names, other trust domains.
         ("spiffe://prod.example/runner/thumbs", "BAD_CREDENTIALS"),
         ("spiffe://prod.example/client/shop", "BAD_CREDENTIALS"),
-        ("spiffe://prod.example/root/ada", "BAD_CREDENTIALS"),
+        ("spiffe://prod.example/admin/ada", "BAD_CREDENTIALS"),
         ("spiffe://prod.example/OPERATOR/ada", "BAD_CREDENTIALS"),
         ("spiffe://prod.example/operator/ada/eve", "BAD_CREDENTIALS"),
         ("spiffe://prod.example/operator/", "BAD_CREDENTIALS"),

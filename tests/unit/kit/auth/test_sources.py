@@ -62,11 +62,11 @@ def issuer(response: Respond, context: ssl.SSLContext | None = None) -> Iterator
 
 @pytest.mark.parametrize(
     "url",
-    ["http://issuer.example/keys", "ftp://localhost/keys", "file:///etc/passwd", "http://", "https:///keys",
+    ["http://issuer.example/keys", "ftp://localhost/keys", "file:///keys.json", "http://", "https:///keys",
      "https://ada@issuer.example/", "https://ada:secret@issuer.example/", "http://127.0.0.1.example/",
      "http://10.0.0.1/", "http://localhost.example/", "gopher://127.0.0.1/"],
 )  # fmt: skip
-def test_an_address_whose_respond_could_be_replaced_is_refused(url: str) -> None:
+def test_an_address_whose_response_could_be_replaced_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         check_address(url)
 
