@@ -58,11 +58,11 @@ from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import QueueUnavailable
 from services.jobs.usecases.queries import QueryService
-from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
-from services.jobs.usecases.submission_limits import COUNT_EVERY_SECONDS, SubmissionLimits, UnfinishedJobs
-from services.jobs.usecases.submit import SubmitService
+from services.jobs.usecases.submission.limits import COUNT_EVERY_SECONDS, SubmissionLimits, UnfinishedJobs
+from services.jobs.usecases.submission.reservations import Reservations
+from services.jobs.usecases.submission.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.auth.api_keys import ApiKeys, KnownKeys

@@ -217,7 +217,7 @@ def test_secrets_and_leftovers_stay_out_of_the_build_context() -> None:
     for path in (
         "sdk/src/innosystem/client/__init__.py",
         "sdk/src/innosystem/shared/__init__.py",
-        "services/jobs/usecases/submit.py",
+        "services/jobs/usecases/submission/submit.py",
         "deploy/install",
         "README.md",
     ):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.ports import Changes, Queue
 from services.jobs.usecases.run import RunService
-from services.jobs.usecases.submission_limits import SubmissionLimits
+from services.jobs.usecases.submission.limits import SubmissionLimits
 from tests.support.jobs_work import JobsWork, TypesForTests, UnservedForTests, WalletsForTests, nobody
 
 

@@ -34,7 +34,7 @@ from services.jobs.usecases.ports import (
     RunnerRepository,
     UnservedRepository,
 )
-from services.jobs.usecases.reservations import Reservations
+from services.jobs.usecases.submission.reservations import Reservations
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.data.transactions.sql import SqlTransactions

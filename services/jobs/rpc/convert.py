@@ -14,7 +14,7 @@ from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.changes import Failure
 from services.jobs.rules.transitions.completion import Completion, Snooze
 from services.jobs.usecases.run import Kept, Recorded, Return
-from services.jobs.usecases.submit import Submitted
+from services.jobs.usecases.submission.submit import Submitted
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import duration, id_or_new, moment, numbers, timestamp
 from services.kit.rpc.responses import narrow_result

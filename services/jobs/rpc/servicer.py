@@ -25,7 +25,7 @@ from services.jobs.usecases.own_jobs import narrowing
 from services.jobs.usecases.queries import QueryService
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
-from services.jobs.usecases.submit import SubmitService
+from services.jobs.usecases.submission.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.auth.principal import principal

@@ -15,8 +15,8 @@ from services.jobs.rules.transitions.changes import Change
 from services.jobs.rules.transitions.control import cancellation, hold_for_retry, retried
 from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
-from services.jobs.usecases.reservations import Reservations
-from services.jobs.usecases.submission_limits import SubmissionLimits
+from services.jobs.usecases.submission.limits import SubmissionLimits
+from services.jobs.usecases.submission.reservations import Reservations
 from services.kit.auth.principal import ANYONE, Principal
 from services.kit.auth.tenants import Tenants
 from services.kit.data.corrupt import understood_by_key

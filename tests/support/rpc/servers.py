@@ -40,10 +40,10 @@ from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import CustomerReader, KnownCustomer
 from services.jobs.usecases.queries import QueryService
-from services.jobs.usecases.reservations import Reservations
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.runners import RunnerService
-from services.jobs.usecases.submit import SubmitService
+from services.jobs.usecases.submission.reservations import Reservations
+from services.jobs.usecases.submission.submit import SubmitService
 from services.jobs.usecases.watch import Watching
 from services.jobs.usecases.write_off import WriteOffs
 from services.kit.background import Loop

@@ -8,7 +8,7 @@ import pytest
 
 from services.jobs.rules.errors import InsufficientFunds
 from services.jobs.rules.holds import HoldState, HoldTimes, Reservation, Reserved
-from services.jobs.usecases.reservations import GENERATIONS_MAX
+from services.jobs.usecases.submission.reservations import GENERATIONS_MAX
 from services.kit.errors import DependencyUnavailable, IdempotencyKeyReused
 from tests.support.jobs_work import WalletsForTests
 

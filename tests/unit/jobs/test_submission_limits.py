@@ -8,7 +8,7 @@ import pytest
 
 from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.submission import Submission
-from services.jobs.usecases.submission_limits import SubmissionLimits, UnfinishedJobs
+from services.jobs.usecases.submission.limits import SubmissionLimits, UnfinishedJobs
 from services.kit.auth.principal import ANYONE, Kind, Principal
 from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.transactions.memory import MemoryTransactions

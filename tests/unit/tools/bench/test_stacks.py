@@ -74,5 +74,8 @@ def test_a_file_belongs_to_the_package_that_imports_name(file: str, expected: st
 
 def test_a_path_begins_where_imports_begin() -> None:
     assert short(f"{VENV}/grpc/aio/_call.py") == "grpc/aio/_call.py"
-    assert short(str(SERVICES_FOLDER / "jobs/usecases/submit.py")) == "services/jobs/usecases/submit.py"
+    assert (
+        short(str(SERVICES_FOLDER / "jobs/usecases/submission/submit.py"))
+        == "services/jobs/usecases/submission/submit.py"
+    )
     assert short("/somewhere/else.py") == "/somewhere/else.py"

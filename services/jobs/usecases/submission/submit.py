@@ -24,11 +24,11 @@ from services.jobs.rules.errors import CustomerNotFound, JobNotFound
 from services.jobs.rules.holds import Reservation, Reserved
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
-from services.jobs.usecases.admission import Admissions, Unchecked, with_large_inputs_checked
 from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
-from services.jobs.usecases.reservations import Reservations
-from services.jobs.usecases.submission_limits import SubmissionLimits
+from services.jobs.usecases.submission.admission import Admissions, Unchecked, with_large_inputs_checked
+from services.jobs.usecases.submission.limits import SubmissionLimits
+from services.jobs.usecases.submission.reservations import Reservations
 from services.kit.auth.principal import ANYONE, Principal
 from services.kit.auth.tenants import Tenants
 from services.kit.batching.brief_wait import BriefWait
