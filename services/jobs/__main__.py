@@ -293,6 +293,7 @@ def build_use_cases(settings: Settings, stores: Stores, limits: Limits) -> UseCa
             transactions,
             jobs,
             stores.pauses,
+            customers=stores.customers,
             reservations=reservations,
             queue=dispatcher,
             changes=changes,

@@ -14,13 +14,21 @@ import pytest
 from google.rpc import error_details_pb2
 
 from innosystem.client.errors import error_from_status
+from innosystem.customers.v1 import customer_service_pb2
+from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.options.v1 import options_pb2
 from innosystem.options.v1.error_reason_pb2 import ErrorReason
+from innosystem.wallets.v1 import wallet_service_pb2
 from services import SERVICES
 from services.kit.errors import DomainError, FieldViolation, InvalidFilter
 from services.kit.rpc.status import code_of, to_status
-from tests.support.contract_texts import REASONS, comments, named
+from tests.support.contract_texts import REASONS, comments, named, reasons_of
 
+SERVED = [
+    service
+    for module in (customer_service_pb2, job_service_pb2, job_type_service_pb2, wallet_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
 # Reasons that belong to what is not there yet: clients may know them already, nothing fails with them.
 WITHOUT_A_CLASS: set[str] = set()
 
@@ -117,6 +125,21 @@ def test_an_error_of_a_request_names_its_field_and_a_failed_precondition_its_sub
         # A collection and an ID, as paths of resources are.
         assert re.fullmatch(r"([a-z_]+/[\w-]+)(/[a-z_]+/[\w-]+)?", precondition.subject)
         assert "None" not in precondition.subject
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_an_error_that_clients_get_advises_only_what_clients_may_call(kind: type[DomainError]) -> None:
+    """Runners pass on what they get in their log, and services in theirs: operators read those."""
+    policies = {
+        f"/{service.full_name}/{method.name}": method.GetOptions().Extensions[options_pb2.method]
+        for service in SERVED
+        for method in service.methods
+    }
+    for_clients = {path for path, policy in policies.items() if options_pb2.CALLER_CLIENT in policy.callers}
+    advised = {path for path in policies if re.search(rf"\b{path.rpartition('/')[2]}\b", example(kind).message)}
+    assert for_clients
+    if any(kind.reason in reasons_of(path) for path in for_clients):
+        assert advised <= for_clients
 
 
 @pytest.mark.parametrize(("method", "comment"), comments().items())

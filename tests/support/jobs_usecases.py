@@ -6,7 +6,14 @@ from services.jobs.usecases.control import ControlService
 from services.jobs.usecases.ports import Changes, Queue
 from services.jobs.usecases.run import RunService
 from services.jobs.usecases.submission.limits import SubmissionLimits
-from tests.support.jobs_work import JobsWork, TypesForTests, UnservedForTests, WalletsForTests, nobody
+from tests.support.jobs_work import (
+    CustomersForTests,
+    JobsWork,
+    TypesForTests,
+    UnservedForTests,
+    WalletsForTests,
+    nobody,
+)
 
 
 def run_service(work: JobsWork, queue: Queue, changes: Changes, settle_after: timedelta = timedelta(0)) -> RunService:
@@ -28,13 +35,16 @@ def control_service(
     queue: Queue,
     changes: Changes,
     wallets: WalletsForTests | None = None,
+    *,
     limits: SubmissionLimits | None = None,
+    customers: CustomersForTests | None = None,
 ) -> ControlService:
-    """Return the use cases that change jobs, with wallets of their own unless given."""
+    """Return the use cases that change jobs, with wallets and customers of their own unless given."""
     return ControlService(
         work.transactions,
         work.jobs,
         work.pauses,
+        customers=customers or CustomersForTests(),
         reservations=(wallets or WalletsForTests()).reservations(),
         queue=queue,
         changes=changes,

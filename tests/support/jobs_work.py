@@ -96,6 +96,24 @@ class UnservedForTests:
         self.backlogs.extend(backlogs)
 
 
+class CustomersForTests:
+    """A customers service with customers that are active.
+
+    Attributes:
+        states: What it says of others: whether they are active, or why that is unknown; None if they do not exist.
+        asked: The customers that it was asked for, by call.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[UUID, bool | DomainError | None] = {}
+        self.asked: list[set[UUID]] = []
+
+    async def active(self, customer_ids: Collection[UUID]) -> Mapping[UUID, bool | DomainError]:
+        self.asked.append(set(customer_ids))
+        found = {one: self.states.get(one, True) for one in customer_ids}
+        return {one: state for one, state in found.items() if state is not None}
+
+
 class WalletsForTests:
     """A wallets service that returns as it is asked to.
 

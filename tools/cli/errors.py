@@ -35,18 +35,17 @@ _CREDENTIALS_ADVICE: Final = {
     "BAD_CREDENTIALS": " (`innosystem tokens show` explains a token)",
 }
 
-#: What the services' messages advise any client to call, and the command for it.
+#: What the services' messages advise callers to do, and the command for it.
 ADVICE: Final = {
+    "have an operator look for the right one": "look for the right one with `innosystem customers list`",
+    "until an operator activates it": "until `innosystem customers activate` was run",
+    "until an operator enables it": "until `innosystem job-types enable` was run",
+    "replace it by a new one": "replace it with `innosystem customers rotate-key`",
     "disable it with UpdateJobType": "disable it with `innosystem job-types disable`",
-    "enabled with UpdateJobType": "enabled with `innosystem job-types enable`",
-    "UndeleteCustomer": "`innosystem customers activate`",
-    "RotateApiKey": "`innosystem customers rotate-key`",
     "ListApiKeys": "`innosystem customers keys list`",
-    "ListCustomers": "`innosystem customers list`",
     "ListHolds": "`innosystem wallets holds`",
     "ListJobTypes": "`innosystem job-types list`",
     "ListTransactions": "`innosystem wallets statement`",
-    "ListWallets": "`innosystem wallets list`",
 }
 
 

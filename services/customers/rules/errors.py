@@ -9,7 +9,7 @@ from services.kit.errors import BadCredentials, DomainError, FieldError
 
 @dataclass(eq=False)
 class CustomerNotFound(DomainError):
-    """No customer has the ID {customer_id}: create it first, or look for the right one with ListCustomers."""
+    """No customer has the ID {customer_id}: check the ID, or have an operator look for the right one."""
 
     reason = "CUSTOMER_NOT_FOUND"
     customer_id: UUID
@@ -35,7 +35,7 @@ class EmailTaken(FieldError):
 
 @dataclass(eq=False)
 class BadApiKey(BadCredentials):
-    """The API key is unknown or no longer valid: check it, or replace it with RotateApiKey.
+    """The API key is unknown or no longer valid: check it, or replace it by a new one.
 
     Attributes:
         credential: Tells callers that it is the key of the request which is wrong, not their own credentials.

@@ -25,7 +25,7 @@ class RunnerNotFound(DomainError):
 
 @dataclass(eq=False)
 class JobTypeNotFound(DomainError):
-    """There is no job type {job_type}: create it first, or look for the right one with ListJobTypes."""
+    """There is no job type {job_type}: look for the right one with ListJobTypes. New ones are created by operators."""
 
     reason = "JOB_TYPE_NOT_FOUND"
     job_type: str
@@ -51,7 +51,7 @@ class JobTypeInUse(DomainError):
 
 @dataclass(eq=False)
 class JobTypeDisabled(DomainError):
-    """The job type {job_type} is disabled: no jobs of it can be submitted until it is enabled with UpdateJobType."""
+    """The job type {job_type} is disabled: no jobs of it can be submitted until an operator enables it."""
 
     reason = "JOB_TYPE_DISABLED"
     about = "job_types/{job_type}"
@@ -60,7 +60,7 @@ class JobTypeDisabled(DomainError):
 
 @dataclass(eq=False)
 class CustomerNotFound(DomainError):
-    """No customer has the ID {customer_id}: create it first."""
+    """No customer has the ID {customer_id}: it has to be created first."""
 
     reason = "CUSTOMER_NOT_FOUND"
     customer_id: UUID
@@ -68,7 +68,7 @@ class CustomerNotFound(DomainError):
 
 @dataclass(eq=False)
 class CustomerInactive(DomainError):
-    """The customer {customer_id} is inactive and can't submit jobs: activate it with UndeleteCustomer first."""
+    """The customer {customer_id} is inactive: no job of it is accepted or retried until an operator activates it."""
 
     reason = "CUSTOMER_INACTIVE"
     about = "customers/{customer_id}"
@@ -77,7 +77,7 @@ class CustomerInactive(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """The job costs more than is available: credit the wallet first."""
+    """The job costs more than is available: the wallet has to be credited first."""
 
     reason = "INSUFFICIENT_FUNDS"
     about = "customers/{customer_id}/wallets/{currency}"
@@ -90,12 +90,12 @@ class InsufficientFunds(DomainError):
     def message(self) -> str:
         """Both amounts, in the units of the currency."""
         required, available = (money(cents, self.currency) for cents in (self.required_cents, self.available_cents))
-        return f"The job costs {required} and {available} are available: credit the wallet first."
+        return f"The job costs {required} and {available} are available: the wallet has to be credited first."
 
 
 @dataclass(eq=False)
 class NoWalletInCurrency(DomainError):
-    """The customer {customer_id} has no wallet in {currency}, which the job is charged in: create one and credit it."""
+    """The customer {customer_id} has no wallet in {currency}, which the job is charged in: one has to be created."""
 
     reason = "NO_WALLET_IN_CURRENCY"
     about = "customers/{customer_id}/wallets/{currency}"

@@ -1,6 +1,6 @@
 """Control of jobs by clients and operators: cancel, retry, pause and resume."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from time import monotonic
 from typing import Any
@@ -12,9 +12,10 @@ from services.jobs.rules.entities import Job, JobStatus
 from services.jobs.rules.errors import JobNotFound
 from services.jobs.rules.resources import STATUS
 from services.jobs.rules.transitions.changes import Change
-from services.jobs.rules.transitions.control import cancellation, hold_for_retry, retried
+from services.jobs.rules.transitions.control import cancellation, hold_for_retry, retried, runs_again
 from services.jobs.usecases.own_jobs import own_jobs
-from services.jobs.usecases.ports import Changes, JobRepository, PauseRepository, Queue
+from services.jobs.usecases.ports import Changes, Customers, JobRepository, PauseRepository, Queue
+from services.jobs.usecases.submission.admission import customer_refusal
 from services.jobs.usecases.submission.limits import SubmissionLimits
 from services.jobs.usecases.submission.reservations import Reservations
 from services.kit.auth.principal import ANYONE, Principal
@@ -22,7 +23,7 @@ from services.kit.auth.tenants import Tenants
 from services.kit.data.corrupt import understood_by_key
 from services.kit.data.locks import waiting_briefly
 from services.kit.data.transactions.ambient import Isolation, Transactions
-from services.kit.errors import DataCorrupt, DomainError, RateLimited, RowLocked
+from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, RowLocked
 from services.kit.query.page import ListQuery, Page
 from services.kit.query.specification import ALWAYS, Specification
 
@@ -38,6 +39,7 @@ class ControlService:
         transactions: The transactions of the jobs database.
         jobs: The stored jobs.
         pauses: The paused queues and job types.
+        customers: The customers whose jobs may run again.
         reservations: Reserves the price of jobs that are retried.
         queue: Dispatches jobs that wait again.
         changes: Notified of jobs that have changed.
@@ -51,6 +53,7 @@ class ControlService:
         jobs: JobRepository,
         pauses: PauseRepository,
         *,
+        customers: Customers,
         reservations: Reservations,
         queue: Queue,
         changes: Changes,
@@ -60,6 +63,7 @@ class ControlService:
         self.transactions = transactions
         self._jobs = jobs
         self._pauses = pauses
+        self._customers = customers
         self._reservations = reservations
         self._queue = queue
         self._changes = changes
@@ -117,24 +121,40 @@ class ControlService:
         async with self.transactions.begin(read_only=True):
             found = await self._jobs.get_many(own)
         jobs = understood_by_key(found)
-        limited = await self._limited(jobs.values(), caller)
-        jobs = {key: job for key, job in jobs.items() if job.customer_id not in limited}
+        asked = {key: job.customer_id for key, job in jobs.items() if runs_again(job, retry_count)}
+        refused = await self._refused(list(asked.values()), caller)
+        jobs = {key: job for key, job in jobs.items() if job.customer_id not in refused}
         needed = [hold for key in sorted(jobs) if (hold := hold_for_retry(jobs[key], retry_count)) is not None]
         reserved = await self._reservations.reserve(needed)
         crash_point("jobs.retry.before_update")
 
         def decide(job: Job) -> Change | None:
-            if RETRYABLE.matches(job) and (error := limited.get(job.customer_id)) is not None:
-                raise error
+            if runs_again(job, retry_count):
+                if job.id not in asked:
+                    # It has ended since it was read, so that nothing was asked about its customer.
+                    raise ConcurrentUpdate
+                if (error := refused.get(job.customer_id)) is not None:
+                    raise error
             return retried(job, reserved, retry_count)
 
         return await self._change(job_ids, own, decide, wanted, self._queue.wake, timeout_seconds=until - monotonic())
 
-    async def _limited(self, jobs: Iterable[Job], caller: Principal) -> Mapping[UUID, RateLimited]:
-        """Count the jobs that are to run again; return the customers with a limit that is used up."""
-        if self._limits is None:
+    async def _refused(self, customer_ids: Sequence[UUID], caller: Principal) -> Mapping[UUID, DomainError]:
+        """Return the customers whose jobs may not run again, as they could not be submitted now, and why.
+
+        Args:
+            customer_ids: The customer of each job that is to run again, which counts as a submission.
+            caller: The one whose limits count.
+        """
+        if not customer_ids:
             return {}
-        return await self._limits.refused_again((job.customer_id for job in jobs if RETRYABLE.matches(job)), caller)
+        limited: Mapping[UUID, DomainError] = {}
+        if self._limits is not None:
+            limited = await self._limits.refused_again(customer_ids, caller)
+        others = set(customer_ids) - limited.keys()
+        active = await self._customers.active(others) if others else {}
+        refusals = {one: customer_refusal(one, active.get(one)) for one in others}
+        return {**limited, **{one: error for one, error in refusals.items() if error is not None}}
 
     async def matching(self, query: ListQuery) -> Page[Job]:
         """Return the jobs that a query finds, to be changed by a later call."""

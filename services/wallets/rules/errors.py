@@ -29,7 +29,7 @@ class WalletNotFound(DomainError):
                 f"No wallet has the ID {self.wallet_id}. "
                 "Is it a customer's? Then name the wallet by customer and currency."
             )
-        return f"The customer {self.customer_id} has no wallet in {self.currency}: create it first."
+        return f"The customer {self.customer_id} has no wallet in {self.currency}: it has to be created first."
 
 
 @dataclass(eq=False)
@@ -145,7 +145,7 @@ class WalletExists(DomainError):
 
 @dataclass(eq=False)
 class InsufficientFunds(DomainError):
-    """The available funds do not cover the request: credit the wallet first."""
+    """The available funds do not cover the request: the wallet has to be credited first."""
 
     reason = "INSUFFICIENT_FUNDS"
     about = "wallets/{wallet_id}"
@@ -158,7 +158,7 @@ class InsufficientFunds(DomainError):
     def message(self) -> str:
         """Both amounts, in the units of the currency."""
         required, available = (money(cents, self.currency) for cents in (self.required_cents, self.available_cents))
-        return f"{required} are required and {available} are available: credit the wallet first."
+        return f"{required} are required and {available} are available: the wallet has to be credited first."
 
 
 @dataclass(eq=False)

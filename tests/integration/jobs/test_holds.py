@@ -90,7 +90,7 @@ def test_a_job_that_can_not_be_paid_is_refused_and_nothing_is_stored(world: Jobs
     request = world.request(customer_id=world.customer(cents=4))
     error = refused(world.jobs.CreateJob, request, "INSUFFICIENT_FUNDS")
     assert error.metadata == {"available_cents": "4", "required_cents": "5", "currency": "EUR"}
-    assert "credit the wallet" in error.message
+    assert "the wallet has to be credited" in error.message
     assert pending(world, request.customer_id) == 0
 
 

@@ -95,6 +95,12 @@ def _can_not_be_paid_again(world: JobsStack) -> Message:
     return jobs.RetryJobRequest(job_id=job.id)
 
 
+def _retry_for_an_inactive_customer(world: JobsStack) -> Message:
+    job = failed(world)
+    world.customers.DeleteCustomer(customers.DeleteCustomerRequest(customer_id=job.customer_id))
+    return jobs.RetryJobRequest(job_id=job.id)
+
+
 def _refused_write_off(world: JobsStack) -> Message:
     job = world.succeeded()
     world.wallets.ReleaseHold(wallets.ReleaseHoldRequest(hold_id=job.hold_id))
@@ -324,6 +330,7 @@ PROVOKED: Final[dict[tuple[str, str], Provocation]] = {
     ("JobService.CancelJob", "JOB_NOT_CANCELLABLE"): lambda world: jobs.CancelJobRequest(job_id=world.succeeded().id),
     ("JobService.RetryJob", "JOB_NOT_FOUND"): lambda _: jobs.RetryJobRequest(job_id=nobody()),
     ("JobService.RetryJob", "JOB_NOT_RETRYABLE"): lambda world: jobs.RetryJobRequest(job_id=world.succeeded().id),
+    ("JobService.RetryJob", "CUSTOMER_INACTIVE"): _retry_for_an_inactive_customer,
     ("JobService.RetryJob", "INSUFFICIENT_FUNDS"): _can_not_be_paid_again,
     ("JobService.WriteOffJob", "JOB_NOT_FOUND"): lambda _: jobs.WriteOffJobRequest(job_id=nobody(), reason="gone"),
     ("JobService.WriteOffJob", "NOTHING_TO_WRITE_OFF"): lambda world: jobs.WriteOffJobRequest(
@@ -491,6 +498,9 @@ ELSEWHERE: Final[dict[tuple[str, str], str]] = {
     "::test_a_job_type_deleted_elsewhere_is_a_conflict_once_and_then_unknown",
     ("JobService.CreateJob", "DEPENDENCY_UNAVAILABLE"): "integration/jobs/test_customers_away.py"
     "::test_while_the_customers_service_is_away_only_known_jobs_are_answered",
+    # Customers are never deleted: it takes another database of customers.
+    ("JobService.RetryJob", "CUSTOMER_NOT_FOUND"): "unit/jobs/test_control_service.py"
+    "::test_a_job_is_not_run_again_without_its_customer",
     ("JobService.RetryJob", "CONCURRENT_UPDATE"): "unit/jobs/test_control.py"
     "::test_a_job_that_was_run_again_and_ended_meanwhile_needs_a_later_hold",
     ("JobService.RetryJob", "DEPENDENCY_UNAVAILABLE"): "integration/jobs/test_holds.py"

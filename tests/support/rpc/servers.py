@@ -210,6 +210,7 @@ def jobs_servicer(
             transactions,
             jobs,
             pauses,
+            customers=customers,
             reservations=reservations,
             queue=dispatcher,
             changes=changes,

@@ -43,11 +43,11 @@ def test_what_iso_does_not_know_or_has_no_minor_unit_is_refused(code: str) -> No
 
 def test_refusals_name_amounts_in_the_units_of_their_currency() -> None:
     assert str(submission.InsufficientFunds(0, 500, "JPY", UUID(int=1))) == (
-        "The job costs 500 JPY and 0 JPY are available: credit the wallet first."
+        "The job costs 500 JPY and 0 JPY are available: the wallet has to be credited first."
     )
     assert str(submission.PriceAboveMaximum(5, 4, "EUR", "type")) == (
         "The job costs 0.05 EUR and the caller allows 0.04 EUR at most."
     )
     refused = ledger.InsufficientFunds(0, 500, "KWD", UUID(int=1))
-    assert refused.message == "0.500 KWD are required and 0.000 KWD are available: credit the wallet first."
+    assert refused.message == "0.500 KWD are required and 0.000 KWD are available: the wallet has to be credited first."
     assert refused.metadata == {"available_cents": "0", "required_cents": "500", "currency": "KWD"}

@@ -16,6 +16,7 @@ CANCELLED = "CANCELLED"
 EXPIRED = "EXPIRED"
 RUNNER_LOST = "RUNNER_LOST"
 
+_RETRYABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 _MAY_BE_BILLED_AGAIN = frozenset({BillingStatus.RELEASED, BillingStatus.NOT_BILLABLE})
 
 
@@ -107,11 +108,14 @@ class Retry(Change):
         )
 
 
+def runs_again(job: Job, retry_count: int | None = None) -> bool:
+    """Return whether a retry asks to run a job once more, instead of returning it unchanged."""
+    return job.status in _RETRYABLE and retry_count in (None, job.retry_count)
+
+
 def hold_for_retry(job: Job, retry_count: int | None = None) -> Reservation | None:
     """Return the hold that a job needs to be run again, at the frozen price; None if it needs none or is not run."""
-    if job.status not in FINAL or job.billing_status is not BillingStatus.RELEASED:
-        return None
-    if retry_count not in (None, job.retry_count):
+    if not runs_again(job, retry_count) or job.billing_status is not BillingStatus.RELEASED:
         return None
     return Reservation(
         job_id=job.id,

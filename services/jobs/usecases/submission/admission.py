@@ -50,7 +50,8 @@ class Admissions:
         """
         try:
             payload = _payload(submission)
-            _check_customer(submission.customer_id, active)
+            if (refusal := customer_refusal(submission.customer_id, active)) is not None:
+                raise refusal
             job_type = self._job_type(submission.job_type)
             job = admitted(submission, job_type, payload, now=self.now)
             return self._unchecked(submission, job_type, payload) or job
@@ -78,13 +79,18 @@ class Admissions:
         return job_type
 
 
-def _check_customer(customer_id: UUID, active: bool | DomainError | None) -> None:
-    if isinstance(active, DomainError):
-        raise active
+def customer_refusal(customer_id: UUID, active: bool | DomainError | None) -> DomainError | None:
+    """Return why a customer's jobs are not accepted, nor run again; None if they are.
+
+    Args:
+        customer_id: The customer.
+        active: Whether it is active, or why that is unknown; None if it does not exist.
+    """
     if active is None:
-        raise CustomerNotFound(customer_id)
-    if not active:
-        raise CustomerInactive(customer_id)
+        return CustomerNotFound(customer_id)
+    if isinstance(active, DomainError):
+        return active
+    return None if active else CustomerInactive(customer_id)
 
 
 async def with_large_inputs_checked(submissions: Sequence[Submission]) -> Sequence[Submission]:

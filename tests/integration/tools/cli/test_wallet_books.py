@@ -215,7 +215,7 @@ def test_a_wallet_that_does_not_exist_is_named(innosystem: Run, wallet: dict[str
     # Without a question.
     credit = innosystem("wallets", "credit", "--customer-id", owner, "--amount", "5USD", "--dry-run")
     assert credit.returncode == 1
-    assert f"The customer {owner} has no wallet in USD: create it first." in credit.stderr
+    assert f"The customer {owner} has no wallet in USD: it has to be created first." in credit.stderr
 
 
 def test_a_wallet_in_no_currency_is_refused(innosystem: Run) -> None:

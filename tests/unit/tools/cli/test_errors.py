@@ -8,6 +8,7 @@ import sys
 import threading
 from importlib import import_module
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import pytest
@@ -19,6 +20,7 @@ from innosystem.customers.v1 import customer_service_pb2
 from innosystem.jobs.v1 import job_service_pb2, job_type_service_pb2
 from innosystem.wallets.v1 import wallet_service_pb2
 from services import SERVICES
+from services.jobs.rules.errors import CustomerInactive
 from services.kit.errors import DomainError
 from tools.cli import __main__ as command
 from tools.cli.errors import describe, with_commands
@@ -72,8 +74,8 @@ def test_methods_that_a_service_advises_to_call_are_commands_in_the_command(serv
 
 
 def test_an_advice_of_a_service_is_said_as_a_command() -> None:
-    said = "The customer X is inactive and can't submit jobs: activate it with UndeleteCustomer first."
-    assert with_commands(said).endswith("activate it with `innosystem customers activate` first.")
+    said = with_commands(str(CustomerInactive(UUID(int=1))))
+    assert said.endswith("accepted or retried until `innosystem customers activate` was run.")
 
 
 def test_a_failed_call_without_details_says_its_status() -> None:
