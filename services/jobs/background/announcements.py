@@ -38,14 +38,15 @@ class StoredAnnouncements:
     def __init__(self, transactions: Transactions[Any], runners: RunnerRepository) -> None:
         self.transactions = transactions
         self._runners = runners
-        # With the time at which they were received.
-        self._waiting: dict[UUID, tuple[Announcement, float]] = {}
+        # By runner and caller: one caller must not replace what another has said. With the time of their receipt.
+        self._waiting: dict[tuple[UUID, str], tuple[Announcement, float]] = {}
 
     def put(self, announcement: Announcement) -> None:
-        """Note an announcement; it replaces an earlier one of the same runner."""
-        before, _ = self._waiting.get(announcement.runner_id, (None, 0.0))
+        """Note an announcement; it replaces an earlier one of the same runner by the same caller."""
+        key = _key(announcement)
+        before, _ = self._waiting.get(key, (None, 0.0))
         if before is not None or len(self._waiting) < _KEPT_MAX:
-            self._waiting[announcement.runner_id] = (newer(before, announcement), monotonic())
+            self._waiting[key] = (newer(before, announcement), monotonic())
 
     async def round(self) -> bool:
         """Store the announcements that wait; return whether more are waiting.
@@ -56,12 +57,15 @@ class StoredAnnouncements:
         if not batch:
             return False
         locked: set[UUID] = set()
+        of_others: set[tuple[UUID, str]] = set()
 
         async def store(some: Sequence[tuple[Announcement, float]]) -> None:
             now = monotonic()
             noted = [replace(one, age=timedelta(seconds=now - received)) for one, received in some]
             async with self.transactions.begin():
-                locked.update(await self._runners.note(noted))
+                left = await self._runners.note(noted)
+                locked.update(left.locked)
+                of_others.update(left.of_others)
 
         try:
             culprits = await divided(batch, store)
@@ -71,7 +75,11 @@ class StoredAnnouncements:
         except Exception:
             self._return(batch)
             raise
-        self._return([one for one in batch if one[0].runner_id in locked])
+        self._return([one for one in batch if one[0].runner_id in locked and _key(one[0]) not in of_others])
+        if of_others:
+            # One line a round, whatever is made up.
+            runner_id, caller = min(of_others)
+            log.warning("runner_of_another", runner_id=str(runner_id), caller=caller, announcements=len(of_others))
         for (announcement, _), error in culprits:
             description = f"{type(error).__name__}: {error}".partition("\n")[0]
             log.error("runner_not_noted", runner_id=str(announcement.runner_id), error=description)
@@ -80,7 +88,7 @@ class StoredAnnouncements:
     def _return(self, batch: Sequence[tuple[Announcement, float]]) -> None:
         """Let announcements wait again, unless their runner has made another one."""
         for one in batch:
-            self._waiting.setdefault(one[0].runner_id, one)
+            self._waiting.setdefault(_key(one[0]), one)
 
     async def flush(self) -> None:
         """Store what waits once, before the process ends: the last words of runners are not said again."""
@@ -94,3 +102,7 @@ class StoredAnnouncements:
         async with self.transactions.begin():
             await self._runners.delete_gone(_GONE)
         return False
+
+
+def _key(announcement: Announcement) -> tuple[UUID, str]:
+    return announcement.runner_id, announcement.announced_by

@@ -6,14 +6,15 @@ from uuid import UUID
 from innosystem.jobs.v1 import job_service_pb2 as pb
 from innosystem.jobs.v1 import runner_pb2
 from services.jobs.rules.runners import Announcement, Runner, RunnerState
+from services.kit.auth.principal import ANYONE, Principal
 from services.kit.rpc.convert import numbers, timestamp
 
 _STATES = numbers(RunnerState, runner_pb2.RunnerState, "RUNNER_STATE_")
 _ANNOUNCED = {_STATES[state]: state for state in (RunnerState.STOPPING, RunnerState.STOPPED)}
 
 
-def announcement(request: pb.ClaimJobsRequest) -> Announcement:
-    """Return what a runner says about itself in a call that satisfies the contract."""
+def announcement(request: pb.ClaimJobsRequest, who: Principal = ANYONE) -> Announcement:
+    """Return what a runner says about itself, by its caller, in a call that satisfies the contract."""
     info = request.info
     return Announcement(
         runner_id=UUID(request.runner_id),
@@ -29,6 +30,7 @@ def announcement(request: pb.ClaimJobsRequest) -> Announcement:
         processes=info.processes,
         uptime=info.uptime.ToTimedelta() if info.HasField("uptime") else timedelta(0),
         state=_ANNOUNCED.get(info.state, RunnerState.ACTIVE),
+        announced_by=who.actor,
     )
 
 

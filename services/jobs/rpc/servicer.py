@@ -227,7 +227,7 @@ class JobServicer(JobServiceServicer):
     async def ClaimJobs(self, request: pb.ClaimJobsRequest, context: Context, tenants: Tenants) -> pb.ClaimJobsResponse:
         if not (request.job_ids and request.handlers):
             # Without handlers it is a runner of the first release, which never describes itself.
-            said = announcement(request)
+            said = announcement(request, principal.get())
             self._runners.announced(said, tenants)
             if not request.job_ids and said.state is not RunnerState.ACTIVE:
                 # It takes no more jobs: those that wait for its handlers wait for another runner.

@@ -36,6 +36,7 @@ class Announcement:
         uptime: How long ago its process started.
         state: ACTIVE, STOPPING or STOPPED.
         age: How long ago the announcement was received.
+        announced_by: The caller, such as `runner/images`; empty where no authentication is required.
     """
 
     runner_id: UUID
@@ -51,11 +52,16 @@ class Announcement:
     uptime: timedelta = timedelta(0)
     state: RunnerState = RunnerState.ACTIVE
     age: timedelta = timedelta(0)
+    announced_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """A runner as it is known: its announcement, the times by the database's clock, and its state."""
+    """A runner as it is known: its announcement, the times by the database's clock, and its state.
+
+    Attributes:
+        announced_by: The first authenticated caller that described it; empty while there was none.
+    """
 
     id: UUID
     state: RunnerState
@@ -70,6 +76,7 @@ class Runner:
     processes: int
     started_at: datetime
     last_seen_at: datetime
+    announced_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,16 @@ def state_at(announced: RunnerState, last_seen_at: datetime, now: datetime) -> R
     if announced is not RunnerState.STOPPED and last_seen_at <= now - SEEN:
         return RunnerState.LOST
     return announced
+
+
+def belongs_to(announced_by: str, caller: str) -> bool:
+    """Return whether a runner that was described by one caller may be described by another.
+
+    Args:
+        announced_by: The first authenticated caller that described the runner; empty while there was none.
+        caller: The present one; empty where no authentication is required.
+    """
+    return not announced_by or not caller or announced_by == caller
 
 
 def newer(before: Announcement | None, announced: Announcement) -> Announcement:

@@ -301,6 +301,8 @@ runners = Table(
     Column("processes", Integer, nullable=False),
     time_column("started_at", nullable=False, default_now=True),
     time_column("last_seen_at", nullable=False, default_now=True),
+    # The first authenticated caller that described it. Announcements by other callers are ignored.
+    Column("announced_by", Text(collation="C"), nullable=False, server_default=text("''")),
     # No column that changes is indexed, and pages are half empty: an announcement writes a new version of the row into
     # the same page, whose space the next ones use again without a vacuum.
     postgresql_with={"fillfactor": 50},

@@ -252,18 +252,30 @@ class Announcements(Protocol):
         """Note an announcement, to be stored soon."""
 
 
+@dataclass(frozen=True)
+class NotNoted:
+    """The runners whose announcement was not stored.
+
+    Attributes:
+        locked: Those whose row is locked.
+        of_others: Those that another caller has described before, each with the caller that was refused.
+    """
+
+    locked: AbstractSet[UUID] = frozenset()
+    of_others: AbstractSet[tuple[UUID, str]] = frozenset()
+
+
 class RunnerRepository(Protocol):
     """The stored runners."""
 
-    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
-        """Store announcements of different runners.
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> NotNoted:
+        """Store announcements, at most one of a runner by each caller.
+
+        A runner belongs to the first authenticated caller that describes it (`belongs_to`).
 
         Args:
             announcements: The announcements.
             most: How many runners are stored; new ones beyond that are left out.
-
-        Returns:
-            The runners whose announcement was not stored, because their row is locked.
         """
 
     async def get(self, runner_id: UUID) -> Runner | None:

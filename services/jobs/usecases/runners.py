@@ -31,7 +31,7 @@ class RunnerService:
         self._announcements = announcements
 
     def announced(self, announcement: Announcement, tenants: Tenants) -> None:
-        """Note what a runner says about itself. It is listed about a second later.
+        """Note what a runner says about itself. It is listed about a second later, unless it belongs to another caller.
 
         Raises:
             InvalidField: If it takes jobs from queues that it is not bound to.

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from services.jobs.rules.resources import RUNNERS
 from services.jobs.rules.runners import Announcement, Gone, Runner, RunnerState, with_runners
+from services.jobs.usecases.ports import NotNoted
 from services.kit.query.listing import Listing
 from services.kit.query.page import PageTokens
 from tests.support.jobs_work import BeginJobs
@@ -26,7 +27,7 @@ def announced(queues: Sequence[str] = ("default",), handlers: Sequence[str] = ("
 
 async def noted(begin: BeginJobs, *announcements: Announcement, **limits: int) -> None:
     async with begin() as work:
-        assert await work.runners.note(announcements, **limits) == set()
+        assert await work.runners.note(announcements, **limits) == NotNoted()
         await work.commit()
 
 
@@ -80,6 +81,7 @@ async def test_a_runner_is_known_as_it_described_itself(begin: BeginJobs) -> Non
         "processes": 2,
         "started_at": runner.last_seen_at - HOUR,
         "last_seen_at": runner.last_seen_at,
+        "announced_by": "",
     }
 
 
@@ -101,6 +103,37 @@ async def test_the_last_announcement_counts_and_the_start_stays(begin: BeginJobs
     assert (after.busy, after.handlers, after.started_at) == (2, ["a", "b"], before.started_at)
     assert after.last_seen_at > before.last_seen_at
     assert (await read(begin, other.runner_id)).busy == 0
+
+
+async def test_a_runner_belongs_to_the_caller_that_described_it_first(begin: BeginJobs) -> None:
+    one, other = announced(announced_by="runner/a"), announced(announced_by="runner/b")
+    foreign = replace(one, announced_by="runner/b", state=STOPPED, host="elsewhere")
+    await noted(begin, one, other)
+    async with begin() as work:
+        left = await work.runners.note([foreign, replace(one, busy=1), replace(other, busy=2)])
+        await work.commit()
+    assert left == NotNoted(of_others={(one.runner_id, "runner/b")})
+    mine = await read(begin, one.runner_id)
+    assert (mine.state, mine.host, mine.busy, mine.announced_by) == (ACTIVE, "", 1, "runner/a")
+    assert (await read(begin, other.runner_id)).busy == 2
+
+
+async def test_without_authentication_any_caller_describes_any_runner(begin: BeginJobs) -> None:
+    one = announced()
+    await noted(begin, one)
+    await noted(begin, replace(one, busy=1, announced_by="runner/a"))
+    await noted(begin, replace(one, state=STOPPING))
+    runner = await read(begin, one.runner_id)
+    # The first that proves itself keeps it.
+    assert (runner.state, runner.announced_by) == (STOPPING, "runner/a")
+
+
+async def test_of_two_callers_that_describe_a_new_runner_at_once_the_first_has_it(begin: BeginJobs) -> None:
+    one = announced(announced_by="runner/b", age=2 * SECOND)
+    async with begin() as work:
+        await work.runners.note([one, replace(one, announced_by="runner/a", age=SECOND)])
+        await work.commit()
+    assert (await read(begin, one.runner_id)).announced_by == "runner/b"
 
 
 async def test_an_announcement_that_comes_late_leaves_the_time_and_the_state(begin: BeginJobs) -> None:

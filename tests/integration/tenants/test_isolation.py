@@ -8,6 +8,7 @@ import pytest
 
 from innosystem.client import InnosystemError, error_from, error_from_status
 from innosystem.jobs.v1 import job_service_pb2 as jobs
+from innosystem.jobs.v1.runner_pb2 import RUNNER_STATE_ACTIVE, RUNNER_STATE_STOPPED, RunnerInfo
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services.jobs.rules.holds import Reservation
 from services.kit.auth.principal import Kind, Principal
@@ -197,6 +198,17 @@ def test_a_runner_that_does_not_say_its_queues_takes_those_that_it_is_bound_to(
     request = jobs.GetRunnerRequest(runner_id=runner.announce(queues=[], handlers=["echo"]))
     until_sync(lambda: reason_of(lambda: world.anyone.jobs.GetRunner(request)) != "RUNNER_NOT_FOUND")
     assert list(world.anyone.jobs.GetRunner(request).runner.queues) == [QUEUE_X]
+
+
+def test_a_runner_is_not_stopped_by_what_another_says_about_it(world: TenantsWorld, runner: JobsStack) -> None:
+    request = jobs.GetRunnerRequest(runner_id=runner.announce(queues=[QUEUE_X]))
+    until_sync(lambda: reason_of(lambda: world.anyone.jobs.GetRunner(request)) != "RUNNER_NOT_FOUND")
+    stopped = RunnerInfo(state=RUNNER_STATE_STOPPED, host="elsewhere")
+    world.as_caller("runner/all").announce(request.runner_id, queues=[QUEUE_X], info=stopped)
+    runner.announce(request.runner_id, queues=[QUEUE_X], info=RunnerInfo(busy=7))
+    until_sync(lambda: world.anyone.jobs.GetRunner(request).runner.busy == 7)
+    known = world.anyone.jobs.GetRunner(request).runner
+    assert (known.state, known.host) == (RUNNER_STATE_ACTIVE, "")
 
 
 def test_a_runner_counts_its_queues_and_of_others_what_an_unused_queue_has(

@@ -17,8 +17,18 @@ from services.jobs.background.announcements import StoredAnnouncements
 from services.jobs.rpc.runner_convert import announcement
 from services.jobs.rules.entities import QueueStats
 from services.jobs.rules.job_types import Priority
-from services.jobs.rules.runners import RUNNERS_MAX, Announcement, RunnerState, newer, state_at, with_runners
+from services.jobs.rules.runners import (
+    RUNNERS_MAX,
+    Announcement,
+    RunnerState,
+    belongs_to,
+    newer,
+    state_at,
+    with_runners,
+)
 from services.jobs.store.runners.memory import MemoryRunners
+from services.jobs.usecases.ports import NotNoted
+from services.kit.auth.principal import Kind, Principal
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.errors import DatabaseUnavailable
 
@@ -81,6 +91,21 @@ def test_what_no_column_can_hold_is_replaced_in_what_a_runner_says() -> None:
     assert (said.handlers, said.queues) == (["a\ufffdb"], ["c\ufffd"])
 
 
+@pytest.mark.parametrize(
+    ("announced_by", "caller", "is_own"),
+    [("runner/a", "runner/a", True), ("runner/a", "runner/b", False), ("", "runner/b", True), ("runner/a", "", True)],
+    ids=["the same caller", "another caller", "described without authentication", "without authentication now"],
+)
+def test_a_runner_belongs_to_the_first_caller_that_proved_itself(announced_by: str, caller: str, is_own: bool) -> None:
+    assert belongs_to(announced_by, caller) is is_own
+
+
+def test_an_announcement_is_that_of_its_caller() -> None:
+    request = pb.ClaimJobsRequest(runner_id=str(uuid7()))
+    assert announcement(request).announced_by == ""
+    assert announcement(request, Principal(kind=Kind.RUNNER, name="images")).announced_by == "runner/images"
+
+
 @pytest.mark.parametrize("number", [0, 1, 4, 99])
 def test_a_state_that_no_runner_announces_means_active(number: int) -> None:
     info = runner_pb2.RunnerInfo.FromString(bytes([9 << 3, number]))
@@ -99,14 +124,14 @@ class RunnersForTests(MemoryRunners):
         self.batches: list[int] = []
 
     @override
-    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> NotNoted:
         if not self.available:
             raise DatabaseUnavailable
         if any(one.runner_id in self.cursed for one in announcements):
             raise ValueError("a value that the database refuses")
         self.batches.append(len(announcements))
-        await super().note([one for one in announcements if one.runner_id not in self.locked], most)
-        return {one.runner_id for one in announcements} & self.locked
+        noted = await super().note([one for one in announcements if one.runner_id not in self.locked], most)
+        return replace(noted, locked={one.runner_id for one in announcements} & self.locked)
 
     async def known(self) -> dict[UUID, tuple[RunnerState, int]]:
         async with self.transactions.begin():
@@ -191,6 +216,29 @@ async def test_an_announcement_that_cant_be_stored_stops_only_itself_and_is_logg
     assert [(line["event"], line["runner_id"]) for line in lines if line["log_level"] == "error"] == [
         ("runner_not_noted", str(ones[4].runner_id))
     ]
+
+
+async def test_what_a_caller_says_about_the_runner_of_another_is_ignored_and_logged(
+    runners: RunnersForTests, stored: StoredAnnouncements
+) -> None:
+    """In whatever order they come: the last words of others replace nothing that waits."""
+    one = replace(announced(busy=1), announced_by="runner/a")
+    foreign = replace(one, state=STOPPED, announced_by="runner/b")
+    stored.put(one)
+    await stored.round()
+    for first, second in ((replace(one, busy=2), foreign), (foreign, replace(one, busy=3))):
+        stored.put(first)
+        stored.put(second)
+        with structlog.testing.capture_logs() as lines:
+            await stored.round()
+        assert [(line["event"], line["caller"]) for line in lines if line["log_level"] == "warning"] == [
+            ("runner_of_another", "runner/b")
+        ]
+    assert await runners.known() == {one.runner_id: (ACTIVE, 3)}
+    # Nothing of it waits to be tried again.
+    runners.batches.clear()
+    await stored.round()
+    assert runners.batches == []
 
 
 async def test_announcements_wait_for_a_database_that_is_unavailable_and_keep_their_time(

@@ -14,10 +14,11 @@ from services.jobs.rules.runners import (
     Gone,
     Runner,
     RunnerState,
+    belongs_to,
     gone_for_good,
     state_at,
 )
-from services.jobs.usecases.ports import RunnerRepository
+from services.jobs.usecases.ports import NotNoted, RunnerRepository
 from services.kit.data.transactions.memory import MemoryTransactions
 from services.kit.query import memory
 from services.kit.query.page import ListQuery, Page
@@ -33,12 +34,15 @@ class MemoryRunners(RunnerRepository):
         self.now = now
 
     @override
-    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> NotNoted:
+        of_others: set[tuple[UUID, str]] = set()
         for one in announcements:
             before = self._rows.get(one.runner_id)
-            if before is not None or len(self._rows) < most:
+            if before is not None and not belongs_to(before.announced_by, one.announced_by):
+                of_others.add((one.runner_id, one.announced_by))
+            elif before is not None or len(self._rows) < most:
                 self._rows[one.runner_id] = self._noted(before, one)
-        return set()
+        return NotNoted(of_others=of_others)
 
     def _noted(self, before: Runner | None, one: Announcement) -> Runner:
         seen = self.now() - one.age
@@ -56,6 +60,7 @@ class MemoryRunners(RunnerRepository):
             processes=one.processes,
             started_at=seen - one.uptime if before is None else before.started_at,
             last_seen_at=seen if before is None else max(seen, before.last_seen_at),
+            announced_by=one.announced_by if before is None else before.announced_by or one.announced_by,
         )
 
     @override

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-from uuid import UUID
 
 from sqlalchemy import Table, case, func, select, text
 from typing_extensions import override
@@ -11,7 +10,7 @@ from typing_extensions import override
 from services.jobs.rules.resources import RUNNERS
 from services.jobs.rules.runners import RUNNERS_MAX, SEEN, Announcement, Gone, Runner, RunnerState
 from services.jobs.store.tables import runners
-from services.jobs.usecases.ports import RunnerRepository
+from services.jobs.usecases.ports import NotNoted, RunnerRepository
 from services.kit.data.repositories.sql import SqlRepository
 
 _ACTIVE, _STOPPED = RunnerState.ACTIVE.value, RunnerState.STOPPED.value
@@ -21,20 +20,39 @@ _WITH_STATE = select(
     runners, case((_IS_LOST, RunnerState.LOST.value), else_=runners.c.announced_state).label("state")
 ).subquery("runners")
 
-_COPIED = ("host", "process_id", "version", "language", "queues", "handlers", "slots", "busy", "processes")
+_COPIED = (
+    "host",
+    "process_id",
+    "version",
+    "language",
+    "queues",
+    "handlers",
+    "slots",
+    "busy",
+    "processes",
+    "announced_by",
+)
 
-# One statement for all announcements of a moment. The rows that exist are updated unless they are locked; new ones are
-# added while there is room. Returns those that were locked.
+# One statement for all announcements of a moment. The rows that exist are updated unless they are locked or belong to
+# another caller (rules/runners.py, `belongs_to`); new ones are added while there is room, by the first of two callers.
+# Returns those that were not stored, and whether they belong to another caller.
 _NOTE = text(
     """
     WITH noted AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:announcements AS jsonb)) AS noted (
             id uuid, announced_state int, host text, process_id bigint, version text, language text,
-            queues text[], handlers text[], slots int, busy int, processes int, uptime interval, age interval
+            queues text[], handlers text[], slots int, busy int, processes int, uptime interval, age interval,
+            announced_by text
         )
     ),
+    known AS MATERIALIZED (
+        SELECT noted.*, runners.announced_by <> noted.announced_by
+            AND '' NOT IN (runners.announced_by, noted.announced_by) AS of_another
+        FROM noted JOIN runners USING (id)
+    ),
     mine AS MATERIALIZED (
-        SELECT noted.* FROM noted JOIN runners USING (id) ORDER BY id FOR UPDATE OF runners SKIP LOCKED
+        SELECT known.* FROM known JOIN runners USING (id) WHERE NOT of_another
+        ORDER BY id FOR UPDATE OF runners SKIP LOCKED
     ),
     updated AS (
         UPDATE runners SET
@@ -42,22 +60,23 @@ _NOTE = text(
             host = mine.host, process_id = mine.process_id, version = mine.version, language = mine.language,
             queues = mine.queues, handlers = mine.handlers,
             slots = mine.slots, busy = mine.busy, processes = mine.processes,
-            last_seen_at = greatest(runners.last_seen_at, now() - mine.age)
+            last_seen_at = greatest(runners.last_seen_at, now() - mine.age),
+            announced_by = coalesce(nullif(runners.announced_by, ''), mine.announced_by)
         FROM mine WHERE runners.id = mine.id
         RETURNING runners.id
     ),
     added AS (
         INSERT INTO runners (
             id, announced_state, host, process_id, version, language, queues, handlers, slots, busy, processes,
-            started_at, last_seen_at
+            started_at, last_seen_at, announced_by
         )
         SELECT id, announced_state, host, process_id, version, language, queues, handlers, slots, busy, processes,
-            now() - age - uptime, now() - age
+            now() - age - uptime, now() - age, announced_by
         FROM noted WHERE id NOT IN (SELECT id FROM runners)
-        ORDER BY id LIMIT greatest(0, :most - (SELECT count(*) FROM runners))
+        ORDER BY id, age DESC LIMIT greatest(0, :most - (SELECT count(*) FROM runners))
         ON CONFLICT DO NOTHING
     )
-    SELECT noted.id FROM noted JOIN runners USING (id) WHERE noted.id NOT IN (SELECT id FROM updated)
+    SELECT id, announced_by, of_another FROM known WHERE of_another OR id NOT IN (SELECT id FROM updated)
     """
 )
 _ACTIVE_BY_QUEUE = text(
@@ -97,10 +116,13 @@ class SqlRunners(SqlRepository[Runner, Announcement], RunnerRepository):
     resource = RUNNERS
 
     @override
-    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> set[UUID]:
+    async def note(self, announcements: Sequence[Announcement], most: int = RUNNERS_MAX) -> NotNoted:
         noted = json.dumps([_row(one) for one in announcements])
-        rows = await self._connection.execute(_NOTE, {"announcements": noted, "most": most})
-        return set(rows.scalars())
+        rows = (await self._connection.execute(_NOTE, {"announcements": noted, "most": most})).all()
+        return NotNoted(
+            locked={row.id for row in rows if not row.of_another},
+            of_others={(row.id, row.announced_by) for row in rows if row.of_another},
+        )
 
     @override
     async def active(self) -> tuple[Mapping[str, int], int]:
