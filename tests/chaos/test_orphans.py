@@ -22,7 +22,7 @@ def test_a_process_whose_runner_died_with_an_answer_unread_ends() -> None:
             stderr=subprocess.PIPE,
         )
     try:
-        ours.sendall(framed(LoadHandlers([], *log_arguments())))
+        ours.sendall(framed(LoadHandlers([], [], *log_arguments())))
         assert select.select([ours], [], [], LIMIT_SECONDS)[0]
 
         # What is unread makes of the end of the socket a reset.

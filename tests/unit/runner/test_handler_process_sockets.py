@@ -47,7 +47,7 @@ async def test_a_process_that_has_ended_by_itself_can_be_ended(ended: HandlerPro
 
 async def test_a_process_that_has_ended_is_gone_for_who_asks_it(ended: HandlerProcess) -> None:
     with pytest.raises(EOFError):
-        await ended.request(LoadHandlers([], "INFO", "json"))
+        await ended.request(LoadHandlers([], [], "INFO", "json"))
 
 
 async def test_the_group_of_a_process_that_has_ended_is_killed_once_as_its_id_may_be_anothers_later(

@@ -21,7 +21,7 @@ helps to test them.
 
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
-from innosystem.runner.registry import Handler, Registry, handler
+from innosystem.runner.registry import Handler, Registry, handler, resource
 
 __all__ = [
     "Handler",
@@ -31,4 +31,5 @@ __all__ = [
     "Registry",
     "Snooze",
     "handler",
+    "resource",
 ]

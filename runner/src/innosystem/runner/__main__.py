@@ -109,7 +109,7 @@ def run(settings: RunnerSettings) -> int:
     except EndpointError as exc:
         sys.stderr.write(f"RUNNER_METRICS_LISTEN_ADDRESS: {exc}\n")
         return 2
-    except TransportError as exc:
+    except (TransportError, HandlerRegistrationError) as exc:
         sys.stderr.write(f"{exc}\n")
         return 2
 

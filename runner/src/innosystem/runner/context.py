@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+import structlog
+from structlog.typing import FilteringBoundLogger
+
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.stop_signal import StopSignal
 
@@ -14,8 +17,7 @@ class JobContext:
     """The job that a handler runs, passed to handlers that take a second argument.
 
     Attributes:
-        job_id: The job's UUID. Use it as an idempotency key for writes to other systems: a job can run more
-            than once.
+        job_id: The job's UUID.
         customer_id: The UUID of the customer who pays.
         job_type_id: The UUID of the job type.
         processing_logic_id: The ID that the handler is registered under.
@@ -44,6 +46,30 @@ class JobContext:
     rescue_count: int = 0
     snooze_count: int = 0
     stop: StopSignal | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def logger(self) -> FilteringBoundLogger:
+        """A structlog logger whose lines have the job's ID, its handler and its request ID, in any thread and task."""
+        logger: FilteringBoundLogger = structlog.get_logger().bind(**self.log_fields)
+        return logger
+
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """The fields by which the job is found in logs."""
+        return {"job_id": self.job_id, "handler": self.processing_logic_id, "request_id": self.request_id}
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How many seconds are left until the run times out, 0 at least; None without a time limit."""
+        return None if self.deadline is None else max(0.0, (self.deadline - datetime.now(UTC)).total_seconds())
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key for what the handler does in other systems, the same in every attempt, because a job can run again.
+
+        For several effects, append the name of each: `f"{job.idempotency_key}:mail"`.
+        """
+        return self.job_id
 
     def stop_requested(self) -> bool:
         """Return whether the run's result is no longer wanted, for handlers in threads.

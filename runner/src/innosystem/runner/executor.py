@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -16,11 +17,16 @@ from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
 from innosystem.runner.process_slots import PoolSlots, SuspectSlots
 from innosystem.runner.processor_types import RUNNABLE, ProcessorTypes, type_name
-from innosystem.runner.registry import Mode, Registry
+from innosystem.runner.registry import Handler, Mode, Registry
+from innosystem.runner.resources import Values
 from innosystem.runner.stop_signal import StopReason, StopSignal
 from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 
 log = structlog.get_logger()
+
+IN_RUNNER: Final = (Mode.COROUTINE, Mode.THREAD)
+"""The modes of handlers that run in the runner's process, and as suspects in processes of their own."""
+IN_POOL: Final = (Mode.PROCESS,)
 
 # For a service of an older release, which does not decide itself which jobs to isolate.
 _SUSPECTED_FROM: Final = 2
@@ -37,6 +43,7 @@ class Executor:
         threads: The number of threads for handlers.
         processes: The number of processes for handlers, and again for suspects.
         stop_seconds: How long a handler has to stop after it was asked to.
+        resources: What handlers in this process take by its type.
 
     Attributes:
         backpressure: Counts the jobs that wait for a process.
@@ -50,16 +57,21 @@ class Executor:
         threads: int,
         processes: int,
         stop_seconds: float = 10.0,
+        resources: Values = MappingProxyType({}),
     ) -> None:
         self._registry = registry
+        self._resources = resources
+        self._bound: dict[str, Handler] = {}
         self._processor_types = ProcessorTypes()
         self.tasks_and_threads = TaskAndThreadExecutor(threads=threads, stop_seconds=stop_seconds)
         self._guard = ProcessGuard()
         self.backpressure = ProcessBackpressure()
-        self._processes = ProcessPool(PoolSlots(processes, self.backpressure), registry.modules, guard=self._guard)
+        self._processes = ProcessPool(
+            PoolSlots(processes, self.backpressure), registry.modules, modes=IN_POOL, guard=self._guard
+        )
         # Separate processes: suspects and the handlers of the pool do not delay each other.
         slots = SuspectSlots(processes, self.backpressure, parked_max=threads)
-        self._suspects = ProcessPool(slots, registry.modules, guard=self._guard)
+        self._suspects = ProcessPool(slots, registry.modules, modes=IN_RUNNER, guard=self._guard)
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -101,9 +113,7 @@ class Executor:
             return outcome
 
     async def _run(self, claimed: job_service_pb2.ClaimedJob, job: JobContext, timeout: float | None) -> Outcome:
-        handler = self._registry.get(claimed.processing_logic_id)
-        if handler is None:
-            raise LookupError(claimed.processing_logic_id)
+        handler = self._bound.get(claimed.processing_logic_id) or self._bind(claimed.processing_logic_id)
         if claimed.processor_type_named:
             self._processor_types.check(claimed, handler)
         input_json = claimed.job.input_json
@@ -121,6 +131,23 @@ class Executor:
         if handler.mode is Mode.COROUTINE:
             return await self.tasks_and_threads.run_coroutine(handler, input_json, job, timeout)
         return await self.tasks_and_threads.run_in_thread(handler, input_json, job, timeout)
+
+    def _bind(self, handler_id: str) -> Handler:
+        handler = self._registry.get(handler_id)
+        if handler is None:
+            raise LookupError(handler_id)
+        bound = handler if handler.mode in IN_POOL else handler.bound(self._resources)
+        self._bound[handler_id] = bound
+        return bound
+
+    async def start(self) -> None:
+        """Start a process if one needs resources.
+
+        Raises:
+            HandlerRegistrationError: They cannot be made.
+        """
+        if self._registry.resources(IN_POOL):
+            await self._processes.start()
 
     async def close(self) -> None:
         """Stop the processes. Running threads continue."""

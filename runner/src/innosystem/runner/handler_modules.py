@@ -1,5 +1,6 @@
 """Import the modules that hold handlers, and explain to their author why one cannot be imported."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -11,7 +12,8 @@ from typing import Final
 from innosystem.runner.errors import HandlerRegistrationError
 
 _OURS: Final = f"{Path(__file__).parent}{os.sep}"
-_IMPORTLIB: Final = ("<frozen importlib", f"{Path(importlib.__file__).parent}{os.sep}")
+# What calls the author's modules and functions.
+_BETWEEN: Final = ("<frozen importlib", f"{Path(importlib.__file__).parent}{os.sep}", contextlib.__file__)
 
 
 def import_handlers(given: str) -> str:
@@ -90,7 +92,7 @@ def _is_missing(name: str, exc: BaseException) -> bool:
 
 
 def authors_traceback(exc: BaseException) -> str:
-    """Return the traceback of an exception without the frames of the runner and of Python's import system."""
+    """Return the traceback of an exception without the frames of the runner and of what it calls with."""
     described = traceback.TracebackException.from_exception(exc)
     pending, seen = [described], set[int]()
     while pending:
@@ -103,4 +105,4 @@ def authors_traceback(exc: BaseException) -> str:
 
 
 def _frames(described: traceback.TracebackException) -> list[traceback.FrameSummary]:
-    return [frame for frame in described.stack if not frame.filename.startswith((_OURS, *_IMPORTLIB))]
+    return [frame for frame in described.stack if not frame.filename.startswith((_OURS, *_BETWEEN))]

@@ -11,22 +11,25 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self
 
 import structlog
 
 from innosystem.runner.context import JobContext
-from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, RunHandler, framed
+from innosystem.runner.errors import HandlerRegistrationError
+from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import log_arguments
 from innosystem.runner.outcome import Outcome
 from innosystem.runner.process_guard import ProcessGuard
+from innosystem.runner.registry import Mode
+from innosystem.runner.resources import CLOSE_SECONDS
 
 log = structlog.get_logger()
 
 _START_SECONDS: Final = 60.0
-_END_SECONDS: Final = 2.0
+_END_SECONDS: Final = CLOSE_SECONDS + 1.0
 
 # Set the runner's path before the first import from it: the current directory may be on the path.
 _BOOT: Final = (
@@ -93,8 +96,15 @@ class HandlerProcess:
         self._ending = asyncio.create_task(self._ended())
 
     @classmethod
-    async def start(cls, modules: list[str], path: list[str], directory: str, guard: ProcessGuard) -> Self:
-        """Start a process and wait until it has imported the handlers."""
+    async def start(
+        cls, modules: list[str], modes: Sequence[Mode], path: list[str], directory: str, guard: ProcessGuard
+    ) -> Self:
+        """Start a process and wait until it has imported the handlers.
+
+        Raises:
+            HandlerRegistrationError: It cannot import them, or make their resources.
+            EOFError, OSError: It has ended.
+        """
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -108,7 +118,10 @@ class HandlerProcess:
         try:
             await guard.watch(process.pid)
             async with asyncio.timeout(_START_SECONDS):
-                started.handlers = await started.request(LoadHandlers(modules, *log_arguments()))
+                loaded = await started.request(LoadHandlers(modules, modes, *log_arguments()))
+            if isinstance(loaded, NotLoaded):
+                raise HandlerRegistrationError(loaded.error)
+            started.handlers = loaded
         except (EOFError, OSError) as exc:
             status = await started.kill()
             raise EOFError(f"{type(exc).__name__}: {exc}; it ended with status {status}") from exc

@@ -1,28 +1,45 @@
 """The messages between a runner and the processes of its handlers: pickled, each after its length."""
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from innosystem.runner.context import JobContext
 from innosystem.runner.logs import LogFormat
+from innosystem.runner.registry import Mode
 
 LENGTH_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class LoadHandlers:
-    """A request to import the modules with the handlers. The reply is the IDs of the handlers, a frozenset.
+    """A request to import the modules with the handlers, and to make their resources.
+
+    The reply is the IDs of the handlers, a frozenset; or a NotLoaded, after which the process ends.
 
     Attributes:
         modules: The modules.
+        modes: The modes of the handlers that the process will run: only their resources are made.
         log_level: The level of `configure_logs`.
         log_format: The format of `configure_logs`.
     """
 
     modules: list[str]
+    modes: Sequence[Mode]
     log_level: str
     log_format: LogFormat
+
+
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """The reply of a process that cannot import the modules, or make the resources.
+
+    Attributes:
+        error: Why, for the author.
+    """
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The program of a `HandlerProcess`: run handlers, one at a time, until the socket closes."""
 
+import asyncio
 import contextvars
 import os
 import pickle
@@ -7,6 +8,7 @@ import queue
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,10 +19,11 @@ import uvloop
 
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
-from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, RunHandler, framed
+from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import configure_logs, job_in_logs
 from innosystem.runner.outcome import Outcome, failure
-from innosystem.runner.registry import Mode, default_registry
+from innosystem.runner.registry import Handler, Mode, default_registry
+from innosystem.runner.resources import CLOSE_SECONDS, Values, made
 from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
 from innosystem.shared.log_lines import flush_all
 
@@ -28,7 +31,7 @@ log = structlog.get_logger()
 
 _NOT_LOADED_STATUS: Final = 2
 
-Messages: TypeAlias = "queue.SimpleQueue[LoadHandlers | RunHandler]"
+Messages: TypeAlias = "queue.SimpleQueue[LoadHandlers | RunHandler | None]"
 
 
 def main(descriptor: int) -> None:
@@ -40,62 +43,112 @@ def main(descriptor: int) -> None:
     reset_signals_in_forks()
     with socket.socket(fileno=descriptor) as connection:
         connection.set_inheritable(False)
-        messages: Messages = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(connection, messages), daemon=True).start()
-        # Without a runner no reply can be sent, and `_read` is about to end the process.
+        program = _Program(connection)
+        threading.Thread(target=program.read, daemon=True).start()
+        # Without a runner no reply can be sent, and `read` is about to end the process.
         with suppress(OSError):
-            _serve(connection, messages)
+            program.serve()
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     return
 
 
-def _serve(connection: socket.socket, messages: Messages) -> None:
-    directory = Path.cwd()
-    while True:
-        message = messages.get()
-        if isinstance(message, LoadHandlers):
-            configure_logs(message.log_level, message.log_format)
-            try:
-                default_registry.load(message.modules)
-            except HandlerRegistrationError as exc:
-                # The module has changed since the runner started: its author sees the same as at the start.
-                log.error("handlers_not_loaded", error=str(exc))  # noqa: TRY400 - the traceback is in the message
-                flush_all()
-                os._exit(_NOT_LOADED_STATUS)
-            directory = Path.cwd()
-            _reply(connection, frozenset(default_registry))
-        else:
-            # The previous handler may have changed the directory.
-            os.chdir(directory)
-            _reply(connection, _run(message))
+class _Program:
+    """The handlers of a process, its resources, and the event loop that both live in.
 
+    Args:
+        connection: The socket to the runner.
+    """
 
-def _run(message: RunHandler) -> Outcome:
-    handler = default_registry.get(message.handler_id)
-    if handler is None:
-        return failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
-    with job_in_logs(message.job):
-        if handler.mode is Mode.COROUTINE:
-            return uvloop.run(call_coroutine(handler, message.input_json, message.job))
-        # As in a thread of the runner: context variables that the handler sets end with its job.
-        return contextvars.copy_context().run(call_blocking, handler, message.input_json, message.job)
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._messages: Messages = queue.SimpleQueue()
+        self._handlers: Mapping[str, Handler] = {}
+        self._loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._ending = asyncio.Event()
+        self._lifetime: asyncio.Task[None] | None = None
+        self._busy = threading.Lock()
+        self._closed = threading.Event()
 
+    def serve(self) -> None:
+        """Reply to messages, until there are no more."""
+        directory = Path.cwd()
+        while (message := self._messages.get()) is not None:
+            with self._busy:
+                if isinstance(message, LoadHandlers):
+                    self._reply(self._load(message))
+                    directory = Path.cwd()
+                else:
+                    # The previous handler may have changed the directory.
+                    os.chdir(directory)
+                    self._reply(self._run(message))
+        self._loop.run(self._end())
+        self._closed.set()
 
-def _read(connection: socket.socket, messages: Messages) -> None:
-    """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""
-    # A runner that was killed with an unread reply leaves a reset instead of the end of the stream.
-    with suppress(OSError), connection.makefile("rb") as stream:
-        while length := stream.read(LENGTH_BYTES):
-            # From the process that started this one, through a private socket.
-            messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
-    flush_all()
-    if os.getpgrp() == os.getpid():
-        # With all processes that the handler has started. If this thread cannot run, the runner's guard kills them.
-        os.killpg(0, signal.SIGKILL)
-    os._exit(0)
+    def _load(self, message: LoadHandlers) -> frozenset[str]:
+        configure_logs(message.log_level, message.log_format)
+        try:
+            default_registry.load(message.modules)
+            values = self._loop.run(self._begin(message))
+        except HandlerRegistrationError as exc:
+            self._reply(NotLoaded(str(exc)))
+            flush_all()
+            os._exit(_NOT_LOADED_STATUS)
+        handlers = [handler for each in default_registry if (handler := default_registry.get(each)) is not None]
+        self._handlers = {each.id: each.bound(values) if each.mode in message.modes else each for each in handlers}
+        return frozenset(default_registry)
 
+    async def _begin(self, message: LoadHandlers) -> Values:
+        """Make the resources, in a task that closes them at the end: some libraries demand the same task for both."""
+        ready: asyncio.Future[Values] = asyncio.get_running_loop().create_future()
+        self._lifetime = asyncio.create_task(self._hold(message, ready))
+        return await ready
 
-def _reply(connection: socket.socket, reply: object) -> None:
-    connection.sendall(framed(reply))
+    async def _hold(self, message: LoadHandlers, ready: "asyncio.Future[Values]") -> None:
+        try:
+            async with made(default_registry.resources(message.modes)) as values:
+                ready.set_result(values)
+                await self._ending.wait()
+        except HandlerRegistrationError as exc:
+            ready.set_exception(exc)
+
+    async def _end(self) -> None:
+        self._ending.set()
+        if self._lifetime is not None:
+            await self._lifetime
+
+    def _run(self, message: RunHandler) -> Outcome:
+        handler = self._handlers.get(message.handler_id)
+        if handler is None:
+            return failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
+        with job_in_logs(message.job):
+            # As in the runner: context variables that the handler sets end with its job.
+            context = contextvars.copy_context()
+            if handler.mode is Mode.COROUTINE:
+                return self._loop.run(call_coroutine(handler, message.input_json, message.job), context=context)
+            return context.run(call_blocking, handler, message.input_json, message.job)
+
+    def read(self) -> None:
+        """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""
+        # A runner that was killed with an unread reply leaves a reset instead of the end of the stream.
+        with suppress(OSError), self._connection.makefile("rb") as stream:
+            while length := stream.read(LENGTH_BYTES):
+                # From the process that started this one, through a private socket.
+                self._messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
+        self._close_resources()
+        flush_all()
+        if os.getpgrp() == os.getpid():
+            # With all processes that the handler has started. If this thread cannot run, the runner's guard kills them.
+            os.killpg(0, signal.SIGKILL)
+        os._exit(0)
+
+    def _close_resources(self) -> None:
+        """Let the main thread close the resources, unless a handler runs there."""
+        if self._busy.locked() or not self._messages.empty():
+            return
+        self._messages.put(None)
+        self._closed.wait(CLOSE_SECONDS)
+
+    def _reply(self, reply: object) -> None:
+        self._connection.sendall(framed(reply))

@@ -108,9 +108,7 @@ def _log_lost(lines: int) -> None:
 def job_in_logs(job: JobContext) -> Iterator[None]:
     """Add the job to everything that is logged meanwhile, and its request ID to calls."""
     token = request_id_variable.set(job.request_id)
-    bound = structlog.contextvars.bind_contextvars(
-        job_id=job.job_id, handler=job.processing_logic_id, request_id=job.request_id
-    )
+    bound = structlog.contextvars.bind_contextvars(**job.log_fields)
     try:
         yield
     finally:

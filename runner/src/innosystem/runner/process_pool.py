@@ -12,10 +12,12 @@ import structlog
 
 from innosystem.runner.backoff import Backoff
 from innosystem.runner.context import JobContext
+from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_process import HandlerProcess, how_it_ended
 from innosystem.runner.outcome import Outcome, failure, timed_out
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_slots import NotStarted, ProcessSlots
+from innosystem.runner.registry import Mode
 
 log = structlog.get_logger()
 
@@ -39,12 +41,16 @@ class ProcessPool:
     Args:
         slots: Bound the number of processes, and how long a job waits for one.
         modules: The modules with the handlers, which each process imports.
+        modes: The modes of the handlers that the processes run.
         guard: Kills the processes when the runner ends.
     """
 
-    def __init__(self, slots: ProcessSlots, modules: Sequence[str], *, guard: ProcessGuard) -> None:
+    def __init__(
+        self, slots: ProcessSlots, modules: Sequence[str], *, modes: Sequence[Mode], guard: ProcessGuard
+    ) -> None:
         self._slots = slots
         self._modules = list(modules)
+        self._modes = modes
         # A handler in a thread may change the working directory, and even remove it.
         self._directory = str(Path.cwd())
         self._path = [entry or self._directory for entry in sys.path]
@@ -95,10 +101,27 @@ class ProcessPool:
             await process.kill()
         return None
 
+    async def start(self) -> None:
+        """Start a process before the first job, to see that it can be started.
+
+        Raises:
+            HandlerRegistrationError: It cannot import the handlers, or make their resources.
+        """
+        try:
+            self._idle.append(await self._new())
+        except (EOFError, OSError) as exc:
+            raise HandlerRegistrationError(f"A process for handlers cannot be started: {exc}") from exc
+
+    async def _new(self) -> HandlerProcess:
+        return await HandlerProcess.start(self._modules, self._modes, self._path, self._directory, self._guard)
+
     async def _started(self) -> HandlerProcess:
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
-                process = await HandlerProcess.start(self._modules, self._path, self._directory, self._guard)
+                process = await self._new()
+            except HandlerRegistrationError as exc:
+                # The modules have changed since the runner started, or what a resource connects to is unavailable.
+                log.error("handlers_not_loaded", attempt=attempt, error=str(exc))  # noqa: TRY400 - it is in the message
             except (EOFError, OSError) as exc:
                 log.warning("process_not_started", attempt=attempt, error=f"{type(exc).__name__}: {exc}")
             else:

@@ -2,20 +2,23 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from importlib.metadata import entry_points
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_modules import import_handlers
+from innosystem.runner.json_types import ANY_JSON, JsonType, Schema, json_type
+from innosystem.runner.resources import Resource, Values, describe_resource, in_order
+from innosystem.runner.signatures import signature_of
 
 ENTRY_POINT_GROUP: Final = "innosystem.handlers"
 _ID_LENGTH_MAX: Final = 200
 # Each claim lists all of them.
 _HANDLERS_MAX: Final = 1000
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,18 +40,45 @@ class Handler:
 
     Attributes:
         id: The `processing_logic_id` of the job types that it serves.
-        function: The function to call.
+        function: The function as it was written.
         mode: Where to call it.
         takes_job: Whether the function takes the JobContext as its second argument.
+        call: The function to call with the input, and the job: it has its resources already.
+        input: How its input is read.
+        output: How its return value is written.
+        resources: The types of the resources that it takes, by the names of their parameters.
     """
 
     id: str
     function: Callable[..., Any]
     mode: Mode
     takes_job: bool
+    call: Callable[..., Any]
+    input: JsonType = ANY_JSON
+    output: JsonType = ANY_JSON
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"
+
+    def input_schema(self) -> Schema | None:
+        """Return the JSON Schema of the inputs that fit; None for a handler that takes any JSON."""
+        return self.input.schema("input")
+
+    def output_schema(self) -> Schema | None:
+        """Return the JSON Schema of the outputs; None for a handler that may return any JSON."""
+        return self.output.schema("output")
+
+    def bound(self, values: Values) -> Self:
+        """Return the handler with its resources.
+
+        Args:
+            values: The resources of this process by their types.
+        """
+        if not self.resources:
+            return self
+        taken = {name: values[type] for name, type in self.resources.items()}
+        return replace(self, call=partial(self.function, **taken))
 
     @property
     def place(self) -> str:
@@ -62,6 +92,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._resources: dict[Any, Resource] = {}
         self._modules: list[str] = []
 
     def __contains__(self, handler_id: object) -> bool:
@@ -84,7 +115,7 @@ class Registry:
 
         Args:
             handler_id: The `processing_logic_id` of the job types that it serves.
-            function: Takes the parsed input, and optionally the JobContext.
+            function: Takes the input, optionally the JobContext, and resources.
             process: Whether to run it in a process of its own.
 
         Raises:
@@ -100,6 +131,45 @@ class Registry:
             raise HandlerRegistrationError(f"A runner has at most {_HANDLERS_MAX} handlers, and {handler_id!r} is more")
         self._handlers[handler_id] = added
 
+    def add_resource(self, function: Callable[..., Any]) -> None:
+        """Register a function that makes a resource.
+
+        Raises:
+            HandlerRegistrationError: The function does not say which type it makes, or the type has a resource.
+        """
+        added = describe_resource(function)
+        taken = self._resources.setdefault(added.type, added)
+        if taken is not added:
+            raise HandlerRegistrationError(f"Two resources make the same type: {taken} and {added}")
+
+    def resources(self, modes: Collection[Mode] = tuple(Mode)) -> list[Resource]:
+        """Return the resources that handlers take, each after those that it takes itself.
+
+        Args:
+            modes: How the handlers run that are asked for.
+
+        Raises:
+            HandlerRegistrationError: A handler takes a type that no resource makes.
+        """
+        found: dict[Any, Resource] = {}
+        for each in self._handlers.values():
+            if each.mode in modes:
+                found |= {one.type: one for one in self.resources_of(each)}
+        return list(found.values())
+
+    def resources_of(self, handler: Handler, given: Container[Any] = ()) -> list[Resource]:
+        """Return the resources that a handler takes, each after those that it takes itself.
+
+        Args:
+            handler: The handler.
+            given: The types that need not be made.
+
+        Raises:
+            HandlerRegistrationError: It takes a type that no resource makes.
+        """
+        needing = f"The handler {handler.id!r} ({handler.place})"
+        return in_order(self._resources, handler.resources.values(), needing, given)
+
     def load(self, modules: Iterable[str], *, with_entry_points: bool = False) -> None:
         """Import modules, whose decorators register their handlers.
 
@@ -110,6 +180,7 @@ class Registry:
 
         Raises:
             HandlerRegistrationError: A module cannot be imported: the message has the author's part of the traceback.
+                Or a handler takes a type that no resource makes.
         """
         if "" not in sys.path and "." not in sys.path:
             sys.path.insert(0, "")
@@ -120,36 +191,31 @@ class Registry:
             name = import_handlers(given)
             if name not in self._modules:
                 self._modules.append(name)
+        self.resources()
 
 
 def describe(function: Callable[..., Any], *, handler_id: str, process: bool = False) -> Handler:
     """Describe how to call a function.
 
     Raises:
-        HandlerRegistrationError: The function takes no input, or more than input and job; or it is a coroutine
-            function with `process=True`.
+        HandlerRegistrationError: The function takes no input, or what is neither input, job nor resource; or it is a
+            coroutine function with `process=True`.
     """
+    what = f"The handler {handler_id!r}"
     is_async = inspect.iscoroutinefunction(function)
     if is_async and process:
-        raise HandlerRegistrationError(f"The handler {handler_id!r} is `async def`: process=True requires a `def`")
-    mode = Mode.COROUTINE if is_async else Mode.PROCESS if process else Mode.THREAD
-    return Handler(handler_id, function, mode, _takes_job(function, handler_id))
-
-
-def _takes_job(function: Callable[..., Any], handler_id: str) -> bool:
-    """Return whether a function takes (input, job) rather than (input)."""
-    parameters = list(inspect.signature(function).parameters.values())
-    places = [each for each in parameters if each.kind in _POSITIONAL]
-    required = [each for each in places if each.default is inspect.Parameter.empty]
-    variable = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
-    named_only = any(
-        each.kind is inspect.Parameter.KEYWORD_ONLY and each.default is inspect.Parameter.empty for each in parameters
+        raise HandlerRegistrationError(f"{what} is `async def`: process=True requires a `def`")
+    signature = signature_of(function, what)
+    return Handler(
+        id=handler_id,
+        function=function,
+        mode=Mode.COROUTINE if is_async else Mode.PROCESS if process else Mode.THREAD,
+        takes_job=signature.takes_job,
+        call=function,
+        input=json_type(signature.input, of=f"The input of the handler {handler_id!r}"),
+        output=json_type(signature.output, of=f"The return value of the handler {handler_id!r}"),
+        resources=signature.resources,
     )
-    takes_at_most = 2 if variable else len(places)
-    if len(required) > 2 or takes_at_most < 1 or named_only:  # noqa: PLR2004 - input and job
-        raise HandlerRegistrationError(f"The handler {handler_id!r} must take (input) or (input, job)")
-    # An optional second parameter belongs to the author, unless it is called `job`.
-    return len(required) == 2 or variable or (len(places) > 1 and places[1].name == "job")  # noqa: PLR2004
 
 
 def _registered_twice(first: Handler, second: Handler) -> str:
@@ -171,8 +237,12 @@ default_registry: Final = Registry()
 def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], Function]:
     """Register a function as the handler for job types with this `processing_logic_id`.
 
-    The function takes the parsed JSON input, and as an optional second argument the JobContext. Its return value must
-    be JSON and becomes the job's output. An exception fails the job.
+    The function takes the input, as an optional second argument the JobContext, and after these resources by their
+    types. Its return value becomes the job's output. An exception fails the job.
+
+    Without an annotation, or with `dict` or `Any`, input and output are parsed JSON. Other annotations (dataclasses,
+    models of pydantic, Structs of msgspec, TypedDicts, lists of those, built-in types) are what the input is converted
+    to, and what the return value must be: an input that does not fit fails the job for good (`INVALID_INPUT`).
 
     Args:
         handler_id: The `processing_logic_id`.
@@ -196,3 +266,23 @@ def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], F
         return function
 
     return register
+
+
+def resource(function: Function) -> Function:
+    """Register a function that makes what handlers share in a process, such as a client or a model.
+
+    The function returns the resource, or yields it once and closes it after that; it may be `def` or `async def`.
+    Handlers get it by the type of a parameter: the return annotation `-> Database`, or `-> Iterator[Database]` and
+    `-> AsyncIterator[Database]` of a function that yields. A resource may take other resources in the same way.
+
+    It is made once in each process that needs it, before the first job, and closed at the end. A runner whose resource
+    cannot be made does not start.
+
+    Returns:
+        The function, unchanged.
+
+    Raises:
+        HandlerRegistrationError: The function does not say which type it makes, or the type has a resource.
+    """
+    default_registry.add_resource(function)
+    return function

@@ -16,13 +16,14 @@ from innosystem.runner.charging import ChargeSender, SettlementSender
 from innosystem.runner.claiming import ClaimSender
 from innosystem.runner.completing import CompletionSender
 from innosystem.runner.drain import Drain
-from innosystem.runner.executor import Executor
+from innosystem.runner.executor import IN_RUNNER, Executor
 from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.metrics import InHandCollector
 from innosystem.runner.poll_watchdog import PollWatchdog
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
+from innosystem.runner.resources import made
 from innosystem.runner.returning import ReturnSender
 from innosystem.runner.runs import Runs
 from innosystem.runner.service_client import CHANNEL_OPTIONS, ServiceClient
@@ -152,6 +153,7 @@ class Runner:
         Raises:
             ValueError: The file of the token can't be read.
             TransportError: The connections can't be protected as the settings say.
+            HandlerRegistrationError: A resource of the handlers can't be made.
         """
         token, transport = settings.token(), settings.transport
         async with AsyncExitStack() as closing:
@@ -169,8 +171,10 @@ class Runner:
                 threads=settings.runner_concurrency,
                 processes=settings.runner_processes,
                 stop_seconds=settings.runner_stop_seconds,
+                resources=await closing.enter_async_context(made(registry.resources(IN_RUNNER))),
             )
             closing.push_async_callback(executor.close)
+            await executor.start()
             runner = cls(
                 settings,
                 queue=queue,

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from innosystem.runner.context import JobContext
-from innosystem.runner.outcome import Outcome, failed, parse_input, raised, succeeded, timed_out
+from innosystem.runner.outcome import Outcome, failed, raised, timed_out
 from innosystem.runner.registry import Handler
 from innosystem.runner.stack_traces import task_stack, thread_stack
 
@@ -33,7 +33,7 @@ def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome
     """Run a `def` handler in this thread."""
     process = os.getpid()
     try:
-        return succeeded(handler.function(*arguments(handler, parse_input(input_json), job)))
+        return handler.output.encode(handler.call(*arguments(handler, handler.input.decode(input_json), job)))
     except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
         return raised(exc)
     finally:
@@ -44,7 +44,7 @@ async def call_coroutine(handler: Handler, input_json: str, job: JobContext) -> 
     """Run an `async def` handler in this task, which must be dedicated: a handler may cancel the current task."""
     process = os.getpid()
     try:
-        return succeeded(await handler.function(*arguments(handler, parse_input(input_json), job)))
+        return handler.output.encode(await handler.call(*arguments(handler, handler.input.decode(input_json), job)))
     except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
         return raised(exc)
     finally:

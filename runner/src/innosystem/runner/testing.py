@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
@@ -12,8 +12,9 @@ from innosystem.client import new_id
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError
 from innosystem.runner.logs import job_in_logs
-from innosystem.runner.outcome import Failed, parse_input, succeeded, timed_out
+from innosystem.runner.outcome import Failed, Succeeded, timed_out
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
+from innosystem.runner.resources import Values, made
 from innosystem.runner.stop_signal import StopSignal
 from innosystem.runner.task_and_thread_executor import arguments
 
@@ -39,6 +40,7 @@ async def run_handler_async(
     input: Any = None,
     *,
     timeout_seconds: float | None = None,
+    resources: Values | None = None,
     **job: Unpack[JobFields],
 ) -> Any:
     """Run a handler on an input and return its output, for tests with an event loop.
@@ -53,11 +55,15 @@ async def run_handler_async(
         handler: The function, or the ID that it is registered under.
         input: The input of the job; None as for a job that was submitted without one.
         timeout_seconds: The timeout of the job type, which also sets `deadline`; by default there is none.
+        resources: What the handler gets instead of the resources of these types; the others are made for the run, and
+            closed after it.
         job: Fields of the JobContext; the others get default values.
 
     Raises:
-        JobError: The output is not JSON, too large, or not storable: what the platform refuses. Or the handler took
-            longer than its timeout (type `TIMEOUT`): a coroutine is cancelled, a thread is asked to stop.
+        JobError: The input does not fit the handler's annotation (type `INVALID_INPUT`). The output does not fit, is
+            not JSON, too large, or not storable: what the platform refuses. Or the handler took longer than its
+            timeout (type `TIMEOUT`): a coroutine is cancelled, a thread is asked to stop.
+        HandlerRegistrationError: A resource is not registered, or cannot be made.
         TypeError: The JobContext has no such field.
         Exception: Any exception of the handler, including `Snooze`.
     """
@@ -71,26 +77,34 @@ async def run_handler_async(
         job.setdefault("deadline", datetime.now(UTC) + timedelta(seconds=timeout_seconds))
     stop = StopSignal()
     context = _context(found.id, stop, **job)
-    given = arguments(found, parse_input(json.dumps(input)), context)
-    with job_in_logs(context):
-        running: Awaitable[Any] = (
-            found.function(*given) if found.mode is Mode.COROUTINE else asyncio.to_thread(found.function, *given)
-        )
-        began = time.monotonic()
-        limit = asyncio.timeout(timeout_seconds)
-        try:
-            async with limit:
-                outcome = succeeded(await running)
-        except TimeoutError:
-            stop.requested = True
-            if not limit.expired():
-                raise
-            outcome = timed_out(timeout_seconds or 0.0)
-        else:
-            _warn_if_late(time.monotonic() - began, timeout_seconds)
+    given = arguments(found, found.input.decode(json.dumps(input)), context)
+    resources = resources or {}
+    async with made(default_registry.resources_of(found, given=resources), instead=resources) as values:
+        outcome = await _outcome(found.bound(values), given, context, timeout_seconds)
     if isinstance(outcome, Failed):
         raise JobError(outcome.message, type=outcome.type, retryable=outcome.retryable)
     return json.loads(outcome.output_json)
+
+
+async def _outcome(
+    handler: Handler, given: Sequence[Any], job: JobContext, timeout_seconds: float | None
+) -> Succeeded | Failed:
+    is_async = handler.mode is Mode.COROUTINE
+    limit = asyncio.timeout(timeout_seconds)
+    with job_in_logs(job):
+        running: Awaitable[Any] = handler.call(*given) if is_async else asyncio.to_thread(handler.call, *given)
+        began = time.monotonic()
+        try:
+            async with limit:
+                outcome = handler.output.encode(await running)
+        except TimeoutError:
+            if job.stop is not None:
+                job.stop.requested = True
+            if not limit.expired():
+                raise
+            return timed_out(timeout_seconds or 0.0)
+        _warn_if_late(time.monotonic() - began, timeout_seconds)
+    return outcome
 
 
 def run_handler(
@@ -98,10 +112,11 @@ def run_handler(
     input: Any = None,
     *,
     timeout_seconds: float | None = None,
+    resources: Values | None = None,
     **job: Unpack[JobFields],
 ) -> Any:
     """Run a handler like `run_handler_async`, for tests without an event loop."""
-    return asyncio.run(run_handler_async(handler, input, timeout_seconds=timeout_seconds, **job))
+    return asyncio.run(run_handler_async(handler, input, timeout_seconds=timeout_seconds, resources=resources, **job))
 
 
 def _find(handler: Callable[..., Any] | str) -> Handler:
