@@ -347,3 +347,29 @@ def test_the_bench_names_the_measures_when_one_is_unknown(tmp_path: Path) -> Non
     printed, said = bench.communicate(timeout=60)
     assert (bench.returncode, printed) == (2, "")
     assert "P9: the measures are P1, P2" in said
+
+
+def test_other_users_can_read_nothing_in_the_folder_of_a_stack(folder: Path, tmp_path: Path) -> None:
+    # As an earlier release has left them.
+    (folder / "logs").mkdir(parents=True)
+    (folder / "redis.log").write_text("an earlier start\n")
+    before = os.umask(0o22)
+    try:
+        stack, _ = started(folder, tmp_path)
+    finally:
+        os.umask(before)
+
+    def opened_to_others() -> dict[str, str]:
+        found = {}
+        # What is below a folder that others can't enter, they can't reach.
+        for path in (*folder.iterdir(), *(folder / "logs").iterdir()):
+            allowed = path.stat().st_mode & 0o077
+            if allowed:
+                found[str(path.relative_to(folder))] = oct(allowed)
+        return found
+
+    assert opened_to_others() == {}
+    assert (folder / "redis.log.1").read_text() == "an earlier start\n"
+    stack.send_signal(signal.SIGINT)
+    assert ended(stack) == 0
+    assert opened_to_others() == {}

@@ -12,6 +12,7 @@ from services.kit.database_identity import DATABASE_METADATA, PLACE, VERSION_MET
 from tools.errors import CommandError
 from tools.local.environment import address_variable, database_variable
 from tools.local.target import Target
+from tools.local.urls import for_libpq
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, Error
@@ -82,10 +83,9 @@ async def database_facts(url: str, *, seconds_max: float = _SECONDS_MAX) -> Data
 
     from services.kit.migrations.ownership import REVISIONS
 
-    plain = url.replace("postgresql+psycopg:", "postgresql:", 1)
     async with (
         asyncio.timeout(seconds_max),
-        await psycopg.AsyncConnection.connect(plain, autocommit=True) as connection,
+        await psycopg.AsyncConnection.connect(for_libpq(url), autocommit=True) as connection,
     ):
         place = await _row(connection, PLACE, unless=psycopg.errors.InsufficientPrivilege)
         found = await _row(connection, REVISIONS, unless=psycopg.errors.UndefinedTable)

@@ -23,6 +23,7 @@ from tools.dev.sources import EXAMPLE, EXAMPLE_INPUT
 from tools.errors import CommandError
 from tools.local.environment import environment
 from tools.local.ports import is_free
+from tools.local.private_files import open_private
 from tools.local.running import RunningStack, holder, running_stack, started_stack
 from tools.local.stack import Stack
 from tools.local.steps import Steps
@@ -183,7 +184,7 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         CommandError: Another session uses the stack.
     """
-    with (folder / "dev.lock").open("a+") as file:
+    with open_private(folder / "dev.lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

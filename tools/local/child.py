@@ -13,6 +13,7 @@ from typing import Any
 
 from tools.errors import CommandError
 from tools.local.log_text import indented, parse, serious
+from tools.local.private_files import open_private
 
 # As in the image: the malloc of glibc otherwise keeps a separate arena for each of gRPC's threads.
 _MALLOC = {"MALLOC_ARENA_MAX": "2"}
@@ -40,7 +41,7 @@ class Child:
         module: The module that `python -m` runs.
         arguments: Its command line.
         environment: The complete environment, except for the number of malloc's arenas.
-        log: The file for the output. Each start adds to it, after a line that marks the start.
+        log: The file for the output, for this user only. Each start adds to it, after a line that marks the start.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Child:
     async def start(self) -> None:
         """Start the process."""
         self.bound_log()
-        with self._log.open("ab") as log:
+        with open_private(self._log, "ab") as log:
             log.write(f"---- {self.name} starts at {datetime.now(UTC):%Y-%m-%d %H:%M:%SZ} ----\n".encode())
             log.flush()
             self._begin = log.tell()
@@ -143,7 +144,8 @@ class Child:
         """Move the log to a second file, whose name ends in `.1`, if it has become large. A few lines may get lost."""
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES_MAX:
             # Not renamed: the process keeps the file open, and appends to it.
-            shutil.copyfile(self._log, f"{self._log}.1")
+            with self._log.open("rb") as full, open_private(Path(f"{self._log}.1"), "wb") as older:
+                shutil.copyfileobj(full, older)
             os.truncate(self._log, 0)
             self._begin = 0
 

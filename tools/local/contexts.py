@@ -20,6 +20,7 @@ from typing import Final, Literal
 from dotenv import dotenv_values
 
 from tools.errors import CommandError, UsageError
+from tools.local.private_files import open_private
 
 #: The context that is always there: the services at their default ports on this machine, and no databases.
 DEFAULT: Final = "default"
@@ -192,7 +193,7 @@ def changed_contexts() -> Iterator[Contexts]:
     file = place.resolve()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with file.with_name(f"{file.name}.lock").open("a") as lock:
+        with open_private(file.with_name(f"{file.name}.lock"), "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             contexts = read_contexts()
             yield contexts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from services import SERVICES
+from tools.local.private_files import private_folder
 
 # A stack makes new tokens at each start. A shell that has read its `stack.env` keeps working across starts, because the
 # key stays.
@@ -41,8 +42,7 @@ def create_credentials(folder: Path, *, name: str = "local") -> Credentials:
     from services.kit.auth.principal import Kind
     from services.kit.charges.keys import new_key
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    private_folder(folder)
     key, public = folder / "signing-key.json", folder / "public-keys.json"
     if not (key.exists() and public.exists()):
         # Half a pair is of no use.

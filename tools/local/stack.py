@@ -23,6 +23,7 @@ from tools.local.embedded.errors import with_log
 from tools.local.environment import database_variable, drop_libpq_variables, environment, owner_variable
 from tools.local.migrations import migrations
 from tools.local.ports import is_free, listener
+from tools.local.private_files import open_private, private_folder
 from tools.local.readiness import until_serving
 from tools.local.steps import ShowStep, no_steps
 from tools.local.stopping import run_to_completion
@@ -44,7 +45,7 @@ class Stack:
     """The local stack. As an async context manager it is started and stopped with the block; the data stays.
 
     Args:
-        folder: The folder of data and logs; created if it is missing.
+        folder: The folder of data and logs; created if it is missing. What it holds only this user may read.
         ports: The ports of the services, by name; a service that is not named gets a free port.
         runners: How many runners to start.
         handlers: The modules with the runners' handlers.
@@ -138,7 +139,9 @@ class Stack:
             await asyncio.sleep(_WATCH_SECONDS)
 
     async def _start(self) -> None:
-        (self._folder / "logs").mkdir(parents=True, exist_ok=True)
+        # As root, PostgreSQL runs as a user of its own, and the folder must let it pass.
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._folder / "logs")
         self._lock()
         self._require_free_ports()
         self._create_credentials()
@@ -205,7 +208,7 @@ class Stack:
 
     def _lock(self) -> None:
         """Keep a second stack out of the folder. The kernel holds the lock, so it ends with this process."""
-        file = self._opened.enter_context((self._folder / "stack.lock").open("a+"))
+        file = self._opened.enter_context(open_private(self._folder / "stack.lock", "a+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

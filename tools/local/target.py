@@ -20,6 +20,7 @@ from services import SERVICES
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, read_contexts
 from tools.local.environment import address_variable, database_variable, environment, shell_environment
+from tools.local.urls import place
 
 if TYPE_CHECKING:
     from innosystem.client import Token
@@ -98,7 +99,7 @@ class Target:
     def describe(self) -> str:
         """Return the platform in a few words, such as `context local (127.0.0.1:50053)`."""
         source = self.source.removeprefix("the ")
-        where = self.addresses.get("jobs") or _server(self.settings.get(database_variable("jobs"), ""))
+        where = self.addresses.get("jobs") or place(self.settings.get(database_variable("jobs"), ""))
         return f"{source} ({where})" if where else source
 
     def database_urls(self, *services: str) -> dict[str, str]:
@@ -295,10 +296,3 @@ def _own_addresses() -> dict[str, str]:
 def _with_other_settings(values: Mapping[str, str]) -> dict[str, str]:
     others = {name: value for name, value in environment().items() if name not in (*PLATFORM, *CREDENTIALS, *_METRICS)}
     return {**others, **values}
-
-
-def _server(url: str) -> str:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'this machine'}{parts.path}" if url else ""

@@ -7,15 +7,17 @@ database is created, and the next command drops the databases that have neither 
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import make_url
 
 from services.kit.data.engine.address import DatabaseAddress
+from services.kit.settings import check_database_url
 from tools.errors import CommandError
 from tools.local.environment import DatabaseServer
+from tools.local.urls import for_libpq
 
 # The first of the two numbers of a lock; the second is the hash of the database's name. pg_locks lists the locks of all
 # databases of a server, so a command may look through any of them.
@@ -46,9 +48,11 @@ def temporary_database(server: DatabaseServer, purpose: str, opened: ExitStack) 
     Raises:
         CommandError: The server is unreachable, or its role may not create databases.
     """
-    address = urlsplit(server.url)
-    query = f"?{address.query}" if address.query else ""
-    url = f"postgresql://{address.netloc}{address.path}{query}"
+    try:
+        check_database_url(server.url)
+    except ValueError as error:
+        raise CommandError(f"{server.variable} {error}") from None
+    url = for_libpq(server.url)
     name = f"innosystem_{purpose}_{uuid4().hex}"
     with _named_failures(url, server.variable):
         keeping = opened.enter_context(psycopg.connect(url, autocommit=True))
@@ -56,7 +60,7 @@ def temporary_database(server: DatabaseServer, purpose: str, opened: ExitStack) 
         keeping.execute(_TAKE, [name])
         keeping.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     opened.callback(_drop, url, name, server.variable)
-    return f"postgresql://{address.netloc}/{quote(name)}{query}"
+    return for_libpq(make_url(url).set(database=name))
 
 
 def _remove_left(connection: psycopg.Connection) -> None:

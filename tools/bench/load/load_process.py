@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tools.errors import CommandError
+from tools.local.private_files import open_private
 
 _LINE_BYTES_MAX = 256 * 1024 * 1024
 _STOP_SECONDS_MAX = 10.0
@@ -44,7 +45,7 @@ class LoadProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        with self._log.open("wb") as log:
+        with open_private(self._log, "wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,

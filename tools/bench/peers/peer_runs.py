@@ -24,6 +24,7 @@ from tools.bench.platform.stack_under_test import StackUnderTest
 from tools.bench.report.figures import Figures
 from tools.errors import CommandError
 from tools.local import die_with_parent
+from tools.local.private_files import open_private
 
 _HERE = Path(__file__).parent
 _REDIS_DATABASE = "15"
@@ -179,7 +180,7 @@ class PeerRun:
         raise self._failed()
 
     async def _start(self, arguments: Sequence[str]) -> asyncio.subprocess.Process:
-        with self._log.open("ab") as log:
+        with open_private(self._log, "ab") as log:
             return await asyncio.create_subprocess_exec(
                 # The script ends with this process; -P, so that nothing is imported from its folder.
                 *(self._python, "-P", die_with_parent.__file__, str(os.getpid()), *arguments),

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tools.errors import CommandError
+from tools.local.private_files import open_private
 
 _RATE = 100
 _READY = "Sampling process"
@@ -70,7 +71,7 @@ class _Sampler:
     async def start(self) -> None:
         # The file of an earlier run would be mistaken for this one's.
         self.stacks.unlink(missing_ok=True)
-        with self._log.open("wb") as log:
+        with open_private(self._log, "wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

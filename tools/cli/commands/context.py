@@ -87,10 +87,7 @@ def show(name: Annotated[str | None, Parameter(name="NAME")] = None, /, *, outpu
     contexts = read_contexts()
     chosen = name or contexts.current or DEFAULT
     context = Context(DEFAULT) if chosen == DEFAULT else contexts.named(chosen)
-    settings = {
-        variable: "***" if variable.endswith("_TOKEN") else _without_password(value)
-        for variable, value in _settings(context).items()
-    }
+    settings = {variable: _shown(variable, value) for variable, value in _settings(context).items()}
     row = _Row(_row(context, current=contexts.current), settings=settings)
     stack = {"stack": str(context.stack), "state": context.state} if context.stack else {}
     print_one(row, _COLUMNS, output, pairs={"name": context.name, **stack, **settings})
@@ -165,6 +162,14 @@ def _named_by_environment() -> dict[str, str]:
     return {**chosen.platform, **chosen.credentials}
 
 
+def _shown(variable: str, value: str) -> str:
+    from tools.local.urls import HIDDEN, without_password
+
+    if variable.endswith("_TOKEN"):
+        return HIDDEN
+    return without_password(value) if variable.endswith("_URL") else value
+
+
 def _settings(context: Context) -> dict[str, str]:
     from tools.local.target import DEFAULT_ADDRESSES
 
@@ -181,9 +186,3 @@ def _row(context: Context, *, current: str | None) -> _Row:
         jobs_address=_settings(context).get("JOBS_ADDRESS", ""),
         stack=str(context.stack) if context.stack else "",
     )
-
-
-def _without_password(value: str) -> str:
-    import re
-
-    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", value)

@@ -16,6 +16,7 @@ from tools.local.embedded.sockets import (
     socket_folder,
     socket_folder_name,
 )
+from tools.local.private_files import open_private, private_folder
 
 _SOCKET = "redis.sock"
 # Loading a large append-only file takes time.
@@ -80,10 +81,12 @@ class EmbeddedRedis:
                 return
             path = self._new_socket()
             make_private(path.parent, None)
-            self._data.mkdir(mode=0o700, exist_ok=True)
+            private_folder(self._data)
             # The log begins with this start; the previous log is kept.
-            if self._log.exists():
+            open_private(self._log, "ab").close()
+            if self._log.stat().st_size:
                 self._log.replace(self._log.with_name(f"{self._log.name}.1"))
+                open_private(self._log, "ab").close()
             configure(self._data, self._log, path)
             try:
                 launch(self._data, self._log, path, limit_seconds=_START_SECONDS)

@@ -81,7 +81,7 @@ def exclusive(lock: Path, doing: str) -> Iterator[None]:
         EmbeddedServerError: The lock was not free in time, or the block met an `OSError`.
     """
     with named_failures(doing):
-        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if not wait_until(lambda: _try_lock(descriptor), limit_seconds=_LOCK_LIMIT_SECONDS):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redis.exceptions import ResponseError
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_EXAMPLE: Final = "must be a URL such as redis://user:password@host:6379/0, with / ? # of a password as %2F %3F %23"
 _REFUSALS: Final = ("READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED")
 
 
@@ -35,9 +36,11 @@ def check_url(url: str) -> None:
         # Nothing is opened; options that do not exist are refused here.
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
-        raise ValueError(
-            "must be a URL such as redis://user:password@host:6379/0, with / in a password as %2F"
-        ) from None
+        raise ValueError(_EXAMPLE) from None
+    parts = urlsplit(url)
+    if parts.netloc and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        # A password that ends the host too early: what is left of it would be connected to, and be named in logs.
+        raise ValueError(_EXAMPLE)
 
 
 def is_protected(url: str) -> bool:

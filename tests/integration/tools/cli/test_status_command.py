@@ -154,6 +154,21 @@ def test_parts_that_are_silent_or_gone_are_a_line_each_and_keep_nothing_back(
     assert "secret" not in json.dumps(report)
 
 
+@pytest.mark.parametrize("password", ["qwx@zvy", "qwx/zvy", "qwx@/zvy", "9876?zvy", "9876#zvy"])
+def test_no_half_of_a_password_is_shown_whatever_its_characters(
+    password: str, status: Callable[[], tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for service in SERVICES:
+        monkeypatch.setenv(f"{service.upper()}_DATABASE_URL", f"postgresql://me:{password}@127.0.0.1:1/{service}")
+    monkeypatch.setenv("REDIS_URL", f"redis://me:{password}@127.0.0.1:1/0")
+
+    code, report = status()
+
+    assert code == 1
+    assert {states(report)[name] for name in ("customers database", "Redis")} == {"unreachable"}
+    assert not [part for part in ("qwx", "zvy", "9876") if part in json.dumps(report)]
+
+
 def test_databases_of_another_platform_service_or_release_are_named(
     status: Callable[[], tuple[int, Any]],
     fresh_database: Callable[[str], str],

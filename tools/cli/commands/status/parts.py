@@ -3,7 +3,6 @@
 import asyncio
 import shlex
 from typing import Final
-from urllib.parse import urlsplit
 
 from innosystem.shared.transport import TransportError
 from services import SERVICES
@@ -12,6 +11,7 @@ from tools.cli.identity import DatabaseFacts, ServiceHealth, database_facts, ser
 from tools.local.contexts import read_contexts
 from tools.local.environment import database_variable, owner_variable
 from tools.local.target import Target
+from tools.local.urls import place
 
 SECONDS_MAX: Final = 4.0
 """How long a part may take to reply. It then counts as unreachable."""
@@ -51,11 +51,23 @@ async def _facts(chosen: Target, service: str) -> DatabaseFacts | str:
     """Return what a database says about itself, or why that is unknown; empty if its address is."""
     import psycopg
 
+    from services.kit.data.engine.address import DatabaseAddress
+    from services.kit.settings import check_database_url
+
     if not (url := _url(chosen, service)):
         return ""
     try:
+        check_database_url(url)
+    except ValueError as error:
+        return f"it {error}"
+    try:
         return await database_facts(url, seconds_max=SECONDS_MAX)
-    except (psycopg.Error, TimeoutError) as error:
+    except psycopg.Error as error:
+        if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+            # libpq repeats what it does not understand, which may be half of a password.
+            return "it is no URL such as postgresql://user:password@host:5432/name"
+        return DatabaseAddress.of(url).said(error)
+    except TimeoutError as error:
         return _reason(error)
 
 
@@ -95,7 +107,7 @@ def _log(chosen: Target, service: str) -> str:
 
 def _database(chosen: Target, service: str, facts: DatabaseFacts | str) -> Found:
     name, variable, url = f"{service} database", database_variable(service), _url(chosen, service)
-    where = _place(url)
+    where = place(url)
     if isinstance(facts, str):
         if not url:
             return Found([Part(name, "", "unknown")])
@@ -134,9 +146,15 @@ async def _redis(chosen: Target) -> Found:
     from redis import asyncio as redis
     from redis.exceptions import RedisError
 
+    from innosystem.shared.redis_connections import check_url
+
     if not (url := chosen.settings.get("REDIS_URL")):
         return Found([Part("Redis", "", "unknown")])
-    where = _place(url)
+    where = place(url)
+    try:
+        check_url(url)
+    except ValueError as error:
+        return Found([Part("Redis", where, "unreachable")], problems=[Problem(f"REDIS_URL {error}")])
     try:
         async with asyncio.timeout(SECONDS_MAX), redis.Redis.from_url(url) as client:
             about = await client.info("server")
@@ -149,16 +167,6 @@ async def _redis(chosen: Target) -> Found:
 def _url(chosen: Target, service: str) -> str:
     settings = chosen.settings
     return settings.get(database_variable(service)) or settings.get(owner_variable(service), "")
-
-
-def _place(url: str) -> str:
-    """Return a URL without user and password, as short as possible."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    name = parts.path if parts.scheme == "unix" else parts.path.lstrip("/")
-    if not host:
-        return name
-    return f"{host}/{name}" if name else host
 
 
 def _reason(error: BaseException) -> str:
