@@ -31,16 +31,20 @@ def environment() -> Mapping[str, str]:
     Raises:
         CommandError: The file of a secret, such as that of JOBS_DATABASE_URL_FILE, can't be used.
     """
-    return {**_filled(dotenv_values(".env")), **shell_environment()}
+    return {**filled(dotenv_values(".env")), **shell_environment()}
 
 
 def shell_environment() -> Mapping[str, str]:
     """Return the environment of this process alone, as `environment` returns it with `.env`."""
-    return _filled(os.environ)
+    return filled(os.environ)
 
 
-def _filled(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Return variables with a value, and secrets in place of the names of their files."""
+def filled(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """Return variables with a value, and secrets in place of the names of their files.
+
+    Raises:
+        CommandError: A file can't be used.
+    """
     # `NAME=` in a template is a variable that is not filled in.
     given = {name: value for name, value in variables.items() if value}
     try:

@@ -19,7 +19,7 @@ from innosystem.shared.transport import Transport
 from services import SERVICES
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, read_contexts
-from tools.local.environment import address_variable, database_variable, environment, shell_environment
+from tools.local.environment import address_variable, database_variable, environment, filled, shell_environment
 from tools.local.urls import place
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class Target:
         """
         own = self.platform
         known = (*own, *self.credentials)
-        leaking = [name for name in (*PLATFORM, *CREDENTIALS) if name not in known and dotenv_values(".env").get(name)]
+        beside = dotenv_values(".env")
+        others = [name for name in (*PLATFORM, *CREDENTIALS) if name not in known]
+        leaking = [name for one in others for name in (one, f"{one}_FILE") if name not in known and beside.get(name)]
         if leaking:
             raise CommandError(f".env has {', '.join(leaking)}, and {self.source} has not: use another folder")
         for name in (*PLATFORM, *CREDENTIALS):
@@ -239,7 +241,10 @@ def _platform(values: Mapping[str, str]) -> dict[str, str]:
 def _of_file(file: Path) -> Target:
     if not file.is_file():
         raise CommandError(f"--env-file: there is no file {file}")
-    values = {name: value for name, value in dotenv_values(file).items() if value}
+    try:
+        values = filled(dotenv_values(file))
+    except CommandError as error:
+        raise CommandError(f"--env-file: {error} ({file})") from None
     for name, meant in misspelt(values).items():
         if meant in PLATFORM:
             raise UsageError(f"--env-file: {file} has {name}, which is not a setting: did you mean {meant}?")

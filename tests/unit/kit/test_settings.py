@@ -89,6 +89,8 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it(
         (DatabaseSettings, "SHOP_DATABASE_", "postgresql://ada:hunt@db:er2/shop"),
         (RedisSettings, "REDIS_", "redis://:hunt/er2@redis/0"),
         (RedisSettings, "REDIS_", "redis://redis:hunt/0"),
+        (RedisSettings, "REDIS_", "redis://ada:12?hunter2@redis/0"),
+        (RedisSettings, "REDIS_", "redis://ada:12#hunter2@redis/0"),
         (RedisSettings, "REDIS_", "redis://redis/0?passwrd=hunter2"),
     ],
 )

@@ -1,12 +1,13 @@
 """`innosystem context`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from tools.cli.output import NOTHING, TABLE, Column, Columns, Output, print_list, print_one
+from tools.cli.secret_input import STANDARD_INPUT, read_secret
 from tools.errors import CommandError, UsageError
 from tools.local.contexts import DEFAULT, Context, changed_contexts, check_name, read_contexts
 
@@ -103,7 +104,10 @@ def create(
     """Create a context of a platform that no local stack serves, from variables, --env-file or the environment.
 
     Its settings are those that the services have: JOBS_ADDRESS, JOBS_DATABASE_URL, REDIS_URL and so on, as many as are
-    known. They are kept in a file that only you can read.
+    known, and INNOSYSTEM_TOKEN_FILE for a file with your token. They are kept in a file that only you can read.
+
+    All users of a machine see arguments, so a token, or an address with a password, is no argument. `-` as its value
+    stands for a line of standard input; or a file holds it, which JOBS_DATABASE_URL_FILE and so on name.
 
     Args:
         name: The name.
@@ -111,7 +115,7 @@ def create(
         replace: Replace the context if it exists.
     """
     check_name(name)
-    settings = _given(variables) if variables else _named_by_environment()
+    settings = _with_whole_paths(_given(variables) if variables else _named_by_environment())
     with changed_contexts() as contexts:
         if name in contexts.known and not replace:
             raise CommandError(f"there is a context {name} already: --replace replaces it")
@@ -136,10 +140,10 @@ def delete(name: Name, /) -> None:
 
 
 def _given(variables: Sequence[str]) -> dict[str, str]:
-    from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, misspelt
+    from innosystem.shared.settings_names import CREDENTIALS, PLATFORM, SECRETS, misspelt
+    from tools.local.environment import filled
 
-    known = (*PLATFORM, *CREDENTIALS)
-
+    known = (*PLATFORM, *CREDENTIALS, *(f"{secret}_FILE" for secret in SECRETS))
     settings = {variable: value for variable, _, value in (each.partition("=") for each in variables)}
     for name, value in settings.items():
         if name not in known:
@@ -148,7 +152,38 @@ def _given(variables: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"{name} does not name a platform: {hint}")
         if not value:
             raise UsageError(f"{name} has no value: write {name}=VALUE")
-    return settings
+        _refuse_secret(name, value)
+    # In the order of the arguments.
+    read = {name: read_secret(name) for name, value in settings.items() if value == STANDARD_INPUT}
+    if empty := [name for name, value in read.items() if not value]:
+        raise UsageError(f"{empty[0]}: standard input has no line for it")
+    return filled({**settings, **read})
+
+
+def _refuse_secret(variable: str, value: str) -> None:
+    """Refuse an argument that has a secret.
+
+    Raises:
+        UsageError: With how to give it otherwise.
+    """
+    from tools.local.urls import without_password
+
+    secret = "a token" if variable.endswith("_TOKEN") else "an address with a password"
+    if value == STANDARD_INPUT or not (
+        variable.endswith("_TOKEN") or (variable.endswith("_URL") and without_password(value) != value)
+    ):
+        return
+    raise UsageError(
+        f"{secret} is no argument, as all users of the machine see arguments: write {variable}={STANDARD_INPUT} and "
+        f"give it on standard input, or {variable}_FILE=FILE"
+    )
+
+
+def _with_whole_paths(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings whose files are found from every folder."""
+    from pathlib import Path
+
+    return {name: str(Path(value).absolute()) if name.endswith("_FILE") else value for name, value in settings.items()}
 
 
 def _named_by_environment() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """`innosystem tokens`: the credentials of operators, services, runners and internal clients. It calls no service."""
 
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from tools.cli.output import TABLE, Column, Columns, Output, print_one, printable
+from tools.cli.secret_input import read_secret
 from tools.cli.times import Duration, show_duration
 from tools.errors import CommandError, UsageError
 
@@ -100,24 +100,26 @@ def platform(folder: Annotated[Path, Parameter(name="FOLDER")], /, *, name: str 
 
 @app.command
 async def show(
-    token: Annotated[str, Parameter(name="TOKEN")] = "-",  # noqa: S107 - the sign for standard input
+    token: Annotated[str, Parameter(name="TOKEN", show=False)] = "",
     /,
     *,
     public_keys: Annotated[str | None, Parameter(name="--public-keys")] = None,
     output: Output = TABLE,
 ) -> int:
-    """Explain a token: who its owner is, how long it is valid, and whether services take it.
+    """Explain a token from standard input: who its owner is, how long it is valid, and whether services take it.
 
     The command checks it by the same settings as a service: INNOSYSTEM_AUTH_KEYS and so on. It ends with status 1 if
     services would refuse it.
 
     Args:
-        token: The token; by default it is read from standard input, so that no shell history keeps it.
+        token: Refused, as all users of a machine see arguments.
         public_keys: The file, or the address, with the public keys; by default INNOSYSTEM_AUTH_KEYS.
     """
     from services.kit.auth.tokens import TokenRefused, read_token
 
-    text = sys.stdin.readline().strip() if token == "-" else token  # noqa: S105
+    if token:
+        raise UsageError("a token is no argument, as all users of the machine see arguments: give it on standard input")
+    text = read_secret("Token")
     settings = _settings(**({"auth_keys": public_keys} if public_keys else {}))
     try:
         header, claims = read_token(text)

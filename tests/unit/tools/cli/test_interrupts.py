@@ -22,7 +22,7 @@ sys.exit(main(["status"]))
 """
 WAITS = {
     "a confirmation": 'from tools.cli.confirmation import confirmed; confirmed(["Paid."], yes=False, dry_run=False)',
-    "a secret": 'from tools.cli.commands.customers.keys import read_key; print("Type", flush=True); read_key()',
+    "a secret": 'from tools.cli.secret_input import read_secret; print("Type", flush=True); read_secret("API key")',
     "an input": """from tools.cli.commands.submit.one_job import line_of
     from tools.cli.commands.submit.job_options import JobOptions
     print("Type", flush=True); line_of(JobOptions(input_file="-"), None)""",

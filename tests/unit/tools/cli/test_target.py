@@ -1,6 +1,7 @@
 """A command works on the platform of exactly one source."""
 
 import fcntl
+import io
 import json
 import os
 import subprocess
@@ -187,9 +188,11 @@ def test_a_new_stack_becomes_the_current_context_only_in_place_of_one_that_can_n
         assert chosen().describe() == "context two (127.0.0.1:2)"
 
 
-def test_contexts_are_kept_for_this_user_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = "postgresql://me:secret@db/jobs"
-    assert main(["context", "create", "staging", "JOBS_ADDRESS=staging:1", f"JOBS_DATABASE_URL={url}"]) == 0
+def test_contexts_are_kept_for_this_user_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("postgresql://me:sec@ret@db/jobs\n"))
+    assert main(["context", "create", "staging", "JOBS_ADDRESS=staging:1", "JOBS_DATABASE_URL=-"]) == 0
     file = contexts_file()
     assert file is not None
     assert file.stat().st_mode & 0o777 == 0o600
@@ -216,6 +219,68 @@ def test_contexts_are_kept_for_this_user_only(tmp_path: Path, capsys: pytest.Cap
         "machine.\n"
     )
     assert read_contexts().current is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("INNOSYSTEM_TOKEN", "planted"),
+        ("RUNNER_TOKEN", "planted"),
+        ("JOBS_DATABASE_URL", "postgresql://me:planted@db/jobs"),
+        ("JOBS_DATABASE_OWNER_URL", "postgresql://db/jobs?password=planted"),
+        ("REDIS_URL", "redis://:planted@cache/0"),
+    ],
+)
+def test_a_secret_is_no_argument_and_comes_from_standard_input_or_from_a_file(
+    variable: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    creating = ["context", "create", "staging", "--replace", "JOBS_ADDRESS=staging:1"]
+    assert main([*creating, f"{variable}={value}"]) == 2
+    said = capsys.readouterr().err
+    assert f"{variable}=- and give it on standard input, or {variable}_FILE=FILE" in said
+    assert "planted" not in said
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{value}\n"))
+    assert main([*creating, f"{variable}=-"]) == 0
+    assert read_contexts().known["staging"].given[variable] == value
+    assert main([*creating, f"{variable}=-"]) == 2
+    assert f"{variable}: standard input has no line for it" in capsys.readouterr().err
+
+    (tmp_path / "secret").write_text(f"{value}\n")
+    assert main([*creating, f"{variable}_FILE=secret"]) == 0
+    given = read_contexts().known["staging"].given
+    # A token is read at each call, an address when the context is created.
+    if variable.endswith("_TOKEN"):
+        assert given[f"{variable}_FILE"] == str(tmp_path / "secret")
+    else:
+        assert given[variable] == value
+
+
+def test_addresses_that_files_hold_are_those_of_a_platform_that_a_file_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "url").write_text("postgresql://me:secret@db/jobs\n")
+    (tmp_path / "some.env").write_text("JOBS_DATABASE_URL_FILE=url\nJOBS_ADDRESS=some:1\n")
+    found = chosen(env_file=Path("some.env"))
+    assert found.database_urls("jobs") == {"jobs": "postgresql://me:secret@db/jobs"}
+    assert main(["context", "create", "kept", "--env-file", "some.env"]) == 0
+    assert chosen("kept").database_urls("jobs") == {"jobs": "postgresql://me:secret@db/jobs"}
+
+    (tmp_path / "some.env").write_text("JOBS_DATABASE_URL_FILE=missing\n")
+    with pytest.raises(CommandError, match=r"--env-file: JOBS_DATABASE_URL_FILE: missing can't be read.*some\.env"):
+        chosen(env_file=Path("some.env"))
+
+
+def test_a_process_is_refused_where_a_file_holds_an_address_of_another_platform(tmp_path: Path) -> None:
+    keep("staging", JOBS_ADDRESS="staging:1")
+    (tmp_path / ".env").write_text("REDIS_URL_FILE=url\n")
+    (tmp_path / "url").write_text("redis://other\n")
+    with pytest.raises(CommandError, match=r"\.env has REDIS_URL_FILE, and the context staging has not"):
+        chosen("staging").apply()
 
 
 @pytest.mark.parametrize(
@@ -361,8 +426,11 @@ def test_a_token_file_that_cannot_be_read_is_an_error_of_the_command(tmp_path: P
         chosen("staging").token()
 
 
-def test_a_context_keeps_a_token_and_does_not_show_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["context", "create", "staging", "JOBS_ADDRESS=staging:1", "INNOSYSTEM_TOKEN=secret"]) == 0
+def test_a_context_keeps_a_token_and_does_not_show_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    assert main(["context", "create", "staging", "JOBS_ADDRESS=staging:1", "INNOSYSTEM_TOKEN=-"]) == 0
     assert main(["context", "show", "staging"]) == 0
     shown = capsys.readouterr().out
     assert "INNOSYSTEM_TOKEN" in shown

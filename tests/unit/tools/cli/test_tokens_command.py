@@ -30,8 +30,15 @@ def create(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return token.strip()
 
 
+def explain(token: str, *options: str) -> int:
+    """Run `tokens show` with a token on standard input; return its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.StringIO(token + "\n"))
+        return main(["tokens", "show", *options])
+
+
 def show(capsys: pytest.CaptureFixture[str], token: str, *options: str) -> tuple[int, dict[str, object]]:
-    status = main(["tokens", "show", token, "-o", "json", *options])
+    status = explain(token, "-o", "json", *options)
     shown: dict[str, object] = json.loads(capsys.readouterr().out)
     return status, shown
 
@@ -52,14 +59,11 @@ def test_a_created_token_is_explained(capsys: pytest.CaptureFixture[str]) -> Non
     assert str(shown["expires_in"]).startswith(("59m", "1h"))
 
 
-def test_a_token_comes_from_standard_input_by_default(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_is_not_repeated(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     customer = str(uuid4())
     token = create(capsys, "--kind", "client", "--name", "shop", "--customers", customer)
-    monkeypatch.setattr("sys.stdin", io.StringIO(token + "\n"))
     monkeypatch.setenv("INNOSYSTEM_AUTH_KEYS", "public-keys.json")
-    assert main(["tokens", "show"]) == 0
+    assert explain(token) == 0
     printed = capsys.readouterr().out
     assert f"customers   {customer}" in printed
     assert "valid       yes" in printed
@@ -110,8 +114,6 @@ def test_issuer_and_audience_are_those_of_the_settings(
         (["keys", "create"], 1, "never overwritten"),
         (["keys", "delete", "nope"], 1, "has no key nope"),
         (["keys", "delete", "nope", "--public-file", "none.json"], 1, "no file none.json"),
-        (["show", "garbage"], 1, "no signed token"),
-        (["show", "a.b.c", "--public-keys", "http://issuer.example/"], 2, "https://"),
     ],
 )
 def test_what_can_not_be_done_says_why(
@@ -121,9 +123,23 @@ def test_what_can_not_be_done_says_why(
     assert said in capsys.readouterr().err
 
 
+def test_a_token_is_no_argument_as_all_users_of_the_machine_see_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokens", "show", "a.b.c"]) == 2
+    said = capsys.readouterr().err
+    assert "give it on standard input" in said
+    assert "a.b.c" not in said
+
+
+def test_what_is_no_token_and_an_address_of_keys_that_is_not_safe_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("garbage") == 1
+    assert "no signed token" in capsys.readouterr().err
+    assert explain("a.b.c", "--public-keys", "http://issuer.example/") == 2
+    assert "https://" in capsys.readouterr().err
+
+
 def test_a_token_that_can_not_be_checked_now_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     token = create(capsys, "--kind", "operator", "--name", "ada")
-    assert main(["tokens", "show", token, "--public-keys", "none.json"]) == 1
+    assert explain(token, "--public-keys", "none.json") == 1
     assert "can't check it: none.json: No such file or directory" in capsys.readouterr().err
 
 
@@ -132,5 +148,5 @@ def test_a_strange_token_is_explained_as_far_as_it_goes(claims: str, capsys: pyt
     from tests.support.tokens import new_key, signed
 
     token = signed(new_key(), claims)
-    assert main(["tokens", "show", token, "--public-keys", "public-keys.json"]) == 1
+    assert explain(token, "--public-keys", "public-keys.json") == 1
     assert "no: " in capsys.readouterr().out

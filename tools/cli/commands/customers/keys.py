@@ -12,10 +12,10 @@ from tools.cli.commands.customers.columns import API_KEYS, CUSTOMERS
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
 from tools.cli.ids import CUSTOMER, Listed, whole_id
-from tools.cli.interrupts import interruptible
 from tools.cli.listing import collect
 from tools.cli.options import ANY_CASE, Limit, OrderBy, filter_such_as
 from tools.cli.output import TABLE, Columns, Output, print_document, print_list, print_one
+from tools.cli.secret_input import read_secret
 from tools.cli.times import Duration, show_duration
 
 Id = Annotated[str, Parameter(name="ID", help="The customer's email address, or UUID or its unique start.")]
@@ -142,18 +142,10 @@ async def resolve_key(*, output: Output = TABLE) -> None:
     """Show the owner of an API key, which is read from standard input, so that no shell history keeps it."""
     from innosystem.customers.v1.customer_service_pb2 import ResolveApiKeyRequest
 
-    api_key = read_key()
+    api_key = read_secret("API key")
     async with platform() as client:
         response = await client.customers.ResolveApiKey(ResolveApiKeyRequest(api_key=api_key))
     print_one(response.customer, CUSTOMERS, output)
-
-
-def read_key() -> str:
-    """Read an API key from standard input; a terminal does not show it."""
-    import getpass
-
-    with interruptible():
-        return (getpass.getpass("API key: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
 
 
 def print_with_key(response: Any, resource: Any, columns: Columns, output: Output) -> None:
