@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from innosystem.shared.settings_names import CREDENTIALS
-from innosystem.shared.transport import TRANSPORT, Transport
+from innosystem.shared.settings_names import CREDENTIALS, TOKENS
+from innosystem.shared.transport import Transport
 from services import SERVICES
 from tools.local.child import Child, StackError
 from tools.local.credentials import Credentials, create_credentials
@@ -170,8 +170,8 @@ class Stack:
         self._write_settings()
 
     def _create_credentials(self) -> None:
-        """Create credentials, unless INNOSYSTEM_AUTH is off. Those of the environment are of other platforms."""
-        for name in CREDENTIALS:
+        """Create credentials, unless INNOSYSTEM_AUTH is off. Tokens of the environment are of other platforms."""
+        for name in TOKENS:
             self._settings.pop(name, None)
         if self._settings.get("INNOSYSTEM_AUTH", "").lower() != "off":
             self._credentials = create_credentials(self._folder / "credentials")
@@ -193,13 +193,20 @@ class Stack:
     def _log(self, name: str) -> Path:
         return self._folder / "logs" / f"{name}.log"
 
-    def _write_settings(self) -> None:
-        """Write the settings for other processes that work with this stack, such as a runner in another terminal."""
+    @property
+    def program_settings(self) -> dict[str, str]:
+        """The settings for other processes that work with this stack, such as a runner in another terminal."""
         names = [f"{service.upper()}_{what}" for what in ("ADDRESS", "DATABASE_URL") for service in SERVICES]
         names += [f"{service.upper()}_METRICS_ADDRESS" for service in SERVICES]
-        optional = (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX", *TRANSPORT, *CREDENTIALS)
+        optional = (*map(owner_variable, SERVICES), "REDIS_KEY_PREFIX", *CREDENTIALS)
         names += [name for name in optional if name in self._settings]
-        lines = [f"{name}={shlex.quote(self._settings[name])}\n" for name in (*names, "REDIS_URL")]
+        found = {name: self._settings[name] for name in (*names, "REDIS_URL")}
+        # These processes may run in other folders.
+        whole = {name: str(Path(value).absolute()) for name, value in found.items() if value and name.endswith("_FILE")}
+        return {**found, **whole}
+
+    def _write_settings(self) -> None:
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in self.program_settings.items()]
         # Complete from the first moment, for commands that read it meanwhile.
         new = self.settings_file.with_suffix(".new")
         new.touch(mode=0o600)
@@ -285,7 +292,7 @@ class Stack:
         level = "DEBUG" if self._settings.get("LOG_LEVEL", "").upper() == "DEBUG" else "INFO"
         settings = {"LOG_LEVEL": level, "LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}
         # Only migrations connect as the owners of the databases, and each process has a token of its own.
-        others = {*map(owner_variable, SERVICES), *CREDENTIALS}
+        others = {*map(owner_variable, SERVICES), *TOKENS}
         given = {key: value for key, value in self._settings.items() if key not in others}
         child = Child(name, module, arguments, {**given, **settings, **own}, self._log(name))
         # Stopped in reverse order: runners first, then the services that take their results, then the databases.

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.documents import Document, pages
-from tools.cli.commands import up
+from tools.cli import stack_context
 
 # A shell replaces a variable between double quotes before the program starts.
 _HEADER = re.compile(r"authorization: Bearer \$\w")
@@ -17,6 +17,8 @@ def test_a_page_leaves_the_token_of_grpcurl_to_grpcurl(page: Document) -> None:
 
 
 def test_a_stack_leaves_the_token_of_grpcurl_to_grpcurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "typed", lambda name: name)
-    [line] = up._grpcurl("127.0.0.1:1")
+    monkeypatch.setattr(stack_context, "typed", lambda name: name)
+    settings = {"JOBS_ADDRESS": "127.0.0.1:1", "INNOSYSTEM_TOKEN": "planted"}
+    [line] = stack_context.for_grpcurl(settings)
+    assert "planted" not in line
     assert "-expand-headers -H 'authorization: Bearer ${INNOSYSTEM_TOKEN}'" in line

@@ -14,8 +14,8 @@ from tools.cli.commands.migrate import planned
 from tools.cli.confirmation import Yes, confirmed
 from tools.cli.money import WHOLE
 from tools.cli.options import Json
-from tools.cli.programs import innosystem, typed
-from tools.cli.stack_context import for_programs, stack_context
+from tools.cli.programs import innosystem
+from tools.cli.stack_context import for_grpcurl, for_programs, stack_context
 from tools.demo.seed import EXAMPLES, HasOtherCustomers, seed
 from tools.local.environment import database_variable, environment
 from tools.local.running import FOLDER
@@ -128,15 +128,7 @@ def _greeting(stack: Stack, handlers: Sequence[str], context: str, about_example
         f"Own handlers in this terminal: {command} up --handlers my_handlers.py",
         context,
         for_programs(stack.settings_file),
-        *_grpcurl(stack.addresses["jobs"]),
+        *for_grpcurl(stack.program_settings),
         f"Logs: {stack.settings_file.parent / 'logs'}",
         "Ctrl-C stops everything; the data stays.",
     ]
-
-
-def _grpcurl(jobs: str) -> Sequence[str]:
-    """Return a call with grpcurl, if it is installed."""
-    grpcurl = typed("grpcurl")
-    # grpcurl replaces the variable itself: all users of the machine see the arguments of programs.
-    header = "authorization: Bearer ${INNOSYSTEM_TOKEN}"
-    return [f"  {grpcurl} -plaintext -expand-headers -H '{header}' {jobs} list"] if grpcurl else []

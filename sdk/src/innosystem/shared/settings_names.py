@@ -70,9 +70,11 @@ PLATFORM: Final = (
     "REDIS_KEY_PREFIX",
 )
 
-#: The settings with which a command or a runner says who it is and protects its connections. They are a platform's,
-#: and name none.
-CREDENTIALS: Final = ("INNOSYSTEM_TOKEN", "INNOSYSTEM_TOKEN_FILE", "RUNNER_TOKEN", "RUNNER_TOKEN_FILE", *TRANSPORT)
+#: The settings with which a command or a runner says who it is.
+TOKENS: Final = ("INNOSYSTEM_TOKEN", "INNOSYSTEM_TOKEN_FILE", "RUNNER_TOKEN", "RUNNER_TOKEN_FILE")
+
+#: Those, and the ones with which it protects its connections. They are a platform's, and name none.
+CREDENTIALS: Final = (*TOKENS, *TRANSPORT)
 
 _OURS: Final = re.compile(r"(CUSTOMERS?|WALLETS?|JOBS?|RUNNERS?|REDIS|LOGS?|INNOSYSTEM)_")
 _OF_KUBERNETES: Final = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
