@@ -133,6 +133,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
         customer_id: str = "",
         rescue_count: int = 0,
         isolated: bool | None = None,
+        max_attempts: int = 1,
     ) -> StoredJob:
         """Store a PENDING job."""
         job = job_pb2.Job(
@@ -140,7 +141,7 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
             customer_id=customer_id or str(new_id()),
             job_type_id=str(new_id()),
             queue="default",
-            max_attempts=1,
+            max_attempts=max_attempts,
             input_json=json.dumps(input),
             rescue_count=rescue_count,
         )
@@ -208,7 +209,9 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
                 if completion.HasField("output_json"):
                     result.recorded.status = job_pb2.JOB_STATUS_SUCCEEDED
                     result.recorded.charge.CopyFrom(_charge(stored.job))
-                elif completion.HasField("snooze"):
+                elif completion.HasField("snooze") or (
+                    completion.error.retryable and stored.job.attempt < stored.job.max_attempts
+                ):
                     result.recorded.status = job_pb2.JOB_STATUS_SCHEDULED
         await self.completing.wait()
         if self.completion_replies_to_lose:

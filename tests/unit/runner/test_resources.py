@@ -47,7 +47,7 @@ async def test_resources_are_made_after_what_they_take_and_closed_before_it() ->
         return [orders.database.name, database.name]
 
     registry.add("orders", handler)
-    async with made(registry.resources()) as values:
+    async with made(registry.resources_of_runner()) as values:
         bound = registry.get("orders")
         assert bound is not None
         assert bound.bound(values).call(None) == ["orders", "orders"]
@@ -70,7 +70,7 @@ async def test_a_resource_may_be_returned_by_a_def_or_an_async_def() -> None:
     def handler(input: Any, job: JobContext, orders: Repository) -> None: ...
 
     registry.add("orders", handler)
-    async with made(registry.resources()) as values:
+    async with made(registry.resources_of_runner()) as values:
         assert values[Repository].database.name == "awaited"
 
 
@@ -82,7 +82,7 @@ async def test_only_what_handlers_take_is_made() -> None:
     registry.add_resource(database)
     registry.add("nothing", nothing)
 
-    assert registry.resources() == []
+    assert registry.resources_of_runner() == []
 
 
 def written_without_a_type() -> Any:
@@ -151,7 +151,7 @@ def test_resources_that_take_each_other_are_refused() -> None:
     registry.add_resource(repository)
     registry.add("orders", handler)
     with pytest.raises(HandlerRegistrationError, match="takes itself"):
-        registry.resources()
+        registry.resources_of_runner()
 
 
 @pytest.mark.parametrize("error", [OSError("the database does not respond"), SystemExit(3)], ids=["error", "exit"])
@@ -168,7 +168,7 @@ async def test_a_resource_that_cannot_be_made_is_shown_with_its_authors_tracebac
     registry.add_resource(database)
     registry.add("orders", handler)
     with pytest.raises(HandlerRegistrationError) as failure:
-        async with made(registry.resources()):
+        async with made(registry.resources_of_runner()):
             raise AssertionError("not reached")
 
     lines = str(failure.value).splitlines()
@@ -191,7 +191,7 @@ async def test_a_resource_that_takes_too_long_to_be_made_ends_the_start(monkeypa
 
     registry.add("orders", handler)
     with pytest.raises(HandlerRegistrationError, match=r"it took longer than 0\.01 s"):
-        async with made(registry.resources()):
+        async with made(registry.resources_of_runner()):
             raise AssertionError("not reached")
 
 
@@ -213,7 +213,7 @@ async def test_a_resource_that_cannot_be_closed_is_logged_and_the_others_are_clo
     registry.add_resource(repository)
     registry.add("orders", handler)
     with structlog.testing.capture_logs() as lines:
-        async with made(registry.resources()):
+        async with made(registry.resources_of_runner()):
             pass
 
     assert [line["event"] for line in lines] == ["resource_not_closed"]

@@ -21,15 +21,21 @@ helps to test them.
 
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
-from innosystem.runner.registry import Handler, Registry, handler, resource
+from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
+from innosystem.runner.registry import Handler, Registry, handler, middleware, resource
 
 __all__ = [
+    "Failed",
     "Handler",
     "HandlerRegistrationError",
     "JobContext",
     "JobError",
+    "Outcome",
     "Registry",
     "Snooze",
+    "Snoozed",
+    "Succeeded",
     "handler",
+    "middleware",
     "resource",
 ]

@@ -1,6 +1,8 @@
 """Report the results of jobs, and pass on the charges that they cause."""
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
@@ -8,6 +10,7 @@ from typing_extensions import override
 
 from innosystem.client import error_from_status
 from innosystem.jobs.v1 import job_pb2, job_service_pb2
+from innosystem.runner.errors import JobError
 from innosystem.runner.in_hand import JobInHand, JobsInHand
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.reporting import ReportSender, is_transient
@@ -39,6 +42,14 @@ def completion_of(job: JobInHand, outcome: Outcome) -> job_service_pb2.JobComple
     return completion
 
 
+def _error_of(completion: job_service_pb2.JobCompletion | None) -> JobError:
+    """Return why a job has failed whose completion was recorded as its final failure."""
+    if completion is None or not completion.HasField("error"):
+        return JobError("the handler has asked too often to be run later", type="SNOOZED_TOO_OFTEN", retryable=False)
+    error = completion.error
+    return JobError(error.message, type=error.type, retryable=error.retryable)
+
+
 def duration(seconds: float) -> Duration:
     """Convert seconds to a Duration."""
     converted = Duration()
@@ -65,6 +76,7 @@ class CompletionSender(ReportSender):
         self._service = service
         self._stub = stub
         self._charges = charges
+        self._hooks: set[asyncio.Task[None]] = set()
 
     @override
     def size(self, item: JobInHand) -> int:
@@ -103,12 +115,23 @@ class CompletionSender(ReportSender):
                 request_id=job.request_id,
                 seconds=round(job.run_seconds, 6),
             )
+        completion = job.completion
         self.in_hand.drop_result(job)
         if recorded.HasField("charge"):
             job.charge = recorded.charge
             self._charges.report(job)
+        elif job.on_failure is not None and recorded.status == job_pb2.JOB_STATUS_FAILED:
+            self._call_hook(job, job.on_failure(_error_of(completion)))
         else:
             self.in_hand.remove(job)
+
+    def _call_hook(self, job: JobInHand, hook: Coroutine[Any, Any, None]) -> None:
+        """Call `on_failure`, while the job stays in hand so that a runner that stops waits for it."""
+        job.stage = "on_failure"
+        task = asyncio.create_task(hook)
+        self._hooks.add(task)
+        task.add_done_callback(self._hooks.discard)
+        task.add_done_callback(lambda _: self.in_hand.remove(job))
 
     def _not_recorded(self, job: JobInHand, result: job_service_pb2.JobCompletionResult) -> None:
         error = error_from_status(result.error)

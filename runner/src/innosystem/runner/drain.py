@@ -18,6 +18,7 @@ _CANCEL_SECONDS: Final = 0.2
 # Background tasks of the jobs service take over these: the reconciler pushes IDs again, the settler charges.
 _LEFT_TO_OTHERS: Final = {
     "claiming": "ids_left_to_reconciler",
+    "on_failure": "on_failure_not_finished",
     "charge": "charges_left_to_settler",
     "settle": "settlements_left_to_settler",
 }

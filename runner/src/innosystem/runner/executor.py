@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 import structlog
 
 from innosystem.jobs.v1 import job_service_pb2
+from innosystem.runner.around_runs import Chain
 from innosystem.runner.context import JobContext
+from innosystem.runner.failure_hooks import FailureHook, FailureHooks
 from innosystem.runner.logs import job_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
@@ -17,16 +20,12 @@ from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
 from innosystem.runner.process_slots import PoolSlots, SuspectSlots
 from innosystem.runner.processor_types import RUNNABLE, ProcessorTypes, type_name
-from innosystem.runner.registry import Handler, Mode, Registry
+from innosystem.runner.registry import IN_POOL, IN_RUNNER, Handler, Mode, Registry
 from innosystem.runner.resources import Values
 from innosystem.runner.stop_signal import StopReason, StopSignal
 from innosystem.runner.task_and_thread_executor import TaskAndThreadExecutor
 
 log = structlog.get_logger()
-
-IN_RUNNER: Final = (Mode.COROUTINE, Mode.THREAD)
-"""The modes of handlers that run in the runner's process, and as suspects in processes of their own."""
-IN_POOL: Final = (Mode.PROCESS,)
 
 # For a service of an older release, which does not decide itself which jobs to isolate.
 _SUSPECTED_FROM: Final = 2
@@ -62,6 +61,9 @@ class Executor:
         self._registry = registry
         self._resources = resources
         self._bound: dict[str, Handler] = {}
+        layers = [each.bound(resources) for each in registry.middleware]
+        self._chain = Chain(layers) if layers else None
+        self._hooks = FailureHooks(resources=resources, stop_seconds=stop_seconds)
         self._processor_types = ProcessorTypes()
         self.tasks_and_threads = TaskAndThreadExecutor(threads=threads, stop_seconds=stop_seconds)
         self._guard = ProcessGuard()
@@ -105,7 +107,8 @@ class Executor:
         with job_in_logs(job):
             began = time.monotonic()
             try:
-                outcome = await self._run(claimed, job, timeout)
+                run = partial(self._run, claimed, job, timeout)
+                outcome = await (self._chain.run(job, timeout, run) if self._chain else run())
             except asyncio.CancelledError:
                 _note_dropped(handler_id, stop.reason, time.monotonic() - began)
                 raise
@@ -132,6 +135,16 @@ class Executor:
             return await self.tasks_and_threads.run_coroutine(handler, input_json, job, timeout)
         return await self.tasks_and_threads.run_in_thread(handler, input_json, job, timeout)
 
+    @property
+    def has_running(self) -> bool:
+        """Whether any functions of authors are running in this process, including those that do not stop."""
+        return self.tasks_and_threads.has_running or self._hooks.has_running
+
+    def failure_hook(self, claimed: job_service_pb2.ClaimedJob) -> FailureHook | None:
+        """Return what to call if a job turns out to have failed for good."""
+        handler = self._bound.get(claimed.processing_logic_id)
+        return None if handler is None else self._hooks.of(handler, claimed)
+
     def _bind(self, handler_id: str) -> Handler:
         handler = self._registry.get(handler_id)
         if handler is None:
@@ -152,6 +165,7 @@ class Executor:
     async def close(self) -> None:
         """Stop the processes. Running threads continue."""
         self.tasks_and_threads.close()
+        self._hooks.close()
         await self._processes.close()
         await self._suspects.close()
         await self._guard.close()

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final, TypeAlias
@@ -21,7 +22,7 @@ from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import configure_logs, job_in_logs
-from innosystem.runner.outcome import Outcome, failure
+from innosystem.runner.outcome import Failed, Outcome, failure
 from innosystem.runner.registry import Handler, Mode, default_registry
 from innosystem.runner.resources import CLOSE_SECONDS, Values, made
 from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
@@ -82,7 +83,9 @@ class _Program:
                 else:
                     # The previous handler may have changed the directory.
                     os.chdir(directory)
-                    self._reply(self._run(message))
+                    outcome = self._run(message)
+                    # What was raised may not be known in the runner.
+                    self._reply(replace(outcome, exception=None) if isinstance(outcome, Failed) else outcome)
         self._loop.run(self._end())
         self._closed.set()
 

@@ -3,12 +3,15 @@
 import asyncio
 import threading
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.queue import PoppedId
 from innosystem.runner.stop_signal import StopSignal
+
+if TYPE_CHECKING:
+    from innosystem.runner.failure_hooks import FailureHook
 
 _UNREPORTED_BYTES_MAX: Final = 64 * 1024 * 1024
 _UNREPORTED_JOBS_MAX: Final = 2000
@@ -36,6 +39,7 @@ class JobInHand:
         bytes: The size of the completion.
         charge: The charge to make.
         settlement: The result of the charge while it is to be reported.
+        on_failure: What to call if the result turns out to be a final failure.
         report_until: When reporting is given up, by time.monotonic().
         retries: How many times the current stage has retried the job because of a failure that concerns it alone.
         removed: Whether the job has left the runner's hands: then nothing more is sent for it.
@@ -58,6 +62,7 @@ class JobInHand:
     bytes: int = 0
     charge: job_service_pb2.Charge | None = None
     settlement: job_service_pb2.JobSettlement | None = None
+    on_failure: "FailureHook | None" = None
     report_until: float = 0.0
     retries: int = 0
     removed: bool = False

@@ -7,7 +7,7 @@ into floats, and writes NaN as null.
 import json
 import re
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -44,6 +44,7 @@ class Failed:
         retryable: Whether another attempt may help.
         trace: The traceback, for the runner's log only.
         retry_after_seconds: How long to wait before the next attempt; None for the job type's backoff.
+        exception: What the handler has raised, for middleware; None if it ran in another process.
     """
 
     type: str
@@ -51,6 +52,7 @@ class Failed:
     retryable: bool
     trace: str = ""
     retry_after_seconds: float | None = None
+    exception: BaseException | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,9 @@ def failed(exc: BaseException) -> Failed:
     """Convert an exception to a failed run."""
     if isinstance(exc, JobError):
         described = failure(exc.type, exc.message, retryable=exc.retryable, trace=_trace(exc))
-        return replace(described, retry_after_seconds=exc.retry_after_seconds)
-    return failure(type(exc).__name__, _message(exc), retryable=True, trace=_trace(exc))
+        return replace(described, retry_after_seconds=exc.retry_after_seconds, exception=exc)
+    described = failure(type(exc).__name__, _message(exc), retryable=True, trace=_trace(exc))
+    return replace(described, exception=exc)
 
 
 def timed_out(seconds: float) -> Failed:

@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, Final, Self, TypeVar
 
+from innosystem.runner.around_runs import Around, describe_around, describe_middleware
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_modules import import_handlers
 from innosystem.runner.json_types import ANY_JSON, JsonType, Schema, json_type
@@ -34,6 +35,11 @@ class Mode(Enum):
     """`def` with `process=True`: in a process of the pool, which is killed at the timeout."""
 
 
+IN_RUNNER: Final = (Mode.COROUTINE, Mode.THREAD)
+"""The modes of handlers that run in the runner's process, and as suspects in processes of their own."""
+IN_POOL: Final = (Mode.PROCESS,)
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A registered function.
@@ -47,6 +53,7 @@ class Handler:
         input: How its input is read.
         output: How its return value is written.
         resources: The types of the resources that it takes, by the names of their parameters.
+        on_failure: What to call when a job has failed for good.
     """
 
     id: str
@@ -57,6 +64,7 @@ class Handler:
     input: JsonType = ANY_JSON
     output: JsonType = ANY_JSON
     resources: Mapping[str, Any] = field(default_factory=dict)
+    on_failure: Around | None = None
 
     def __str__(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"
@@ -93,6 +101,7 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._resources: dict[Any, Resource] = {}
+        self._middleware: list[Around] = []
         self._modules: list[str] = []
 
     def __contains__(self, handler_id: object) -> bool:
@@ -110,20 +119,33 @@ class Registry:
         """The modules that were loaded. A process that loads the same modules has the same handlers."""
         return tuple(self._modules)
 
-    def add(self, handler_id: str, function: Callable[..., Any], *, process: bool = False) -> None:
+    @property
+    def middleware(self) -> tuple[Around, ...]:
+        """The middleware, the outermost first."""
+        return tuple(self._middleware)
+
+    def add(
+        self,
+        handler_id: str,
+        function: Callable[..., Any],
+        *,
+        process: bool = False,
+        on_failure: Callable[..., Any] | None = None,
+    ) -> None:
         """Register a function.
 
         Args:
             handler_id: The `processing_logic_id` of the job types that it serves.
             function: Takes the input, optionally the JobContext, and resources.
             process: Whether to run it in a process of its own.
+            on_failure: Called when a job has failed for good.
 
         Raises:
             HandlerRegistrationError: The ID is taken, the function cannot be a handler, or the limit is reached.
         """
         if not 1 <= len(handler_id) <= _ID_LENGTH_MAX:
             raise HandlerRegistrationError(f"A handler's ID has 1 to 200 characters: {handler_id!r}")
-        added = describe(function, handler_id=handler_id, process=process)
+        added = describe(function, handler_id=handler_id, process=process, on_failure=on_failure)
         taken = self._handlers.get(handler_id)
         if taken is not None:
             raise HandlerRegistrationError(_registered_twice(taken, added))
@@ -142,7 +164,15 @@ class Registry:
         if taken is not added:
             raise HandlerRegistrationError(f"Two resources make the same type: {taken} and {added}")
 
-    def resources(self, modes: Collection[Mode] = tuple(Mode)) -> list[Resource]:
+    def add_middleware(self, function: Callable[..., Any]) -> None:
+        """Register a middleware, inside of those that are registered already.
+
+        Raises:
+            HandlerRegistrationError: The function cannot be a middleware.
+        """
+        self._middleware.append(describe_middleware(function))
+
+    def resources(self, modes: Collection[Mode]) -> list[Resource]:
         """Return the resources that handlers take, each after those that it takes itself.
 
         Args:
@@ -155,6 +185,20 @@ class Registry:
         for each in self._handlers.values():
             if each.mode in modes:
                 found |= {one.type: one for one in self.resources_of(each)}
+        return list(found.values())
+
+    def resources_of_runner(self) -> list[Resource]:
+        """Return what is made in the runner's own process: for its handlers, the middleware, and `on_failure`.
+
+        Raises:
+            HandlerRegistrationError: One of them takes a type that no resource makes.
+        """
+        found = {one.type: one for one in self.resources(IN_RUNNER)}
+        around = [("The middleware", each) for each in self._middleware]
+        around += [("The on_failure", each.on_failure) for each in self._handlers.values() if each.on_failure]
+        for what, each in around:
+            ordered = in_order(self._resources, each.resources.values(), f"{what} {each}")
+            found |= {one.type: one for one in ordered}
         return list(found.values())
 
     def resources_of(self, handler: Handler, given: Container[Any] = ()) -> list[Resource]:
@@ -191,10 +235,17 @@ class Registry:
             name = import_handlers(given)
             if name not in self._modules:
                 self._modules.append(name)
-        self.resources()
+        self.resources(IN_POOL)
+        self.resources_of_runner()
 
 
-def describe(function: Callable[..., Any], *, handler_id: str, process: bool = False) -> Handler:
+def describe(
+    function: Callable[..., Any],
+    *,
+    handler_id: str,
+    process: bool = False,
+    on_failure: Callable[..., Any] | None = None,
+) -> Handler:
     """Describe how to call a function.
 
     Raises:
@@ -215,6 +266,7 @@ def describe(function: Callable[..., Any], *, handler_id: str, process: bool = F
         input=json_type(signature.input, of=f"The input of the handler {handler_id!r}"),
         output=json_type(signature.output, of=f"The return value of the handler {handler_id!r}"),
         resources=signature.resources,
+        on_failure=on_failure and describe_around(on_failure, "job, error", f"The on_failure of the {what[4:]}"),
     )
 
 
@@ -234,7 +286,9 @@ default_registry: Final = Registry()
 """The registry that `handler` fills and `python -m innosystem.runner` runs."""
 
 
-def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], Function]:
+def handler(
+    handler_id: str, *, process: bool = False, on_failure: Callable[..., Any] | None = None
+) -> Callable[[Function], Function]:
     """Register a function as the handler for job types with this `processing_logic_id`.
 
     The function takes the input, as an optional second argument the JobContext, and after these resources by their
@@ -248,6 +302,9 @@ def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], F
         handler_id: The `processing_logic_id`.
         process: Whether to run a `def` in a process of its own instead of a thread: for CPU-bound work, or work that
             must be stopped at its timeout.
+        on_failure: Called with the JobContext and the JobError, and resources by their types, when a job has failed for
+            good: once at most, in the runner's process, `async def` in its event loop and `def` in a thread, for 30
+            seconds at most. What it raises is logged.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -262,7 +319,7 @@ def handler(handler_id: str, *, process: bool = False) -> Callable[[Function], F
         )
 
     def register(function: Function) -> Function:
-        default_registry.add(handler_id, function, process=process)
+        default_registry.add(handler_id, function, process=process, on_failure=on_failure)
         return function
 
     return register
@@ -285,4 +342,24 @@ def resource(function: Function) -> Function:
         HandlerRegistrationError: The function does not say which type it makes, or the type has a resource.
     """
     default_registry.add_resource(function)
+    return function
+
+
+def middleware(function: Function) -> Function:
+    """Register an `async def` function that is called around each run, of all handlers and however they run.
+
+    It gets the JobContext, `call_next`, and resources by their types. `await call_next()` runs the handler, and returns
+    a `Succeeded`, a `Failed` or a `Snoozed`: nothing is raised. It returns that outcome, or another one. What it raises
+    fails the job as if the handler had raised it. The first one that is registered is the outermost.
+
+    Middleware runs in the runner's event loop, also around handlers in threads and processes. It has as much time as
+    the handler, without the handler's own.
+
+    Returns:
+        The function, unchanged.
+
+    Raises:
+        HandlerRegistrationError: The function cannot be a middleware.
+    """
+    default_registry.add_middleware(function)
     return function

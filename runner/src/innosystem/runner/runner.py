@@ -16,7 +16,7 @@ from innosystem.runner.charging import ChargeSender, SettlementSender
 from innosystem.runner.claiming import ClaimSender
 from innosystem.runner.completing import CompletionSender
 from innosystem.runner.drain import Drain
-from innosystem.runner.executor import IN_RUNNER, Executor
+from innosystem.runner.executor import Executor
 from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.metrics import InHandCollector
@@ -171,7 +171,7 @@ class Runner:
                 threads=settings.runner_concurrency,
                 processes=settings.runner_processes,
                 stop_seconds=settings.runner_stop_seconds,
-                resources=await closing.enter_async_context(made(registry.resources(IN_RUNNER))),
+                resources=await closing.enter_async_context(made(registry.resources_of_runner())),
             )
             closing.push_async_callback(executor.close)
             await executor.start()
@@ -189,7 +189,7 @@ class Runner:
     @property
     def has_stuck_handlers(self) -> bool:
         """Whether any handlers are still running that only the end of the process stops."""
-        return self._executor.tasks_and_threads.has_running or bool(self._runs.tasks)
+        return self._executor.has_running or bool(self._runs.tasks)
 
     @property
     def must_restart(self) -> bool:

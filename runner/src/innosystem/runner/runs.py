@@ -80,7 +80,7 @@ class Runs:
         refusal = self._executor.refusal(claimed)
         job.run = asyncio.create_task(self._run(job, claimed) if refusal is None else self._refuse(job, refusal))
         self.tasks.add(job.run)
-        job.run.add_done_callback(partial(self._ended, job))
+        job.run.add_done_callback(partial(self._ended, job, claimed))
 
     async def _run(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob) -> None:
         crash_point("runner.running")
@@ -94,7 +94,7 @@ class Runs:
             return
         job.run_seconds = time.monotonic() - began
         if job.stop.reason is None:
-            self._report(job, outcome)
+            self._report(job, outcome, claimed)
 
     async def _refuse(self, job: JobInHand, reason: str) -> None:
         """Return a job that this runner cannot run, for other runners."""
@@ -102,12 +102,13 @@ class Runs:
         await asyncio.sleep(_REFUSED_SECONDS)
         self._return(job, return_of(job, reason, not_served=True), time.monotonic() + self._report_seconds)
 
-    def _report(self, job: JobInHand, outcome: Outcome) -> None:
+    def _report(self, job: JobInHand, outcome: Outcome, claimed: job_service_pb2.ClaimedJob) -> None:
+        job.on_failure = self._executor.failure_hook(claimed)
         job.report_until = time.monotonic() + self._report_seconds
         self._in_hand.finish(job, completion_of(job, outcome))
         self._completions.report(job)
 
-    def _ended(self, job: JobInHand, task: "asyncio.Task[None]") -> None:
+    def _ended(self, job: JobInHand, claimed: job_service_pb2.ClaimedJob, task: "asyncio.Task[None]") -> None:
         # A callback, because a task that is cancelled before its first step runs none of its code.
         self.tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -117,7 +118,7 @@ class Runs:
             # A defect of the runner, or a handler cancelled a task that was not its own. Report a failure: otherwise
             # the job would keep its lease for ever.
             log.error("execution_failed", job_id=job.job_id, request_id=job.request_id, exc_info=error)
-            self._report(job, failed(error))
+            self._report(job, failed(error), claimed)
 
     def lease_ended(self, job: JobInHand, reason: StopReason) -> None:
         """Stop a job that is no longer the runner's according to the server. Nothing is reported for it.

@@ -68,6 +68,11 @@ def evaluated(function: Callable[..., Any], what: str) -> tuple[Sequence[Paramet
     return list(signature.parameters.values()), signature.return_annotation
 
 
+def takes_positions(parameters: Sequence[Parameter], count: int) -> bool:
+    """Return whether the first parameters accept positions."""
+    return len(parameters) >= count and all(each.kind in _POSITIONAL for each in parameters[:count])
+
+
 def injected(parameters: Sequence[Parameter], rule: str) -> Mapping[str, Any]:
     """Return the types of the resources that some parameters take, by name. Those with a default are the author's.
 
