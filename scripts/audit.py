@@ -45,6 +45,7 @@ _SPELLINGS = {
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "Public Domain": "Unlicense",
 }
 

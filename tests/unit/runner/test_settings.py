@@ -59,9 +59,9 @@ def test_a_level_may_be_given_in_small_letters(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_address_of_redis_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://:secret@localhost")
+    monkeypatch.setenv("REDIS_URL", "redis://:of-redis@localhost")
 
-    assert "secret" not in repr(RunnerSettings())
+    assert "of-redis" not in repr(RunnerSettings())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from innosystem.client.credentials import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, Token, token_of
 from innosystem.runner.cpus import available_cpus
 from innosystem.runner.logs import LogFormat
+from innosystem.runner.outbound.settings import OutboundSettings
 from innosystem.shared.redis_connections import check_url as check_redis_url
 from innosystem.shared.redis_connections import is_protected
 from innosystem.shared.secret_settings import SecretsFromFiles
@@ -31,8 +32,10 @@ def _capitals(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-class RunnerSettings(SecretsFromFiles):
+class RunnerSettings(OutboundSettings, SecretsFromFiles):
     """The settings of a runner. Each field is read from the environment variable of the same name.
+
+    Those of outbound calls are inherited.
 
     Attributes:
         jobs_address: The address of the jobs service.
