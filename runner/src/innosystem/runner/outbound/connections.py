@@ -1,7 +1,7 @@
 """Connections to addresses that were checked.
 
-A name is resolved once for a connection, and the connection is made to one of the addresses that were found and checked:
-a DNS server that gives another address a moment later has no effect. The name stays what is sent as Host, and what the
+A name is resolved once for a connection, and the connection is made to one of the addresses that were checked: a DNS
+server that gives another address a moment later has no effect. The name stays what is sent as Host, and what the
 certificate must be for.
 """
 
