@@ -16,11 +16,11 @@ from innosystem.client.contract import services as contract_services
 from innosystem.customers.v1.customer_service_pb2_grpc import add_CustomerServiceServicer_to_server
 from innosystem.jobs.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from innosystem.jobs.v1.job_type_service_pb2_grpc import add_JobTypeServiceServicer_to_server
+from innosystem.options.v1 import options_pb2
 from innosystem.wallets.v1.wallet_service_pb2_grpc import add_WalletServiceServicer_to_server
 from services import SERVICES
 from services.kit.auth.authentication import OFF, Authentication
 from services.kit.auth.principal import Kind, Principal
-from services.kit.auth.rule import Rule
 from tests.e2e.stack import Stack
 from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.loop_thread import AioServer, LoopThread
@@ -181,13 +181,14 @@ def _tenants(anyone: JobsStack) -> tuple[Belongings, Belongings, Belongings]:
     )
 
 
-def _who(callers: Collection[Kind]) -> Kind:
+def _who(callers: Collection[int]) -> Kind:
     """Return one of those who may call a method, the one that need not prove anything if possible."""
-    return next(kind for kind in (Kind.OPERATOR, Kind.SERVICE, Kind.CLIENT, Kind.RUNNER) if kind in callers)
+    preferred = (Kind.OPERATOR, Kind.SERVICE, Kind.CLIENT, Kind.RUNNER)
+    return next(kind for kind in preferred if options_pb2.Caller.Value(f"CALLER_{kind}") in callers)
 
 
 _WHO = {
-    f"/{service.full_name}/{method.name}": _who(Rule.of(method).callers)
+    f"/{service.full_name}/{method.name}": _who(method.GetOptions().Extensions[options_pb2.method].callers)
     for service in contract_services()
     for method in service.methods
 }
