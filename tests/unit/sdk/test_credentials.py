@@ -121,3 +121,23 @@ def test_a_file_without_a_token_is_refused_at_the_start(tmp_path: Path, content:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=reason):
         token_of({"INNOSYSTEM_TOKEN_FILE": str(path)})
+
+
+@pytest.mark.usefixtures("_always_looked")
+@pytest.mark.parametrize("broken", [b"", b"\xff", None], ids=["emptied", "no text", "gone"])
+def test_a_file_that_can_not_be_read_again_is_told_once_and_so_is_its_return(
+    file: Path, caplog: pytest.LogCaptureFixture, broken: bytes | None
+) -> None:
+    caplog.set_level("INFO")
+    token = TokenFile(file)
+    file.unlink()
+    if broken is not None:
+        file.write_bytes(broken)
+    assert {token() for _ in range(3)} == {"first"}
+    file.write_text("second")
+    assert {token() for _ in range(3)} == {"second"}
+    assert [(one.levelname, str(file) in one.getMessage()) for one in caplog.records] == [
+        ("WARNING", True),
+        ("INFO", True),
+    ]
+    assert "first" not in caplog.text

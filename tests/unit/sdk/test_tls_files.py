@@ -11,9 +11,12 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from structlog.testing import capture_logs
 
+from innosystem.client.renewal import client_files
 from innosystem.shared.tls_files import TlsFiles
-from innosystem.shared.transport import TransportError
+from innosystem.shared.tls_renewals import renewals
+from innosystem.shared.transport import Transport, TransportError
 from tests.support.certificates import Certificates
 
 
@@ -128,3 +131,24 @@ def test_a_certificate_needs_its_key() -> None:
 
 def test_what_is_shown_of_contents_has_no_key(files: TlsFiles) -> None:
     assert "PRIVATE" not in repr(files.current())
+
+
+@pytest.mark.parametrize("spoiled", [False, True], ids=["renewed", "spoiled"])
+def test_a_change_of_files_is_reported_once_however_many_connections_of_a_process_have_them(
+    held: Certificates, spoiled: bool
+) -> None:
+    def connection(target: str) -> TlsFiles:
+        ca_file, certificate_file, key_file = map(str, (held.ca_file, held.certificate_file, held.key_file))
+        found = client_files(target, Transport(ca_file, certificate_file, key_file, report=renewals("client")))
+        assert found is not None
+        return found
+
+    connections = [connection(f"{service}:443") for service in ("jobs", "wallets", "jobs")]
+    before = [one.current() for one in connections]
+    held.renew()
+    if spoiled:
+        held.ca_file.write_text("half a certif", "utf-8")
+    with capture_logs() as lines:
+        after = [one.current() for one in connections]
+    assert [one is not other for one, other in zip(before, after, strict=True)] == [not spoiled] * 3
+    assert [one["event"] for one in lines] == ["tls_files_not_renewed" if spoiled else "tls_files_renewed"]

@@ -1,10 +1,13 @@
 """The bearer token with which calls say who makes them: a signed token, or the API key of a customer."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
+
+log = logging.getLogger(__name__)
 
 #: Returns the token of a call that is about to be sent; empty for none.
 Token: TypeAlias = Callable[[], str]
@@ -19,8 +22,8 @@ _LOOK_SECONDS: Final = 1.0
 class TokenFile:
     """A token in a file, which is read again within a second after the file has changed.
 
-    A file that can't be read, or is empty, leaves the previous token in use: its replacement may be
-    half done.
+    A file that can't be read, or is empty, leaves the previous token in use, with one line in the log: its replacement
+    may be half done. The end of that token is the limit: then services refuse it.
 
     Args:
         path: The file.
@@ -34,17 +37,27 @@ class TokenFile:
         self._path = Path(path)
         self._token = self._read()
         self._looked_at = monotonic()
+        self._is_failing = False
 
     def __call__(self) -> str:
         """Return the present token."""
         if monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = monotonic()
-            try:
-                self._token = self._read()
-            except (OSError, ValueError):
-                # The server judges the previous token: while it is valid, nothing is wrong yet.
-                return self._token
+            self._look()
         return self._token
+
+    def _look(self) -> None:
+        try:
+            self._token = self._read()
+        except (OSError, ValueError) as error:
+            if not self._is_failing:
+                reason = error.strerror if isinstance(error, OSError) else "it holds no token"
+                log.warning("%s can't be read, the previous token stays in use until it ends: %s", self._path, reason)
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                log.info("%s can be read again", self._path)
+            self._is_failing = False
 
     def _read(self) -> str:
         token = self._path.read_text("ascii").strip()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
+from weakref import WeakValueDictionary
 
 import grpc
 from grpc import aio
@@ -22,6 +23,9 @@ _WITHOUT_CONNECTION: Final = (
     grpc.ChannelConnectivity.SHUTDOWN,
 )
 
+# Those in use, so that a change of files is read, reported and counted once, however many connections they are for.
+_FILES: Final[WeakValueDictionary[tuple[object, ...], TlsFiles]] = WeakValueDictionary()
+
 
 def credentials_of(contents: TlsContents) -> grpc.ChannelCredentials:
     """Return the credentials of a client with what its files hold."""
@@ -29,7 +33,7 @@ def credentials_of(contents: TlsContents) -> grpc.ChannelCredentials:
 
 
 def client_files(target: str, transport: Transport) -> TlsFiles | None:
-    """Return the TLS files of a connection; None if it is not encrypted.
+    """Return the TLS files of a connection, which it shares with others; None if it is not encrypted.
 
     Raises:
         TransportError: If it would leave this machine without TLS, or the files can't be used.
@@ -37,12 +41,15 @@ def client_files(target: str, transport: Transport) -> TlsFiles | None:
     transport.check(target)
     if not transport.ca_file:
         return None
-    return TlsFiles(
-        ca_file=transport.ca_file,
-        certificate_file=transport.certificate_file,
-        key_file=transport.key_file,
-        report=transport.report,
-    )
+    files = transport.ca_file, transport.certificate_file, transport.key_file
+    shared = _FILES.get((*files, transport.report))
+    if shared is None:
+        ca_file, certificate_file, key_file = files
+        shared = TlsFiles(
+            ca_file=ca_file, certificate_file=certificate_file, key_file=key_file, report=transport.report
+        )
+        _FILES[*files, transport.report] = shared
+    return shared
 
 
 def transport_options(target: str, transport: Transport) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 The SDK alone has neither structlog nor Prometheus, and does not import this module.
 """
 
+from functools import cache
 from typing import Literal
 
 import structlog
@@ -17,8 +18,9 @@ _RENEWALS = Counter(
 )
 
 
+@cache
 def renewals(side: Literal["server", "client"]) -> Report:
-    """Return the report on the files of one side of connections.
+    """Return the report on the files of one side of connections: the same one for all connections of a process.
 
     Args:
         side: The side of this process.
