@@ -8,14 +8,16 @@
 | unknown | it is looked up; without a response the call fails as unavailable, not as unauthenticated |
 | wrong a moment ago | it is refused without a lookup |
 
-Many different wrong keys neither grow the memory nor reach the database without bound: when there are too many of them
-at the same time, keys that are not remembered are refused as OVERLOADED, and those that are remembered still work.
+Many different wrong keys neither grow the memory nor reach the database without bound: when an address sends too many
+of them at the same time, its keys that are not remembered are refused as OVERLOADED. Those that are remembered still
+work, and so do all keys from other addresses.
 """
 
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -27,6 +29,7 @@ from cachetools import TTLCache
 from prometheus_client import Counter
 
 from services.kit.auth.authentication import Bearers
+from services.kit.auth.peers import Expenses, Room, address_of
 from services.kit.auth.principal import API_KEY, Kind, Principal, Scope
 from services.kit.auth.settings import ApiKeySettings
 from services.kit.cache.cache import Cache
@@ -43,12 +46,13 @@ LOOKUPS: Final = Counter(
 
 PREFIX: Final = "inno_"
 _FORM: Final = re.compile(r"inno_[A-Za-z0-9_-]{43}")
-# How many different wrong keys may be looked up in that time, and how many unknown keys at the same moment.
+# How many different wrong keys may be looked up in that time, and how many unknown keys at the same moment; of each,
+# an address alone gets half.
 _WRONG_SECONDS: Final = 1.0
-_WRONG_MAX: Final = 200
-_LOOKUPS_MAX: Final = 50
-# How many calls may wait for lookups.
-_WAITING_MAX: Final = 1000
+_WRONG_MAX: Final = 400
+_LOOKUPS_MAX: Final = 100
+# How many calls with unknown keys may wait for lookups.
+_WAITING_MAX: Final = 2000
 # How long the calls of a remembered key wait for its next lookup before they continue without.
 _PATIENCE_SECONDS: Final = 0.5
 
@@ -152,69 +156,77 @@ class ApiKeys(Bearers):
         self._resolve = resolve
         self._known = known
         self._now = now
-        self._wrong: TTLCache[str, None] = TTLCache(_WRONG_MAX, _WRONG_SECONDS, known.clock)
-        self._lookups = 0
-        self._waiting = 0
+        self._wrong = Expenses(_WRONG_MAX, _WRONG_SECONDS, known.clock)
+        self._lookups = Room(_LOOKUPS_MAX)
+        self._waiting = Room(_WAITING_MAX)
 
     def knows(self, token: str) -> bool:
         """Whether a token looks like an API key."""
         return token.startswith(PREFIX)
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str = "") -> Principal:
         """Return the principal of an API key: `client/<customer ID>/<key ID>`, bound to its customer.
+
+        Args:
+            token: The key.
+            peer: Who has sent it, as gRPC names it.
 
         Raises:
             BadCredentials: If it is unknown or has ended.
             DependencyUnavailable: If the customers service does not respond, and the key is not remembered.
             DatabaseUnavailable: In the customers service itself, if its database does not respond.
-            Overloaded: If too many keys are unknown at the moment, and this one is not remembered.
+            Overloaded: If its address sends too many unknown keys at the moment, and this one is not remembered.
         """
         if _FORM.fullmatch(token) is None:
             raise BadCredentials
         key = sha256(token.encode()).hexdigest()
         if key in self._wrong:
             raise BadCredentials
-        if self._waiting >= _WAITING_MAX and self._known.last(key) is None:
-            LOOKUPS.labels("refused").inc()
-            raise Overloaded
-        self._waiting += 1
-        try:
-            found = await self._known.get(key, partial(self._load, token))
-        finally:
-            self._waiting -= 1
+        address = address_of(peer)
+        load = partial(self._load, token, address)
+        if self._known.last(key) is not None:
+            found = await self._known.get(key, load)
+        else:
+            with self._place(self._waiting, address):
+                found = await self._known.get(key, load)
         if found is None or (found.expires_at is not None and self._now() >= found.expires_at):
             raise BadCredentials
         return found.principal
 
-    async def _load(self, token: str, key: str) -> _Known | None:
+    @contextmanager
+    def _place(self, room: Room, address: str) -> Iterator[None]:
+        if not room.has_place(address):
+            LOOKUPS.labels("refused").inc()
+        with room.place(address):
+            yield
+
+    async def _load(self, token: str, address: str, key: str) -> _Known | None:
         last = self._known.last(key)
         if last is not None:
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
-                    return await self._looked_up(token, key)
+                    return await self._looked_up(token, address, key)
             except (TimeoutError, DependencyUnavailable, DatabaseUnavailable):
                 if self._known.still_works(last):
                     LOOKUPS.labels("stale").inc()
                     return last
-        if self._lookups >= _LOOKUPS_MAX or len(self._wrong) >= _WRONG_MAX:
+        if not self._wrong.has_place(address):
             LOOKUPS.labels("refused").inc()
             raise Overloaded
-        self._lookups += 1
-        try:
-            return await self._looked_up(token, key)
-        except (DependencyUnavailable, DatabaseUnavailable):
-            LOOKUPS.labels("unavailable").inc()
-            raise
-        finally:
-            self._lookups -= 1
+        with self._place(self._lookups, address):
+            try:
+                return await self._looked_up(token, address, key)
+            except (DependencyUnavailable, DatabaseUnavailable):
+                LOOKUPS.labels("unavailable").inc()
+                raise
 
-    async def _looked_up(self, token: str, key: str) -> _Known | None:
+    async def _looked_up(self, token: str, address: str, key: str) -> _Known | None:
         began, ended = self._known.clock(), self._known.ended
         try:
             found = await self._resolve(token)
         except BadCredentials:
             LOOKUPS.labels("wrong").inc()
-            self._wrong[key] = None
+            self._wrong.add(key, address)
             self._known.drop(key)
             return None
         LOOKUPS.labels("known").inc()

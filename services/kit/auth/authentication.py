@@ -22,12 +22,17 @@ class Bearers(Protocol):
         """Whether a token is of this kind, by its form."""
         ...
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str) -> Principal:
         """Return the principal of a token.
+
+        Args:
+            token: The token.
+            peer: Who has sent it, as gRPC names it: what unknown tokens cost is at the expense of its address.
 
         Raises:
             BadCredentials: If the token is unknown, forged, expired or revoked; the error does not tell which.
             DependencyUnavailable: If that can't be found out now.
+            Overloaded: If the address of its sender sends too many unknown tokens.
         """
         ...
 
@@ -42,12 +47,14 @@ class Authentication:
         certificate: Returns the principal of a connection, from gRPC's authentication context; None if it has no
             certificate, or one without a name.
         refresh: Called about every second while the process serves, to read again what credentials are checked with.
+        unchecked_seconds: How long a stream continues whose credentials can't be checked again.
     """
 
     required: bool
     bearers: Sequence[Bearers] = ()
     certificate: Certificate | None = None
     refresh: Callable[[], Awaitable[None]] | None = None
+    unchecked_seconds: float = 30
 
     async def principal(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Principal:
         """Return the principal of a call. A token takes precedence over the connection's certificate.
@@ -63,7 +70,7 @@ class Authentication:
         if token is not None:
             for one in self.bearers:
                 if one.knows(token):
-                    return await one.principal(token)
+                    return await one.principal(token, context.peer())
             raise BadCredentials
         if self.certificate is not None and (found := self.certificate(context.auth_context())) is not None:
             return found

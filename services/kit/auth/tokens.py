@@ -10,17 +10,18 @@ from hashlib import blake2b
 from typing import Any, Final, NoReturn
 
 import structlog
-from cachetools import TLRUCache
+from cachetools import TLRUCache, TTLCache
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jws import deserialize_compact
 from joserfc.jwt import JWTClaimsRegistry
 from pydantic import ValidationError
 
 from services.kit.auth.grants import CLAIM, Caller, Callers, Grant, check_name
+from services.kit.auth.peers import Room, address_of
 from services.kit.auth.principal import Principal
 from services.kit.auth.signing_keys import ALGORITHMS, SigningKey, public_keys
 from services.kit.auth.sources import Source, SourceError, Sources, is_address, source_of
-from services.kit.errors import BadCredentials, DependencyUnavailable, Overloaded
+from services.kit.errors import BadCredentials, DependencyUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +33,13 @@ _PARTS: Final = 3
 # How long a verified token is known. When a key is removed, all tokens are forgotten: this is for any other reason.
 _KNOWN_SECONDS_MAX: Final = 60.0
 _KNOWN_MAX: Final = 10_000
+# How long it is remembered that a token was valid once: it is verified without a look at what its address sends.
+_PROVEN_SECONDS: Final = 3600.0
 # Tokens whose verification has not ended: a verification takes less than a millisecond, and the issuer a few seconds.
-_PENDING_MAX: Final = 256
+# An address alone gets half.
+_PENDING_MAX: Final = 512
 # Of these, the ones that wait for an issuer: an unavailable one leaves room for the tokens of others.
-_WAITING_MAX: Final = 64
+_WAITING_MAX: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +128,9 @@ class SignedTokens:
         self._issuers: dict[str, _Issuer] = {}
         self._keys: dict[tuple[str, ...], Source[Mapping[str, SigningKey]]] = {}
         self._known: TLRUCache[bytes, _Known] = TLRUCache(_KNOWN_MAX, ttu=_until, timer=time.monotonic)
+        self._proven: TTLCache[bytes, None] = TTLCache(_KNOWN_MAX, _PROVEN_SECONDS)
         self._generation = 0
-        self._pending = self._waiting = 0
+        self._pending, self._waiting = Room(_PENDING_MAX), Room(_WAITING_MAX)
         self._turn = asyncio.Lock()
         if callers is not None:
             callers.on_change = self._read_issuers
@@ -150,48 +155,51 @@ class SignedTokens:
         """Whether it has the form of a signed token."""
         return token.count(".") == _PARTS - 1
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str = "") -> Principal:
         """Return the principal of a token.
+
+        Args:
+            token: The token.
+            peer: Who has sent it, as gRPC names it.
 
         Raises:
             BadCredentials: If it is not valid; the log has the reason.
             DependencyUnavailable: If its issuer's keys can't be read now.
-            Overloaded: If too many tokens wait for their verification.
+            Overloaded: If too many tokens of its address wait for their verification.
         """
         digest = blake2b(token[: _CHARS_MAX + 1].encode("utf-8", "replace"), digest_size=32).digest()
         if (known := self._known.get(digest)) is not None:
             return known.principal
         generation = self._generation
         try:
-            verified = await self.verify(token)
+            if digest in self._proven:
+                verified = await self.verify(token)
+            else:
+                with self._pending.place(address_of(peer)):
+                    verified = await self.verify(token, address_of(peer))
         except TokenRefused as refused:
             log.info("token_refused", why=str(refused))
             raise BadCredentials from None
+        self._proven[digest] = None
         if generation == self._generation:
             left = verified.expires + self._limits.clock_skew_seconds - time.time()
             self._known[digest] = _Known(verified.principal, time.monotonic() + min(left, _KNOWN_SECONDS_MAX))
         return verified.principal
 
-    async def verify(self, token: str) -> Verified:
+    async def verify(self, token: str, address: str = "") -> Verified:
         """Check a token, whether or not it is known already.
+
+        Args:
+            token: The token.
+            address: Where it comes from.
 
         Raises:
             TokenRefused: If it is not valid.
             DependencyUnavailable: If its issuer's keys can't be read now.
-            Overloaded: If too many tokens wait for their verification.
         """
-        if self._pending >= _PENDING_MAX:
-            raise Overloaded
-        self._pending += 1
-        try:
-            return await self._verify(token)
-        finally:
-            self._pending -= 1
-
-    async def _verify(self, token: str) -> Verified:
         header, claims = read_token(token)
         issuer = self._issuer(claims)
-        key = await self._key(issuer, header)
+        key = await self._key(issuer, header, address)
         # One at a time, with the loop's other work in between: a flood of forged tokens does not stop the rest.
         async with self._turn:
             await asyncio.sleep(0)
@@ -211,7 +219,7 @@ class SignedTokens:
             raise TokenRefused(f"its issuer is unknown: {_shown(name)}")
         return issuer
 
-    async def _key(self, issuer: _Issuer, header: dict[str, Any]) -> SigningKey:
+    async def _key(self, issuer: _Issuer, header: dict[str, Any], address: str) -> SigningKey:
         if "crit" in header or "b64" in header:
             raise TokenRefused("its header asks for what this release can't do")
         kid = header.get("kid")
@@ -219,7 +227,7 @@ class SignedTokens:
             raise TokenRefused("its header has no key ID (kid)")
         keys = issuer.keys.value
         if keys is None or kid not in keys:
-            keys = await self._newer(issuer.keys, kid)
+            keys = await self._newer(issuer.keys, kid, address)
         if keys is None or (kid not in keys and issuer.keys.failing):
             raise DependencyUnavailable("token issuer", 1)
         if kid not in keys:
@@ -228,14 +236,13 @@ class SignedTokens:
             raise TokenRefused(f"its algorithm is {_shown(header.get('alg'))}, the key's is {keys[kid].algorithm}")
         return keys[kid]
 
-    async def _newer(self, keys: Source[Mapping[str, SigningKey]], kid: str) -> Mapping[str, SigningKey] | None:
-        if self._waiting >= _WAITING_MAX:
+    async def _newer(
+        self, keys: Source[Mapping[str, SigningKey]], kid: str, address: str
+    ) -> Mapping[str, SigningKey] | None:
+        if not self._waiting.has_place(address):
             raise DependencyUnavailable("token issuer", 1)
-        self._waiting += 1
-        try:
+        with self._waiting.place(address):
             return await keys.newer(lambda found: kid in found)
-        finally:
-            self._waiting -= 1
 
     def _check(self, registry: JWTClaimsRegistry, claims: dict[str, Any]) -> float:
         try:

@@ -138,7 +138,7 @@ class Names:
         """Whether a token is of this kind."""
         return True
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str) -> Principal:
         """Return the principal of a token."""
         if token not in self.principals:
             raise BadCredentials

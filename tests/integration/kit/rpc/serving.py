@@ -69,12 +69,17 @@ def served(servicer: Customers) -> Served:
 
 @dataclass
 class Running:
-    """A server without the signals, drain and checks of `Server.run`, and a channel to it."""
+    """A server without the signals, drain and checks of `Server.run`, and a channel to it.
+
+    Attributes:
+        tcp: Its other address, of which callers are another peer.
+    """
 
     channel: grpc.aio.Channel
     server: grpc.aio.Server
     load: Load
     health: Health
+    tcp: str
 
     async def get(self, customer_id: str = ID, **how: Any) -> pb.GetCustomerResponse:
         request = pb.GetCustomerRequest(customer_id=customer_id)
@@ -104,10 +109,11 @@ async def running(
     )
     server = one.build(layers, health)
     server.add_insecure_port(chosen.listen_address)
+    tcp = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
         async with grpc.aio.insecure_channel(chosen.listen_address) as channel:
-            yield Running(channel, server, load, health)
+            yield Running(channel, server, load, health, tcp)
     finally:
         await server.stop(None)
 

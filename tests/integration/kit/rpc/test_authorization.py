@@ -30,7 +30,7 @@ class Words:
     def knows(self, token: str) -> bool:
         return not token.startswith("inno_")
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str) -> Principal:
         if token not in PRINCIPALS:
             raise BadCredentials
         return PRINCIPALS[token]

@@ -25,7 +25,7 @@ class Names:
     def knows(self, token: str) -> bool:
         return True
 
-    async def principal(self, token: str) -> Principal:
+    async def principal(self, token: str, peer: str) -> Principal:
         return Principal(kind=Kind.CLIENT, name=token, customers=frozenset([UUID(ID)]))
 
 

@@ -276,6 +276,7 @@ async def test_many_calls_with_an_unknown_key_ask_once_and_few_of_them_wait(
         passed, at.body = 11, key_set(key, new).encode()
         calls = [asyncio.create_task(tokens.principal(signed(new, claims(jti=str(i))))) for i in range(100)]
         await asyncio.sleep(0)
+        other = asyncio.create_task(tokens.principal(signed(new, claims()), "ipv4:192.0.2.1:1"))
         # Those that know their key do not wait.
         assert isinstance(await tokens.principal(signed(key, claims())), Principal)
         gate.set()
@@ -283,3 +284,4 @@ async def test_many_calls_with_an_unknown_key_ask_once_and_few_of_them_wait(
         assert len(asked) == 2
         assert sum(isinstance(one, Principal) for one in done) == 64
         assert sum(isinstance(one, DependencyUnavailable) for one in done) == 36
+        assert isinstance(await other, Principal)

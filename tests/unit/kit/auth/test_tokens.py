@@ -408,6 +408,24 @@ async def test_verifications_in_flight_are_bounded(tokens: SignedTokens, key: Ke
     assert await is_taken(tokens, signed(key, claims()))
 
 
+async def test_a_flood_of_forged_tokens_costs_room_only_for_the_new_tokens_of_its_own_address(
+    tokens: SignedTokens, key: Key, clock: Clock
+) -> None:
+    flooder, other = "ipv4:192.0.2.1:1", "ipv4:192.0.2.2:1"
+    known, new, late = (signed(key, claims(jti=name)) for name in ("known", "new", "late"))
+    await tokens.principal(known, flooder)
+    clock.passed = 61
+    forged = f"{known.rpartition('.')[0]}.{'A' * 86}"
+    flood = [asyncio.create_task(tokens.principal(forged, f"ipv4:192.0.2.1:{port}")) for port in range(300)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await tokens.principal(late, flooder)
+    right = asyncio.gather(tokens.principal(known, flooder), tokens.principal(new, other))
+    done = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(one, Overloaded) for one in done) == 300 - 256
+    assert [one.actor for one in await right] == ["operator/ada"] * 2
+
+
 async def test_a_flood_of_forged_tokens_lets_the_loop_work_in_between(tokens: SignedTokens, key: Key) -> None:
     good = signed(key, claims())
     await tokens.principal(good)
