@@ -214,7 +214,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     known_types = CachedJobTypes(transactions, job_types, settings.cache)
     known_keys = KnownKeys(settings.api_keys)
     resolve = RemoteApiKeys(
-        customers_stub.ResolveApiKey, ResolveApiKeyRequest, settings.customers.deadline_seconds
+        customers_stub.ResolveApiKey, ResolveApiKeyRequest, settings.api_keys.deadline_seconds
     ).resolve
     invalidations = Invalidations(pubsub, settings.redis.key_prefix)
     invalidations.join(known_types.cache, customers.cache, known_keys)
@@ -357,7 +357,8 @@ async def main() -> None:
         limits = await opened.enter_async_context(open_limits("jobs", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores, limits)
         tokens = PageTokens(stores.schema.page_token_key)
-        charge_keys = ChargeKeys(settings.charge_keys.keys.get_secret_value(), settings.charge_keys.keys_file)
+        chosen = settings.charge_keys
+        charge_keys = ChargeKeys(chosen.keys.get_secret_value(), chosen.keys_file, chosen.keys_kept_seconds)
         vouchers = Vouchers(charge_keys, stores.database.now)
         job_servicer = JobServicer(use_cases.jobs, ContractValidator(), tokens, vouchers)
         job_type_servicer = JobTypeServicer(use_cases.job_types, tokens)

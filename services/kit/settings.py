@@ -192,12 +192,14 @@ class ChargeKeySettings(BaseSettings):
     Attributes:
         keys: The keys, separated by spaces: `ID:SECRET`. They are read once.
         keys_file: A file with a key a line, which is read again every few seconds.
+        keys_kept_seconds: How long the keys of a file remain in force that can't be read again.
     """
 
     model_config = ENVIRONMENT
 
     keys: SecretStr = SecretStr("")
     keys_file: str = ""
+    keys_kept_seconds: PositiveFloat = 86_400
 
 
 class CacheSettings(BaseSettings):

@@ -120,10 +120,9 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     database = Database.connect(settings.database, application_name="innosystem-wallets")
     opened.push_async_callback(database.close)
     transactions = SqlTransactions(database)
-    deadline_seconds = settings.customers.deadline_seconds
     channel = connect(
         settings.customers.address,
-        deadline_seconds=deadline_seconds,
+        deadline_seconds=settings.customers.deadline_seconds,
         transport=client_transport(),
         token=own_token(),
     )
@@ -131,7 +130,7 @@ async def open_stores(settings: Settings, opened: AsyncExitStack) -> Stores:
     known_keys = KnownKeys(settings.api_keys)
     invalidations = await _invalidations(settings.redis, known_keys, opened)
     REGISTRY.register(CacheCollector([known_keys.statistics]))
-    resolve = RemoteApiKeys(customers.ResolveApiKey, ResolveApiKeyRequest, deadline_seconds).resolve
+    resolve = RemoteApiKeys(customers.ResolveApiKey, ResolveApiKeyRequest, settings.api_keys.deadline_seconds).resolve
     return Stores(
         database=database,
         schema=SchemaGate.of("wallets", settings.database, metadata, database),
@@ -194,7 +193,8 @@ async def main() -> None:
         limits = await opened.enter_async_context(open_limits("wallets", settings.limits, settings.redis))
         use_cases = build_use_cases(settings, stores)
         tokens = PageTokens(stores.schema.page_token_key)
-        charge_keys = ChargeKeys(settings.charge_keys.keys.get_secret_value(), settings.charge_keys.keys_file)
+        chosen = settings.charge_keys
+        charge_keys = ChargeKeys(chosen.keys.get_secret_value(), chosen.keys_file, chosen.keys_kept_seconds)
         servicer = WalletServicer(
             use_cases.wallets,
             use_cases.verification,

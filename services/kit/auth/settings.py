@@ -77,7 +77,9 @@ class ApiKeySettings(BaseSettings):
 
     Attributes:
         ttl_seconds: How long a key is used without another lookup: a revoked one works for at most as long.
-        stale_seconds: How much longer it is used while the customers service does not respond.
+        stale_seconds: How much longer it is used while the customers service does not respond. Open streams last as
+            long when their credentials can't be checked.
+        deadline_seconds: The time limit of a lookup: how long a call with an unknown key waits for a frozen service.
         cache_size: How many keys are remembered.
     """
 
@@ -85,6 +87,7 @@ class ApiKeySettings(BaseSettings):
 
     ttl_seconds: float = Field(default=5, gt=0, le=5)
     stale_seconds: float = Field(default=30, ge=0, le=600)
+    deadline_seconds: PositiveFloat = 1.5
     cache_size: PositiveInt = 10_000
 
 
@@ -133,6 +136,7 @@ def authentication(*others: Bearers) -> Authentication:
         bearers=(tokens, *others),
         certificate=Certificates(settings.auth_trust_domain, callers),
         refresh=sources.round,
+        unchecked_seconds=load(ApiKeySettings, "INNOSYSTEM_API_KEY_").stale_seconds,
     )
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -131,16 +132,20 @@ class ChargeKeys:
     Args:
         text: The keys as a text, in which spaces separate keys as lines do.
         file: The file with the keys; empty for none.
+        kept_seconds: How long the keys of a file remain in force that can't be read again.
 
     Raises:
         ChargeKeysError: If the file can't be read, or the text holds no keys, or both are given.
     """
 
-    def __init__(self, text: str = "", file: str = "") -> None:
+    def __init__(self, text: str = "", file: str = "", kept_seconds: float = 86_400) -> None:
         if text and file:
             raise ChargeKeysError("INNOSYSTEM_CHARGE_KEYS and INNOSYSTEM_CHARGE_KEYS_FILE are both set: unset one")
         self._file = Path(file) if file else None
-        self._text = "\n".join(text.split())
+        self._kept_seconds = kept_seconds
+        self._read_at = monotonic()
+        # What was read last; None if nothing of it is in force.
+        self._text: str | None = "\n".join(text.split())
         self.ring = KeyRing(())
         if file or text:
             self._text = self._read()
@@ -155,13 +160,23 @@ class ChargeKeys:
         """Read the file again, and use its keys from now on if they have changed.
 
         Raises:
-            ChargeKeysError: If that fails: the keys that were read last stay in force.
+            ChargeKeysError: If that fails: the keys that were read last stay in force for `kept_seconds`.
         """
-        text = await asyncio.to_thread(self._read)
-        if text == self._text:
-            return
-        self.ring, self._text = self._parsed(text), text
-        log.info("charge_keys_read", key_ids=self.ring.ids)
+        try:
+            text = await asyncio.to_thread(self._read)
+            ring = self.ring if text == self._text else self._parsed(text)
+        except ChargeKeysError as error:
+            if self.ring and monotonic() - self._read_at >= self._kept_seconds:
+                self._give_up(str(error))
+            raise
+        self._read_at = monotonic()
+        if ring is not self.ring:
+            self.ring, self._text = ring, text
+            log.info("charge_keys_read", key_ids=ring.ids)
+
+    def _give_up(self, reason: str) -> None:
+        log.error("charge_keys_given_up", key_ids=self.ring.ids, error=reason)
+        self.ring, self._text = KeyRing(()), None
 
     @property
     def loops(self) -> list[Loop]:
@@ -170,7 +185,7 @@ class ChargeKeys:
 
     def _read(self) -> str:
         if self._file is None:
-            return self._text
+            return self._text or ""
         try:
             return self._file.read_text(encoding="utf-8")
         except (OSError, UnicodeError) as error:

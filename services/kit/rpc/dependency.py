@@ -1,5 +1,6 @@
 """Another service, from its caller's view: a circuit breaker for its calls."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -17,14 +18,15 @@ _PAUSE_SECONDS: Final = 0.5
 _PAUSE_SECONDS_MAX: Final = 5.0
 # A single failure may be that of one replica.
 _FAILURES_UNTIL_UNAVAILABLE: Final = 2
+_NO_RESPONSE: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Dependency:
     """A circuit breaker for calls of another service: while the service is unavailable, calls fail immediately.
 
-    Otherwise each caller would pay for discovering that again, with all of gRPC's attempts. Only calls without any
-    response count: a refusal, or a slow replica, says nothing about the next call. After a pause, one call at a time
-    probes the service. Pauses grow, and callers are asked to wait as long.
+    Otherwise each caller would pay for discovering that again, with all attempts. Calls count that got no response from
+    any replica that they tried: there is none, or it is frozen. A refusal says nothing about the next call. After a
+    pause, one call at a time probes the service. Pauses grow, and callers are asked to wait as long.
 
     Args:
         name: The name of the service, for callers and logs.
@@ -49,13 +51,19 @@ class Dependency:
                 raise self._unavailable()
             # This call probes the service; until it ends, or until this time, other calls are refused.
             self._unavailable_until = self._now() + self._pause_seconds
+        began = self._now()
         try:
             response = await call_in_attempts(method, request, seconds)
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or error_from(error) is not None:
+            if error.code() not in _NO_RESPONSE or error_from(error) is not None:
                 raise
-            self._failed(error)
+            self._failed(error.code().name, error.details())
             raise self._unavailable() from error
+        except asyncio.CancelledError:
+            # The caller has less time than the attempts: two of them without a response are enough to know.
+            if self._now() - began >= sum(seconds[:2]):
+                self._failed("CANCELLED", "two attempts got no response")
+            raise
         self._failures = 0
         return response
 
@@ -64,8 +72,8 @@ class Dependency:
         doublings = max(0, min(self._failures, 16) - _FAILURES_UNTIL_UNAVAILABLE)
         return min(_PAUSE_SECONDS * 2.0**doublings, _PAUSE_SECONDS_MAX)
 
-    def _failed(self, error: grpc.aio.AioRpcError) -> None:
-        log.warning("service_unavailable", service=self._name, code=error.code().name, error=error.details())
+    def _failed(self, code: str, error: str | None) -> None:
+        log.warning("service_unavailable", service=self._name, code=code, error=error)
         self._failures += 1
         self._unavailable_until = self._now() + self._pause_seconds
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from opentelemetry import trace
@@ -12,15 +13,18 @@ from prometheus_client import Counter
 from services.kit.auth.authentication import Authentication
 from services.kit.auth.principal import ANYONE, Principal, principal
 from services.kit.auth.rule import Rule
-from services.kit.errors import DependencyUnavailable, DomainError, Draining
+from services.kit.errors import DatabaseUnavailable, DependencyUnavailable, DomainError, Draining, Overloaded
 from services.kit.observability.caller import caller
 from services.kit.rpc.layers.call import Call, Context
 
 REFUSED = Counter("innosystem_auth_refused", "Calls refused for their credentials, by reason.", ["reason"])
 
 
-#: How often the credentials of a stream are looked at again.
+#: How often the credentials of a stream are looked at again, and how often while that fails.
 STREAM_CHECK_SECONDS = 30.0
+STREAM_RETRY_SECONDS = 5.0
+# The credentials may be as good as before.
+_UNKNOWN = (DependencyUnavailable, DatabaseUnavailable, Overloaded)
 
 
 def authorized(call: Call, rule: Rule, authentication: Authentication, *, streams: bool = False) -> Call:
@@ -46,15 +50,24 @@ def authorized(call: Call, rule: Rule, authentication: Authentication, *, stream
         principal.set(who)
         if not streams or who is ANYONE:
             return await call(request, context)
-        async with _while_allowed(who, partial(authentication.principal, context), rule):
+        ask = partial(authentication.principal, context)
+        async with _while_allowed(who, ask, rule, authentication.unchecked_seconds):
             return await call(request, context)
 
     return authorized_call
 
 
 @asynccontextmanager
-async def _while_allowed(who: Principal, ask: Callable[[], Awaitable[Principal]], rule: Rule) -> AsyncIterator[None]:
-    """End a block when the credentials of its caller are no longer good for it.
+async def _while_allowed(
+    who: Principal, ask: Callable[[], Awaitable[Principal]], rule: Rule, unchecked_seconds: float
+) -> AsyncIterator[None]:
+    """End a block when the credentials of its caller are no longer good for it, or could not be checked for a while.
+
+    Args:
+        who: The caller.
+        ask: Checks its credentials again.
+        rule: The callers of the method.
+        unchecked_seconds: How long the block continues after a check that got no result.
 
     Raises:
         DomainError: As a new call with them would; DRAINING if the caller is bound to others now.
@@ -63,15 +76,19 @@ async def _while_allowed(who: Principal, ask: Callable[[], Awaitable[Principal]]
 
     async def check() -> None:
         nonlocal problem
+        until: float | None = None
         while problem is None:
-            await asyncio.sleep(STREAM_CHECK_SECONDS)
+            await asyncio.sleep(STREAM_CHECK_SECONDS if until is None else STREAM_RETRY_SECONDS)
             try:
                 now = await ask()
                 rule.check(now)
+                until = None
                 if now.tenants != who.tenants:
                     problem = Draining()
-            except DependencyUnavailable:
-                continue
+            except _UNKNOWN as error:
+                until = until or monotonic() + unchecked_seconds
+                if monotonic() >= until:
+                    problem = error
             except DomainError as error:
                 problem = error
 

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from services.kit.charges import keys as keys_module
 from services.kit.charges.keys import ChargeKeys, ChargeKeysError, Key, KeyRing, new_key
 from services.kit.charges.vouchers import Charge, Vouchers
 from tests.support.until import until
@@ -18,6 +19,13 @@ FIRST, SECOND, OTHER = (Key(name, name.encode().ljust(32)) for name in ("first",
 
 def write(file: Path, *keys: Key) -> None:
     file.write_text("".join(f"{key.line}\n" for key in keys), encoding="utf-8")
+
+
+def _break(file: Path, text: str | None) -> None:
+    """Replace the file by one with a text, or by none."""
+    file.unlink()
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
 
 
 def _spoil(file: Path) -> None:
@@ -113,6 +121,27 @@ async def test_a_file_that_can_not_be_read_any_more_leaves_the_keys_in_force_lou
     failing = [one for one in logs if one["event"] == "background_work_failing"]
     assert failing[0]["log_level"] == "error"
     assert "line 1 is not ID:SECRET" in failing[0]["error"]
+
+
+@pytest.mark.parametrize("broken", ["half a ke", "", None], ids=["a broken file", "an emptied file", "no file"])
+async def test_keys_that_can_not_be_read_again_are_given_up_after_a_day_until_the_file_is_back(
+    file: Path, monkeypatch: pytest.MonkeyPatch, broken: str | None
+) -> None:
+    seconds = 0.0
+    monkeypatch.setattr(keys_module, "monotonic", lambda: seconds)
+    keys = ChargeKeys(file=str(file))
+    seconds = 1000.0
+    await keys.refresh()
+    _break(file, broken)
+    for seconds, ids in ((87_399.0, ["first"]), (87_400.0, []), (90_000.0, [])):
+        with capture_logs() as logs, pytest.raises(ChargeKeysError):
+            await keys.refresh()
+        assert keys().ids == ids
+        given_up = [one["key_ids"] for one in logs if one["event"] == "charge_keys_given_up"]
+        assert given_up == ([["first"]] if seconds == 87_400 else [])
+    write(file, FIRST)
+    await keys.refresh()
+    assert keys().ids == ["first"]
 
 
 async def test_keys_rotate_under_load_without_a_refused_charge(tmp_path: Path) -> None:

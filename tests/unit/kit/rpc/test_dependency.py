@@ -1,5 +1,6 @@
 """The circuit breaker for calls of an unavailable service."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -85,10 +86,40 @@ async def test_only_one_call_looks_whether_the_service_is_back() -> None:
     assert service.calls == 2
 
 
-@pytest.mark.parametrize("failure", [TOO_SLOW, NO_DATABASE], ids=["too slow", "its database is unavailable"])
-async def test_what_a_replica_says_or_does_not_says_nothing_of_the_next_call(failure: AioRpcError) -> None:
+async def test_a_service_that_never_responds_is_as_unavailable_as_one_that_is_not_there() -> None:
     service = Service()
-    service.failure = failure
+    service.failure = TOO_SLOW
+    waits = [await service.told_to_wait(), await service.told_to_wait()]
+    called = service.calls
+    assert [await service.told_to_wait() for _ in range(100)] == [waits[-1]] * 100
+    assert service.calls == called
+    service.failure = None
+    service.seconds += waits[-1]
+    assert await service.ask() == "response to a question"
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(3.0, 2), (0.5, 5)])
+async def test_callers_that_leave_after_two_attempts_without_a_response_have_seen_an_unavailable_service(
+    seconds: float, calls: int
+) -> None:
+    service = Service()
+    called = 0
+
+    async def never(request: str, timeout: float) -> str:
+        nonlocal called
+        called += 1
+        service.seconds += seconds
+        raise asyncio.CancelledError
+
+    for _ in range(5):
+        with pytest.raises((asyncio.CancelledError, DependencyUnavailable)):
+            await service.dependency.call(never, "a question", [1.0, 2.0, 3.0])
+    assert called == calls
+
+
+async def test_what_a_replica_says_says_nothing_of_the_next_call() -> None:
+    service = Service()
+    service.failure = NO_DATABASE
     for _ in range(5):
         with pytest.raises(AioRpcError):
             await service.ask()
