@@ -86,8 +86,8 @@ chaos: setup ## Run jobs under random faults and compare the books: `make chaos 
 REQUESTS ?= 100000
 
 .PHONY: fuzz
-fuzz: setup ## Send requests made at random to every method of all services: `make fuzz REQUESTS=100000 SEED=1`
-	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED))
+fuzz: setup ## Send requests made at random to every method of all services: `make fuzz REQUESTS=100000 SEED=1 LIMITED=1`
+	$(BIN)/python -m tests.fuzz --requests $(REQUESTS) $(if $(SEED),--seed $(SEED)) $(if $(LIMITED),--limited)
 
 .PHONY: audit
 audit: setup ## Audit locks, licences, secrets and, where there is a network, vulnerabilities: `make audit OFFLINE=1`

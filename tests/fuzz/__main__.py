@@ -50,7 +50,8 @@ def report(result: Result, folder: Path, *, keep: bool = False) -> None:
         ("carried out", result.carried_out),
         ("carried out for", result.callers),
     ):
-        print(f"{title}: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()))
+        print(f"{title}: " + ", ".join(f"{name.rpartition('/')[2]} {count}" for name, count in counts.most_common()))
+    print("never carried out: " + (", ".join(name.rpartition("/")[2] for name in result.never_carried_out) or "none"))
     for when, sizes in zip(("after the warm-up", "in the end"), result.sizes, strict=False):
         print(f"MiB {when}: " + ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()))
     if result.complaints or keep:

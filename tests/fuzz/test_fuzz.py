@@ -1,6 +1,8 @@
 """A short run of the fuzzer; `make fuzz` makes long ones."""
 
 import random
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.fuzz.__main__ import new_folder, report
 from tests.fuzz.support.callers import MALFORMED, NOBODY, Caller, chosen
 from tests.fuzz.support.methods import methods
 from tests.fuzz.support.requests import Request, Requests
-from tests.fuzz.support.run import run
+from tests.fuzz.support.run import Result, run, unused
 from tests.fuzz.support.sending import complaints
 from tests.fuzz.support.wire import field, varint
 
@@ -36,7 +38,7 @@ async def test_nothing_that_a_caller_sends_is_an_accident() -> None:
 
     report(result, folder)
     assert not result.complaints, result.line
-    assert set(result.carried_out) >= {
+    assert {path.rpartition("/")[2] for path in result.carried_out} >= {
         "CreateCustomer", "UpdateCustomer", "CreateJob", "Deduct", "ListJobs", "CompleteJobs", "Watch",
     }  # fmt: skip
     assert set(result.reasons) >= {"NO_CREDENTIALS", "BAD_CREDENTIALS", "NOT_ALLOWED"}
@@ -53,6 +55,18 @@ async def test_limits_refuse_clients_and_nothing_else_goes_wrong() -> None:
     report(result, folder)
     assert not result.complaints, result.line
     assert result.reasons["RATE_LIMITED"]
+
+
+def test_a_method_that_a_long_run_never_has_carried_out_is_a_finding() -> None:
+    every = [one.path for one in methods()]
+    delete = next(path for path in every if path.endswith("/DeleteJobType"))
+    result = Result(carried_out=Counter(one for one in every if one != delete), requests=20_000)
+
+    assert result.never_carried_out == [delete]
+    assert unused(result) == [f"never carried out: {delete}"]
+    # A short one says so in its report.
+    assert unused(replace(result, requests=19_999)) == []
+    assert unused(replace(result, carried_out=Counter(every))) == []
 
 
 def test_the_same_seed_makes_the_same_requests_of_every_method() -> None:

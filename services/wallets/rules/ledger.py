@@ -59,7 +59,7 @@ class Accepted:
         transaction: The transaction that the request wrote.
         wallet: The wallet right after the request.
         replayed: Whether an earlier request with the same key wrote the transaction.
-        ended: The hold that the request captured or freed now.
+        ended: The hold that the request captured or freed now, or found unknown: it can't be placed any more.
     """
 
     transaction: Transaction
@@ -216,16 +216,16 @@ class _State:
         if (transaction_id := self._charged.get(request.job_id)) is not None:
             raise AlreadyCharged(request.job_id, transaction_id)
 
-    def write(self, transaction: Transaction, changed: Wallet, captured: Hold | None = None) -> Accepted:
+    def write(self, transaction: Transaction, changed: Wallet, ended: Hold | None = None) -> Accepted:
         self.wallets[changed.owner] = changed
         self._written[changed.id, transaction.idempotency_key] = transaction
-        if captured is not None:
-            self._holds[captured.id] = captured
+        if ended is not None:
+            self._holds[ended.id] = ended
         if transaction.kind is TransactionKind.DEDUCTION:
             self.refundables[transaction.id] = Refundable(transaction)
             if transaction.job_id is not None:
                 self._charged[transaction.job_id] = transaction.id
-        return Accepted(transaction, changed, ended=captured)
+        return Accepted(transaction, changed, ended=ended)
 
     def put(self, hold: Hold, changed: Wallet | None) -> Held:
         self._holds[hold.id] = hold
@@ -246,27 +246,31 @@ def _move(state: _State, request: LedgerRequest) -> Accepted:
     # Before any other check: a repeated request returns the result of the first, regardless of the present balance.
     if (first := state.written(wallet, request.idempotency_key)) is not None:
         return _again(state, request, wallet, first)
-    hold = _capturable(state.hold(request.hold_id), wallet, request)
+    named = state.hold(request.hold_id)
+    hold = _capturable(named, wallet, request)
     held_cents = 0 if hold is None else hold.amount_cents
     _check_balance(wallet, request.change_cents, held_cents)
     # Last, because the database reports it last: the charges of other wallets are not looked up before.
     state.check_not_charged(request)
     if hold is None:
         changed = wallet.changed_by(request.change_cents, state.now)
-        return state.write(_transaction(request, changed), changed)
+        # Placed later, the hold would reserve money for a charge that has been made.
+        spent = _never_placed(request.hold_id, state.now) if request.hold_id is not None and named is None else None
+        return state.write(_transaction(request, changed), changed, spent)
     changed = wallet.capturing(held_cents, request.change_cents, state.now)
     return state.write(_transaction(request, changed), changed, hold.resolved(HoldState.CAPTURED, state.now))
 
 
 def _again(state: _State, request: LedgerRequest, wallet: Wallet, first: Transaction) -> Accepted:
     differences = request.differences(first)
-    if not differences:
-        return Accepted(first, wallet, replayed=True)
-    hold = state.hold(request.hold_id) if differences == ("hold_id",) and first.hold_id is None else None
-    if hold is None or (hold.wallet_id, hold.job_id) != (wallet.id, request.job_id):
-        raise IdempotencyKeyReused(differences)
     # Another caller charged the job without naming its hold. It is the same charge: paid money must not stay reserved.
-    if hold.state is not HoldState.ACTIVE:
+    unnamed = differences == ("hold_id",) and first.hold_id is None
+    hold = state.hold(request.hold_id) if unnamed or not differences else None
+    is_own = hold is not None and (hold.wallet_id, hold.job_id) == (wallet.id, request.job_id)
+    if differences and not is_own:
+        raise IdempotencyKeyReused(differences)
+    # Active in spite of a charge that names it: it was placed when its ID was unknown again.
+    if hold is None or not is_own or hold.state is not HoldState.ACTIVE:
         return Accepted(first, wallet, replayed=True)
     freed = hold.resolved(HoldState.RELEASED, state.now)
     changed = wallet.reserving(-hold.amount_cents, state.now)
@@ -310,7 +314,7 @@ def _write_off(state: _State, request: WriteOff) -> WrittenOff:
     charged = _move(state, charging)
     # The customer has not paid, so nothing can be refunded.
     state.refundables[charged.transaction.id] = Refundable(charged.transaction, request.amount_cents)
-    return WrittenOff(charged.transaction, charged.wallet, adjustment=adjusted.transaction)
+    return WrittenOff(charged.transaction, charged.wallet, ended=charged.ended, adjustment=adjusted.transaction)
 
 
 def _refund(state: _State, request: Refund) -> Accepted:

@@ -20,7 +20,7 @@ from services.wallets.rules.errors import (
     RefundExceedsCharge,
     TransactionNotFound,
 )
-from services.wallets.rules.ledger import Held
+from services.wallets.rules.ledger import Accepted, Held
 from services.wallets.rules.requests import (
     ChargeReference,
     Credit,
@@ -184,6 +184,51 @@ async def test_a_thousand_holds_are_placed_captured_and_released_whole(
 async def test_an_unknown_hold_is_not_found(service: WalletsService) -> None:
     with pytest.raises(HoldNotFound):
         await service.get_hold(uuid4(), ALL_TENANTS)
+
+
+@pytest.mark.parametrize("in_one_batch", [False, True])
+async def test_a_hold_that_a_charge_has_named_before_it_was_placed_is_never_placed(
+    service: WalletsService, begin: BeginWallets, in_one_batch: bool
+) -> None:
+    """It would reserve money for a charge that was made, and no later call would free it."""
+    wallet = await funded(service, 100)
+    late = place(wallet.owner, 45)
+    if in_one_batch:
+        async with begin() as work:
+            charged, placed = await work.ledger.apply([charge(late, 45), late])
+            await work.commit()
+        assert isinstance(charged, Accepted)
+    else:
+        await service.deduct(charge(late, 45), ALL_TENANTS)
+        [placed] = await service.place_holds([late])
+    assert isinstance(placed, HoldNotActive)
+    again = await service.deduct(charge(late, 45), ALL_TENANTS)
+    assert (again.replayed, again.wallet.current_balance_cents, again.wallet.pending_charges_cents) == (True, 55, 0)
+    found = await verified(begin)
+    assert found.offenders == []
+
+
+async def test_a_refused_charge_keeps_no_hold_from_being_placed(service: WalletsService) -> None:
+    wallet = await funded(service, 10)
+    late = place(wallet.owner, 10)
+    with pytest.raises(InsufficientFunds):
+        await service.deduct(charge(late, 11), ALL_TENANTS)
+    await held(service, late)
+
+
+async def test_a_repeated_charge_frees_its_hold_that_was_placed_when_its_id_was_forgotten(
+    service: WalletsService, begin: BeginWallets
+) -> None:
+    wallet = await funded(service, 100)
+    late = place(wallet.owner, 45)
+    await service.deduct(charge(late, 45), ALL_TENANTS)
+    async with begin() as work:
+        await work.holds.delete_ended(-timedelta(minutes=1), 1000)
+        await work.commit()
+    await held(service, late)
+    again = await service.deduct(charge(late, 45), ALL_TENANTS)
+    assert (again.replayed, again.wallet.current_balance_cents, again.wallet.pending_charges_cents) == (True, 55, 0)
+    assert await service.get(wallet.id, ALL_TENANTS) == again.wallet
 
 
 async def test_holds_are_listed_by_state_the_latest_first(service: WalletsService) -> None:

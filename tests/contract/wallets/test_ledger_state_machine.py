@@ -79,8 +79,7 @@ class Model:
             return InsufficientFunds.__name__
         if self.is_charged(job):
             return AlreadyCharged.__name__
-        if state == "ACTIVE":
-            self.holds[job] = ("CAPTURED", owner, held)
+        self.holds[job] = ("CAPTURED" if state == "ACTIVE" else "RELEASED" if state == "NEW" else state, owner, held)
         self.balance[wallet] -= cents
         self.charged[wallet, job] = cents
         return "done"
@@ -97,6 +96,7 @@ class Model:
             return HoldActive.__name__
         if self.is_charged(job):
             return AlreadyCharged.__name__
+        self.holds.setdefault(job, ("RELEASED", -1, 0))
         self.written_off.add((wallet, job))
         self.charged[wallet, job] = cents
         return "done"

@@ -11,7 +11,13 @@ from services.kit.data.engine.database import Database
 from services.kit.data.transactions.sql import SqlTransactions
 from services.kit.errors import IdempotencyKeyReused
 from services.wallets.rules.entities import Wallet
-from services.wallets.rules.errors import AlreadyCharged, HoldActive, InsufficientFunds, RefundExceedsCharge
+from services.wallets.rules.errors import (
+    AlreadyCharged,
+    HoldActive,
+    HoldNotActive,
+    InsufficientFunds,
+    RefundExceedsCharge,
+)
 from services.wallets.rules.ledger import Accepted, WrittenOff
 from services.wallets.rules.requests import JobCharge, WriteOff
 from services.wallets.usecases.wallets import WalletsService
@@ -83,6 +89,16 @@ async def test_a_hold_that_was_released_does_not_keep_its_job_from_being_written
     await released(service, placed.hold_id)
     done = await service.write_off(write_off(wallet, 60, placed.job_id, placed.hold_id))
     assert (done.wallet.current_balance_cents, done.wallet.pending_charges_cents) == (60, 0)
+
+
+async def test_a_hold_that_a_write_off_has_named_before_it_was_placed_is_never_placed(service: WalletsService) -> None:
+    wallet = await funded(service, 60)
+    late = place(wallet.owner, 60)
+    done = await service.write_off(write_off(wallet, 60, late.job_id, late.hold_id))
+    [placed] = await service.place_holds([late])
+    assert isinstance(placed, HoldNotActive)
+    assert await service.get(wallet.id, ALL_TENANTS) == done.wallet
+    assert (await service.write_off(write_off(wallet, 60, late.job_id, late.hold_id))).replayed
 
 
 async def test_what_was_written_off_can_not_be_refunded_by_job_or_transaction(service: WalletsService) -> None:

@@ -29,6 +29,8 @@ _WARM_UP_SHARE = 0.2
 _WORLD_REQUESTS = 1500
 _SAY_EVERY = 10_000
 _COMPLAINTS_MAX = 200
+# In a run of as many requests each method is carried out, or the requests that are made of it are of no use.
+_EACH_CARRIED_OUT = 20_000
 
 # What operators and services can do to the books, as these requests do: write off jobs that are not finished, release
 # the holds of waiting jobs, and give wallets to customers that nobody has created. And what runners can do with a
@@ -40,8 +42,6 @@ _OF_TRUSTED_CALLERS = (
     "unknown_customers:",
     "declined:",
     "blocked:",
-    # Of a write-off, which may name a hold before another job places it.
-    "hold_id: the hold is of another wallet or job",
     # Released in the batch of the charge, just before it. Verify can't tell it from a hold whose end was falsified.
     "hold_id: the hold was not captured, and is RELEASED",
 )
@@ -72,6 +72,11 @@ class Result:
     sizes: list[Mapping[str, float]] = field(default_factory=list)
 
     @property
+    def never_carried_out(self) -> list[str]:
+        """The methods that no request has had carried out."""
+        return sorted({one.path for one in methods()} - self.carried_out.keys())
+
+    @property
     def line(self) -> str:
         """The last line of the report."""
         verdict = f"FAILED: {len(self.complaints)} complaints" if self.complaints else "ok"
@@ -84,7 +89,7 @@ class Result:
         if response.reason:
             self.reasons[response.reason] += 1
         if response.code == "OK":
-            self.carried_out[request.method.name] += 1
+            self.carried_out[request.method.path] += 1
             self.callers[request.caller.name] += 1
         if len(self.complaints) < _COMPLAINTS_MAX:
             self.complaints += [f"{complaint}\n  {request}" for complaint in response.complaints]
@@ -170,10 +175,16 @@ def _judge(platform: Platform, result: Result) -> list[str]:
     before, after = result.sizes[0], result.sizes[-1]
     grown = {name: after[name] - before[name] for name in after}
     return [
+        *unused(result),
         *(f"{name} has grown by {mib:.0f} MiB" for name, mib in grown.items() if mib > GROWTH_MAX_MIB),
         *platform.mishaps(),
         *(one for one in platform.books() if not any(known in one for known in _OF_TRUSTED_CALLERS)),
     ]
+
+
+def unused(result: Result) -> list[str]:
+    """Return the methods that a run long enough has never had carried out, as complaints."""
+    return [f"never carried out: {one}" for one in result.never_carried_out if result.requests >= _EACH_CARRIED_OUT]
 
 
 def _rounded(sizes: Mapping[str, float]) -> dict[str, int]:

@@ -31,6 +31,8 @@ _GOOD_NUMBERS = {
     "view": [1, 2], "standard_cost_cents": [0, 5], "max_cost_cents": [100], "outcome": [1, 2, 3], "slots": [4],
     "refunded_cents": [1],
 }  # fmt: skip
+# What is deleted is nothing that others need: nobody could submit jobs for most of the run, or it is in use.
+_DELETED = {"DeleteCustomerRequest": "customer_id", "DeleteJobTypeRequest": "job_type_id"}
 _BYTES = [b"", b"\0", b"\xff" * 10, b"x" * 32, b"x" * 5000]
 
 
@@ -114,9 +116,9 @@ class Messages:
             # Times must be near the present one, and the generator knows no clock; an etag is known of job types only.
             for name in {"run_at", "expires_at", "at", "etag"} & fields:
                 message.ClearField(name)
-            if message.DESCRIPTOR.name == "DeleteCustomerRequest" and "idle_customer_id" in self._known:
-                # No customer that others need: nobody could submit jobs for most of the run.
-                message.customer_id = self._random.choice(self._known["idle_customer_id"])
+            for kind, name in _DELETED.items():
+                if message.DESCRIPTOR.name == kind and f"idle_{name}" in self._known:
+                    setattr(message, name, self._random.choice(self._known[f"idle_{name}"]))
             if message.DESCRIPTOR.name == "GetJobTypeRequest" and "job_type" in self._known:
                 place = message.WhichOneof("job_type") or "id"
                 setattr(

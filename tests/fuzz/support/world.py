@@ -20,6 +20,7 @@ _SECONDS = 30.0
 _CENTS = 1_000_000
 _SCHEMA = '{"type": "object"}'
 _JOBS = 16
+_TYPES, _IDLE_TYPES = 3, 3
 _QUEUE = "fuzz"
 _KEYS = {
     "key of A: read": [options_pb2.SCOPE_READ],
@@ -133,19 +134,29 @@ class _Preparation:
             )
 
     def _job_types(self) -> None:
-        for index in range(3):
-            job_type = job_type_pb2.JobType(
-                id=self._id("job_type_id"),
-                name=self._learn("job_type", f"fuzz-{self._random.getrandbits(64):x}"),
-                processing_logic_id=self._learn("processing_logic_id", "echo"),
-                processor_type=job_type_pb2.PROCESSOR_TYPE_ASYNC,
-                standard_cost_cents=5 * index,
-                queue=self._learn("queue", _QUEUE),
-                max_attempts=2,
-                input_schema_json=_SCHEMA,
-            )
-            request = job_type_service_pb2.CreateJobTypeRequest(job_type=job_type)
-            self._learn("etag", self._call(self._stack.job_types.CreateJobType, request).job_type.etag)
+        for index in range(_TYPES):
+            job_type = self._new_job_type(self._id("job_type_id"), 5 * index)
+            self._learn("job_type", job_type.name)
+            self._learn("processing_logic_id", job_type.processing_logic_id)
+            self._learn("queue", job_type.queue)
+            self._learn("etag", job_type.etag)
+        for _ in range(_IDLE_TYPES):
+            self._new_job_type(self._id("idle_job_type_id"), 0)
+
+    def _new_job_type(self, job_type_id: str, cents: int) -> job_type_pb2.JobType:
+        job_type = job_type_pb2.JobType(
+            id=job_type_id,
+            name=f"fuzz-{self._random.getrandbits(64):x}",
+            processing_logic_id="echo",
+            processor_type=job_type_pb2.PROCESSOR_TYPE_ASYNC,
+            standard_cost_cents=cents,
+            queue=_QUEUE,
+            max_attempts=2,
+            input_schema_json=_SCHEMA,
+        )
+        request = job_type_service_pb2.CreateJobTypeRequest(job_type=job_type)
+        created: job_type_pb2.JobType = self._call(self._stack.job_types.CreateJobType, request).job_type
+        return created
 
     def _jobs(self, customer_id: str) -> None:
         jobs = self._stack.jobs

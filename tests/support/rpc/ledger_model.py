@@ -108,6 +108,8 @@ class Model:
             return Refusal("ALREADY_CHARGED")
         if state == "ACTIVE":
             self.holds[job] = ("CAPTURED", owner, held)
+        elif state == "NEW":
+            self.holds[job] = ("RELEASED", None, 0)
         self.charged[wallet, job] = Charged(len(self.lines[wallet]) + 1, cents)
         return self._write(wallet, "DEDUCTION", -cents)
 
