@@ -122,4 +122,4 @@ class Rescuer:
             return
         loop = asyncio.get_running_loop()
         for one in waiting:
-            loop.call_later(uniform(0, _SPREAD_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311
+            loop.call_later(uniform(0, _SPREAD_SECONDS), partial(self._queue.put, [one], first=True))  # noqa: S311 - no secret

@@ -21,7 +21,7 @@ LOCK = "innosystem migrations"
 _POLL_SECONDS = 0.1
 
 _TURNS_EVER = text(f"SELECT to_regclass('{TURNS}') IS NOT NULL")
-_TURN_TAKEN = text(f"SELECT EXISTS (SELECT FROM {TURNS} WHERE expires_at > clock_timestamp())")  # noqa: S608
+_TURN_TAKEN = text(f"SELECT EXISTS (SELECT FROM {TURNS} WHERE expires_at > clock_timestamp())")  # noqa: S608 - a constant
 
 
 class MigrationsBusy(Exception):

@@ -20,7 +20,7 @@ SELECT c.oid, c.relname AS name, c.reloptions AS parameters, c.relpersistence::t
     c.relrowsecurity AS policed FROM pg_class c
 WHERE c.relnamespace = CAST(:schema AS regnamespace) AND c.relkind IN ('r', 'p')
     AND c.relname NOT IN ('alembic_version', '{TURNS}')
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 _COLUMNS = f"""
 SELECT t.name || '.' || a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
     pg_get_expr(d.adbin, d.adrelid, true) AS value, a.attidentity::text AS identity, a.attgenerated::text AS generated,
@@ -30,13 +30,13 @@ JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdroppe
 JOIN pg_type y ON y.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 LEFT JOIN pg_collation l ON l.oid = a.attcollation
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 # NOT NULL, a constraint since PostgreSQL 18, is compared with the columns.
 _CONSTRAINTS = f"""
 SELECT t.name || '.' || c.conname AS name, c.contype::text AS kind, pg_get_constraintdef(c.oid, true) AS definition
 FROM ({_TABLES}) t JOIN pg_constraint c ON c.conrelid = t.oid
 WHERE c.contype IN ('c', 'f', 'p', 'u', 'x')
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 # The indexes of constraints are compared with the constraints.
 _INDEXES = f"""
 SELECT t.name || '.' || i.relname AS name, pg_get_indexdef(x.indexrelid, 0, true) AS definition, x.indisvalid AS valid
@@ -44,19 +44,19 @@ FROM ({_TABLES}) t JOIN pg_index x ON x.indrelid = t.oid JOIN pg_class i ON i.oi
 WHERE NOT EXISTS (
     SELECT FROM pg_constraint c WHERE c.conindid = x.indexrelid AND c.conrelid = t.oid AND c.contype IN ('p', 'u', 'x')
 )
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 
 _TRIGGERS = f"""
 SELECT t.name || '.' || g.tgname AS name, pg_get_triggerdef(g.oid, true) AS definition, g.tgenabled::text AS enabled
 FROM ({_TABLES}) t JOIN pg_trigger g ON g.tgrelid = t.oid
 WHERE NOT g.tgisinternal
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 
 # A rule can replace a statement.
 _RULES = f"""
 SELECT t.name || '.' || r.rulename AS name, pg_get_ruledef(r.oid, true) AS definition
 FROM ({_TABLES}) t JOIN pg_rewrite r ON r.ev_class = t.oid
-"""  # noqa: S608
+"""  # noqa: S608 - constants of this module
 
 # Functions of extensions are left out. The schema in the text differs for the models and is removed. Indentation is
 # ignored; line ends matter, because of comments.

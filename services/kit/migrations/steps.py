@@ -106,7 +106,6 @@ def _changed(connection: Connection, batch: str, **parameters: Any) -> Row[Any]:
 
 def _batch(table: str, change: str, where: str, key: str, *, after: bool) -> str:
     later = f" AND {key} > :last" if after else ""
-    # The texts are those of a revision, which is code.
     return f"""WITH batch AS (
     SELECT {key} AS batch_key FROM {table} WHERE ({where}){later} ORDER BY {key} LIMIT :rows FOR UPDATE
 ), done AS (
@@ -115,7 +114,7 @@ def _batch(table: str, change: str, where: str, key: str, *, after: bool) -> str
 )
 SELECT count(*) AS changed, count(*) FILTER (WHERE again) AS remaining,
     (array_agg(done_key ORDER BY done_key DESC))[1] AS last
-FROM done"""  # noqa: S608
+FROM done"""  # noqa: S608 - the texts of a revision, which is code
 
 
 def _pooled(context: MigrationContext) -> bool:

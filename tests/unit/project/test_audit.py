@@ -1,6 +1,7 @@
 """`make audit`: what it finds in locks, licences and files, and how it ends."""
 
 import json
+import re
 import subprocess
 from importlib.metadata import Distribution
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from scripts import audit
+from tests.support.sources import modules
 
 HASH = "--hash=sha256:" + "a" * 64
 
@@ -91,3 +93,14 @@ def test_vulnerabilities_that_nobody_could_be_asked_about_are_not_taken_for_none
 
 def test_this_repository_has_nothing_to_find(capsys: pytest.CaptureFixture[str]) -> None:
     assert audit.main(["--offline"]) == 0, capsys.readouterr().out
+
+
+def test_each_exception_from_the_rules_of_security_has_its_reason() -> None:
+    exceptions = [
+        (name, line.strip())
+        for name, path in modules().items()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"noqa: (\w+, *)*S\d", line)
+    ]
+    assert len(exceptions) > 20
+    assert [one for one in exceptions if not re.search(r"noqa: [\w, ]+ - \w", one[1])] == []

@@ -51,7 +51,6 @@ class Rule:
         key, after, moment = "id", ":id", "'-infinity'"
         if self.by_age:
             key, after, moment = "created_at, id", "CAST(:created_at AS timestamptz), :id", "created_at"
-        # Only constants are interpolated.
         page = f"""
         WITH page AS MATERIALIZED (
             SELECT {self.columns} FROM {self.source} WHERE ({key}) > ({after}) ORDER BY {key} LIMIT :limit
@@ -65,7 +64,7 @@ class Rule:
             THEN (SELECT {moment} || ' ' || id FROM page ORDER BY {key.replace(",", " DESC,")} DESC LIMIT 1) END,
             {f"array_agg(DISTINCT {self.customer})" if self.customer else "NULL"}
         FROM page
-        """  # noqa: S608
+        """  # noqa: S608 - only constants are interpolated
         parameters: list[BindParameter[Any]] = [bindparam("id", type_=Uuid())]
         parameters += [bindparam(name, type_=Interval()) for name in ("late", "holds_kept") if f":{name}" in page]
         return text(page).bindparams(*parameters)

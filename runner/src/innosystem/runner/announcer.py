@@ -92,7 +92,7 @@ class Announcer:
                 log.debug("not_announced", error=str(exc))
             with suppress(TimeoutError):
                 # The jitter spreads runners that were started together.
-                async with asyncio.timeout(_EVERY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311
+                async with asyncio.timeout(_EVERY_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
                     await self._changed.wait()
 
     def stop(self) -> None:

@@ -170,7 +170,7 @@ class HandlerProcess:
         await self._writer.drain()
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
         # From a child of this process, through a private socket.
-        return pickle.loads(await self._reader.readexactly(length))  # noqa: S301
+        return pickle.loads(await self._reader.readexactly(length))  # noqa: S301 - from its own child process
 
     async def end(self) -> None:
         """Let the process exit by itself, so that it writes its pending log lines; kill it if it does not exit."""

@@ -138,7 +138,7 @@ class _Program:
         with suppress(OSError), self._connection.makefile("rb") as stream:
             while length := stream.read(LENGTH_BYTES):
                 # From the process that started this one, through a private socket.
-                self._messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301
+                self._messages.put(pickle.loads(stream.read(int.from_bytes(length))))  # noqa: S301 - of the runner
         self._close_resources()
         flush_all()
         if os.getpgrp() == os.getpid():

@@ -15,7 +15,7 @@ Token: TypeAlias = Callable[[], str]
 NO_TOKEN: Final[Token] = str
 
 TOKEN_VARIABLE: Final = "INNOSYSTEM_TOKEN"  # noqa: S105 - names of variables, no tokens
-TOKEN_FILE_VARIABLE: Final = "INNOSYSTEM_TOKEN_FILE"  # noqa: S105
+TOKEN_FILE_VARIABLE: Final = "INNOSYSTEM_TOKEN_FILE"  # noqa: S105 - the name of a variable, no token
 _LOOK_SECONDS: Final = 1.0
 
 

@@ -163,7 +163,7 @@ def backoff(job_type: NewJobType, attempt: int) -> timedelta:
     except OverflowError:
         wait = longest
     # Not a secret: it only keeps jobs that failed together from returning together.
-    return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+    return wait * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
 
 def ending(
