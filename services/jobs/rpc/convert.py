@@ -299,6 +299,7 @@ def stats_message(stats: QueueStats) -> pb.QueueStats:
         waiting=stats.waiting,
         dispatched=stats.dispatched,
         running=stats.running,
+        scheduled=stats.scheduled,
         paused=stats.paused,
         oldest_age=duration(stats.oldest_age) if stats.oldest_age is not None else None,
         submitted_per_second=stats.submitted_per_second,

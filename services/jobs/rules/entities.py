@@ -266,6 +266,7 @@ class QueueStats:
     """Counts of one priority of one queue.
 
     Attributes:
+        scheduled: The number of SCHEDULED jobs, which wait for their time or for their next attempt.
         paused: Whether the queue is paused.
         oldest_age: How long the oldest waiting job has waited; None if none waits.
         submitted_per_second: Over the last minute, like completed_per_second.
@@ -279,6 +280,7 @@ class QueueStats:
     waiting: int
     dispatched: int
     running: int
+    scheduled: int
     paused: bool
     oldest_age: timedelta | None
     submitted_per_second: float

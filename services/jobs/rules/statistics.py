@@ -11,7 +11,8 @@ def queue_stats(counted: Iterable[Mapping[Any, Any]], queues: Collection[str], w
     """Return statistics for all priorities of the queues asked for or found, ordered by queue and priority.
 
     Args:
-        counted: Rows of queue, priority, waiting, withheld, running, paused, oldest_age, submitted, completed.
+        counted: Rows of queue, priority, waiting, withheld, running, scheduled, paused, oldest_age, submitted,
+            completed.
         queues: The queues asked for; if empty, those found.
         window_seconds: The period over which submitted and completed jobs were counted.
     """
@@ -32,6 +33,7 @@ def _stats(queue: str, priority: Priority, row: Mapping[Any, Any], window_second
         waiting=waiting,
         dispatched=waiting - row.get("withheld", 0),
         running=row.get("running", 0),
+        scheduled=row.get("scheduled", 0),
         paused=bool(row.get("paused")),
         oldest_age=row.get("oldest_age"),
         submitted_per_second=row.get("submitted", 0) / window_seconds,

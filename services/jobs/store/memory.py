@@ -140,6 +140,7 @@ class MemoryJobRepository(MemoryQueue):
             row["submitted"] += job.created_at > now - _WINDOW
             row["completed"] += job.completed_at is not None and job.completed_at > now - _WINDOW
             row["running"] += job.status is JobStatus.RUNNING
+            row["scheduled"] += job.status is JobStatus.SCHEDULED
             if job.status is JobStatus.PENDING:
                 row["waiting"] += 1
                 row["withheld"] += job.dispatched_at is None

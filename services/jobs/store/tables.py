@@ -221,6 +221,15 @@ Index(
 )
 # The scheduler: SCHEDULED jobs.
 Index("ix_jobs_scheduled", jobs.c.run_at, postgresql_where=text("status = 'SCHEDULED'"))
+# Their number, for GetQueueStats and the limits of customers, from the index alone. Scheduled jobs may be millions, and
+# only a change of status touches it.
+Index(
+    "ix_jobs_scheduled_lists",
+    jobs.c.queue,
+    jobs.c.priority,
+    jobs.c.customer_id,
+    postgresql_where=text("status = 'SCHEDULED'"),
+)
 # The expiry of jobs that were never started.
 Index(
     "ix_jobs_expiring",

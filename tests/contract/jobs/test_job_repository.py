@@ -16,7 +16,7 @@ from services.kit.data.corrupt import understood_by_key
 from services.kit.data.errors import StillReferenced
 from services.kit.query.page import ListQuery
 from tests.contract.jobs.lives import claim, complete, read, stored
-from tests.support.jobs_examples import MINUTE, new_job
+from tests.support.jobs_examples import MINUTE, NOW, new_job
 from tests.support.jobs_work import BeginJobs
 
 
@@ -205,9 +205,22 @@ async def test_queues_are_counted_by_priority(begin: BeginJobs) -> None:
     assert [(one.queue, one.priority) for one in stats] == [("mail", priority) for priority in Priority]
     high = stats[0]
     assert (high.waiting, high.dispatched, high.running) == (2, 1, 1)
+    assert high.scheduled == 0
     assert high.oldest_age is not None
     assert high.submitted_per_second == 3 / 60
     assert stats[1].waiting == 0
+
+
+async def test_jobs_for_later_are_counted_beside_the_waiting_ones(begin: BeginJobs) -> None:
+    await stored(begin, 2, queue="later", priority=Priority.LOW, status=JobStatus.SCHEDULED, run_at=NOW + MINUTE)
+    await stored(begin, 1, queue="later", priority=Priority.LOW)
+    async with begin() as work:
+        stats = await work.jobs.stats(["later"])
+    assert [(one.priority, one.scheduled, one.waiting) for one in stats] == [
+        (Priority.HIGH, 0, 0),
+        (Priority.MEDIUM, 0, 0),
+        (Priority.LOW, 2, 1),
+    ]
 
 
 async def test_jobs_that_are_not_final_are_counted_by_customer_those_with_the_most_first(begin: BeginJobs) -> None:

@@ -1,5 +1,6 @@
 """ClaimJobs, CompleteJobs, SettleJobs and GetQueueStats over gRPC: what runners do, under leases."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from innosystem.jobs.v1 import job_pb2, job_type_pb2
 from innosystem.jobs.v1 import job_service_pb2 as pb
-from tests.integration.jobs.test_job_submission import BAD_JSON, MEBIBYTE
+from tests.integration.jobs.test_job_submission import BAD_JSON, MEBIBYTE, at
 from tests.support.rpc.jobs_stack import JobsStack
 from tests.support.rpc.refusals import Refused, Stored, details, fields
 
@@ -296,13 +297,14 @@ def test_the_queues_are_counted_by_priority(world: JobsStack) -> None:
         world.job(**named, priority=job_type_pb2.PRIORITY_HIGH)
     world.running(**named)
     world.succeeded(**named, priority=job_type_pb2.PRIORITY_LOW)
+    world.job(**named, priority=job_type_pb2.PRIORITY_LOW, run_at=at(datetime.now(UTC) + timedelta(hours=1)))
 
     counted = list(world.jobs.GetQueueStats(pb.GetQueueStatsRequest(queues=[queue])).queues)
 
     assert [(one.queue, one.priority) for one in counted] == [(queue, priority) for priority in (1, 2, 3)]
-    assert [(one.waiting, one.running) for one in counted] == [(3, 0), (0, 1), (0, 0)]
+    assert [(one.waiting, one.running, one.scheduled) for one in counted] == [(3, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert [one.HasField("oldest_age") for one in counted] == [True, False, False]
-    assert [round(one.submitted_per_second * 60) for one in counted] == [3, 1, 1]
+    assert [round(one.submitted_per_second * 60) for one in counted] == [3, 1, 2]
     assert [round(one.completed_per_second * 60) for one in counted] == [0, 0, 1]
     every = world.jobs.GetQueueStats(pb.GetQueueStatsRequest()).queues
     assert queue in {one.queue for one in every}

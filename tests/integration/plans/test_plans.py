@@ -315,7 +315,7 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "live jobs of a queue": {
             "ix_jobs_active",
             "ix_jobs_lanes",
-            "ix_jobs_scheduled",
+            "ix_jobs_scheduled_lists",
             "ix_jobs_created_at",
             "pk_jobs",
         },
@@ -329,11 +329,17 @@ async def test_the_jobs_service_reads_by_index(record: Callable[[str, str], Reco
         "expired": {"ix_jobs_expiring", "pk_jobs"},
         "unsettled": {"ix_jobs_unsettled", "pk_jobs"},
         "count unsettled": {"ix_jobs_blocked", "ix_jobs_unsettled"},
-        "count unfinished": {"ix_jobs_active", "ix_jobs_lanes", "ix_jobs_scheduled"},
+        "count unfinished": {"ix_jobs_active", "ix_jobs_lanes", "ix_jobs_scheduled_lists"},
         "finished": {"ix_jobs_completed_at"},
         "retention": {"pk_jobs"},
         "left alone": {"ix_jobs_active", "ix_jobs_expiring", "ix_jobs_unsettled"},
-        "stats": {"ix_jobs_active", "ix_jobs_lanes", "ix_jobs_created_at", "ix_jobs_completed_at"},
+        "stats": {
+            "ix_jobs_active",
+            "ix_jobs_lanes",
+            "ix_jobs_scheduled_lists",
+            "ix_jobs_created_at",
+            "ix_jobs_completed_at",
+        },
         **{name: {"pk_jobs"} for name in BY_ID},
     }
     for indexes in used.values():

@@ -75,6 +75,7 @@ def test_each_queue_has_its_runners_and_those_that_take_from_any() -> None:
             dispatched=0,
             running=0,
             paused=False,
+            scheduled=0,
             oldest_age=None,
             submitted_per_second=0,
             completed_per_second=0,
