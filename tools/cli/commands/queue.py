@@ -33,6 +33,7 @@ COLUMNS: Final = Columns(
         field("priority", usual=8),
         field("waiting", right=True),
         field("running", right=True),
+        Column("scheduled", lambda one, now: str(one.scheduled or NOTHING), priority=3, right=True),
         Column("unserved", lambda one, now: str(one.unserved or NOTHING), priority=1, right=True),
         Column("paused", lambda one, now: "paused" if one.paused else NOTHING, priority=1),
         field("runners", priority=2, right=True),
@@ -46,27 +47,29 @@ COLUMNS: Final = Columns(
 _PAUSED_SHOWN: Final = 20
 
 
-app = App(name="queue", help="Show waiting and running jobs; pause or resume queues.")
+app = App(name="queue", help="Show waiting, scheduled and running jobs; pause or resume queues.")
 Name = Annotated[str, Parameter(name="QUEUE")]
 
 
 @app.default
 async def show(*names: str, follow: Watch = False, interval: Interval = INTERVAL, output: Output = TABLE) -> None:
-    """Show the waiting and running jobs, per queue and priority.
+    """Show the waiting, scheduled and running jobs, per queue and priority.
+
+    Scheduled jobs wait for their time, or for their next attempt.
 
     Args:
-        names: The queues to show; by default all with waiting or running jobs.
+        names: The queues to show; by default all with such jobs.
     """
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
 
-    nothing = "No jobs wait or run."
+    nothing = "No jobs wait, run or are scheduled."
     async with platform() as client:
 
         async def read() -> tuple[Found, Columns]:
             stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=names))
             found = Found(stats.queues)
             if output.for_people:
-                found.note = "\n".join([*unserved(stats.queues), *(await _paused_types(client))])
+                found.note = "\n".join([*(await unserved(client, stats.queues)), *(await _paused_types(client))])
             return found, COLUMNS
 
         if follow:
@@ -75,9 +78,9 @@ async def show(*names: str, follow: Watch = False, interval: Interval = INTERVAL
             print_list(*(await read()), output, nothing=nothing)
 
 
-def _version(one: "QueueStats") -> tuple[tuple[str, int], tuple[int, int, int, int, bool]]:
+def _version(one: "QueueStats") -> tuple[tuple[str, int], tuple[int, int, int, int, int, bool]]:
     # Not the age and the rates, which change all the time.
-    return (one.queue, one.priority), (one.waiting, one.running, one.runners, one.unserved, one.paused)
+    return (one.queue, one.priority), (one.waiting, one.running, one.scheduled, one.runners, one.unserved, one.paused)
 
 
 async def _paused_types(client: "Innosystem") -> list[str]:
@@ -134,7 +137,7 @@ async def resume(name: Name, /, *, output: DocumentOutput = TEXT) -> None:
 
 
 async def _is_used(client: "Innosystem", name: str) -> bool:
-    """Return whether jobs wait or run in a queue, a job type names it, or it is paused."""
+    """Return whether jobs wait, run or are scheduled in a queue, a job type names it, or it is paused."""
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
     from innosystem.jobs.v1.job_type_service_pb2 import ListJobTypesRequest
 
@@ -143,7 +146,7 @@ async def _is_used(client: "Innosystem", name: str) -> bool:
         return True
     # A job stays in the queue that its type had at its submission.
     stats = await client.jobs.GetQueueStats(GetQueueStatsRequest(queues=[name]))
-    return any(one.waiting or one.running or one.paused for one in stats.queues)
+    return any(one.waiting or one.running or one.scheduled or one.paused for one in stats.queues)
 
 
 def _print_paused(name: str, output: Output, *, paused: bool) -> None:

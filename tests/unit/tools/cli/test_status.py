@@ -8,12 +8,11 @@ import psycopg
 import pytest
 
 from innosystem.jobs.v1 import runner_pb2
-from innosystem.jobs.v1.job_service_pb2 import QueueStats
 from tools.cli.__main__ import main
 from tools.cli.commands.status.command import _drawn, _print
 from tools.cli.commands.status.parts import _log, _reason, _service, _unreachable
 from tools.cli.commands.status.report import Found, Part, Report
-from tools.cli.commands.status.work import _left_running, _stuck
+from tools.cli.commands.status.work import _left_running
 from tools.cli.identity import ServiceHealth
 from tools.cli.output import TEXT
 from tools.local.contexts import Context, changed_contexts
@@ -26,17 +25,6 @@ def runner(state: str, **values: Any) -> runner_pb2.Runner:
     one = runner_pb2.Runner(id=str(uuid4()), state=number, **{"host": "here", **values})
     one.last_seen_at.FromSeconds(int(time.time()) - 40)
     return one
-
-
-@pytest.mark.parametrize("runners", [[], [runner("LOST", queues=["ops"])], [runner("LOST", host="", queues=["other"])]])
-def test_jobs_that_wait_beside_jobs_of_a_lost_runner_have_no_runner(runners: list[runner_pb2.Runner]) -> None:
-    [problem] = _stuck([QueueStats(queue="ops", waiting=2, running=1, runners=0)], runners)
-    assert problem.what == "2 jobs wait in ops, which no runner serves"
-
-
-@pytest.mark.parametrize("runners", [None, [runner("LOST", host="")]])
-def test_a_runner_of_the_first_release_may_take_the_jobs_that_wait(runners: list[runner_pb2.Runner] | None) -> None:
-    assert _stuck([QueueStats(queue="ops", waiting=2, running=1, runners=0)], runners) == []
 
 
 def test_jobs_of_a_lost_runner_are_a_line_until_their_leases_have_ended() -> None:

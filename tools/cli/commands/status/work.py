@@ -3,11 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from tools.cli.commands.status.parts import SECONDS_MAX
 from tools.cli.commands.status.report import Found, Problem, Queue, Runners
+from tools.cli.unserved import Stuck, known_runners, stuck
 from tools.local.target import Target
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ async def _within_time(look: Awaitable[Found], what: str) -> Found:
 
 
 async def _look_at_queues(client: "Innosystem") -> Found:
-    stats, runners = await asyncio.gather(_queue_stats(client), _runners(client))
+    stats, runners = await asyncio.gather(_queue_stats(client), known_runners(client))
     return Found(
         queues=_queues(stats),
         runners=None if runners is None else _summary(runners),
-        problems=_stuck(stats, runners) + _left_running(runners or ()),
+        problems=[*map(_problem, stuck(stats, runners)), *_left_running(runners or ())],
     )
 
 
@@ -82,21 +83,6 @@ async def _queue_stats(client: "Innosystem") -> "list[QueueStats]":
     from innosystem.jobs.v1.job_service_pb2 import GetQueueStatsRequest
 
     return list((await client.jobs.GetQueueStats(GetQueueStatsRequest())).queues)
-
-
-async def _runners(client: "Innosystem") -> "list[Runner] | None":
-    """Return the runners that are there or were lost; None if the service is of a release that does not know them."""
-    from grpc import StatusCode, aio
-
-    from innosystem.jobs.v1.job_service_pb2 import ListRunnersRequest
-
-    try:
-        request = ListRunnersRequest(page_size=_PAGE_SIZE_MAX, filter="state != STOPPED")
-        return list((await client.jobs.ListRunners(request)).runners)
-    except aio.AioRpcError as error:
-        if error.code() == StatusCode.UNIMPLEMENTED:
-            return None
-        raise
 
 
 async def _look_at_paused_types(client: "Innosystem") -> Found:
@@ -146,42 +132,15 @@ def _queues(stats: "Iterable[QueueStats]") -> list[Queue]:
     ]
 
 
-def _stuck(stats: "Iterable[QueueStats]", runners: "Sequence[Runner] | None") -> list[Problem]:
-    """Describe the jobs that wait in paused queues, or for runners that are not there.
-
-    Args:
-        stats: What the service counts.
-        runners: The runners that it knows; None if it is of a release that does not know them.
-    """
-    stats = list(stats)
-    problems = []
-    for queue in _queues(stats):
-        handlers = sorted({each for one in stats if one.queue == queue.name for each in one.unserved_handlers})
-        unserved = sum(one.unserved for one in stats if one.queue == queue.name)
-        verb = f"{_jobs(queue.waiting)} wait{'s' * (queue.waiting == 1)}"
-        start = f"innosystem run --handlers MODULE --queue {queue.name}"
-        if queue.waiting and queue.paused:
-            problems.append(
-                Problem(f"the queue {queue.name} is paused, and {verb}", f"innosystem queue resume {queue.name}")
-            )
-        # A runner of the first release is seen only when it takes jobs: where such a one may have the running jobs, it
-        # takes the waiting ones as well.
-        elif (
-            queue.waiting
-            and runners is not None
-            and not queue.runners
-            and not (queue.running and _may_have_first_release(queue.name, runners))
-        ):
-            problems.append(Problem(f"{verb} in {queue.name}, which no runner serves", start))
-        elif unserved:
-            what = f"{_jobs(unserved)} wait{'s' * (unserved == 1)} in {queue.name} for handlers that no runner has"
-            problems.append(Problem(f"{what}: {', '.join(handlers)}", start))
-    return problems
-
-
-def _may_have_first_release(queue: str, runners: "Iterable[Runner]") -> bool:
-    """Return whether a runner that says nothing of itself is known for a queue."""
-    return any(not one.host for one in runners if not one.queues or queue in one.queues)
+def _problem(one: Stuck) -> Problem:
+    """Describe the jobs that wait in a paused queue, or for runners that are not there."""
+    wait = f"{_jobs(one.jobs)} wait{'s' * (one.jobs == 1)}"
+    start = f"innosystem run --handlers MODULE --queue {one.queue}"
+    if one.cause == "paused":
+        return Problem(f"the queue {one.queue} is paused, and {wait}", f"innosystem queue resume {one.queue}")
+    if one.cause == "no runner":
+        return Problem(f"{wait} in {one.queue}, which no runner serves", start)
+    return Problem(f"{wait} in {one.queue} for handlers that no runner has: {', '.join(one.handlers)}", start)
 
 
 def _left_running(runners: "Iterable[Runner]") -> list[Problem]:
