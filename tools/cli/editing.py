@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, Generic, TypeAlias, TypeVar
 
+from cyclopts import Parameter
 from google.protobuf.message import Message
 
 from tools.cli.interrupts import left_to_the_child
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 Value: TypeAlias = str | bool | float
+KeptText: TypeAlias = Annotated[
+    Path | None,
+    Parameter(name="--from", show_default=False, help="A file with a text that an earlier edit has kept."),
+]
 _ERROR_MARK: Final = "#! "
 _WIDTH: Final = 78
 _HEADER: Final = (
@@ -59,10 +64,15 @@ async def edit(
     send: Callable[[M], Awaitable[M | None]],
     *,
     instead: str,
+    command: str,
+    kept: Path | None = None,
 ) -> M | None:
     """Open a resource in the user's editor, and send it as it was edited.
 
     A value that is refused, here or by the service, opens the editor again with the reasons at the top.
+
+    A text that was kept from an earlier edit is opened with what it would change now, and sent even without a further
+    change.
 
     Args:
         title: A comment that names the resource.
@@ -70,6 +80,8 @@ async def edit(
         fields: The fields to edit.
         send: Applies the edited resource, and returns its new state, or None without a difference.
         instead: The command to name where there is no terminal.
+        command: This command without `--from`, which continues with a text that is kept.
+        kept: The file with such a text.
 
     Returns:
         The new state, or None if nothing was changed.
@@ -82,10 +94,15 @@ async def edit(
 
     if not sys.stdin.isatty():
         raise CommandError(f"an editor needs a terminal; without one: {instead}")
-    original = shown = _document(title, resource, fields)
+    original = _document(title, resource, fields)
     problem = ""
     before = read_yaml(original, fields)
-    with _kept_on_errors(original) as file:
+    begun = _read(kept) if kept else original
+    # A kept text is sent as it is.
+    shown = None if kept else original
+    with _kept_on_errors(begun, command) as file:
+        if kept:
+            file.write_text(_errors(_differing(begun, before, fields)) + begun, encoding="utf-8")
         while True:
             _open_editor(file)
             text = _without_errors(file.read_text(encoding="utf-8"))
@@ -186,6 +203,24 @@ def _line(name: str, value: Value) -> str:
     return str(yaml.dump({name: value}, Dumper=Dumper, allow_unicode=True, width=10_000))
 
 
+def _read(kept: Path) -> str:
+    try:
+        return _without_errors(kept.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise CommandError(f"--from: {kept} can't be read: {reason}") from None
+
+
+def _differing(text: str, before: Mapping[str, str], fields: Sequence[EditedField[M]]) -> str:
+    """Say what a kept text would change: others may have changed the resource since it was kept."""
+    try:
+        after = read_yaml(text, fields)
+    except InvalidDocument as error:
+        return str(error)
+    changes = [f"{name}, which is now: {before[name] or '(empty)'}" for name in after if after[name] != before[name]]
+    return "\n".join(["This would change", *changes]) if changes else "This would change nothing."
+
+
 def _errors(problem: str) -> str:
     lines = [part for line in problem.splitlines() for part in textwrap.wrap(line, _WIDTH - len(_ERROR_MARK))]
     return "".join(f"{_ERROR_MARK}{line}\n" for line in lines)
@@ -206,8 +241,13 @@ def _refusal(error: "grpc.RpcError") -> str:
 
 
 @contextmanager
-def _kept_on_errors(text: str) -> Iterator[Path]:
-    """Yield a file with a text. It is removed at the end, but kept and named after an error: it has the user's work."""
+def _kept_on_errors(text: str, command: str) -> Iterator[Path]:
+    """Yield a file with a text. It is removed at the end, but kept and named after an error: it has the user's work.
+
+    Args:
+        text: The text.
+        command: The command that continues with the file, without `--from`.
+    """
     handle, name = tempfile.mkstemp(prefix="innosystem-", suffix=".yaml")
     file = Path(name)
     with os.fdopen(handle, "w", encoding="utf-8") as opened:
@@ -219,7 +259,7 @@ def _kept_on_errors(text: str) -> Iterator[Path]:
         if now == text or not now.strip():
             file.unlink()
         else:
-            sys.stderr.write(f"Your text is in {file}\n")
+            sys.stderr.write(f"Your text is in {file}: `{command} --from {shlex.quote(name)}` continues with it\n")
         raise
     file.unlink()
 

@@ -204,11 +204,16 @@ def test_a_service_that_refuses_an_edit_is_quoted_and_the_text_is_kept(
     status, printed = on_a_terminal(platform_environment, tmp_path, editor, "job-types", "edit", job_type)
     assert status == 1
     assert "nothing was changed: INVALID_FIELD" in printed
-    [kept] = [Path(line.split()[-1]) for line in printed.splitlines() if line.startswith("Your text is in ")]
+    [kept] = [Path(line.split()[4].rstrip(":")) for line in printed.splitlines() if line.startswith("Your text is in ")]
     text = kept.read_text()
-    kept.unlink()
     assert text.startswith("#! INVALID_FIELD")
     assert "processing_logic_id:\n" in text
+
+    editor = "sed -i s/^processing_logic_id:.*/processing_logic_id:\\ mended/"
+    resumed = ("job-types", "edit", job_type, "--from", str(kept))
+    status, printed = on_a_terminal(platform_environment, tmp_path, editor, *resumed)
+    kept.unlink()
+    assert (status, "mended" in printed) == (0, True)
 
 
 def test_a_customer_is_updated_deactivated_and_activated(innosystem: Run, found: Found, customer: str) -> None:

@@ -104,8 +104,10 @@ class Service:
         return wanted
 
 
-def edited(service: Service) -> JobType | None:
-    return asyncio.run(edit("Job type no", job_type(), edited_fields(), service.send, instead="`update`"))
+def edited(service: Service, kept: Path | None = None) -> JobType | None:
+    fields = edited_fields()
+    editing = edit("Job type no", job_type(), fields, service.send, instead="`update`", command="edit no", kept=kept)
+    return asyncio.run(editing)
 
 
 def test_only_what_differs_is_sent(editor: Editor) -> None:
@@ -180,10 +182,55 @@ def test_giving_up_keeps_the_text_and_says_why(editor: Editor, capsys: pytest.Ca
     editor.then(("timeout: 1m30s", "timeout: soon"))
     with pytest.raises(CommandError, match="nothing was changed: timeout: 'soon' is not a duration"):
         edited(Service())
-    kept = re.findall(r"Your text is in (\S+)\n", capsys.readouterr().err)
+    kept = re.findall(r"Your text is in (\S+): `edit no --from \1` continues with it\n", capsys.readouterr().err)
     assert kept == [str(editor.file)]
     assert "timeout: soon" in editor.file.read_text()
     editor.file.unlink()
+
+
+def refused_text(editor: Editor, *replacements: tuple[str, str]) -> Path:
+    """Edit until the service fails; return the file that is kept."""
+    editor.then(*replacements)
+    with pytest.raises(grpc.RpcError):
+        edited(Service([refusal(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")]))
+    return editor.file
+
+
+def test_a_kept_text_is_opened_with_what_it_changes_now_and_sent_as_it_is(editor: Editor) -> None:
+    kept = refused_text(editor, ("timeout: 1m30s", "timeout: 2m"), ("greet", "greet2"))
+    service = Service()
+
+    changed = edited(service, kept)
+
+    assert changed is not None
+    assert [paths for paths, _ in service.calls] == [["processing_logic_id", "timeout"]]
+    assert editor.seen(1).startswith("#! This would change\n#! processing_logic_id, which is now: greet\n#! timeout, ")
+    assert "timeout: 2m" in editor.seen(1)
+    kept.unlink()
+
+
+def test_a_kept_text_that_is_refused_again_is_kept_for_another_try(
+    editor: Editor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = refused_text(editor, ("timeout: 1m30s", "timeout: 2m"))
+    with pytest.raises(grpc.RpcError):
+        edited(Service([refusal(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")]), kept)
+    assert "timeout: 2m" in kept.read_text()
+
+    # The second edit, above, has changed nothing.
+    editor.then()
+    editor.then(("timeout: 2m", "timeout: soon"))
+    with pytest.raises(CommandError, match="'soon' is not a duration"):
+        edited(Service(), kept)
+    assert editor.file != kept
+    assert "timeout: soon" in editor.file.read_text()
+    editor.file.unlink()
+    kept.unlink()
+
+
+def test_a_kept_text_that_is_missing_is_named(editor: Editor, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"--from: .*gone\.yaml can't be read: No such file or directory"):
+        edited(Service(), tmp_path / "gone.yaml")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tools.cli.commands.customers.keys import app as keys
 from tools.cli.commands.customers.limits import app as limits
 from tools.cli.confirmation import DryRun, Yes, confirmed
 from tools.cli.connect import platform
-from tools.cli.editing import EditedField
+from tools.cli.editing import EditedField, KeptText
 from tools.cli.editing import edit as edit_as_yaml
 from tools.cli.ids import CUSTOMER, whole_id
 from tools.cli.listing import collect
@@ -114,7 +114,7 @@ async def update(
 
 
 @app.command
-async def edit(customer_id: Id, /, *, output: Output = TABLE) -> None:
+async def edit(customer_id: Id, /, *, kept: KeptText = None, output: Output = TABLE) -> None:
     """Edit a customer as YAML in the editor of VISUAL or EDITOR."""
     fields = [
         _edited("name", "The customer's name."),
@@ -128,6 +128,8 @@ async def edit(customer_id: Id, /, *, output: Output = TABLE) -> None:
         fields,
         lambda wanted: _send(current, wanted),
         instead=f"`innosystem customers update {current.id} --name NAME`",
+        command=f"innosystem customers edit {current.id}",
+        kept=kept,
     )
     _print_changed(current, changed, output)
 

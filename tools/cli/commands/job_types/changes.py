@@ -17,6 +17,7 @@ from tools.cli.commands.job_types.fields import (
 )
 from tools.cli.commands.job_types.names import Name, find_job_type
 from tools.cli.connect import platform
+from tools.cli.editing import KeptText
 from tools.cli.editing import edit as edit_as_yaml
 from tools.cli.money import Amount, Cents, CurrencyCode, amount_of
 from tools.cli.options import ANY_CASE, Etag
@@ -119,7 +120,7 @@ async def update(
     print_one(job_type, JOB_TYPES, output, pairs=job_type_pairs(job_type))
 
 
-async def edit(name: Name, /, *, output: Output = TABLE) -> None:
+async def edit(name: Name, /, *, kept: KeptText = None, output: Output = TABLE) -> None:
     """Edit a job type as YAML in the editor of VISUAL or EDITOR.
 
     Args:
@@ -133,6 +134,8 @@ async def edit(name: Name, /, *, output: Output = TABLE) -> None:
         edited_fields(),
         lambda wanted: _send(current, wanted),
         instead=f"`innosystem job-types update {current.name} --timeout 5m`",
+        command=f"innosystem job-types edit {current.name}",
+        kept=kept,
     )
     if changed is None:
         sys.stderr.write("Nothing was changed.\n")
