@@ -3,12 +3,7 @@
 The code of that release comes out of the repository; without its history there is nothing to run.
 """
 
-import io
-import os
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,49 +18,13 @@ from innosystem.jobs.v1.job_pb2 import BillingStatus, JobStatus
 from innosystem.jobs.v1.runner_pb2 import RunnerState
 from innosystem.wallets.v1 import wallet_service_pb2 as wallets
 from services import SERVICES
-from tests.e2e.processes import PROJECT
 from tests.e2e.stack import Stack, new_job, refusal
 from tests.e2e.verifying import verified
 from tests.support.until import until_sync
 
-BEFORE = "7b9354e"
-"""0.1.0."""
-
 HANDLERS = "tests.e2e.handlers_for_tests"
 PRICE = 5
 JOBS = 20
-_IMPORTED = ("services", "sdk", "runner", "protos", "tests", "pyproject.toml")
-
-
-@pytest.fixture(scope="session")
-def code_before(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where Python finds the code of the release before this one."""
-    folder = tmp_path_factory.mktemp("before")
-    archiving = ["git", "archive", "--format=zip", BEFORE, *_IMPORTED]
-    told = subprocess.run(archiving, check=False, cwd=PROJECT, capture_output=True)
-    if told.returncode:
-        pytest.skip(f"the code of {BEFORE} is not in this checkout: {told.stderr.decode().strip()}")
-    with zipfile.ZipFile(io.BytesIO(told.stdout)) as archive:
-        archive.extractall(folder)
-    subprocess.run([sys.executable, "sdk/hatch_build.py"], check=True, cwd=folder)
-    path = os.pathsep.join(str(folder / part) for part in ("", "sdk/src", "runner/src"))
-    shown = [sys.executable, "-c", "import services, innosystem.client as c; print(services.__file__, c.__file__)"]
-    found = subprocess.run(shown, check=True, cwd=folder, env={"PYTHONPATH": path}, capture_output=True, text=True)
-    assert found.stdout.count(str(folder)) == 2, found.stdout
-    return path
-
-
-@pytest.fixture
-def stacks(
-    tmp_path: Path, fresh_database: Callable[[str], str], redis_url: str
-) -> Iterator[tuple[Stack, Stack, Mapping[str, str]]]:
-    """Two stacks on the same databases and lists, for services of either release, and the databases."""
-    urls = {service: fresh_database(service) for service in SERVICES}
-    prefix = f"{uuid4()}:"
-    made = Stack(tmp_path, urls, redis_url, key_prefix=prefix), Stack(tmp_path, urls, redis_url, key_prefix=prefix)
-    yield *made, urls
-    for stack in made:
-        stack.close()
 
 
 def until_job_is(stack: Stack, job_id: str, status: str, billing_status: str) -> None:

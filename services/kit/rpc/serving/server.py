@@ -21,6 +21,7 @@ from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from innosystem.shared.metrics_endpoint import EndpointError, metrics_endpoint
 from innosystem.shared.transport import TransportError
 from services.kit.auth.authentication import Authentication
+from services.kit.auth.settings import AuthSettings
 from services.kit.background import Loop, end
 from services.kit.limits.limits import UNLIMITED, Limits
 from services.kit.observability.logs import configure
@@ -251,6 +252,8 @@ def serve(
         if number is None:
             for name, meant in misspelt_settings().items():
                 log.warning("setting_unknown", setting=name, did_you_mean=meant)
+            if load(AuthSettings, "INNOSYSTEM_").auth == "off":
+                log.warning("authentication_off", note="INNOSYSTEM_AUTH=off: every caller may do everything")
             if server_transport().plaintext:
                 log.warning("plaintext_allowed", note="connections to and from other machines need no encryption")
         if settings is not None and number is None:
