@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from innosystem.runner import JobContext, JobError, handler
+from innosystem.runner import Batch, BatchItem, JobContext, JobError, handler
 
 
 @handler("e2e.double")
@@ -19,6 +19,18 @@ async def double(value: Any) -> Any:
 def in_thread(value: Any, job: JobContext) -> Any:
     """Return from a thread."""
     return {"n": value["n"], "job_id": job.job_id, "request_id": job.request_id}
+
+
+@handler("e2e.together", batch=Batch(size=50, wait_seconds=30, per_customer=True))
+async def together(items: list[BatchItem[dict[str, int]]]) -> list[dict[str, Any] | JobError]:
+    """Return how many jobs of which customers were called together; odd numbers fail."""
+    customers = sorted({item.job.customer_id for item in items})
+    return [
+        JobError("it is odd", type="ODD", retryable=False)
+        if item.input["n"] % 2
+        else {"jobs": len(items), "customers": customers}
+        for item in items
+    ]
 
 
 @handler("e2e.fails")

@@ -1,5 +1,6 @@
 """Jobs from submission to charge, through real services and a real runner."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import psycopg
 import pytest
 
 from innosystem.client import error_from_status
-from innosystem.jobs.v1 import job_pb2, job_service_pb2
+from innosystem.jobs.v1 import job_pb2, job_service_pb2, job_type_pb2
 from innosystem.wallets.v1 import wallet_pb2, wallet_service_pb2
 from services import SERVICES
 from tests.e2e.processes import Process
@@ -106,6 +107,33 @@ def test_jobs_that_succeed_are_charged_once_each(running: Stack, runner: Process
     assert {one.amount_cents for one in deductions} == {-5}
     assert {one.id for one in deductions} == {job.transaction_id for job in done}
     assert balance(running, wallet) == 10_000 - 100 * 5
+
+
+def test_jobs_of_a_batch_are_called_together_and_each_is_charged_or_not_on_its_own(
+    running: Stack, runner: Process
+) -> None:
+    customers = [running.customer() for _ in range(2)]
+    wallets = [running.wallet(customer_id, 1_000) for customer_id in customers]
+    job_type = running.job_type("e2e.together", processor_type=job_type_pb2.PROCESSOR_TYPE_BATCH)
+    requests = [
+        new_job(customer_id, job_type, f'{{"n": {n}}}' if n else '{"n": "none"}')
+        for n in range(50)
+        for customer_id in customers
+    ]
+    running.jobs.BatchCreateJobs(job_service_pb2.BatchCreateJobsRequest(requests=requests), timeout=15)
+
+    done = [settled(running, request.job_id) for request in requests]
+
+    assert [job.error.type for job in done[:2]] == ["INVALID_INPUT"] * 2
+    for n, job in enumerate(done[2:], start=2):
+        number, customer_id = n // 2, customers[n % 2]
+        if number % 2:
+            assert (job.status, job.error.type, job.HasField("cost_cents")) == (FAILED, "ODD", False)
+        else:
+            assert (job.status, job.billing_status, job.cost_cents) == (SUCCEEDED, CHARGED, 5)
+            # One input of each customer did not fit, and is not called.
+            assert json.loads(job.output_json) == {"jobs": 49, "customers": [customer_id]}
+    assert [balance(running, wallet) for wallet in wallets] == [1_000 - 24 * 5] * 2
 
 
 def test_a_handler_that_fails_fails_the_job_and_nothing_is_charged(running: Stack, runner: Process) -> None:

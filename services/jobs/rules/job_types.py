@@ -27,7 +27,7 @@ class ProcessorType(StrEnum):
 
 
 # The kinds that a runner of this release can run; a job type of another kind would only collect failures.
-RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC})
+RUNNABLE = frozenset({ProcessorType.SYNC, ProcessorType.ASYNC, ProcessorType.BATCH})
 
 
 class Priority(IntEnum):

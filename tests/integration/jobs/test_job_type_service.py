@@ -175,7 +175,6 @@ def test_a_name_is_taken_once(world: JobsStack, refused: Refused) -> None:
         ({"processing_logic_id": ""}, "processing_logic_id"),
         ({"processing_logic_id": "x" * 201}, "processing_logic_id"),
         ({"processor_type": 99}, "processor_type"),
-        ({"processor_type": job_type_pb2.PROCESSOR_TYPE_BATCH}, "processor_type"),
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API}, "processor_type"),
         ({"processor_type": job_type_pb2.PROCESSOR_TYPE_WEBHOOK}, "processor_type"),
         ({"standard_cost_cents": -1}, "standard_cost_cents"),
@@ -289,8 +288,8 @@ def test_updates_with_bad_fields_are_refused(world: JobsStack, refused: Refused)
     refused.field(stub.UpdateJobType, update(job_type, "name"), "job_type.name")
     unknown = update(job_type, "processor_type", processor_type=99)
     refused.field(stub.UpdateJobType, unknown, "job_type.processor_type")
-    batch = update(job_type, "processor_type", processor_type=job_type_pb2.PROCESSOR_TYPE_BATCH)
-    refused.field(stub.UpdateJobType, batch, "job_type.processor_type")
+    webhook = update(job_type, "processor_type", processor_type=job_type_pb2.PROCESSOR_TYPE_WEBHOOK)
+    refused.field(stub.UpdateJobType, webhook, "job_type.processor_type")
     negative = update(job_type, "standard_cost_cents", standard_cost_cents=-1)
     refused.field(stub.UpdateJobType, negative, "job_type.standard_cost_cents")
     refused.field(stub.UpdateJobType, update(JobType(id="?"), "name", name="x"), "job_type.id")

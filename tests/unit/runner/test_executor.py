@@ -246,7 +246,6 @@ def test_a_handler_that_is_not_there_is_refused_by_its_name(
     ("number", "name"),
     [
         (job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED, "UNSPECIFIED"),
-        (job_type_pb2.PROCESSOR_TYPE_BATCH, "BATCH"),
         (job_type_pb2.PROCESSOR_TYPE_EXTERNAL_API, "EXTERNAL_API"),
         (job_type_pb2.PROCESSOR_TYPE_WEBHOOK, "WEBHOOK"),
         (99, "number 99"),

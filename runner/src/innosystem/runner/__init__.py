@@ -19,12 +19,15 @@ up an attempt.
 helps to test them.
 """
 
+from innosystem.runner.batch import Batch, BatchItem
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError, Snooze
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, Succeeded
 from innosystem.runner.registry import Handler, Registry, handler, middleware, resource
 
 __all__ = [
+    "Batch",
+    "BatchItem",
     "Failed",
     "Handler",
     "HandlerRegistrationError",

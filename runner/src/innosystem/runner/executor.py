@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Final
@@ -10,14 +11,16 @@ import structlog
 
 from innosystem.jobs.v1 import job_service_pb2
 from innosystem.runner.around_runs import Chain
+from innosystem.runner.batch import RunInput
+from innosystem.runner.batches import Batches
 from innosystem.runner.context import JobContext
 from innosystem.runner.failure_hooks import FailureHook, FailureHooks
-from innosystem.runner.logs import job_in_logs
+from innosystem.runner.logs import job_in_logs, jobs_in_logs
 from innosystem.runner.metrics import DROPPED, RUN_SECONDS, outcome_label
 from innosystem.runner.outcome import Failed, Outcome, Snoozed, failure
 from innosystem.runner.process_backpressure import ProcessBackpressure
 from innosystem.runner.process_guard import ProcessGuard
-from innosystem.runner.process_pool import NoSuchHandler, ProcessPool
+from innosystem.runner.process_pool import NoSuchHandler, ProcessPool, Recycling
 from innosystem.runner.process_slots import PoolSlots, SuspectSlots
 from innosystem.runner.processor_types import RUNNABLE, ProcessorTypes, type_name
 from innosystem.runner.registry import IN_POOL, IN_RUNNER, Handler, Mode, Registry
@@ -34,8 +37,8 @@ _SUSPECTED_FROM: Final = 2
 class Executor:
     """The executor of the handlers of claimed jobs.
 
-    The way a handler is written decides how it runs. A job type that names another processor type, SYNC or ASYNC,
-    is logged; those that this runner does not support are refused.
+    The way a handler is written decides how it runs. A job type that names another processor type is logged;
+    types that this runner does not support are refused.
 
     Args:
         registry: The handlers.
@@ -43,9 +46,10 @@ class Executor:
         processes: The number of processes for handlers, and again for suspects.
         stop_seconds: How long a handler has to stop after it was asked to.
         resources: What handlers in this process take by its type.
+        recycling: When a process for handlers is replaced.
 
     Attributes:
-        backpressure: Counts the jobs that wait for a process.
+        backpressure: Counts the jobs that wait for a process, and those that use no slot.
         tasks_and_threads: Runs handlers that need no process.
     """
 
@@ -57,6 +61,7 @@ class Executor:
         processes: int,
         stop_seconds: float = 10.0,
         resources: Values = MappingProxyType({}),
+        recycling: Recycling = Recycling(),  # noqa: B008 - it cannot be changed
     ) -> None:
         self._registry = registry
         self._resources = resources
@@ -68,12 +73,17 @@ class Executor:
         self.tasks_and_threads = TaskAndThreadExecutor(threads=threads, stop_seconds=stop_seconds)
         self._guard = ProcessGuard()
         self.backpressure = ProcessBackpressure()
+        self._batches = Batches(self._call_batch, self.backpressure)
         self._processes = ProcessPool(
-            PoolSlots(processes, self.backpressure), registry.modules, modes=IN_POOL, guard=self._guard
+            PoolSlots(processes, self.backpressure),
+            registry.modules,
+            modes=IN_POOL,
+            guard=self._guard,
+            recycling=recycling,
         )
         # Separate processes: suspects and the handlers of the pool do not delay each other.
         slots = SuspectSlots(processes, self.backpressure, parked_max=threads)
-        self._suspects = ProcessPool(slots, registry.modules, modes=IN_RUNNER, guard=self._guard)
+        self._suspects = ProcessPool(slots, registry.modules, modes=IN_RUNNER, guard=self._guard, recycling=recycling)
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -119,21 +129,39 @@ class Executor:
         handler = self._bound.get(claimed.processing_logic_id) or self._bind(claimed.processing_logic_id)
         if claimed.processor_type_named:
             self._processor_types.check(claimed, handler)
-        input_json = claimed.job.input_json
+        input_json, is_suspect = claimed.job.input_json, _is_suspect(claimed)
+        if handler.batch is not None and not is_suspect:
+            return await self._batches.run(handler, handler.batch, input_json, job, timeout)
         try:
             if handler.mode is Mode.PROCESS:
-                return await self._processes.run(handler.id, input_json, job, timeout)
+                return (await self._processes.run(handler.id, [(input_json, job)], timeout))[0]
             # The job may have killed its earlier runners. Alone in a process it cannot harm others.
-            if _is_suspect(claimed) and self._registry.modules:
-                return await self._suspects.run(handler.id, input_json, job, timeout)
+            if is_suspect and self._registry.modules:
+                return (await self._suspects.run(handler.id, [(input_json, job)], timeout))[0]
         except NoSuchHandler:
             if handler.mode is Mode.PROCESS:
-                # The module has changed since this runner started: other runners may have the handler.
-                return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}", retryable=True)
+                return _unknown(handler)
             log.warning("suspect_not_isolated", note="another process cannot import its handler")
+        if handler.batch is not None:
+            return (await self.tasks_and_threads.run_batch(handler, [(input_json, job)], timeout))[0]
         if handler.mode is Mode.COROUTINE:
             return await self.tasks_and_threads.run_coroutine(handler, input_json, job, timeout)
         return await self.tasks_and_threads.run_in_thread(handler, input_json, job, timeout)
+
+    async def _call_batch(
+        self, handler: Handler, inputs: Sequence[RunInput], timeout: float | None
+    ) -> Sequence[Outcome]:
+        with jobs_in_logs([job for _, job in inputs]):
+            if handler.mode is not Mode.PROCESS:
+                return await self.tasks_and_threads.run_batch(handler, inputs, timeout)
+            try:
+                return await self._processes.run(handler.id, inputs, timeout)
+            except NoSuchHandler:
+                return [_unknown(handler)] * len(inputs)
+
+    def hurry(self) -> None:
+        """Let no job wait for others to be called with: the runner stops."""
+        self._batches.hurry()
 
     @property
     def has_running(self) -> bool:
@@ -173,6 +201,11 @@ class Executor:
 
 def _is_suspect(claimed: job_service_pb2.ClaimedJob) -> bool:
     return claimed.isolated if claimed.HasField("isolated") else claimed.job.rescue_count >= _SUSPECTED_FROM
+
+
+def _unknown(handler: Handler) -> Failed:
+    # The module has changed since this runner started: other runners may have the handler.
+    return failure("UNKNOWN_HANDLER", f"The process has no handler {handler.id!r}", retryable=True)
 
 
 def _note_dropped(handler_id: str, reason: StopReason | None, seconds: float) -> None:

@@ -13,11 +13,12 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, Self
 
 import structlog
 
-from innosystem.runner.context import JobContext
+from innosystem.runner.batch import RunInput
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
 from innosystem.runner.logs import log_arguments
@@ -77,7 +78,7 @@ class HandlerProcess:
     Attributes:
         handlers: The IDs of the handlers that the process has loaded.
         lingered: Whether the process continued without its connection until it was killed.
-        used: Whether the process has run a job.
+        calls: How many times the process has called a handler.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class HandlerProcess:
         self._writer = writer
         self._guard = guard
         self.handlers: frozenset[str] = frozenset()
-        self.lingered = self.used = False
+        self.lingered = False
+        self.calls = 0
         self._ending = asyncio.create_task(self._ended())
 
     @classmethod
@@ -149,11 +151,20 @@ class HandlerProcess:
         """Whether the process accepts requests."""
         return self._process.returncode is None and not self._reader.at_eof()
 
-    async def run(self, handler_id: str, input_json: str, job: JobContext) -> Outcome:
-        """Run a handler in the process."""
-        self.used = True
-        outcome: Outcome = await self.request(RunHandler(handler_id, input_json, job))
-        return outcome
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory the process uses (its resident set); 0 if it has ended. Linux only."""
+        try:
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]
+        except OSError:
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    async def run(self, handler_id: str, inputs: Sequence[RunInput]) -> list[Outcome]:
+        """Run a handler in the process, and return the outcome of each job."""
+        self.calls += 1
+        outcomes: list[Outcome] = await self.request(RunHandler(handler_id, inputs))
+        return outcomes
 
     async def request(self, message: LoadHandlers | RunHandler) -> Any:
         """Send a message and wait for the reply, whose type depends on the message.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from innosystem.runner.context import JobContext
+from innosystem.runner.batch import RunInput
 from innosystem.runner.logs import LogFormat
 from innosystem.runner.registry import Mode
 
@@ -44,17 +44,15 @@ class NotLoaded:
 
 @dataclass(frozen=True, slots=True)
 class RunHandler:
-    """A request to run a handler. The reply is the outcome.
+    """A request to run a handler. The reply is a list with the outcome of each job.
 
     Attributes:
         handler_id: The ID of the handler.
-        input_json: The input of the job.
-        job: The job.
+        inputs: The jobs: one, or those of a batch.
     """
 
     handler_id: str
-    input_json: str
-    job: JobContext
+    inputs: Sequence[RunInput]
 
 
 def framed(message: object) -> bytes:

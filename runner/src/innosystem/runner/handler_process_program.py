@@ -18,14 +18,14 @@ from typing import Final, TypeAlias
 import structlog
 import uvloop
 
+from innosystem.runner.calling import call_batch_blocking, call_batch_coroutine, call_blocking, call_coroutine
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.fork_signals import reset_signals_in_forks
 from innosystem.runner.handler_process_messages import LENGTH_BYTES, LoadHandlers, NotLoaded, RunHandler, framed
-from innosystem.runner.logs import configure_logs, job_in_logs
+from innosystem.runner.logs import configure_logs, jobs_in_logs
 from innosystem.runner.outcome import Failed, Outcome, failure
 from innosystem.runner.registry import Handler, Mode, default_registry
 from innosystem.runner.resources import CLOSE_SECONDS, Values, made
-from innosystem.runner.task_and_thread_executor import call_blocking, call_coroutine
 from innosystem.shared.log_lines import flush_all
 
 log = structlog.get_logger()
@@ -49,6 +49,11 @@ def main(descriptor: int) -> None:
         # Without a runner no reply can be sent, and `read` is about to end the process.
         with suppress(OSError):
             program.serve()
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    """Return an outcome without what was raised, whose class the runner may not know."""
+    return replace(outcome, exception=None) if isinstance(outcome, Failed) else outcome
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
@@ -83,9 +88,7 @@ class _Program:
                 else:
                     # The previous handler may have changed the directory.
                     os.chdir(directory)
-                    outcome = self._run(message)
-                    # What was raised may not be known in the runner.
-                    self._reply(replace(outcome, exception=None) if isinstance(outcome, Failed) else outcome)
+                    self._reply([_sendable(each) for each in self._run(message)])
         self._loop.run(self._end())
         self._closed.set()
 
@@ -121,16 +124,23 @@ class _Program:
         if self._lifetime is not None:
             await self._lifetime
 
-    def _run(self, message: RunHandler) -> Outcome:
-        handler = self._handlers.get(message.handler_id)
+    def _run(self, message: RunHandler) -> list[Outcome]:
+        handler, inputs = self._handlers.get(message.handler_id), message.inputs
         if handler is None:
-            return failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
-        with job_in_logs(message.job):
+            missing = failure("UNKNOWN_HANDLER", f"The process has no handler {message.handler_id!r}")
+            return [missing] * len(inputs)
+        with jobs_in_logs([job for _, job in inputs]):
             # As in the runner: context variables that the handler sets end with its job.
             context = contextvars.copy_context()
-            if handler.mode is Mode.COROUTINE:
-                return self._loop.run(call_coroutine(handler, message.input_json, message.job), context=context)
-            return context.run(call_blocking, handler, message.input_json, message.job)
+            in_loop = handler.mode is Mode.COROUTINE
+            if handler.batch is not None:
+                if in_loop:
+                    return self._loop.run(call_batch_coroutine(handler, inputs), context=context)
+                return context.run(call_batch_blocking, handler, inputs)
+            [(input_json, job)] = inputs
+            if in_loop:
+                return [self._loop.run(call_coroutine(handler, input_json, job), context=context)]
+            return [context.run(call_blocking, handler, input_json, job)]
 
     def read(self) -> None:
         """Pass on messages. The end of the stream means that the runner is gone: exit even in mid-handler."""

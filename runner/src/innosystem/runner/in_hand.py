@@ -108,9 +108,9 @@ class Leases:
 class JobsInHand:
     """The bounded set of jobs in the runner's hands.
 
-    A job holds a slot from the pop until its handler has ended. Results that are not reported yet are bounded by
-    number and size: while the jobs service is unavailable, the runner stops taking jobs. Charges impose no bound:
-    `SettlerBackedSender` leaves those that fail to the settler.
+    A job holds a slot from the pop until its handler has ended; those that are called together share one. Results that
+    are not reported yet are bounded by number and size: while the jobs service is unavailable, the runner stops taking
+    jobs. Charges impose no bound: `SettlerBackedSender` leaves those that fail to the settler.
 
     Args:
         slots: How many handlers run concurrently.
@@ -147,13 +147,13 @@ class JobsInHand:
         """Return how many more jobs may be taken."""
         if self._finished_bytes > _UNREPORTED_BYTES_MAX:
             return 0
-        free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._backpressure.parked
+        free = self._slots - len(self._running) - len(self._stopped) - self._stuck + self._backpressure.without_slot
         free = max(0, min(free, free + _UNREPORTED_JOBS_MAX - self._unreported))
         return self._backpressure.room(free, self._claiming) if free else 0
 
     def busy(self) -> int:
         """Return how many slots are in use."""
-        return max(0, len(self._running) + len(self._stopped) + self._stuck - self._backpressure.parked)
+        return max(0, len(self._running) + len(self._stopped) + self._stuck - self._backpressure.without_slot)
 
     def _claiming(self) -> int:
         return sum(not job.lease_id for job in self._running)

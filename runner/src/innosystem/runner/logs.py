@@ -5,7 +5,7 @@ If standard output fails or is not read, lines are lost, but never a job: see `i
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeAlias
 
@@ -102,6 +102,17 @@ def _line(_: object, __: str, text: Any) -> bytes:
 
 def _log_lost(lines: int) -> None:
     log.error("log_lines_lost", lines=lines)
+
+
+@contextmanager
+def jobs_in_logs(jobs: Sequence[JobContext]) -> Iterator[None]:
+    """Add the jobs of a call to everything that is logged meanwhile: one as `job_in_logs`, or the number of several."""
+    if len(jobs) == 1:
+        with job_in_logs(jobs[0]):
+            yield
+    else:
+        with structlog.contextvars.bound_contextvars(handler=jobs[0].processing_logic_id, jobs=len(jobs)):
+            yield
 
 
 @contextmanager

@@ -18,11 +18,13 @@ class ProcessBackpressure:
     Attributes:
         changed: Called when the room may have changed.
         parked: How many suspects wait for a process: their slots are free for other jobs.
+        sharing: How many jobs use the slot of another one, with which they are called: theirs are free as well.
     """
 
     def __init__(self) -> None:
         self.changed: Callable[[], None] = lambda: None
         self.parked = 0
+        self.sharing = 0
         self._waiting = 0
         self._begun = 0
         self._limit: int | None = None
@@ -32,6 +34,16 @@ class ProcessBackpressure:
         """Count suspects that start to wait, or, with a negative number, that stop waiting."""
         self.parked += jobs
         self.changed()
+
+    def share(self, jobs: int) -> None:
+        """Count jobs that start to share a slot, or, with a negative number, that stop."""
+        self.sharing += jobs
+        self.changed()
+
+    @property
+    def without_slot(self) -> int:
+        """How many jobs in hand use no slot."""
+        return self.parked + self.sharing
 
     def begin_wait(self) -> int:
         """Count a job that starts to wait, and return the argument for `end_wait`."""

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -11,10 +11,10 @@ from typing import Final
 import structlog
 
 from innosystem.runner.backoff import Backoff
-from innosystem.runner.context import JobContext
+from innosystem.runner.batch import RunInput
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_process import HandlerProcess, how_it_ended
-from innosystem.runner.outcome import Outcome, failure, timed_out
+from innosystem.runner.outcome import Failed, Outcome, failure, timed_out
 from innosystem.runner.process_guard import ProcessGuard
 from innosystem.runner.process_slots import NotStarted, ProcessSlots
 from innosystem.runner.registry import Mode
@@ -22,6 +22,7 @@ from innosystem.runner.registry import Mode
 log = structlog.get_logger()
 
 _START_ATTEMPTS: Final = 3
+_MB: Final = 1024 * 1024
 
 
 class NoSuchHandler(Exception):
@@ -30,6 +31,25 @@ class NoSuchHandler(Exception):
 
 class ProcessDied(Exception):
     """A process that ended before its handler did; the message describes how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recycling:
+    """When a process of handlers is replaced by a new one, between two calls.
+
+    Attributes:
+        calls_max: After how many calls; 0 for never.
+        memory_max_mb: With more than how much memory, in MiB; 0 for any.
+    """
+
+    calls_max: int = 0
+    memory_max_mb: int = 0
+
+    def is_due(self, process: HandlerProcess) -> bool:
+        """Return whether a process has done enough."""
+        if self.calls_max and process.calls >= self.calls_max:
+            return True
+        return self.memory_max_mb > 0 and process.memory_bytes > self.memory_max_mb * _MB
 
 
 class ProcessPool:
@@ -43,10 +63,17 @@ class ProcessPool:
         modules: The modules with the handlers, which each process imports.
         modes: The modes of the handlers that the processes run.
         guard: Kills the processes when the runner ends.
+        recycling: When a process has done enough.
     """
 
     def __init__(
-        self, slots: ProcessSlots, modules: Sequence[str], *, modes: Sequence[Mode], guard: ProcessGuard
+        self,
+        slots: ProcessSlots,
+        modules: Sequence[str],
+        *,
+        modes: Sequence[Mode],
+        guard: ProcessGuard,
+        recycling: Recycling,
     ) -> None:
         self._slots = slots
         self._modules = list(modules)
@@ -56,10 +83,12 @@ class ProcessPool:
         self._path = [entry or self._directory for entry in sys.path]
         self._guard = guard
         self._backoff = Backoff(first_seconds=1.0, longest_seconds=30.0)
+        self._recycling = recycling
         self._idle: list[HandlerProcess] = []
+        self._ending: set[asyncio.Task[None]] = set()
 
-    async def run(self, handler_id: str, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
-        """Run a handler in a process. The timeout starts when the process is ready.
+    async def run(self, handler_id: str, inputs: Sequence[RunInput], timeout: float | None) -> Sequence[Outcome]:
+        """Run a handler in a process, and return the outcome of each job. The timeout starts when the process is ready.
 
         Raises:
             NotStarted: No process was free, or none could be started.
@@ -72,26 +101,38 @@ class ProcessPool:
             if handler_id not in process.handlers:
                 self._idle.append(process)
                 raise NoSuchHandler(handler_id)
-            return await self._outcome(process, handler_id, input_json, job, timeout)
+            return await self._outcomes(process, handler_id, inputs, timeout)
         except NotStarted:
             rest_seconds = self._backoff.next_seconds()
             raise
         finally:
             self._slots.release(rest_seconds)
 
-    async def _outcome(
-        self, process: HandlerProcess, handler_id: str, input_json: str, job: JobContext, timeout: float | None
-    ) -> Outcome:
-        was_used = process.used
+    async def _outcomes(
+        self, process: HandlerProcess, handler_id: str, inputs: Sequence[RunInput], timeout: float | None
+    ) -> Sequence[Outcome]:
+        was_used = process.calls > 0
         try:
-            outcome = await _run_in(process, handler_id, input_json, job, timeout)
+            ended = await _run_in(process, handler_id, inputs, timeout)
         except ProcessDied as died:
             if not was_used:
-                return failure("PROCESS_DIED", str(died), retryable=True)
+                return [failure("PROCESS_DIED", str(died), retryable=True)] * len(inputs)
             log.warning("used_process_died", error=str(died), note="the job is run once more, in a new process")
-            return await self._outcome(await self._started(), handler_id, input_json, job, timeout)
-        self._idle.append(process)
-        return outcome
+            return await self._outcomes(await self._started(), handler_id, inputs, timeout)
+        if isinstance(ended, Failed):
+            return [ended] * len(inputs)
+        if self._recycling.is_due(process):
+            self._recycle(process)
+        else:
+            self._idle.append(process)
+        return ended
+
+    def _recycle(self, process: HandlerProcess) -> None:
+        """End a process that has done enough, without keeping its last job waiting."""
+        log.info("process_recycled", calls=process.calls, memory_mb=process.memory_bytes // _MB)
+        ending = asyncio.create_task(process.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _reused(self) -> HandlerProcess | None:
         while self._idle:
@@ -133,18 +174,18 @@ class ProcessPool:
     async def close(self) -> None:
         """End the idle processes."""
         ending, self._idle = self._idle, []
-        await asyncio.gather(*(process.end() for process in ending))
+        await asyncio.gather(*(process.end() for process in ending), *self._ending)
 
 
 async def _run_in(
-    process: HandlerProcess, handler_id: str, input_json: str, job: JobContext, timeout: float | None
-) -> Outcome:
+    process: HandlerProcess, handler_id: str, inputs: Sequence[RunInput], timeout: float | None
+) -> Sequence[Outcome] | Failed:
     # The stop signal stays on this side: a process is killed.
     deadline = None if timeout is None else datetime.now(UTC) + timedelta(seconds=timeout)
-    sent = replace(job, stop=None, deadline=deadline)
+    sent = [(input_json, replace(job, stop=None, deadline=deadline)) for input_json, job in inputs]
     try:
         async with asyncio.timeout(timeout):
-            return await process.run(handler_id, input_json, sent)
+            return await process.run(handler_id, sent)
     except TimeoutError:
         await process.kill()
         return timed_out(timeout or 0.0)

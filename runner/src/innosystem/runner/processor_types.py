@@ -10,7 +10,9 @@ from innosystem.runner.registry import Handler, Mode
 
 log = structlog.get_logger()
 
-RUNNABLE: Final = frozenset({job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC})
+RUNNABLE: Final = frozenset(
+    {job_type_pb2.PROCESSOR_TYPE_SYNC, job_type_pb2.PROCESSOR_TYPE_ASYNC, job_type_pb2.PROCESSOR_TYPE_BATCH}
+)
 _EVERY_SECONDS: Final = 60.0
 
 
@@ -22,8 +24,7 @@ class ProcessorTypes:
 
     def check(self, claimed: job_service_pb2.ClaimedJob, handler: Handler) -> None:
         """Log a job type that names another processor type than the handler has."""
-        is_coroutine = handler.mode is Mode.COROUTINE
-        written = job_type_pb2.PROCESSOR_TYPE_ASYNC if is_coroutine else job_type_pb2.PROCESSOR_TYPE_SYNC
+        written, description = _written(handler)
         if claimed.processor_type == written:
             return
         job_type_id, now = claimed.job.job_type_id, time.monotonic()
@@ -34,9 +35,18 @@ class ProcessorTypes:
             "processor_type_mismatch",
             job_type_id=job_type_id,
             processor_type=type_name(claimed.processor_type),
-            handler_is="async def" if is_coroutine else "def",
+            handler_is=description,
             note=f"the handler runs as it is written; change the job type to {type_name(written)}, or clear its type",
         )
+
+
+def _written(handler: Handler) -> tuple["job_type_pb2.ProcessorType.ValueType", str]:
+    """Return the processor type of a handler, and how it is written."""
+    if handler.batch is not None:
+        return job_type_pb2.PROCESSOR_TYPE_BATCH, "a handler of batches"
+    if handler.mode is Mode.COROUTINE:
+        return job_type_pb2.PROCESSOR_TYPE_ASYNC, "async def"
+    return job_type_pb2.PROCESSOR_TYPE_SYNC, "def"
 
 
 def type_name(number: int) -> str:

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, Self, TypeVar
 
 from innosystem.runner.around_runs import Around, describe_around, describe_middleware
+from innosystem.runner.batch import Batch, batch_signature_of
 from innosystem.runner.errors import HandlerRegistrationError
 from innosystem.runner.handler_modules import import_handlers
 from innosystem.runner.json_types import ANY_JSON, JsonType, Schema, json_type
@@ -50,10 +51,11 @@ class Handler:
         mode: Where to call it.
         takes_job: Whether the function takes the JobContext as its second argument.
         call: The function to call with the input, and the job: it has its resources already.
-        input: How its input is read.
-        output: How its return value is written.
+        input: How its input is read; with `batch` each of its inputs.
+        output: How its return value is written; with `batch` each of its results.
         resources: The types of the resources that it takes, by the names of their parameters.
         on_failure: What to call when a job has failed for good.
+        batch: How many jobs it takes in one call; None if it takes one.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Handler:
     output: JsonType = ANY_JSON
     resources: Mapping[str, Any] = field(default_factory=dict)
     on_failure: Around | None = None
+    batch: Batch | None = None
 
     def __str__(self) -> str:
         return f"{self.function.__module__}.{self.function.__qualname__}"
@@ -110,6 +113,10 @@ class Registry:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._handlers))
 
+    def of(self, function: Callable[..., Any]) -> Handler | None:
+        """Return the handler that a function is registered as, or None if it is not."""
+        return next((each for each in self._handlers.values() if each.function is function), None)
+
     def get(self, handler_id: str) -> Handler | None:
         """Return a handler, or None for an unknown ID."""
         return self._handlers.get(handler_id)
@@ -131,6 +138,7 @@ class Registry:
         *,
         process: bool = False,
         on_failure: Callable[..., Any] | None = None,
+        batch: Batch | None = None,
     ) -> None:
         """Register a function.
 
@@ -139,13 +147,14 @@ class Registry:
             function: Takes the input, optionally the JobContext, and resources.
             process: Whether to run it in a process of its own.
             on_failure: Called when a job has failed for good.
+            batch: How many jobs it takes in one call; None if it takes one.
 
         Raises:
             HandlerRegistrationError: The ID is taken, the function cannot be a handler, or the limit is reached.
         """
         if not 1 <= len(handler_id) <= _ID_LENGTH_MAX:
             raise HandlerRegistrationError(f"A handler's ID has 1 to 200 characters: {handler_id!r}")
-        added = describe(function, handler_id=handler_id, process=process, on_failure=on_failure)
+        added = describe(function, handler_id=handler_id, process=process, on_failure=on_failure, batch=batch)
         taken = self._handlers.get(handler_id)
         if taken is not None:
             raise HandlerRegistrationError(_registered_twice(taken, added))
@@ -245,6 +254,7 @@ def describe(
     handler_id: str,
     process: bool = False,
     on_failure: Callable[..., Any] | None = None,
+    batch: Batch | None = None,
 ) -> Handler:
     """Describe how to call a function.
 
@@ -256,7 +266,7 @@ def describe(
     is_async = inspect.iscoroutinefunction(function)
     if is_async and process:
         raise HandlerRegistrationError(f"{what} is `async def`: process=True requires a `def`")
-    signature = signature_of(function, what)
+    signature = (batch_signature_of if batch else signature_of)(function, what)
     return Handler(
         id=handler_id,
         function=function,
@@ -267,6 +277,7 @@ def describe(
         output=json_type(signature.output, of=f"The return value of the handler {handler_id!r}"),
         resources=signature.resources,
         on_failure=on_failure and describe_around(on_failure, "job, error", f"The on_failure of the {what[4:]}"),
+        batch=batch,
     )
 
 
@@ -287,7 +298,11 @@ default_registry: Final = Registry()
 
 
 def handler(
-    handler_id: str, *, process: bool = False, on_failure: Callable[..., Any] | None = None
+    handler_id: str,
+    *,
+    process: bool = False,
+    on_failure: Callable[..., Any] | None = None,
+    batch: Batch | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the handler for job types with this `processing_logic_id`.
 
@@ -305,6 +320,8 @@ def handler(
         on_failure: Called with the JobContext and the JobError, and resources by their types, when a job has failed for
             good: once at most, in the runner's process, `async def` in its event loop and `def` in a thread, for 30
             seconds at most. What it raises is logged.
+        batch: Makes it a handler of many jobs in one call: it takes a list of `BatchItem`s instead of input and job,
+            and returns a list with a result, or an exception, for each.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -319,7 +336,7 @@ def handler(
         )
 
     def register(function: Function) -> Function:
-        default_registry.add(handler_id, function, process=process, on_failure=on_failure)
+        default_registry.add(handler_id, function, process=process, on_failure=on_failure, batch=batch)
         return function
 
     return register

@@ -21,6 +21,7 @@ from innosystem.runner.in_hand import JobsInHand
 from innosystem.runner.lease_renewer import LeaseRenewer
 from innosystem.runner.metrics import InHandCollector
 from innosystem.runner.poll_watchdog import PollWatchdog
+from innosystem.runner.process_pool import Recycling
 from innosystem.runner.queue import JobQueue, list_keys
 from innosystem.runner.registry import Registry
 from innosystem.runner.resources import made
@@ -171,6 +172,7 @@ class Runner:
                 threads=settings.runner_concurrency,
                 processes=settings.runner_processes,
                 stop_seconds=settings.runner_stop_seconds,
+                recycling=Recycling(settings.runner_process_jobs_max, settings.runner_process_memory_max_mb),
                 resources=await closing.enter_async_context(made(registry.resources_of_runner())),
             )
             closing.push_async_callback(executor.close)
@@ -204,6 +206,7 @@ class Runner:
     def _begin_stop(self) -> None:
         self._stopping.set()
         self._drain.stop()
+        self._executor.hurry()
         # Wake up the part that waits for room, so that it notices the stop.
         self._in_hand.has_room.set()
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -61,6 +62,10 @@ class RunnerSettings(OutboundSettings, SecretsFromFiles):
             one file if there is such a file.
         runner_processes: How many processes run the handlers registered with `process=True`; by default the number of
             CPUs available to the runner. The same number may run for jobs whose runner was lost before.
+        runner_process_jobs_max: After how many calls of handlers a process ends and a new one takes its place; 0 for
+            never.
+        runner_process_memory_max_mb: With how much memory, in MiB, a process ends after a call and a new one takes its
+            place; 0 for any. Linux only.
         runner_lease_seconds: How long the lease of a claimed job lasts.
         runner_stop_seconds: How long a handler has to stop at its timeout, or when its job is cancelled. A handler that
             does not stop is abandoned and its job reported as timed out. A runner that has lost half of its slots this
@@ -104,6 +109,8 @@ class RunnerSettings(OutboundSettings, SecretsFromFiles):
     runner_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
     runner_handlers: Annotated[tuple[str, ...], NoDecode] = ()
     runner_processes: int = Field(default_factory=available_cpus, ge=1, le=1000)
+    runner_process_jobs_max: int = Field(default=0, ge=0)
+    runner_process_memory_max_mb: int = Field(default=0, ge=0)
     runner_lease_seconds: float = Field(default=60.0, ge=1, le=3600)
     runner_stop_seconds: float = Field(default=10.0, gt=0)
     runner_blocked_seconds: float = Field(default=60.0, ge=1)
@@ -176,6 +183,13 @@ class RunnerSettings(OutboundSettings, SecretsFromFiles):
                 "rediss://, or INNOSYSTEM_PLAINTEXT=allow if the network is to be trusted"
             )
         return self
+
+    @field_validator("runner_process_memory_max_mb")
+    @classmethod
+    def _can_be_measured(cls, value: int) -> int:
+        if value and sys.platform != "linux":
+            raise ValueError("the memory of processes can be read on Linux only")
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -2,18 +2,19 @@
 
 import asyncio
 import contextvars
-import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
+from innosystem.runner.batch import RunInput
+from innosystem.runner.calling import call_batch_blocking, call_batch_coroutine, call_blocking, call_coroutine
 from innosystem.runner.context import JobContext
-from innosystem.runner.outcome import Outcome, failed, raised, timed_out
-from innosystem.runner.registry import Handler
+from innosystem.runner.outcome import Failed, Outcome, failed, timed_out
+from innosystem.runner.registry import Handler, Mode
 from innosystem.runner.stack_traces import task_stack, thread_stack
 
 log = structlog.get_logger()
@@ -21,40 +22,8 @@ log = structlog.get_logger()
 # A coroutine is cancelled a second time after a tenth of the time that it has to stop, and then with doubling pauses:
 # one that swallowed a cancellation ends by the next, and one that cleans up is not disturbed immediately.
 _FIRST_PAUSE: Final = 0.1
-_FORKED_STATUS: Final = 70
 
-
-def arguments(handler: Handler, parsed: Any, job: JobContext) -> Sequence[Any]:
-    """Return the arguments to call a handler with."""
-    return (parsed, job) if handler.takes_job else (parsed,)
-
-
-def call_blocking(handler: Handler, input_json: str, job: JobContext) -> Outcome:
-    """Run a `def` handler in this thread."""
-    process = os.getpid()
-    try:
-        return handler.output.encode(handler.call(*arguments(handler, handler.input.decode(input_json), job)))
-    except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
-        return raised(exc)
-    finally:
-        _end_if_forked(process)
-
-
-async def call_coroutine(handler: Handler, input_json: str, job: JobContext) -> Outcome:
-    """Run an `async def` handler in this task, which must be dedicated: a handler may cancel the current task."""
-    process = os.getpid()
-    try:
-        return handler.output.encode(await handler.call(*arguments(handler, handler.input.decode(input_json), job)))
-    except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end the runner
-        return raised(exc)
-    finally:
-        _end_if_forked(process)
-
-
-def _end_if_forked(process: int) -> None:
-    """Exit from a process that a handler forked and that returned from the handler: it would be a second runner."""
-    if os.getpid() != process:
-        os._exit(_FORKED_STATUS)
+Ended = TypeVar("Ended")
 
 
 class TaskAndThreadExecutor:
@@ -75,8 +44,8 @@ class TaskAndThreadExecutor:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="handler")
         self._stop_seconds = stop_seconds
         self.stuck_changed: Callable[[int], None] = lambda _: None
-        self._running: set[asyncio.Future[Outcome]] = set()
-        self._stuck: set[asyncio.Future[Outcome]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
+        self._stuck: set[asyncio.Future[Any]] = set()
 
     @property
     def has_running(self) -> bool:
@@ -90,8 +59,7 @@ class TaskAndThreadExecutor:
             asyncio.CancelledError: The run was cancelled, and with it the handler.
         """
         name = f"handler {handler.id} of job {job.job_id}"
-        task = asyncio.get_running_loop().create_task(call_coroutine(handler, input_json, job), name=name)
-        return await self._watch(task, job, timeout, end=self._cancel, stack=lambda: task_stack(task))
+        return await self._in_task(call_coroutine(handler, input_json, job), name, (job,), timeout)
 
     async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a `def` handler in a thread, which can be asked to stop but not forced.
@@ -99,38 +67,65 @@ class TaskAndThreadExecutor:
         Raises:
             asyncio.CancelledError: The run was cancelled.
         """
+        return await self._in_thread(lambda: call_blocking(handler, input_json, job), (job,), timeout)
+
+    async def run_batch(self, handler: Handler, inputs: Sequence[RunInput], timeout: float | None) -> Sequence[Outcome]:
+        """Run a handler of batches in a task or in a thread, and return the outcome of each job.
+
+        Raises:
+            asyncio.CancelledError: The run was cancelled.
+        """
+        jobs = [job for _, job in inputs]
+        if handler.mode is Mode.COROUTINE:
+            name = f"handler {handler.id} of {len(jobs)} jobs"
+            ended = await self._in_task(call_batch_coroutine(handler, inputs), name, jobs, timeout)
+        else:
+            ended = await self._in_thread(lambda: call_batch_blocking(handler, inputs), jobs, timeout)
+        return [ended] * len(jobs) if isinstance(ended, Failed) else ended
+
+    async def _in_task(
+        self, coroutine: Coroutine[Any, Any, Ended], name: str, jobs: Sequence[JobContext], timeout: float | None
+    ) -> Ended | Failed:
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        return await self._watch(task, jobs, timeout, end=self._cancel, stack=lambda: task_stack(task))
+
+    async def _in_thread(
+        self, blocking: Callable[[], Ended], jobs: Sequence[JobContext], timeout: float | None
+    ) -> Ended | Failed:
         ident: list[int] = []
 
-        def call() -> Outcome:
+        def call() -> Ended:
             ident.append(threading.get_ident())
-            return call_blocking(handler, input_json, job)
+            return blocking()
 
         context = contextvars.copy_context()
         future = asyncio.get_running_loop().run_in_executor(self._threads, context.run, call)
-        if job.stop is not None:
-            job.stop.in_thread = True
+        for job in jobs:
+            if job.stop is not None:
+                job.stop.in_thread = True
         return await self._watch(
-            future, job, timeout, end=self._wait, stack=lambda: thread_stack(ident[0] if ident else None)
+            future, jobs, timeout, end=self._wait, stack=lambda: thread_stack(ident[0] if ident else None)
         )
 
     async def _watch(
         self,
-        running: "asyncio.Future[Outcome]",
-        job: JobContext,
+        running: "asyncio.Future[Ended]",
+        jobs: Sequence[JobContext],
         timeout: float | None,
         *,
-        end: Callable[["asyncio.Future[Outcome]"], Awaitable[None]],
+        end: Callable[["asyncio.Future[Any]"], Awaitable[None]],
         stack: Callable[[], str],
-    ) -> Outcome:
+    ) -> Ended | Failed:
         self._running.add(running)
         began = time.monotonic()
         try:
             await _ended_within(timeout, running)
             if running.done():
                 _note_late(began, timeout)
-                return _outcome_of(running)
-            if job.stop is not None:
-                job.stop.requested = True
+                return failed(asyncio.CancelledError()) if running.cancelled() else running.result()
+            for job in jobs:
+                if job.stop is not None:
+                    job.stop.requested = True
             await end(running)
             return timed_out(timeout or 0.0)
         except asyncio.CancelledError:
@@ -145,7 +140,7 @@ class TaskAndThreadExecutor:
                 running.add_done_callback(self._not_stuck)
                 self.stuck_changed(len(self._stuck))
 
-    async def _cancel(self, task: "asyncio.Future[Outcome]") -> None:
+    async def _cancel(self, task: "asyncio.Future[Any]") -> None:
         pause = self._stop_seconds * _FIRST_PAUSE
         until = time.monotonic() + self._stop_seconds
         while not task.done() and (left := until - time.monotonic()) > 0:
@@ -153,11 +148,11 @@ class TaskAndThreadExecutor:
             await asyncio.wait([task], timeout=min(pause, left))
             pause *= 2
 
-    async def _wait(self, future: "asyncio.Future[Outcome]") -> None:
+    async def _wait(self, future: "asyncio.Future[Any]") -> None:
         log.warning("handler_overdue", stop_seconds=self._stop_seconds, note="a thread cannot be stopped")
         await asyncio.wait([future], timeout=self._stop_seconds)
 
-    def _not_stuck(self, running: "asyncio.Future[Outcome]") -> None:
+    def _not_stuck(self, running: "asyncio.Future[Any]") -> None:
         self._running.discard(running)
         self._stuck.discard(running)
         self.stuck_changed(len(self._stuck))
@@ -167,7 +162,7 @@ class TaskAndThreadExecutor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _ended_within(seconds: float | None, running: "asyncio.Future[Outcome]") -> None:
+async def _ended_within(seconds: float | None, running: "asyncio.Future[Any]") -> None:
     """Wait like `asyncio.wait`, with less CPU: every job passes through here."""
     loop = running.get_loop()
     ended = loop.create_future()
@@ -199,9 +194,3 @@ def _note_late(began: float, timeout: float | None) -> None:
             seconds=round(seconds, 3),
             note="the event loop was blocked; the result counts",
         )
-
-
-def _outcome_of(ended: "asyncio.Future[Outcome]") -> Outcome:
-    if ended.cancelled():
-        return failed(asyncio.CancelledError())
-    return ended.result()

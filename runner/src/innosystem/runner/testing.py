@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict, Unpack
 
 from innosystem.client import new_id
+from innosystem.runner.batch import BatchItem
+from innosystem.runner.calling import arguments
 from innosystem.runner.context import JobContext
 from innosystem.runner.errors import HandlerRegistrationError, JobError
 from innosystem.runner.logs import job_in_logs
@@ -16,7 +18,6 @@ from innosystem.runner.outcome import Failed, Succeeded, timed_out
 from innosystem.runner.registry import Handler, Mode, default_registry, describe
 from innosystem.runner.resources import Values, made
 from innosystem.runner.stop_signal import StopSignal
-from innosystem.runner.task_and_thread_executor import arguments
 
 
 class JobFields(TypedDict, total=False):
@@ -49,7 +50,8 @@ async def run_handler_async(
     and a RuntimeWarning says so.
 
     Input and output are converted through JSON, so a test sees the same values as the handler and the customer: a tuple
-    becomes a list. A handler with `process=True` runs in a thread here, so that a test can replace what it uses.
+    becomes a list. A handler with `process=True` runs in a thread here, so that a test can replace what it uses, and
+    one with `batch` is called with this job alone.
 
     Args:
         handler: The function, or the ID that it is registered under.
@@ -77,7 +79,8 @@ async def run_handler_async(
         job.setdefault("deadline", datetime.now(UTC) + timedelta(seconds=timeout_seconds))
     stop = StopSignal()
     context = _context(found.id, stop, **job)
-    given = arguments(found, found.input.decode(json.dumps(input)), context)
+    item = found.input.decode(json.dumps(input))
+    given = arguments(found, item, context) if found.batch is None else ([BatchItem(item, context)],)
     resources = resources or {}
     async with made(default_registry.resources_of(found, given=resources), instead=resources) as values:
         outcome = await _outcome(found.bound(values), given, context, timeout_seconds)
@@ -96,7 +99,7 @@ async def _outcome(
         began = time.monotonic()
         try:
             async with limit:
-                outcome = handler.output.encode(await running)
+                returned = await running
         except TimeoutError:
             if job.stop is not None:
                 job.stop.requested = True
@@ -104,7 +107,16 @@ async def _outcome(
                 raise
             return timed_out(timeout_seconds or 0.0)
         _warn_if_late(time.monotonic() - began, timeout_seconds)
-    return outcome
+    return handler.output.encode(returned if handler.batch is None else _only(returned))
+
+
+def _only(results: Any) -> Any:
+    """Return the result of a batch of one."""
+    if not isinstance(results, list | tuple) or len(results) != 1:
+        raise JobError("The handler returned no list with one result", type="INVALID_OUTPUT", retryable=False)
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
 def run_handler(
@@ -121,7 +133,7 @@ def run_handler(
 
 def _find(handler: Callable[..., Any] | str) -> Handler:
     if not isinstance(handler, str):
-        return describe(handler, handler_id=handler.__qualname__)
+        return default_registry.of(handler) or describe(handler, handler_id=handler.__qualname__)
     found = default_registry.get(handler)
     if found is None:
         raise HandlerRegistrationError(

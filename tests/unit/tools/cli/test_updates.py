@@ -80,7 +80,7 @@ def test_each_field_is_written_where_it_belongs_and_read_back(name: str, typed: 
         ("standard_cost", "5USD", "the job type is priced in EUR, which can't be changed to USD"),
         ("standard_cost", "5", "not an amount with its currency"),
         ("default_priority", "URGENT", "'URGENT' is not HIGH or MEDIUM or LOW"),
-        ("processor_type", "BATCH", "is not SYNC or ASYNC"),
+        ("processor_type", "WEBHOOK", "is not SYNC or ASYNC or BATCH"),
         ("max_attempts", "many", "is not a whole number"),
         ("retry_multiplier", "twice", "is not a number"),
         ("enabled", "perhaps", "is not true or false"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from innosystem.jobs.v1.job_type_pb2 import JobType
 
-ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "UNSPECIFIED"]
+ProcessorTypeName: TypeAlias = Literal["SYNC", "ASYNC", "BATCH", "UNSPECIFIED"]
 
 WRITABLE: Final = (
     "name",
