@@ -7,6 +7,6 @@ from innosystem.runner import handler
 
 
 @handler("bench.pickup")
-async def pickup(input: Any) -> dict[str, int]:
+async def pickup(input: Any) -> dict[str, Any]:
     """Return the machine's monotonic clock, which all its processes share."""
     return {"entered_ns": time.monotonic_ns()}

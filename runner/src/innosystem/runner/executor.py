@@ -117,8 +117,10 @@ class Executor:
         with job_in_logs(job):
             began = time.monotonic()
             try:
-                run = partial(self._run, claimed, job, timeout)
-                outcome = await (self._chain.run(job, timeout, run) if self._chain else run())
+                if self._chain is None:
+                    outcome = await self._run(claimed, job, timeout)
+                else:
+                    outcome = await self._chain.run(job, timeout, partial(self._run, claimed, job, timeout))
             except asyncio.CancelledError:
                 _note_dropped(handler_id, stop.reason, time.monotonic() - began)
                 raise

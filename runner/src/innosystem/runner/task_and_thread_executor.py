@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -59,7 +59,8 @@ class TaskAndThreadExecutor:
             asyncio.CancelledError: The run was cancelled, and with it the handler.
         """
         name = f"handler {handler.id} of job {job.job_id}"
-        return await self._in_task(call_coroutine(handler, input_json, job), name, (job,), timeout)
+        task = asyncio.get_running_loop().create_task(call_coroutine(handler, input_json, job), name=name)
+        return await self._watch(task, (job,), timeout, end=self._cancel, stack=lambda: task_stack(task))
 
     async def run_in_thread(self, handler: Handler, input_json: str, job: JobContext, timeout: float | None) -> Outcome:
         """Run a `def` handler in a thread, which can be asked to stop but not forced.
@@ -78,16 +79,11 @@ class TaskAndThreadExecutor:
         jobs = [job for _, job in inputs]
         if handler.mode is Mode.COROUTINE:
             name = f"handler {handler.id} of {len(jobs)} jobs"
-            ended = await self._in_task(call_batch_coroutine(handler, inputs), name, jobs, timeout)
+            task = asyncio.get_running_loop().create_task(call_batch_coroutine(handler, inputs), name=name)
+            ended = await self._watch(task, jobs, timeout, end=self._cancel, stack=lambda: task_stack(task))
         else:
             ended = await self._in_thread(lambda: call_batch_blocking(handler, inputs), jobs, timeout)
         return [ended] * len(jobs) if isinstance(ended, Failed) else ended
-
-    async def _in_task(
-        self, coroutine: Coroutine[Any, Any, Ended], name: str, jobs: Sequence[JobContext], timeout: float | None
-    ) -> Ended | Failed:
-        task = asyncio.get_running_loop().create_task(coroutine, name=name)
-        return await self._watch(task, jobs, timeout, end=self._cancel, stack=lambda: task_stack(task))
 
     async def _in_thread(
         self, blocking: Callable[[], Ended], jobs: Sequence[JobContext], timeout: float | None

@@ -9,6 +9,6 @@ from innosystem.runner import handler
 
 
 @handler("noop")
-async def noop(input: Any) -> dict[str, bool]:
+async def noop(input: Any) -> dict[str, Any]:
     """Return 12 bytes for any input."""
     return {"ok": True}
