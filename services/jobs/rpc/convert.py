@@ -9,6 +9,7 @@ from innosystem.jobs.v1 import job_service_pb2 as pb
 from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job, JobError, JobStatus, QueueStats
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
+from services.jobs.rules.prices.metering import Metering
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.changes import Failure
@@ -96,7 +97,8 @@ def completion(message: pb.JobCompletion) -> Completion:
         raise InvalidOutputJson(str(error)) from None
     except payloads.TooLarge as error:
         raise OutputTooLarge(error.size, payloads.BYTES_MAX) from None
-    return Completion(job_id=job_id, lease_id=lease_id, outcome=output)
+    usage_units = message.usage_units if message.HasField("usage_units") else None
+    return Completion(job_id=job_id, lease_id=lease_id, outcome=output, usage_units=usage_units)
 
 
 def _failure(message: pb.JobCompletion) -> Failure:
@@ -138,6 +140,8 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         error=_error_message(job.error) if job.error else None,
         estimated_cost_cents=job.estimated_cost_cents,
         cost_cents=job.cost_cents,
+        usage_units=job.usage_units,
+        metering=_metering_message(job.metering) if job.metering else None,
         currency=job.currency,
         hold_id=str(job.hold_id or ""),
         transaction_id=str(job.transaction_id or ""),
@@ -156,6 +160,15 @@ def job_message(job: Job, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_B
         completed_at=timestamp(job.completed_at),
         # A claim does not need it, and is a hot path.
         runner_id=str(job.runner_id) if view == job_pb2.JOB_VIEW_FULL and job.runner_id else "",
+    )
+
+
+def _metering_message(metering: Metering) -> job_type_pb2.Metering:
+    return job_type_pb2.Metering(
+        unit=metering.unit,
+        unit_price_micro_cents=metering.unit_price_micro_cents,
+        max_cost_cents=metering.max_cost_cents,
+        standard_cost_cents=metering.standard_cost_cents,
     )
 
 

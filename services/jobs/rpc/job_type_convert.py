@@ -9,6 +9,7 @@ from innosystem.jobs.v1 import job_type_pb2
 from services.jobs.rpc.convert import priority_from, priority_message
 from services.jobs.rules import job_types
 from services.jobs.rules.job_types import JobType, NewJobType, Priority, ProcessorType
+from services.jobs.rules.prices.metering import Metering
 from services.kit.rpc.convert import duration, id_or_new, timestamp
 
 CHANGEABLE = (
@@ -25,6 +26,7 @@ CHANGEABLE = (
     "expires_after",
     "retry_policy",
     "input_schema_json",
+    "metering",
 )
 REQUIRED = frozenset({"name", "processing_logic_id"})
 
@@ -72,7 +74,17 @@ def _values(message: job_type_pb2.JobType, path: str) -> dict[str, Any]:
             return _retry_values(message.retry_policy)
         case "input_schema_json":
             return {"input_schema": message.input_schema_json or None}
+        case "metering":
+            return _metering_values(message.metering if message.HasField("metering") else None)
     return {path: getattr(message, path)}
+
+
+def _metering_values(metering: job_type_pb2.Metering | None) -> dict[str, Any]:
+    return {
+        "metering_unit": metering.unit if metering else None,
+        "unit_price_micro_cents": metering.unit_price_micro_cents if metering else None,
+        "max_cost_cents": metering.max_cost_cents if metering else None,
+    }
 
 
 def _retry_values(policy: job_type_pb2.RetryPolicy) -> dict[str, Any]:
@@ -93,6 +105,14 @@ def _processor_type(job_type: JobType) -> "job_type_pb2.ProcessorType.ValueType"
     if not job_type.processor_type_named:
         return job_type_pb2.PROCESSOR_TYPE_UNSPECIFIED
     return job_type_pb2.ProcessorType.Value(f"PROCESSOR_TYPE_{job_type.processor_type.value}")
+
+
+def _metering_message(metering: Metering) -> job_type_pb2.Metering:
+    return job_type_pb2.Metering(
+        unit=metering.unit,
+        unit_price_micro_cents=metering.unit_price_micro_cents,
+        max_cost_cents=metering.max_cost_cents,
+    )
 
 
 def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
@@ -118,6 +138,7 @@ def job_type_message(job_type: JobType) -> job_type_pb2.JobType:
             multiplier=job_type.retry_multiplier,
         ),
         input_schema_json=job_type.input_schema or "",
+        metering=_metering_message(job_type.metering) if job_type.metering else None,
         created_at=timestamp(job_type.created_at),
         updated_at=timestamp(job_type.updated_at),
         etag=job_type.etag,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.jobs.rules.job_types import Priority, ProcessorType
+from services.jobs.rules.prices.metering import Metering
 
 #: The largest size of a job, or a claimed job, in a message without the texts of payloads, labels and error.
 FIXED_BYTES_MAX = 2048
@@ -56,7 +57,10 @@ class NewJob:
     Attributes:
         input_data: JSON text; None in a stored job that was read without its payloads.
         input_bytes: The largest length of the input when PostgreSQL prints it.
-        estimated_cost_cents: The frozen price in the currency's minor unit.
+        estimated_cost_cents: The frozen price in the currency's minor unit; of a metered job the maximum.
+        metering_unit: What its usage is counted in; None if it is not metered, as the next two.
+        unit_price_micro_cents: The frozen price of one unit, in millionths of the currency's minor unit.
+        standard_cost_cents: The frozen price without a report of usage.
         hold_id: The hold that reserves its price; None for free jobs, and for jobs older than holds.
         hold_generation: The number of holds that were placed for it before this one.
         request_id: The request that submitted it, for logs.
@@ -82,6 +86,17 @@ class NewJob:
     request_digest: bytes = b""
     hold_id: UUID | None = None
     hold_generation: int = 0
+    metering_unit: str | None = None
+    unit_price_micro_cents: int | None = None
+    standard_cost_cents: int | None = None
+
+    @property
+    def metering(self) -> Metering | None:
+        """The frozen price by usage, if the job is metered."""
+        if self.unit_price_micro_cents is None or self.standard_cost_cents is None:
+            return None
+        unit, maximum = self.metering_unit or "", self.estimated_cost_cents
+        return Metering(unit, self.unit_price_micro_cents, maximum, self.standard_cost_cents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +109,7 @@ class Job(NewJob):
         lease_id: The lease it runs under, only when RUNNING.
         completed_lease_id: The lease under which it was completed.
         completion_digest: A digest of the completion, by which a repeated one is recognized.
+        usage_units: What it has used; None if it has not succeeded, or nothing was reported.
         attempt: The number of runs that failed, and the present one.
         rescue_count: The number of runs whose runner vanished.
         snooze_count: The number of runs that asked to be run again later.
@@ -107,6 +123,7 @@ class Job(NewJob):
     output_bytes: int = 0
     error: JobError | None = None
     cost_cents: int | None = None
+    usage_units: int | None = None
     transaction_id: UUID | None = None
     attempt: int = 0
     rescue_count: int = 0
@@ -195,7 +212,7 @@ class Billing(NamedTuple):
 
 @dataclass(frozen=True)
 class Release:
-    """The hold of a job that ended without success, which has to be released."""
+    """The hold of a job that is not charged, which has to be released."""
 
     hold_id: UUID
     job_id: UUID

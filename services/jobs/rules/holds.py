@@ -23,6 +23,8 @@ class Reservation:
         generation: 0 at the first submission; each hold that cannot be used any more is followed by the next.
         amount_cents_min: The smallest amount of an earlier hold that may be adopted.
         amount_cents_max: The largest amount of an earlier hold that may be adopted; None for any.
+        is_maximum: Whether the amount is the maximum of a metered job. If the job is no longer metered, another hold is
+            placed, because adopting this one would charge it that maximum.
     """
 
     job_id: UUID
@@ -32,11 +34,12 @@ class Reservation:
     generation: int = 0
     amount_cents_min: int = 0
     amount_cents_max: int | None = None
+    is_maximum: bool = False
 
     @cached_property
     def hold_id(self) -> UUID:
         """The hold's ID, which follows from job and generation."""
-        return uuid5(self.job_id, f"hold:{self.generation}")
+        return uuid5(self.job_id, f"{'maximum' if self.is_maximum else 'hold'}:{self.generation}")
 
     def adopts(self, amount_cents: int) -> bool:
         """Return whether a hold of this amount, which was placed for the job at another price, may be used."""

@@ -6,6 +6,8 @@ from enum import IntEnum, StrEnum
 from typing import Self
 from uuid import UUID
 
+from services.jobs.rules.prices.metering import Metering
+
 DEFAULT_CURRENCY = "EUR"
 DEFAULT_QUEUE = "default"
 DEFAULT_TIMEOUT = timedelta(minutes=5)
@@ -43,11 +45,15 @@ class NewJobType:
     """A job type about to be stored.
 
     Attributes:
-        standard_cost_cents: The price of a job in the currency's minor unit; 0 for free.
+        standard_cost_cents: The price of a job in the currency's minor unit, without metering or a report of usage; 0
+            for free.
         processor_type: SYNC if the caller named none.
         processor_type_named: Whether the caller named the processor type, so that runners check it.
         max_attempts: How many runs a job gets; 0 if the caller leaves it to the service.
         input_schema: A JSON Schema as JSON text, or None.
+        metering_unit: What usage is counted in; None if jobs are not metered, as the next two.
+        unit_price_micro_cents: The price of one unit, in millionths of the currency's minor unit.
+        max_cost_cents: The most that a metered job costs.
         request_digest: A digest of the parameters, by which a repeated create is recognized.
     """
 
@@ -69,7 +75,17 @@ class NewJobType:
     retry_max_backoff: timedelta = DEFAULT_MAX_BACKOFF
     retry_multiplier: float = DEFAULT_MULTIPLIER
     input_schema: str | None = None
+    metering_unit: str | None = None
+    unit_price_micro_cents: int | None = None
+    max_cost_cents: int | None = None
     request_digest: bytes = b""
+
+    @property
+    def metering(self) -> Metering | None:
+        """The price by usage, if jobs are metered."""
+        if self.metering_unit is None or self.unit_price_micro_cents is None or self.max_cost_cents is None:
+            return None
+        return Metering(self.metering_unit, self.unit_price_micro_cents, self.max_cost_cents, self.standard_cost_cents)
 
     def to_store(self, request_digest: bytes) -> Self:
         """Return the job type with what the caller has left to the service."""

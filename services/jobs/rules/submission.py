@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from services.jobs.rules.entities import JobStatus, NewJob, billing_at_admission
@@ -13,6 +14,7 @@ from services.jobs.rules.errors import (
     PriceAboveMaximum,
 )
 from services.jobs.rules.job_types import JobType, Priority
+from services.jobs.rules.prices.metering import Metering
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.schemas.verdict import Verdict
 from services.kit.errors import DomainError, InvalidField
@@ -89,12 +91,13 @@ def admitted(
 
     Raises:
         JobTypeDisabled: If the job type is disabled.
-        PriceAboveMaximum: If it costs more than the client agrees to.
+        PriceAboveMaximum: If it may cost more than the client agrees to.
         InvalidField: If a time is out of range.
     """
     if not job_type.enabled:
         raise JobTypeDisabled(job_type.name)
-    price = job_type.standard_cost_cents
+    metering = job_type.metering
+    price = job_type.standard_cost_cents if metering is None else metering.max_cost_cents
     if submission.max_cost_cents is not None and price > submission.max_cost_cents:
         raise PriceAboveMaximum(price, submission.max_cost_cents, job_type.currency, job_type.name)
     later = submission.run_at is not None and submission.run_at > now
@@ -122,7 +125,16 @@ def admitted(
         expires_at=submission.expires_at or begins_at + job_type.expires_after,
         request_id=submission.request_id,
         request_digest=digest(submission.parameters),
+        **({} if metering is None else _frozen(metering)),
     )
+
+
+def _frozen(metering: Metering) -> dict[str, Any]:
+    return {
+        "metering_unit": metering.unit,
+        "unit_price_micro_cents": metering.unit_price_micro_cents,
+        "standard_cost_cents": metering.standard_cost_cents,
+    }
 
 
 def check_verdict(job_type: JobType, verdict: Verdict) -> None:

@@ -56,12 +56,22 @@ job_types = Table(
     Column("retry_max_backoff", Interval, nullable=False),
     Column("retry_multiplier", Double, nullable=False),
     Column("input_schema", JsonText, nullable=True),
+    # The price by usage; null if jobs are not metered.
+    Column("metering_unit", Text, nullable=True),
+    Column("unit_price_micro_cents", BigInteger, nullable=True),
+    Column("max_cost_cents", BigInteger, nullable=True),
     bytes_column("request_digest", nullable=False),
     created_at(),
     updated_at(),
     Column("version", Integer, nullable=False, server_default=text("1")),
     UniqueConstraint("name"),
     CheckConstraint("standard_cost_cents >= 0", name="standard_cost_not_negative"),
+    CheckConstraint(
+        "CASE WHEN unit_price_micro_cents IS NULL THEN metering_unit IS NULL AND max_cost_cents IS NULL"
+        " ELSE unit_price_micro_cents > 0 AND metering_unit IS NOT NULL AND max_cost_cents IS NOT NULL"
+        " AND max_cost_cents > 0 AND standard_cost_cents <= max_cost_cents END",
+        name="metering_whole",
+    ),
     CheckConstraint("default_priority BETWEEN 0 AND 2", name="default_priority_known"),
     CheckConstraint("max_attempts BETWEEN 1 AND 100", name="max_attempts_in_range"),
 )
@@ -83,6 +93,12 @@ jobs = Table(
     Column("error", JSONB(none_as_null=True), nullable=True),
     Column("estimated_cost_cents", BigInteger, nullable=False),
     Column("cost_cents", BigInteger, nullable=True),
+    # The frozen price by usage; null if the job is not metered. estimated_cost_cents is the maximum.
+    Column("metering_unit", Text, nullable=True),
+    Column("unit_price_micro_cents", BigInteger, nullable=True),
+    Column("standard_cost_cents", BigInteger, nullable=True),
+    # As the handler has reported it.
+    Column("usage_units", BigInteger, nullable=True),
     Column("currency", Text(collation="C"), nullable=False),
     Column("hold_id", Uuid, nullable=True),
     Column("hold_generation", Integer, nullable=False, server_default=text("0")),
@@ -158,9 +174,26 @@ jobs = Table(
         " WHEN billing_status = 'NOT_BILLABLE' THEN estimated_cost_cents = 0 AND coalesce(cost_cents, 0) = 0"
         " WHEN billing_status IN ('HELD', 'UNHELD') THEN status IN ('SCHEDULED', 'PENDING', 'RUNNING')"
         " WHEN billing_status IN ('RELEASE_DUE', 'RELEASED') THEN status IN ('FAILED', 'CANCELLED')"
+        " OR (status = 'SUCCEEDED' AND cost_cents = 0 AND unit_price_micro_cents IS NOT NULL)"
         " WHEN billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED') THEN status = 'SUCCEEDED'"
         " ELSE true END",
         name="billing_fits_status",
+    ),
+    CheckConstraint(
+        "CASE WHEN unit_price_micro_cents IS NULL THEN metering_unit IS NULL AND standard_cost_cents IS NULL"
+        " ELSE unit_price_micro_cents > 0 AND metering_unit IS NOT NULL AND standard_cost_cents IS NOT NULL"
+        " AND standard_cost_cents BETWEEN 0 AND estimated_cost_cents END",
+        name="metering_whole",
+    ),
+    CheckConstraint("usage_units IS NULL OR (usage_units >= 0 AND status = 'SUCCEEDED')", name="usage_when_done"),
+    # What rules/prices/metering.py says, so that no release that does not know metered jobs charges one its maximum.
+    CheckConstraint(
+        "CASE WHEN unit_price_micro_cents IS NULL THEN coalesce(cost_cents, 0) <= estimated_cost_cents"
+        " WHEN cost_cents IS NULL THEN true"
+        " WHEN usage_units IS NULL THEN cost_cents = standard_cost_cents"
+        " ELSE cost_cents = least(estimated_cost_cents,"
+        " div(usage_units::numeric * unit_price_micro_cents + 500000, 1000000)) END",
+        name="cost_fits_usage",
     ),
     postgresql_with={
         # A renewal writes a new version of the row, but no index entry if the page has room: of 1,600 renewals of 400

@@ -198,10 +198,14 @@ def _check(job_type: NewJobType) -> None:
     if job_type.processor_type not in RUNNABLE:
         runnable = ", ".join(sorted(RUNNABLE))
         raise InvalidField.of("job_type.processor_type", f"must be one that runners of this release run: {runnable}")
+    metering = job_type.metering
+    if metering is not None and metering.standard_cost_cents > metering.max_cost_cents:
+        raise InvalidField.of("job_type.standard_cost_cents", "must not be above metering.max_cost_cents")
     if job_type.retry_max_backoff < job_type.retry_initial_backoff:
         raise InvalidField.of("job_type.retry_policy.max_backoff", "must not be shorter than initial_backoff")
 
 
+_METERING = ("metering_unit", "unit_price_micro_cents", "max_cost_cents")
 # The paths of parameters whose name in the contract differs.
 _PATHS = {
     "retry_initial_backoff": "retry_policy.initial_backoff",
@@ -219,8 +223,11 @@ def parameters(new: NewJobType) -> dict[str, object]:
     values = {
         f"job_type.{_PATHS.get(field.name, field.name)}": getattr(given, field.name)
         for field in fields(NewJobType)
-        if field.name not in ("id", "request_digest", "processor_type_named")
+        if field.name not in ("id", "request_digest", "processor_type_named", *_METERING)
     }
+    # As one parameter, which earlier releases lack.
+    if (metering := new.metering) is not None:
+        values["job_type.metering"] = (metering.unit, metering.unit_price_micro_cents, metering.max_cost_cents)
     return values if new.processor_type_named else {**values, "job_type.processor_type": None}
 
 

@@ -1,12 +1,13 @@
 """What every job repository promises (D1)."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 from uuid_utils.compat import uuid7
 
-from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus
+from services.jobs.rules.entities import FIXED_BYTES_MAX, BillingStatus, JobStatus, Release, is_at_rest
 from services.jobs.rules.job_types import Priority
 from services.jobs.rules.resources import CREATED_AT, JOBS, STATUS
 from services.jobs.rules.schemas.payloads import Payload
@@ -132,6 +133,55 @@ async def test_a_success_stores_output_and_price_and_ends_the_lease(begin: Begin
     assert (job.lease_id, job.completed_lease_id) == (None, wish.lease_id)
     assert job.completion_digest == done.digest
     assert job.completed_at is not None
+
+
+METERED: dict[str, Any] = {
+    "billing_status": BillingStatus.HELD,
+    "hold_id": uuid7(),
+    "estimated_cost_cents": 10,
+    "metering_unit": "page",
+    "unit_price_micro_cents": 2_000_000,
+    "standard_cost_cents": 4,
+}
+
+
+@pytest.mark.parametrize(
+    ("usage_units", "cost_cents", "billing_status"),
+    [
+        (3, 6, BillingStatus.CHARGE_DUE),
+        (2**63 - 1, 10, BillingStatus.CHARGE_DUE),
+        (None, 4, BillingStatus.CHARGE_DUE),
+        (0, 0, BillingStatus.RELEASE_DUE),
+    ],
+)
+async def test_a_metered_job_stores_its_frozen_prices_its_usage_and_what_that_costs(
+    begin: BeginJobs, usage_units: int | None, cost_cents: int, billing_status: BillingStatus
+) -> None:
+    [new] = await stored(begin, **METERED)
+    wish = claim([new])
+    async with begin() as work:
+        claimed = await work.jobs.claim(wish)
+        done = Completion(job_id=new.id, lease_id=wish.lease_id, outcome=Payload("1", 1), usage_units=usage_units)
+        await complete(work, new.id, done)
+        await work.commit()
+    job = await read(begin, new.id)
+    assert new.metering == claimed.jobs[0].job.metering == job.metering
+    assert (job.usage_units, job.cost_cents, job.billing_status) == (usage_units, cost_cents, billing_status)
+
+
+async def test_the_hold_of_a_metered_job_that_used_nothing_is_due_for_release_and_then_it_is_over(
+    begin: BeginJobs,
+) -> None:
+    [new] = await stored(begin, **METERED)
+    wish = claim([new])
+    async with begin() as work:
+        await work.jobs.claim(wish)
+        done = Completion(job_id=new.id, lease_id=wish.lease_id, outcome=Payload("1", 1), usage_units=0)
+        await complete(work, new.id, done)
+        assert await work.jobs.take_unsettled(5, MINUTE, MINUTE) == [Release(METERED["hold_id"], new.id)]
+        await work.jobs.apply([BillingChange(job_id=new.id, billing_status=BillingStatus.RELEASED)])
+        await work.commit()
+    assert is_at_rest(await read(begin, new.id))
 
 
 async def test_a_failure_stores_its_error_and_no_price(begin: BeginJobs) -> None:

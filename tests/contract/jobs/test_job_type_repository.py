@@ -30,6 +30,9 @@ async def test_a_stored_job_type_is_read_back_as_it_was(begin: BeginJobs) -> Non
         expires_after=timedelta(days=3),
         retry_multiplier=1.5,
         input_schema='{"type": "object"}',
+        metering_unit="token",
+        unit_price_micro_cents=2_000,
+        max_cost_cents=2**63 - 1,
     )
     job_type = await stored(begin, new)
     async with begin() as work:

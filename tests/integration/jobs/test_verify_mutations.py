@@ -82,16 +82,27 @@ def unfound() -> list[Unfound]:
 def label(table: Table, row: Row) -> str:
     """Return the sort of a row: one row of each sort is made wrong."""
     if table.name == "jobs":
-        return f"{row['status']} {row['billing_status']}"
+        state = f"{row['status']} {row['billing_status']}"
+        if row["unit_price_micro_cents"] is None:
+            return f"{state} with usage" if row["usage_units"] else state
+        return f"{state} metered" + _usage(row)
     if table.name == "customers":
         return "active" if row["active"] == "true" else "deleted"
     if table.name == "wallets":
         return "only credited" if row["version"] == "2" else "used"
     if table.name == "holds":
         return f"{row['state']}" if row["wallet_id"] else "never placed"
+    if table.name == "job_types":
+        return "any" if row["metering_unit"] is None else "metered"
     if table.name == "wallet_transactions":
         return f"{row['kind']} of a job" if row["job_id"] else f"{row['kind']}"
     return "any"
+
+
+def _usage(row: Row) -> str:
+    if row["usage_units"] is None:
+        return ", nothing reported" if row["cost_cents"] else ""
+    return ", the maximum" if row["cost_cents"] == row["estimated_cost_cents"] else ", used in part"
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,7 @@ class Lives:
         self._world = world
         self._paid = {"EUR": world.job_type().name, "USD": world.job_type(currency="USD").name}
         self._free = world.job_type(standard_cost_cents=0).name
+        self._metered = world.metered().name
         self._customers = [world.customer(), world.customer()]
 
     def to_be_deleted(self) -> None:
@@ -53,6 +54,7 @@ class Lives:
                 self._live(customer, currency)
                 self._ended(customer, currency)
             self._unpaid(customer)
+            self._by_usage(customer)
             self._of_the_ledger(customer)
         last = customer_service_pb2.DeleteCustomerRequest(customer_id=self._world.customer())
         self._world.customers.DeleteCustomer(last)
@@ -82,6 +84,15 @@ class Lives:
         world.succeeded(customer_id=customer, job_type=paid)
         self._failed(customer, paid)
 
+    def _by_usage(self, customer: str) -> None:
+        world, metered = self._world, {"customer_id": customer, "job_type": self._metered}
+        world.job(**metered)
+        self._paid_for(world.succeeded(3, **metered))
+        self._paid_for(world.succeeded(1_000, **metered))
+        self._paid_for(world.succeeded(**metered))
+        world.released(world.succeeded(0, **metered).id)
+        self._paid_for(world.succeeded(7, customer_id=customer, job_type=self._paid["EUR"]))
+
     def _unpaid(self, customer: str) -> None:
         for reason in ("INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "WALLET_NOT_FOUND"):
             job = self._world.succeeded(customer_id=customer, job_type=self._paid["EUR"])
@@ -109,10 +120,12 @@ class Lives:
         return job.id
 
     def _charged(self, customer: str, currency: str = "EUR") -> str:
-        job = self._world.succeeded(customer_id=customer, job_type=self._paid[currency])
+        return self._paid_for(self._world.succeeded(customer_id=customer, job_type=self._paid[currency]))
+
+    def _paid_for(self, job: job_pb2.Job) -> str:
         charge = wallets_pb.DeductRequest(
-            customer_id=customer,
-            currency=currency,
+            customer_id=job.customer_id,
+            currency=job.currency,
             amount_cents=job.cost_cents,
             idempotency_key=f"job:{job.id}",
             job_id=job.id,

@@ -134,6 +134,11 @@ class JobsStack:
         request = job_type_service_pb2.CreateJobTypeRequest(job_type=new_job_type(**values))
         return self.job_types.CreateJobType(request).job_type
 
+    def metered(self, standard_cost_cents: int = 4, **values: Any) -> job_type_pb2.JobType:
+        """Create a job type that costs 2 cents a page, at most 10 and 4 if nothing is reported."""
+        metering = {"unit": "page", "unit_price_micro_cents": 2_000_000, "max_cost_cents": 10, **values}
+        return self.job_type(standard_cost_cents=standard_cost_cents, metering=job_type_pb2.Metering(**metering))
+
     def request(self, **values: Any) -> pb.CreateJobRequest:
         """A submission that is accepted, with a customer and a job type of its own unless they are given."""
         request = pb.CreateJobRequest(**{"job_id": str(uuid4()), "input_json": '{"n": 1}', **values})
@@ -178,10 +183,11 @@ class JobsStack:
         """Report results."""
         return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
 
-    def succeeded(self, **values: Any) -> job_pb2.Job:
-        """Take a job to its success."""
+    def succeeded(self, usage_units: int | None = None, **values: Any) -> job_pb2.Job:
+        """Take a job to its success, with a report of its usage if one is given."""
         job, lease_id = self.running(**values)
-        [result] = self.complete(pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1"))
+        done = pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1", usage_units=usage_units)
+        [result] = self.complete(done)
         assert result.HasField("recorded"), result
         return self.get(job.id)
 

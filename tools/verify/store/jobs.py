@@ -29,9 +29,20 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
             <> (status = 'SUCCEEDED' AND cost_cents > 0) THEN 'billing_status'
         WHEN billing_status IN ('HELD', 'UNHELD') AND completed_at IS NOT NULL THEN 'billing_status'
         WHEN billing_status IN ('RELEASE_DUE', 'RELEASED') AND status NOT IN ('FAILED', 'CANCELLED')
+            AND (status = 'SUCCEEDED' AND cost_cents = 0 AND unit_price_micro_cents IS NOT NULL) IS NOT TRUE
             THEN 'billing_status'
         WHEN (billing_status = 'NOT_BILLABLE') <> (estimated_cost_cents = 0) OR estimated_cost_cents < 0
-            OR cost_cents <> estimated_cost_cents THEN 'estimated_cost_cents'
+            THEN 'estimated_cost_cents'
+        WHEN cost_cents > estimated_cost_cents THEN 'cost_cents: more than its hold'
+        WHEN usage_units < 0 OR (usage_units IS NOT NULL AND status <> 'SUCCEEDED') THEN 'usage_units'
+        WHEN CASE WHEN unit_price_micro_cents IS NULL THEN metering_unit IS NOT NULL OR standard_cost_cents IS NOT NULL
+            ELSE (metering_unit <> '' AND unit_price_micro_cents > 0
+                AND standard_cost_cents BETWEEN 0 AND estimated_cost_cents) IS NOT TRUE END THEN 'metering'
+        -- The rule of services/jobs/rules/prices/metering.py.
+        WHEN cost_cents <> CASE WHEN unit_price_micro_cents IS NULL THEN estimated_cost_cents
+            WHEN usage_units IS NULL THEN standard_cost_cents
+            ELSE least(estimated_cost_cents, div(usage_units::numeric * unit_price_micro_cents + 500000, 1000000)) END
+            THEN 'cost_cents: not what it has used'
         WHEN currency !~ '^[A-Z]{3}$' THEN 'currency'
         WHEN NOT EXISTS (SELECT FROM job_types WHERE job_types.id = jobs.job_type_id) THEN 'job_type_id'
         WHEN queue = '' THEN 'queue'

@@ -103,6 +103,8 @@ TRANSACTIONS = Rule(
         WHEN hold.state = 'ACTIVE' OR (hold.wallet_id IS NOT NULL AND hold.state = 'RELEASED'
                 AND hold.resolved_at >= page.created_at)
             THEN 'hold_id: the hold was not captured, and is ' || hold.state
+        WHEN hold.state = 'CAPTURED' AND page.kind = 'DEDUCTION' AND -page.amount_cents > hold.amount_cents
+            THEN 'amount_cents: more than the hold that it has captured'
         WHEN hold.state = 'CAPTURED' AND before.kind = 'ADJUSTMENT' AND before.job_id = page.job_id
             THEN 'hold_id: what is written off captures no hold'
         WHEN hold.state = 'CAPTURED' AND (hold.resolved_at > page.created_at
@@ -154,6 +156,9 @@ JOB_TYPES = Rule(
     CASE
         WHEN name = '' OR processing_logic_id = '' OR queue = '' THEN 'names'
         WHEN standard_cost_cents < 0 THEN 'standard_cost_cents'
+        WHEN CASE WHEN unit_price_micro_cents IS NULL THEN metering_unit IS NOT NULL OR max_cost_cents IS NOT NULL
+            ELSE (metering_unit <> '' AND unit_price_micro_cents > 0 AND max_cost_cents > 0
+                AND standard_cost_cents <= max_cost_cents) IS NOT TRUE END THEN 'metering'
         WHEN {_NO_CURRENCY} THEN 'currency'
         WHEN default_priority NOT BETWEEN 0 AND 2 THEN 'default_priority'
         WHEN max_attempts NOT BETWEEN 1 AND 100 THEN 'max_attempts'

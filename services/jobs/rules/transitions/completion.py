@@ -39,11 +39,16 @@ Outcome = Payload | Failure | Snooze
 
 @dataclass(frozen=True, kw_only=True)
 class Completion:
-    """The end of one run; without an outcome its runner has handed the job back."""
+    """The end of one run; without an outcome its runner has handed the job back.
+
+    Attributes:
+        usage_units: What the run has used; None if it has reported nothing, or has no output.
+    """
 
     job_id: UUID
     lease_id: UUID
     outcome: Outcome | None = None
+    usage_units: int | None = None
 
     @property
     def output_bytes(self) -> int:
@@ -57,8 +62,10 @@ class Completion:
         output = outcome.text if isinstance(outcome, Payload) else None
         failure = outcome if isinstance(outcome, Failure) else None
         wait = outcome.wait if isinstance(outcome, Snooze) else None
+        parts: tuple[object, ...] = (output, failure, wait)
         # The same text as in earlier releases, whose digests are stored.
-        return blake2b(repr((output, failure, wait)).encode(errors="surrogatepass"), digest_size=8).digest()
+        parts += () if self.usage_units is None else (self.usage_units,)
+        return blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=8).digest()
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ class Declined:
 
 @dataclass(frozen=True)
 class Released:
-    """The job's hold is released: it ended without success."""
+    """The job's hold is released: it ended without success, or costs nothing."""
 
     job_id: UUID
 
@@ -122,6 +129,7 @@ class Ending(Change):
     output_bytes: int
     error: Failure | None
     cost_cents: int | None
+    usage_units: int | None
     attempt: int
     snooze_count: int
     deaths: int
@@ -151,7 +159,7 @@ def is_repeated(job: Job, completion: Completion) -> bool:
 
 
 def released(status: BillingStatus) -> BillingStatus:
-    """Return the billing status of a job that ends without success."""
+    """Return the billing status of a job that ends and is not charged."""
     return _RELEASING.get(status, status)
 
 
@@ -174,7 +182,9 @@ def ending(
     *,
     settle_after: timedelta,
 ) -> Ending:
-    """Return what a RUNNING job becomes. The price is the one frozen at admission: runners do not name it.
+    """Return what a RUNNING job becomes.
+
+    The price is the one frozen at admission: runners do not name it, only how much of it a metered job has used.
 
     Args:
         job: The job.
@@ -191,6 +201,7 @@ def ending(
         "output_bytes": completion.output_bytes,
         "error": None,
         "cost_cents": None,
+        "usage_units": None,
         "attempt": job.attempt,
         "snooze_count": job.snooze_count,
         "deaths": job.deaths,
@@ -218,13 +229,18 @@ def _outcome(job: Job, completion: Completion, job_type: NewJobType | None, rule
             return _died(job, failure, rules)
         case Failure() as failure:
             return _failed(job, failure, job_type)
+    return _succeeded(job, completion.usage_units)
+
+
+def _succeeded(job: Job, usage_units: int | None) -> dict[str, Any]:
+    success = {"status": JobStatus.SUCCEEDED, "usage_units": usage_units}
     if job.billing_status not in _CHARGING:
-        return {"status": JobStatus.SUCCEEDED, "cost_cents": 0}
-    return {
-        "status": JobStatus.SUCCEEDED,
-        "billing_status": BillingStatus.CHARGE_DUE,
-        "cost_cents": job.estimated_cost_cents,
-    }
+        return {**success, "cost_cents": 0}
+    metering = job.metering
+    cost_cents = job.estimated_cost_cents if metering is None else metering.cost_cents(usage_units)
+    # The ledger has no charge of nothing.
+    billing_status = BillingStatus.CHARGE_DUE if cost_cents else released(job.billing_status)
+    return {**success, "cost_cents": cost_cents, "billing_status": billing_status}
 
 
 def _without_success(job: Job, failure: Failure) -> dict[str, Any]:

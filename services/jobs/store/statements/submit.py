@@ -50,6 +50,9 @@ _INSERTED: dict[str, Any] = {
     "request_digest": LargeBinary,
     "hold_id": Uuid,
     "hold_generation": Integer,
+    "metering_unit": Text,
+    "unit_price_micro_cents": BigInteger,
+    "standard_cost_cents": BigInteger,
 }
 
 

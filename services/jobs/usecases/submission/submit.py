@@ -424,7 +424,10 @@ def _reservation(admitted: _Admitted) -> Reservation:
         customer_id=job.customer_id,
         currency=job.currency,
         amount_cents=job.estimated_cost_cents,
-        amount_cents_max=admitted.submission.max_cost_cents,
+        # The unit price is not in the hold, so that of another maximum may be of another unit price as well.
+        amount_cents_min=0 if job.metering is None else job.estimated_cost_cents,
+        amount_cents_max=admitted.submission.max_cost_cents if job.metering is None else job.estimated_cost_cents,
+        is_maximum=job.metering is not None,
     )
 
 
