@@ -12,6 +12,7 @@ from services.jobs.rules.entities import Backlog, Charge, ListKey, NewJob, Relea
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds
 from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation
 from services.jobs.rules.job_types import JobType
+from services.jobs.rules.prices.quote import Funds
 from services.jobs.rules.transitions.completion import Charged, Declined, Deduction, Released
 from services.jobs.rules.transitions.leasing import Claim, Claimed
 from services.jobs.store.hold_audit_memory import MemoryAuditProgress
@@ -153,6 +154,9 @@ class WalletsForTests:
     async def place_holds(self, wanted: Sequence[Reservation]) -> list[Hold | HoldState | DomainError]:
         self.placed.append(list(wanted))
         return [self._place(one) for one in wanted]
+
+    async def funds(self, owners: Collection[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Funds | DomainError]:
+        return {one: Funds(0, 0) if one[0] in self.poor else Funds(100_000, 100_000) for one in owners}
 
     def _place(self, wanted: Reservation) -> Hold | DomainError:
         if wanted.job_id in self.unknown:

@@ -222,8 +222,11 @@ class _Check:
         return [finding for finding in judged if finding is not None]
 
     async def _about_job_holds(self, jobs: Sequence[JobLine]) -> list[Finding]:
-        """Judge the holds of jobs that were read before. The hold of a CHARGED job is judged with its charge."""
-        held = [(job, job.hold_id) for job in jobs if job.hold_id is not None and job.billing_status != "CHARGED"]
+        """Judge the holds of jobs that were read before.
+
+        The hold of a job that was CHARGED its whole price is judged with its charge.
+        """
+        held = [(job, job.hold_id) for job in jobs if job.hold_id is not None and not _is_charged_whole(job)]
         if not held:
             return []
         holds = {hold.hold_id: hold for hold in await self._books.ledger.holds_of([hold_id for _, hold_id in held])}
@@ -240,6 +243,10 @@ class _Check:
         if self._repairing is not None:
             for repaired in await self._repairing.repair(findings):
                 self.report.add_repaired(repaired)
+
+
+def _is_charged_whole(job: JobLine) -> bool:
+    return job.billing_status == "CHARGED" and job.cost_cents == job.estimated_cost_cents
 
 
 def _about_charges(page: Page) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Client of the wallets service, over gRPC."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from innosystem.wallets.v1 import wallet_service_pb2 as pb
 from services.jobs.rules.entities import Charge, Release
 from services.jobs.rules.errors import HoldNotActive, InsufficientFunds, NoWalletInCurrency
 from services.jobs.rules.holds import Hold, HoldState, Reservation
+from services.jobs.rules.prices.quote import Funds
 from services.jobs.rules.transitions.completion import Charged, Declined, Deduction, Released
 from services.jobs.usecases.ports import Wallets, WriteOffWallets
 from services.kit.batching.bisection import bisected
@@ -30,6 +32,8 @@ R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 _PAGE_SIZE = 1000
+# A quote of a thousand jobs may be of as many wallets.
+_CONCURRENT_READS: Final = 16
 # Of the time of a call. A busy ledger may need seconds, so even the first attempt is long.
 _SHARES: Final = (0.2, 0.3, 0.5)
 _STATES = {state.value: state for state in HoldState}
@@ -85,6 +89,28 @@ class GrpcWallets(Wallets, WriteOffWallets):
             await self.read_hold(one.hold_id) if outcome is None else outcome
             for one, outcome in zip(wanted, placed, strict=True)
         ]
+
+    @override
+    async def funds(self, owners: Collection[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Funds | DomainError]:
+        concurrent = asyncio.Semaphore(_CONCURRENT_READS)
+
+        async def read(customer_id: UUID, currency: str) -> Funds | DomainError:
+            owner = pb.WalletOwner(customer_id=str(customer_id), currency=currency)
+            try:
+                async with concurrent:
+                    request = pb.GetWalletRequest(owner=owner)
+                    response = await self._wallets.call(self._stub.GetWallet, request, self._attempts)
+            except DependencyUnavailable as error:
+                return error
+            except grpc.aio.AioRpcError as error:
+                if (known := error_from(error)) is not None and known.reason == "WALLET_NOT_FOUND":
+                    return NoWalletInCurrency(customer_id, currency)
+                return _failed(error)
+            wallet = response.wallet
+            return Funds(wallet.current_balance_cents, wallet.available_cents)
+
+        asked = list(owners)
+        return dict(zip(asked, await asyncio.gather(*(read(*one) for one in asked)), strict=True))
 
     @override
     async def release_holds(self, releases: Sequence[Release]) -> list[Released | DomainError]:

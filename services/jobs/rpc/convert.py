@@ -10,12 +10,13 @@ from services.jobs.rules.entities import BillingStatus, Charge, ClaimedJob, Job,
 from services.jobs.rules.errors import InvalidOutputJson, OutputTooLarge
 from services.jobs.rules.job_types import Priority, ProcessorType
 from services.jobs.rules.prices.metering import Metering
+from services.jobs.rules.prices.quote import Quote
 from services.jobs.rules.schemas import payloads
 from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.changes import Failure
 from services.jobs.rules.transitions.completion import Completion, Snooze
 from services.jobs.usecases.run import Kept, Recorded, Return
-from services.jobs.usecases.submission.submit import Submitted
+from services.jobs.usecases.submission.known_jobs import Submitted
 from services.kit.errors import DomainError
 from services.kit.rpc.convert import duration, id_or_new, moment, numbers, timestamp
 from services.kit.rpc.responses import narrow_result
@@ -59,6 +60,7 @@ def submission(request: pb.CreateJobRequest) -> Submission:
         max_cost_cents=request.max_cost_cents if request.HasField("max_cost_cents") else None,
         labels=dict(request.labels),
         request_id=request_id.get(),
+        validate_only=request.validate_only,
     )
 
 
@@ -187,14 +189,31 @@ def _error_message(error: JobError) -> job_pb2.JobError:
 
 
 def submitted_message(
-    submitted: Submitted, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+    submitted: Submitted | Quote, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
 ) -> pb.CreateJobResponse:
     """Return the response to a submission."""
+    if isinstance(submitted, Quote):
+        return pb.CreateJobResponse(quote=_quote_message(submitted))
     return pb.CreateJobResponse(job=job_message(submitted.job, view), replayed=submitted.replayed)
 
 
+def _quote_message(quote: Quote) -> pb.Quote:
+    message = pb.Quote(
+        price_cents=quote.price_cents,
+        hold_cents=quote.hold_cents,
+        currency=quote.currency,
+        metering=_metering_message(quote.metering) if quote.metering else None,
+    )
+    if (funds := quote.funds) is not None:
+        message.balance_cents = funds.balance_cents
+        message.available_cents = funds.available_cents
+        message.balance_after_cents = funds.balance_cents - quote.hold_cents
+        message.available_after_cents = funds.available_cents - quote.hold_cents
+    return message
+
+
 def submission_result(
-    result: Submitted | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
+    result: Submitted | Quote | DomainError, view: "job_pb2.JobView.ValueType" = job_pb2.JOB_VIEW_BASIC
 ) -> pb.BatchCreateJobsResult:
     """Return the result of a submission in a batch."""
     if isinstance(result, DomainError):
@@ -207,7 +226,8 @@ def narrow_submission_result(result: pb.BatchCreateJobsResult) -> None:
     if result.HasField("error"):
         narrow_result(result)
         return
-    result.response.job.CopyFrom(_narrow(result.response.job))
+    if result.response.HasField("job"):
+        result.response.job.CopyFrom(_narrow(result.response.job))
     result.view = job_pb2.JOB_VIEW_NARROW
 
 

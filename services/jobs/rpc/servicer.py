@@ -87,10 +87,12 @@ class JobServicer(JobServiceServicer):
 
     @for_tenants
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context, tenants: Tenants) -> pb.CreateJobResponse:
-        [result] = await self._submissions.submit(
+        [result] = await self._submissions.submit_or_quote(
             [convert.submission(request)], tenants, patient=True, caller=principal.get()
         )
-        return convert.submitted_message(single_result(result))
+        if isinstance(result, DomainError):
+            raise result
+        return convert.submitted_message(result)
 
     @for_tenants
     async def BatchCreateJobs(
@@ -100,7 +102,7 @@ class JobServicer(JobServiceServicer):
             request.requests,
             "requests",
             parse=checked(self._validator, convert.submission),
-            work=partial(self._submissions.submit, tenants=tenants, caller=principal.get()),
+            work=partial(self._submissions.submit_or_quote, tenants=tenants, caller=principal.get()),
             message=partial(convert.submission_result, view=request.view),
         )
         return pb.BatchCreateJobsResponse(results=fit(results, convert.narrow_submission_result))

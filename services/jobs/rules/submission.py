@@ -35,6 +35,7 @@ class Submission:
         request_id: The request that it came with, for logs.
         checked: The result of checking the input, if that has been done.
         verdict: The result of checking it against the job type's schema, if that has been done.
+        validate_only: Whether the client only asks what it would cost.
     """
 
     job_id: UUID
@@ -49,6 +50,7 @@ class Submission:
     request_id: str = ""
     checked: payloads.Payload | DomainError | None = None
     verdict: Verdict | None = None
+    validate_only: bool = False
 
     @property
     def parameters(self) -> dict[str, object]:

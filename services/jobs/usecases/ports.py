@@ -27,6 +27,7 @@ from services.jobs.rules.entities import (
 )
 from services.jobs.rules.holds import Hold, HoldState, Reservation
 from services.jobs.rules.job_types import JobType, NewJobType
+from services.jobs.rules.prices.quote import Funds
 from services.jobs.rules.runners import RUNNERS_MAX, Announcement, Gone, Runner
 from services.jobs.rules.schemas.verdict import Verdict
 from services.jobs.rules.transitions.changes import Change
@@ -86,6 +87,9 @@ class HoldWallets(Protocol):
             For each reservation the hold under its ID, or the reason why none exists. The hold may differ from the
             reservation; of a hold that has ended, only the state may be known.
         """
+
+    async def funds(self, owners: Collection[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], Funds | DomainError]:
+        """Return what the wallets of customers hold in a currency each, or why that is unknown."""
 
 
 class WriteOffWallets(Protocol):

@@ -105,8 +105,12 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, charges: Sequence[Charge]) -> None:
+    def take(self, charges: Sequence[Charge], *, only_look: bool = False) -> None:
         """Charge all, or none of them.
+
+        Args:
+            charges: What a call costs.
+            only_look: Whether to charge nothing.
 
         Raises:
             RateLimited: If one of the limits is used up.
@@ -122,6 +126,8 @@ class Buckets:
             if wait := bucket.wait_seconds(cost, now):
                 raise RateLimited(limit, str(rate), wait)
             buckets.append(bucket)
+        if only_look:
+            return
         for bucket, charge in zip(buckets, charges, strict=True):
             bucket.add(charge.cost)
             if self._shared:

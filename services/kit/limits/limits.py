@@ -119,7 +119,12 @@ class Limits:
             del self._open[place]
 
     def submit(
-        self, who: Principal, submitted: Mapping[UUID, Submitted], exceptions: Mapping[UUID, CustomerLimits]
+        self,
+        who: Principal,
+        submitted: Mapping[UUID, Submitted],
+        exceptions: Mapping[UUID, CustomerLimits],
+        *,
+        only_look: bool = False,
     ) -> Mapping[UUID, RateLimited]:
         """Count submissions.
 
@@ -127,6 +132,7 @@ class Limits:
             who: The caller.
             submitted: What it submits, by customer.
             exceptions: The limits of customers that differ from the settings.
+            only_look: Whether nothing is used up.
 
         Returns:
             The customers with a limit that is used up, whose submissions are to be refused.
@@ -140,12 +146,14 @@ class Limits:
         jobs = sum(one.jobs for one in submitted.values())
         size = sum(one.input_bytes for one in submitted.values())
         actor = who.actor
-        self._take(_charges((*limits.submissions, actor, jobs), (*limits.input_bytes, actor, size)))
+        charges = _charges((*limits.submissions, actor, jobs), (*limits.input_bytes, actor, size))
+        self._take(charges, only_look=only_look)
         refused = {}
         if who.kind is Kind.CLIENT:
             for customer_id, one in submitted.items():
                 try:
-                    self._take(self._submissions(customer_id, one, exceptions.get(customer_id)))
+                    own = self._submissions(customer_id, one, exceptions.get(customer_id))
+                    self._take(own, only_look=only_look)
                 except RateLimited as error:
                     refused[customer_id] = error
         return refused
@@ -168,9 +176,9 @@ class Limits:
             ("customer_input_bytes_per_day", size, customer_id, one.input_bytes),
         )
 
-    def _take(self, charges: Sequence[Charge]) -> None:
+    def _take(self, charges: Sequence[Charge], *, only_look: bool = False) -> None:
         try:
-            self._buckets.take(charges)
+            self._buckets.take(charges, only_look=only_look)
         except RateLimited as error:
             REFUSED.labels(error.limit).inc()
             raise

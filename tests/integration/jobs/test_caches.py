@@ -17,7 +17,8 @@ from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
 from services.jobs.usecases.job_types import JobTypeService
 from services.jobs.usecases.ports import KnownCustomer
-from services.jobs.usecases.submission.submit import SubmitService, Submitted
+from services.jobs.usecases.submission.known_jobs import Submitted
+from services.jobs.usecases.submission.submit import SubmitService
 from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.cache.invalidations import Invalidations
 from services.kit.data.engine.database import Database

@@ -17,7 +17,8 @@ from services.jobs.rules.schemas.payloads import Payload
 from services.jobs.rules.submission import Submission
 from services.jobs.rules.transitions.completion import Completion, ending
 from services.jobs.rules.transitions.leasing import Claim, Claimed
-from services.jobs.usecases.submission.submit import SubmitService, Submitted
+from services.jobs.usecases.submission.known_jobs import Submitted
+from services.jobs.usecases.submission.submit import SubmitService
 from services.kit.auth.tenants import ALL_TENANTS
 from services.kit.data.corrupt import all_understood
 from services.kit.data.engine.database import Database

@@ -57,7 +57,7 @@ def test_the_maximum_is_reserved_and_what_was_used_is_charged(world: JobsStack) 
         unit="page", unit_price_micro_cents=2_000_000, max_cost_cents=10, standard_cost_cents=4
     )
     assert world.wallet(customer).available_cents == FUNDS - 10
-    job = charged(world, world.succeeded(3, customer_id=customer, job_type=kind.name))
+    job = charged(world, world.used(3, customer_id=customer, job_type=kind.name))
     assert (job.usage_units, job.cost_cents, job.billing_status) == (3, 6, job_pb2.BILLING_STATUS_CHARGED)
     wallet = world.wallet(customer)
     assert (wallet.current_balance_cents, wallet.pending_charges_cents) == (FUNDS - 6, 10)
@@ -95,7 +95,7 @@ def test_usage_of_a_run_that_failed_costs_nothing(world: JobsStack) -> None:
 
 
 def test_usage_of_a_job_that_is_not_metered_is_kept_and_has_no_price(world: JobsStack) -> None:
-    job = world.succeeded(3)
+    job = world.used(3)
     assert (job.usage_units, job.cost_cents, job.HasField("metering")) == (3, 5, False)
 
 

@@ -85,7 +85,7 @@ def label(table: Table, row: Row) -> str:
         state = f"{row['status']} {row['billing_status']}"
         if row["unit_price_micro_cents"] is None:
             return f"{state} with usage" if row["usage_units"] else state
-        return f"{state} metered" + _usage(row)
+        return f"{state} metered{_usage(row)}"
     if table.name == "customers":
         return "active" if row["active"] == "true" else "deleted"
     if table.name == "wallets":
@@ -101,8 +101,8 @@ def label(table: Table, row: Row) -> str:
 
 def _usage(row: Row) -> str:
     if row["usage_units"] is None:
-        return ", nothing reported" if row["cost_cents"] else ""
-    return ", the maximum" if row["cost_cents"] == row["estimated_cost_cents"] else ", used in part"
+        return " unreported" if row["cost_cents"] else ""
+    return " up to the maximum" if row["cost_cents"] == row["estimated_cost_cents"] else " in part"
 
 
 @pytest.fixture(scope="module")

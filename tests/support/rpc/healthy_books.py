@@ -87,11 +87,11 @@ class Lives:
     def _by_usage(self, customer: str) -> None:
         world, metered = self._world, {"customer_id": customer, "job_type": self._metered}
         world.job(**metered)
-        self._paid_for(world.succeeded(3, **metered))
-        self._paid_for(world.succeeded(1_000, **metered))
+        self._paid_for(world.used(3, **metered))
+        self._paid_for(world.used(1_000, **metered))
         self._paid_for(world.succeeded(**metered))
-        world.released(world.succeeded(0, **metered).id)
-        self._paid_for(world.succeeded(7, customer_id=customer, job_type=self._paid["EUR"]))
+        world.released(world.used(0, **metered).id)
+        self._paid_for(world.used(7, customer_id=customer, job_type=self._paid["EUR"]))
 
     def _unpaid(self, customer: str) -> None:
         for reason in ("INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "WALLET_NOT_FOUND"):

@@ -183,8 +183,12 @@ class JobsStack:
         """Report results."""
         return list(self.jobs.CompleteJobs(pb.CompleteJobsRequest(completions=completions)).results)
 
-    def succeeded(self, usage_units: int | None = None, **values: Any) -> job_pb2.Job:
-        """Take a job to its success, with a report of its usage if one is given."""
+    def succeeded(self, **values: Any) -> job_pb2.Job:
+        """Take a job to its success."""
+        return self.used(None, **values)
+
+    def used(self, usage_units: int | None, /, **values: Any) -> job_pb2.Job:
+        """Take a job to its success, with a report of its usage unless that is None."""
         job, lease_id = self.running(**values)
         done = pb.JobCompletion(job_id=job.id, lease_id=lease_id, output_json="1", usage_units=usage_units)
         [result] = self.complete(done)

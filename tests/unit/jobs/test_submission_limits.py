@@ -98,6 +98,15 @@ async def test_limits_of_a_customer_replace_those_of_the_settings_as_soon_as_the
     assert not await refused(limited, submissions(9))
 
 
+async def test_a_look_at_the_limits_uses_nothing_up(limited: SubmissionLimits, unfinished: UnfinishedJobs) -> None:
+    for _ in range(3):
+        assert not await limited.refused(submissions(10), CLIENT, only_look=True)
+    assert unfinished.of(ADA) == 0
+    assert not await refused(limited, submissions(10))
+    found = await limited.refused(submissions(1), CLIENT, only_look=True)
+    assert found[ADA].limit == "customer_submissions"
+
+
 async def test_nobody_is_asked_about_callers_that_have_no_limits(
     limited: SubmissionLimits, exceptions: Exceptions
 ) -> None:

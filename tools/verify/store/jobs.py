@@ -24,7 +24,8 @@ SELECT id AS job_id, customer_id, currency, status, billing_status, cost_cents, 
         WHEN (lease_id IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_id'
         WHEN (lease_expires_at IS NOT NULL) <> (status = 'RUNNING') THEN 'lease_expires_at'
         WHEN (transaction_id IS NOT NULL) <> (billing_status = 'CHARGED') THEN 'transaction_id'
-        WHEN hold_id IS NULL AND billing_status IN ('HELD', 'RELEASE_DUE') THEN 'hold_id'
+        WHEN hold_id IS NULL AND (billing_status IN ('HELD', 'RELEASE_DUE') OR unit_price_micro_cents IS NOT NULL)
+            THEN 'hold_id'
         WHEN (billing_status IN ('CHARGE_DUE', 'CHARGED', 'DECLINED', 'CHARGE_BLOCKED'))
             <> (status = 'SUCCEEDED' AND cost_cents > 0) THEN 'billing_status'
         WHEN billing_status IN ('HELD', 'UNHELD') AND completed_at IS NOT NULL THEN 'billing_status'

@@ -148,7 +148,7 @@ def retried(job: Job, reserved: Mapping[UUID, Reserved | DomainError], retry_cou
         raise InvalidField.of("retry_count", f"must be at most the job's retry_count, which is {job.retry_count}")
     if job.status not in FINAL or (retry_count is not None and retry_count < job.retry_count):
         return None
-    if job.status not in _RETRYABLE or job.billing_status not in _MAY_BE_BILLED_AGAIN:
+    if job.status is JobStatus.SUCCEEDED or job.billing_status not in _MAY_BE_BILLED_AGAIN:
         raise JobNotRetryable(job.id, job.status.value, job.billing_status.value)
     if job.billing_status is BillingStatus.NOT_BILLABLE:
         return Retry.of(job)

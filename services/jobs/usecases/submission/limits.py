@@ -82,12 +82,15 @@ class SubmissionLimits:
         self._customers = customers
         self._unfinished = unfinished
 
-    async def refused(self, submissions: Sequence[Submission], who: Principal) -> Mapping[UUID, RateLimited]:
+    async def refused(
+        self, submissions: Sequence[Submission], who: Principal, *, only_look: bool = False
+    ) -> Mapping[UUID, RateLimited]:
         """Count submissions, repeated ones as well.
 
         Args:
             submissions: Those of one call.
             who: Its caller.
+            only_look: Whether nothing is used up.
 
         Returns:
             The customers with a limit that is used up, whose submissions are to be refused.
@@ -101,7 +104,7 @@ class SubmissionLimits:
         for one in submissions:
             jobs, size = costs.get(one.customer_id, (0, 0))
             costs[one.customer_id] = Submitted(jobs + 1, size + _bytes(one.input_json))
-        return await self._refused(costs, who)
+        return await self._refused(costs, who, only_look=only_look)
 
     async def refused_again(self, customer_ids: Iterable[UUID], who: Principal) -> Mapping[UUID, RateLimited]:
         """Count jobs that run again, as submissions without an input: it is stored already.
@@ -121,16 +124,19 @@ class SubmissionLimits:
             return {}
         return await self._refused({one: Submitted(jobs, 0) for one, jobs in counted.items()}, who)
 
-    async def _refused(self, costs: Mapping[UUID, Submitted], who: Principal) -> Mapping[UUID, RateLimited]:
+    async def _refused(
+        self, costs: Mapping[UUID, Submitted], who: Principal, *, only_look: bool = False
+    ) -> Mapping[UUID, RateLimited]:
         if who.kind is not Kind.CLIENT:
-            return self._limits.submit(who, costs, {})
+            return self._limits.submit(who, costs, {}, only_look=only_look)
         own = await self._customers.limits(costs.keys())
-        full = {one: error for one in costs if (error := self._full(one, costs[one].jobs, own.get(one)))}
+        added = {one: 0 if only_look else costs[one].jobs for one in costs}
+        full = {one: error for one in costs if (error := self._full(one, added[one], own.get(one)))}
         rest = {one: cost for one, cost in costs.items() if one not in full}
-        return {**full, **self._limits.submit(who, rest, own)} if rest else full
+        return {**full, **self._limits.submit(who, rest, own, only_look=only_look)} if rest else full
 
     def _full(self, customer_id: UUID, jobs: int, own: CustomerLimits | None) -> RateLimited | None:
-        """Return the error for a customer with too many jobs that are not final."""
+        """Return the error for a customer with too many jobs that are not final; else add the new ones."""
         jobs_max = self._limits.customer_jobs_waiting
         if own is not None and own.jobs_waiting is not None:
             jobs_max = own.jobs_waiting

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from services.jobs.rules.entities import NewJob
 from services.jobs.rules.holds import Hold, HoldState, HoldTimes, Reservation, Reserved
+from services.jobs.rules.prices.quote import Funds
 from services.jobs.usecases.ports import HoldWallets
 from services.kit.errors import DomainError, IdempotencyKeyReused
 
@@ -53,6 +55,11 @@ class Reservations:
                     outcomes[one.job_id] = outcome
             left = following
         return outcomes | {one.job_id: _spent() for one in left}
+
+    async def funds(self, jobs: Sequence[NewJob]) -> Mapping[tuple[UUID, str], Funds | DomainError]:
+        """Return what the wallets hold from which the price of jobs would be reserved, by customer and currency."""
+        owners = {(one.customer_id, one.currency) for one in jobs if one.estimated_cost_cents}
+        return await self._wallets.funds(owners) if owners else {}
 
     def _judged(self, wanted: Reservation, hold: Hold | HoldState) -> Reserved | DomainError | None:
         """Return what a hold means for the job; None if the job needs a new hold."""

@@ -20,14 +20,15 @@ from services.jobs.rules.entities import (
     NewJob,
     Waiting,
 )
-from services.jobs.rules.errors import CustomerNotFound, JobNotFound
+from services.jobs.rules.errors import CustomerNotFound
 from services.jobs.rules.holds import Reservation, Reserved
 from services.jobs.rules.job_types import JobType
 from services.jobs.rules.submission import Submission
-from services.jobs.usecases.own_jobs import own_jobs
 from services.jobs.usecases.ports import Customers, JobRepository, JobTypes, Queue, SchemaChecks
 from services.jobs.usecases.submission.admission import Admissions, Unchecked, with_large_inputs_checked
+from services.jobs.usecases.submission.known_jobs import KnownJobs, Submitted, repeated
 from services.jobs.usecases.submission.limits import SubmissionLimits
+from services.jobs.usecases.submission.quotes import Quoted, Quotes
 from services.jobs.usecases.submission.reservations import Reservations
 from services.kit.auth.principal import ANYONE, Principal
 from services.kit.auth.tenants import Tenants
@@ -39,20 +40,11 @@ from services.kit.data.errors import Conflict, StillReferenced
 from services.kit.data.transactions.ambient import Transactions
 from services.kit.errors import ConcurrentUpdate, DataCorrupt, DomainError, IdempotencyKeyReused, RowLocked
 from services.kit.fast_dataclasses import changed
-from services.kit.idempotency import check_same
 
 # How often a submission repeats its slow steps: a schema may change while an input is checked with it.
 _TRIES_MAX = 4
 # Within this time the wallets service has found out which wallets are locked, and has served the others.
 _LOCKED_SECONDS = 0.75
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """A stored job; replayed if an earlier submission with the same ID stored it."""
-
-    job: Job
-    replayed: bool
 
 
 class SubmitService:
@@ -88,6 +80,7 @@ class SubmitService:
         self._limits = limits
         self.transactions = transactions
         self._jobs = jobs
+        self._known = KnownJobs(transactions, jobs)
         self._job_types = job_types
         self._customers = customers
         self._reservations = reservations
@@ -110,8 +103,42 @@ class SubmitService:
             size=lambda one: len(one.submission.input_json),
             times=lock_times,
         )
+        self._quotes = Quotes(
+            self._known,
+            job_types=job_types,
+            customers=customers,
+            reservations=reservations,
+            now=now,
+            checks=checks,
+            limits=limits,
+        )
         self._customers_wait = BriefWait()
         self._wallets_wait = BriefWait(_LOCKED_SECONDS)
+
+    async def submit_or_quote(
+        self, submissions: Sequence[Submission], tenants: Tenants, *, patient: bool = False, caller: Principal = ANYONE
+    ) -> list[Quoted]:
+        """Submit jobs, and quote those that are only to be validated.
+
+        Args:
+            submissions: The jobs.
+            tenants: Whose customers and jobs exist for the caller.
+            patient: Whether to wait for locked wallets.
+            caller: The one whose limits count.
+
+        Returns:
+            The results, aligned with the submissions.
+
+        Raises:
+            As `submit`.
+        """
+        only_asked = [one for one in submissions if one.validate_only]
+        if not only_asked:
+            return [*await self.submit(submissions, tenants, patient=patient, caller=caller)]
+        quotes = iter(await self._quotes.quote(only_asked, tenants, caller))
+        meant = [one for one in submissions if not one.validate_only]
+        submitted = iter(await self.submit(meant, tenants, patient=patient, caller=caller) if meant else ())
+        return [next(quotes) if one.validate_only else next(submitted) for one in submissions]
 
     async def submit(
         self,
@@ -147,24 +174,13 @@ class SubmitService:
             return await self._submitted(submissions, caller, patient=patient)
         own = [one for one in submissions if tenants.own(one.customer_id)]
         results = iter(await self._submitted(own, caller, patient=patient) if own else ())
-        return await self._told(
+        return await self._known.without_others(
             [
                 (one, next(results) if tenants.own(one.customer_id) else CustomerNotFound(one.customer_id))
                 for one in submissions
             ],
             tenants,
         )
-
-    async def _told(
-        self, results: Sequence[tuple[Submission, Submitted | DomainError]], tenants: Tenants
-    ) -> list[Submitted | DomainError]:
-        """Return the results without those that tell of a job or hold of others under the same ID."""
-        doubtful = {one.job_id for one, result in results if _may_be_of_others(result)}
-        own = await own_jobs(self.transactions, self._jobs, doubtful, tenants)
-        return [
-            JobNotFound(one.job_id) if _may_be_of_others(result) and one.job_id not in own else result
-            for one, result in results
-        ]
 
     async def _submitted(
         self, submissions: Sequence[Submission], caller: Principal, *, patient: bool
@@ -224,7 +240,7 @@ class SubmitService:
         until = self._store_until()
         submissions = [one.submission for one in prepared]
         known, types, active = await asyncio.gather(
-            self._stored_before(submissions),
+            self._known.of(submissions),
             self._job_types.resolve({one.job_type for one in submissions}),
             self._active(prepared),
         )
@@ -259,7 +275,7 @@ class SubmitService:
         for submission, read_before in prepared:
             customers = active if read_before is None else read_before
             if (job := known.get(submission.job_id)) is not None:
-                outcomes.append(_repeated(submission, job))
+                outcomes.append(repeated(submission, job))
             elif customers is None:
                 outcomes.append(_Unprepared(submission))
             else:
@@ -285,12 +301,6 @@ class SubmitService:
         reserved = await self._reservations.reserve([_reservation(one) for one in admitted.values()])
         crash_point("jobs.submit.before_insert")
         return {key: _held(one.job, reserved.get(key)) for key, one in admitted.items()}
-
-    async def _stored_before(self, submissions: Sequence[Submission]) -> Mapping[UUID, Job | DataCorrupt]:
-        async with self.transactions.begin():
-            # Usually no job has these IDs: the versions are cheaper to look up than the jobs.
-            found = await self._jobs.versions({one.job_id for one in submissions})
-            return await self._jobs.get_many(found.keys()) if found else {}
 
     async def _store(
         self,
@@ -364,12 +374,6 @@ def _final(result: _Result) -> Submitted | DomainError:
     return result if isinstance(result, Submitted | DomainError) else ConcurrentUpdate()
 
 
-def _may_be_of_others(result: Submitted | DomainError) -> bool:
-    if isinstance(result, IdempotencyKeyReused):
-        return not {"customer_id", "job_id"}.isdisjoint(result.fields)
-    return isinstance(result, DataCorrupt)
-
-
 def _first_of_each(admitted: Sequence[_Admitted]) -> dict[UUID, _Admitted]:
     """Return the submissions by job ID: of those with the same ID the first."""
     first: dict[UUID, _Admitted] = {}
@@ -393,7 +397,7 @@ def _results(
         job_id = one.job.id
         outcome = outcomes[job_id]
         if (job := stored.get(job_id)) is not None:
-            results.append(_repeated(one.submission, job))
+            results.append(repeated(one.submission, job))
         elif isinstance(outcome, DomainError):
             results.append(outcome)
         elif job_id in created:
@@ -405,16 +409,6 @@ def _results(
             # since. The hold auditor releases the new hold.
             results.append(IdempotencyKeyReused(("job_id",)) if waited else RowLocked())
     return results
-
-
-def _repeated(submission: Submission, job: Job | DataCorrupt) -> Submitted | DomainError:
-    if isinstance(job, DataCorrupt):
-        return job
-    try:
-        check_same(submission.parameters, job.request_digest)
-    except DomainError as error:
-        return error
-    return Submitted(job, replayed=True)
 
 
 def _reservation(admitted: _Admitted) -> Reservation:

@@ -60,3 +60,31 @@ def test_a_choice_is_taken_in_any_case(capsys: pytest.CaptureFixture[str]) -> No
     assert "--max-attempts" in capsys.readouterr().err
     assert main((*CREATE, "--processor-type", "synk")) == 2
     assert "PROCESSOR-TYPE" in capsys.readouterr().err
+
+
+METERED = ("--unit", "token", "--unit-price", "0.00002EUR", "--maximum-cost", "5EUR")
+
+
+@pytest.mark.parametrize("left_out", [0, 2, 4])
+def test_a_price_by_usage_is_given_as_a_whole(left_out: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main((*CREATE, *METERED[:left_out], *METERED[left_out + 2 :])) == 2
+    assert "a price by usage needs all of it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--unit-price", "--maximum-cost"])
+def test_a_price_by_usage_is_in_the_currency_of_the_job_type(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    at = METERED.index(option)
+    assert main((*CREATE, *METERED[:at], option, "1USD", *METERED[at + 2 :])) == 2
+    assert "priced in EUR, and not in USD" in capsys.readouterr().err
+
+
+def test_the_parts_of_a_price_by_usage_are_read_as_they_are_shown_and_emptied() -> None:
+    job_type = JobType(name="greet", currency="EUR")
+    for name, text in (("unit", "token"), ("unit_price", "0.00002 EUR"), ("maximum_cost", "5.00 EUR")):
+        FIELDS[name].write(job_type, FIELDS[name].read(text))
+        assert FIELDS[name].show(job_type) == text
+    metering = job_type.metering
+    assert (metering.unit, metering.unit_price_micro_cents, metering.max_cost_cents) == ("token", 2_000, 500)
+    for name in ("unit", "unit_price", "maximum_cost"):
+        FIELDS[name].write(job_type, FIELDS[name].read(""))
+    assert not job_type.HasField("metering")

@@ -48,7 +48,7 @@ async def create(
 
     Args:
         standard_cost: The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs. Required, unless
-            --standard-cost-cents is given.
+            --standard-cost-cents is given. With --unit-price it is the price of a job that reports no usage.
         standard_cost_cents: The price in the currency's minor unit, a whole number: 5.
         currency: The currency of --standard-cost-cents; by default EUR.
         job_type_id: The UUID of the job type; by default a new one. Repeating the call changes nothing.
@@ -81,6 +81,7 @@ async def update(
     standard_cost_cents: Cents = None,
     options: JobTypeOptions = JobTypeOptions(),  # noqa: B008 -- frozen
     no_input_schema: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    no_metering: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     etag: Etag = "",
     output: Output = TABLE,
 ) -> None:
@@ -91,8 +92,9 @@ async def update(
         standard_cost: The price of one job with its currency, such as 0.05EUR. The currency can't be changed.
         standard_cost_cents: The price in the currency's minor unit, a whole number: 5.
         no_input_schema: Accept any input.
+        no_metering: Charge the standard price, whatever jobs use.
     """
-    others = (new_name, processor_type, standard_cost, standard_cost_cents, no_input_schema or None)
+    others = (new_name, processor_type, standard_cost, standard_cost_cents, no_input_schema or no_metering or None)
     if options == JobTypeOptions() and others == (None,) * len(others):
         raise UsageError(f"nothing to change: give an option, such as --timeout 5m, or use `job-types edit {name}`")
     async with platform() as client:
@@ -112,6 +114,8 @@ async def update(
     options.set_on(wanted)
     if no_input_schema:
         wanted.input_schema_json = ""
+    if no_metering:
+        wanted.ClearField("metering")
     wanted.etag = etag or current.etag
     changed = await _send(current, wanted)
     if changed is None:

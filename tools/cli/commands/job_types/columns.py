@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Final
 
-from tools.cli.output import Column, Columns, age, field, pairs_of
+from tools.cli.output import NOTHING, Column, Columns, age, field, pairs_of
 from tools.cli.times import show_duration
+from tools.cli.unit_prices import described
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,7 +44,9 @@ def job_type_pairs(job_type: "JobType") -> dict[str, str]:
     """Return the names and values of all fields, durations as they are typed."""
     policy = job_type.retry_policy
     waits = [show_duration(one.ToTimedelta()) for one in (policy.initial_backoff, policy.max_backoff)]
+    metering = job_type.metering if job_type.HasField("metering") else None
     return pairs_of(job_type) | {
+        "metering": NOTHING if metering is None else described(metering, job_type.currency),
         "timeout": show_duration(job_type.timeout.ToTimedelta()),
         "expires after": show_duration(job_type.expires_after.ToTimedelta()),
         "retry policy": f"wait {waits[0]}, then {policy.multiplier:g} times as long each time, at most {waits[1]}",

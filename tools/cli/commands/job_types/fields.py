@@ -13,10 +13,11 @@ from cyclopts import Parameter
 
 from tools.cli.editing import EditedField, Value
 from tools.cli.interrupts import interruptible
-from tools.cli.money import WHOLE, Money, read_money, read_whole
+from tools.cli.money import WHOLE, Amount, Money, read_money, read_whole
 from tools.cli.options import ANY_CASE, PriorityName
 from tools.cli.output import cell
 from tools.cli.times import Duration, read_duration, show_duration
+from tools.cli.unit_prices import UnitPriceOption, read_unit_price, show_unit_price
 from tools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ WRITABLE: Final = (
     "expires_after",
     "retry_policy",
     "input_schema_json",
+    "metering",
 )
 """The paths of an update_mask."""
 
@@ -51,6 +53,9 @@ HELP: Final = {
         "UNSPECIFIED, the default, for either."
     ),
     "standard_cost": "The price of one job with its currency, such as 0.05EUR; 0EUR for free jobs.",
+    "unit": "What usage is counted in, such as token: jobs that report usage then cost what they use.",
+    "unit_price": "The price of one unit with its currency, such as 0.00002EUR.",
+    "maximum_cost": "The most that a job costs by usage, such as 5EUR; as much is reserved at submission.",
     "description": "A description for people.",
     "queue": "The queue in which jobs wait: lower-case letters, digits and dashes; `default` if it is not set.",
     "default_priority": "The priority of jobs that are submitted without one; MEDIUM if it is not set.",
@@ -76,6 +81,9 @@ def _help(name: str) -> Parameter:
 class JobTypeOptions:
     """Options of `create` and `update`; None leaves a field as it is."""
 
+    unit: Annotated[str | None, _help("unit")] = None
+    unit_price: Annotated[UnitPriceOption, _help("unit_price")] = None
+    maximum_cost: Annotated[Amount, _help("maximum_cost")] = None
     processing_logic_id: Annotated[str | None, _help("processing_logic_id")] = None
     description: Annotated[str | None, _help("description")] = None
     queue: Annotated[str | None, _help("queue")] = None
@@ -109,6 +117,7 @@ class JobTypeOptions:
         for name, value in vars(self).items():
             if value is not None:
                 set_option(job_type, name, _read_file(value) if name == "input_schema" else value)
+        check_metering(job_type)
 
 
 def set_option(job_type: "JobType", name: str, value: Any) -> None:
@@ -163,11 +172,54 @@ def set_price(job_type: "JobType", price: Money) -> None:
     job_type.standard_cost_cents = price.cents
 
 
+def check_metering(job_type: "JobType") -> None:
+    """Check that a price by usage is whole.
+
+    Raises:
+        UsageError: A part of it is missing.
+    """
+    metering = job_type.metering
+    given = bool(metering.unit), bool(metering.unit_price_micro_cents), bool(metering.max_cost_cents)
+    if any(given) and not all(given):
+        raise UsageError("a price by usage needs all of it: --unit token --unit-price 0.00002EUR --maximum-cost 5EUR")
+
+
+def _metered(
+    name: str, read: Callable[[str], Any], value_of: Callable[[Any], Any], show: Callable[[Any, str], Value]
+) -> JobTypeField:
+    """Return a part of the price by usage; empty texts of all parts mean none.
+
+    Args:
+        name: The field of `Metering`.
+        read: Returns the value that a text means.
+        value_of: Returns what is stored of a value.
+        show: Formats what is stored, with its currency.
+    """
+
+    def write(job_type: "JobType", value: Any) -> None:
+        if (currency := getattr(value, "currency", None)) not in (None, job_type.currency):
+            raise ValueError(f"the job type is priced in {job_type.currency}, and not in {currency}")
+        metering = job_type.metering
+        setattr(metering, name, value_of(value) if value else type(getattr(metering, name))())
+        if not metering.ListFields():
+            job_type.ClearField("metering")
+
+    def shown(job_type: "JobType") -> Value:
+        stored = getattr(job_type.metering, name)
+        return show(stored, job_type.currency) if stored else ""
+
+    return JobTypeField(lambda text: read(text) if text else None, write, shown)
+
+
 def show_price(job_type: "JobType") -> str:
     """Format the price of a job."""
+    return _show_money(job_type.standard_cost_cents, job_type.currency)
+
+
+def _show_money(cents: int, currency: str) -> str:
     from services.kit.currencies import money
 
-    return money(job_type.standard_cost_cents, job_type.currency)
+    return money(cents, currency)
 
 
 def _plain(name: str, read: Callable[[str], Any] = str) -> JobTypeField:
@@ -253,6 +305,9 @@ FIELDS: Final = {
     "processing_logic_id": _plain("processing_logic_id"),
     "processor_type": _enum("processor_type", "PROCESSOR_TYPE_", get_args(ProcessorTypeName)),
     "standard_cost": JobTypeField(read_money, set_price, show_price),
+    "unit": _metered("unit", str, str, lambda unit, currency: unit),
+    "unit_price": _metered("unit_price_micro_cents", read_unit_price, lambda price: price.micro_cents, show_unit_price),
+    "maximum_cost": _metered("max_cost_cents", read_money, lambda price: price.cents, _show_money),
     "description": _plain("description"),
     "queue": _matching(
         "queue",

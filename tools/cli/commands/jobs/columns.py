@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tools.cli.names import NO_NAMES, Names, customer_names, job_type_names
 from tools.cli.output import NOTHING, Column, Columns, Output, age, cell, field, since, to_json
+from tools.cli.unit_prices import usage_of
 
 if TYPE_CHECKING:
     from innosystem.client import Innosystem
@@ -70,6 +71,7 @@ def columns_of(names: Names, *, full: bool = False) -> Columns:
             right=True,
             fields=("cost_cents", "estimated_cost_cents", "currency"),
         ),
+        Column("usage", lambda job, now: usage_of(job), wide=True, right=True, fields=("usage_units",)),
         field("queue", priority=10, usual=12),
         field("priority", wide=True),
         Column("customer", lambda job, now: names.customer(job.customer_id), priority=5, cut=12),

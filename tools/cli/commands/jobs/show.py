@@ -18,6 +18,7 @@ from tools.cli.names import Names, customer_names, job_type_names
 from tools.cli.output import NOTHING, TABLE, Output, cell, print_one, to_json
 from tools.cli.output.indented import indented
 from tools.cli.output.text import pairs_grid
+from tools.cli.unit_prices import described, usage_of
 from tools.errors import ServiceUnreachable
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def _pairs(found: Details) -> dict[str, str]:
         "labels": cell(job, "labels"),
         "billing": cell(job, "billing_status"),
         "cost" if job.HasField("cost_cents") else "price": cost(job),
+        "used": usage_of(job),
+        "metering": described(job.metering, job.currency) if job.HasField("metering") else NOTHING,
         **_money(found, now),
         "created": time("created_at"),
         "queued": NOTHING if job.queued_at == job.created_at else time("queued_at"),

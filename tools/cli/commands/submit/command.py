@@ -40,6 +40,7 @@ async def submit(
     idempotency_key: Annotated[str, Parameter(show_default=False)] = "",
     wait: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     timeout: Duration = None,
+    dry_run: Annotated[bool, Parameter(name="--dry-run", negative="", show_default=False)] = False,
     output: Output = TABLE,
 ) -> int:
     """Submit one job by options, or many from a JSON Lines file or standard input.
@@ -64,9 +65,13 @@ async def submit(
         idempotency_key: Jobs are submitted once under each key; use the date, say, to submit a file every day.
         wait: Wait until all jobs have ended; print the output and the charge of one job.
         timeout: How long to wait at most: 30s or 5m, for example.
+        dry_run: Show what the jobs would cost and what would be left, or why they would be refused; submit nothing.
+            Each job is judged as if it were the only one.
     """
     from tools.cli.commands.submit.job_lines import Defaults
 
+    if dry_run and wait:
+        raise UsageError("--dry-run submits nothing to --wait for")
     if timeout is not None and not wait:
         raise UsageError("--timeout limits --wait: give both")
     named = Defaults(customer_id, job_type, priority or "")
@@ -75,12 +80,18 @@ async def submit(
             raise UsageError(
                 f"a file has all of a job in its line: leave out the options of one job, such as --input{_meant(file)}"
             )
+        if dry_run:
+            return await _quote_file(file, named, idempotency_key, output=output)
         return await _submit_file(file, named, idempotency_key, wait=wait, timeout=timeout, output=output)
     if not job_type or not customer_id:
         raise UsageError("name a file of jobs (- is standard input), or one job by --job-type and --customer-id")
     from tools.cli.commands.submit.one_job import submit_one
 
     async with platform() as client:
+        if dry_run:
+            from tools.cli.commands.submit.quotes import quote_one
+
+            return await quote_one(client, named, options, idempotency_key, output=output)
         return await submit_one(client, named, options, idempotency_key, wait=wait, timeout=timeout, output=output)
 
 
@@ -92,9 +103,7 @@ async def _submit_file(
 
     if output.format == "csv":
         raise UsageError("-o csv is for lists: use -o json, or -o name for the IDs of the jobs. Nothing was submitted")
-    if defaults.customer_id:
-        async with platform() as client:
-            defaults = replace(defaults, customer_id=await whole_id(client, CUSTOMER, defaults.customer_id))
+    defaults = await _with_whole_id(defaults)
     report = SubmissionReport()
     with _opened(file) as lines, _progress() as status:
         source = batches(lines, defaults, idempotency_key)
@@ -114,6 +123,32 @@ async def _submit_file(
             raise
     _print(report, output, waited=wait)
     return 1 if report.refused or (wait and report.ended["SUCCEEDED"] != len(report.jobs)) else 0
+
+
+async def _quote_file(file: str, defaults: "Defaults", idempotency_key: str, *, output: Output) -> int:
+    from tools.cli.commands.submit.job_lines import batches
+    from tools.cli.commands.submit.quotes import QuoteReport, quote_lines
+
+    if output.format in ("csv", "name"):
+        raise UsageError("--dry-run has no list of jobs: use -o json")
+    defaults = await _with_whole_id(defaults)
+    report = QuoteReport()
+    with _opened(file) as lines, _progress() as status:
+        async with platform() as client:
+            source = batches(lines, defaults, idempotency_key)
+            await quote_lines(client, source, report, lambda: status.update(f"{len(report.quotes)} quoted"))
+    refused = sorted(report.refused, key=lambda one: one.line)
+    if not print_document(report.document(), output):
+        _print_errors([_described(one.line, one.reason, one.message, "") for one in refused], "would be refused")
+        print_pairs(report.pairs())
+    return 1 if refused else 0
+
+
+async def _with_whole_id(defaults: "Defaults") -> "Defaults":
+    if not defaults.customer_id:
+        return defaults
+    async with platform() as client:
+        return replace(defaults, customer_id=await whole_id(client, CUSTOMER, defaults.customer_id))
 
 
 def _meant(file: str) -> str:

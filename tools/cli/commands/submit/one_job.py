@@ -53,7 +53,7 @@ async def submit_one(
     """
     from innosystem.jobs.v1.job_service_pb2 import GetJobRequest
 
-    request = await _request(client, named, options, key)
+    request = await job_request(client, named, options, key)
     async with suggesting(client, named.job_type):
         response = await client.jobs.CreateJob(request)
     created = response.job
@@ -90,7 +90,13 @@ def _print_unfinished(job_id: str) -> None:
     sys.stderr.write(f"The job continues; `innosystem jobs watch {job_id}` follows it.\n")
 
 
-async def _request(client: "Innosystem", named: Defaults, options: JobOptions, key: str) -> "CreateJobRequest":
+async def job_request(client: "Innosystem", named: Defaults, options: JobOptions, key: str) -> "CreateJobRequest":
+    """Return the request that submits one job.
+
+    Raises:
+        UsageError: The options are not valid.
+        CommandError: The customer or the job type is not found.
+    """
     customer_id = await whole_id(client, CUSTOMER, named.customer_id)
     name, max_cost_cents = named.job_type, None
     if options.max_cost is not None or is_uuid(name):

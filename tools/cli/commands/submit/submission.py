@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from innosystem.client import Innosystem, error_from_status
 from innosystem.jobs.v1.job_pb2 import JOB_VIEW_BASIC, JobStatus
@@ -16,6 +16,9 @@ from tools.cli.commands.jobs.selection import RETRY, status_of
 from tools.cli.commands.submit.job_lines import Batch, RefusedLine
 from tools.cli.errors import with_commands
 from tools.cli.unserved import saying_unserved
+
+if TYPE_CHECKING:
+    from google.rpc.status_pb2 import Status
 
 _CONCURRENT_CALLS: Final = 4
 _WAITERS: Final = 16
@@ -93,7 +96,7 @@ async def send(
     async def work() -> None:
         while True:
             async with reading:
-                batch = await _in_daemon_thread(lambda: next(source, None))
+                batch = await in_daemon_thread(lambda: next(source, None))
             if batch is None:
                 return
             report.refused += batch.malformed
@@ -148,9 +151,13 @@ async def _send_batch(client: Innosystem, batch: Batch, report: SubmissionReport
             if result.response.replayed and status_of(result.response.job) in RETRY.statuses:
                 report.retryable.append(result.response.job.id)
         else:
-            error = error_from_status(result.error)
-            reason = error.reason or error.code.name
-            report.refused.append(RefusedLine(line, reason, _without_reason(with_commands(str(error))), request.job_id))
+            report.refused.append(refused_line(line, result.error, request.job_id))
+
+
+def refused_line(line: int, status: "Status", job_id: str) -> RefusedLine:
+    """Describe why a line was refused."""
+    error = error_from_status(status)
+    return RefusedLine(line, error.reason or error.code.name, _without_reason(with_commands(str(error))), job_id)
 
 
 def _without_reason(text: str) -> str:
@@ -158,7 +165,7 @@ def _without_reason(text: str) -> str:
     return re.sub(r"requests\[\d+\]\.", "", text.partition(": ")[2])
 
 
-def _in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+def in_daemon_thread(call: Callable[[], T]) -> asyncio.Future[T]:
     """Run a call that may block for ever, such as reading a terminal.
 
     The program exits without waiting for the call, unlike with a thread of asyncio.
