@@ -1,4 +1,4 @@
-"""CreateJob with validate_only answers what the call would do, and leaves nothing behind."""
+"""CreateJob with validate_only returns what the call would do, and leaves nothing behind."""
 
 from collections.abc import Callable
 from typing import Any

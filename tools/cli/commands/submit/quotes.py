@@ -7,10 +7,11 @@ from typing import Any
 
 from innosystem.client import Innosystem
 from innosystem.jobs.v1.job_service_pb2 import (
+    BatchCancelJobsRequest,
     BatchCreateJobsRequest,
-    CancelJobRequest,
     CreateJobRequest,
     CreateJobResponse,
+    JobIds,
     Quote,
 )
 from tools.cli.commands.job_types.names import suggesting
@@ -138,7 +139,8 @@ async def _check(client: Innosystem, response: CreateJobResponse) -> None:
     """
     if response.replayed or response.HasField("quote"):
         return
-    await client.jobs.CancelJob(CancelJobRequest(job_id=response.job.id, reason="submitted by --dry-run"))
+    accepted = JobIds(job_ids=[response.job.id])
+    await client.jobs.BatchCancelJobs(BatchCancelJobsRequest(ids=accepted, reason="submitted by --dry-run"))
     raise CommandError(
         f"the jobs service is of a release without --dry-run: it accepted the job {response.job.id}, which is cancelled"
     )
