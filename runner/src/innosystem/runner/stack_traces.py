@@ -3,13 +3,13 @@
 import asyncio
 import sys
 import traceback
-from pathlib import Path
 from types import CoroutineType, FrameType, GeneratorType
 from typing import Any, Final
 
+from innosystem.runner import calling
+
 _FRAMES_MAX: Final = 20
-# The file of the functions that call handlers.
-_CALLS_HANDLERS: Final = str(Path(__file__).parent / "task_and_thread_executor.py")
+_CALLS_HANDLERS: Final = calling.__file__
 
 
 def task_stack(task: "asyncio.Task[Any]") -> str:

@@ -7,7 +7,7 @@ import pytest
 from tools.dev.job_lines import authors_part, place
 
 TRACE = """Traceback (most recent call last):
-  File "/x/runner/src/innosystem/runner/task_and_thread_executor.py", line 20, in call_blocking
+  File "/x/runner/src/innosystem/runner/calling.py", line 20, in call_blocking
     return function(*given)
            ^^^^^^^^^^^^^^^^
   File "{folder}/my_handlers.py", line 8, in greet
